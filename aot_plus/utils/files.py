@@ -1,0 +1,32 @@
+"""Writing files so that a killed run never leaves half of one."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path next to ``path``; what was written there becomes ``path`` when the block ends.
+
+    When the block raises, the temporary file is removed and ``path`` is left as it was. The folder is made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's file mode mask (mkstemp ignores it: its files are private)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,56 @@
+"""Reading and writing masks of object ids as palette PNG files, and images as RGB arrays."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.files import replacing
+
+IGNORE_ID = 255
+
+
+def davis_palette() -> list[int]:
+    """The 256 RGB colours (768 values) of the DAVIS and VOST annotations: the bits of an id spread over channels."""
+    ids = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= ((ids >> (3 * bit + channel)) & 1) << (7 - bit)
+    return [int(value) for value in palette.ravel()]
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise DataError(f"{path}: a mask must be an indexed or 8-bit grey image, found mode {image.mode}")
+            return np.array(image, dtype=np.uint8)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such mask") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
+
+
+def write_mask(path: Path, ids: NDArray[np.uint8]) -> None:
+    """Writes ids (H x W, uint8) as a palette PNG, by way of a temporary file."""
+    image = Image.fromarray(ids, mode="P")
+    image.putpalette(davis_palette())
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Reads an image as RGB (H x W x 3, uint8). Raises ``DataError`` for a missing or damaged file."""
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise DataError(f"{path}: cannot be read as an image ({data.size} bytes)")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
