@@ -9,7 +9,7 @@ from torch import nn
 
 
 def tensor_by_name(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """The tensor of this name and shape, float32 (``num_batches_tracked``: int64), the same on every machine."""
+    """The tensor of this name and shape: float32, or int64 0 for ``num_batches_tracked``."""
     kind = name.rpartition(".")[2]
     if kind == "num_batches_tracked":
         return torch.zeros(shape, dtype=torch.int64)

@@ -1,0 +1,111 @@
+"""The values a stage sets, for data, training, testing and memory: the published VOST recipe by default."""
+
+from typing import Literal
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+
+class DefaultStage:
+    """Defaults of every stage. A stage subclasses it; one that sets a name of the model wins."""
+
+    EXP_NAME: str = "default"
+    STAGE_NAME: str = "default"  # name of the stage's file; set by get_config
+
+    # Folders, relative to the repository's root unless absolute.
+    DIR_DATA: str = "aot_plus/datasets"
+    DIR_RESULT: str = "results"
+    DIR_PRETRAIN: str = "aot_plus/pretrain_models"
+
+    # Training data.
+    DATASETS: tuple[str, ...] = ("vost",)
+    DATA_WORKERS: int = (
+        4  # processes that load samples, per training process; 0 loads in the training process
+    )
+    DATA_SEQ_LEN: int = 5  # frames of a clip, the reference included
+    DATA_RANDOMCROP: tuple[int, int] = (
+        465,
+        465,
+    )  # pixels (height, width), 16k + 1; without align_corners 16k
+    DATA_RANDOMFLIP: float = 0.5  # probability of a horizontal flip
+    DATA_SHORT_EDGE_LEN: int = 480  # pixels, before the random scale
+    DATA_MIN_SCALE_FACTOR: float = 0.7
+    DATA_MAX_SCALE_FACTOR: float = 1.3
+    DATA_MAX_CROP_STEPS: int = 10  # tries for a crop that keeps objects in view
+    DATA_RANDOM_GAP_VOST: int = 3  # largest distance of neighbouring frames of a clip, in frames at 10 fps
+    DATA_RANDOM_REVERSE_SEQ: bool = True  # play half of the clips backwards
+    DATA_DYNAMIC_MERGE_PROB: float = (
+        0.2  # probability that a second video's objects are pasted over the first's
+    )
+    DATA_MERGE_MIN_OBJ_PIXELS: int = 100  # smaller objects are dropped when two videos are merged
+    DATA_REF_MIN_OBJ_PIXELS: int = 200  # a reference frame shows more object pixels than this
+    DATA_REF_MAX_IGNORED_RATIO: float = 0.2  # ignored pixels of a reference, as a share of its object pixels
+    DATA_REF_TRIES: int = 40  # tries for such a reference frame
+    DATA_CONSISTENT_TRIES: int = 5  # tries for a clip whose objects are all in its reference frame
+    DATA_SKIP_UNREADABLE: bool = False  # go on without a sequence that cannot be read, instead of stopping
+
+    # Training.
+    TRAIN_TOTAL_STEPS: int = 20000
+    TRAIN_BATCH_SIZE: int = 8  # clips of a step, over all processes
+    TRAIN_ACCUMULATION_STEPS: int = 1  # parts a process works through its share of a batch in
+    TRAIN_SEED: int = 0
+    TRAIN_DTYPE: DType = "float16"  # of automatic mixed precision; float16 scales the loss
+    TRAIN_CHECKPOINT_ACTIVATIONS: bool = (
+        False  # recompute activations in the backward pass: less memory, more time
+    )
+    TRAIN_SYNC_BN: bool = False  # batch statistics over all processes; only where MODEL_FREEZE_BN is off
+    TRAIN_LR: float = 2e-4
+    TRAIN_LR_POWER: float = 0.9  # of the polynomial decay
+    TRAIN_LR_ENCODER_RATIO: float = 0.1  # encoder: (lr - TRAIN_LR_MIN) * ratio + TRAIN_LR_MIN
+    TRAIN_LR_WARM_UP_RATIO: float = 0.05  # share of the steps
+    TRAIN_WEIGHT_DECAY: float = 0.07
+    TRAIN_WEIGHT_DECAY_EXEMPTION: tuple[str, ...] = (  # parts of names, besides biases and norms
+        "absolute_pos_embed",
+        "relative_position_bias_table",
+        "relative_emb_v",
+        "conv_out",
+    )
+    TRAIN_CLIP_GRAD_NORM: float = 5.0
+    TRAIN_AUX_LOSS_WEIGHT: float = 1.0  # of the reference frame's loss, at the first step
+    TRAIN_AUX_LOSS_RATIO: float = 1.0  # share of the steps over which that weight falls to 0
+    TRAIN_TOP_K_PERCENT_PIXELS: float = 0.15  # final share of pixels in the bootstrapped cross entropy, 0..1
+    TRAIN_HARD_MINING_RATIO: float = 0.5  # share of the steps over which that share falls from 1
+    TRAIN_EMA_RATIO: float = 0.1  # decay of the weight average: 1 - 1 / (ratio * TRAIN_TOTAL_STEPS)
+    TRAIN_SEQ_TRAINING_START_RATIO: float = 0.5  # share of the steps after which predictions are committed
+    TRAIN_SEQ_TRAINING_FREEZE_PARAMS: tuple[str, ...] = ("patch_wise_id_bank",)  # frozen from then on
+    TRAIN_ENCODER_FREEZE_AT: int = (
+        2  # frozen leading stages of the encoder: 2 is the stem and the first stage
+    )
+    TRAIN_MAX_BAD_STEPS: int = 20  # steps in a row with a loss that is not finite that end the run
+    TRAIN_LOG_STEP: int = 20
+    TRAIN_IMG_LOG: int = 500  # steps from one picture of predictions to the next; 0: none
+    TRAIN_TBLOG: bool = False  # write TensorBoard files
+    TRAIN_SAVE_STEP: int = 500
+    TRAIN_MAX_KEEP_CKPT: int = 8
+
+    # Testing.
+    TEST_DATASET: str = "vost"
+    TEST_DATASET_SPLIT: str = "val"
+    TEST_CKPT_PATH: str | None = None
+    TEST_MAX_LONG_EDGE: float = 1040.0  # pixels; longer images are scaled down to it
+    TEST_MULTISCALE: tuple[float, ...] = (1.0,)
+    TEST_FLIP: bool = False  # average with the horizontally flipped image's prediction
+    TEST_DTYPE: DType = "float32"
+    TEST_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
+    TEST_TRACK_IGNORED: bool = True  # follow the first mask's 255 as one more object, written as 255
+    TEST_MEM_GAP_BY_LENGTH: bool = True  # gap = max(round(frames / TEST_MEM_GAP_PARTS), TEST_MEM_GAP_MIN)
+    TEST_MEM_GAP_PARTS: int = 30
+    TEST_MEM_GAP_MIN: int = 5  # frames
+    TEST_WRITERS: int = 2  # threads that write masks
+    TEST_MEM_TRACE: bool = False  # write the memory policy's decisions as JSON lines
+
+    # Long-term memory bank: capacity FORMER_MEM_LEN + LATTER_MEM_LEN frames.
+    FORMER_MEM_LEN: int = 1  # oldest frames that are protected
+    LATTER_MEM_LEN: int = 8
+    MEM_POLICY: str = "emfs"  # unbounded, fifo, rmem, emfs, random, uniform, or one of your own
+    MEM_RELEVANCE_KEEP: float = 0.2  # weight of the old value in the running average of relevance
+    MEM_RMEM_EXPLORATION: float = 1.5  # factor of RMem's exploration term
+    MEM_RMEM_OFFSET: float = 8.0  # added to a frame's age in that term
+    MEM_RANDOM_SEED: int = 0  # of the policy random
+
+
+StageConfig = DefaultStage

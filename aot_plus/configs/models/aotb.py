@@ -1,0 +1,10 @@
+"""AOTB: AOT+ with a MobileNetV2 and 3 layers."""
+
+from aot_plus.configs.models.default import DefaultModel
+
+
+class ModelConfig(DefaultModel):
+    """The memory bank holds reference frames only, unless a memory gap is set."""
+
+    MODEL_LSTT_NUM = 3
+    PRETRAIN_MODEL = "AOTB_PRE_YTB_DAV.pth"

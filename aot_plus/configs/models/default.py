@@ -1,0 +1,44 @@
+"""The values a model sets, here those of AOT+ with a MobileNetV2."""
+
+from typing import Literal
+
+
+class DefaultModel:
+    """Defaults of every model, disjoint from ``DefaultStage``; a stage that sets one of these names wins."""
+
+    MODEL_NAME: str = "default"  # name of the model's file; set by get_config
+    MODEL_VOS: Literal["aot", "deaot"] = "aot"  # class of the network: AOT+ or DeAOT
+    MODEL_ENCODER: str = "mobilenetv2"
+    MODEL_ENCODER_DIM: tuple[int, ...] = (24, 32, 96, 1280)  # channels at 1/4, 1/8, 1/16, 1/16
+    MODEL_ENCODER_EMBEDDING_DIM: int = 256  # channels C of the transformer
+    MODEL_DECODER_INTERMEDIATE_LSTT: bool = True  # the decoder reads all layers, not the last alone
+    MODEL_FREEZE_BN: bool = True  # the encoder's batch norm keeps its statistics and affine parameters
+    MODEL_MAX_OBJ_NUM: int = 10  # objects M of a group; more objects make more groups
+    MODEL_SELF_HEADS: int = 8
+    MODEL_ATT_HEADS: int = 8  # heads of long- and short-term attention
+    MODEL_LSTT_NUM: int = 1  # transformer layers L
+    MODEL_ALIGN_CORNERS: bool = True  # input sides are 16k + 1; without it 16k
+    MODEL_LINEAR_Q: bool = True  # AOT+ short-term attention reads [memory, frame] side by side, not their sum
+    MODEL_IGNORE_TOKEN: bool = False  # one more identity channel marks ignored (255) pixels
+
+    USE_TEMPORAL_POSITIONAL_EMBEDDING: bool = False  # learned embedding of the memory frames' rank in time
+    TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4: bool = True  # its table has 4 rows; without it 2
+
+    TRAIN_LONG_TERM_MEM_GAP: int = 9999  # frames between two writes to the bank; 9999: reference frames only
+    TEST_LONG_TERM_MEM_GAP: int = 9999
+    TRAIN_LSTT_DROPPATH: float = 0.1
+    TRAIN_LSTT_EMB_DROPOUT: float = 0.0
+    TRAIN_LSTT_ID_DROPOUT: float = 0.0
+    TRAIN_LR_MIN: float = 2e-5  # 1e-5 for encoders other than MobileNetV2
+
+    # Files of DIR_PRETRAIN, or paths. Empty PRETRAIN_MODEL: the encoder alone starts from PRETRAIN_ENCODER.
+    PRETRAIN_MODEL: str = ""
+    PRETRAIN_ENCODER: str = "mobilenet_v2-b0353104.pth"
+
+    # EMFS preset: score = weight * relevance + 1 / (1 + exp(slope * (redundancy - midpoint))).
+    MEM_EMFS_WEIGHT: float = 4.0
+    MEM_EMFS_SLOPE: float = 10.0
+    MEM_EMFS_MIDPOINT: float = 0.40
+    MEM_AVERAGES_START: Literal["overflow", "append"] = (
+        "overflow"  # the commit at which running averages start
+    )

@@ -1,0 +1,17 @@
+"""The values all DeAOT models share."""
+
+from aot_plus.configs.models.default import DefaultModel
+
+
+class DefaultDeAOTModel(DefaultModel):
+    """DeAOT with a MobileNetV2: one head, the decoder reads the last layer, its own EMFS preset."""
+
+    MODEL_VOS = "deaot"
+    MODEL_DECODER_INTERMEDIATE_LSTT = False
+    MODEL_SELF_HEADS = 1
+    MODEL_ATT_HEADS = 1
+
+    MEM_EMFS_WEIGHT = 2.0
+    MEM_EMFS_SLOPE = 7.0
+    MEM_EMFS_MIDPOINT = 0.25
+    MEM_AVERAGES_START = "append"

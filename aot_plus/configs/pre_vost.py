@@ -1,0 +1,12 @@
+"""Training on VOST from the official AOT-benchmark checkpoints, clips of 15 frames."""
+
+from aot_plus.configs.default import DefaultStage
+
+
+class StageConfig(DefaultStage):
+    """The published VOST recipe; the other VOST stages differ in the length of the clips."""
+
+    DATA_SEQ_LEN = 15
+    MODEL_LINEAR_Q: bool = False
+    MODEL_IGNORE_TOKEN: bool = True
+    TRAIN_LONG_TERM_MEM_GAP: int = 4
