@@ -1,0 +1,59 @@
+"""The exponential moving average of a model's weights, which is what gets evaluated."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
+
+
+def final_decay(total_steps: int, ratio: float) -> float:
+    """The decay of a whole training, ``1 - 1 / (ratio * total_steps)`` (``TRAIN_EMA_RATIO``), at least 0."""
+    return max(1.0 - 1.0 / (ratio * total_steps), 0.0)
+
+
+def decay_at(update: int, decay: float) -> float:
+    """The decay of an update, counted from 1: ``min(decay, (1 + update) / (10 + update))``."""
+    return min(decay, (1 + update) / (10 + update))
+
+
+class ModelEMA:
+    """The moving average of a model: starts as a copy of it, follows it with ``update`` after every step.
+
+    The parameters are averaged (frozen ones stay what they are), the buffers are those of the model.
+    """
+
+    def __init__(self, model: nn.Module, total_steps: int, ratio: float) -> None:
+        """``model`` without a DDP wrapper; ``total_steps`` and ``ratio``: see ``final_decay``."""
+        decay = final_decay(total_steps, ratio)
+
+        def average(averaged: PARAM_LIST, current: PARAM_LIST, number: Tensor | int) -> None:
+            get_ema_multi_avg_fn(decay_at(int(number), decay))(averaged, current, number)
+
+        self._average = AveragedModel(model, multi_avg_fn=average)
+        self._average.requires_grad_(False).eval()
+        # AveragedModel's first update is a copy, so its count is one ahead of the updates made.
+        self._average.n_averaged.fill_(1)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model with the averaged weights, in evaluation mode; changes with every ``update``."""
+        return self._average.module
+
+    @property
+    def updates(self) -> int:
+        """How many updates were made."""
+        return int(self._average.n_averaged) - 1
+
+    def update(self, model: nn.Module) -> None:
+        """Moves the average towards ``model``, after an optimizer step."""
+        self._average.update_parameters(model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"state_dict": the averaged model's, "updates": int}``."""
+        return {"state_dict": self.model.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what ``state_dict`` gave. A missing or foreign tensor is torch's ``RuntimeError``."""
+        self.model.load_state_dict(state["state_dict"])
+        self._average.n_averaged.fill_(state["updates"] + 1)

@@ -1,0 +1,101 @@
+"""What the optimizer gets: AdamW's parameter groups, the frozen part of the encoder, the rates of a step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.schedule import encoder_learning_rate
+
+ENCODER = "encoder"
+SEQUENTIAL_FREEZE = "sequential_freeze"
+MAIN = "main"
+
+_RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
+_MOBILENETV2_STAGES = (
+    ("features.0",),
+    tuple(f"features.{i}" for i in range(1, 4)),
+    tuple(f"features.{i}" for i in range(4, 7)),
+    tuple(f"features.{i}" for i in range(7, 14)),
+    tuple(f"features.{i}" for i in range(14, 19)),
+)
+_STAGES = {"resnet": _RESNET_STAGES, "resnest": _RESNET_STAGES, "mobilenetv2": _MOBILENETV2_STAGES}
+
+
+def freeze_encoder(encoder: nn.Module, name: str, freeze_at: int) -> list[str]:
+    """Freezes the first ``freeze_at`` stages of an encoder; returns the names of the frozen parameters.
+
+    Stage 1 is the stem, stage 2 what follows at 1/4 of the size (ResNet's ``layer1``), and so on; 0 freezes
+    nothing. ``name`` is ``MODEL_ENCODER``; module names are torchvision's. Raises ``ConfigError`` when the
+    encoder has no such stages.
+    """
+    if freeze_at == 0:
+        return []
+    stages = next((stages for kind, stages in _STAGES.items() if name.startswith(kind)), ())
+    if not 0 < freeze_at <= len(stages):
+        raise ConfigError(
+            f"TRAIN_ENCODER_FREEZE_AT: expected 0..{len(stages)} for the encoder {name!r}, found {freeze_at}"
+        )
+    modules = [module for stage in stages[:freeze_at] for module in stage]
+    frozen = []
+    for parameter_name, parameter in encoder.named_parameters():
+        if any(parameter_name.startswith(f"{module}.") for module in modules):
+            parameter.requires_grad_(False)
+            frozen.append(parameter_name)
+    return frozen
+
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    decay_exempt: Sequence[str],
+    sequential_freeze: Sequence[str],
+) -> list[dict[str, Any]]:
+    """AdamW's groups over the trainable parameters of ``model`` (not wrapped by DDP).
+
+    Biases and norms (all parameters of at most one dimension) have no weight decay, nor have those whose
+    dotted name has a part in ``decay_exempt`` (such as ``conv_out``). Each group has, besides ``params`` and
+    ``weight_decay``, a ``role`` that ``set_rates`` reads: ``"encoder"`` (the module ``encoder``),
+    ``"sequential_freeze"`` (a part of the name is in ``sequential_freeze``: no learning while predictions are
+    committed) or ``"main"``.
+    """
+    groups: dict[tuple[str, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decays = parameter.ndim > 1 and not _names_a(name, decay_exempt)
+        role = _role(name, sequential_freeze)
+        decay = weight_decay if decays else 0.0
+        new: dict[str, Any] = {"params": [], "role": role, "weight_decay": decay, "base_weight_decay": decay}
+        groups.setdefault((role, decays), new)["params"].append(parameter)
+    return list(groups.values())
+
+
+def set_rates(
+    optimizer: Optimizer, rate: float, minimum: float, encoder_ratio: float, *, sequential: bool
+) -> None:
+    """Sets every group's learning rate and weight decay for the next step.
+
+    ``rate`` is the schedule's, ``minimum`` its minimum, ``encoder_ratio`` as in ``encoder_learning_rate``.
+    With ``sequential`` (predictions are committed) the groups frozen then have rate and weight decay 0.
+    """
+    for group in optimizer.param_groups:
+        frozen = sequential and group["role"] == SEQUENTIAL_FREEZE
+        encoder_rate = encoder_learning_rate(rate, minimum, encoder_ratio)
+        group["lr"] = 0.0 if frozen else encoder_rate if group["role"] == ENCODER else rate
+        group["weight_decay"] = 0.0 if frozen else group["base_weight_decay"]
+
+
+def _role(name: str, sequential_freeze: Sequence[str]) -> str:
+    """The role of the parameter called ``name``."""
+    if _names_a(name, sequential_freeze):
+        return SEQUENTIAL_FREEZE
+    return ENCODER if name.startswith("encoder.") else MAIN
+
+
+def _names_a(name: str, parts: Sequence[str]) -> bool:
+    """Whether one of ``parts`` is a part of the dotted ``name``."""
+    return any(part in name.split(".") for part in parts)

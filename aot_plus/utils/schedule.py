@@ -1,0 +1,23 @@
+"""The learning rate over training."""
+
+
+def learning_rate(
+    step: int, total: int, base: float, minimum: float, power: float, warm_up_ratio: float
+) -> float:
+    """The learning rate of a step: linear warm-up, then polynomial decay.
+
+    From ``minimum`` at step 0 to ``base`` after ``warm_up_ratio * total`` steps (in 0..1; rounded down), then
+    ``minimum + (base - minimum) * (1 - progress) ** power``, back at ``minimum`` at step ``total`` and after.
+    """
+    warm_up = int(warm_up_ratio * total)
+    if step < warm_up:
+        return minimum + (base - minimum) * step / warm_up
+    if step >= total:
+        return minimum
+    progress = (step - warm_up) / (total - warm_up)
+    return minimum + float((base - minimum) * (1.0 - progress) ** power)
+
+
+def encoder_learning_rate(rate: float, minimum: float, ratio: float) -> float:
+    """The encoder's learning rate: ``ratio`` of what ``rate`` has above ``minimum``, plus ``minimum``."""
+    return (rate - minimum) * ratio + minimum

@@ -1,0 +1,203 @@
+"""Checkpoints of a training: written whole or not at all, the last few kept, the newest readable one found.
+
+A checkpoint is a pair of files with the same step, ``ckpt/save_step_<k>.pth`` and
+``ema_ckpt/save_step_<k>.pth``. Both have the weights under ``state_dict``, so either can be evaluated.
+"""
+
+import logging
+import pickle
+import random
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.files import replacing
+
+__all__ = [
+    "TrainingCheckpoint",
+    "get_random_state",
+    "load_latest_checkpoint",
+    "save_checkpoint",
+    "saved_steps",
+    "set_random_state",
+]
+
+logger = logging.getLogger(__name__)
+
+TRAINING_FOLDER = "ckpt"
+EMA_FOLDER = "ema_ckpt"
+_FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass
+class TrainingCheckpoint:
+    """All that a training needs to go on: tensors, numbers, strings and containers of these only."""
+
+    step: int  # steps done; the next one has this number, counted from 0
+    state_dict: Mapping[str, Any]  # the model's
+    optimizer: Mapping[str, Any]
+    scaler: Mapping[str, Any]  # empty without float16
+    ema: Mapping[str, Any]  # of ModelEMA.state_dict
+    random_states: list[dict[str, Any]]  # get_random_state of each process, by rank
+    counters: dict[str, int] = field(default_factory=dict)  # such as steps skipped so far
+
+
+def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> Path:
+    """Saves the pair of files under ``folder`` and removes all but the last ``keep`` (at least 1) pairs.
+
+    Each file is written aside and renamed, the training file last: it exists only when its partner does.
+    Returns the training file's path. To be called by one process only.
+    """
+    training, ema = _paths(folder, checkpoint.step)
+    with replacing(ema) as temporary:
+        torch.save({**checkpoint.ema, "step": checkpoint.step}, temporary)
+    content = {
+        "state_dict": checkpoint.state_dict,
+        "optimizer": checkpoint.optimizer,
+        "scaler": checkpoint.scaler,
+        "step": checkpoint.step,
+        "random_states": checkpoint.random_states,
+        "counters": checkpoint.counters,
+    }
+    with replacing(training) as temporary:
+        torch.save(content, temporary)
+    _remove_old(folder, checkpoint.step, keep)
+    return training
+
+
+def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
+    """The newest readable checkpoint under ``folder``, its tensors on the CPU; None when there is none.
+
+    A damaged one is named in a warning, and the one before it is tried. Raises ``CheckpointError`` when there
+    are checkpoints but not one can be read.
+    """
+    damage = []
+    for step in reversed(saved_steps(folder)):
+        try:
+            return _load(folder, step)
+        except CheckpointError as error:
+            logger.warning("%s; trying the checkpoint before it", error)
+            damage.append(str(error))
+    if damage:
+        raise CheckpointError(f"{folder}: no checkpoint can be read: {'; '.join(damage)}")
+    return None
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the complete pairs of files under ``folder``, ascending."""
+    return sorted(_steps_in(folder / TRAINING_FOLDER) & _steps_in(folder / EMA_FOLDER))
+
+
+def get_random_state() -> dict[str, Any]:
+    """The state of this process's random generators: Python's, NumPy's, torch's, and its CUDA device's."""
+    version, python_state, python_gauss = random.getstate()
+    numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
+    numpy_inner = numpy_state["state"]
+    state: dict[str, Any] = {
+        "python": {"version": version, "state": torch.tensor(python_state), "gauss": python_gauss},
+        "numpy": {
+            **numpy_state,
+            "state": {
+                "key": torch.from_numpy(numpy_inner["key"].astype(np.int64)),
+                "pos": int(numpy_inner["pos"]),
+            },
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Sets what ``get_random_state`` gave; the CUDA part only where there is a CUDA device."""
+    python, numpy_state = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
+    key = numpy_state["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**numpy_state, "state": {"key": key, "pos": numpy_state["state"]["pos"]}})
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def _load(folder: Path, step: int) -> TrainingCheckpoint:
+    """Reads the pair of files of ``step``. Raises ``CheckpointError``."""
+    training_path, ema_path = _paths(folder, step)
+    keys = ("state_dict", "optimizer", "scaler", "random_states", "counters")
+    training = _read(training_path, step, keys)
+    ema = _read(ema_path, step, ("state_dict", "updates"))
+    return TrainingCheckpoint(step=step, ema=ema, **training)
+
+
+def _read(path: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The ``keys`` of a file, which must be of ``step``. Raises ``CheckpointError``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load compares no checksums
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {_first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a training checkpoint, found a {type(content).__name__}")
+    missing = [key for key in (*keys, "step") if key not in content]
+    if missing:
+        raise CheckpointError(f"{path}: not a training checkpoint, it has no {', '.join(missing)}")
+    if content["step"] != step:
+        raise CheckpointError(f"{path}: expected step {step}, found {content['step']}")
+    return {key: content[key] for key in keys}
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return (str(error).splitlines() or [""])[0]
+
+
+def _remove_old(folder: Path, step: int, keep: int) -> None:
+    """Removes checkpoints before the last ``keep`` up to ``step``, and what a killed process left.
+
+    Later ones are left out of the count: after a return to an earlier checkpoint they are the damaged ones.
+    """
+    kept = [saved for saved in saved_steps(folder) if saved <= step][-keep:]
+    for name in (TRAINING_FOLDER, EMA_FOLDER):
+        for old in _steps_in(folder / name):
+            if old < kept[0]:
+                _file(folder, name, old).unlink(missing_ok=True)
+        for stray in (folder / name).glob(".save_step_*.pth"):
+            stray.unlink(missing_ok=True)
+
+
+def _steps_in(folder: Path) -> set[int]:
+    """The steps of the checkpoint files in a folder, which need not exist."""
+    if not folder.is_dir():
+        return set()
+    matches = (_FILE_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return {int(match.group(1)) for match in matches if match}
+
+
+def _paths(folder: Path, step: int) -> tuple[Path, Path]:
+    """The training file and the EMA file of a step."""
+    return _file(folder, TRAINING_FOLDER, step), _file(folder, EMA_FOLDER, step)
+
+
+def _file(folder: Path, name: str, step: int) -> Path:
+    """The file of a step in one of the two folders."""
+    return folder / name / f"save_step_{step}.pth"

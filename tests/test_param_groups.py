@@ -1,0 +1,144 @@
+"""AdamW's groups, the frozen encoder stages and the rates of a step."""
+
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.param_groups import freeze_encoder, parameter_groups, set_rates
+
+EXEMPT = ["absolute_pos_embed", "relative_position_bias_table", "relative_emb_v", "conv_out"]
+FREEZE = ["patch_wise_id_bank"]
+
+
+class TinyModel(nn.Module):
+    """One parameter of each kind, under the names of the real models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))
+        self.encoder_projector = nn.Conv2d(4, 4, 1)
+        self.patch_wise_id_bank = nn.Conv2d(12, 4, 17)
+        self.cur_pos_emb = nn.Parameter(torch.randn(1, 4))
+        self.relative_emb_v = nn.Parameter(torch.randn(4, 4, 4))
+        self.decoder = nn.ModuleDict({"conv_in": nn.Conv2d(4, 4, 1), "conv_out": nn.Conv2d(4, 2, 1)})
+
+
+def settings_by_name(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, tuple[str, float]]:
+    """Role and weight decay of each parameter that is in a group."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        names[id(parameter)]: (group["role"], group["weight_decay"])
+        for group in groups
+        for parameter in group["params"]
+    }
+
+
+def test_each_parameter_has_its_role_and_decay() -> None:
+    model = TinyModel()
+    groups = parameter_groups(model, 0.07, decay_exempt=EXEMPT, sequential_freeze=FREEZE)
+    assert settings_by_name(model, groups) == {
+        "cur_pos_emb": ("main", 0.07),
+        "relative_emb_v": ("main", 0.0),
+        "encoder.0.weight": ("encoder", 0.07),
+        "encoder.0.bias": ("encoder", 0.0),
+        "encoder.1.weight": ("encoder", 0.0),
+        "encoder.1.bias": ("encoder", 0.0),
+        "encoder_projector.weight": ("main", 0.07),
+        "encoder_projector.bias": ("main", 0.0),
+        "patch_wise_id_bank.weight": ("sequential_freeze", 0.07),
+        "patch_wise_id_bank.bias": ("sequential_freeze", 0.0),
+        "decoder.conv_in.weight": ("main", 0.07),
+        "decoder.conv_in.bias": ("main", 0.0),
+        "decoder.conv_out.weight": ("main", 0.0),
+        "decoder.conv_out.bias": ("main", 0.0),
+    }
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_frozen_parameters_are_in_no_group() -> None:
+    model = TinyModel()
+    model.encoder.requires_grad_(False)
+    groups = parameter_groups(model, 0.07, decay_exempt=EXEMPT, sequential_freeze=FREEZE)
+    assert not any(name.startswith("encoder.") for name in settings_by_name(model, groups))
+
+
+def test_rates_before_and_during_sequential_training() -> None:
+    model = TinyModel()
+    groups = parameter_groups(model, 0.07, decay_exempt=EXEMPT, sequential_freeze=FREEZE)
+    optimizer = torch.optim.AdamW(groups)
+    for sequential in (False, True, False):
+        set_rates(optimizer, 2e-4, 1e-5, 0.1, sequential=sequential)
+        for group in optimizer.param_groups:
+            frozen = sequential and group["role"] == "sequential_freeze"
+            rate = {"main": 2e-4, "encoder": 2.9e-5, "sequential_freeze": 0.0 if frozen else 2e-4}
+            assert group["lr"] == pytest.approx(rate[group["role"]])
+            assert group["weight_decay"] == (0.0 if frozen else group["base_weight_decay"])
+    assert any(group["base_weight_decay"] == 0.07 for group in optimizer.param_groups)
+
+
+def test_a_sequential_step_leaves_the_id_bank_as_it_is() -> None:
+    torch.manual_seed(0)
+    model = TinyModel()
+    groups = parameter_groups(model, 0.07, decay_exempt=EXEMPT, sequential_freeze=FREEZE)
+    optimizer = torch.optim.AdamW(groups)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for sequential in (True, False):
+        set_rates(optimizer, 2e-4, 1e-5, 0.1, sequential=sequential)
+        torch.stack([parameter.sum() for parameter in model.parameters()]).sum().backward()
+        optimizer.step()
+        moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        bank = {"patch_wise_id_bank.weight", "patch_wise_id_bank.bias"}
+        assert moved == set(before) - (bank if sequential else set())
+
+
+def test_groups_survive_the_optimizers_state_dict() -> None:
+    first, second = TinyModel(), TinyModel()
+    settings = {"decay_exempt": EXEMPT, "sequential_freeze": FREEZE}
+    saved = torch.optim.AdamW(parameter_groups(first, 0.07, **settings))
+    set_rates(saved, 2e-4, 1e-5, 0.1, sequential=True)
+    loaded = torch.optim.AdamW(parameter_groups(second, 0.07, **settings))
+    loaded.load_state_dict(saved.state_dict())
+    set_rates(loaded, 2e-4, 1e-5, 0.1, sequential=False)
+    assert {(group["role"], group["weight_decay"]) for group in loaded.param_groups} == {
+        (role, decay) for role in ("main", "encoder", "sequential_freeze") for decay in (0.0, 0.07)
+    }
+
+
+def resnet50_with_frozen_norms() -> nn.Module:
+    return torchvision.models.resnet50(norm_layer=torchvision.ops.FrozenBatchNorm2d)
+
+
+def test_resnet50_is_frozen_up_to_its_first_stage() -> None:
+    encoder = resnet50_with_frozen_norms()
+    frozen = freeze_encoder(encoder, "resnet50", 2)
+    # The published training run's list: the stem's convolution and ten of layer1.
+    assert len(frozen) == 11
+    assert {"conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight"} <= set(frozen)
+    trainable = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    assert trainable == {name for name, _ in encoder.named_parameters()} - set(frozen)
+    assert "layer2.0.conv1.weight" in trainable
+
+
+@pytest.mark.parametrize(
+    ("freeze_at", "modules"),
+    [(1, {"features.0"}), (2, {f"features.{i}" for i in range(4)}), (3, {f"features.{i}" for i in range(7)})],
+)
+def test_mobilenetv2_stages(freeze_at: int, modules: set[str]) -> None:
+    frozen = freeze_encoder(torchvision.models.mobilenet_v2(), "mobilenetv2", freeze_at)
+    assert {".".join(name.split(".")[:2]) for name in frozen} == modules
+
+
+def test_nothing_is_frozen_at_0() -> None:
+    encoder = nn.Conv2d(1, 1, 1)
+    assert freeze_encoder(encoder, "any", 0) == []
+    assert encoder.weight.requires_grad
+
+
+@pytest.mark.parametrize(("name", "freeze_at"), [("resnet50", 5), ("resnet50", -1), ("unknown", 1)])
+def test_stages_that_do_not_exist(name: str, freeze_at: int) -> None:
+    with pytest.raises(ConfigError, match=f"TRAIN_ENCODER_FREEZE_AT.*{name}.*{freeze_at}"):
+        freeze_encoder(nn.Conv2d(1, 1, 1), name, freeze_at)
