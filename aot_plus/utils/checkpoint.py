@@ -1,0 +1,251 @@
+"""Reading checkpoint files, and putting them into a model with a report of what became of every tensor."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from aot_plus.utils.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+_ID_BANK = "patch_wise_id_bank.weight"
+# Under this share of a model's tensors a file belongs to something else: even models of this family with different
+# encoders and transformers share a decoder, about 6% of the tensors.
+_MIN_SHARE = 0.1
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a file says about the model it was saved from; None where it does not say."""
+
+    has_temporal_embedding: bool
+    temporal_slots: int | None  # rows of the memory's temporal embedding: 4 or 2
+    has_ignore_token: bool | None
+    linear_q: bool | None  # AOT+ only: MODEL_LINEAR_Q
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor. Each mapping: a tensor's name to its shape, or to what was done or found."""
+
+    source: str
+    loaded: dict[str, str] = field(default_factory=dict)
+    adapted: dict[str, str] = field(default_factory=dict)  # in both, of different shapes, made to fit
+    missing: dict[str, str] = field(default_factory=dict)  # in the model only: left as they were
+    unexpected: dict[str, str] = field(default_factory=dict)  # in the file only: left out
+    misshapen: dict[str, str] = field(default_factory=dict)  # in both, of different shapes: left as they were
+
+    def summary(self) -> str:
+        """One line of counts, then a line for each tensor that was not simply loaded, by groups."""
+        lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
+        groups = {
+            "adapted": self.adapted,
+            "left as they were, the file has another shape": self.misshapen,
+            "left as they were, not in the file": self.missing,
+            "left out, not in the model": self.unexpected,
+        }
+        for title, tensors in groups.items():
+            if tensors:
+                lines.append(f"  {len(tensors)} {title}:")
+                lines.extend(f"    {name} ({what})" for name, what in tensors.items())
+        return "\n".join(lines)
+
+
+def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU, without running code from it.
+
+    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``; a leading ``module.`` of
+    a name (left by data-parallel training) is taken off. Raises ``CheckpointError`` for a file that is missing,
+    damaged or of another kind, and for values that are not finite.
+    """
+    path = Path(path)
+    _check_file(path)
+    content = _read(path, safetensors.torch.load_file if path.suffix == ".safetensors" else _load_pickle)
+    tensors = _unwrapped(path, content)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: {name}: expected finite values, found NaN or infinite ones")
+    return tensors
+
+
+def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
+    """What the file says about its model, for adapting a config before the model is built."""
+    tensors = read_state_dict(path)
+    memory_embedding = tensors.get("mem_pos_emb")
+    has_temporal = memory_embedding is not None and "cur_pos_emb" in tensors
+    bank, output = tensors.get(_ID_BANK), tensors.get("decoder.conv_out.weight")
+    is_aot_plus = "LSTT.layers.0.linear_QMem.weight" in tensors
+    return CheckpointFacts(
+        has_temporal_embedding=has_temporal,
+        temporal_slots=memory_embedding.shape[0] if memory_embedding is not None and has_temporal else None,
+        # The decoder has M + 1 outputs, the identity bank as many inputs and one more for ignored pixels.
+        has_ignore_token=None if bank is None or output is None else bank.shape[1] == output.shape[0] + 1,
+        linear_q="LSTT.layers.0.norm4.weight" not in tensors if is_aot_plus else None,
+    )
+
+
+def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport:
+    """Copies a file's tensors into the model, in place, by name and shape, and logs a report of all of them.
+
+    ``num_batches_tracked`` is ignored on both sides. Where the file's identity bank has no channel for ignored pixels,
+    the other channels are copied.
+
+    Args:
+        model: left untouched when an error is raised.
+        path: see ``read_state_dict``.
+        strict: for evaluation. Every tensor that the model computes with must be in the file, in its shape; a fresh
+            channel of the identity bank becomes zero, so nothing random is left. Otherwise, for the start of
+            training: what does not fit is left as it was.
+
+    Raises:
+        CheckpointError: the file cannot be read, belongs to another model, or (``strict``) lacks something.
+    """
+    own = {name: tensor for name, tensor in model.state_dict().items() if _counts(name)}
+    tensors = {name: tensor for name, tensor in read_state_dict(path).items() if _counts(name)}
+    report = _compare(str(path), own, tensors)
+    if len(report.loaded) + len(report.adapted) < max(1.0, _MIN_SHARE * len(own)):
+        raise CheckpointError(
+            f"{path}: belongs to another model: of {len(own)} tensors expected, {len(report.loaded)} are there in "
+            f"their shape; the file has {_listing(tensors)}"
+        )
+    if strict:
+        _check_complete(report, own)
+    with torch.no_grad():
+        for name in report.loaded:
+            own[name].copy_(tensors[name])
+        for name in report.adapted:
+            own[name][:, :-1].copy_(tensors[name])
+            if strict:
+                own[name][:, -1].zero_()
+    logger.info("%s", report.summary())
+    return report
+
+
+def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
+    """Copies torchvision's ImageNet weights into an encoder; the classifier and a last stage it lacks are left out.
+
+    Raises ``CheckpointError`` where the file lacks a tensor of the encoder, or is that of a deeper network.
+    """
+    return load_into(encoder, path, strict=True)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise CheckpointError(f"{path}: expected a checkpoint file, found a folder")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint file")
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(
+            f"{path}: expected a file named {', '.join(SUFFIXES)}, found {path.suffix or 'no ending'}"
+        )
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: expected a checkpoint, found an empty file")
+
+
+def _load_pickle(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read(path: Path, load: Callable[[Path], Any]) -> Any:
+    """The content of a file. A damaged one can raise nearly anything in the libraries that read it."""
+    try:
+        return load(path)
+    except Exception as error:
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            found = f"an object of {refused[1]}, which is not loaded because it could run code"
+        else:
+            found = f"{path.stat().st_size} bytes that cannot be read as one ({_first_line(error)})"
+        raise CheckpointError(f"{path}: expected a checkpoint of tensors, found {found}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
+    """The mapping of names to tensors in a file's content, names without ``module.``."""
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: expected names and tensors, found {type(content).__name__}")
+    tensors: dict[str, Tensor] = {}
+    for key, value in content.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise CheckpointError(f"{path}: {key}: expected a dense tensor, found {type(value).__name__}")
+        name = str(key).removeprefix("module.")
+        if name in tensors:
+            raise CheckpointError(f"{path}: {name}: expected once, found with and without 'module.'")
+        tensors[name] = value
+    if not tensors:
+        raise CheckpointError(f"{path}: expected names and tensors, found none")
+    return tensors
+
+
+def _counts(name: str) -> bool:
+    """Whether a tensor matters: the frozen batch norms have no use for the number of batches they have seen."""
+    return name.rpartition(".")[2] != "num_batches_tracked"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape) or "scalar"
+
+
+def _compare(source: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> LoadReport:
+    """Sorts the model's (``own``) and the file's tensors into the groups of a report."""
+    report = LoadReport(source)
+    for name, tensor in own.items():
+        found = tensors.get(name)
+        if found is None:
+            report.missing[name] = _shape(tensor)
+        elif found.shape == tensor.shape:
+            report.loaded[name] = _shape(tensor)
+        elif name == _ID_BANK and found.shape == tensor[:, :-1].shape:
+            report.adapted[name] = f"{_shape(found)} into {_shape(tensor)}, no channel for ignored pixels"
+        else:
+            report.misshapen[name] = f"model {_shape(tensor)}, file {_shape(found)}"
+    report.unexpected.update({name: _shape(tensor) for name, tensor in tensors.items() if name not in own})
+    return report
+
+
+def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
+    """Raises ``CheckpointError`` unless the model computes what the file's model did."""
+    # linear_KMem is in the published files and in the models, and nothing reads it.
+    lacking = {name: shape for name, shape in report.missing.items() if ".linear_KMem." not in name}
+    for problem, tensors in (("lacks", lacking), ("has other shapes for", report.misshapen)):
+        if tensors:
+            listing = _listing({name: f"{name} ({what})" for name, what in tensors.items()}.values())
+            raise CheckpointError(f"{report.source}: does not fit the model: it {problem} {listing}")
+    deeper = {block for name in report.unexpected if (block := _extra_block(name, own))}
+    if deeper:
+        raise CheckpointError(
+            f"{report.source}: belongs to a deeper model: it has {_listing(sorted(deeper))}, which the model has not"
+        )
+
+
+def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
+    """The numbered block (``LSTT.layers.2``) of a left-over tensor where the model stops at a smaller number."""
+    for number in re.finditer(r"\.\d+(?=\.)", name):
+        parent, block = name[: number.start()], name[: number.end()]
+        has_first = any(other.startswith(f"{parent}.0.") for other in own)
+        if has_first and not any(other.startswith(f"{block}.") for other in own):
+            return block
+    return None
+
+
+def _listing(names: Any) -> str:
+    """The first names and the count of all."""
+    names = list(names)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{len(names)} tensors: {', '.join(names[:_LISTED])}{more}"

@@ -1,0 +1,182 @@
+"""From the names of a stage and a model to one resolved ``Config``, and that ``Config`` as a file."""
+
+import ast
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+import platform
+import subprocess
+import types
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+import aot_plus.configs as stages
+import aot_plus.configs.models as models
+from aot_plus.configs import Config
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.files import replacing
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python", "timm", "scipy", "pillow", "safetensors")
+_BOOLEANS = {"true": True, "false": False}
+
+
+def get_config(
+    stage: str, model: str, exp_name: str = "default", overrides: Mapping[str, object] | None = None
+) -> Config:
+    """Resolves a stage and a model, by the names of their files in ``aot_plus/configs``.
+
+    Values come from the model, then the stage, then ``overrides``, the last one winning. An override that is
+    text is read as the type of its name. Raises ``ConfigError`` for an unknown stage, model or name and for a
+    value that does not fit its name's type.
+    """
+    stage_class = _find("stage", stage, stage_names(), stages.__name__, "StageConfig")
+    model_class = _find("model", model, model_names(), models.__name__, "ModelConfig")
+    values = _values_of(model_class) | _values_of(stage_class)
+    values |= {"STAGE_NAME": stage, "MODEL_NAME": model, "EXP_NAME": exp_name}
+    config = Config()
+    for name, value in [*values.items(), *(overrides or {}).items()]:
+        setattr(config, name, _checked(name, value))
+    return config
+
+
+def stage_names() -> list[str]:
+    """The stages there are: one file each in ``aot_plus/configs``."""
+    return [module.name for module in pkgutil.iter_modules(stages.__path__) if not module.ispkg]
+
+
+def model_names() -> list[str]:
+    """The models there are: one file each in ``aot_plus/configs/models``, besides ``default...``."""
+    names = [module.name for module in pkgutil.iter_modules(models.__path__) if not module.ispkg]
+    return [name for name in names if not name.startswith("default")]
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """``["NAME=VALUE", ...]`` as a mapping for ``get_config``. Raises ``ConfigError`` for other text."""
+    overrides = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {assignment!r}: expected NAME=VALUE")
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """All names and values, in alphabetical order, of types that JSON and YAML know (tuples become lists)."""
+    values = {name: getattr(config, name) for name in sorted(_annotations())}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Writes a YAML file: the repository's git commit (or null), the libraries' versions, the values."""
+    content = {"commit": git_commit(), "versions": _versions(), "config": config_to_dict(config)}
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def git_commit() -> str | None:
+    """The commit the repository is at, or None where there is no git or no repository."""
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--verify", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def _find(kind: str, name: str, known: list[str], package: str, class_name: str) -> type:
+    """The config class of a stage or model."""
+    if name not in known:
+        raise ConfigError(f"unknown {kind} {name!r}; there are: {', '.join(known)}")
+    found = getattr(importlib.import_module(f"{package}.{name}"), class_name, None)
+    if not isinstance(found, type):
+        raise ConfigError(f"{package}.{name}: expected a class {class_name}, found none")
+    return found
+
+
+def _values_of(cls: type) -> dict[str, object]:
+    """The names and values a config class has, inherited ones included."""
+    return {
+        name: value for base in reversed(cls.__mro__) for name, value in vars(base).items() if name[0] != "_"
+    }
+
+
+@cache
+def _annotations() -> dict[str, Any]:
+    return get_type_hints(Config)
+
+
+def _checked(name: str, value: object) -> object:
+    """The value as its name's type; text is parsed. Raises ``ConfigError``."""
+    annotations = _annotations()
+    if name not in annotations:
+        near = difflib.get_close_matches(name.upper(), annotations, n=5, cutoff=0.5)
+        raise ConfigError(f"unknown config name {name!r}; the nearest: {', '.join(near) or 'none'}")
+    expected = annotations[name]
+    try:
+        return _converted(_parsed(value, expected) if isinstance(value, str) else value, expected)
+    except ValueError:
+        text = str(expected) if get_origin(expected) else expected.__name__
+        raise ConfigError(f"{name}: expected {text.replace('typing.', '')}, found {value!r}") from None
+
+
+def _parsed(text: str, expected: Any) -> object:
+    """Text as a value of an expected type, as far as it can be one; names of strings stay as they are."""
+    options = _options(expected)
+    if types.NoneType in options and text == "None":
+        return None
+    if str in options or get_origin(expected) is Literal:
+        return text
+    if text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        is_names = get_origin(expected) is tuple and get_args(expected)[0] is str
+        return tuple(part.strip() for part in text.split(",")) if is_names else text
+
+
+def _converted(value: object, expected: Any) -> object:
+    """``value`` as the expected type (int to float, list to tuple), or ``ValueError``."""
+    origin = get_origin(expected)
+    if origin is Literal:
+        if value in get_args(expected):
+            return value
+    elif origin is tuple:
+        return _converted_items(value, get_args(expected))
+    elif expected is float and type(value) is int:
+        return float(value)
+    elif type(value) in _options(expected):
+        return value
+    raise ValueError
+
+
+def _converted_items(value: object, kinds: tuple[Any, ...]) -> tuple[object, ...]:
+    """The items of a list or tuple as ``kinds``, which is ``(kind, ...)`` for any number of them."""
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(value)
+    return tuple(_converted(item, kind) for item, kind in zip(value, kinds, strict=True))
+
+
+def _options(expected: Any) -> tuple[Any, ...]:
+    """The members of a union; of any other type itself."""
+    return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on, as far as they are installed."""
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
