@@ -1,0 +1,94 @@
+"""What every memory policy is given and has to answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from aot_plus.configs import Config
+
+
+@dataclass(frozen=True)
+class ReadStatistics:
+    """What the read of a frame tells about the T entries that were in the memory then (N tokens per frame).
+
+    All of transformer layer 0, and all on the memory's device.
+
+    Attributes:
+        attention: N x T, attention of each token to each entry (mean over heads); rows sum to 1.
+        keys: T x N x D, the entries' keys with the temporal embedding added.
+        foreground: N, probability in 0..1 that a token of the frame is not background.
+    """
+
+    attention: Tensor
+    keys: Tensor
+    foreground: Tensor
+
+
+@dataclass
+class Append:
+    """A frame is being appended to a long-term memory: what a policy sees of it.
+
+    Attributes:
+        frames: numbers of the T entries that were there before, oldest first.
+        new_frame: number of the appended frame; it has no score and is never dropped at once.
+        droppable: positions in ``frames``, ascending, that may be dropped (reference frames are protected).
+        overflows: whether the memory now holds more than its capacity, so that an entry has to go.
+        read_statistics: computes the statistics of the new frame's read; runs only when a policy asks.
+    """
+
+    frames: list[int]
+    new_frame: int
+    droppable: list[int]
+    overflows: bool
+    read_statistics: Callable[[], ReadStatistics]
+    _statistics: ReadStatistics | None = field(default=None, init=False, repr=False)
+
+    def statistics(self) -> ReadStatistics:
+        """The statistics of the new frame's read, computed at the first call."""
+        if self._statistics is None:
+            self._statistics = self.read_statistics()
+        return self._statistics
+
+
+class MemoryPolicy(ABC):
+    """Decides which entry leaves a full long-term memory. One instance serves one memory of one video.
+
+    A policy of your own: subclass this in a file of yours, write ``drop``, and name it in a config as
+    ``MEM_POLICY = "package.module:ClassName"``. The scores of the last decision, one per entry, may be left
+    in ``last_scores`` (name -> tensor of T values) for the traces.
+    """
+
+    bounded: ClassVar[bool] = True
+    """Whether the memory has a capacity; without one ``drop`` is never called."""
+
+    def __init__(self, cfg: Config) -> None:
+        self.cfg = cfg
+        self.last_scores: dict[str, Tensor] = {}
+
+    def observe(self, append: Append) -> None:  # noqa: B027 (most policies have nothing to observe)
+        """Called on every append, before ``drop``."""
+
+    @abstractmethod
+    def drop(self, append: Append) -> int:
+        """The position in ``append.frames``, one of ``append.droppable``, of the entry to drop.
+
+        Called after ``observe`` when the memory overflows and something is droppable.
+        """
+
+    @property
+    def averages(self) -> dict[int, float]:
+        """Running averages by frame number, for a policy that keeps some."""
+        return {}
+
+    def explain(self) -> dict[str, list[float]]:
+        """The scores of the last append, by name, one value per entry; empty where there are none.
+
+        Only this call moves them off the device.
+        """
+        return {name: values.tolist() for name, values in self.last_scores.items()}

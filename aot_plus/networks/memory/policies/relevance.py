@@ -1,0 +1,130 @@
+"""Policies that score entries by a running average of their relevance: EMFS and RMem."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
+from aot_plus.networks.memory.scores import redundancy, redundancy_penalty, relevance
+from aot_plus.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aot_plus.configs import Config
+
+AVERAGES_STARTS = ("overflow", "append")
+
+
+class RunningRelevance:
+    """A running average per stored frame: keep * previous average + (1 - keep) * new value.
+
+    A frame seen for the first time starts at its value; a frame that is missing from an update is forgotten.
+
+    Attributes:
+        frames: numbers of the frames of the last update.
+        values: their averages, one per frame, on the device of the last update (None before the first one).
+    """
+
+    def __init__(self, keep: float) -> None:
+        self.keep = keep
+        self.frames: list[int] = []
+        self.values: Tensor | None = None
+
+    def update(self, frames: list[int], new: Tensor) -> Tensor:
+        """Takes in the values of ``frames`` (``new``: T) and returns their averages (T)."""
+        averages = new
+        if self.values is not None:
+            position = {frame: index for index, frame in enumerate(self.frames)}
+            source = torch.tensor([position.get(frame, -1) for frame in frames], device=new.device)
+            previous = self.values[source.clamp(min=0)]
+            averages = torch.where(source >= 0, self.keep * previous + (1 - self.keep) * new, new)
+        self.frames, self.values = list(frames), averages
+        return averages
+
+    def as_dict(self) -> dict[int, float]:
+        """The averages by frame number."""
+        return {} if self.values is None else dict(zip(self.frames, self.values.tolist(), strict=True))
+
+
+class RelevancePolicy(MemoryPolicy):
+    """Drops the entry with the smallest score, the first one on ties; what the score is, a subclass says.
+
+    ``MEM_AVERAGES_START`` says on which appends the policy runs, that is, updates its averages:
+    ``"overflow"`` on those that overflow the memory (published for AOT+), ``"append"`` on all (DeAOT).
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
+        if cfg.MEM_AVERAGES_START not in AVERAGES_STARTS:
+            raise ConfigError(f"MEM_AVERAGES_START: expected one of {', '.join(AVERAGES_STARTS)}, "
+                              f"found {cfg.MEM_AVERAGES_START!r}")  # fmt: skip
+        if not 0 <= cfg.MEM_RELEVANCE_KEEP <= 1:
+            raise ConfigError(f"MEM_RELEVANCE_KEEP: expected 0 to 1, found {cfg.MEM_RELEVANCE_KEEP!r}")
+        self.running_relevance = RunningRelevance(cfg.MEM_RELEVANCE_KEEP)
+
+    def observe(self, append: Append) -> None:
+        """Runs the policy, if this append is one of those that it runs on."""
+        self.last_scores = {}
+        if append.overflows or self.cfg.MEM_AVERAGES_START == "append":
+            self.run(append)
+
+    def run(self, append: Append) -> None:
+        """Takes this read into the running averages."""
+        statistics = append.statistics()
+        new = relevance(statistics.attention, statistics.foreground)
+        self.last_scores["relevance"] = self.running_relevance.update(append.frames, new)
+
+    @abstractmethod
+    def score(self, append: Append, averages: Tensor) -> Tensor:
+        """The score of every entry (T), from the running averages (T) that already hold this read."""
+
+    def drop(self, append: Append) -> int:
+        """The droppable entry with the smallest score. Only its index leaves the device."""
+        scores = self.score(append, self.last_scores["relevance"])
+        self.last_scores["score"] = scores
+        candidates = torch.tensor(append.droppable, device=scores.device)
+        # argmin takes the first of equal values.
+        return append.droppable[int(scores[candidates].argmin())]
+
+    @property
+    def averages(self) -> dict[int, float]:
+        """The running averages of the relevance, by frame number, as of the last run."""
+        return self.running_relevance.as_dict()
+
+
+class EmfsPolicy(RelevancePolicy):
+    """EMFS: ``MEM_EMFS_WEIGHT`` times the relevance, plus a term that falls with the redundancy (a sigmoid of
+    ``MEM_EMFS_SLOPE`` and ``MEM_EMFS_MIDPOINT``)."""
+
+    def score(self, append: Append, averages: Tensor) -> Tensor:
+        """weight * R_t + P_t."""
+        repeated = redundancy(append.statistics().keys)
+        self.last_scores["redundancy"] = repeated
+        penalty = redundancy_penalty(repeated, self.cfg.MEM_EMFS_SLOPE, self.cfg.MEM_EMFS_MIDPOINT)
+        return self.cfg.MEM_EMFS_WEIGHT * averages + penalty
+
+
+class RMemPolicy(RelevancePolicy):
+    """RMem: the relevance, plus a bonus for entries that the policy has seen few times (as UCB does)."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
+        if cfg.MEM_RMEM_OFFSET < 0:
+            raise ConfigError(f"MEM_RMEM_OFFSET: expected 0 or more, found {cfg.MEM_RMEM_OFFSET!r}")
+        self._runs: dict[int, int] = {}
+
+    def run(self, append: Append) -> None:
+        """Counts the run for every entry, and for the new frame as its first one."""
+        super().run(append)
+        self._runs = {frame: self._runs.get(frame, 0) + 1 for frame in [*append.frames, append.new_frame]}
+
+    def score(self, append: Append, averages: Tensor) -> Tensor:
+        """R_t + exploration * sqrt(ln(sum_t a_t) / (a_t + offset)); a_t: the runs of entry t, a_0 = T."""
+        runs = [len(append.frames)] + [self._runs[frame] for frame in append.frames[1:]]
+        log_total = math.log(sum(runs))
+        bonus = [math.sqrt(log_total / (count + self.cfg.MEM_RMEM_OFFSET)) for count in runs]
+        return averages + self.cfg.MEM_RMEM_EXPLORATION * torch.tensor(bonus, device=averages.device)

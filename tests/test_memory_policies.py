@@ -1,0 +1,378 @@
+"""Which frame the policies drop: small cases worked out by hand, and published runs."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aot_plus.networks.memory.policies import (
+    POLICIES,
+    Append,
+    MemoryPolicy,
+    ReadStatistics,
+    RunningRelevance,
+    build_policy,
+)
+from aot_plus.utils.errors import ConfigError
+from tests.replay_decisions import main, replay_decisions
+
+GOLDEN = Path(__file__).parent / "golden"
+DECISIONS = GOLDEN / "emfs_decisions.npz"
+
+
+def config(MEM_POLICY: str, **values: Any) -> Any:
+    """The settings that policies read; AOT+'s preset where ``values`` say nothing else."""
+    defaults = {
+        "FORMER_MEM_LEN": 1,
+        "MEM_RELEVANCE_KEEP": 0.2,
+        "MEM_AVERAGES_START": "overflow",
+        "MEM_EMFS_WEIGHT": 4.0,
+        "MEM_EMFS_SLOPE": 10.0,
+        "MEM_EMFS_MIDPOINT": 0.4,
+        "MEM_RMEM_EXPLORATION": 1.5,
+        "MEM_RMEM_OFFSET": 8.0,
+        "MEM_RANDOM_SEED": 0,
+    }
+    return SimpleNamespace(**{**defaults, "MEM_POLICY": MEM_POLICY, **values})
+
+
+def never_read() -> ReadStatistics:
+    """For appends whose statistics nobody may compute."""
+    raise AssertionError("the statistics were computed although nobody needs them")
+
+
+def reading(relevance: list[float], keys: torch.Tensor | None = None) -> Callable[[], ReadStatistics]:
+    """Statistics of a single foreground token, whose attention is then the relevance; keys T x N x D."""
+    repeated = torch.ones(len(relevance), 1, 1) if keys is None else keys
+    statistics = ReadStatistics(torch.tensor([relevance]), repeated, torch.ones(1))
+    return lambda: statistics
+
+
+def append_of(
+    frames: list[int],
+    new_frame: int,
+    read: Callable[[], ReadStatistics] = never_read,
+    *,
+    droppable: list[int] | None = None,
+    overflows: bool = True,
+) -> Append:
+    """An append on which all entries but the first may be dropped, unless told otherwise."""
+    allowed = list(range(1, len(frames))) if droppable is None else droppable
+    return Append(frames, new_frame, allowed, overflows, read)
+
+
+def decide(policy: MemoryPolicy, append: Append) -> int:
+    """Observes and drops, as a memory that overflows does."""
+    policy.observe(append)
+    return policy.drop(append)
+
+
+def test_statistics_are_computed_once_and_only_on_demand() -> None:
+    calls = []
+
+    def read() -> ReadStatistics:
+        calls.append(1)
+        return reading([0.5, 0.5])()
+
+    append = append_of([0, 5], 10, read)
+    assert not calls
+    assert append.statistics() is append.statistics()
+    assert len(calls) == 1
+
+
+def test_every_name_builds_its_own_fresh_policy() -> None:
+    assert sorted(POLICIES) == ["emfs", "fifo", "random", "rmem", "unbounded", "uniform"]
+    for name, policy_class in POLICIES.items():
+        cfg = config(name)
+        assert type(build_policy(cfg)) is policy_class
+        assert build_policy(cfg) is not build_policy(cfg)
+        assert build_policy(cfg).bounded == (name != "unbounded")
+        assert (build_policy(cfg).averages, build_policy(cfg).explain()) == ({}, {})
+
+
+def test_unbounded_drops_nothing() -> None:
+    policy = build_policy(config("unbounded"))
+    policy.observe(append_of([0, 5], 10, overflows=False))
+    with pytest.raises(RuntimeError, match="unbounded"):
+        policy.drop(append_of([0, 5], 10))
+
+
+@pytest.mark.parametrize(
+    ("former", "droppable", "dropped"),
+    [(1, [1, 2, 3], 1), (2, [1, 2, 3], 2), (1, [2, 3], 2), (2, [1, 3], 3), (3, [1, 2], 2)],
+)
+def test_fifo(former: int, droppable: list[int], dropped: int) -> None:
+    policy = build_policy(config("fifo", FORMER_MEM_LEN=former))
+    assert decide(policy, append_of([0, 5, 10, 15], 20, droppable=droppable)) == dropped
+
+
+@pytest.mark.parametrize(
+    ("frames", "new_frame", "droppable", "dropped"),
+    [
+        ([0, 10, 12, 30], 60, [1, 2, 3], 1),  # gaps 12, 20, 48
+        ([0, 30, 50, 52], 60, [1, 2, 3], 3),  # gaps 50, 22, 10 (to the new frame)
+        ([0, 5, 10, 15], 20, [1, 2, 3], 1),  # all gaps 10: the first one
+        ([0, 5, 10, 15], 20, [2, 3], 2),  # all gaps 10, the first one protected
+        ([0, 10, 12, 30], 60, [2, 3], 2),  # the closest one protected
+    ],
+)
+def test_uniform(frames: list[int], new_frame: int, droppable: list[int], dropped: int) -> None:
+    policy = build_policy(config("uniform"))
+    assert decide(policy, append_of(frames, new_frame, droppable=droppable)) == dropped
+
+
+def random_drops(seed: int, count: int) -> list[int]:
+    """The first drops of a video under the random policy, three of five entries droppable."""
+    policy = build_policy(config("random", MEM_RANDOM_SEED=seed))
+    return [decide(policy, append_of([0, 5, 10, 15, 20], 25, droppable=[1, 3, 4])) for _ in range(count)]
+
+
+def test_random_is_uniform_among_droppable_and_starts_every_video_alike() -> None:
+    drops = random_drops(seed=3, count=3000)
+    assert random_drops(seed=3, count=3000) == drops
+    assert random_drops(seed=4, count=3000) != drops
+    counts = Counter(drops)
+    assert sorted(counts) == [1, 3, 4]
+    assert all(900 < count < 1100 for count in counts.values())
+
+
+def test_running_relevance_averages_and_forgets() -> None:
+    running = RunningRelevance(keep=0.2)
+    assert running.as_dict() == {}
+    running.update([0, 5, 10], torch.tensor([0.5, 0.3, 0.2]))
+    assert running.as_dict() == pytest.approx({0: 0.5, 5: 0.3, 10: 0.2})
+    running.update([0, 10, 15], torch.tensor([0.4, 0.4, 0.2]))  # 5 has left, 15 is new
+    assert running.as_dict() == pytest.approx({0: 0.42, 10: 0.36, 15: 0.2})
+    running.update([0, 5], torch.tensor([0.5, 0.5]))  # 5 starts anew
+    assert running.as_dict() == pytest.approx({0: 0.484, 5: 0.5})
+
+
+@pytest.mark.parametrize("name", ["emfs", "rmem"])
+def test_averages_start_at_the_overflow_or_at_the_first_append(name: str) -> None:
+    late, early = (build_policy(config(name, MEM_AVERAGES_START=start)) for start in ("overflow", "append"))
+    late.observe(append_of([0], 5, never_read, overflows=False))
+    early.observe(append_of([0], 5, reading([1.0]), overflows=False))
+    assert (late.averages, late.explain()) == ({}, {})
+    assert early.averages == {0: 1.0}
+    assert early.explain() == {"relevance": [1.0]}
+    for policy in (late, early):
+        decide(policy, append_of([0, 5], 10, reading([0.6, 0.4])))
+    assert late.averages == pytest.approx({0: 0.6, 5: 0.4})
+    assert early.averages == pytest.approx({0: 0.2 + 0.8 * 0.6, 5: 0.4})
+
+
+def test_emfs_score_by_hand() -> None:
+    # One feature, two tokens: frames 0 and 10 have the same keys, frame 5 is orthogonal to both.
+    keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])[..., None]
+    policy = build_policy(config("emfs"))
+    assert decide(policy, append_of([0, 5, 10], 15, reading([0.4, 0.25, 0.35], keys))) == 2
+    penalties = [1 / (1 + math.exp(10 * (value - 0.4))) for value in (0.5, 0.0, 0.5)]
+    explained = policy.explain()
+    assert explained["relevance"] == pytest.approx([0.4, 0.25, 0.35])
+    assert explained["redundancy"] == pytest.approx([0.5, 0.0, 0.5])
+    assert explained["score"] == pytest.approx(
+        [4 * value + penalty for value, penalty in zip((0.4, 0.25, 0.35), penalties, strict=True)]
+    )
+    # With a weight of 40 the relevance decides.
+    relevant = build_policy(config("emfs", MEM_EMFS_WEIGHT=40.0))
+    assert decide(relevant, append_of([0, 5, 10], 15, reading([0.4, 0.25, 0.35], keys))) == 1
+
+
+@pytest.mark.parametrize("name", ["emfs", "rmem"])
+@pytest.mark.parametrize(
+    ("relevance", "droppable", "dropped"),
+    [
+        ([0.4, 0.2, 0.2, 0.2], [1, 2, 3], 1),  # a tie: the first one
+        ([0.1, 0.3, 0.3, 0.3], [1, 2, 3], 1),  # the smallest is protected, a tie among the others
+        ([0.4, 0.1, 0.3, 0.2], [2, 3], 3),  # a later reference frame is protected, too
+        ([0.1, 0.2, 0.4, 0.3], [2], 2),
+    ],
+)
+def test_smallest_droppable_score_goes(
+    name: str, relevance: list[float], droppable: list[int], dropped: int
+) -> None:
+    policy = build_policy(config(name))
+    assert decide(policy, append_of([0, 5, 10, 15], 20, reading(relevance), droppable=droppable)) == dropped
+
+
+def test_rmem_counts_runs() -> None:
+    policy = build_policy(config("rmem"))
+    even = [1 / 3] * 3
+    decide(policy, append_of([0, 5, 10], 15, reading(even)))  # first run: 1 for all, also for 15
+    decide(policy, append_of([0, 10, 15], 20, reading(even)))  # 10 and 15: 2, 20: 1
+    decide(policy, append_of([0, 10, 20], 25, reading(even)))  # 10: 3, 20: 2
+    runs = [3, 3, 2]  # the first is T
+    expected = [1 / 3 + 1.5 * math.sqrt(math.log(sum(runs)) / (count + 8)) for count in runs]
+    assert policy.explain()["score"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("model", "start"), [("r50_aotl", "overflow"), ("r50_deaotl", "append")])
+def test_rmem_drops_as_published(model: str, start: str) -> None:
+    """Fed with the relevance of a published run, the policy finds the run's averages and banks."""
+    with np.load(GOLDEN / "video" / f"{model}_rmem.npz") as file:
+        setup, banks, averages = (json.loads(str(file[name])) for name in ("setup", "banks", "relevance"))
+    policy = build_policy(config("rmem", MEM_AVERAGES_START=start))
+    previous: dict[int, float] = {}
+    num_drops = 0
+    for frame in range(1, len(banks)):
+        (before,), (after,) = banks[frame - 1 : frame + 1]
+        published = {int(number): value for number, value in averages[frame - 1].items()}
+        if after == before:
+            assert published == previous
+            continue
+        # Undo the running average: what this frame's read has added.
+        relevance = [
+            (published[number] - 0.2 * previous[number]) / 0.8 if number in previous else published[number]
+            for number in before
+            if published
+        ]
+        overflows = len(before) == setup["former"] + setup["latter"]
+        append = append_of(before, frame, reading(relevance), overflows=overflows)
+        policy.observe(append)
+        assert policy.averages == pytest.approx(published, abs=1e-6)
+        kept = list(before)
+        if overflows:
+            kept.pop(policy.drop(append))
+            num_drops += 1
+        assert [*kept, frame] == after
+        previous = published
+    assert num_drops == 8
+
+
+class NewestPolicy(MemoryPolicy):
+    """A policy of a user's own: drops the newest of the old entries."""
+
+    def drop(self, append: Append) -> int:
+        return append.droppable[-1]
+
+
+class UnfinishedPolicy(MemoryPolicy):
+    """A policy that does not say what to drop."""
+
+
+def test_policy_of_the_user() -> None:
+    policy = build_policy(config("tests.test_memory_policies:NewestPolicy"))
+    assert type(policy).__name__ == "NewestPolicy"
+    assert decide(policy, append_of([0, 5, 10], 15)) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"MEM_POLICY": "lifo"}, r"unbounded, fifo, rmem, emfs, random, uniform.*'lifo'"),
+        ({"MEM_POLICY": "no_such_package.module:Policy"}, r"no_such_package"),
+        ({"MEM_POLICY": "tests.test_memory_policies:NoSuchPolicy"}, r"NoSuchPolicy"),
+        ({"MEM_POLICY": ":Policy"}, r"cannot import"),
+        ({"MEM_POLICY": ".module:Policy"}, r"cannot import"),
+        ({"MEM_POLICY": "tests.test_memory_policies:decide"}, r"subclass of MemoryPolicy"),
+        ({"MEM_POLICY": "tests.test_memory_policies:UnfinishedPolicy"}, r"does not define drop"),
+        ({"MEM_AVERAGES_START": "later"}, r"MEM_AVERAGES_START.*overflow, append.*'later'"),
+        ({"MEM_RELEVANCE_KEEP": 1.5}, r"MEM_RELEVANCE_KEEP.*1\.5"),
+        ({"MEM_POLICY": "rmem", "MEM_RMEM_OFFSET": -2.0}, r"MEM_RMEM_OFFSET.*-2\.0"),
+    ],
+)
+def test_wrong_settings_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_policy(config(**{"MEM_POLICY": "emfs", **values}))
+
+
+def test_published_decisions() -> None:
+    result = replay_decisions(DECISIONS)
+    assert (result["cases"], result["dropped_agree"], result["passed"]) == (40, 40, True)
+
+
+def changed_decisions(folder: Path, change: Callable[[dict[str, Any], list[dict[str, Any]]], None]) -> Path:
+    """A copy of the published decisions in which ``change`` has changed the arrays or the cases."""
+    with np.load(DECISIONS) as file:
+        arrays: dict[str, Any] = dict(file)
+    cases = json.loads(str(arrays["cases"]))
+    change(arrays, cases)
+    path = folder / "decisions.npz"
+    np.savez(path, **{**arrays, "cases": json.dumps(cases)})
+    return path
+
+
+def test_replay_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(DECISIONS)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["dropped_agree"] == 40
+
+
+@pytest.mark.parametrize("name", ["relevance", "redundancy", "penalty", "score"])
+def test_replay_notices_another_number(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def change(arrays: dict[str, Any], cases: list[dict[str, Any]]) -> None:
+        cases[7][name][1] += 2e-4
+
+    assert main([str(changed_decisions(tmp_path, change))]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert result[name] == pytest.approx(2e-4, rel=0.01)
+    assert (result["dropped_agree"], result["passed"]) == (40, False)
+
+
+def test_replay_notices_another_drop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def change(arrays: dict[str, Any], cases: list[dict[str, Any]]) -> None:
+        cases[3]["dropped"] = cases[3]["frame_ids"][0]
+
+    assert main([str(changed_decisions(tmp_path, change))]) == 1
+    assert json.loads(capsys.readouterr().out)["dropped_agree"] == 39
+
+
+def drop_an_array(arrays: dict[str, Any], cases: list[dict[str, Any]]) -> None:
+    del arrays["keys_5"]
+
+
+def name_an_unknown_preset(arrays: dict[str, Any], cases: list[dict[str, Any]]) -> None:
+    cases[0]["preset"] = "vos"
+
+
+def shorten_the_attention(arrays: dict[str, Any], cases: list[dict[str, Any]]) -> None:
+    arrays["attention_0"] = arrays["attention_0"][:, :-1]
+
+
+@pytest.mark.parametrize("change", [drop_an_array, name_an_unknown_preset, shorten_the_attention])
+def test_replay_names_a_wrong_decision(
+    change: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = changed_decisions(tmp_path, change)
+    assert main([str(path)]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"{path}: decision" in output.err
+
+
+def with_damaged_bytes(content: bytes) -> bytes:
+    """The archive with a stretch in its middle overwritten."""
+    middle = len(content) // 2
+    return content[:middle] + bytes(1000) + content[middle + 1000 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "expected an .npz archive"),
+        (b"not an archive", "expected an .npz archive"),
+        (DECISIONS.read_bytes()[:50_000], "expected an .npz archive"),
+        (with_damaged_bytes(DECISIONS.read_bytes()), "cannot be read"),
+        ((GOLDEN / "video" / "r50_aotl_rmem.npz").read_bytes(), "no array `cases`"),
+    ],
+    ids=["missing", "empty", "text", "truncated", "damaged", "other"],
+)
+def test_replay_names_a_bad_file(
+    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.npz"
+    if content is not None:
+        path.write_bytes(content)
+    assert main([str(path)]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"error: {path}: ")
+    assert message in output.err
