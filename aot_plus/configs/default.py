@@ -42,6 +42,8 @@ class DefaultStage:
     DATA_REF_TRIES: int = 40  # tries for such a reference frame
     DATA_CONSISTENT_TRIES: int = 5  # tries for a clip whose objects are all in its reference frame
     DATA_SKIP_UNREADABLE: bool = False  # go on without a sequence that cannot be read, instead of stopping
+    DATA_MINI_VOST_SEQUENCES: int = 1000  # MiniVOST train sequences to draw from, each made when first drawn
+    DATA_MINI_VOST_SEED: int = 0  # of those sequences
 
     # Training.
     TRAIN_TOTAL_STEPS: int = 20000
