@@ -207,8 +207,9 @@ def test_rmem_counts_runs() -> None:
     even = [1 / 3] * 3
     decide(policy, append_of([0, 5, 10], 15, reading(even)))  # first run: 1 for all, also for 15
     decide(policy, append_of([0, 10, 15], 20, reading(even)))  # 10 and 15: 2, 20: 1
-    decide(policy, append_of([0, 10, 20], 25, reading(even)))  # 10: 3, 20: 2
-    runs = [3, 3, 2]  # the first is T
+    decide(policy, append_of([0, 10, 20], 25, reading(even)))  # 10: 3, 20: 2, 25: 1
+    decide(policy, append_of([0, 10, 25], 30, reading(even)))  # 10: 4, 25: 2
+    runs = [3, 4, 2]  # the first is T, not the 4 runs that it has seen
     expected = [1 / 3 + 1.5 * math.sqrt(math.log(sum(runs)) / (count + 8)) for count in runs]
     assert policy.explain()["score"] == pytest.approx(expected)
 
