@@ -1,0 +1,141 @@
+"""VOST's layout on disk: splits, annotated frames, masks, and the predictions that belong to them.
+
+A dataset holds ``ImageSets/<split>.txt`` (a sequence a line) and ``Annotations/<sequence>/<frame>.png``;
+predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from evaluation.errors import EvaluationError
+from evaluation.metrics import MIN_ANNOTATED_FRAMES, Mask, count_objects
+
+_DATASETS = Path(__file__).resolve().parents[1] / "aot_plus" / "datasets"
+KNOWN_DATASETS = {"vost": _DATASETS / "VOST", "mini_vost": _DATASETS / "MiniVOST"}
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A sequence to score: its name, the folder of its annotations, all annotated frames in order."""
+
+    name: str
+    annotations: Path
+    frames: tuple[str, ...]
+
+    @property
+    def scored_frames(self) -> tuple[str, ...]:
+        """The frames that count: all but the first, which is given, and the last."""
+        return self.frames[1:-1]
+
+
+def dataset_folder(dataset: str) -> Path:
+    """The folder of ``vost``, ``mini_vost`` or a path. Raises ``EvaluationError`` if it is not there."""
+    folder = KNOWN_DATASETS.get(dataset, Path(dataset))
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder}: there is no such dataset folder")
+    return folder
+
+
+def read_split(dataset: Path, split: str) -> list[str]:
+    """The names of the split's sequences, in its order.
+
+    Raises ``EvaluationError`` for an unknown split (the message lists the known ones), and for one that is
+    empty or unreadable, or that names a sequence twice.
+    """
+    path = dataset / "ImageSets" / f"{split}.txt"
+    known = sorted(file.stem for file in path.parent.glob("*.txt")) if "/" not in split else []
+    if not path.is_file() or "/" in split:
+        raise EvaluationError(
+            f"unknown split {split!r}: {path} is not there; splits: {', '.join(known) or 'none'}"
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        problem = f"names {', '.join(twice)} more than once" if twice else "names no sequence"
+        raise EvaluationError(f"{path}: {problem}")
+    return names
+
+
+def find_sequences(dataset: Path, split: str) -> list[Sequence]:
+    """The sequences of a split, in its order, with their annotated frames in name order.
+
+    Raises ``EvaluationError`` that names every sequence with fewer than 3 annotated frames or none at all.
+    """
+    sequences, problems = [], []
+    for name in read_split(dataset, split):
+        folder = dataset / "Annotations" / name
+        if not folder.is_dir():
+            problems.append(f"{name}: the annotation folder {folder} is missing")
+            continue
+        frames = sorted(path.name for path in folder.glob("*.png") if not path.name.startswith("."))
+        if len(frames) < MIN_ANNOTATED_FRAMES:
+            needed = f"at least {MIN_ANNOTATED_FRAMES} annotated frames are needed"
+            problems.append(f"{name}: {needed}, {folder} has {len(frames)}")
+        sequences.append(Sequence(name, folder, tuple(frames)))
+    if problems:
+        raise EvaluationError("\n".join(problems))
+    return sequences
+
+
+def check_predictions(results: Path, sequences: list[Sequence]) -> None:
+    """Raises ``EvaluationError`` listing every missing prediction of a scored frame: sequence/frame.png."""
+    if not results.is_dir():
+        raise EvaluationError(f"{results}: there is no such result folder")
+    missing = []
+    for sequence in sequences:
+        there = {path.name for path in (results / sequence.name).glob("*.png")}
+        missing += [f"{sequence.name}/{frame}" for frame in sequence.scored_frames if frame not in there]
+    if missing:
+        listed = "\n".join(f"  {name}" for name in missing)
+        raise EvaluationError(f"predictions missing in {results}: {len(missing)}\n{listed}")
+
+
+def read_mask(path: Path) -> Mask:
+    """Reads an indexed or 8-bit grey PNG as ids (uint8, H x W). Raises ``EvaluationError`` with its path."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise EvaluationError(
+                    f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"
+                )
+            return np.asarray(image, dtype=np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise EvaluationError(f"{path}: cannot be read as a mask ({error})") from error
+
+
+def read_num_objects(sequence: Sequence) -> int:
+    """How many objects the sequence scores. Raises ``EvaluationError`` that names its first annotation."""
+    path = sequence.annotations / sequence.frames[0]
+    mask = read_mask(path)
+    try:
+        return count_objects(mask)
+    except EvaluationError as error:
+        raise EvaluationError(f"{path}: {error}") from error
+
+
+def mask_pairs(sequence: Sequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
+    """(annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
+
+    Raises ``EvaluationError`` that names the file: an unreadable mask, or a prediction of another size.
+    """
+    for frame in sequence.scored_frames:
+        path = results / sequence.name / frame
+        annotation, prediction = read_mask(sequence.annotations / frame), read_mask(path)
+        if annotation.shape != prediction.shape:
+            raise EvaluationError(
+                f"{path}: is {_size(prediction)} pixels, its annotation is {_size(annotation)}"
+            )
+        yield annotation, prediction
+
+
+def _size(mask: Mask) -> str:
+    """Width x height, as image tools show it."""
+    return f"{mask.shape[1]} x {mask.shape[0]}"
