@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.files import replacing
@@ -14,7 +13,7 @@ IGNORE_ID = 255
 
 
 def davis_palette() -> list[int]:
-    """The 256 RGB colours (768 values) of the DAVIS and VOST annotations: the bits of an id spread over channels."""
+    """The 256 RGB colours (768 values) of DAVIS and VOST annotations: an id's bits over the channels."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.int64)
     for bit in range(8):
@@ -28,7 +27,9 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
-                raise DataError(f"{path}: a mask must be an indexed or 8-bit grey image, found mode {image.mode}")
+                raise DataError(
+                    f"{path}: a mask must be an indexed or 8-bit grey image, found mode {image.mode}"
+                )
             return np.array(image, dtype=np.uint8)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such mask") from None
@@ -45,12 +46,17 @@ def write_mask(path: Path, ids: NDArray[np.uint8]) -> None:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Reads an image as RGB (H x W x 3, uint8). Raises ``DataError`` for a missing or damaged file."""
+    """Reads an 8-bit image as RGB (H x W x 3, uint8), turned as its EXIF says. Raises ``DataError``.
+
+    Pillow decodes JPEG to the same values as OpenCV (both use libjpeg-turbo), but refuses a truncated file
+    where OpenCV fills the missing part with grey.
+    """
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise DataError(f"{path}: cannot be read as an image ({data.size} bytes)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(f"{path}: an image must have 8 bits a channel, found mode {image.mode}")
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such image") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error

@@ -1,0 +1,169 @@
+"""Sequences to run inference over, in VOST's layout, and a reader that fetches their frames ahead of time."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import read_image
+
+DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
+FRAMES = "JPEGImages_10fps"
+ANNOTATIONS = "Annotations"
+SPLITS = "ImageSets"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class VideoSequence:
+    """One video: its frames in name order and the path of the first frame's annotation."""
+
+    name: str
+    frames: tuple[Path, ...]
+    annotation: Path
+
+
+class VOSTDataset:
+    """A folder in VOST's layout: ``JPEGImages_10fps``, ``Annotations`` and ``ImageSets/<split>.txt``.
+
+    Nothing but the folder itself is checked on construction: a broken sequence is an error of that sequence.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root = root
+        self.name = name
+        if not (root / SPLITS).is_dir():
+            raise DataError(f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}")
+
+    def splits(self) -> list[str]:
+        """Names of the splits that exist."""
+        return sorted(path.stem for path in (self.root / SPLITS).glob("*.txt"))
+
+    def sequences(self, split: str) -> list[str]:
+        """Names of a split's sequences, in the file's order.
+
+        Raises ``DataError`` for an unknown or empty split.
+        """
+        existing = self.splits()
+        path = self.root / SPLITS / f"{split}.txt"
+        if split not in existing:
+            raise DataError(f"{path}: unknown split {split!r}; splits here: {', '.join(existing) or 'none'}")
+        names = list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+        if not names:
+            raise DataError(f"{path}: the split holds no sequence")
+        for name in names:
+            if Path(name).name != name or name.startswith("."):
+                raise DataError(f"{path}: {name!r} cannot be the name of a sequence's folder")
+        return names
+
+    def select(self, split: str, wanted: Sequence[str] | None) -> list[str]:
+        """The split's sequences, or those of them that are ``wanted``.
+
+        Raises ``DataError`` for an unknown one.
+        """
+        names = self.sequences(split)
+        unknown = sorted(set(wanted or ()) - set(names))
+        if unknown:
+            raise DataError(
+                f"{self.root}: no sequence {', '.join(unknown)} in split {split!r}; "
+                f"its sequences: {', '.join(names)}"
+            )
+        return [name for name in names if wanted is None or name in wanted]
+
+    def sequence(self, name: str) -> VideoSequence:
+        """Lists one sequence's frames.
+
+        Raises ``DataError`` where there are none, or two have the same name.
+        """
+        folder = self.root / FRAMES / name
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such sequence folder")
+        frames = tuple(sorted(path for path in folder.iterdir() if _is_frame(path)))
+        if not frames:
+            raise DataError(f"{folder}: the sequence has no frames ({', '.join(IMAGE_SUFFIXES)})")
+        for one, other in pairwise(frames):
+            if one.stem == other.stem:
+                raise DataError(f"{folder}: two images of one frame: {one.name} and {other.name}")
+        return VideoSequence(name, frames, self.root / ANNOTATIONS / name / f"{frames[0].stem}.png")
+
+    def length(self, name: str) -> int:
+        """Number of a sequence's frames; 0 where its folder is missing."""
+        folder = self.root / FRAMES / name
+        return sum(map(_is_frame, folder.iterdir())) if folder.is_dir() else 0
+
+
+def _is_frame(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def open_dataset(name: str, data_folder: Path) -> VOSTDataset:
+    """The dataset ``vost`` or ``mini_vost`` in ``data_folder``, or the one at the path ``name``."""
+    if name in DATASET_FOLDERS:
+        return VOSTDataset(data_folder / DATASET_FOLDERS[name], name)
+    root = Path(name)
+    if not root.is_dir():
+        known = ", ".join(DATASET_FOLDERS)
+        raise DataError(f"{name}: neither a known dataset ({known}) nor a folder in VOST's layout")
+    return VOSTDataset(root, root.resolve().name.lower())
+
+
+def memory_gap(num_frames: int, parts: int = 30, minimum: int = 5) -> int:
+    """Frames between two entries into the memory bank: ``max(round(num_frames / parts), minimum)``.
+
+    The rule of the published VOST evaluation; ``round`` rounds half to even.
+    """
+    return max(round(num_frames / parts), minimum)
+
+
+class FrameReader:
+    """Iterates over ``(path, image)`` while a thread reads up to ``ahead`` images beyond the present one.
+
+    Images are uint8 H x W x 3 RGB. What the reading raises is raised by the iteration, at the frame it
+    concerns. Use it in a ``with`` block: leaving the block stops the thread, also when the iteration was not
+    finished.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        ahead: int = 4,
+        read: Callable[[Path], NDArray[np.uint8]] = read_image,
+    ) -> None:
+        self._paths = paths
+        self._ahead = ahead
+        self._read = read
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="frame-reader")
+
+    def __enter__(self) -> "FrameReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drops what was not yet read and joins the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        pending: deque[tuple[Path, Future[NDArray[np.uint8]]]] = deque()
+        for path in self._paths:
+            pending.append((path, self._thread.submit(self._read, path)))
+            if len(pending) > self._ahead:
+                done, image = pending.popleft()
+                yield done, image.result()
+        while pending:
+            done, image = pending.popleft()
+            yield done, image.result()

@@ -1,0 +1,204 @@
+"""Inference over a dataset: every sequence's masks into a result folder."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import FrameReader, VideoSequence, VOSTDataset, memory_gap
+from aot_plus.networks.managers.result_config import claim_result_folder
+from aot_plus.networks.managers.sharding import ProcessPlace, gather, share_out
+from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.networks.managers.writer import MaskWriter, SequenceFolder
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import IGNORE_ID, read_mask
+
+_log = logging.getLogger(__name__)
+
+Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
+TraceSink = Callable[[dict[str, Any]], None]
+
+# What may go wrong with one sequence and must not stop the others (out of memory is a RuntimeError).
+SEQUENCE_ERRORS = (DataError, OSError, RuntimeError)
+
+
+class Segmenter(Protocol):
+    """What is needed of ``aot_plus.VideoSegmenter``: images H x W x 3 RGB, masks of ids H x W, uint8."""
+
+    def start(self, image: NDArray[np.uint8], mask: Ids, *, memory_gap: int | None = None) -> Ids: ...
+
+    def step(self, image: NDArray[np.uint8]) -> Ids: ...
+
+
+class Evaluator:
+    """Runs a segmenter over sequences of a dataset and writes ``<result_dir>/<sequence>/<frame>.png``.
+
+    A sequence is written to a hidden folder and renamed when it is whole, so after a kill or an error there
+    is either all of it or nothing. Whole sequences are skipped, others start at their first frame: a killed
+    run goes on where it was, sequence by sequence. With ``overwrite``, old results are removed before the
+    first sequence starts, so that results of two runs never mix, and a killed run may go on without
+    ``overwrite``.
+
+    ``make_segmenter`` gives a segmenter for one video; it gets a function for the memory's decisions, or None
+    when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and
+    ``traces/``.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        make_segmenter: Callable[[TraceSink | None], Segmenter],
+        dataset: VOSTDataset,
+        sequences: Sequence[str],
+        result_dir: Path,
+        *,
+        overwrite: bool = False,
+        place: ProcessPlace | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.cfg = cfg
+        self.make_segmenter = make_segmenter
+        self.dataset = dataset
+        self.sequences = sequences
+        self.result_dir = result_dir
+        self.overwrite = overwrite
+        self.place = place or ProcessPlace()
+        self.device = device or torch.device("cpu")
+
+    def run(self) -> EvaluationSummary:
+        """Does this process's share, waits for the others, and gives the summary of all.
+
+        Errors of single sequences are in the summary's ``failed``. Raises ``ConfigError`` if the folder holds
+        results of another config. An interrupt (Ctrl-C) is raised again with a message that says what is
+        finished.
+        """
+        claim_result_folder(
+            self.cfg, self.result_dir, self.sequences, overwrite=self.overwrite, write=self.place.rank == 0
+        )
+        summary = EvaluationSummary()
+        started = time.perf_counter()
+        try:
+            self._run_share(summary)
+        except KeyboardInterrupt:
+            finished = f"{len(summary.done) + len(summary.skipped)} of {len(self._share())}"
+            again = "Run the same command again (without --overwrite) to go on."
+            raise KeyboardInterrupt(f"Interrupted; finished: {finished} sequences. {again}") from None
+        summary.seconds = time.perf_counter() - started
+        summary.measure_memory(self.device)
+        total = EvaluationSummary.merge(gather(self.place, summary))
+        if self.place.rank == 0:
+            total.save(self.result_dir / "summary.json")
+        return total
+
+    def _share(self) -> list[str]:
+        """This process's sequences, in the split's order."""
+        lengths = {name: self.dataset.length(name) for name in self.sequences}
+        share = set(share_out(lengths, self.place.count)[self.place.rank])
+        return [name for name in self.sequences if name in share]
+
+    def _run_share(self, summary: EvaluationSummary) -> None:
+        work = self._plan(summary)
+        total = sum(len(sequence.frames) for sequence in work)
+        with tqdm(total=total, unit="frame", disable=self.place.rank > 0, mininterval=1.0) as bar:
+            for sequence in work:
+                bar.set_description(sequence.name)
+                expected = bar.n + len(sequence.frames)
+                try:
+                    self._run_sequence(sequence, summary, bar)
+                    summary.done.append(sequence.name)
+                except SEQUENCE_ERRORS as error:
+                    self._note_failure(summary, sequence.name, error)
+                bar.update(expected - bar.n)  # what a broken sequence left
+
+    def _plan(self, summary: EvaluationSummary) -> list[VideoSequence]:
+        """The sequences to compute; notes those that are there already and those that cannot be listed."""
+        work = []
+        for name in self._share():
+            folder = SequenceFolder(self.result_dir, name)
+            try:
+                if self.overwrite:
+                    folder.discard()
+                sequence = self.dataset.sequence(name)
+                if folder.is_complete(_names(sequence), self.cfg.TEST_MEM_TRACE):
+                    folder.discard_unfinished()
+                    summary.skipped.append(name)
+                else:
+                    folder.discard()
+                    work.append(sequence)
+            except SEQUENCE_ERRORS as error:
+                self._note_failure(summary, name, error)
+        return work
+
+    def _note_failure(self, summary: EvaluationSummary, name: str, error: Exception) -> None:
+        unexpected = not isinstance(error, DataError)
+        _log.error("sequence %s failed: %s", name, error, exc_info=unexpected)
+        summary.failed[name] = f"{type(error).__name__}: {error}" if unexpected else str(error)
+
+    def _run_sequence(self, sequence: VideoSequence, summary: EvaluationSummary, bar: "tqdm[Any]") -> None:
+        folder = SequenceFolder(self.result_dir, sequence.name)
+        trace: list[str] | None = [] if self.cfg.TEST_MEM_TRACE else None
+        try:
+            masks = folder.start()
+            with FrameReader(sequence.frames) as reader, MaskWriter(self.cfg.TEST_WRITERS) as writer:
+                segmenter = self.make_segmenter(
+                    None if trace is None else lambda entry: trace.append(json.dumps(entry))
+                )
+                for frame, labels in self._labels(sequence, segmenter, reader, summary):
+                    writer.write(masks / f"{frame}.png", labels)
+                    bar.update()
+                writer.join()
+            folder.finish(_names(sequence), trace)
+        finally:
+            folder.discard_unfinished()
+
+    def _labels(
+        self, sequence: VideoSequence, segmenter: Segmenter, reader: FrameReader, summary: EvaluationSummary
+    ) -> Iterator[tuple[str, Ids]]:
+        """Every frame's name and labels; the first's are its annotation. Counts frames and computing time."""
+        mask = read_first_mask(sequence)
+        for path, image in reader:
+            first = path == sequence.frames[0]
+            if image.shape[:2] != mask.shape:
+                other = f"annotation {sequence.annotation}" if first else f"first frame {sequence.frames[0]}"
+                raise DataError(f"{path}: {_size(image)} pixels, but the {other} has {_size(mask)}")
+            started = time.perf_counter()
+            if first:
+                segmenter.start(image, mask, memory_gap=self._memory_gap(sequence))
+            labels = mask if first else segmenter.step(image)
+            summary.compute_seconds += time.perf_counter() - started
+            summary.frames += 1
+            yield path.stem, labels
+
+    def _memory_gap(self, sequence: VideoSequence) -> int | None:
+        """Frames between entries into the memory; None: the segmenter's own, ``TEST_LONG_TERM_MEM_GAP``."""
+        if not self.cfg.TEST_MEM_GAP_BY_LENGTH:
+            return None
+        return memory_gap(len(sequence.frames), self.cfg.TEST_MEM_GAP_PARTS, self.cfg.TEST_MEM_GAP_MIN)
+
+
+def read_first_mask(sequence: VideoSequence) -> Ids:
+    """The first frame's annotation. Raises ``DataError`` if it cannot be read or holds no object."""
+    mask = read_mask(sequence.annotation)
+    if not np.any((mask != 0) & (mask != IGNORE_ID)):
+        found = ", ".join(str(value) for value in np.unique(mask))
+        raise DataError(
+            f"{sequence.annotation}: the first mask is empty: no object ids (1..254), found {found}"
+        )
+    return mask
+
+
+def _names(sequence: VideoSequence) -> list[str]:
+    """Names of the frames, without suffix."""
+    return [path.stem for path in sequence.frames]
+
+
+def _size(array: NDArray[np.uint8]) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"

@@ -1,0 +1,84 @@
+"""The config beside a result folder's masks, so that results of two configs never mix unnoticed."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aot_plus.configs import Config
+from aot_plus.utils.config import config_to_dict, save_config
+from aot_plus.utils.errors import ConfigError
+
+CONFIG_FILE = "config.yaml"
+
+# Names that cannot change a mask.
+_IRRELEVANT = frozenset(
+    {
+        "EXP_NAME",
+        "STAGE_NAME",
+        "DATASETS",
+        "TEST_DATASET_SPLIT",
+        "TEST_DEVICE",
+        "TEST_WRITERS",
+        "TEST_MEM_TRACE",
+    }
+)
+_IRRELEVANT_PREFIXES = ("DATA_", "DIR_", "TRAIN_")
+
+
+def claim_result_folder(
+    cfg: Config, result_dir: Path, sequences: Collection[str], *, overwrite: bool, write: bool
+) -> None:
+    """Makes the folder and (if ``write``) puts the config into it.
+
+    Raises ``ConfigError`` with the names that differ if the folder holds results of another config that would
+    stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``.
+    """
+    try:
+        result_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{result_dir}: cannot be made the result folder ({error.strerror})") from error
+    path = result_dir / CONFIG_FILE
+    replaced = frozenset(sequences) if overwrite else frozenset()
+    finished = _finished(result_dir)
+    if finished and not path.is_file():  # it may be a dataset, and must not lose anything
+        raise ConfigError(
+            f"{result_dir}: not a result folder: it holds {finished[0]}, ... but no {CONFIG_FILE}"
+        )
+    kept = [name for name in finished if name not in replaced]
+    if kept:
+        differences = _differences(_read(path), config_to_dict(cfg))
+        if differences:
+            raise ConfigError(
+                f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made with another config: "
+                f"{'; '.join(differences)}. Choose another result folder, or overwrite all of them"
+            )
+    if write:
+        save_config(cfg, path)
+
+
+def _finished(result_dir: Path) -> list[str]:
+    """Names of the folders with masks."""
+    return sorted(
+        folder.name
+        for folder in result_dir.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name != "traces"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as a saved config ({error})") from error
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs, of the names that both have and that matter to the masks."""
+    names = [name for name in old if name in new and name not in _IRRELEVANT]
+    return [
+        f"{name} was {old[name]!r}, is {new[name]!r}"
+        for name in names
+        if not name.startswith(_IRRELEVANT_PREFIXES) and old[name] != new[name]
+    ]

@@ -1,0 +1,93 @@
+"""What an evaluation did: counts, speed and memory, of one process or of all together."""
+
+import dataclasses
+import json
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from aot_plus.utils.files import replacing
+
+_MIB = 2**20
+
+
+@dataclass
+class EvaluationSummary:
+    """Sequences by outcome (``failed``: name -> reason), frames computed in this run, times and peak memory.
+
+    ``seconds`` is the time from the first sequence to the last, ``compute_seconds`` the part of it in the
+    network; memory is in MiB: the resident memory of the largest process, and what CUDA allocated (None
+    without it).
+    """
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    frames: int = 0
+    seconds: float = 0.0
+    compute_seconds: float = 0.0
+    processes: int = 1
+    peak_memory: float = 0.0
+    peak_cuda_memory: float | None = None
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frames of all processes per second of the slowest one; None where there was nothing to do."""
+        return self.frames / self.seconds if self.frames else None
+
+    @property
+    def frames_per_second_compute(self) -> float | None:
+        """The same if the processes did nothing but compute."""
+        return self.frames * self.processes / self.compute_seconds if self.frames else None
+
+    def measure_memory(self, device: torch.device) -> None:
+        """Notes this process's peak memory."""
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes, kilobytes
+        self.peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
+        if device.type == "cuda":
+            self.peak_cuda_memory = torch.cuda.max_memory_allocated(device) / _MIB
+
+    @classmethod
+    def merge(cls, parts: Sequence["EvaluationSummary"]) -> "EvaluationSummary":
+        """The summary of processes that worked side by side."""
+        cuda = [part.peak_cuda_memory for part in parts if part.peak_cuda_memory is not None]
+        return cls(
+            done=sorted(name for part in parts for name in part.done),
+            skipped=sorted(name for part in parts for name in part.skipped),
+            failed={name: part.failed[name] for part in parts for name in sorted(part.failed)},
+            frames=sum(part.frames for part in parts),
+            seconds=max(part.seconds for part in parts),
+            compute_seconds=sum(part.compute_seconds for part in parts),
+            processes=len(parts),
+            peak_memory=max(part.peak_memory for part in parts),
+            peak_cuda_memory=max(cuda, default=None),
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes everything as JSON."""
+        values = dataclasses.asdict(self)
+        values["frames_per_second"] = self.frames_per_second
+        values["frames_per_second_compute"] = self.frames_per_second_compute
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    def describe(self) -> str:
+        """A few lines for a terminal."""
+        counts = (
+            f"{len(self.done)} done, {len(self.skipped)} skipped (already there), {len(self.failed)} failed"
+        )
+        lines = [f"Sequences: {counts}."]
+        if self.frames:
+            lines.append(
+                f"Frames: {self.frames} in {self.seconds:.1f} s: "
+                f"{self.frames_per_second:.2f} frames per second, "
+                f"{self.frames_per_second_compute:.2f} computing alone, {self.processes} process(es)."
+            )
+        cuda = "" if self.peak_cuda_memory is None else f", {self.peak_cuda_memory:.0f} MiB of GPU memory"
+        lines.append(f"Peak memory of a process: {self.peak_memory:.0f} MiB{cuda}.")
+        lines += [f"Failed: {name}: {reason}" for name, reason in self.failed.items()]
+        return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""A sequence's results: masks written in the background, into a folder that gets its name when whole."""
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.files import replacing
+from aot_plus.utils.masks import write_mask
+
+MASKS_PER_THREAD = 4  # how many masks may wait for each thread before ``write`` blocks
+
+
+class MaskWriter:
+    """A bounded pool of threads that write masks.
+
+    The first error of a thread is raised by the next ``write`` that notices it, at the latest by ``join``.
+    Leaving the ``with`` block joins the threads in any case.
+    """
+
+    def __init__(self, threads: int, write: Callable[[Path, NDArray[np.uint8]], None] = write_mask) -> None:
+        self._limit = threads * MASKS_PER_THREAD
+        self._write = write
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="mask-writer")
+        self._pending: deque[tuple[Path, Future[None]]] = deque()
+
+    def __enter__(self) -> "MaskWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, path: Path, ids: NDArray[np.uint8]) -> None:
+        """Hands over a mask (H x W, uint8); blocks while many wait. Raises earlier masks' ``DataError``."""
+        self._pending.append((path, self._pool.submit(self._write, path, ids)))
+        while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
+            self._finish_oldest()
+
+    def join(self) -> None:
+        """Waits until everything is written. Raises ``DataError`` with the path of a mask that was not."""
+        while self._pending:
+            self._finish_oldest()
+
+    def _finish_oldest(self) -> None:
+        path, written = self._pending.popleft()
+        try:
+            written.result()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+class SequenceFolder:
+    """The result folder of one sequence.
+
+    Masks go to the hidden folder ``.<sequence>.unfinished`` next to it, which is renamed once every mask is
+    there: a folder with the sequence's name is always whole, whenever the process is killed.
+    """
+
+    def __init__(self, result_dir: Path, sequence: str) -> None:
+        self.target = result_dir / sequence
+        self.temporary = result_dir / f".{sequence}.unfinished"
+        self.trace = result_dir / "traces" / f"{sequence}.jsonl"
+
+    def is_complete(self, frames: Iterable[str], with_trace: bool) -> bool:
+        """Whether there is a mask for each frame (names without suffix) and, if asked for, the trace."""
+        if with_trace and not self.trace.is_file():
+            return False
+        return not missing_masks(self.target, frames)
+
+    def discard_unfinished(self) -> None:
+        """Removes what a killed or failed run left."""
+        if self.temporary.exists():
+            shutil.rmtree(self.temporary)
+
+    def discard(self) -> None:
+        """Removes the results as well; the folder loses its name first: no part passes for a result."""
+        self.discard_unfinished()
+        self.trace.unlink(missing_ok=True)
+        if self.target.exists():
+            self.target.rename(self.temporary)
+            shutil.rmtree(self.temporary)
+
+    def start(self) -> Path:
+        """Makes the hidden folder, empty, and gives it."""
+        self.discard_unfinished()
+        self.temporary.mkdir(parents=True)
+        return self.temporary
+
+    def finish(self, frames: Iterable[str], trace: list[str] | None) -> None:
+        """Writes the trace (JSON lines), if there is one, and gives the folder its name.
+
+        Raises ``DataError`` if a mask is not there: another run works in the same result folder.
+        """
+        missing = missing_masks(self.temporary, frames)
+        if missing:
+            raise DataError(
+                f"{self.temporary}: masks vanished (does another run write here?): {', '.join(missing[:5])}"
+            )
+        self.trace.unlink(missing_ok=True)
+        if trace is not None:
+            with replacing(self.trace) as path:
+                path.write_text("".join(line + "\n" for line in trace), encoding="utf-8")
+        self.temporary.rename(self.target)
+
+
+def missing_masks(folder: Path, frames: Iterable[str]) -> list[str]:
+    """Frames (names without suffix) that have no mask in the folder."""
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return [frame for frame in frames if f"{frame}.png" not in present]

@@ -1,0 +1,193 @@
+"""Datasets to evaluate on, the reader that fetches frames ahead, the writer, and sharing among processes."""
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.dataloaders.eval_datasets import FrameReader, VOSTDataset, memory_gap, open_dataset
+from aot_plus.networks.managers.sharding import ProcessPlace, share_out
+from aot_plus.networks.managers.writer import MASKS_PER_THREAD, MaskWriter
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.masks import read_image
+
+PIXEL = np.zeros((1, 1), np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "VOST"
+    (root / "ImageSets").mkdir(parents=True)
+    (root / "ImageSets" / "val.txt").write_text("b\na\n\n")
+    (root / "ImageSets" / "train.txt").write_text("")
+    for name in ("frame_010.jpg", "frame_002.jpg", "frame_001.PNG", "._frame_001.PNG", "notes.txt"):
+        path = root / "JPEGImages_10fps" / "a" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_listing(root: Path) -> None:
+    dataset = VOSTDataset(root, "vost")
+    assert dataset.sequences("val") == ["b", "a"]
+    sequence = dataset.sequence("a")
+    assert [path.name for path in sequence.frames] == ["frame_001.PNG", "frame_002.jpg", "frame_010.jpg"]
+    assert sequence.annotation == root / "Annotations" / "a" / "frame_001.png"
+    assert (dataset.length("a"), dataset.length("b")) == (3, 0)
+
+
+def test_splits_and_selection(root: Path) -> None:
+    dataset = VOSTDataset(root, "vost")
+    with pytest.raises(DataError, match=r"unknown split 'test'; splits here: train, val"):
+        dataset.sequences("test")
+    with pytest.raises(DataError, match="holds no sequence"):
+        dataset.sequences("train")
+    assert dataset.select("val", ["a"]) == ["a"]
+    with pytest.raises(DataError, match="no sequence c in split 'val'; its sequences: b, a"):
+        dataset.select("val", ["a", "c"])
+    (root / "ImageSets" / "bad.txt").write_text("../a\n")
+    with pytest.raises(DataError, match=r"'\.\./a' cannot be the name"):
+        dataset.sequences("bad")
+
+
+def test_two_images_of_one_frame(root: Path) -> None:
+    (root / "JPEGImages_10fps" / "a" / "frame_002.png").touch()
+    with pytest.raises(DataError, match=r"two images of one frame: frame_002\.jpg and frame_002\.png"):
+        VOSTDataset(root, "vost").sequence("a")
+
+
+def test_open_dataset_by_name_and_path(root: Path) -> None:
+    assert open_dataset("vost", root.parent).root == root
+    assert open_dataset(str(root), Path("elsewhere")).name == "vost"
+    with pytest.raises(DataError, match="MiniVOST: not a dataset"):
+        open_dataset("mini_vost", root.parent)
+    with pytest.raises(DataError, match="neither a known dataset"):
+        open_dataset("davis", root.parent)
+
+
+@pytest.mark.parametrize(("frames", "gap"), [(1, 5), (150, 5), (165, 6), (195, 6), (300, 10), (2000, 67)])
+def test_memory_gap(frames: int, gap: int) -> None:
+    assert memory_gap(frames) == gap  # 5.5 -> 6, 6.5 -> 6: half to even
+
+
+def test_reader_reads_in_order_and_no_further_than_asked() -> None:
+    asked: list[str] = []
+    reached = threading.Event()
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        asked.append(path.name)
+        if len(asked) == 4:
+            reached.set()
+        return np.full((1, 1), int(path.name), np.uint8)
+
+    paths = [Path(str(number)) for number in range(10)]
+    with FrameReader(paths, ahead=3, read=read) as reader:
+        frames = iter(reader)
+        assert int(next(frames)[1][0, 0]) == 0
+        assert reached.wait(10)  # the first and three ahead, without being asked for more
+        assert asked == ["0", "1", "2", "3"]
+        assert [int(image[0, 0]) for _, image in frames] == list(range(1, 10))
+
+
+def test_reader_raises_where_it_happened_and_stops() -> None:
+    def read(path: Path) -> NDArray[np.uint8]:
+        if path.name == "2":
+            raise DataError("2 is broken")
+        return PIXEL
+
+    threads = threading.active_count()
+    seen = []
+    with (
+        pytest.raises(DataError, match="2 is broken"),
+        FrameReader([Path(str(number)) for number in range(100)], read=read) as reader,
+    ):
+        seen.extend(path.name for path, _ in reader if path)
+    assert threading.active_count() == threads
+    with FrameReader([Path("0"), Path("1")], read=read) as reader:
+        assert next(iter(reader))[0] == Path("0")  # left early
+    assert threading.active_count() == threads
+
+
+def test_writer_is_bounded_and_reports_errors() -> None:
+    gate, written = threading.Event(), []
+
+    def write(path: Path, ids: NDArray[np.uint8]) -> None:
+        assert gate.wait(10)
+        if path.name == "3":
+            raise PermissionError(13, "Permission denied")
+        written.append(path.name)
+
+    with MaskWriter(1, write) as writer:
+        for number in range(MASKS_PER_THREAD):
+            writer.write(Path(str(number)), PIXEL)
+        assert written == []
+        threading.Timer(0.05, gate.set).start()
+        with pytest.raises(DataError, match=r"^3: cannot be written \(Permission denied\)"):
+            for number in range(MASKS_PER_THREAD, 20):
+                writer.write(Path(str(number)), PIXEL)  # blocks: the queue is full
+            writer.join()
+    assert written[:3] == ["0", "1", "2"]
+
+
+def test_sharing_is_complete_deterministic_and_even() -> None:
+    lengths = {f"s{number}": (number * 37) % 101 for number in range(40)}
+    shares = share_out(lengths, 3)
+    assert sorted(name for share in shares for name in share) == sorted(lengths)
+    assert shares == share_out(dict(reversed(lengths.items())), 3)
+    loads = [sum(lengths[name] for name in share) for share in shares]
+    assert max(loads) - min(loads) <= 20
+    assert share_out({"a": 5, "b": 3, "c": 3}, 2) == [["a"], ["b", "c"]]
+    assert share_out({"a": 0}, 3) == [["a"], [], []]
+
+
+def test_place_from_environment() -> None:
+    assert ProcessPlace.from_environment({}) == ProcessPlace(0, 1, 0, 1)
+    torchrun = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
+    assert ProcessPlace.from_environment(torchrun) == ProcessPlace(5, 8, 1, 4)
+    with pytest.raises(ConfigError, match="RANK=2 WORLD_SIZE=2"):
+        ProcessPlace.from_environment({"RANK": "2", "WORLD_SIZE": "2"})
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    rows, columns = np.mgrid[0:60, 0:80]
+    image = np.stack([rows * 4, columns * 3, (rows * columns) % 256], axis=-1).astype(np.uint8)
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(image).save(path, quality=90)
+    return path
+
+
+def test_images_are_decoded_as_by_opencv(photo: Path) -> None:
+    expected = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(read_image(photo), expected)
+
+
+def test_images_are_turned_upright(photo: Path, tmp_path: Path) -> None:
+    image = Image.open(photo)
+    exif = image.getexif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    image.save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(read_image(photo), -1))
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.5, -2])
+def test_truncated_images_are_refused(photo: Path, kept: float) -> None:
+    data = photo.read_bytes()
+    photo.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(DataError, match=r"photo\.jpg: cannot be read as an image"):
+        read_image(photo)
+
+
+def test_other_kinds_of_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such image"):
+        read_image(tmp_path / "missing.jpg")
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((2, 2), 40000, np.uint16)).save(path)
+    with pytest.raises(DataError, match="8 bits a channel, found mode I;16"):
+        read_image(path)
+    Image.new("L", (3, 2), 9).save(path)
+    np.testing.assert_array_equal(read_image(path), np.full((2, 3, 3), 9))

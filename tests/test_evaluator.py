@@ -1,0 +1,394 @@
+"""The evaluator with a segmenter that needs no network: results, resuming, bad input, processes."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.networks.managers import evaluator as evaluator_module
+from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
+from aot_plus.networks.managers.sharding import ProcessPlace, process_group
+from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import AOTPlusError, ConfigError
+from aot_plus.utils.masks import read_mask, write_mask
+
+HEIGHT, WIDTH = 32, 48
+LENGTHS = {"a_cut": 7, "b_tear": 5, "c_fold": 9}
+
+
+class FakeSegmenter:
+    """Labels that depend on every frame since the first one, so that a resumed run could not fake them."""
+
+    def __init__(self, trace: TraceSink | None, fail_at: Callable[["FakeSegmenter"], None]) -> None:
+        self.trace = trace
+        self.fail_at = fail_at
+        self.frame = 0
+        self.gap: int | None = None
+        self.seen = 0
+
+    def start(self, image: Ids, mask: Ids, *, memory_gap: int | None = None) -> Ids:
+        self.mask, self.gap = mask, memory_gap
+        self.seen = int(image.sum())
+        return np.zeros_like(mask)  # the first output is the annotation, not this
+
+    def step(self, image: Ids) -> Ids:
+        self.frame += 1
+        self.fail_at(self)
+        self.seen += int(image.sum())
+        if self.trace is not None:
+            self.trace({"frame": self.frame, "group": 0, "bank": [0], "dropped": None})
+        return np.roll(self.mask, self.seen % 31, axis=1)
+
+
+def nothing(segmenter: FakeSegmenter) -> None:
+    """Never fails."""
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> VOSTDataset:
+    root = tmp_path / "VOST"
+    rng = np.random.default_rng(0)
+    for name, length in LENGTHS.items():
+        (root / "JPEGImages_10fps" / name).mkdir(parents=True)
+        for frame in range(length):
+            image = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            Image.fromarray(image).save(root / "JPEGImages_10fps" / name / f"{frame:05d}.jpg")
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[4:12, 3:20], mask[20:25, 8:40], mask[12, 3:20] = 3, 7, 255
+        write_mask(root / "Annotations" / name / "00000.png", mask)
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "val.txt").write_text("\n".join(LENGTHS) + "\n")
+    return VOSTDataset(root, "vost")
+
+
+@pytest.fixture
+def result_dir(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "emfs"
+
+
+def config(**overrides: object) -> Config:
+    return get_config("pre_vost_2", "aott", "test", overrides)
+
+
+def run(
+    dataset: VOSTDataset,
+    result_dir: Path,
+    fail_at: Callable[[FakeSegmenter], None] = nothing,
+    cfg: Config | None = None,
+    **options: Any,
+) -> EvaluationSummary:
+    sequences = options.pop("sequences", None) or dataset.sequences("val")
+    return Evaluator(
+        cfg or config(),
+        lambda trace: FakeSegmenter(trace, fail_at),
+        dataset,
+        sequences,
+        result_dir,
+        **options,
+    ).run()
+
+
+def masks(result_dir: Path) -> dict[str, bytes]:
+    """Every mask's file, by its path in the result folder; hidden ones as well."""
+    return {
+        str(path.relative_to(result_dir)): path.read_bytes() for path in sorted(result_dir.rglob("*.png"))
+    }
+
+
+def test_layout_and_contents(dataset: VOSTDataset, result_dir: Path) -> None:
+    summary = run(dataset, result_dir)
+    expected = [f"{name}/{frame:05d}.png" for name, length in LENGTHS.items() for frame in range(length)]
+    assert sorted(masks(result_dir)) == expected
+    assert summary.done == list(LENGTHS)
+    assert summary.frames == sum(LENGTHS.values())
+    annotation = dataset.root / "Annotations" / "a_cut" / "00000.png"
+    first = Image.open(result_dir / "a_cut" / "00000.png")
+    assert first.mode == "P"
+    assert first.getpalette() == Image.open(annotation).getpalette()
+    np.testing.assert_array_equal(np.array(first), read_mask(annotation))
+    assert read_mask(result_dir / "a_cut" / "00001.png").shape == (HEIGHT, WIDTH)
+
+
+def test_summary_and_config_are_saved(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir)
+    summary = json.loads((result_dir / "summary.json").read_text())
+    assert summary["done"] == list(LENGTHS)
+    assert summary["failed"] == {}
+    assert summary["frames_per_second_compute"] >= summary["frames_per_second"] > 0
+    assert summary["peak_memory"] > 10
+    saved = yaml.safe_load((result_dir / "config.yaml").read_text())["config"]
+    assert saved["MODEL_NAME"] == "aott"
+    visible = {path.name for path in result_dir.iterdir()}
+    assert visible == {*LENGTHS, "summary.json", "config.yaml"}
+
+
+@pytest.mark.parametrize(("by_length", "gap"), [(True, 5), (False, None)])
+def test_memory_gap(dataset: VOSTDataset, result_dir: Path, by_length: bool, gap: int | None) -> None:
+    gaps = []
+    cfg = config(TEST_MEM_GAP_BY_LENGTH=by_length)
+    run(dataset, result_dir, lambda segmenter: gaps.append(segmenter.gap), cfg)
+    assert set(gaps) == {gap}
+
+
+def test_trace(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir, cfg=config(), sequences=["a_cut"])
+    assert not (result_dir / "traces").exists()
+    summary = run(dataset, result_dir, cfg=config(TEST_MEM_TRACE=True))
+    assert summary.skipped == []  # a_cut has its masks but not its trace
+    lines = (result_dir / "traces" / "a_cut.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(1, LENGTHS["a_cut"]))
+    assert run(dataset, result_dir, cfg=config(TEST_MEM_TRACE=True)).skipped == list(LENGTHS)
+
+
+def test_complete_sequences_are_skipped(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir)
+    (result_dir / "b_tear" / "00002.png").unlink()
+    before = (result_dir / "a_cut" / "00003.png").stat().st_mtime_ns
+    summary = run(dataset, result_dir)
+    assert (summary.skipped, summary.done) == (["a_cut", "c_fold"], ["b_tear"])
+    assert (result_dir / "a_cut" / "00003.png").stat().st_mtime_ns == before
+    assert len(masks(result_dir)) == sum(LENGTHS.values())
+
+
+def test_overwrite(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir)
+    right = masks(result_dir)
+    write_mask(result_dir / "a_cut" / "00003.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    (result_dir / "a_cut" / "99999.png").write_bytes(b"of an earlier dataset")
+    assert run(dataset, result_dir, overwrite=True).done == list(LENGTHS)
+    assert masks(result_dir) == right
+
+
+def test_overwrite_leaves_no_old_result_of_a_broken_sequence(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir)
+    (dataset.root / "Annotations" / "b_tear" / "00000.png").unlink()
+    assert list(run(dataset, result_dir, overwrite=True).failed) == ["b_tear"]
+    assert not (result_dir / "b_tear").exists()
+
+
+def _killed_in_second_sequence(dataset: VOSTDataset, result_dir: Path) -> None:
+    def die(segmenter: FakeSegmenter) -> None:
+        if len(list(result_dir.glob("[a-z]*/"))) == 1 and segmenter.frame == 3:
+            os._exit(9)
+
+    run(dataset, result_dir, die)
+
+
+def test_killed_run_goes_on_where_it_was(dataset: VOSTDataset, result_dir: Path, tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(
+        target=_killed_in_second_sequence, args=(dataset, result_dir)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    assert (result_dir / ".b_tear.unfinished").is_dir()
+    assert sorted(path.name for path in result_dir.glob("[a-z]*/") if path.is_dir()) == ["a_cut"]
+    summary = run(dataset, result_dir)
+    assert (summary.skipped, summary.done) == (["a_cut"], ["b_tear", "c_fold"])
+    run(dataset, tmp_path / "undisturbed")
+    assert masks(result_dir) == masks(tmp_path / "undisturbed")
+    assert not list(result_dir.glob(".*"))
+
+
+def test_interrupt_says_what_is_finished(dataset: VOSTDataset, result_dir: Path) -> None:
+    def interrupt(segmenter: FakeSegmenter) -> None:
+        if segmenter.frame == 6 and (result_dir / "b_tear").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="2 of 3 sequences"):
+        run(dataset, result_dir, interrupt)
+    assert not (result_dir / "c_fold").exists()
+    assert not list(result_dir.glob(".*"))
+    assert run(dataset, result_dir).done == ["c_fold"]
+
+
+def break_image(root: Path) -> str:
+    path = root / "JPEGImages_10fps" / "b_tear" / "00003.jpg"
+    path.write_bytes(path.read_bytes()[:-200])
+    return str(path)
+
+
+def empty_image(root: Path) -> str:
+    path = root / "JPEGImages_10fps" / "b_tear" / "00000.jpg"
+    path.write_bytes(b"")
+    return str(path)
+
+
+def no_annotation(root: Path) -> str:
+    path = root / "Annotations" / "b_tear" / "00000.png"
+    path.unlink()
+    return str(path)
+
+
+def broken_annotation(root: Path) -> str:
+    path = root / "Annotations" / "b_tear" / "00000.png"
+    path.write_bytes(path.read_bytes()[:60])
+    return str(path)
+
+
+def annotation_of_other_size(root: Path) -> str:
+    path = root / "Annotations" / "b_tear" / "00000.png"
+    write_mask(path, np.ones((HEIGHT, WIDTH + 1), np.uint8))
+    return f"annotation {path} has 49 x 32"
+
+
+def empty_annotation(root: Path) -> str:
+    path = root / "Annotations" / "b_tear" / "00000.png"
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[0] = 255
+    write_mask(path, mask)
+    return f"{path}: the first mask is empty"
+
+
+def frames_of_other_size(root: Path) -> str:
+    path = root / "JPEGImages_10fps" / "b_tear" / "00004.jpg"
+    Image.new("RGB", (WIDTH, HEIGHT + 2)).save(path)
+    return f"{path}: 48 x 34 pixels"
+
+
+def no_frames(root: Path) -> str:
+    folder = root / "JPEGImages_10fps" / "b_tear"
+    for path in folder.iterdir():
+        path.unlink()
+    return f"{folder}: the sequence has no frames"
+
+
+def no_folder(root: Path) -> str:
+    folder = root / "JPEGImages_10fps" / "b_tear"
+    shutil.rmtree(folder)
+    return f"{folder}: there is no such sequence folder"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        break_image,
+        empty_image,
+        no_annotation,
+        broken_annotation,
+        annotation_of_other_size,
+        empty_annotation,
+        frames_of_other_size,
+        no_frames,
+        no_folder,
+    ],
+)
+def test_bad_sequence_is_named_and_leaves_nothing(
+    dataset: VOSTDataset, result_dir: Path, damage: Callable[[Path], str]
+) -> None:
+    message = damage(dataset.root)
+    summary = run(dataset, result_dir)
+    assert list(summary.failed) == ["b_tear"]
+    assert message in summary.failed["b_tear"]
+    assert f"Failed: b_tear: {summary.failed['b_tear']}" in summary.describe()
+    assert summary.done == ["a_cut", "c_fold"]
+    assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
+
+
+def test_lack_of_memory_fails_one_sequence(
+    dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lack_memory(segmenter: FakeSegmenter) -> None:
+        if segmenter.frame == 8:  # only c_fold is so long
+            raise RuntimeError("out of memory")
+
+    summary = run(dataset, result_dir, lack_memory)
+    assert summary.failed == {"c_fold": "RuntimeError: out of memory"}
+    assert "Traceback" in caplog.text
+    assert not [path for path in result_dir.rglob("*") if "c_fold" in path.name]
+
+
+def test_writer_errors_fail_the_sequence(
+    dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(path: Path, ids: Ids) -> None:
+        if "b_tear" in str(path) and path.stem == "00004":  # the last one: only noticed by joining
+            raise OSError(28, "No space left on device")
+        write_mask(path, ids)
+
+    original = evaluator_module.MaskWriter
+    monkeypatch.setattr(evaluator_module, "MaskWriter", lambda threads: original(threads, full_disk))
+    summary = run(dataset, result_dir)
+    assert list(summary.failed) == ["b_tear"]
+    assert "00004.png: cannot be written (No space left on device)" in summary.failed["b_tear"]
+    assert summary.done == ["a_cut", "c_fold"]
+    assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
+
+
+def test_results_of_two_configs_do_not_mix(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir)
+    other = config(MEM_POLICY="fifo")
+    with pytest.raises(ConfigError, match="MEM_POLICY was 'emfs', is 'fifo'"):
+        run(dataset, result_dir, cfg=other)
+    with pytest.raises(ConfigError, match="2 sequences there"):
+        run(dataset, result_dir, cfg=other, overwrite=True, sequences=["a_cut"])
+    assert run(dataset, result_dir, cfg=other, overwrite=True).done == list(LENGTHS)
+    assert run(dataset, result_dir, cfg=config(MEM_POLICY="fifo", TEST_WRITERS=1)).skipped == list(LENGTHS)
+
+
+def test_a_folder_that_is_no_result_folder_is_left_alone(dataset: VOSTDataset) -> None:
+    annotations = dataset.root / "Annotations"
+    before = masks(annotations)
+    with pytest.raises(ConfigError, match="not a result folder: it holds a_cut"):
+        run(dataset, annotations, overwrite=True)
+    assert masks(annotations) == before
+
+
+def _worker(rank: int, port: int, dataset: VOSTDataset, result_dir: Path, deadly: bool) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    place = ProcessPlace(rank, 2, rank, 2)
+
+    def die(segmenter: FakeSegmenter) -> None:
+        if deadly and rank == 1 and segmenter.frame == 3:
+            os._exit(9)
+
+    with process_group(place):
+        try:
+            summary = run(dataset, result_dir, die, place=place)
+        except AOTPlusError as error:
+            os._exit(5 if "another process stopped early" in str(error) else 6)
+        assert summary.processes == 2
+        assert sorted(summary.done) == list(LENGTHS)
+
+
+def _run_two_processes(dataset: VOSTDataset, result_dir: Path, deadly: bool) -> list[int | None]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=_worker, args=(rank, port, dataset, result_dir, deadly)) for rank in (0, 1)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        worker.kill()
+        worker.join()
+    return [worker.exitcode for worker in workers]
+
+
+def test_two_processes_equal_one(dataset: VOSTDataset, result_dir: Path, tmp_path: Path) -> None:
+    assert _run_two_processes(dataset, result_dir, deadly=False) == [0, 0]
+    run(dataset, tmp_path / "alone")
+    assert masks(result_dir) == masks(tmp_path / "alone")
+    summary = json.loads((result_dir / "summary.json").read_text())
+    assert (summary["processes"], summary["done"]) == (2, list(LENGTHS))
+
+
+def test_a_dead_process_does_not_hang_the_other(dataset: VOSTDataset, result_dir: Path) -> None:
+    assert _run_two_processes(dataset, result_dir, deadly=True) == [5, 9]
+    assert (result_dir / "c_fold").is_dir()  # the first process's share, whole
+    assert not (result_dir / "a_cut").exists()
