@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _ID_BANK = "patch_wise_id_bank.weight"
-# Under this share of a model's tensors a file belongs to something else: even models of this family with different
-# encoders and transformers share a decoder, about 6% of the tensors.
+# Under this share of a model's tensors a file belongs to something else. Models of this family share at least
+# the decoder, about 6% of the tensors.
 _MIN_SHARE = 0.1
 _LISTED = 10
 
@@ -35,7 +35,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor. Each mapping: a tensor's name to its shape, or to what was done or found."""
+    """What became of every tensor. The mappings lead from a name to its shape, or what was found."""
 
     source: str
     loaded: dict[str, str] = field(default_factory=dict)
@@ -45,8 +45,10 @@ class LoadReport:
     misshapen: dict[str, str] = field(default_factory=dict)  # in both, of different shapes: left as they were
 
     def summary(self) -> str:
-        """One line of counts, then a line for each tensor that was not simply loaded, by groups."""
-        lines = [f"{self.source}: {len(self.loaded)} tensors loaded"]
+        """The loaded tensors, whole modules as one, then a line for every other tensor."""
+        own = [*self.loaded, *self.adapted, *self.misshapen, *self.missing]
+        names = ", ".join(_folded(set(self.loaded), own))
+        lines = [f"{self.source}: {len(self.loaded)} of {len(own)} tensors loaded: {names}"]
         groups = {
             "adapted": self.adapted,
             "left as they were, the file has another shape": self.misshapen,
@@ -61,11 +63,11 @@ class LoadReport:
 
 
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU, without running code from it.
+    """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU; no code in it is run.
 
-    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``; a leading ``module.`` of
-    a name (left by data-parallel training) is taken off. Raises ``CheckpointError`` for a file that is missing,
-    damaged or of another kind, and for values that are not finite.
+    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``; a name's leading
+    ``module.`` (left by data-parallel training) is taken off. Raises ``CheckpointError`` for a file that is
+    missing, damaged or of another kind, and for values that are not finite.
     """
     path = Path(path)
     _check_file(path)
@@ -96,15 +98,15 @@ def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
 def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport:
     """Copies a file's tensors into the model, in place, by name and shape, and logs a report of all of them.
 
-    ``num_batches_tracked`` is ignored on both sides. Where the file's identity bank has no channel for ignored pixels,
-    the other channels are copied.
+    ``num_batches_tracked`` is ignored on both sides. From an identity bank without the channel for ignored
+    pixels the other channels are copied.
 
     Args:
         model: left untouched when an error is raised.
         path: see ``read_state_dict``.
-        strict: for evaluation. Every tensor that the model computes with must be in the file, in its shape; a fresh
-            channel of the identity bank becomes zero, so nothing random is left. Otherwise, for the start of
-            training: what does not fit is left as it was.
+        strict: for evaluation. Every tensor that the model computes with must be in the file, in its shape; a
+            fresh channel of the identity bank becomes zero, so nothing random is left. Otherwise, for the
+            start of training: what does not fit is left as it was.
 
     Raises:
         CheckpointError: the file cannot be read, belongs to another model, or (``strict``) lacks something.
@@ -114,8 +116,8 @@ def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport
     report = _compare(str(path), own, tensors)
     if len(report.loaded) + len(report.adapted) < max(1.0, _MIN_SHARE * len(own)):
         raise CheckpointError(
-            f"{path}: belongs to another model: of {len(own)} tensors expected, {len(report.loaded)} are there in "
-            f"their shape; the file has {_listing(tensors)}"
+            f"{path}: belongs to another model: expected {len(own)} tensors, found {len(report.loaded)} of "
+            f"them; those of the file are {_listing(tensors)}"
         )
     if strict:
         _check_complete(report, own)
@@ -131,7 +133,7 @@ def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport
 
 
 def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
-    """Copies torchvision's ImageNet weights into an encoder; the classifier and a last stage it lacks are left out.
+    """Copies torchvision's ImageNet weights into an encoder, without the classifier (and stages it lacks).
 
     Raises ``CheckpointError`` where the file lacks a tensor of the encoder, or is that of a deeper network.
     """
@@ -144,9 +146,7 @@ def _check_file(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint file")
     if path.suffix not in SUFFIXES:
-        raise CheckpointError(
-            f"{path}: expected a file named {', '.join(SUFFIXES)}, found {path.suffix or 'no ending'}"
-        )
+        raise CheckpointError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path}: expected a checkpoint, found an empty file")
 
@@ -194,7 +194,7 @@ def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _counts(name: str) -> bool:
-    """Whether a tensor matters: the frozen batch norms have no use for the number of batches they have seen."""
+    """Whether a tensor matters: batch norms have no use for the number of batches they have seen."""
     return name.rpartition(".")[2] != "num_batches_tracked"
 
 
@@ -223,19 +223,21 @@ def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
     """Raises ``CheckpointError`` unless the model computes what the file's model did."""
     # linear_KMem is in the published files and in the models, and nothing reads it.
     lacking = {name: shape for name, shape in report.missing.items() if ".linear_KMem." not in name}
-    for problem, tensors in (("lacks", lacking), ("has other shapes for", report.misshapen)):
+    for problem, tensors in (("are missing", lacking), ("have another shape", report.misshapen)):
         if tensors:
-            listing = _listing({name: f"{name} ({what})" for name, what in tensors.items()}.values())
-            raise CheckpointError(f"{report.source}: does not fit the model: it {problem} {listing}")
+            listing = _listing(f"{name} ({what})" for name, what in tensors.items())
+            raise CheckpointError(
+                f"{report.source}: does not fit the model: tensors that {problem}, {listing}"
+            )
     deeper = {block for name in report.unexpected if (block := _extra_block(name, own))}
     if deeper:
         raise CheckpointError(
-            f"{report.source}: belongs to a deeper model: it has {_listing(sorted(deeper))}, which the model has not"
+            f"{report.source}: belongs to a deeper model: blocks this one has not, {_listing(sorted(deeper))}"
         )
 
 
 def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
-    """The numbered block (``LSTT.layers.2``) of a left-over tensor where the model stops at a smaller number."""
+    """The numbered block (``LSTT.layers.2``) of a left-over tensor, where the model ends before it."""
     for number in re.finditer(r"\.\d+(?=\.)", name):
         parent, block = name[: number.start()], name[: number.end()]
         has_first = any(other.startswith(f"{parent}.0.") for other in own)
@@ -244,8 +246,22 @@ def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def _listing(names: Any) -> str:
-    """The first names and the count of all."""
-    names = list(names)
+def _folded(names: set[str], universe: list[str], prefix: str = "") -> Iterator[str]:
+    """``names``, a subset of ``universe``; a module there in full is folded into ``module.* (tensors)``."""
+    for child in dict.fromkeys(name[len(prefix) :].split(".")[0] for name in universe):
+        path = prefix + child
+        members = [name for name in universe if name == path or name.startswith(f"{path}.")]
+        inside = names.intersection(members)
+        if members == [path]:
+            yield from inside
+        elif len(inside) == len(members):
+            yield f"{path}.* ({len(members)})"
+        elif inside:
+            yield from _folded(names, members, f"{path}.")
+
+
+def _listing(tensors: Iterable[str]) -> str:
+    """The count of tensors, and the first of their names."""
+    names = list(tensors)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)} tensors: {', '.join(names[:_LISTED])}{more}"
+    return f"{len(names)}: {', '.join(names[:_LISTED])}{more}"

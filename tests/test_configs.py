@@ -1,0 +1,284 @@
+"""Configs: the values of every stage and model, resolving, overriding, saving."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aot_plus.configs import Config, DefaultModel, DefaultStage
+from aot_plus.utils import config as config_module
+from aot_plus.utils.config import (
+    config_to_dict,
+    get_config,
+    model_names,
+    parse_assignments,
+    save_config,
+    stage_names,
+)
+from aot_plus.utils.errors import ConfigError
+
+STAGES = ["default", "pre", "pre_ytb_dav", "pre_vost", "pre_vost_2", "pre_vost_25q", "mini_vost"]
+VOST_STAGES = ["pre_vost", "pre_vost_2", "pre_vost_25q", "mini_vost"]
+# model: (class, encoder, layers, decoder reads all layers, gap train, gap test, temporal embedding)
+MODELS = {
+    "aott": ("aot", "mobilenetv2", 1, True, 9999, 9999, False),
+    "aots": ("aot", "mobilenetv2", 2, True, 9999, 9999, False),
+    "aotb": ("aot", "mobilenetv2", 3, True, 9999, 9999, False),
+    "aotl": ("aot", "mobilenetv2", 3, True, 2, 5, False),
+    "r50_aotl": ("aot", "resnet50", 3, True, 2, 5, True),
+    "r101_aotl": ("aot", "resnet101", 3, True, 2, 5, False),
+    "deaott": ("deaot", "mobilenetv2", 1, False, 9999, 9999, False),
+    "deaots": ("deaot", "mobilenetv2", 2, False, 9999, 9999, False),
+    "deaotb": ("deaot", "mobilenetv2", 3, False, 9999, 9999, False),
+    "deaotl": ("deaot", "mobilenetv2", 3, False, 2, 5, False),
+    "r50_deaotl": ("deaot", "resnet50", 3, False, 2, 5, True),
+}
+
+
+def own_names(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+def test_there_are_the_stages_and_models_of_the_design() -> None:
+    assert set(STAGES) <= set(stage_names())
+    assert set(MODELS) <= set(model_names())
+
+
+def test_stage_and_model_names_are_disjoint_annotated_and_immutable() -> None:
+    assert not own_names(DefaultStage) & own_names(DefaultModel)
+    for cls in (DefaultStage, DefaultModel):
+        assert own_names(cls) == set(cls.__annotations__)
+        assert all(name.isupper() for name in own_names(cls))
+    for value in config_values(Config()).values():
+        assert value is None or isinstance(value, bool | int | float | str | tuple)
+
+
+def config_values(config: Config) -> dict[str, object]:
+    return {name: getattr(config, name) for name in own_names(DefaultStage) | own_names(DefaultModel)}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_resolves_with_every_model(stage: str) -> None:
+    for model in MODELS:
+        config = get_config(stage, model)
+        assert (stage, model, "default") == (config.STAGE_NAME, config.MODEL_NAME, config.EXP_NAME)
+        assert vars(config).keys() == own_names(DefaultStage) | own_names(DefaultModel)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_models_are_those_of_the_table(model: str) -> None:
+    config = get_config("default", model)
+    found = (
+        config.MODEL_VOS,
+        config.MODEL_ENCODER,
+        config.MODEL_LSTT_NUM,
+        config.MODEL_DECODER_INTERMEDIATE_LSTT,
+        config.TRAIN_LONG_TERM_MEM_GAP,
+        config.TEST_LONG_TERM_MEM_GAP,
+        config.USE_TEMPORAL_POSITIONAL_EMBEDDING,
+    )
+    assert found == MODELS[model]
+    light = config.MODEL_ENCODER == "mobilenetv2"
+    assert ((24, 32, 96, 1280) if light else (256, 512, 1024, 1024)) == config.MODEL_ENCODER_DIM
+    assert (2e-5 if light else 1e-5) == config.TRAIN_LR_MIN
+
+
+def test_memory_presets() -> None:
+    aot, deaot = get_config("default", "r50_aotl"), get_config("default", "r50_deaotl")
+    for config, expected in ((aot, (4.0, 10.0, 0.40, "overflow")), (deaot, (2.0, 7.0, 0.25, "append"))):
+        found = (config.MEM_EMFS_WEIGHT, config.MEM_EMFS_SLOPE, config.MEM_EMFS_MIDPOINT)
+        assert (*found, config.MEM_AVERAGES_START) == expected
+        assert (config.MEM_POLICY, config.FORMER_MEM_LEN, config.LATTER_MEM_LEN) == ("emfs", 1, 8)
+        assert (config.MEM_RELEVANCE_KEEP, config.MEM_RMEM_EXPLORATION, config.MEM_RMEM_OFFSET) == (
+            0.2,
+            1.5,
+            8.0,
+        )
+
+
+def test_vost_stages_override_the_model() -> None:
+    for stage in STAGES:
+        config = get_config(stage, "r50_aotl")
+        is_vost = stage in VOST_STAGES
+        assert config.MODEL_LINEAR_Q is not is_vost
+        assert config.MODEL_IGNORE_TOKEN is is_vost
+        assert (4 if is_vost else 2) == config.TRAIN_LONG_TERM_MEM_GAP
+        assert config.TEST_LONG_TERM_MEM_GAP == 5
+    lengths = {stage: get_config(stage, "aott").DATA_SEQ_LEN for stage in VOST_STAGES[:3]}
+    assert lengths == {"pre_vost": 15, "pre_vost_2": 17, "pre_vost_25q": 25}
+
+
+def test_published_recipe() -> None:
+    config = get_config("pre_vost_2", "r50_aotl")
+    expected = {
+        "TRAIN_TOTAL_STEPS": 20000,
+        "TRAIN_BATCH_SIZE": 8,
+        "TRAIN_LR": 2e-4,
+        "TRAIN_LR_MIN": 1e-5,
+        "TRAIN_LR_POWER": 0.9,
+        "TRAIN_LR_ENCODER_RATIO": 0.1,
+        "TRAIN_LR_WARM_UP_RATIO": 0.05,
+        "TRAIN_WEIGHT_DECAY": 0.07,
+        "TRAIN_CLIP_GRAD_NORM": 5.0,
+        "TRAIN_TOP_K_PERCENT_PIXELS": 0.15,
+        "TRAIN_HARD_MINING_RATIO": 0.5,
+        "TRAIN_EMA_RATIO": 0.1,
+        "TRAIN_SEQ_TRAINING_START_RATIO": 0.5,
+        "TRAIN_SEQ_TRAINING_FREEZE_PARAMS": ("patch_wise_id_bank",),
+        "TRAIN_ENCODER_FREEZE_AT": 2,
+        "TRAIN_SAVE_STEP": 500,
+        "TRAIN_MAX_KEEP_CKPT": 8,
+        "TRAIN_LSTT_DROPPATH": 0.1,
+        "DATA_RANDOMCROP": (465, 465),
+        "DATA_SHORT_EDGE_LEN": 480,
+        "DATA_RANDOM_GAP_VOST": 3,
+        "DATA_DYNAMIC_MERGE_PROB": 0.2,
+        "PRETRAIN_MODEL": "R50_AOTL_PRE_YTB_DAV.pth",
+        "TEST_DATASET": "vost",
+        "TEST_MAX_LONG_EDGE": 1040.0,
+    }
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_mini_vost_starts_from_nothing_and_tests_on_mini_vost() -> None:
+    config = get_config("mini_vost", "aott")
+    assert (config.DATASETS, config.TEST_DATASET) == (("mini_vost",), "mini_vost")
+    assert config.PRETRAIN_MODEL == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("FORMER_MEM_LEN", "2", 2),
+        ("TEST_FLIP", "true", True),
+        ("TEST_FLIP", "False", False),
+        ("TEST_MAX_LONG_EDGE", "800", 800.0),
+        ("TEST_MAX_LONG_EDGE", 800, 800.0),
+        ("TEST_MULTISCALE", "(1.0, 1.3)", (1.0, 1.3)),
+        ("TEST_MULTISCALE", "1,1.3", (1.0, 1.3)),
+        ("TEST_MULTISCALE", [1, 1.5], (1.0, 1.5)),
+        ("DATASETS", "vost,static", ("vost", "static")),
+        ("DATASETS", "('vost',)", ("vost",)),
+        ("DATA_RANDOMCROP", "[129, 129]", (129, 129)),
+        ("TEST_CKPT_PATH", "a=b/1.pth", "a=b/1.pth"),
+        ("TEST_CKPT_PATH", "None", None),
+        ("TEST_DTYPE", "bfloat16", "bfloat16"),
+        ("TRAIN_LR", "3e-4", 3e-4),
+        ("MEM_POLICY", "7", "7"),
+    ],
+)
+def test_overrides_are_read_as_their_names_type(name: str, text: object, value: object) -> None:
+    found = getattr(get_config("mini_vost", "aott", overrides={name: text}), name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FORMER_MEM_LEN", "1.5"),
+        ("FORMER_MEM_LEN", True),
+        ("FORMER_MEM_LEN", "None"),
+        ("FORMER_MEM_LEN", "many words"),
+        ("TEST_FLIP", 1),
+        ("TEST_MULTISCALE", "1.0"),
+        ("TEST_MULTISCALE", "(1.0, 'x')"),
+        ("DATA_RANDOMCROP", "(1, 2, 3)"),
+        ("TEST_CKPT_PATH", 3),
+        ("TEST_DTYPE", "float8"),
+        ("MEM_AVERAGES_START", "later"),
+        ("MODEL_VOS", None),
+        ("TRAIN_LR", "__import__('os')"),
+        ("TRAIN_LR", "((((((((("),
+    ],
+)
+def test_values_of_another_type_are_errors_that_name_them(name: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        get_config("mini_vost", "aott", overrides={name: value})
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+def test_unknown_names_list_what_exists() -> None:
+    with pytest.raises(ConfigError, match=r"'pre_voost'.*pre_vost_2"):
+        get_config("pre_voost", "aott")
+    with pytest.raises(ConfigError, match=r"'R50_AOTL'.*r50_aotl"):
+        get_config("pre_vost", "R50_AOTL")
+    with pytest.raises(ConfigError, match=r"'TEST_FLIPS'.*TEST_FLIP"):
+        get_config("pre_vost", "aott", overrides={"TEST_FLIPS": True})
+
+
+@pytest.mark.parametrize("name", ["models", "default_deaot", "../pre", "models.aott", "", "__init__"])
+def test_other_modules_are_no_models_and_no_stages(name: str) -> None:
+    with pytest.raises(ConfigError):
+        get_config("pre_vost", name)
+    with pytest.raises(ConfigError):
+        get_config(name, "aott")
+
+
+def test_a_name_misspelled_in_a_stage_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class StageConfig(DefaultStage):
+        TEST_FLIPP = True
+
+    monkeypatch.setattr("aot_plus.configs.pre_vost.StageConfig", StageConfig)
+    with pytest.raises(ConfigError, match="TEST_FLIPP"):
+        get_config("pre_vost", "aott")
+
+
+def test_assignments() -> None:
+    assert parse_assignments(["A=1", " B = x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
+    for text in ("A", "=1", ""):
+        with pytest.raises(ConfigError, match="NAME=VALUE"):
+            parse_assignments([text])
+
+
+def test_configs_do_not_share_their_values_and_can_be_pickled() -> None:
+    first = get_config("pre_vost", "aott", "first", {"FORMER_MEM_LEN": 3})
+    assert get_config("pre_vost", "aott").FORMER_MEM_LEN == 1
+    assert vars(pickle.loads(pickle.dumps(first))) == vars(first)
+
+
+def test_a_dictionary_of_a_config_gives_the_same_config_again() -> None:
+    config = get_config("mini_vost", "r50_deaotl", "mine", {"TEST_FLIP": True})
+    values = json.loads(json.dumps(config_to_dict(config)))
+    assert vars(get_config("mini_vost", "r50_deaotl", "mine", values)) == vars(config)
+
+
+def test_saved_config(tmp_path: Path) -> None:
+    config = get_config("pre_vost_2", "r50_aotl", overrides={"TEST_FLIP": "true"})
+    path = tmp_path / "new folder" / "config.yaml"
+    save_config(config, path)
+    saved = yaml.safe_load(path.read_text())
+    assert saved["config"] == config_to_dict(config)
+    assert {"python", "torch", "numpy"} <= set(saved["versions"])
+    assert saved["commit"] is None or len(saved["commit"]) == 40
+    assert [entry.name for entry in path.parent.iterdir()] == ["config.yaml"]
+
+
+def test_no_git_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config_module, "REPOSITORY", tmp_path)
+    assert config_module.git_commit() is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert config_module.git_commit() is None
+
+
+def test_building_a_config_imports_no_torch_and_writes_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from aot_plus.utils.config import get_config; get_config('pre_vost_2', 'r50_aotl');"
+        "print([name for name in ('torch', 'numpy', 'cv2', 'timm') if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[1]
+    result = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root)},
+    )
+    assert result.stdout.strip() == "[]"
+    assert not list(tmp_path.iterdir())
