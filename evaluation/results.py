@@ -46,10 +46,8 @@ def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
 
 def write_results(folder: Path, split: str, results: Results) -> None:
     """Writes both CSV files; each appears whole, under its name, or not at all."""
-    per_object: list[tuple[str, ...]] = [
-        (name, f"{j:.6f}", f"{j_last:.6f}") for name, j, j_last in results.objects
-    ]
-    overall: list[tuple[str, ...]] = [tuple(f"{value:.6f}" for value in results.overall)]
+    per_object = [[name, f"{j:.6f}", f"{j_last:.6f}"] for name, j, j_last in results.objects]
+    overall = [[f"{value:.6f}" for value in results.overall]]
     paths = csv_paths(folder, split)
     texts = (_csv_text(_OBJECT_COLUMNS, per_object), _csv_text(FIGURES, overall))
     temporary = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]

@@ -47,11 +47,9 @@ def read_split(dataset: Path, split: str) -> list[str]:
     empty or unreadable, or that names a sequence twice.
     """
     path = dataset / "ImageSets" / f"{split}.txt"
-    known = sorted(file.stem for file in path.parent.glob("*.txt")) if "/" not in split else []
-    if not path.is_file() or "/" in split:
-        raise EvaluationError(
-            f"unknown split {split!r}: {path} is not there; splits: {', '.join(known) or 'none'}"
-        )
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))) or "none"
+        raise EvaluationError(f"unknown split {split!r}: there is no {path}; splits that are there: {known}")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -130,9 +128,8 @@ def mask_pairs(sequence: Sequence, results: Path) -> Iterator[tuple[Mask, Mask]]
         path = results / sequence.name / frame
         annotation, prediction = read_mask(sequence.annotations / frame), read_mask(path)
         if annotation.shape != prediction.shape:
-            raise EvaluationError(
-                f"{path}: is {_size(prediction)} pixels, its annotation is {_size(annotation)}"
-            )
+            sizes = f"{_size(prediction)} pixels, its annotation is {_size(annotation)}"
+            raise EvaluationError(f"{path}: the prediction is {sizes}")
         yield annotation, prediction
 
 

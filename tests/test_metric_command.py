@@ -1,0 +1,296 @@
+"""The metric as a command: the published evaluator's numbers, its files, and every bad input by name."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation import results as results_module
+from evaluation import vost
+from evaluation.command import main
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "metrics.zip"
+SCRIPT = ROOT / "evaluation" / "evaluation_method.py"
+GLOBAL, PER_SEQUENCE = "global_results-val.csv", "per-sequence_results-val.csv"
+SEQUENCES = [
+    "0001_plain",
+    "0002_ignore",
+    "0003_extra_id",
+    "0004_gap_ids",
+    "0005_short",
+    "0006_never_predicted",
+    "0007_late_object",
+    "0008_long",
+]
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(GOLDEN) as archive:
+        archive.extractall(tmp_path)
+    return tmp_path
+
+
+def run(folder: Path, *extra: str) -> int:
+    paths = ["--results_path", str(folder / "predictions"), "--dataset_path", str(folder / "VOST")]
+    return main([*paths, "--set", "val", "--workers", "1", *extra])
+
+
+def csv_files(folder: Path) -> list[str]:
+    """Everything in the result folder that is not a sequence, hidden files included."""
+    return sorted(path.name for path in (folder / "predictions").iterdir() if not path.is_dir())
+
+
+def write(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask).save(path)
+
+
+def failure(folder: Path, capsys: pytest.CaptureFixture[str], *extra: str) -> str:
+    """Runs, expecting exit code 1 and no CSV; returns the message."""
+    assert run(folder, *extra) == 1
+    assert csv_files(folder) == []
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return message
+
+
+def assert_golden(folder: Path) -> None:
+    made = folder / "predictions"
+    assert (made / GLOBAL).read_bytes() == (folder / GLOBAL).read_bytes()
+    with (folder / PER_SEQUENCE).open(newline="") as file:
+        header, *published = list(csv.reader(file))
+    with (made / PER_SEQUENCE).open(newline="") as file:
+        rows = list(csv.reader(file))
+    # The published rows are in accidental order: here they are in the split's, then the object's.
+    assert rows == [
+        header,
+        *sorted(published, key=lambda row: SEQUENCES.index(row[0][:-2]) * 10 + int(row[0][-1])),
+    ]
+
+
+def test_equal_to_the_published_evaluator(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(golden) == 0
+    assert_golden(golden)
+    table = capsys.readouterr().out
+    assert "0008_long_2" in table
+    assert "0.650280" in table
+
+
+def test_rows_follow_the_split(golden: Path) -> None:
+    (golden / "VOST" / "ImageSets" / "val.txt").write_text("0005_short\n\n0002_ignore\n")
+    assert run(golden) == 0
+    with (golden / "predictions" / PER_SEQUENCE).open() as file:
+        names = [row["Sequence"] for row in csv.DictReader(file)]
+    assert names == ["0005_short_1", "0002_ignore_1", "0002_ignore_2", "0002_ignore_3"]
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_run_as_a_program_in_two_processes(golden: Path, by_path: bool) -> None:
+    program = [str(SCRIPT)] if by_path else ["-m", "evaluation.evaluation_method"]
+    folders = ["--results_path", str(golden / "predictions"), "--dataset_path", str(golden / "VOST")]
+    done = subprocess.run(
+        [sys.executable, *program, *folders, "--workers", "2"],
+        cwd=golden if by_path else ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_golden(golden)
+
+
+def test_known_dataset_words(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert vost.KNOWN_DATASETS["vost"] == ROOT / "aot_plus" / "datasets" / "VOST"
+    monkeypatch.setitem(vost.KNOWN_DATASETS, "mini_vost", golden / "VOST")
+    folder = str(golden / "predictions")
+    assert main(["--results_path", folder, "--dataset_path", "mini_vost", "--workers", "1"]) == 0
+    assert_golden(golden)
+
+
+def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (GLOBAL, PER_SEQUENCE):
+        shutil.copy(golden / name, golden / "predictions" / name)
+    shutil.rmtree(golden / "predictions" / "0008_long")
+    assert run(golden) == 0
+    assert "0.650280" in capsys.readouterr().out
+    # What is evaluated again and fails leaves nothing that could pass for its result.
+    assert "0008_long/frame" in failure(golden, capsys, "--re")
+
+
+def test_one_of_two_files_is_not_a_result(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(golden / GLOBAL, golden / "predictions" / GLOBAL)
+    shutil.rmtree(golden / "predictions" / "0008_long")
+    assert "0008_long/frame" in failure(golden, capsys)
+
+
+@pytest.mark.parametrize("damaged", [GLOBAL, PER_SEQUENCE])
+@pytest.mark.parametrize("damage", ["empty", "cut", "row lost", "binary", "nan", "header"])
+def test_a_damaged_result_is_named(
+    golden: Path, capsys: pytest.CaptureFixture[str], damaged: str, damage: str
+) -> None:
+    for name in (GLOBAL, PER_SEQUENCE):
+        shutil.copy(golden / name, golden / "predictions" / name)
+    path = golden / "predictions" / damaged
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    versions = {
+        "empty": b"",
+        "cut": whole[:-12],
+        "row lost": b"".join(lines[:-1]),
+        "binary": b"\xff\xfe\x00" + whole,
+        "nan": whole.replace(lines[-1].split(b",")[1], b"nan"),
+        "header": b"".join(lines[1:]),
+    }
+    path.write_bytes(versions[damage])
+    assert run(golden) == 1
+    assert str(path) in capsys.readouterr().err
+    assert run(golden, "--re") == 0
+    assert_golden(golden)
+
+
+def test_every_missing_prediction_is_listed(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(golden / "predictions" / "0005_short")
+    (golden / "predictions" / "0008_long" / "frame00018.png").unlink()
+    message = failure(golden, capsys)
+    listed = [line.strip() for line in message.splitlines() if line.startswith("  ")]
+    # The first and the last frame are not scored.
+    assert listed == ["0005_short/frame00018.png", "0005_short/frame00024.png", "0008_long/frame00018.png"]
+
+
+def test_predictions_of_frames_that_are_not_scored_may_be_missing(golden: Path) -> None:
+    for frame in ("frame00012.png", "frame00030.png"):
+        (golden / "predictions" / "0005_short" / frame).unlink()
+    assert run(golden) == 0
+    assert_golden(golden)
+
+
+def test_bad_masks_are_all_named(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    predictions, annotations = golden / "predictions", golden / "VOST" / "Annotations"
+    size = predictions / "0001_plain" / "frame00018.png"
+    write(size, np.zeros((120, 161), np.uint8))
+    colour = predictions / "0002_ignore" / "frame00018.png"
+    write(colour, np.zeros((120, 160, 3), np.uint8))
+    cut = predictions / "0003_extra_id" / "frame00018.png"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    no_image = annotations / "0004_gap_ids" / "frame00024.png"
+    no_image.write_bytes(b"no image")
+    no_object = annotations / "0005_short" / "frame00012.png"
+    write(no_object, np.full((80, 80), 255, np.uint8))
+    message = failure(golden, capsys)
+    assert f"{size}: the prediction is 161 x 120 pixels, its annotation is 160 x 120" in message
+    assert f"{colour}: a mask must be an indexed or 8-bit grey image of ids, found mode RGB" in message
+    assert f"{cut}: cannot be read as a mask" in message
+    assert f"{no_image}: cannot be read as a mask" in message
+    assert f"{no_object}: the first annotation holds no object" in message
+
+
+def test_problems_cross_process_borders(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = golden / "predictions" / "0007_late_object" / "frame00018.png"
+    broken.write_bytes(b"")
+    assert str(broken) in failure(golden, capsys, "--workers", "2")
+
+
+def test_sequences_without_enough_annotations(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations = golden / "VOST" / "Annotations"
+    shutil.rmtree(annotations / "0001_plain")
+    for frame in ("frame00012.png", "frame00018.png"):
+        (annotations / "0005_short" / frame).unlink()
+    message = failure(golden, capsys)
+    assert f"0001_plain: the annotation folder {annotations / '0001_plain'} is missing" in message
+    assert "0005_short: at least 3 annotated frames are needed" in message
+
+
+def test_three_annotated_frames_are_enough(golden: Path) -> None:
+    (golden / "VOST" / "ImageSets" / "val.txt").write_text("0005_short\n")
+    (golden / "VOST" / "Annotations" / "0005_short" / "frame00030.png").unlink()
+    assert run(golden) == 0
+
+
+@pytest.mark.parametrize("split", ["vall", "../ImageSets/val", ""])
+def test_unknown_split(golden: Path, capsys: pytest.CaptureFixture[str], split: str) -> None:
+    message = failure(golden, capsys, "--set", split)
+    assert repr(split) in message
+
+
+def test_the_known_splits_are_listed(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "splits that are there: val" in failure(golden, capsys, "--set", "test")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"\n", "names no sequence"), (b"a\nb\na\n", "names a more than once"), (b"\xff\xfe", "cannot be read")],
+)
+def test_unusable_split(golden: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
+    path = golden / "VOST" / "ImageSets" / "val.txt"
+    path.write_bytes(content)
+    message = failure(golden, capsys)
+    assert str(path) in message
+    assert words in message
+
+
+def test_folders_that_are_not_there(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = str(golden / "nowhere")
+    assert nowhere in failure(golden, capsys, "--dataset_path", nowhere)
+    assert nowhere in failure(golden, capsys, "--results_path", nowhere)
+    assert not Path(nowhere).exists()
+
+
+def test_a_failed_write_leaves_nothing(
+    golden: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, *_: object, **__: object) -> None:
+        self.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(results_module.Path, "write_text", full)
+    assert "No space left on device" in failure(golden, capsys)
+
+
+def test_workers_must_be_positive(golden: Path) -> None:
+    with pytest.raises(SystemExit):
+        run(golden, "--workers", "0")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C in the middle, with workers: quiet, 130, no CSV."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 3, (400, 400)).astype(np.uint8)
+    dataset, predictions = tmp_path / "VOST", tmp_path / "predictions"
+    write(tmp_path / "noise.png", noise)
+    for sequence in ("a", "b"):
+        for folder in (dataset / "Annotations" / sequence, predictions / sequence):
+            folder.mkdir(parents=True)
+            for frame in range(4000):
+                os.link(tmp_path / "noise.png", folder / f"{frame:05d}.png")
+    (dataset / "ImageSets").mkdir()
+    (dataset / "ImageSets" / "val.txt").write_text("a\nb\n")
+    folders = ["--results_path", str(predictions), "--dataset_path", str(dataset)]
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *folders, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    while process.stderr.read(1) != "s":  # the bar's unit: it is drawn before the workers start
+        assert process.poll() is None
+    time.sleep(1.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130, shown
+    assert "Traceback" not in shown
+    assert csv_files(tmp_path) == []
