@@ -63,8 +63,10 @@ def test_two_images_of_one_frame(root: Path) -> None:
 def test_open_dataset_by_name_and_path(root: Path) -> None:
     assert open_dataset("vost", root.parent).root == root
     assert open_dataset(str(root), Path("elsewhere")).name == "vost"
-    with pytest.raises(DataError, match="MiniVOST: not a dataset"):
+    with pytest.raises(DataError, match="MiniVOST: there is no such dataset folder"):
         open_dataset("mini_vost", root.parent)
+    with pytest.raises(DataError, match="there is no folder ImageSets"):
+        open_dataset(str(root / "ImageSets"), root.parent)
     with pytest.raises(DataError, match="neither a known dataset"):
         open_dataset("davis", root.parent)
 
@@ -100,12 +102,12 @@ def test_reader_raises_where_it_happened_and_stops() -> None:
         return PIXEL
 
     threads = threading.active_count()
-    seen = []
+    seen: list[str] = []
     with (
         pytest.raises(DataError, match="2 is broken"),
         FrameReader([Path(str(number)) for number in range(100)], read=read) as reader,
     ):
-        seen.extend(path.name for path, _ in reader if path)
+        seen.extend(path.name for path, _ in reader)
     assert threading.active_count() == threads
     with FrameReader([Path("0"), Path("1")], read=read) as reader:
         assert next(iter(reader))[0] == Path("0")  # left early
@@ -121,15 +123,18 @@ def test_writer_is_bounded_and_reports_errors() -> None:
             raise PermissionError(13, "Permission denied")
         written.append(path.name)
 
+    def write_more(writer: MaskWriter) -> None:
+        for number in range(MASKS_PER_THREAD, 20):
+            writer.write(Path(str(number)), PIXEL)  # blocks: the queue is full
+        writer.join()
+
     with MaskWriter(1, write) as writer:
         for number in range(MASKS_PER_THREAD):
             writer.write(Path(str(number)), PIXEL)
         assert written == []
         threading.Timer(0.05, gate.set).start()
         with pytest.raises(DataError, match=r"^3: cannot be written \(Permission denied\)"):
-            for number in range(MASKS_PER_THREAD, 20):
-                writer.write(Path(str(number)), PIXEL)  # blocks: the queue is full
-            writer.join()
+            write_more(writer)
     assert written[:3] == ["0", "1", "2"]
 
 
@@ -162,8 +167,9 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_images_are_decoded_as_by_opencv(photo: Path) -> None:
-    expected = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
-    np.testing.assert_array_equal(read_image(photo), expected)
+    expected = cv2.imread(str(photo))
+    assert expected is not None
+    np.testing.assert_array_equal(read_image(photo), expected[..., ::-1])
 
 
 def test_images_are_turned_upright(photo: Path, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class VOSTDataset:
     def __init__(self, root: Path, name: str) -> None:
         self.root = root
         self.name = name
+        if not root.is_dir():
+            raise DataError(f"{root}: there is no such dataset folder")
         if not (root / SPLITS).is_dir():
             raise DataError(f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}")
 

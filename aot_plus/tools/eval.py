@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aot_plus import VideoSegmenter, load_model
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.evaluator import Evaluator
 from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, process_group, share_cores
+from aot_plus.networks.models.loading import load_from_config
 from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
 from aot_plus.utils.config import get_config, parse_assignments
 from aot_plus.utils.errors import ConfigError
@@ -85,8 +86,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    overrides = _overrides(args)
-    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    cfg = get_config(args.stage, args.model, args.exp_name, _overrides(args))
     place = ProcessPlace.from_environment()
     dataset = open_dataset(cfg.TEST_DATASET, from_repository(cfg.DIR_DATA))
     sequences = dataset.select(cfg.TEST_DATASET_SPLIT, args.sequences)
@@ -96,13 +96,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     share_cores(place)
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
-        model = load_model(
-            args.model,
-            checkpoint,
-            stage=args.stage,
-            device=device,
-            overrides=overrides | {"EXP_NAME": args.exp_name},
-        )
+        model = load_from_config(cfg, checkpoint, device=str(device))
         evaluator = Evaluator(
             model.cfg,
             lambda trace: VideoSegmenter(model, trace=trace),

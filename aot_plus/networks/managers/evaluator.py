@@ -107,7 +107,8 @@ class Evaluator:
     def _run_share(self, summary: EvaluationSummary) -> None:
         work = self._plan(summary)
         total = sum(len(sequence.frames) for sequence in work)
-        with tqdm(total=total, unit="frame", disable=self.place.rank > 0, mininterval=1.0) as bar:
+        hidden = not work or self.place.rank > 0
+        with tqdm(total=total, unit="frame", disable=hidden, mininterval=1.0) as bar:
             for sequence in work:
                 bar.set_description(sequence.name)
                 expected = bar.n + len(sequence.frames)

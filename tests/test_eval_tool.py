@@ -1,0 +1,97 @@
+"""``python -m aot_plus.tools.eval``: from flags to exit codes, with a small network of random weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from aot_plus.tools import eval as eval_tool
+from aot_plus.tools.common import run_tool
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import write_mask
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    root = tmp_path / "Small"
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for frame in range(3):
+            path = root / "JPEGImages_10fps" / name / f"{frame:05d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)).save(path)
+        mask = np.zeros((40, 56), np.uint8)
+        mask[8:20, 8:20], mask[20:30, 30:50], mask[0, 0] = 5, 2, 255
+        write_mask(root / "Annotations" / name / "00000.png", mask)
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "val.txt").write_text("a\nb\n")
+    return root
+
+
+def evaluate(dataset: Path, *flags: str) -> int:
+    common = ["--model", "aott", "--dataset", str(dataset), "--device", "cpu"]
+    return eval_tool.main([*common, "--result_dir", str(dataset.parent / "results"), *flags])
+
+
+def test_the_whole_way(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--random_weights", "--policy", "fifo", "--set", "LATTER_MEM_LEN=2", "TEST_WRITERS=1"]
+    assert evaluate(dataset, *flags) == 0
+    results = dataset.parent / "results"
+    output = capsys.readouterr().out
+    assert "2 done" in output
+    assert "mean nothing" in output
+    assert output.endswith(f"Results: {results}\n")
+    for name in ("a", "b"):
+        for frame in range(3):
+            ids = np.array(Image.open(results / name / f"{frame:05d}.png"))
+            assert ids.shape == (40, 56)
+            assert set(np.unique(ids)) <= {0, 2, 5, 255}
+    config = yaml.safe_load((results / "config.yaml").read_text())["config"]
+    assert (config["MEM_POLICY"], config["LATTER_MEM_LEN"], config["TEST_CKPT_PATH"]) == ("fifo", 2, None)
+    assert evaluate(dataset, *flags, "--sequences", "a") == 0
+    assert "0 done, 1 skipped" in capsys.readouterr().out
+
+
+def test_a_broken_sequence_gives_exit_code_1(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "Annotations" / "a" / "00000.png").unlink()
+    assert evaluate(dataset, "--random_weights") == 1
+    output = capsys.readouterr().out
+    assert f"Failed: a: {dataset}/Annotations/a/00000.png: there is no such mask" in output
+    assert [path.name for path in (dataset.parent / "results").iterdir() if path.is_dir()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--random_weights", "--split", "tst"], "unknown split 'tst'; splits here: val"),
+        (["--random_weights", "--sequences", "a", "c"], "no sequence c in split 'val'"),
+        (["--random_weights", "--dataset", "nowhere"], "nowhere: neither a known dataset"),
+        ([], "no checkpoint: give --ckpt_path FILE, or --random_weights"),
+        (["--ckpt_path", "missing.pth"], "missing.pth"),
+        (["--random_weights", "--set", "LATER_MEM_LEN=3"], "LATTER_MEM_LEN"),
+        (["--random_weights", "--dtype", "float8"], "TEST_DTYPE"),
+    ],
+)
+def test_wrong_flags_are_named_at_once(
+    dataset: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    assert evaluate(dataset, *flags) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("error: ")
+    assert message in captured.err
+    assert not (dataset.parent / "results").exists()
+
+
+def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise DataError("this file")
+
+    def interrupt() -> int:
+        raise KeyboardInterrupt("Run it again.")
+
+    assert run_tool(lambda: 7) == 7
+    assert run_tool(fail) == 1
+    assert run_tool(interrupt) == 130
+    assert capsys.readouterr().err == "error: this file\n\nRun it again.\n"
