@@ -1,0 +1,57 @@
+"""The FPN decoder that turns the transformer's output into logits at a quarter of the input's size."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aot_plus.networks.layers.basic import ConvGN
+
+
+class FPNDecoder(nn.Module):
+    """Three levels, each fused with the encoder's features by a 1x1 adapter."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        hidden: int,
+        encoder_channels: Sequence[int],
+        *,
+        align_corners: bool,
+    ) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.conv_in = ConvGN(in_channels, hidden, 1)
+        self.conv_16x = ConvGN(hidden, hidden, 3)
+        self.conv_8x = ConvGN(hidden, hidden // 2, 3)
+        self.conv_4x = ConvGN(hidden // 2, hidden // 2, 3)
+        quarter, eighth, sixteenth = encoder_channels[:3]
+        self.adapter_16x = nn.Conv2d(sixteenth, hidden, 1)
+        self.adapter_8x = nn.Conv2d(eighth, hidden, 1)
+        self.adapter_4x = nn.Conv2d(quarter, hidden // 2, 1)
+        self.conv_out = nn.Conv2d(hidden // 2, out_channels, 1)
+
+    def forward(self, x: Tensor, levels: Sequence[Tensor]) -> Tensor:
+        """Logits of every id.
+
+        Args:
+            x: ``G x in_channels x h x w``.
+            levels: the encoder's maps at 1/4, 1/8 and 1/16, each ``B x c x . x .`` with B = G, or B = 1 where the
+                G groups of objects share one frame.
+
+        Returns:
+            ``G x out_channels x H/4 x W/4``.
+        """
+        quarter, eighth, sixteenth = levels
+        x = torch.relu(self.conv_in(x))
+        x = torch.relu(self.conv_16x(self.adapter_16x(sixteenth) + x))
+        x = self._resize(x, eighth)
+        x = torch.relu(self.conv_8x(self.adapter_8x(eighth) + x))
+        x = self._resize(x, quarter)
+        x = torch.relu(self.conv_4x(self.adapter_4x(quarter) + x))
+        return self.conv_out(x)
+
+    def _resize(self, x: Tensor, like: Tensor) -> Tensor:
+        return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=self.align_corners)

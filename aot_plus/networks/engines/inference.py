@@ -1,0 +1,216 @@
+"""One video, one frame at a time, on tensors at the network's input size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.memory_state import GroupMemory
+from aot_plus.networks.layers.memory_types import add_embedding
+from aot_plus.networks.memory.bank import MemoryBank
+from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatistics, build_policy
+from aot_plus.networks.memory.scores import attention_per_frame, foreground_probability
+from aot_plus.networks.models import AOT, Features, Propagation
+
+UNLIKELY = -1e10  # logit of an id that no object has
+IGNORED = -1  # label of an ignored pixel among packed ids
+Trace = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class GroupBatch:
+    """Groups of objects that started at the same frame and so go through the transformer together."""
+
+    groups: list[int]  # their numbers
+    memory: GroupMemory
+    policies: list[MemoryPolicy]  # of each group
+    references: list[list[int]]  # frames of each group that came with a mask
+
+
+@dataclass
+class VideoState:
+    """What a video needs from one frame to the next."""
+
+    num_objects: int
+    memory_gap: int  # frames between two writes to the bank
+    frame: int = 0  # number of the last frame
+    last_write: int = 0
+    batches: list[GroupBatch] = field(default_factory=list)
+
+    @property
+    def banks(self) -> list[list[int]]:
+        """The stored frame numbers of every group, oldest first."""
+        return [frames for batch in self.batches for frames in batch.memory.bank.frames]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A frame that has been read but whose mask is not committed yet."""
+
+    features: Features
+    propagations: list[Propagation]  # of each batch of groups
+    logits: Tensor  # groups x (M+1) x H/4 x W/4
+
+
+class InferenceEngine:
+    """Runs videos through a model. It holds no state of a video, so one engine serves many."""
+
+    def __init__(self, model: AOT, cfg: Config, *, trace: Trace | None = None) -> None:
+        """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and did."""
+        self.model = model
+        self.cfg = cfg
+        self.trace = trace
+
+    def start(self, images: Tensor, labels: Tensor, num_objects: int, memory_gap: int) -> VideoState:
+        """Begins a video with a reference frame.
+
+        Args:
+            images: ``1 x 3 x H x W``, normalised.
+            labels: ``H x W`` integers, 0 background, 1..num_objects, ``IGNORED``.
+            num_objects: K; ids that the mask does not show count as well.
+            memory_gap: frames between two writes to the long-term memory.
+        """
+        state = VideoState(num_objects, memory_gap)
+        features = self.model.encode(images)
+        self._add_groups(state, features, labels)
+        return state
+
+    def predict(self, state: VideoState, images: Tensor) -> Prediction:
+        """Reads the next frame (``1 x 3 x H x W``). Changes nothing: ``commit`` does."""
+        features = self.model.encode(images)
+        propagations = [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
+        logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
+        return Prediction(features, propagations, self._without_unused_ids(logits, state.num_objects))
+
+    def commit(
+        self, state: VideoState, prediction: Prediction, labels: Tensor, *, num_objects: int | None = None
+    ) -> None:
+        """Writes the frame to the memories with its mask.
+
+        Args:
+            state: the video's; it moves on to this frame.
+            prediction: of this frame.
+            labels: ``H x W`` integers as in ``start``, predicted or given.
+            num_objects: when the mask was given: the number of objects from now on. The frame then is a reference
+                for all groups, and ids beyond the groups so far start new groups.
+        """
+        given = num_objects is not None
+        state.frame += 1
+        append = given or state.frame - state.last_write >= state.memory_gap
+        if num_objects is not None:
+            state.num_objects = num_objects
+        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
+            identity = self._identity(labels, batch.groups, reference=given)
+            dropped = self._run_policies(state, batch, prediction, propagation) if append else None
+            batch.memory.write_short(propagation, identity)
+            if append:
+                batch.memory.write_long(propagation, identity, state.frame, dropped)
+            if given:
+                for references in batch.references:
+                    references.append(state.frame)
+        if append:
+            state.last_write = state.frame
+        self._add_groups(state, prediction.features, labels)
+
+    def _add_groups(self, state: VideoState, features: Features, labels: Tensor) -> None:
+        """Starts the groups that the number of objects asks for and that are not there yet, with a reference."""
+        have = sum(len(batch.groups) for batch in state.batches)
+        need = -(-state.num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
+        if need <= have:
+            return
+        groups = list(range(have, need))
+        policies = [build_policy(self.cfg) for _ in groups]
+        capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN if policies[0].bounded else None
+        memory = GroupMemory(self.model, MemoryBank(capacity))
+        identity = self._identity(labels, groups, reference=True)
+        propagation = self.model.propagate_reference(features, identity)
+        memory.write_short(propagation, identity)
+        memory.write_long(propagation, identity, state.frame, None)
+        state.batches.append(GroupBatch(groups, memory, policies, [[state.frame] for _ in groups]))
+
+    def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
+        """The identity embedding ``G x N x C`` of ``H x W`` labels in each group: its ids become 1..M, others 0."""
+        size = self.cfg.MODEL_MAX_OBJ_NUM
+        first = torch.tensor(groups, device=labels.device)[:, None, None] * size
+        own = labels - first  # G x H x W
+        own = torch.where((own >= 1) & (own <= size), own, 0)
+        return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
+
+    def _without_unused_ids(self, logits: Tensor, num_objects: int) -> Tensor:
+        """Logits ``G x (M+1) x . x .`` of all groups where ids that no object has are out of the question."""
+        used = num_objects - self.cfg.MODEL_MAX_OBJ_NUM * (logits.shape[0] - 1)  # by the last group
+        if used < self.cfg.MODEL_MAX_OBJ_NUM:
+            logits[-1, used + 1 :] = UNLIKELY
+        return logits
+
+    def _run_policies(
+        self, state: VideoState, batch: GroupBatch, prediction: Prediction, propagation: Propagation
+    ) -> list[int] | None:
+        """Shows the frame about to be appended to each group's policy; the positions to drop if the bank is full."""
+        overflows = batch.memory.bank.is_full
+        dropped = []
+        for index, policy in enumerate(batch.policies):
+            append = Append(
+                frames=batch.memory.bank.frames[index],
+                new_frame=state.frame,
+                droppable=self._droppable(batch, index),
+                overflows=overflows,
+                read_statistics=lambda index=index: self._statistics(batch, index, prediction, propagation),
+            )
+            policy.observe(append)
+            position = policy.drop(append) if overflows else None
+            if position is not None:
+                dropped.append(position)
+            if self.trace is not None:
+                self.trace(_trace_entry(batch.groups[index], append, policy, position))
+        return dropped if overflows else None
+
+    def _droppable(self, batch: GroupBatch, index: int) -> list[int]:
+        """Positions in a group's bank that may be dropped: not the first, and no later reference while others remain.
+
+        A video with very many given masks would fill its bank with references; the oldest after the first then go.
+        """
+        frames = batch.memory.bank.frames[index]
+        references = set(batch.references[index])
+        free = [position for position, frame in enumerate(frames) if position > 0 and frame not in references]
+        return free or list(range(1, len(frames)))
+
+    def _statistics(
+        self, batch: GroupBatch, index: int, prediction: Prediction, propagation: Propagation
+    ) -> ReadStatistics:
+        """What the first layer of a group attended to when it read this frame."""
+        keys = batch.memory.chronological_keys(index)  # T x N x D
+        queries = add_embedding(propagation.first_keys[index], self.model.cur_pos_emb)  # N x D
+        attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]
+        logits = prediction.logits[batch.groups[index]]
+        return ReadStatistics(attention, keys, foreground_probability(logits, prediction.features.size))
+
+
+def _trace_entry(group: int, append: Append, policy: MemoryPolicy, position: int | None) -> dict[str, Any]:
+    return {
+        "frame": append.new_frame,
+        "group": group,
+        "bank": append.frames,
+        **policy.explain(),
+        "dropped": None if position is None else append.frames[position],
+    }
+
+
+def merge_groups(logits: Sequence[Tensor]) -> Tensor:
+    """The logits of all objects from those of their groups (AOT's soft aggregation).
+
+    Args:
+        logits: of each group, ``(1 + its objects) x H x W``, background first.
+
+    Returns:
+        ``(1 + all objects) x H x W``. One group's logits stay as they are.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    probabilities = [torch.softmax(group, dim=0) for group in logits]
+    background = torch.stack([group[0] for group in probabilities]).prod(dim=0, keepdim=True)
+    merged = torch.cat([background, *(group[1:] for group in probabilities)])
+    return torch.logit(merged.clamp(1e-5, 1 - 1e-5))

@@ -1,0 +1,48 @@
+"""The memory of a batch of object groups: long-term bank and short-term memory, read and written one frame at a time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aot_plus.networks.layers.memory_types import KeyValue, LayerMemory
+from aot_plus.networks.memory.bank import MemoryBank
+from aot_plus.networks.models import AOT, Propagation
+
+
+class GroupMemory:
+    """What G groups of objects that started together keep of a video. Training and inference share it."""
+
+    def __init__(self, model: AOT, bank: MemoryBank) -> None:
+        self.model = model
+        self.bank = bank
+        self._short: list[KeyValue] = []
+        self._long: list[KeyValue] = []  # as it is read; made anew when the bank changes
+
+    def read(self) -> list[LayerMemory]:
+        """What each layer reads: keys ``G x T*N x D`` with temporal embedding, values ``G x T*N x E``, last frame."""
+        return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
+
+    def chronological_keys(self, group: int) -> Tensor:
+        """Layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
+        keys = self._long[0].keys[group].unflatten(0, (len(self.bank), -1))
+        return keys[torch.tensor(self.bank.slots(group), device=keys.device)]
+
+    def write_short(self, propagation: Propagation, identity: Tensor) -> None:
+        """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
+        self._short = self.model.bind_short(propagation, identity)
+
+    def write_long(
+        self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
+    ) -> None:
+        """Appends this frame to the bank, in the place of the positions ``dropped`` of each group if given."""
+        self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
+        self._long = [self._readable(self.bank.layer(index)) for index in range(len(self._short))]
+
+    def _readable(self, layer: KeyValue) -> KeyValue:
+        keys, values = layer  # G x T x N x D, G x T x N x E
+        rows = self.model.memory_embedding(len(self.bank))  # T x D
+        if rows is not None:
+            ranks = self.bank.ranks().to(rows.device, non_blocking=True)
+            keys = keys + rows[ranks][:, :, None].to(keys.dtype)
+        return KeyValue(keys.flatten(1, 2), values.flatten(1, 2))

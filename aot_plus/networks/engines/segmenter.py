@@ -1,0 +1,255 @@
+"""The public way in: images and masks of ids as arrays, one frame after another."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.inference import (
+    IGNORED,
+    InferenceEngine,
+    Prediction,
+    Trace,
+    VideoState,
+    merge_groups,
+)
+from aot_plus.networks.models import AOT, input_size
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import normalise
+from aot_plus.utils.masks import IGNORE_ID
+
+_AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class _View:
+    """The video at one scale, flipped or not, with memories of its own."""
+
+    size: tuple[int, int]  # of the network's input
+    flip: bool
+    engine: InferenceEngine
+    state: VideoState | None = None
+
+
+class VideoSegmenter:
+    """Segments a video frame by frame, given the mask of its objects in the first frame.
+
+    >>> segmenter = VideoSegmenter(load_model("r50_aotl", "AOT_EMFS.pth"))
+    >>> segmenter.start(first_image, first_mask)
+    >>> labels = segmenter.step(next_image)
+
+    Images are RGB, ``H x W x 3`` uint8, all of one size; masks and labels ``H x W`` uint8 ids: 0 background,
+    255 ignored. Memory does not grow with the length of the video, except under the policy ``unbounded``. Several
+    segmenters can share a model.
+    """
+
+    def __init__(self, model: AOT, cfg: Config | None = None, *, trace: Trace | None = None) -> None:
+        """
+        Args:
+            model: from ``load_model``.
+            cfg: the model's own by default.
+            trace: called with a dictionary for every frame that is appended to the long-term memory: frame, group,
+                bank, what the policy computed, and which frame it dropped.
+        """
+        self.model = model
+        self.cfg = model.cfg if cfg is None else cfg
+        self.device = next(model.parameters()).device
+        self._trace = trace
+        self._autocast = _AUTOCAST_DTYPES[self.cfg.TEST_DTYPE]
+        self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
+        self._size = (0, 0)
+        self._views: list[_View] = []
+
+    @torch.inference_mode()
+    def start(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], *, memory_gap: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Begins a video, forgetting any other.
+
+        Args:
+            image: the first frame.
+            mask: its objects. 255 is one more object where ``TEST_TRACK_IGNORED`` is set, else it is ignored.
+            memory_gap: frames between two writes to the long-term memory; ``TEST_LONG_TERM_MEM_GAP`` by default.
+
+        Returns:
+            The labels of the first frame: the mask.
+
+        Raises:
+            DataError: wrong types or sizes, or a mask without any object.
+        """
+        height, width = _check_image(image)
+        _check_mask(mask, (height, width))
+        self._ids, self._size = [], (height, width)
+        self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
+        if not self._ids:
+            raise DataError("the first mask shows no object: every pixel is background or ignored")
+        gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
+        packed = self._pack(mask)
+        self._views = self._make_views(height, width)
+        for view in self._views:
+            with self._precision():
+                view.state = view.engine.start(
+                    self._input(image, view), self._view_labels(packed, view), len(self._ids), gap
+                )
+        return mask.copy()
+
+    @torch.inference_mode()
+    def step(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Segments the next frame.
+
+        Args:
+            image: of the size of the first.
+            mask: given where objects appear or are corrected. The ids it shows are exactly where it shows them; ids
+                it does not show go on as predicted. At its 255 the prediction stands, and memory ignores the pixel.
+
+        Returns:
+            ``H x W`` labels.
+
+        Raises:
+            DataError: wrong types or sizes, or ``start`` was not called.
+        """
+        if not self._views:
+            raise DataError("step() was called before start()")
+        if _check_image(image) != self._size:
+            raise DataError(
+                f"the image is {_text(image.shape)} pixels, the video began with {_text(self._size)}"
+            )
+        if mask is not None:
+            _check_mask(mask, self._size)
+        with self._precision():
+            predictions = [
+                view.engine.predict(_state(view), self._input(image, view)) for view in self._views
+            ]
+            labels = self._combine(predictions)
+            committed, num_objects = labels, None
+            if mask is not None:
+                labels, committed = self._apply_mask(labels, mask)
+                num_objects = len(self._ids)
+            for view, prediction in zip(self._views, predictions, strict=True):
+                view.engine.commit(
+                    _state(view), prediction, self._view_labels(committed, view), num_objects=num_objects
+                )
+        return self._unpack(labels)
+
+    @property
+    def banks(self) -> list[list[int]]:
+        """The frame numbers in the long-term memory of every group of objects, oldest first (first view)."""
+        return _state(self._views[0]).banks if self._views else []
+
+    def _make_views(self, height: int, width: int) -> list[_View]:
+        """One view per scale, and one more per scale flipped where ``TEST_FLIP`` is set. The first one is traced."""
+        limit = self.cfg.TEST_MAX_LONG_EDGE / max(height, width)
+        if limit < 1:
+            height, width = int(height * limit), int(width * limit)
+        views: list[_View] = []
+        for scale in self.cfg.TEST_MULTISCALE:
+            size = input_size(height * scale, width * scale, align_corners=self.cfg.MODEL_ALIGN_CORNERS)
+            for flip in (False, True) if self.cfg.TEST_FLIP else (False,):
+                trace = None if views else self._trace
+                views.append(_View(size, flip, InferenceEngine(self.model, self.cfg, trace=trace)))
+        return views
+
+    def _precision(self) -> Any:
+        """Automatic mixed precision as ``TEST_DTYPE`` says."""
+        return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
+
+    def _input(self, image: NDArray[np.uint8], view: _View) -> Tensor:
+        """The image as a view's network gets it: ``1 x 3 x H x W``."""
+        pixels = image.astype(np.float32)
+        if view.size != self._size:
+            pixels = cv2.resize(pixels, view.size[::-1], interpolation=cv2.INTER_CUBIC)
+        tensor = torch.from_numpy(normalise(pixels))[None]
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        tensor = tensor.to(self.device, non_blocking=True)
+        return tensor.flip(3) if view.flip else tensor
+
+    def _view_labels(self, packed: Tensor, view: _View) -> Tensor:
+        """``H x W`` packed labels at a view's input size."""
+        if packed.shape != view.size:
+            packed = F.interpolate(packed[None, None].float(), size=view.size, mode="nearest")[0, 0].int()
+        return packed.flip(1) if view.flip else packed
+
+    def _combine(self, predictions: list[Prediction]) -> Tensor:
+        """The packed labels at the video's size (``H x W``), from the mean of the views' probabilities."""
+        scores = [self._full_logits(prediction.logits) for prediction in predictions]
+        if len(scores) == 1:
+            return scores[0].argmax(dim=0).int()
+        probabilities = [
+            torch.softmax(score.flip(2) if view.flip else score, dim=0)
+            for score, view in zip(scores, self._views, strict=True)
+        ]
+        return torch.stack(probabilities).mean(dim=0).argmax(dim=0).int()
+
+    def _full_logits(self, logits: Tensor) -> Tensor:
+        """Logits ``groups x (M+1) x H/4 x W/4`` of a view to ``(K+1) x H x W`` at the video's size."""
+        size = self.cfg.MODEL_MAX_OBJ_NUM
+        groups = []
+        for group, own in enumerate(logits.float()):
+            used = min(size, len(self._ids) - group * size)
+            groups.append(
+                F.interpolate(
+                    own[None, : used + 1],
+                    size=self._size,
+                    mode="bilinear",
+                    align_corners=self.cfg.MODEL_ALIGN_CORNERS,
+                )[0]
+            )
+        return merge_groups(groups)
+
+    def _apply_mask(self, labels: Tensor, mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Predicted labels with a given mask laid over them, as they are shown and as they are committed."""
+        self._learn_ids(mask, track_ignored=False)
+        given = self._pack(mask)
+        shown = torch.unique(given[given > 0])
+        labels = torch.where(torch.isin(labels, shown), 0, labels)
+        labels = torch.where(given > 0, given, labels)
+        return labels, torch.where(given == IGNORED, IGNORED, labels)
+
+    def _learn_ids(self, mask: NDArray[np.uint8], *, track_ignored: bool) -> None:
+        """Gives the ids of a mask that are new the next packed ids, in ascending order."""
+        for value in np.unique(mask).tolist():
+            is_object = value not in (0, IGNORE_ID) or (value == IGNORE_ID and track_ignored)
+            if is_object and value not in self._ids:
+                self._ids.append(value)
+
+    def _pack(self, mask: NDArray[np.uint8]) -> Tensor:
+        """A mask's ids as 0..K, on the device; ``IGNORED`` where it is ignored."""
+        table = np.zeros(256, dtype=np.int32)
+        table[IGNORE_ID] = IGNORED
+        table[self._ids] = np.arange(1, len(self._ids) + 1)
+        return torch.from_numpy(table[mask]).to(self.device)
+
+    def _unpack(self, labels: Tensor) -> NDArray[np.uint8]:
+        """Packed labels as the ids of the masks."""
+        table = torch.tensor([0, *self._ids], dtype=torch.uint8, device=labels.device)
+        return table[labels].cpu().numpy()
+
+
+def _state(view: _View) -> VideoState:
+    if view.state is None:
+        raise DataError("the video has not been started")
+    return view.state
+
+
+def _check_image(image: NDArray[np.uint8]) -> tuple[int, int]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise DataError(f"an image must be H x W x 3 uint8, found {_text(image.shape)} {image.dtype}")
+    return image.shape[0], image.shape[1]
+
+
+def _check_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> None:
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise DataError(f"a mask must be H x W uint8 ids, found {_text(mask.shape)} {mask.dtype}")
+    if mask.shape != size:
+        raise DataError(f"the mask is {_text(mask.shape)} pixels, its image {_text(size)}")
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

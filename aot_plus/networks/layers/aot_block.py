@@ -1,0 +1,97 @@
+"""The long short-term transformer block of AOT+ (networks of the AOT family, EMFS's AOT*)."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from aot_plus.networks.layers.attention import MultiheadAttention
+from aot_plus.networks.layers.basic import NormActDepthwiseConv
+from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
+
+FEED_FORWARD_RATIO = 4
+
+
+@dataclass(frozen=True)
+class AOTFrame:
+    """What a block keeps of a frame until its mask is known. All ``B x N x C``."""
+
+    keys: Tensor  # Q = K of the block, without temporal embedding
+    visual: Tensor  # normalised input
+    short: Tensor  # output of the short-term attention
+
+
+class AOTBlock(nn.Module):
+    """Self-attention, long-term and (global) short-term attention, feed-forward with a depth-wise convolution."""
+
+    def __init__(
+        self, channels: int, self_heads: int, memory_heads: int, droppath: float, *, linear_q: bool
+    ) -> None:
+        super().__init__()
+        self.concatenate_short = linear_q
+        self.norm1 = nn.LayerNorm(channels)
+        self.self_attn = MultiheadAttention(channels, self_heads, project_inputs=True)
+        self.norm2 = nn.LayerNorm(channels)
+        self.linear_Q = nn.Linear(channels, channels)
+        self.linear_V = nn.Linear(channels, channels)
+        self.linear_QMem = nn.Linear(channels, channels)
+        self.linear_VMem = nn.Linear(channels, channels)
+        if not linear_q:
+            self.norm4 = nn.LayerNorm(channels)
+        # Part of the published checkpoints; nothing uses it.
+        self.linear_KMem = nn.Linear(channels, channels).requires_grad_(False)
+        self.long_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
+        self.short_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
+        self.norm3 = nn.LayerNorm(channels)
+        self.linear1 = nn.Linear(channels, FEED_FORWARD_RATIO * channels)
+        self.activation = NormActDepthwiseConv(FEED_FORWARD_RATIO * channels)
+        self.linear2 = nn.Linear(FEED_FORWARD_RATIO * channels, channels)
+        self.droppath = DropPath(droppath)
+
+    def forward(
+        self, x: Tensor, context: BlockContext, memory: LayerMemory | None
+    ) -> tuple[Tensor, AOTFrame]:
+        """Passes the tokens ``B x N x C`` of one frame through the block.
+
+        Without ``memory`` the frame is a reference: it reads itself, bound with ``context.identity``.
+        """
+        tokens = self.norm1(x)
+        located = tokens + context.position
+        x = x + self.droppath(self.self_attn(located, located, tokens))
+
+        visual = self.norm2(x)
+        keys = self.linear_Q(visual)
+        if memory is None:
+            memory = self._read_itself(keys, visual, context)
+        long = self.long_term_attn(add_embedding(keys, context.query_embedding), *memory.long)
+        short = self._read_short(keys, visual, memory.short)
+        x = x + long + short
+
+        hidden = self.activation(self.linear1(self.norm3(x)), context.size)
+        x = x + self.droppath(self.linear2(hidden))
+        return x, AOTFrame(keys, visual, short)
+
+    def _read_itself(self, keys: Tensor, visual: Tensor, context: BlockContext) -> LayerMemory:
+        """The memory of a reference frame: the frame itself, long-term and, for this read only, short-term."""
+        if context.identity is None:
+            raise ValueError("a frame without memory must be a reference frame with an identity embedding")
+        values = self.linear_V(visual + context.identity)
+        long_keys = add_embedding(keys, context.reference_embedding)
+        return LayerMemory(long=KeyValue(long_keys, values), short=KeyValue(keys, values))
+
+    def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue) -> Tensor:
+        """Attention over the whole last frame, mixed with the current one: added (VOST stages) or side by side."""
+        if self.concatenate_short:
+            past_keys = torch.cat((short.keys, keys), dim=1)
+            past_values = torch.cat((short.values, visual), dim=1)
+            return self.short_term_attn(keys, past_keys, past_values)
+        return self.short_term_attn(keys, self.norm4(short.keys + keys), self.norm4(short.values + visual))
+
+    def bind_long(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
+        """The frame's long-term entry once its mask is known. ``identity``: ``B x N x C``."""
+        return KeyValue(frame.keys, self.linear_V(frame.visual + identity))
+
+    def bind_short(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
+        """The frame as the next frame's short-term memory. ``identity``: ``B x N x C``."""
+        return KeyValue(self.linear_QMem(frame.short), self.linear_VMem(frame.short + identity))

@@ -1,0 +1,169 @@
+"""The gated propagation block of DeAOT: a visual and an identity branch that share their attention maps."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from aot_plus.networks.layers.attention import attention
+from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
+from aot_plus.networks.layers.local_attention import window_attention
+from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
+
+EXPANSION = 2  # values are this much wider than the tokens
+MAX_DISTANCE = 7  # of the short-term window, in pixels of the feature map
+
+
+@dataclass(frozen=True)
+class DeAOTFrame:
+    """What a block keeps of a frame until its mask is known."""
+
+    keys: Tensor  # B x N x D, Q = K of the block, without temporal embedding
+    values: Tensor  # B x N x E, visual values
+    identity_tokens: Tensor | None  # B x N x C, normalised identity branch; None in block 0
+
+
+class GatedAttention(nn.Module):
+    """Gate, depth-wise convolution and projection that follow every attention of the block."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.dw_conv = DepthwiseConv(width)
+        self.projection = nn.Linear(width, channels)
+
+    def project(self, attended: Tensor, gate: Tensor, size: tuple[int, int]) -> Tensor:
+        """``B x N x width`` attended values and gate to ``B x N x channels``."""
+        return self.projection(self.dw_conv(attended * gate, size))
+
+
+class LongTermGatedAttention(GatedAttention):
+    """One head over all tokens of the memory."""
+
+    def forward(self, queries: Tensor, memory: KeyValue, gate: Tensor, size: tuple[int, int]) -> Tensor:
+        """Queries ``B x N x D`` over the memory's ``B x T*N`` tokens; returns ``B x N x channels``."""
+        return self.project(attention(queries, memory.keys, memory.values, num_heads=1), gate, size)
+
+
+class ShortTermGatedAttention(GatedAttention):
+    """One head over a window of the last frame, with a learned term for each offset that depends on the query."""
+
+    def __init__(self, key_width: int, width: int, channels: int) -> None:
+        super().__init__(width, channels)
+        self.relative_emb_k = nn.Conv2d(key_width, (2 * MAX_DISTANCE + 1) ** 2, 1)
+
+    def forward(self, queries: Tensor, memory: KeyValue, gate: Tensor, size: tuple[int, int]) -> Tensor:
+        """Queries ``B x N x D`` over the last frame's ``B x N`` tokens; returns ``B x N x channels``."""
+        query_map = to_map(queries, size)
+        attended = window_attention(
+            query_map * queries.shape[2] ** -0.5,
+            to_map(memory.keys, size),
+            to_map(memory.values, size),
+            self.relative_emb_k(query_map),  # of the queries before scaling
+            MAX_DISTANCE,
+        )
+        return self.project(to_tokens(attended), gate, size)
+
+
+class GatedSelfAttention(GatedAttention):
+    """Self-attention over both branches side by side."""
+
+    def __init__(self, channels: int, key_width: int, value_width: int) -> None:
+        super().__init__(2 * value_width, 2 * channels)
+        self.linear_QK = nn.Linear(2 * channels, key_width)
+        self.linear_V1 = nn.Linear(channels, value_width)
+        self.linear_V2 = nn.Linear(channels, value_width)
+        self.linear_U1 = nn.Linear(channels, value_width)
+        self.linear_U2 = nn.Linear(channels, value_width)
+
+    def forward(self, visual: Tensor, identity: Tensor, size: tuple[int, int]) -> Tensor:
+        """Both branches ``B x N x C``, normalised; returns ``B x N x 2C``."""
+        keys = self.linear_QK(torch.cat((visual, identity), dim=2))
+        values = F.silu(torch.cat((self.linear_V1(visual), self.linear_V2(identity)), dim=2))
+        gate = F.silu(torch.cat((self.linear_U1(visual), self.linear_U2(identity)), dim=2))
+        return self.project(attention(keys, keys, values, num_heads=1), gate, size)
+
+
+class DeAOTBlock(nn.Module):
+    """Gated long-term and short-term propagation of both branches, then gated self-attention."""
+
+    def __init__(self, channels: int, droppath: float, *, first: bool) -> None:
+        super().__init__()
+        self.key_width = channels // 2
+        self.value_width = EXPANSION * channels
+        self.norm1 = nn.LayerNorm(channels)
+        self.linear_QV = nn.Linear(channels, self.key_width + self.value_width)
+        self.linear_U = nn.Linear(channels, self.value_width)
+        self.first = first
+        if first:
+            self.linear_ID_V = nn.Linear(channels, self.value_width)
+        else:
+            self.id_norm1 = nn.LayerNorm(channels)
+            self.linear_ID_V = nn.Linear(2 * channels, self.value_width)
+            self.linear_ID_U = nn.Linear(channels, self.value_width)
+        self.long_term_attn = LongTermGatedAttention(2 * self.value_width, 2 * channels)
+        self.short_term_attn = ShortTermGatedAttention(self.key_width, 2 * self.value_width, 2 * channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.id_norm2 = nn.LayerNorm(channels)
+        self.self_attn = GatedSelfAttention(channels, self.key_width, self.value_width)
+        self.droppath = DropPath(droppath)
+
+    def forward(
+        self, x: Tensor, context: BlockContext, memory: LayerMemory | None
+    ) -> tuple[Tensor, DeAOTFrame]:
+        """Passes one frame through the block.
+
+        Args:
+            x: ``B x N x C`` visual tokens for block 0, else ``B x N x 2C``: visual and identity branch.
+            context: what all blocks share.
+            memory: what this block reads; None for a reference frame, which reads itself.
+
+        Returns:
+            ``B x N x 2C`` tokens and what is needed to bind the frame's mask.
+        """
+        channels = self.norm1.normalized_shape[0]
+        visual, identity = (x, None) if self.first else x.split(channels, dim=2)
+        tokens = self.norm1(visual)
+        keys, values = self.linear_QV(tokens).split((self.key_width, self.value_width), dim=2)
+        identity_tokens = None if identity is None else self.id_norm1(identity)
+        frame = DeAOTFrame(keys, F.silu(values), identity_tokens)
+        if memory is None:
+            memory = self._read_itself(frame, context)
+
+        gate = self._gate(tokens, identity_tokens)
+        queries = add_embedding(keys, context.query_embedding)
+        read = self.long_term_attn(queries, memory.long, gate, context.size)
+        read = read + self.short_term_attn(keys, memory.short, gate, context.size)
+        visual_read, identity_read = read.split(channels, dim=2)
+        visual = visual + visual_read
+        identity = identity_read if identity is None else identity + identity_read
+
+        mixed = self.self_attn(self.norm2(visual), self.id_norm2(identity), context.size)
+        return torch.cat((visual, identity), dim=2) + self.droppath(mixed), frame
+
+    def _gate(self, tokens: Tensor, identity_tokens: Tensor | None) -> Tensor:
+        """``B x N x 2E``; the identity half is open where there is no identity branch yet."""
+        visual = F.silu(self.linear_U(tokens))
+        if identity_tokens is None:
+            return torch.cat((visual, torch.ones_like(visual)), dim=2)
+        return torch.cat((visual, F.silu(self.linear_ID_U(identity_tokens))), dim=2)
+
+    def _read_itself(self, frame: DeAOTFrame, context: BlockContext) -> LayerMemory:
+        """The memory of a reference frame: the frame itself, bound with its identity embedding."""
+        if context.identity is None:
+            raise ValueError("a frame without memory must be a reference frame with an identity embedding")
+        own = self.bind_long(frame, context.identity)
+        return LayerMemory(
+            long=KeyValue(add_embedding(own.keys, context.reference_embedding), own.values), short=own
+        )
+
+    def bind_long(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
+        """The frame's entry once its mask is known. ``identity``: ``B x N x C``."""
+        if frame.identity_tokens is not None:
+            identity = torch.cat((frame.identity_tokens, identity), dim=2)
+        return KeyValue(frame.keys, torch.cat((frame.values, F.silu(self.linear_ID_V(identity))), dim=2))
+
+    def bind_short(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
+        """DeAOT's short-term memory is the same entry as the long-term one."""
+        return self.bind_long(frame, identity)

@@ -1,0 +1,48 @@
+"""What passes between the transformer's blocks and the memory: plain tuples of tensors, no state."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class KeyValue(NamedTuple):
+    """What one layer keeps of a frame, or of several frames one after another.
+
+    ``keys``: ``B x N x D``; ``values``: ``B x N x E`` (DeAOT: visual and identity values side by side).
+    For several frames N is the number of all their tokens.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+
+class LayerMemory(NamedTuple):
+    """What one layer reads: the long-term memory (temporal embedding added to its keys) and the last frame."""
+
+    long: KeyValue
+    short: KeyValue
+
+
+@dataclass(frozen=True)
+class BlockContext:
+    """What all blocks share while one frame passes through them.
+
+    Attributes:
+        size: ``(h, w)`` of the feature map.
+        position: ``1 x N x C`` position embedding.
+        query_embedding: ``1 x D`` temporal embedding of the current frame, or None when it is off.
+        reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys, or None when it is off.
+        identity: ``B x N x C`` identity embedding of a reference frame; None for every other frame.
+    """
+
+    size: tuple[int, int]
+    position: Tensor
+    query_embedding: Tensor | None
+    reference_embedding: Tensor | None = None
+    identity: Tensor | None = None
+
+
+def add_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:
+    """``B x N x D`` tokens plus a ``1 x D`` embedding, or as they are without one."""
+    return tokens if embedding is None else tokens + embedding

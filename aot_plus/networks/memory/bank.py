@@ -1,0 +1,121 @@
+"""The long-term memory bank: frames together with their numbers, in storage that is allocated once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aot_plus.networks.layers.memory_types import KeyValue
+
+FIRST_UNBOUNDED_SLOTS = 8
+
+
+class MemoryBank:
+    """Frames of one batch of object groups, each group with frames of its own; all groups hold equally many.
+
+    A group's frames lie in slots; a frame that is dropped gives its slot to the one that replaces it, so nothing is
+    moved. ``frames`` says which frame lies where.
+    """
+
+    def __init__(self, capacity: int | None) -> None:
+        """``capacity``: the most frames of a group, or None for a bank that grows."""
+        self.capacity = capacity
+        self._slots: list[list[int]] = []  # of each group, oldest frame first
+        self._numbers: list[list[int]] = []  # frame numbers of the same
+        self._layers: list[KeyValue] = []  # of each layer: G x S x N x D, G x S x N x E
+
+    def __len__(self) -> int:
+        """T, the frames that each group holds."""
+        return len(self._numbers[0]) if self._numbers else 0
+
+    @property
+    def frames(self) -> list[list[int]]:
+        """The stored frame numbers of each group, oldest first."""
+        return [list(numbers) for numbers in self._numbers]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another frame fits only in the place of a stored one."""
+        return self.capacity is not None and len(self) >= self.capacity
+
+    def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:
+        """Stores a frame, in a full bank in the place of another.
+
+        Args:
+            entries: of each layer, keys ``G x N x D`` and values ``G x N x E``.
+            frame: its number, larger than those stored.
+            dropped: for each group, the position (0 = oldest) of the frame that goes; None when none has to.
+        """
+        groups = entries[0].keys.shape[0]
+        if not self._numbers:
+            self._slots = [[] for _ in range(groups)]
+            self._numbers = [[] for _ in range(groups)]
+        targets = []
+        for group in range(groups):
+            if dropped is None:
+                slot = len(self._slots[group])
+            else:
+                slot = self._slots[group].pop(dropped[group])
+                del self._numbers[group][dropped[group]]
+            self._slots[group].append(slot)
+            self._numbers[group].append(frame)
+            targets.append(slot)
+        self._write(entries, targets)
+
+    def layer(self, index: int) -> KeyValue:
+        """The stored keys ``G x T x N x D`` and values ``G x T x N x E`` of a layer, in the order of the slots."""
+        keys, values = self._layers[index]
+        return KeyValue(keys[:, : len(self)], values[:, : len(self)])
+
+    def ranks(self) -> Tensor:
+        """The rank in time (0 = oldest) of the frame in each slot: ``G x T``, on the CPU."""
+        ranks = torch.empty(len(self._slots), len(self), dtype=torch.long)
+        for group, slots in enumerate(self._slots):
+            ranks[group, torch.tensor(slots, dtype=torch.long)] = torch.arange(len(self))
+        return ranks
+
+    def slots(self, group: int) -> list[int]:
+        """The slots of a group's frames, oldest frame first."""
+        return list(self._slots[group])
+
+    def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
+        slots = max(targets) + 1
+        if not self._layers:
+            self._layers = [KeyValue(*(self._allocate(tensor) for tensor in entry)) for entry in entries]
+        elif slots > self._layers[0].keys.shape[1]:
+            self._layers = [KeyValue(*(_doubled(tensor) for tensor in layer)) for layer in self._layers]
+        for layer, entry in zip(self._layers, entries, strict=True):
+            for stored, new in zip(layer, entry, strict=True):
+                for group, slot in enumerate(targets):
+                    stored[group, slot] = new[group]
+
+    def _allocate(self, entry: Tensor) -> Tensor:
+        groups, tokens, width = entry.shape
+        slots = FIRST_UNBOUNDED_SLOTS if self.capacity is None else self.capacity
+        return entry.new_empty(groups, slots, tokens, width)
+
+
+class DifferentiableBank(MemoryBank):
+    """A bank for training: gradients flow through what it holds, so nothing is written in place."""
+
+    def __init__(self, capacity: int | None) -> None:
+        super().__init__(capacity)
+        self._stored: list[list[KeyValue]] = []  # by slot, then layer
+
+    def layer(self, index: int) -> KeyValue:
+        """The stored keys ``G x T x N x D`` and values ``G x T x N x E`` of a layer, in the order of the slots."""
+        entries = [slot[index] for slot in self._stored]
+        return KeyValue(*(torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True)))
+
+    def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
+        slot = targets[0]
+        if any(target != slot for target in targets):
+            raise ValueError("in training every sample drops the same frame")
+        self._stored[slot : slot + 1] = [list(entries)]
+
+
+def _doubled(stored: Tensor) -> Tensor:
+    """The same content with twice the slots."""
+    larger = stored.new_empty(stored.shape[0], 2 * stored.shape[1], *stored.shape[2:])
+    larger[:, : stored.shape[1]] = stored
+    return larger

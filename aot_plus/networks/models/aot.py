@@ -1,0 +1,206 @@
+"""AOT+: weights and forward functions. A model holds nothing of a video, so one model serves any number of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.layers import trunc_normal_
+from torch import Tensor, nn
+
+from aot_plus.configs import Config
+from aot_plus.networks.decoders.fpn import FPNDecoder
+from aot_plus.networks.encoders import build_encoder
+from aot_plus.networks.layers.aot_block import AOTBlock
+from aot_plus.networks.layers.basic import to_map, to_tokens
+from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory
+from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
+from aot_plus.networks.layers.transformer import LSTT
+
+STRIDE = 16
+
+
+@dataclass(frozen=True)
+class Features:
+    """One encoded frame. B is 1 in inference: groups of objects share the frame."""
+
+    levels: list[Tensor]  # at 1/4, 1/8, 1/16: B x c x . x .
+    projected: Tensor  # B x C x h x w
+    position: Tensor  # 1 x N x C
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(h, w)`` at 1/16."""
+        height, width = self.projected.shape[2:]
+        return height, width
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """A frame after the transformer."""
+
+    outputs: list[Tensor]  # of each layer: G x N x C, DeAOT G x N x 2C
+    frames: list[Any]  # what each block needs to bind the frame's mask
+
+    @property
+    def first_keys(self) -> Tensor:
+        """Layer 0's keys, which are its queries as well, without temporal embedding: ``G x N x D``."""
+        return self.frames[0].keys
+
+
+class AOT(nn.Module):
+    """AOT+ with an identity bank per patch, temporal embedding and ignore token as configured."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__()
+        self.cfg = cfg
+        channels = cfg.MODEL_ENCODER_EMBEDDING_DIM
+        self.num_ids = cfg.MODEL_MAX_OBJ_NUM + 1  # with the background
+        self.encoder = build_encoder(cfg.MODEL_ENCODER, freeze_bn=cfg.MODEL_FREEZE_BN)
+        self.encoder_projector = nn.Conv2d(cfg.MODEL_ENCODER_DIM[-1], channels, 1)
+        self.LSTT = self._build_transformer(cfg)
+        self.decoder = FPNDecoder(
+            self._decoder_channels(cfg),
+            self.num_ids,
+            channels,
+            cfg.MODEL_ENCODER_DIM,
+            align_corners=cfg.MODEL_ALIGN_CORNERS,
+        )
+        kernel, padding = (STRIDE + 1, STRIDE // 2) if cfg.MODEL_ALIGN_CORNERS else (STRIDE, 0)
+        self.patch_wise_id_bank = nn.Conv2d(
+            self.num_ids + int(cfg.MODEL_IGNORE_TOKEN), channels, kernel, stride=STRIDE, padding=padding
+        )
+        self.embedding_dropout = nn.Dropout(cfg.TRAIN_LSTT_EMB_DROPOUT)
+        self.identity_dropout = nn.Dropout(cfg.TRAIN_LSTT_ID_DROPOUT)
+        self.cur_pos_emb: nn.Parameter | None = None
+        self.mem_pos_emb: nn.Parameter | None = None
+        if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING:
+            slots = 4 if cfg.TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4 else 2
+            self.cur_pos_emb = nn.Parameter(torch.zeros(1, self.key_width))
+            self.mem_pos_emb = nn.Parameter(torch.zeros(slots, self.key_width))
+        self._initialise()
+
+    @property
+    def key_width(self) -> int:
+        """D, the width of the long-term memory's keys."""
+        return self.cfg.MODEL_ENCODER_EMBEDDING_DIM
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of the long-term attention."""
+        return self.cfg.MODEL_ATT_HEADS
+
+    def _build_transformer(self, cfg: Config) -> LSTT:
+        channels = cfg.MODEL_ENCODER_EMBEDDING_DIM
+        blocks = [
+            AOTBlock(
+                channels,
+                cfg.MODEL_SELF_HEADS,
+                cfg.MODEL_ATT_HEADS,
+                cfg.TRAIN_LSTT_DROPPATH,
+                linear_q=cfg.MODEL_LINEAR_Q,
+            )
+            for _ in range(cfg.MODEL_LSTT_NUM)
+        ]
+        return LSTT(blocks, lambda: nn.LayerNorm(channels), norm_all=cfg.MODEL_DECODER_INTERMEDIATE_LSTT)
+
+    def _decoder_channels(self, cfg: Config) -> int:
+        """The encoder's map and the layer outputs side by side."""
+        read = cfg.MODEL_LSTT_NUM if cfg.MODEL_DECODER_INTERMEDIATE_LSTT else 1
+        return cfg.MODEL_ENCODER_EMBEDDING_DIM * (read + 1)
+
+    def _initialise(self) -> None:
+        for module in (self.LSTT, self.decoder):
+            for parameter in module.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+        nn.init.orthogonal_(self.encoder_projector.weight)
+        # Keeps the embedding of a patch, a sum over its pixels, at the scale of one pixel's.
+        kernel = self.patch_wise_id_bank.kernel_size[0]
+        nn.init.orthogonal_(self.patch_wise_id_bank.weight, gain=kernel**-2)
+        for embedding in (self.cur_pos_emb, self.mem_pos_emb):
+            if embedding is not None:
+                trunc_normal_(embedding, std=0.05)
+
+    def encode(self, images: Tensor) -> Features:
+        """Normalised RGB images ``B x 3 x H x W``, sides 16k+1 (16k without ``MODEL_ALIGN_CORNERS``)."""
+        levels = self.encoder(images)
+        projected = self.encoder_projector(levels[3])
+        height, width = projected.shape[2:]
+        position = sine_position_embedding(height, width, projected.shape[1], images.device)
+        return Features(levels[:3], projected, position.to(projected.dtype))
+
+    def embed_identity(self, labels: Tensor, *, reference: bool) -> Tensor:
+        """The identity embedding ``G x N x C`` of a mask.
+
+        Args:
+            labels: ``G x H x W`` integers: 0 background, 1..M objects, 255 ignored. At an ignored pixel no id is set.
+            reference: a reference frame, which is bound with an empty ignore channel.
+        """
+        ids = torch.arange(self.num_ids, device=labels.device)[:, None, None]
+        planes = labels[:, None] == ids  # G x (M+1) x H x W
+        if self.cfg.MODEL_IGNORE_TOKEN:
+            ignored = (labels == 255)[:, None]
+            planes = torch.cat((planes, torch.zeros_like(ignored) if reference else ignored), dim=1)
+        return self.embed_planes(planes.to(self.patch_wise_id_bank.weight.dtype))
+
+    def embed_planes(self, planes: Tensor) -> Tensor:
+        """The identity embedding of id (and ignore) channels ``G x (M+1 or M+2) x H x W``, values 0..1."""
+        return self.identity_dropout(to_tokens(self.patch_wise_id_bank(planes)))
+
+    def propagate_reference(self, features: Features, identity: Tensor) -> Propagation:
+        """Passes a reference frame, bound with ``identity`` (``G x N x C``), through the transformer."""
+        rows = self.memory_embedding(1)
+        return self._transform(features, identity.shape[0], None, identity, rows)
+
+    def propagate(self, features: Features, memory: Sequence[LayerMemory]) -> Propagation:
+        """Passes a frame through the transformer. ``memory``: what each layer reads, for G groups of objects."""
+        return self._transform(features, memory[0].short.keys.shape[0], memory, None, None)
+
+    def _transform(
+        self,
+        features: Features,
+        groups: int,
+        memory: Sequence[LayerMemory] | None,
+        identity: Tensor | None,
+        reference_embedding: Tensor | None,
+    ) -> Propagation:
+        tokens = self.embedding_dropout(to_tokens(features.projected)).expand(groups, -1, -1)
+        context = BlockContext(
+            features.size, features.position, self.cur_pos_emb, reference_embedding, identity
+        )
+        return Propagation(*self.LSTT(tokens, context, memory))
+
+    def bind_long(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
+        """Every layer's long-term entry of a frame, once its mask is embedded (``G x N x C``)."""
+        return self.LSTT.bind_long(propagation.frames, identity)
+
+    def bind_short(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
+        """Every layer's short-term memory of a frame, once its mask is embedded (``G x N x C``)."""
+        return self.LSTT.bind_short(propagation.frames, identity)
+
+    def memory_embedding(self, num_frames: int) -> Tensor | None:
+        """The temporal embedding of each of T memory frames, oldest first (``T x D``); None when it is off."""
+        return None if self.mem_pos_emb is None else temporal_rows(self.mem_pos_emb, num_frames)
+
+    def decode(self, features: Features, propagation: Propagation) -> Tensor:
+        """Logits of background and M objects, ``G x (M+1) x H/4 x W/4``."""
+        return self.decoder(self._decoder_input(features, propagation), features.levels)
+
+    def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:
+        outputs = (
+            propagation.outputs if self.cfg.MODEL_DECODER_INTERMEDIATE_LSTT else propagation.outputs[-1:]
+        )
+        groups = outputs[0].shape[0]
+        maps = [to_map(output, features.size) for output in outputs]
+        return torch.cat([features.projected.expand(groups, -1, -1, -1), *maps], dim=1)
+
+
+def input_size(height: float, width: float, *, align_corners: bool) -> tuple[int, int]:
+    """The nearest sides a network takes: 16k+1 (16k without ``align_corners``), halves rounded to even k, k >= 1."""
+    extra = int(align_corners)
+
+    def nearest(side: float) -> int:
+        return max(round((side - extra) / STRIDE), 1) * STRIDE + extra
+
+    return nearest(height), nearest(width)

@@ -1,0 +1,48 @@
+"""DeAOT: AOT with a visual and an identity branch. Everything outside the blocks and the readout is AOT's."""
+
+from torch import Tensor, nn
+
+from aot_plus.configs import Config
+from aot_plus.networks.layers.basic import TokenGroupNorm, to_map, to_tokens
+from aot_plus.networks.layers.deaot_block import DeAOTBlock
+from aot_plus.networks.layers.transformer import LSTT
+from aot_plus.networks.models.aot import AOT, Features, Propagation
+
+
+class DeAOT(AOT):
+    """Gated propagation with decoupled identity branch; the decoder reads the last layer only."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
+        self.id_norm = nn.LayerNorm(cfg.MODEL_ENCODER_EMBEDDING_DIM)
+
+    @property
+    def key_width(self) -> int:
+        """D, the width of the long-term memory's keys: half of the tokens'."""
+        return self.cfg.MODEL_ENCODER_EMBEDDING_DIM // 2
+
+    @property
+    def attention_heads(self) -> int:
+        """Heads of the long-term attention."""
+        return 1
+
+    def _build_transformer(self, cfg: Config) -> LSTT:
+        channels = cfg.MODEL_ENCODER_EMBEDDING_DIM
+        blocks = [
+            DeAOTBlock(channels, cfg.TRAIN_LSTT_DROPPATH, first=index == 0)
+            for index in range(cfg.MODEL_LSTT_NUM)
+        ]
+        return LSTT(
+            blocks, lambda: TokenGroupNorm(2 * channels, 2), norm_all=cfg.MODEL_DECODER_INTERMEDIATE_LSTT
+        )
+
+    def _decoder_channels(self, cfg: Config) -> int:
+        """Both branches of the last layer."""
+        return 2 * cfg.MODEL_ENCODER_EMBEDDING_DIM
+
+    def embed_planes(self, planes: Tensor) -> Tensor:
+        """The normalised identity embedding of id channels ``G x (M+1 or M+2) x H x W``: ``G x N x C``."""
+        return self.identity_dropout(self.id_norm(to_tokens(self.patch_wise_id_bank(planes))))
+
+    def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:
+        return to_map(propagation.outputs[-1], features.size)

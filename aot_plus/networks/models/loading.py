@@ -1,0 +1,63 @@
+"""A model ready to use, from its name and a checkpoint."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aot_plus.configs import Config
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.utils.checkpoint import inspect_checkpoint, load_into
+from aot_plus.utils.config import get_config
+from aot_plus.utils.device import resolve_device
+
+log = logging.getLogger(__name__)
+
+
+def load_model(
+    model: str,
+    checkpoint: str | Path | None,
+    *,
+    stage: str = "pre_vost_2",
+    device: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> AOT:
+    """Builds a model by name and loads a checkpoint into it, ready for ``VideoSegmenter``.
+
+    Args:
+        model: a config of ``aot_plus/configs/models``, such as ``r50_aotl``.
+        checkpoint: ``.pth`` or ``.safetensors``; None leaves the weights random.
+        stage: a config of ``aot_plus/configs``.
+        device: ``cpu``, ``cuda``, ...; ``TEST_DEVICE`` of the config by default.
+        overrides: config values by name.
+
+    Returns:
+        The model in evaluation mode. Its ``cfg`` is the config, adapted to what the checkpoint holds.
+
+    Raises:
+        ConfigError: an unknown stage, model, name or device.
+        CheckpointError: a file that is missing, damaged, or of another model.
+    """
+    return load_from_config(get_config(stage, model, overrides=overrides), checkpoint, device=device)
+
+
+def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str | None = None) -> AOT:
+    """As ``load_model``, from a config. ``cfg`` is changed where the checkpoint asks for it (and that is logged)."""
+    target = resolve_device(cfg.TEST_DEVICE if device is None else device)
+    if checkpoint is not None:
+        _adapt_temporal_embedding(cfg, Path(checkpoint))
+    network = build_model(cfg)
+    if checkpoint is not None:
+        report = load_into(network, Path(checkpoint), strict=True)
+        log.info("%s", report.summary())
+    return network.to(target).eval()
+
+
+def _adapt_temporal_embedding(cfg: Config, path: Path) -> None:
+    """Turns the temporal embedding off, or to the file's number of slots: a random one would do harm."""
+    facts = inspect_checkpoint(path)
+    if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and not facts.has_temporal_embedding:
+        log.warning("%s has no temporal embedding: running without it", path)
+        cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = False
+    if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and facts.temporal_slots is not None:
+        cfg.TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4 = facts.temporal_slots == 4

@@ -1,0 +1,153 @@
+"""Replays golden videos: ``python -m tests.replay FILE.npz ...`` prints one JSON line for each.
+
+The files hold a video, its masks, and what the published implementation computed for it with weights drawn from their
+names. Model, policy, capacity and gap come from the file.
+"""
+
+import json
+import sys
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.inference import InferenceEngine, VideoState, merge_groups
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.utils.config import get_config
+from aot_plus.utils.images import normalise
+from tests.weights_by_name import fill_by_name
+
+CLOSE_CALL = 1e-4  # labels count where the two best golden logits differ by more than this (official files)
+
+
+@dataclass
+class Replay:
+    """How far a replay is from its golden file."""
+
+    case: str
+    teacher_forced: bool
+    largest_logit_difference: float = 0.0
+    label_agreement: float = 1.0  # share of all pixels of all frames
+    banks_equal: bool = True
+    largest_average_difference: float = 0.0
+    label_counts: list[int] = field(default_factory=lambda: [0, 0], repr=False)  # equal, compared
+
+    def count_labels(self, equal: NDArray[np.bool_]) -> None:
+        """Adds the pixels of a frame to the agreement."""
+        self.label_counts[0] += int(equal.sum())
+        self.label_counts[1] += equal.size
+        self.label_agreement = self.label_counts[0] / max(self.label_counts[1], 1)
+
+    def to_json(self) -> str:
+        """One line."""
+        values = asdict(self)
+        del values["label_counts"]
+        return json.dumps(values)
+
+
+def replay(path: Path) -> Replay:
+    """Runs the video of a golden file and compares every number in it."""
+    with np.load(path) as file:
+        golden = {name: file[name] for name in file.files}
+    setup = json.loads(str(golden["setup"]))
+    engine = InferenceEngine(*_network(setup))
+    result = Replay(path.stem, bool(setup["teacher_forced"]))
+    masks = torch.from_numpy(golden["masks"].astype(np.int32))
+    with torch.inference_mode():
+        state = engine.start(_images(golden, 0), masks[0], setup["num_objects"], setup["memory_gap"])
+        for frame in range(1, len(masks)):
+            prediction = engine.predict(state, _images(golden, frame))
+            merged = _merged_logits(prediction.logits, setup["num_objects"], masks.shape[1:])
+            labels = merged.argmax(dim=0).int()
+            _compare_logits(result, golden, frame, prediction.logits, merged)
+            _compare_labels(result, golden, frame, labels)
+            engine.commit(state, prediction, masks[frame] if setup["teacher_forced"] else labels)
+            _compare_memory(result, golden, frame, state)
+    return result
+
+
+def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
+    official = setup.get("official_aot", False)
+    overrides = {
+        "MEM_POLICY": setup["policy"],
+        "USE_TEMPORAL_POSITIONAL_EMBEDDING": setup["temporal_pe"],
+        "MODEL_IGNORE_TOKEN": not official,
+        "FORMER_MEM_LEN": setup.get("former", 1),
+        "LATTER_MEM_LEN": setup.get("latter") or 8,
+    }
+    cfg = get_config("pre_vost_2", setup["model"], overrides=overrides)
+    model = build_model(cfg).eval()
+    fill_by_name(model)
+    return model, cfg
+
+
+def _images(golden: dict[str, NDArray[Any]], frame: int) -> Tensor:
+    return torch.from_numpy(normalise(golden["frames"][frame]))[None]
+
+
+def _merged_logits(logits: Tensor, num_objects: int, size: torch.Size) -> Tensor:
+    """The groups' logits at the input's size, as those of all objects."""
+    full = F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
+    per_group = logits.shape[1] - 1
+    counts = [min(per_group, num_objects - group * per_group) for group in range(len(full))]
+    return merge_groups([group[: count + 1] for group, count in zip(full, counts, strict=True)])
+
+
+def _compare_logits(
+    result: Replay, golden: dict[str, NDArray[Any]], frame: int, logits: Tensor, merged: Tensor
+) -> None:
+    (found,) = np.nonzero(golden["logit_steps"] == frame)
+    if len(found) == 0:
+        return
+    mine, name = (merged, "full_logits") if "full_logits" in golden else (logits, "logits")
+    difference = np.abs(mine.numpy() - golden[name][found[0]].astype(np.float32)).max()
+    result.largest_logit_difference = max(result.largest_logit_difference, float(difference))
+
+
+def _compare_labels(result: Replay, golden: dict[str, NDArray[Any]], frame: int, labels: Tensor) -> None:
+    equal = labels.numpy() == golden["pred"][frame]
+    (found,) = np.nonzero(golden["logit_steps"] == frame)
+    if "full_logits" in golden and len(found):
+        second, best = np.sort(golden["full_logits"][found[0]].astype(np.float32), axis=0)[-2:]
+        equal = equal[best - second > CLOSE_CALL]
+    result.count_labels(equal)
+
+
+def _compare_memory(result: Replay, golden: dict[str, NDArray[Any]], frame: int, state: VideoState) -> None:
+    if "banks" in golden:
+        result.banks_equal &= state.banks == json.loads(str(golden["banks"]))[frame]
+        averages = {str(frame): value for frame, value in state.batches[0].policies[0].averages.items()}
+        expected = json.loads(str(golden["relevance"]))[frame - 1]
+        result.banks_equal &= averages.keys() == expected.keys()
+        differences = [abs(averages[key] - expected[key]) for key in averages.keys() & expected.keys()]
+        result.largest_average_difference = max(result.largest_average_difference, *differences, 0.0)
+    else:  # the official files say how many tokens the memory holds
+        height, width = golden["masks"].shape[1:]
+        tokens = len(state.batches[0].memory.bank) * -(-height // 16) * -(-width // 16)
+        result.banks_equal &= tokens == int(golden["mem_tokens"][frame])
+
+
+def main(arguments: list[str]) -> int:
+    """Replays each file; exit code 1 when one cannot be read."""
+    if not arguments:
+        print("usage: python -m tests.replay FILE.npz ...", file=sys.stderr)
+        return 2
+    code = 0
+    for name in arguments:
+        try:
+            print(replay(Path(name)).to_json(), flush=True)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            print(f"{name}: not a golden video ({error})", file=sys.stderr)
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
