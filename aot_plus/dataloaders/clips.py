@@ -1,0 +1,145 @@
+"""What a training sample is made of: raw clips, merging two of them, and the batch the network gets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aot_plus.dataloaders.video_transforms import normalise_frames
+from aot_plus.utils.masks import IGNORE_ID
+
+IdMap = NDArray[np.uint8]  # H x W: 0 background, then objects, 255 ignored
+Image = NDArray[np.uint8]  # H x W x 3, RGB
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """A clip as read: ``frames`` (T of H x W x 3), ``labels`` (T of H x W; None where not annotated).
+
+    The first frame is the reference: it always has a label.
+    """
+
+    frames: list[Image]
+    labels: list[IdMap | None]
+    names: list[str]
+
+    @property
+    def reference(self) -> IdMap:
+        """The first frame's label, H x W."""
+        label = self.labels[0]
+        assert label is not None, f"{self.names}: the reference frame of a clip has no label"
+        return label
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One training sample.
+
+    ``frames``: T x 3 x H x W float32, RGB, ImageNet-normalised. ``labels``: T x H x W uint8, ids
+    1..``num_objects`` of the reference frame (the first), 0 background, 255 ignored; 255 everywhere on a
+    frame without annotation. ``names``: the videos or images it was made of.
+    """
+
+    frames: Tensor
+    labels: Tensor
+    num_objects: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples: ``frames`` T x B x 3 x H x W, ``labels`` T x B x 1 x H x W uint8, ``num_objects`` B."""
+
+    frames: Tensor
+    labels: Tensor
+    num_objects: Tensor
+    names: list[str]
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory (called by the data loader)."""
+        return Batch(
+            self.frames.pin_memory(), self.labels.pin_memory(), self.num_objects.pin_memory(), self.names
+        )
+
+
+def collate(clips: Sequence[Clip]) -> Batch:
+    """Puts clips of the same length and size side by side."""
+    return Batch(
+        frames=torch.stack([clip.frames for clip in clips], dim=1),
+        labels=torch.stack([clip.labels for clip in clips], dim=1).unsqueeze(2),
+        num_objects=torch.tensor([clip.num_objects for clip in clips], dtype=torch.int64),
+        names=[" + ".join(clip.names) for clip in clips],
+    )
+
+
+def object_ids(label: IdMap, min_pixels: int = 1) -> list[int]:
+    """Ids of the objects with at least ``min_pixels`` pixels, ascending; 0 and 255 are no objects."""
+    counts = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)
+    return [int(i) for i in np.flatnonzero(counts[1:IGNORE_ID] >= min_pixels) + 1]
+
+
+def keep_objects(
+    clip: RawClip, max_objects: int, rng: np.random.Generator, min_pixels: int = 1
+) -> tuple[RawClip, int]:
+    """Renumbers the reference frame's objects to 1..K, other ids to background; returns the clip and K.
+
+    An object counts with at least ``min_pixels`` pixels in the reference; of more than ``max_objects``, a
+    random choice stays. An object that is not in the reference cannot be tracked: the network is never told
+    of it, so it is background.
+    """
+    ids = object_ids(clip.reference, min_pixels)
+    if len(ids) > max_objects:
+        ids = sorted(int(i) for i in rng.choice(ids, max_objects, replace=False))
+    table = np.zeros(256, dtype=np.uint8)
+    table[IGNORE_ID] = IGNORE_ID
+    table[ids] = np.arange(1, len(ids) + 1)
+    labels = [None if label is None else table[label] for label in clip.labels]
+    return RawClip(clip.frames, labels, clip.names), len(ids)
+
+
+def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
+    """Pastes the objects of ``over``, their ids raised by ``shift``, onto ``under`` (same length and size).
+
+    Pixels that either ignores are ignored. A frame that either has no annotation for has none. Where
+    ``over`` has no annotation, its objects' last known place is pasted, so that they do not vanish from the
+    picture.
+    """
+    frames: list[Image] = []
+    labels: list[IdMap | None] = []
+    place = np.zeros(over.reference.shape, dtype=bool)  # H x W
+    for index, (low, high) in enumerate(zip(under.labels, over.labels, strict=True)):
+        if high is not None:
+            place = (high != 0) & (high != IGNORE_ID)
+        frames.append(np.where(place[..., None], over.frames[index], under.frames[index]))
+        labels.append(None if low is None or high is None else _paste_label(low, high, shift))
+    return RawClip(frames, labels, under.names + over.names)
+
+
+def _paste_label(low: IdMap, high: IdMap, shift: int) -> IdMap:
+    label = np.where(high != 0, high + np.uint8(shift), low)
+    label[(low == IGNORE_ID) | (high == IGNORE_ID)] = IGNORE_ID
+    return label
+
+
+def merge_clips(
+    first: RawClip, second: RawClip, max_objects: int, min_pixels: int, rng: np.random.Generator
+) -> tuple[RawClip, int]:
+    """Pastes the second clip's objects over the first; returns the clip, its ids 1..K, and K.
+
+    Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped, and
+    of more than ``max_objects`` a random choice stays. The ids of both clips must be
+    within 1..``max_objects``. When no object is large enough, the first clip comes back alone.
+    """
+    merged, count = keep_objects(paste_objects(first, second, max_objects), max_objects, rng, min_pixels)
+    return (merged, count) if count else keep_objects(first, max_objects, rng)
+
+
+def finish_clip(clip: RawClip, num_objects: int) -> Clip:
+    """Turns a raw clip, its ids 1..``num_objects``, into tensors."""
+    missing = np.full(clip.reference.shape, IGNORE_ID, dtype=np.uint8)
+    labels = np.stack([missing if label is None else label for label in clip.labels])
+    frames = normalise_frames(np.stack(clip.frames))
+    return Clip(torch.from_numpy(frames), torch.from_numpy(labels), num_objects, tuple(clip.names))

@@ -1,0 +1,238 @@
+"""Training samples and their loader: every random draw depends on (seed, step, sample) alone."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.clips import (
+    Clip,
+    RawClip,
+    collate,
+    finish_clip,
+    keep_objects,
+    merge_clips,
+)
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.dataloaders.mini_vost_clips import rendered_videos
+from aot_plus.dataloaders.static_images import StaticClips, list_static_images
+from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, FolderVideo, Video, VideoClips
+from aot_plus.dataloaders.video_transforms import ClipTransform
+from aot_plus.utils.config import REPOSITORY
+from aot_plus.utils.errors import ConfigError, DataError
+
+_LOG = logging.getLogger(__name__)
+_DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
+
+
+class TrainDataset:
+    """Random augmented training samples of a clip source.
+
+    ``merge_probability``: of a second clip's objects pasted over the first's; those left with fewer than
+    ``merge_min_pixels`` pixels are dropped. ``skip_unreadable``: a clip that meets a file which cannot be
+    read is logged and drawn from another item instead. It keeps nothing from one sample to the next, so
+    that a sample depends on its generator alone: a broken file is met again whenever it is drawn.
+    """
+
+    def __init__(
+        self,
+        source: ClipSource,
+        transform: ClipTransform,
+        *,
+        max_objects: int,
+        merge_probability: float = 0.0,
+        merge_min_pixels: int = 100,
+        skip_unreadable: bool = False,
+    ) -> None:
+        if len(source) == 0:
+            raise DataError("the training data holds no video and no image")
+        self._source = source
+        self._transform = transform
+        self._max_objects = max_objects
+        self._merge_probability = merge_probability
+        self._merge_min_pixels = merge_min_pixels
+        self._skip_unreadable = skip_unreadable
+
+    def sample(self, rng: np.random.Generator) -> Clip:
+        """Draws one sample. Raises ``DataError`` for an unreadable file, or when no item gives a clip."""
+        index, clip, count = self._draw(rng, other_than=None)
+        if rng.random() < self._merge_probability and len(self._source) > 1:
+            _, second, _ = self._draw(rng, other_than=index)
+            clip, count = merge_clips(clip, second, self._max_objects, self._merge_min_pixels, rng)
+        return finish_clip(clip, count)
+
+    def _draw(self, rng: np.random.Generator, other_than: int | None) -> tuple[int, RawClip, int]:
+        """An augmented clip, its ids 1..K: the item it is of, the clip, K."""
+        for _ in range(_DRAW_TRIES):
+            index = self._draw_index(rng, other_than)
+            raw = self._read(index, rng)
+            if raw is None:
+                continue
+            clip = RawClip(*self._transform.apply(raw.frames, raw.labels, rng), raw.names)
+            clip, count = keep_objects(clip, self._max_objects, rng)
+            if count:
+                return index, clip, count
+        raise DataError(
+            f"no training clip could be drawn from {_DRAW_TRIES} items (of {len(self._source)}) in a row"
+        )
+
+    def _draw_index(self, rng: np.random.Generator, other_than: int | None) -> int:
+        count = len(self._source)
+        if other_than is None:
+            return int(rng.integers(count))
+        return int(other_than + 1 + rng.integers(count - 1)) % count
+
+    def _read(self, index: int, rng: np.random.Generator) -> RawClip | None:
+        try:
+            return self._source.draw(index, rng)
+        except DataError as error:
+            if not self._skip_unreadable:
+                raise
+            _LOG.warning("skipped: %s", error)
+            return None
+
+
+class ClipStream(Dataset[Clip]):
+    """A run's samples in order: item ``step * total_batch + k`` is the k-th sample of a step's batch.
+
+    Each is drawn with a generator seeded with (``run_seed``, step, k), whichever process or worker asks for
+    it.
+    """
+
+    def __init__(self, dataset: TrainDataset, run_seed: int, total_batch: int) -> None:
+        self._dataset = dataset
+        self._run_seed = run_seed
+        self._total_batch = total_batch
+
+    def __getitem__(self, item: int) -> Clip:
+        step, sample = divmod(item, self._total_batch)
+        return self._dataset.sample(np.random.default_rng([self._run_seed, step, sample]))
+
+
+class StepSampler(Sampler[list[int]]):
+    """One process's share of each step's batch, as items, for the steps ``start_step``..``end_step - 1``.
+
+    Process ``rank`` of ``world_size`` gets the contiguous part ``rank`` of the batch. Raises
+    ``ConfigError`` when the batch cannot be shared out evenly.
+    """
+
+    def __init__(
+        self, total_batch: int, start_step: int, end_step: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if total_batch < 1 or total_batch % world_size:
+            raise ConfigError(
+                f"TRAIN_BATCH_SIZE: expected a multiple of the {world_size} processes, found {total_batch}"
+            )
+        self._total_batch = total_batch
+        self._steps = range(start_step, end_step)
+        share = total_batch // world_size
+        self._share = range(rank * share, (rank + 1) * share)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self._steps:
+            yield [step * self._total_batch + sample for sample in self._share]
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+def crop_size(cfg: Config) -> tuple[int, int]:
+    """Rows and columns of a crop: ``DATA_RANDOMCROP``, one less each without align_corners (465 -> 464).
+
+    Raises ``ConfigError`` where a side is neither 16k + 1 nor, without align_corners, 16k.
+    """
+    extra = 1 if cfg.MODEL_ALIGN_CORNERS else 0
+    sides = [side - 1 if side % 16 == 1 and not extra else side for side in cfg.DATA_RANDOMCROP]
+    if len(sides) != 2 or any(side < 16 or side % 16 != extra for side in sides):
+        expected = "16k + 1 (MODEL_ALIGN_CORNERS is True)" if extra else "16k or 16k + 1"
+        raise ConfigError(f"DATA_RANDOMCROP: expected two sides of {expected}, found {cfg.DATA_RANDOMCROP}")
+    return sides[0], sides[1]
+
+
+def build_source(cfg: Config) -> ClipSource:
+    """What ``DATASETS`` names: ``static`` alone, or any of ``vost``, ``mini_vost`` and folders.
+
+    ``mini_vost`` are sequences made on the way; a folder is one in VOST's layout, of which the split
+    ``train`` is used.
+    """
+    folder = REPOSITORY / cfg.DIR_DATA
+    if "static" in cfg.DATASETS:
+        if len(cfg.DATASETS) > 1:
+            raise ConfigError(f"DATASETS: static stands alone, found {cfg.DATASETS}")
+        return StaticClips(list_static_images(folder / "Static"), cfg.DATA_SEQ_LEN)
+    videos: list[Video] = []
+    for name in cfg.DATASETS:
+        videos += _videos(name, cfg, folder)
+    return VideoClips(videos, _clip_rules(cfg))
+
+
+def _videos(name: str, cfg: Config, folder: Path) -> Sequence[Video]:
+    if name == "mini_vost":
+        return rendered_videos(
+            folder / "MiniVOST_train", cfg.DATA_MINI_VOST_SEED, cfg.DATA_MINI_VOST_SEQUENCES
+        )
+    dataset = open_dataset(name, folder)
+    return [FolderVideo(dataset, sequence) for sequence in dataset.sequences("train")]
+
+
+def _clip_rules(cfg: Config) -> ClipRules:
+    if cfg.DATA_SEQ_LEN < 2:
+        raise ConfigError(f"DATA_SEQ_LEN: expected at least 2 frames, found {cfg.DATA_SEQ_LEN}")
+    return ClipRules(
+        length=cfg.DATA_SEQ_LEN,
+        max_gap=cfg.DATA_RANDOM_GAP_VOST,
+        reverse_probability=0.5 if cfg.DATA_RANDOM_REVERSE_SEQ else 0.0,
+        min_object_pixels=cfg.DATA_REF_MIN_OBJ_PIXELS,
+        max_ignored=cfg.DATA_REF_MAX_IGNORED_RATIO,
+        reference_tries=cfg.DATA_REF_TRIES,
+        consistent_tries=cfg.DATA_CONSISTENT_TRIES,
+    )
+
+
+def build_train_dataset(cfg: Config) -> TrainDataset:
+    """A config's training data. Raises ``DataError`` or ``ConfigError`` for what is missing or unfit."""
+    transform = ClipTransform(
+        crop=crop_size(cfg),
+        short_side=cfg.DATA_SHORT_EDGE_LEN,
+        min_scale=cfg.DATA_MIN_SCALE_FACTOR,
+        max_scale=cfg.DATA_MAX_SCALE_FACTOR,
+        flip_probability=cfg.DATA_RANDOMFLIP,
+        crop_tries=cfg.DATA_MAX_CROP_STEPS,
+    )
+    return TrainDataset(
+        build_source(cfg),
+        transform,
+        max_objects=cfg.MODEL_MAX_OBJ_NUM,
+        merge_probability=cfg.DATA_DYNAMIC_MERGE_PROB,
+        merge_min_pixels=cfg.DATA_MERGE_MIN_OBJ_PIXELS,
+        skip_unreadable=cfg.DATA_SKIP_UNREADABLE,
+    )
+
+
+def build_train_loader(
+    cfg: Config, start_step: int = 0, rank: int = 0, world_size: int = 1
+) -> DataLoader[Clip]:
+    """Batches of this process for the steps ``start_step``..``TRAIN_TOTAL_STEPS - 1``, one per step.
+
+    A ``Batch`` holds ``TRAIN_BATCH_SIZE / world_size`` clips. The batches of the processes, put together in
+    the order of their ranks, are the same whatever the number of processes and of workers.
+    """
+    sampler = StepSampler(cfg.TRAIN_BATCH_SIZE, start_step, cfg.TRAIN_TOTAL_STEPS, rank, world_size)
+    return DataLoader(
+        ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE),
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=cfg.DATA_WORKERS,
+        worker_init_fn=_single_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _single_thread(worker: int) -> None:
+    """Workers share the cores by being several; OpenCV's own threads would only get in each other's way."""
+    cv2.setNumThreads(0)

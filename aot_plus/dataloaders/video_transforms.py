@@ -1,0 +1,163 @@
+"""The augmentation of training clips: one random scale, crop and flip for all frames of a clip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.utils.masks import IGNORE_ID
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+PADDING_COLOUR = np.round(IMAGENET_MEAN * 255).astype(np.uint8)
+PADDING_ID = 0
+
+# Every value of each channel, normalised in float64 and rounded once: 256 x 3.
+_NORMALISED = ((np.arange(256)[:, None] / 255.0 - IMAGENET_MEAN) / IMAGENET_STD).astype(np.float32)
+
+
+def normalise_frames(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """T x H x W x 3 RGB in 0..255 -> T x 3 x H x W, ImageNet-normalised (in float64, then float32)."""
+    return np.stack([_NORMALISED[:, channel][frames[..., channel]] for channel in range(3)], axis=1)
+
+
+def restore_frames(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The inverse of ``normalise_frames``: T x 3 x H x W -> T x H x W x 3 RGB in 0..255."""
+    colours = frames.transpose(0, 2, 3, 1) * IMAGENET_STD + IMAGENET_MEAN
+    return np.clip(np.round(colours * 255), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a crop comes from: the scaled frame's size, the crop's corner in it (may be negative), mirror.
+
+    All in pixels, rows first.
+    """
+
+    scaled: tuple[int, int]
+    corner: tuple[int, int]
+    crop: tuple[int, int]
+    flip: bool
+
+    def frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """H x W x 3 -> crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
+        scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
+        canvas = np.broadcast_to(PADDING_COLOUR, (*self.crop, 3)).copy()
+        return self._mirrored(self._cut(np.asarray(scaled, dtype=np.uint8), canvas))
+
+    def label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """H x W ids -> crop, nearest; what lies outside the frame is background.
+
+        Background and not ignored: nothing is there, and a network that has to say so learns to stay on its
+        objects.
+        """
+        return self._mirrored(
+            self._cut(self.scale_label(label), np.full(self.crop, PADDING_ID, dtype=np.uint8))
+        )
+
+    def scale_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """H x W ids at the scaled size, sampled at pixel centres, as the images are."""
+        scaled = cv2.resize(label, self.scaled[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.asarray(scaled, dtype=np.uint8)
+
+    def _cut(self, source: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        spans = [
+            _overlap(corner, crop, side)
+            for corner, crop, side in zip(self.corner, self.crop, self.scaled, strict=True)
+        ]
+        (rows_to, rows_from), (columns_to, columns_from) = spans
+        canvas[rows_to, columns_to] = source[rows_from, columns_from]
+        return canvas
+
+    def _mirrored(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(picture[:, ::-1]) if self.flip else picture
+
+
+def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:
+    """The part of the canvas a scaled side fills, and the part of that side it is filled with."""
+    start, end = max(corner, 0), min(corner + crop, side)
+    return slice(start - corner, end - corner), slice(start, end)
+
+
+@dataclass(frozen=True)
+class ClipTransform:
+    """Random scale, balanced random crop, random mirror: drawn once for a clip, from its reference label.
+
+    ``crop``: rows, columns of the result. ``short_side``: of the frame at scale 1, in pixels. The scale is
+    uniform in ``min_scale``..``max_scale``. A crop is balanced when every object that the scaled reference
+    shows keeps at least ``min_pixels`` pixels (or all it has): the first of ``crop_tries`` that is, else
+    the one that keeps most objects. A frame smaller than the crop lies at a random place in it.
+    """
+
+    crop: tuple[int, int]
+    short_side: int = 480
+    min_scale: float = 0.7
+    max_scale: float = 1.3
+    flip_probability: float = 0.5
+    crop_tries: int = 10
+    min_pixels: int = 100
+
+    def draw(self, reference: NDArray[np.uint8], rng: np.random.Generator) -> Geometry:
+        """Draws the geometry of a clip whose reference label (H x W) shows at least one object.
+
+        The crop always shows a pixel of an object.
+        """
+        height, width = reference.shape
+        factor = rng.uniform(self.min_scale, self.max_scale) * self.short_side / min(height, width)
+        scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
+        flip = bool(rng.random() < self.flip_probability)
+        label = Geometry(scaled, (0, 0), self.crop, flip).scale_label(reference)
+        return Geometry(scaled, self._balanced_corner(label, rng), self.crop, flip)
+
+    def apply(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        labels: Sequence[NDArray[np.uint8] | None],
+        rng: np.random.Generator,
+    ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8] | None]]:
+        """Frames (T of H x W x 3) and labels (T of H x W or None, the first never) at the crop's size."""
+        reference = labels[0]
+        assert reference is not None, "the reference frame of a clip has no label"
+        geometry = self.draw(reference, rng)
+        cut_labels = [None if label is None else geometry.label(label) for label in labels]
+        return [geometry.frame(frame) for frame in frames], cut_labels
+
+    def _balanced_corner(self, label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+        wanted = np.minimum(_object_pixels(label), self.min_pixels)  # 254
+        best: tuple[int, int] = (0, 0)
+        most = 0
+        for _ in range(self.crop_tries):
+            corner = self._random_corner(label.shape, rng)
+            kept = _object_pixels(self._view(label, corner))
+            in_view = int(np.count_nonzero((wanted > 0) & (kept >= wanted)))
+            if in_view > most:
+                best, most = corner, in_view
+            if in_view == np.count_nonzero(wanted):
+                break
+        return best if most else self._corner_around_object(label, rng)
+
+    def _random_corner(self, size: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
+        spare = [side - crop for side, crop in zip(size, self.crop, strict=True)]
+        row, column = (int(rng.integers(min(0, room), max(0, room) + 1)) for room in spare)
+        return row, column
+
+    def _corner_around_object(self, label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+        pixels = np.argwhere((label != 0) & (label != IGNORE_ID))
+        # A thin object can vanish in the scaling down: then the middle is as good as any place.
+        centre = pixels[rng.integers(len(pixels))] if len(pixels) else np.array(label.shape) // 2
+        row, column = (
+            int(np.clip(middle - crop // 2, min(0, side - crop), max(0, side - crop)))
+            for middle, crop, side in zip(centre, self.crop, label.shape, strict=True)
+        )
+        return row, column
+
+    def _view(self, label: NDArray[np.uint8], corner: tuple[int, int]) -> NDArray[np.uint8]:
+        (row, column), (height, width) = corner, self.crop
+        return label[max(row, 0) : max(row + height, 0), max(column, 0) : max(column + width, 0)]
+
+
+def _object_pixels(label: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels of each of the ids 1..254."""
+    return np.bincount(label.ravel(), minlength=256)[1:IGNORE_ID]
