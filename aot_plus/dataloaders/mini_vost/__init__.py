@@ -1,0 +1,23 @@
+"""MiniVOST: synthetic videos of objects that are cut, torn, squashed, recoloured, hidden; in VOST's layout.
+
+``render_sequence`` gives a whole video. For training on the fly ``plan_scene`` and ``render_frame`` draw only
+the frames of a clip. ``make_dataset`` and ``write_sequence`` put sequences on disk.
+"""
+
+from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLITS, plan_scene
+from aot_plus.dataloaders.mini_vost.render import render_frame
+from aot_plus.dataloaders.mini_vost.scene import Scene
+from aot_plus.dataloaders.mini_vost.sequence import Sequence, render_sequence
+from aot_plus.dataloaders.mini_vost.writer import make_dataset, write_sequence
+
+__all__ = [
+    "GENERATOR_VERSION",
+    "SPLITS",
+    "Scene",
+    "Sequence",
+    "make_dataset",
+    "plan_scene",
+    "render_frame",
+    "render_sequence",
+    "write_sequence",
+]

@@ -1,0 +1,106 @@
+"""Where actors go: from one resting place on the screen to the next, around each other, out and back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.dataloaders.mini_vost.events import Absence
+from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_times, through_points
+
+Array = NDArray[np.float64]
+Rng = np.random.Generator
+
+INTERVAL = (24, 46)
+"""Frames between two resting places, lowest and highest."""
+STRIDE = 45.0
+"""Pixels between two resting places that cost nothing; longer ways are taken to avoid other actors."""
+BORDER = 30.0
+"""Resting places keep this far from the frame's edges, pixels."""
+
+
+@dataclass(frozen=True)
+class Trip:
+    """An actor's path in the world and on the screen, T x 2 pixels each."""
+
+    world: Array
+    screen: Array
+
+
+def plan_trip(rng: Rng, camera: Array, others: list[Trip], radius: float, absence: Absence | None) -> Trip:
+    """Draws resting places, each the best of a few: away from the other actors, near the last place.
+
+    ``camera`` is T x 3 x 3, world to screen. During an absence the actor waits outside the frame.
+    """
+    frames = len(camera)
+    times = rising_times(rng, frames, INTERVAL)
+    outside: list[bool] = [False] * len(times)
+    if absence is not None:
+        times, outside = _with_absence(times, absence)
+    exit_side = int(rng.integers(4))
+    places: list[Array] = []
+    for time, is_outside in zip(times, outside, strict=True):
+        if is_outside:
+            places.append(_place_outside(rng, exit_side, radius))
+        else:
+            places.append(_best_place(rng, min(int(time), frames - 1), others, places))
+    to_world = np.linalg.inv(camera)
+    moments = [min(int(time), frames - 1) for time in times]
+    corners = [apply(to_world[moment], place[None])[0] for moment, place in zip(moments, places, strict=True)]
+    world = through_points(frames, times, np.stack(corners))
+    return Trip(world, to_screen(world, camera))
+
+
+def to_screen(world: Array, camera: Array) -> Array:
+    """World positions over time (T x 2) as screen positions (T x 2, pixels)."""
+    return np.einsum("tij,tj->ti", camera[:, :2, :2], world) + camera[:, :2, 2]
+
+
+def plan_reach(rng: Rng, frames: int, target: Array, meeting: int) -> tuple[Array, float]:
+    """An arm's hand: comes in from an edge, passes over ``target`` (x, y) at frame ``meeting``, withdraws.
+
+    Returns its screen path (T x 2) and the direction, in radians, in which its forearm leaves the hand.
+    """
+    edges = np.array([[0.0, target[1]], [WIDTH, target[1]], [target[0], HEIGHT]])
+    nearest = edges[int(np.argmin(np.linalg.norm(edges - target, axis=1)))]
+    direction = float(np.arctan2(*(nearest - target)[::-1])) + float(rng.uniform(-0.5, 0.5))
+    away = np.array([np.cos(direction), np.sin(direction)])
+    hidden = target + away * 330.0
+    sway = np.array([-away[1], away[0]]) * float(rng.choice([-1.0, 1.0])) * 25.0
+    stay = float(rng.integers(8, 16))
+    times = [
+        0.0,
+        meeting - stay - 26.0,
+        meeting - stay,
+        meeting + stay,
+        meeting + stay + 26.0,
+        float(frames + 60),
+    ]
+    places = np.stack([hidden, hidden, target - sway, target + sway, hidden, hidden])
+    return through_points(frames, times, places), direction
+
+
+def _with_absence(times: list[float], absence: Absence) -> tuple[list[float], list[bool]]:
+    """Puts the two moments outside the frame between the resting times, with room to get there."""
+    leave, back = float(absence.frame), float(absence.frame + absence.duration)
+    kept = [time for time in times if time <= leave - 14 or time >= back + 14]
+    merged = sorted([*kept, leave, back])
+    return merged, [time in (leave, back) for time in merged]
+
+
+def _place_outside(rng: Rng, side: int, radius: float) -> Array:
+    """A place beyond one of the four edges, far enough that nothing of the actor is seen."""
+    gap = 1.8 * radius + 30.0
+    x, y = float(rng.uniform(40, WIDTH - 40)), float(rng.uniform(40, HEIGHT - 40))
+    return np.array([(-gap, y), (WIDTH + gap, y), (x, -gap), (x, HEIGHT + gap)][side])
+
+
+def _best_place(rng: Rng, moment: int, others: list[Trip], places: list[Array]) -> Array:
+    """The best of a few places: away from the other actors, not too far from the actor's last place."""
+    candidates = rng.uniform((BORDER, BORDER), (WIDTH - BORDER, HEIGHT - BORDER), (10, 2))
+    worth = np.zeros(len(candidates))
+    for other in others:
+        worth += 2.0 * np.minimum(np.linalg.norm(candidates - other.screen[moment], axis=1), 70.0)
+    if places:
+        worth -= np.maximum(np.linalg.norm(candidates - places[-1], axis=1), STRIDE)
+    return np.asarray(candidates[int(np.argmax(worth))])

@@ -1,0 +1,105 @@
+"""Drawing a frame of a scene: the picture, and the id of what is seen at each pixel."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.dataloaders.mini_vost.actors import Actor, FreshCut, Piece
+from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply
+from aot_plus.dataloaders.mini_vost.scene import Scene
+from aot_plus.dataloaders.mini_vost.shapes import Sprite
+from aot_plus.utils.masks import IGNORE_ID
+
+IGNORED_WIDTH = 3
+"""Thickness of the ignored border along a fresh cut, pixels."""
+
+Array = NDArray[np.float64]
+Image = NDArray[np.float32]
+Ids = NDArray[np.uint8]
+
+
+def render_frame(scene: Scene, frame: int) -> tuple[NDArray[np.uint8], Ids]:
+    """Draws frame number ``frame`` (0-based): RGB, H x W x 3 uint8, and ids, H x W uint8.
+
+    Ids are exact: the topmost actor that covers at least half of the pixel (0 where it is not tracked), 255
+    along fresh cuts of tracked objects.
+    """
+    camera = scene.camera[frame]
+    picture = _background(scene, frame, camera)
+    ids = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    for actor in scene.actors:
+        to_screen = camera @ actor.pose[frame]
+        for piece in actor.pieces:
+            if piece.first <= frame < piece.end:
+                _draw_piece(picture, ids, actor, piece, to_screen @ piece.pose[frame], frame)
+    top, left = scene.noise_offset[frame]
+    picture *= scene.light * scene.gain[frame]
+    picture += scene.noise[top : top + HEIGHT, left : left + WIDTH]
+    return np.clip(picture, 0, 255).astype(np.uint8), ids
+
+
+def _background(scene: Scene, frame: int, camera: Array) -> Image:
+    height, width = scene.background.shape[:2]
+    to_middle = np.array([[1.0, 0.0, -width / 2], [0.0, 1.0, -height / 2], [0.0, 0.0, 1.0]])
+    matrix = camera @ scene.background_pose[frame] @ to_middle
+    warped = cv2.warpAffine(
+        scene.background,
+        matrix[:2],
+        (WIDTH, HEIGHT),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return np.asarray(warped, dtype=np.float32)
+
+
+def _draw_piece(picture: Image, ids: Ids, actor: Actor, piece: Piece, matrix: Array, frame: int) -> None:
+    """Lays a piece over the picture and writes its ids; ``matrix`` is 3 x 3, piece to screen."""
+    box = _box_on_screen(piece.sprite, matrix)
+    if box is None:
+        return
+    left, top, right, bottom = box
+    corner_x, corner_y = piece.sprite.corner
+    from_sprite = matrix @ np.array([[1.0, 0.0, corner_x], [0.0, 1.0, corner_y], [0.0, 0.0, 1.0]])
+    from_sprite[:2, 2] -= (left, top)
+    size = (right - left, bottom - top)
+    pixels = cv2.warpAffine(piece.sprite.pixels, from_sprite[:2], size, flags=cv2.INTER_LINEAR)
+    body = np.asarray(
+        cv2.warpAffine(piece.sprite.body, from_sprite[:2], size, flags=cv2.INTER_LINEAR), np.float32
+    )
+    if actor.colour is not None:
+        pixels = np.clip(cv2.transform(pixels, actor.colour[frame]), 0, 255)
+    region = picture[top:bottom, left:right]
+    region *= 1.0 - pixels[..., 3:]
+    region += pixels[..., :3]
+    ids_region = ids[top:bottom, left:right]
+    ids_region[body >= 0.5] = actor.object_id
+    if actor.object_id:
+        fresh = [cut for cut in piece.cuts if cut.first <= frame < cut.end]
+        _ignore_fresh_cuts(ids_region, body, actor.object_id, fresh, matrix, (left, top))
+
+
+def _ignore_fresh_cuts(
+    ids: Ids, body: Image, object_id: int, cuts: list[FreshCut], matrix: Array, corner: tuple[int, int]
+) -> None:
+    """Marks what lies along the cuts as ignored: on the object itself and on bare ground just beside it."""
+    if not cuts:
+        return
+    near = np.zeros_like(ids)
+    for cut in cuts:
+        points = np.rint(apply(matrix, cut.line) - corner).astype(np.int32)
+        cv2.polylines(near, [points], False, 1, thickness=IGNORED_WIDTH)
+    beside = cv2.dilate(body, np.ones((3, 3), dtype=np.uint8)) >= 0.5
+    ids[(near > 0) & beside & ((ids == object_id) | (ids == 0))] = IGNORE_ID
+
+
+def _box_on_screen(sprite: Sprite, matrix: Array) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom (exclusive) of the sprite's part of the frame; None when it is outside."""
+    height, width = sprite.body.shape
+    x, y = sprite.corner
+    corners = np.array([[x - 1, y - 1], [x + width, y - 1], [x - 1, y + height], [x + width, y + height]])
+    reach = apply(matrix, corners)
+    left, top = np.maximum(np.floor(reach.min(axis=0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(reach.max(axis=0)).astype(int) + 1, (WIDTH, HEIGHT))
+    if left >= right or top >= bottom:
+        return None
+    return int(left), int(top), int(right), int(bottom)

@@ -1,0 +1,144 @@
+"""MiniVOST on disk: VOST's folders, written so that a sequence is there as a whole or not at all."""
+
+import json
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLITS, sequence_generator
+from aot_plus.dataloaders.mini_vost.sequence import Sequence, render_sequence
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.files import replacing
+from aot_plus.utils.masks import write_mask
+
+INFO_FILE = "mini_vost.json"
+UNFINISHED = ".unfinished"
+FOLDERS = ("JPEGImages_10fps", "JPEGImages", "Annotations")
+"""The last one is moved into place last: a sequence with a folder of annotations is complete."""
+JPEG_QUALITY = 92
+
+
+def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -> None:
+    """Writes ``train`` + ``val`` sequences and their lists to ``out``; finished sequences are kept.
+
+    More than one worker needs the caller's main module to be importable (``if __name__ == "__main__"``). The
+    bytes do not depend on ``workers``. The lists in ImageSets come last (test.txt is empty). Raises
+    ``DataError`` when ``out`` holds something else or a dataset of another seed or generator, ``ValueError``
+    for bad numbers.
+    """
+    if train < 0 or val < 0 or workers < 1:
+        raise ValueError(
+            f"expected train and val from 0 and workers from 1, found {train}, {val} and {workers}"
+        )
+    wanted = [("train", index) for index in range(train)] + [("val", index) for index in range(val)]
+    names = {job: sequence_generator(seed, *job)[1] for job in wanted}
+    _claim(out, seed, train, val)
+    missing = [job for job in wanted if not is_complete(out, names[job])]
+    with (
+        _runner(workers) as run,
+        tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="sequence") as bar,
+    ):
+        for _ in run(partial(_make_one, out, seed), missing):
+            bar.update()
+    shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+    for split in (*SPLITS, "test"):
+        lines = [f"{name}\n" for (of_split, _), name in names.items() if of_split == split]
+        with replacing(out / "ImageSets" / f"{split}.txt") as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def write_sequence(out: Path, sequence: Sequence) -> None:
+    """Writes one sequence as VOST does: all frames at 10 fps, and images and annotations at 5 fps.
+
+    The files are made aside and moved into place as whole folders. Raises ``OSError``.
+    """
+    aside = out / UNFINISHED / sequence.name
+    shutil.rmtree(aside, ignore_errors=True)
+    for folder in FOLDERS:
+        (aside / folder).mkdir(parents=True)
+    annotated = set(sequence.annotated.tolist())
+    for number, name in enumerate(sequence.frame_names):
+        jpeg = _encode(sequence, number)
+        (aside / "JPEGImages_10fps" / f"{name}.jpg").write_bytes(jpeg)
+        if number in annotated:
+            (aside / "JPEGImages" / f"{name}.jpg").write_bytes(jpeg)
+            write_mask(aside / "Annotations" / f"{name}.png", sequence.masks[number])
+    for folder in FOLDERS:
+        target = out / folder / sequence.name
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (aside / folder).rename(target)
+    aside.rmdir()
+
+
+def is_complete(out: Path, name: str) -> bool:
+    """Whether a sequence of that name has been written."""
+    return all((out / folder / name).is_dir() for folder in FOLDERS)
+
+
+def _encode(sequence: Sequence, number: int) -> bytes:
+    bgr = cv2.cvtColor(sequence.frames[number], cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise DataError(f"{sequence.name}, frame {number}: OpenCV could not encode the image")
+    return bytes(data)
+
+
+def _make_one(out: Path, seed: int, job: tuple[str, int]) -> None:
+    split, index = job
+    write_sequence(out, render_sequence(seed, split, index))
+
+
+def _claim(out: Path, seed: int, train: int, val: int) -> None:
+    """Marks the folder as MiniVOST of this seed and generator, after checking that it is nothing else."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: expected a folder, found a file")
+    info = out / INFO_FILE
+    identity = {"seed": seed, "generator_version": GENERATOR_VERSION}
+    if info.exists():
+        found = _read_info(info)
+        for key, value in identity.items():
+            if found.get(key) != value:
+                raise DataError(
+                    f"{info}: expected {key} {value}, found {found.get(key)}; choose another folder"
+                )
+    elif out.exists() and any(out.iterdir()):
+        raise DataError(f"{out}: holds files but no {INFO_FILE}; expected an empty or new folder")
+    with replacing(info) as temporary:
+        temporary.write_text(
+            json.dumps({**identity, "train": train, "val": val}, indent=2) + "\n", encoding="utf-8"
+        )
+
+
+def _read_info(info: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(info.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{info}: cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{info}: expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+@contextmanager
+def _runner(workers: int) -> Iterator[Any]:
+    """Gives a lazy, unordered ``map``; worker processes end with the block, also after an error."""
+    if workers == 1:
+        yield map
+        return
+    with multiprocessing.get_context("spawn").Pool(workers, initializer=_start_worker) as pool:
+        yield pool.imap_unordered
+
+
+def _start_worker() -> None:
+    """Workers leave Ctrl-C to the main process, which ends them, and use one thread each."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
