@@ -1,7 +1,7 @@
 """Replays golden videos: ``python -m tests.replay FILE.npz ...`` prints one JSON line for each.
 
-The files hold a video, its masks, and what the published implementation computed for it with weights drawn from their
-names. Model, policy, capacity and gap come from the file.
+The files hold a video, its masks, and what the published implementation computed for it with weights drawn
+from their names. Model, policy, capacity and gap come from the file.
 """
 
 import json

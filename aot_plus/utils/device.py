@@ -6,7 +6,9 @@ from aot_plus.utils.errors import ConfigError
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` (CUDA when there is one) or any name PyTorch knows. Raises ``ConfigError`` for one that is not there."""
+    """``auto`` (CUDA when there is one) or any name PyTorch knows. Raises ``ConfigError`` for one that is
+    not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

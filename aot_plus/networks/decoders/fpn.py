@@ -38,8 +38,8 @@ class FPNDecoder(nn.Module):
 
         Args:
             x: ``G x in_channels x h x w``.
-            levels: the encoder's maps at 1/4, 1/8 and 1/16, each ``B x c x . x .`` with B = G, or B = 1 where the
-                G groups of objects share one frame.
+            levels: the encoder's maps at 1/4, 1/8 and 1/16, each ``B x c x . x .`` with B = G, or B = 1
+                where the G groups of objects share one frame.
 
         Returns:
             ``G x out_channels x H/4 x W/4``.

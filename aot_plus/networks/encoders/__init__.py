@@ -19,7 +19,8 @@ _BUILDERS: dict[str, Callable[[Callable[..., nn.Module]], nn.Module]] = {
 
 
 def build_encoder(name: str, *, freeze_bn: bool) -> nn.Module:
-    """The encoder of that name, with random weights. ``freeze_bn``: batch norms with fixed statistics and weights.
+    """The encoder of that name, with random weights. ``freeze_bn``: batch norms with fixed statistics and
+    weights.
 
     Raises:
         ConfigError: for an unknown name.

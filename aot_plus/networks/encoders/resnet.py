@@ -7,7 +7,7 @@ from torchvision.models import resnet50, resnet101
 
 
 class ResNetEncoder(nn.Module):
-    """Feature levels of 256, 512, 1024 and 1024 channels; the last level repeats the third (no ``layer4``)."""
+    """Feature levels of 256, 512, 1024 and 1024 channels; the last repeats the third (no ``layer4``)."""
 
     channels = (256, 512, 1024, 1024)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,9 @@ class InferenceEngine:
     """Runs videos through a model. It holds no state of a video, so one engine serves many."""
 
     def __init__(self, model: AOT, cfg: Config, *, trace: Trace | None = None) -> None:
-        """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and did."""
+        """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and
+        did.
+        """
         self.model = model
         self.cfg = cfg
         self.trace = trace
@@ -94,8 +97,8 @@ class InferenceEngine:
             state: the video's; it moves on to this frame.
             prediction: of this frame.
             labels: ``H x W`` integers as in ``start``, predicted or given.
-            num_objects: when the mask was given: the number of objects from now on. The frame then is a reference
-                for all groups, and ids beyond the groups so far start new groups.
+            num_objects: when the mask was given: the number of objects from now on. The frame then is a
+                reference for all groups, and ids beyond the groups so far start new groups.
         """
         given = num_objects is not None
         state.frame += 1
@@ -116,7 +119,7 @@ class InferenceEngine:
         self._add_groups(state, prediction.features, labels)
 
     def _add_groups(self, state: VideoState, features: Features, labels: Tensor) -> None:
-        """Starts the groups that the number of objects asks for and that are not there yet, with a reference."""
+        """Starts, with a reference, the groups that the number of objects asks for and that are missing."""
         have = sum(len(batch.groups) for batch in state.batches)
         need = -(-state.num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
         if need <= have:
@@ -132,7 +135,7 @@ class InferenceEngine:
         state.batches.append(GroupBatch(groups, memory, policies, [[state.frame] for _ in groups]))
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
-        """The identity embedding ``G x N x C`` of ``H x W`` labels in each group: its ids become 1..M, others 0."""
+        """The identity embedding ``G x N x C`` of ``H x W`` labels: a group's ids become 1..M, others 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
         first = torch.tensor(groups, device=labels.device)[:, None, None] * size
         own = labels - first  # G x H x W
@@ -149,7 +152,7 @@ class InferenceEngine:
     def _run_policies(
         self, state: VideoState, batch: GroupBatch, prediction: Prediction, propagation: Propagation
     ) -> list[int] | None:
-        """Shows the frame about to be appended to each group's policy; the positions to drop if the bank is full."""
+        """Shows each group's policy the frame about to be appended; what to drop if the bank is full."""
         overflows = batch.memory.bank.is_full
         dropped = []
         for index, policy in enumerate(batch.policies):
@@ -158,7 +161,7 @@ class InferenceEngine:
                 new_frame=state.frame,
                 droppable=self._droppable(batch, index),
                 overflows=overflows,
-                read_statistics=lambda index=index: self._statistics(batch, index, prediction, propagation),
+                read_statistics=partial(self._statistics, batch, index, prediction, propagation),
             )
             policy.observe(append)
             position = policy.drop(append) if overflows else None
@@ -169,9 +172,11 @@ class InferenceEngine:
         return dropped if overflows else None
 
     def _droppable(self, batch: GroupBatch, index: int) -> list[int]:
-        """Positions in a group's bank that may be dropped: not the first, and no later reference while others remain.
+        """Positions in a group's bank that may be dropped: not the first, and no later reference while
+        others remain.
 
-        A video with very many given masks would fill its bank with references; the oldest after the first then go.
+        A video with very many given masks would fill its bank with references; the oldest after the first
+        then go.
         """
         frames = batch.memory.bank.frames[index]
         references = set(batch.references[index])

@@ -1,4 +1,4 @@
-"""The memory of a batch of object groups: long-term bank and short-term memory, read and written one frame at a time."""
+"""The memory of a batch of object groups: long-term bank and short-term memory."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ class GroupMemory:
         self._long: list[KeyValue] = []  # as it is read; made anew when the bank changes
 
     def read(self) -> list[LayerMemory]:
-        """What each layer reads: keys ``G x T*N x D`` with temporal embedding, values ``G x T*N x E``, last frame."""
+        """What each layer reads: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
     def chronological_keys(self, group: int) -> Tensor:
@@ -35,7 +35,7 @@ class GroupMemory:
     def write_long(
         self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
     ) -> None:
-        """Appends this frame to the bank, in the place of the positions ``dropped`` of each group if given."""
+        """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
         self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
         self._long = [self._readable(self.bank.layer(index)) for index in range(len(self._short))]
 

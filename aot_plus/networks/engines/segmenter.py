@@ -45,8 +45,8 @@ class VideoSegmenter:
     >>> labels = segmenter.step(next_image)
 
     Images are RGB, ``H x W x 3`` uint8, all of one size; masks and labels ``H x W`` uint8 ids: 0 background,
-    255 ignored. Memory does not grow with the length of the video, except under the policy ``unbounded``. Several
-    segmenters can share a model.
+    255 ignored. Memory does not grow with the length of the video, except under the policy ``unbounded``.
+    Several segmenters can share a model.
     """
 
     def __init__(self, model: AOT, cfg: Config | None = None, *, trace: Trace | None = None) -> None:
@@ -54,8 +54,8 @@ class VideoSegmenter:
         Args:
             model: from ``load_model``.
             cfg: the model's own by default.
-            trace: called with a dictionary for every frame that is appended to the long-term memory: frame, group,
-                bank, what the policy computed, and which frame it dropped.
+            trace: called with a dictionary for every frame that is appended to the long-term memory: frame,
+                group, bank, what the policy computed, and which frame it dropped.
         """
         self.model = model
         self.cfg = model.cfg if cfg is None else cfg
@@ -75,7 +75,8 @@ class VideoSegmenter:
         Args:
             image: the first frame.
             mask: its objects. 255 is one more object where ``TEST_TRACK_IGNORED`` is set, else it is ignored.
-            memory_gap: frames between two writes to the long-term memory; ``TEST_LONG_TERM_MEM_GAP`` by default.
+            memory_gap: frames between two writes to the long-term memory; ``TEST_LONG_TERM_MEM_GAP`` by
+                default.
 
         Returns:
             The labels of the first frame: the mask.
@@ -105,8 +106,9 @@ class VideoSegmenter:
 
         Args:
             image: of the size of the first.
-            mask: given where objects appear or are corrected. The ids it shows are exactly where it shows them; ids
-                it does not show go on as predicted. At its 255 the prediction stands, and memory ignores the pixel.
+            mask: given where objects appear or are corrected. The ids it shows are exactly where it shows
+                them; ids it does not show go on as predicted. At its 255 the prediction stands, and memory
+                ignores the pixel.
 
         Returns:
             ``H x W`` labels.
@@ -143,7 +145,7 @@ class VideoSegmenter:
         return _state(self._views[0]).banks if self._views else []
 
     def _make_views(self, height: int, width: int) -> list[_View]:
-        """One view per scale, and one more per scale flipped where ``TEST_FLIP`` is set. The first one is traced."""
+        """One view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
         limit = self.cfg.TEST_MAX_LONG_EDGE / max(height, width)
         if limit < 1:
             height, width = int(height * limit), int(width * limit)
@@ -163,7 +165,9 @@ class VideoSegmenter:
         """The image as a view's network gets it: ``1 x 3 x H x W``."""
         pixels = image.astype(np.float32)
         if view.size != self._size:
-            pixels = cv2.resize(pixels, view.size[::-1], interpolation=cv2.INTER_CUBIC)
+            pixels = np.asarray(
+                cv2.resize(pixels, view.size[::-1], interpolation=cv2.INTER_CUBIC), np.float32
+            )
         tensor = torch.from_numpy(normalise(pixels))[None]
         if self.device.type == "cuda":
             tensor = tensor.pin_memory()

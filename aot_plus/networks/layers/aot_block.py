@@ -23,7 +23,7 @@ class AOTFrame:
 
 
 class AOTBlock(nn.Module):
-    """Self-attention, long-term and (global) short-term attention, feed-forward with a depth-wise convolution."""
+    """Self-attention, long-term and (global) short-term attention, feed-forward with convolution."""
 
     def __init__(
         self, channels: int, self_heads: int, memory_heads: int, droppath: float, *, linear_q: bool
@@ -73,7 +73,7 @@ class AOTBlock(nn.Module):
         return x, AOTFrame(keys, visual, short)
 
     def _read_itself(self, keys: Tensor, visual: Tensor, context: BlockContext) -> LayerMemory:
-        """The memory of a reference frame: the frame itself, long-term and, for this read only, short-term."""
+        """The memory of a reference frame: itself, long-term and, for this read only, short-term."""
         if context.identity is None:
             raise ValueError("a frame without memory must be a reference frame with an identity embedding")
         values = self.linear_V(visual + context.identity)
@@ -81,7 +81,7 @@ class AOTBlock(nn.Module):
         return LayerMemory(long=KeyValue(long_keys, values), short=KeyValue(keys, values))
 
     def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue) -> Tensor:
-        """Attention over the whole last frame, mixed with the current one: added (VOST stages) or side by side."""
+        """Attention over the whole last frame, the current one added (VOST stages) or side by side."""
         if self.concatenate_short:
             past_keys = torch.cat((short.keys, keys), dim=1)
             past_values = torch.cat((short.values, visual), dim=1)

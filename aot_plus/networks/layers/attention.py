@@ -20,7 +20,8 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> 
         ``B x N x E``, heads side by side.
     """
     q, k, v = (tensor.unflatten(2, (num_heads, -1)).transpose(1, 2) for tensor in (queries, keys, values))
-    # The CPU's fused kernel needs values as wide as keys; the fallback of PyTorch would store B x N x M weights.
+    # The CPU's fused kernel needs values as wide as keys; the fallback of PyTorch would store B x N x M
+    # weights.
     if queries.device.type == "cpu" and q.shape[3] != v.shape[3]:
         out = _attention_by_chunks(q, k, v)
     else:

@@ -39,7 +39,7 @@ class TokenGroupNorm(nn.Module):
 
 
 class NormActDepthwiseConv(nn.Module):
-    """GroupNorm, GELU and a 5x5 depth-wise convolution over the map: the activation of AOT's feed-forward part."""
+    """GroupNorm, GELU, 5x5 depth-wise convolution over the map: the activation of AOT's feed-forward part."""
 
     def __init__(self, channels: int, groups: int = 32) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ class LongTermGatedAttention(GatedAttention):
 
 
 class ShortTermGatedAttention(GatedAttention):
-    """One head over a window of the last frame, with a learned term for each offset that depends on the query."""
+    """One head over a window of the last frame, with a term per offset learned from the query."""
 
     def __init__(self, key_width: int, width: int, channels: int) -> None:
         super().__init__(width, channels)

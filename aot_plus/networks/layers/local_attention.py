@@ -18,8 +18,8 @@ def window_attention(
         queries: ``B x D x h x w``, already scaled.
         keys: ``B x D x h x w``.
         values: ``B x E x h x w``.
-        offset_logits: ``B x W^2 x h x w``, W = 2 * max_distance + 1, added to the logits of the key at each offset
-            (key minus query, row-major).
+        offset_logits: ``B x W^2 x h x w``, W = 2 * max_distance + 1, added to the logits of the key at each
+            offset (key minus query, row-major).
         max_distance: pixels of the map. Positions outside the map are masked out.
 
     Returns:
@@ -33,14 +33,17 @@ def window_attention(
     offsets, reachable = _offset_index(max_distance, queries.device)
     relative = _tiles(offset_logits, 0)  # B x tiles x TILE^2 x W^2
     logits = q @ k.transpose(2, 3) + relative.gather(3, offsets.expand(*relative.shape[:2], -1, -1))
-    # Rows of the padding below and right of the map may see nothing: a finite lowest value keeps them from NaN.
+    # Rows of the padding below and right of the map may see nothing: a finite lowest value keeps them from
+    # NaN.
     logits = logits.masked_fill(~(reachable & inside[:, :, None]), torch.finfo(logits.dtype).min)
     out = torch.softmax(logits, dim=3) @ v  # B x tiles x TILE^2 x E
     return _untile(out, height, width)
 
 
 def _tiles(x: Tensor, border: int) -> Tensor:
-    """``B x C x h x w`` cut into TILE x TILE tiles with ``border`` pixels around each: ``B x tiles x side^2 x C``."""
+    """``B x C x h x w`` cut into TILE x TILE tiles with ``border`` pixels around each: ``B x tiles x side^2
+    x C``.
+    """
     height, width = x.shape[2:]
     x = F.pad(x, (border, border + -width % TILE, border, border + -height % TILE))
     side = TILE + 2 * border
@@ -58,7 +61,7 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _offset_index(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each query of a tile and key of its region: the number of their offset, and whether it is in the window."""
+    """For each query of a tile and key of its region: their offset's number, and if it is in the window."""
     side = TILE + 2 * max_distance
     window = 2 * max_distance + 1
     with torch.inference_mode(False):  # the cached tensors serve training as well

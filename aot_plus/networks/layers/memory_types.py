@@ -18,7 +18,7 @@ class KeyValue(NamedTuple):
 
 
 class LayerMemory(NamedTuple):
-    """What one layer reads: the long-term memory (temporal embedding added to its keys) and the last frame."""
+    """What one layer reads: the long-term memory (temporal embedding in its keys) and the last frame."""
 
     long: KeyValue
     short: KeyValue
@@ -32,7 +32,8 @@ class BlockContext:
         size: ``(h, w)`` of the feature map.
         position: ``1 x N x C`` position embedding.
         query_embedding: ``1 x D`` temporal embedding of the current frame, or None when it is off.
-        reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys, or None when it is off.
+        reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys, or None when it
+            is off.
         identity: ``B x N x C`` identity embedding of a reference frame; None for every other frame.
     """
 

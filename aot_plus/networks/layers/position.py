@@ -11,10 +11,11 @@ MAX_SLOTS = 4
 
 
 def sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """The 2-D sine embedding of DETR as AOT uses it, ``1 x N x C`` float32, N = height * width in row-major order.
+    """The 2-D sine embedding of DETR as AOT uses it, ``1 x N x C`` float32, N = height * width in row-major
+    order.
 
-    Half of the features belong to y, half to x. Coordinates start at 0, are divided by (last + 1e-6) and scaled to
-    2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency.
+    Half of the features belong to y, half to x. Coordinates start at 0, are divided by (last + 1e-6) and
+    scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency.
     """
     features = channels // 2
     exponents = 2 * torch.div(torch.arange(features, device=device), 2, rounding_mode="floor") / features
@@ -33,9 +34,9 @@ def sine_position_embedding(height: int, width: int, channels: int, device: torc
 def temporal_rows(table: Tensor, num_frames: int) -> Tensor:
     """One row of the temporal embedding for each of ``num_frames`` memory frames, oldest first (``T x D``).
 
-    ``table`` is the parameter ``mem_pos_emb`` (``S x D``). A table of two rows is first stretched linearly, ends
-    aligned, to min(T, 4) rows. Up to S frames take the first rows as they are; more frames share the S rows, the
-    newest frame having the last one.
+    ``table`` is the parameter ``mem_pos_emb`` (``S x D``). A table of two rows is first stretched linearly,
+    ends aligned, to min(T, 4) rows. Up to S frames take the first rows as they are; more frames share the S
+    rows, the newest frame having the last one.
     """
     if table.shape[0] == 2:
         length = min(num_frames, MAX_SLOTS)

@@ -1,11 +1,23 @@
 """The stack of transformer blocks (``LSTT`` in the published checkpoints)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory
+
+
+class Block(Protocol):
+    """What the stack asks of its blocks: ``AOTBlock`` or ``DeAOTBlock``."""
+
+    def __call__(
+        self, x: Tensor, context: BlockContext, memory: LayerMemory | None
+    ) -> tuple[Tensor, Any]: ...
+
+    def bind_long(self, frame: Any, identity: Tensor) -> KeyValue: ...
+
+    def bind_short(self, frame: Any, identity: Tensor) -> KeyValue: ...
 
 
 class LSTT(nn.Module):
@@ -30,11 +42,11 @@ class LSTT(nn.Module):
             memory: what each layer reads; None for a reference frame.
 
         Returns:
-            Every layer's output (``B x N x C``, DeAOT ``B x N x 2C``), normalised where there is a norm for it,
-            and what each block keeps of the frame until its mask is known.
+            Every layer's output (``B x N x C``, DeAOT ``B x N x 2C``), normalised where there is a norm for
+            it, and what each block keeps of the frame until its mask is known.
         """
         outputs, frames = [], []
-        for index, block in enumerate(self.layers):
+        for index, block in enumerate(self._blocks()):
             tokens, frame = block(tokens, context, memory[index] if memory is not None else None)
             outputs.append(tokens)
             frames.append(frame)
@@ -44,9 +56,14 @@ class LSTT(nn.Module):
         return outputs, frames
 
     def bind_long(self, frames: Sequence[Any], identity: Tensor) -> list[KeyValue]:
-        """The long-term entries of all layers for a frame whose mask has the identity embedding ``B x N x C``."""
-        return [layer.bind_long(frame, identity) for layer, frame in zip(self.layers, frames, strict=True)]
+        """All layers' long-term entries of a frame whose mask has the identity embedding ``B x N x C``."""
+        return [layer.bind_long(frame, identity) for layer, frame in zip(self._blocks(), frames, strict=True)]
 
     def bind_short(self, frames: Sequence[Any], identity: Tensor) -> list[KeyValue]:
         """The short-term memories of all layers."""
-        return [layer.bind_short(frame, identity) for layer, frame in zip(self.layers, frames, strict=True)]
+        return [
+            layer.bind_short(frame, identity) for layer, frame in zip(self._blocks(), frames, strict=True)
+        ]
+
+    def _blocks(self) -> list[Block]:
+        return [cast(Block, layer) for layer in self.layers]

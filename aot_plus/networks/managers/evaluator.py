@@ -155,7 +155,7 @@ class Evaluator:
                 for frame, labels in self._labels(sequence, segmenter, reader, summary):
                     writer.write(masks / f"{frame}.png", labels)
                     bar.update()
-                pass
+                writer.join()
             folder.finish(_names(sequence), trace)
         finally:
             folder.discard_unfinished()

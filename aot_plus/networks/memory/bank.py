@@ -13,8 +13,8 @@ FIRST_UNBOUNDED_SLOTS = 8
 class MemoryBank:
     """Frames of one batch of object groups, each group with frames of its own; all groups hold equally many.
 
-    A group's frames lie in slots; a frame that is dropped gives its slot to the one that replaces it, so nothing is
-    moved. ``frames`` says which frame lies where.
+    A group's frames lie in slots; a frame that is dropped gives its slot to the one that replaces it, so
+    nothing is moved. ``frames`` says which frame lies where.
     """
 
     def __init__(self, capacity: int | None) -> None:
@@ -63,7 +63,7 @@ class MemoryBank:
         self._write(entries, targets)
 
     def layer(self, index: int) -> KeyValue:
-        """The stored keys ``G x T x N x D`` and values ``G x T x N x E`` of a layer, in the order of the slots."""
+        """A layer's stored keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots."""
         keys, values = self._layers[index]
         return KeyValue(keys[:, : len(self)], values[:, : len(self)])
 
@@ -103,7 +103,7 @@ class DifferentiableBank(MemoryBank):
         self._stored: list[list[KeyValue]] = []  # by slot, then layer
 
     def layer(self, index: int) -> KeyValue:
-        """The stored keys ``G x T x N x D`` and values ``G x T x N x E`` of a layer, in the order of the slots."""
+        """A layer's stored keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots."""
         entries = [slot[index] for slot in self._stored]
         return KeyValue(*(torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True)))
 

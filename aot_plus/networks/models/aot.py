@@ -1,4 +1,4 @@
-"""AOT+: weights and forward functions. A model holds nothing of a video, so one model serves any number of them."""
+"""AOT+: weights and forward functions. A model holds nothing of a video: one serves any number of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,7 +134,8 @@ class AOT(nn.Module):
         """The identity embedding ``G x N x C`` of a mask.
 
         Args:
-            labels: ``G x H x W`` integers: 0 background, 1..M objects, 255 ignored. At an ignored pixel no id is set.
+            labels: ``G x H x W`` integers: 0 background, 1..M objects, 255 ignored. At an ignored pixel no
+                id is set.
             reference: a reference frame, which is bound with an empty ignore channel.
         """
         ids = torch.arange(self.num_ids, device=labels.device)[:, None, None]
@@ -154,7 +155,7 @@ class AOT(nn.Module):
         return self._transform(features, identity.shape[0], None, identity, rows)
 
     def propagate(self, features: Features, memory: Sequence[LayerMemory]) -> Propagation:
-        """Passes a frame through the transformer. ``memory``: what each layer reads, for G groups of objects."""
+        """Passes a frame through the transformer. ``memory``: what each layer reads, for G groups."""
         return self._transform(features, memory[0].short.keys.shape[0], memory, None, None)
 
     def _transform(
@@ -180,7 +181,7 @@ class AOT(nn.Module):
         return self.LSTT.bind_short(propagation.frames, identity)
 
     def memory_embedding(self, num_frames: int) -> Tensor | None:
-        """The temporal embedding of each of T memory frames, oldest first (``T x D``); None when it is off."""
+        """The temporal embedding of T memory frames, oldest first (``T x D``); None when it is off."""
         return None if self.mem_pos_emb is None else temporal_rows(self.mem_pos_emb, num_frames)
 
     def decode(self, features: Features, propagation: Propagation) -> Tensor:
@@ -197,7 +198,7 @@ class AOT(nn.Module):
 
 
 def input_size(height: float, width: float, *, align_corners: bool) -> tuple[int, int]:
-    """The nearest sides a network takes: 16k+1 (16k without ``align_corners``), halves rounded to even k, k >= 1."""
+    """The nearest sides a network takes: 16k+1 (16k without ``align_corners``), k >= 1, halves to even k."""
     extra = int(align_corners)
 
     def nearest(side: float) -> int:

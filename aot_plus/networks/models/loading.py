@@ -42,22 +42,24 @@ def load_model(
 
 
 def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str | None = None) -> AOT:
-    """As ``load_model``, from a config. ``cfg`` is changed where the checkpoint asks for it (and that is logged)."""
+    """As ``load_model``, from a config, which is changed where the checkpoint asks for it (logged)."""
     target = resolve_device(cfg.TEST_DEVICE if device is None else device)
     if checkpoint is not None:
-        _adapt_temporal_embedding(cfg, Path(checkpoint))
+        _adapt_to_file(cfg, Path(checkpoint))
     network = build_model(cfg)
     if checkpoint is not None:
-        report = load_into(network, Path(checkpoint), strict=True)
-        log.info("%s", report.summary())
+        load_into(network, Path(checkpoint), strict=True)
     return network.to(target).eval()
 
 
-def _adapt_temporal_embedding(cfg: Config, path: Path) -> None:
-    """Turns the temporal embedding off, or to the file's number of slots: a random one would do harm."""
+def _adapt_to_file(cfg: Config, path: Path) -> None:
+    """Sets what the file decides: temporal embedding (a random one does harm), short-term attention."""
     facts = inspect_checkpoint(path)
     if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and not facts.has_temporal_embedding:
         log.warning("%s has no temporal embedding: running without it", path)
         cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = False
-    if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and facts.temporal_slots is not None:
+    if facts.temporal_slots is not None:
         cfg.TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4 = facts.temporal_slots == 4
+    if facts.linear_q is not None and facts.linear_q != cfg.MODEL_LINEAR_Q:
+        log.warning("%s was trained with MODEL_LINEAR_Q = %s: running with that", path, facts.linear_q)
+        cfg.MODEL_LINEAR_Q = facts.linear_q
