@@ -42,7 +42,7 @@ class DefaultStage:
     DATA_REF_TRIES: int = 40  # tries for such a reference frame
     DATA_CONSISTENT_TRIES: int = 5  # tries for a clip whose objects are all in its reference frame
     DATA_SKIP_UNREADABLE: bool = False  # go on without a sequence that cannot be read, instead of stopping
-    DATA_MINI_VOST_SEQUENCES: int = 1000  # MiniVOST train sequences to draw from, each made when first drawn
+    DATA_MINI_VOST_SEQUENCES: int = 20000  # MiniVOST train sequences that clips come from, drawn on the way
     DATA_MINI_VOST_SEED: int = 0  # of those sequences
 
     # Training.
@@ -50,6 +50,7 @@ class DefaultStage:
     TRAIN_BATCH_SIZE: int = 8  # clips of a step, over all processes
     TRAIN_ACCUMULATION_STEPS: int = 1  # parts a process works through its share of a batch in
     TRAIN_SEED: int = 0
+    TRAIN_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
     TRAIN_DTYPE: DType = "float16"  # of automatic mixed precision; float16 scales the loss
     TRAIN_CHECKPOINT_ACTIVATIONS: bool = (
         False  # recompute activations in the backward pass: less memory, more time
@@ -72,8 +73,13 @@ class DefaultStage:
     TRAIN_TOP_K_PERCENT_PIXELS: float = 0.15  # final share of pixels in the bootstrapped cross entropy, 0..1
     TRAIN_HARD_MINING_RATIO: float = 0.5  # share of the steps over which that share falls from 1
     TRAIN_EMA_RATIO: float = 0.1  # decay of the weight average: 1 - 1 / (ratio * TRAIN_TOTAL_STEPS)
-    TRAIN_SEQ_TRAINING_START_RATIO: float = 0.5  # share of the steps after which predictions are committed
-    TRAIN_SEQ_TRAINING_FREEZE_PARAMS: tuple[str, ...] = ("patch_wise_id_bank",)  # frozen from then on
+    # Sequential training: steps that commit predictions, not the ground truth, to the memory. Their share is 0 up to
+    # START_RATIO of the steps and rises linearly to FINAL_SHARE at END_RATIO (not after the start: a jump).
+    TRAIN_SEQ_TRAINING_START_RATIO: float = 0.5
+    TRAIN_SEQ_TRAINING_END_RATIO: float = 0.5
+    TRAIN_SEQ_TRAINING_FINAL_SHARE: float = 1.0
+    TRAIN_SEQ_TRAINING_FREEZE_PARAMS: tuple[str, ...] = ("patch_wise_id_bank",)  # frozen in such steps
+    TRAIN_ID_SHUFFLE: bool = True  # permute the object ids of each sample
     TRAIN_ENCODER_FREEZE_AT: int = (
         2  # frozen leading stages of the encoder: 2 is the stem and the first stage
     )
