@@ -19,7 +19,7 @@ from aot_plus.dataloaders.clips import (
     merge_clips,
 )
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.dataloaders.mini_vost_clips import rendered_videos
+from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.static_images import StaticClips, list_static_images
 from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, FolderVideo, Video, VideoClips
 from aot_plus.dataloaders.video_transforms import ClipTransform
@@ -157,7 +157,7 @@ def crop_size(cfg: Config) -> tuple[int, int]:
 def build_source(cfg: Config) -> ClipSource:
     """What ``DATASETS`` names: ``static`` alone, or any of ``vost``, ``mini_vost`` and folders.
 
-    ``mini_vost`` are sequences made on the way; a folder is one in VOST's layout, of which the split
+    ``mini_vost`` are sequences drawn on the way; a folder is one in VOST's layout, of which the split
     ``train`` is used.
     """
     folder = REPOSITORY / cfg.DIR_DATA
@@ -173,9 +173,7 @@ def build_source(cfg: Config) -> ClipSource:
 
 def _videos(name: str, cfg: Config, folder: Path) -> Sequence[Video]:
     if name == "mini_vost":
-        return rendered_videos(
-            folder / "MiniVOST_train", cfg.DATA_MINI_VOST_SEED, cfg.DATA_MINI_VOST_SEQUENCES
-        )
+        return [DrawnVideo(cfg.DATA_MINI_VOST_SEED, index) for index in range(cfg.DATA_MINI_VOST_SEQUENCES)]
     dataset = open_dataset(name, folder)
     return [FolderVideo(dataset, sequence) for sequence in dataset.sequences("train")]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip
@@ -24,15 +24,27 @@ _TITLE = 16  # pixels above a row
 
 
 def paint(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lays the palette's colours over an image (H x W x 3 RGB); ignored regions are grey with stripes."""
+    """Lays the palette's colours over an image (H x W x 3 RGB); objects have a white edge.
+
+    Ignored regions are grey with stripes.
+    """
     palette = np.array(davis_palette(), dtype=np.float64).reshape(256, 3)
     colours = palette[label]
     rows, columns = np.indices(label.shape)
     stripes = np.asarray((rows + columns) % _STRIPE < _STRIPE // 3)
     ignored = label == IGNORE_ID
     colours[ignored] = np.where(stripes[ignored], 255, 128)[:, None]
-    painted = (1 - _OVERLAY) * image + _OVERLAY * colours
-    return np.where((label == 0)[..., None], image, painted).astype(np.uint8)
+    mixed = (1 - _OVERLAY) * image + _OVERLAY * colours
+    painted: NDArray[np.uint8] = np.where((label == 0)[..., None], image, mixed).astype(np.uint8)
+    painted[_edges(label)] = 255
+    return painted
+
+
+def _edges(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The outermost pixels of each object, H x W; an ignored region has none."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inner = cv2.erode(label, cross) == cv2.dilate(label, cross)
+    return np.asarray(~inner & (label != 0) & (label != IGNORE_ID))
 
 
 def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:
@@ -47,10 +59,9 @@ def _row(clip: Clip) -> NDArray[np.uint8]:
         for frame, label in zip(frames, clip.labels.numpy(), strict=True)
     ]
     row = np.concatenate(cells, axis=1)
-    title = np.full((_TITLE, row.shape[1], 3), 255, dtype=np.uint8)
-    text = f"{' + '.join(clip.names)}: {clip.num_objects} objects"
-    cv2.putText(title, text, (2, _TITLE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([title, row], axis=0)
+    title = Image.new("RGB", (row.shape[1], _TITLE), "white")
+    ImageDraw.Draw(title).text((2, 1), f"{' + '.join(clip.names)}: {clip.num_objects} objects", fill="black")
+    return np.concatenate([np.asarray(title), row], axis=0)
 
 
 def show_batch(cfg: Config, step: int, out: Path) -> None:

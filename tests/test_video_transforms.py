@@ -1,0 +1,74 @@
+"""The augmentation of training clips: geometry shared by frames and labels, crops, normalising."""
+
+import cv2
+import numpy as np
+
+from aot_plus.dataloaders.video_transforms import (
+    PADDING_COLOUR,
+    ClipTransform,
+    Geometry,
+    normalise_frames,
+    restore_frames,
+)
+from tests.train_videos import HEIGHT, ID_STEP, WIDTH, local_range, picture, rectangles
+
+
+def test_frames_and_labels_share_their_geometry() -> None:
+    mask = rectangles((1, 10, 10, 50, 60), (2, 40, 70, 90, 120))
+    frames = [picture(mask, index) for index in range(4)]
+    transform = ClipTransform(crop=(65, 65), short_side=90)
+    for seed in range(20):
+        cut, labels = transform.apply(frames, [mask, None, mask, mask], np.random.default_rng(seed))
+        assert labels[1] is None
+        assert all(frame.shape == (65, 65, 3) for frame in cut)
+        reference = labels[0]
+        assert reference is not None
+        np.testing.assert_array_equal(reference, labels[2])
+        np.testing.assert_array_equal(cut[0][..., 0], cut[3][..., 0])
+        assert (reference > 0).any()
+        # Away from the edges, where the interpolation mixes colours, the image must show its label.
+        smooth = cv2.erode((local_range(reference) == 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        inside = smooth & (cut[0][..., 1] != PADDING_COLOUR[1])
+        np.testing.assert_allclose(cut[0][..., 0][inside] / ID_STEP, reference[inside], atol=0.2)
+        assert not reference[cut[0][..., 1] == PADDING_COLOUR[1]].any()
+
+
+def test_scale_range_flip_and_padding() -> None:
+    transform = ClipTransform(crop=(65, 65), short_side=64)
+    mask = rectangles((1, 10, 10, 80, 60))
+    drawings = [transform.draw(mask, np.random.default_rng(seed)) for seed in range(200)]
+    heights = [drawing.scaled[0] for drawing in drawings]
+    assert min(heights) in range(44, 48)
+    assert max(heights) in range(80, 84)
+    assert all(abs(d.scaled[1] / d.scaled[0] - WIDTH / HEIGHT) < 0.03 for d in drawings)
+    assert 70 < sum(drawing.flip for drawing in drawings) < 130
+    plain = Geometry((96, 128), (-10, 100), (130, 40), flip=False)
+    image, label = plain.frame(picture(mask, 5)), plain.label(mask + 1)
+    assert (image[:10] == PADDING_COLOUR).all()
+    assert (image[10:106, :28, 2] == 5).all()
+    assert (image[:, 28:] == PADDING_COLOUR).all()
+    assert (label > 0).sum() == 96 * 28
+    mirrored = Geometry((96, 128), (-10, 100), (130, 40), flip=True)
+    np.testing.assert_array_equal(mirrored.frame(picture(mask, 5)), image[:, ::-1])
+
+
+def test_crops_keep_objects_in_view() -> None:
+    transform = ClipTransform(crop=(33, 33), short_side=96, min_scale=1.0, max_scale=1.0)
+    both = rectangles((1, 40, 40, 52, 52), (2, 40, 56, 52, 68))
+    hidden = 0
+    for seed in range(100):
+        geometry = transform.draw(both, np.random.default_rng(seed))
+        shown = set(np.unique(geometry.label(both)))
+        assert shown & {1, 2}
+        hidden += not shown >= {1, 2}
+    assert hidden < 60  # a single random crop misses one of them in about 95 of 100
+    tiny = rectangles((4, 95, 127, 96, 128))
+    assert all((transform.draw(tiny, np.random.default_rng(s)).label(tiny) == 4).any() for s in range(50))
+
+
+def test_normalising_is_done_in_float64_and_undone() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+    expected = (frames / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    normalised = normalise_frames(frames)
+    np.testing.assert_array_equal(normalised, expected.astype(np.float32).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(restore_frames(normalised), frames)
