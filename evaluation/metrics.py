@@ -51,13 +51,18 @@ def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArr
         EvaluationError: the masks are not uint8, not H x W, or not of the same size.
     """
     _check_masks(annotation, prediction)
-    # All objects at once: one joint histogram of annotated and predicted ids; all others share the last bin.
-    bins = num_objects + 2
-    masks = [np.minimum(mask, np.uint8(bins - 1)) for mask in (annotation, prediction)]
-    joint = cv2.calcHist(masks, [0, 1], None, [bins, bins], [0, bins, 0, bins]).astype(np.float64)
+    # Pixels that are background in both masks count for nothing, and are most of the frame as a rule.
+    x, y, width, height = cv2.boundingRect(cv2.max(annotation, prediction))
+    if not width:
+        return np.ones(num_objects)
+    inside = [mask[y : y + height, x : x + width] for mask in (annotation, prediction)]
+    # All objects at once: one joint histogram of annotated id by predicted id. A bin for each of the 256 ids
+    # costs less than a pass over the pixels that puts those which do not count together.
+    joint = cv2.calcHist(inside, [0, 1], None, [256, 256], [0, 256, 0, 256])
     objects = slice(1, num_objects + 1)
-    intersection = np.diagonal(joint)[objects]
-    union = joint.sum(axis=1)[objects] + joint.sum(axis=0)[objects] - intersection
+    intersection = np.diagonal(joint)[objects].astype(np.float64)
+    union = joint[objects].sum(axis=1, dtype=np.float64) + joint[:, objects].sum(axis=0, dtype=np.float64)
+    union -= intersection
     return np.divide(intersection, union, out=np.ones(num_objects), where=union > 0)
 
 
