@@ -17,4 +17,5 @@ class StageConfig(pre_vost.StageConfig):
     TRAIN_LR = 6e-4
     TRAIN_ENCODER_FREEZE_AT = 0
     PRETRAIN_MODEL: str = ""
+    PRETRAIN_ENCODER: str = ""
     TEST_DATASET = "mini_vost"

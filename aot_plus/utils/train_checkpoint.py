@@ -21,7 +21,10 @@ from aot_plus.utils.errors import CheckpointError
 from aot_plus.utils.files import replacing
 
 __all__ = [
+    "EMA_FOLDER",
+    "TRAINING_FOLDER",
     "TrainingCheckpoint",
+    "ema_path",
     "get_random_state",
     "load_latest_checkpoint",
     "save_checkpoint",
@@ -103,6 +106,11 @@ def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
 def saved_steps(folder: Path) -> list[int]:
     """The steps of the complete pairs of files under ``folder``, ascending."""
     return sorted(_steps_in(folder / TRAINING_FOLDER) & _steps_in(folder / EMA_FOLDER))
+
+
+def ema_path(folder: Path, step: int) -> Path:
+    """The file of the averaged weights of a step, which need not exist."""
+    return _file(folder, EMA_FOLDER, step)
 
 
 def get_random_state() -> dict[str, Any]:

@@ -1,0 +1,237 @@
+"""The training forward of a batch of clips: every frame read, decoded, scored and committed to the memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.memory_state import GroupMemory
+from aot_plus.networks.layers.loss import FrameLoss, auxiliary_weight
+from aot_plus.networks.layers.memory_types import LayerMemory
+from aot_plus.networks.memory.bank import DifferentiableBank
+from aot_plus.networks.models import AOT, Features, Propagation
+from aot_plus.utils.masks import IGNORE_ID
+
+__all__ = ["IdShuffle", "TrainOutput", "TrainingEngine", "mean_object_iou"]
+
+_ID_BANK = "patch_wise_id_bank"
+
+
+@dataclass(frozen=True)
+class TrainOutput:
+    """A batch of B clips of T frames after the forward pass. Only ``loss`` carries gradients."""
+
+    loss: Tensor  # scalar: mean over the predicted frames, plus the weighted loss of the reference frame
+    frame_losses: Tensor  # T x B, the reference frame first
+    labels: Tensor  # T x B x H x W uint8: the predicted ids, 0 background
+    mean_iou: Tensor  # T x B, 0..1; NaN where a frame has no annotation or shows no object
+
+
+class IdShuffle:
+    """The ids of each sample under a permutation of its own; the background and 255 keep theirs.
+
+    The network so sees every id of its identity bank on every kind of object.
+    """
+
+    def __init__(self, permutations: Tensor | None) -> None:
+        """``permutations``: ``B x (M+1)`` int64, the new id of each id, with 0 at 0; None shuffles nothing."""
+        self._permutations = permutations
+        self._table: Tensor | None = None
+        if permutations is not None:
+            table = torch.arange(IGNORE_ID + 1, device=permutations.device).repeat(len(permutations), 1)
+            table[:, : permutations.shape[1]] = permutations
+            self._table = table.to(torch.uint8)  # B x 256
+
+    @staticmethod
+    def draw(num_ids: int, seeds: Sequence[Sequence[int]], device: torch.device) -> "IdShuffle":
+        """A shuffle of ``num_ids`` (M+1) ids for each sample, drawn from the sample's own seed."""
+        rows = [
+            np.concatenate(([0], 1 + np.random.default_rng(seed).permutation(num_ids - 1))) for seed in seeds
+        ]
+        return IdShuffle(torch.from_numpy(np.stack(rows)).to(device))
+
+    def shuffle(self, labels: Tensor) -> Tensor:
+        """``B x H x W`` uint8 ids to the network's."""
+        if self._table is None:
+            return labels
+        return self._table.gather(1, labels.flatten(1).long()).view_as(labels)
+
+    def restore(self, logits: Tensor) -> Tensor:
+        """The network's logits ``B x (M+1) x h x w`` to the order of the samples' own ids."""
+        if self._permutations is None:
+            return logits
+        return torch.stack([sample[order] for sample, order in zip(logits, self._permutations, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """How the frames of one batch are committed."""
+
+    num_objects: Tensor  # B
+    shuffle: IdShuffle
+    step: int
+    predictions: bool  # commit predictions, not the ground truth
+    detach: bool  # no gradient to the identity embedding
+
+
+class TrainingEngine(nn.Module):
+    """Model and losses as one module, so that data-parallel training can wrap both.
+
+    It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it is
+    full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.
+    """
+
+    def __init__(self, model: AOT, cfg: Config) -> None:
+        super().__init__()
+        self.model = model
+        self.cfg = cfg
+        steps = cfg.TRAIN_TOTAL_STEPS
+        self.frame_loss = FrameLoss(
+            cfg.TRAIN_HARD_MINING_RATIO * steps,
+            cfg.TRAIN_TOP_K_PERCENT_PIXELS,
+            align_corners=cfg.MODEL_ALIGN_CORNERS,
+        )
+
+    def forward(
+        self,
+        frames: Tensor,
+        labels: Tensor,
+        num_objects: Tensor,
+        *,
+        step: int,
+        commit_predictions: bool,
+        shuffle: IdShuffle | None = None,
+    ) -> TrainOutput:
+        """Runs B clips of T frames; the first frame of each is its reference.
+
+        Args:
+            frames: ``T x B x 3 x H x W``, normalised, T >= 2; sides as ``AOT.encode`` takes them.
+            labels: ``T x B x H x W`` uint8, ids 0..``num_objects`` and 255 (ignored; all of a frame that is not
+                annotated).
+            num_objects: ``B``, each in 0..M.
+            step: of the training, from 0; the losses' schedules depend on it.
+            commit_predictions: commit every later frame with its prediction, which is then not told of 255. The
+                identity embedding is detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` freezes its weights.
+            shuffle: of the ids; none by default.
+        """
+        freezes = _ID_BANK in self.cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS
+        commit = _Commit(
+            num_objects, shuffle or IdShuffle(None), step, commit_predictions, commit_predictions and freezes
+        )
+        capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN
+        memory = GroupMemory(self.model, DifferentiableBank(capacity))
+        losses, predictions = [], []
+        for index, features in enumerate(self._encode(frames)):
+            propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
+            loss, predicted = self._score(logits, labels[index], commit)
+            losses.append(loss)
+            predictions.append(predicted)
+            if index + 1 < len(frames):
+                if identity is None:
+                    committed = predicted if commit.predictions else labels[index]
+                    identity = self._identity(committed, commit, reference=False)
+                self._write(memory, propagation, identity, index)
+        return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
+
+    def _encode(self, frames: Tensor) -> list[Features]:
+        """All frames, in one batch; with recomputed activations frame by frame, to hold those of one at a time."""
+        count, batch = frames.shape[:2]
+        # Recomputing would show each frame twice to batch norms that follow their input's statistics.
+        if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
+            return [self._recomputed(self.model.encode, frame) for frame in frames]
+        together = self.model.encode(frames.flatten(0, 1))
+        levels = [level.unflatten(0, (count, batch)) for level in together.levels]
+        projected = together.projected.unflatten(0, (count, batch))
+        return [
+            Features([level[index] for level in levels], projected[index], together.position)
+            for index in range(count)
+        ]
+
+    def _read_frame(
+        self, features: Features, labels: Tensor, memory: GroupMemory, commit: _Commit, index: int
+    ) -> tuple[Propagation, Tensor, Tensor | None]:
+        """A frame's propagation, its logits ``B x (M+1) x H/4 x W/4``, and a reference frame's identity embedding."""
+        if index == 0:
+            identity = self._identity(labels, commit, reference=True)
+            propagation, logits = self._recomputed(self._read_reference, features, identity)
+        else:
+            identity = None
+            propagation, logits = self._recomputed(self._read_memory, features, memory.read())
+        return propagation, commit.shuffle.restore(logits), identity
+
+    def _read_reference(self, features: Features, identity: Tensor) -> tuple[Propagation, Tensor]:
+        propagation = self.model.propagate_reference(features, identity)
+        return propagation, self.model.decode(features, propagation)
+
+    def _read_memory(self, features: Features, memory: list[LayerMemory]) -> tuple[Propagation, Tensor]:
+        propagation = self.model.propagate(features, memory)
+        return propagation, self.model.decode(features, propagation)
+
+    def _recomputed(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls ``function``; where the config asks for it, its activations are made again in the backward pass."""
+        if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and torch.is_grad_enabled():
+            return checkpoint(function, *arguments, use_reentrant=False)
+        return function(*arguments)
+
+    def _identity(self, labels: Tensor, commit: _Commit, *, reference: bool) -> Tensor:
+        """The identity embedding ``B x N x C`` of ids ``B x H x W``."""
+        identity = self.model.embed_identity(commit.shuffle.shuffle(labels), reference=reference)
+        return identity.detach() if commit.detach else identity
+
+    def _write(self, memory: GroupMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
+        """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
+        memory.write_short(propagation, identity)
+        if index % self.cfg.TRAIN_LONG_TERM_MEM_GAP == 0:
+            batch = identity.shape[0]
+            dropped = [self.cfg.FORMER_MEM_LEN] * batch if memory.bank.is_full else None
+            memory.write_long(propagation, identity, index, dropped)
+
+    def _score(self, logits: Tensor, labels: Tensor, commit: _Commit) -> tuple[Tensor, Tensor]:
+        """A frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = F.interpolate(
+            logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.cfg.MODEL_ALIGN_CORNERS
+        )
+        loss = self.frame_loss(logits, labels, commit.num_objects, commit.step)
+        ids = torch.arange(logits.shape[1], device=logits.device)
+        foreign = ids > commit.num_objects[:, None]  # B x (M+1)
+        predicted = logits.detach().masked_fill(foreign[:, :, None, None], -torch.inf).argmax(dim=1)
+        return loss, predicted.to(torch.uint8)
+
+    def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
+        """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""
+        cfg = self.cfg
+        ramp = cfg.TRAIN_AUX_LOSS_RATIO * cfg.TRAIN_TOTAL_STEPS
+        weight = auxiliary_weight(commit.step, ramp, cfg.TRAIN_AUX_LOSS_WEIGHT)
+        return TrainOutput(
+            loss=losses[1:].mean() + weight * losses[0].mean(),
+            frame_losses=losses.detach(),
+            labels=predictions,
+            mean_iou=mean_object_iou(predictions, labels, self.model.num_ids - 1),
+        )
+
+
+def mean_object_iou(predictions: Tensor, labels: Tensor, num_objects: int) -> Tensor:
+    """The mean IoU of the objects that a label map or its prediction shows.
+
+    Args:
+        predictions: ``... x H x W`` integer ids, 0 background.
+        labels: the same size; pixels of 255 take no part.
+        num_objects: ids 1..num_objects count.
+
+    Returns:
+        ``...`` float32, NaN where there is no object to compare.
+    """
+    ious = []
+    valid = labels != IGNORE_ID
+    for number in range(1, num_objects + 1):
+        predicted, true = (predictions == number) & valid, labels == number
+        union = (predicted | true).sum(dim=(-2, -1))
+        ious.append((predicted & true).sum(dim=(-2, -1)) / union)  # NaN where neither shows the object
+    return torch.stack(ious).nanmean(dim=0)

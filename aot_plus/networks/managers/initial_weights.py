@@ -1,0 +1,46 @@
+"""The weights a training starts from: an official checkpoint, an ImageNet encoder, or none."""
+
+import logging
+from pathlib import Path
+
+from aot_plus.configs import Config
+from aot_plus.networks.models import AOT
+from aot_plus.utils.checkpoint import load_encoder, load_into
+from aot_plus.utils.config import REPOSITORY
+from aot_plus.utils.errors import CheckpointError
+
+__all__ = ["initialise", "pretrained_file"]
+
+_LOG = logging.getLogger(__name__)
+_OFFICIAL = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
+_TORCHVISION = "https://download.pytorch.org/models"
+
+
+def initialise(model: AOT, cfg: Config) -> None:
+    """Loads ``PRETRAIN_MODEL``, or else ``PRETRAIN_ENCODER`` into the encoder; what became of each tensor is logged.
+
+    Raises ``CheckpointError`` for a file that is missing (it says how to get it), damaged or of another model.
+    """
+    path = pretrained_file(cfg)
+    if path is None:
+        _LOG.info("PRETRAIN_MODEL and PRETRAIN_ENCODER are empty: training starts from random weights")
+    elif cfg.PRETRAIN_MODEL:
+        load_into(model, path, strict=False)
+    else:
+        load_encoder(model.encoder, path)
+
+
+def pretrained_file(cfg: Config) -> Path | None:
+    """The file a training starts from, None for none. Raises ``CheckpointError`` if it is not there."""
+    name = cfg.PRETRAIN_MODEL or cfg.PRETRAIN_ENCODER
+    if not name:
+        return None
+    path = REPOSITORY / cfg.DIR_PRETRAIN / name
+    if not path.is_file():
+        key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
+        source = f"the table of {_OFFICIAL}" if cfg.PRETRAIN_MODEL else f"{_TORCHVISION}/{path.name}"
+        raise CheckpointError(
+            f"{path}: there is no such file ({key}). Get it from {source} and put it there, "
+            f"or start from random weights with --set PRETRAIN_MODEL= PRETRAIN_ENCODER="
+        )
+    return path

@@ -1,0 +1,217 @@
+"""One step of training: losses of a batch, gradients of all processes, and the update of the weights."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.clips import Batch
+from aot_plus.networks.engines.training import IdShuffle, TrainingEngine, TrainOutput
+from aot_plus.networks.managers.distributed import sum_over_processes
+from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.models import AOT
+from aot_plus.utils.ema import ModelEMA
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.param_groups import freeze_encoder, parameter_groups, set_rates
+from aot_plus.utils.schedule import learning_rate, prediction_share
+
+__all__ = ["Learner", "StepResult"]
+
+# Streams of random draws beside the data's, which is seeded with (run seed, step, sample).
+_SEQUENTIAL_STREAM = 1
+_SHUFFLE_STREAM = 2
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A step, over all processes unless noted."""
+
+    loss: float  # mean over the batch
+    mean_iou: list[float]  # of each frame of the clips, 0..1; NaN where nothing was annotated
+    num_objects: float  # mean over the batch
+    rate: float  # learning rate, the encoder's apart
+    gradient_norm: float  # before clipping
+    sequential: bool  # predictions were committed
+    updated: bool  # False: loss or gradients were not finite, and the weights stayed
+    labels: Tensor  # predicted ids of this process's clips: T x B x H x W uint8
+
+
+class Learner:
+    """A model and all that changes it: losses, optimizer, loss scaler and the average of its weights."""
+
+    def __init__(self, model: AOT, cfg: Config, *, device: torch.device, place: ProcessPlace) -> None:
+        """``model`` is changed: moved to the device, its encoder frozen as configured. Raises ``ConfigError``."""
+        parts = place.count * cfg.TRAIN_ACCUMULATION_STEPS
+        if cfg.TRAIN_ACCUMULATION_STEPS < 1 or cfg.TRAIN_BATCH_SIZE % parts:
+            raise ConfigError(
+                f"TRAIN_BATCH_SIZE: expected a multiple of {place.count} processes x TRAIN_ACCUMULATION_STEPS "
+                f"({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), found {cfg.TRAIN_BATCH_SIZE}"
+            )
+        self.cfg = cfg
+        self.device = device
+        self.place = place
+        freeze_encoder(model.encoder, cfg.MODEL_ENCODER, cfg.TRAIN_ENCODER_FREEZE_AT)
+        if cfg.TRAIN_SYNC_BN and place.count > 1:
+            if device.type != "cuda":
+                raise ConfigError("TRAIN_SYNC_BN: expected CUDA devices or False, found the CPU")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.model = model.to(device).train()
+        groups = parameter_groups(
+            self.model,
+            cfg.TRAIN_WEIGHT_DECAY,
+            decay_exempt=cfg.TRAIN_WEIGHT_DECAY_EXEMPTION,
+            sequential_freeze=cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS,
+        )
+        self.optimizer = torch.optim.AdamW(groups, lr=cfg.TRAIN_LR)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.TRAIN_DTYPE == "float16")
+        self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
+        self._forward = _parallel(TrainingEngine(self.model, cfg), cfg, device, place)
+
+    def train_step(self, batch: Batch, step: int) -> StepResult:
+        """Learns from this process's share of the batch of ``step``, counted from 0."""
+        sequential = self.commits_predictions(step)
+        rate = self._set_rates(step, sequential)
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs = self._accumulate(batch, step, sequential)
+        loss, mean_iou, num_objects = self._summarise(outputs, batch)
+        norm = self._update() if np.isfinite(loss) else float("nan")
+        return StepResult(
+            loss,
+            mean_iou,
+            num_objects,
+            rate,
+            norm,
+            sequential,
+            updated=bool(np.isfinite(norm)),
+            labels=torch.cat([output.labels for output in outputs], dim=1),
+        )
+
+    def commits_predictions(self, step: int) -> bool:
+        """Whether a step commits predictions: a draw from (run seed, step), with the schedule's share."""
+        cfg = self.cfg
+        share = prediction_share(
+            step,
+            cfg.TRAIN_TOTAL_STEPS,
+            cfg.TRAIN_SEQ_TRAINING_START_RATIO,
+            cfg.TRAIN_SEQ_TRAINING_END_RATIO,
+            cfg.TRAIN_SEQ_TRAINING_FINAL_SHARE,
+        )
+        return bool(np.random.default_rng([cfg.TRAIN_SEED, step, 0, _SEQUENTIAL_STREAM]).random() < share)
+
+    def state(self) -> dict[str, Any]:
+        """What ``load_state`` takes: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
+        return {
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from ``state``. What does not fit is torch's ``RuntimeError``, ``ValueError`` or ``KeyError``."""
+        self.model.load_state_dict(state["state_dict"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.ema.load_state_dict(state["ema"])
+
+    def _set_rates(self, step: int, sequential: bool) -> float:
+        cfg = self.cfg
+        rate = learning_rate(
+            step,
+            cfg.TRAIN_TOTAL_STEPS,
+            cfg.TRAIN_LR,
+            cfg.TRAIN_LR_MIN,
+            cfg.TRAIN_LR_POWER,
+            cfg.TRAIN_LR_WARM_UP_RATIO,
+        )
+        set_rates(self.optimizer, rate, cfg.TRAIN_LR_MIN, cfg.TRAIN_LR_ENCODER_RATIO, sequential=sequential)
+        return rate
+
+    def _accumulate(self, batch: Batch, step: int, sequential: bool) -> list[TrainOutput]:
+        """Forward and backward, part by part; the processes exchange gradients with the last part."""
+        parts = self.cfg.TRAIN_ACCUMULATION_STEPS
+        size = len(batch.num_objects) // parts
+        outputs = []
+        for part in range(parts):
+            chosen = slice(part * size, (part + 1) * size)
+            with self._without_exchange() if part + 1 < parts else nullcontext():
+                with self._autocast():
+                    output = self._forward(
+                        batch.frames[:, chosen].to(self.device, non_blocking=True),
+                        batch.labels[:, chosen, 0].to(self.device, non_blocking=True),
+                        batch.num_objects[chosen].to(self.device, non_blocking=True),
+                        step=step,
+                        commit_predictions=sequential,
+                        shuffle=self._shuffle(step, part * size, size),
+                    )
+                self.scaler.scale(output.loss / parts).backward()
+            outputs.append(output)
+        return outputs
+
+    def _shuffle(self, step: int, first: int, count: int) -> IdShuffle | None:
+        """The id shuffle of some of this process's samples: drawn from (run seed, step, sample)."""
+        if not self.cfg.TRAIN_ID_SHUFFLE:
+            return None
+        first += self.place.rank * (self.cfg.TRAIN_BATCH_SIZE // self.place.count)
+        seeds = [
+            [self.cfg.TRAIN_SEED, step, sample, _SHUFFLE_STREAM] for sample in range(first, first + count)
+        ]
+        return IdShuffle.draw(self.model.num_ids, seeds, self.device)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        dtype = getattr(torch, self.cfg.TRAIN_DTYPE)
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+    def _without_exchange(self) -> AbstractContextManager[Any]:
+        wrapped = isinstance(self._forward, DistributedDataParallel)
+        return self._forward.no_sync() if wrapped else nullcontext()
+
+    def _update(self) -> float:
+        """Clips the gradients and steps, unless they are not finite; gives their norm before clipping."""
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.TRAIN_CLIP_GRAD_NORM).item()
+        finite = bool(np.isfinite(norm))
+        if finite:
+            self.scaler.step(self.optimizer)
+        if self.scaler.is_enabled():
+            self.scaler.update()
+        if finite:
+            self.ema.update(self.model)
+        return norm
+
+    def _summarise(self, outputs: list[TrainOutput], batch: Batch) -> tuple[float, list[float], float]:
+        """Loss, mean IoU of each frame and mean number of objects, over the samples of all processes."""
+        losses = torch.stack([output.loss.detach() for output in outputs])
+        iou = torch.cat([output.mean_iou for output in outputs], dim=1)  # T x B
+        here = torch.cat(
+            [
+                losses.mean()[None],
+                batch.num_objects.to(self.device).float().mean()[None],
+                iou.nansum(dim=1),
+                (~iou.isnan()).sum(dim=1),
+            ]
+        )
+        total = sum_over_processes(self.place, here.double()).cpu()
+        loss, num_objects = (total[:2] / self.place.count).tolist()
+        iou_sum, iou_count = total[2:].chunk(2)
+        return loss, (iou_sum / iou_count).tolist(), num_objects
+
+
+def _parallel(engine: TrainingEngine, cfg: Config, device: torch.device, place: ProcessPlace) -> nn.Module:
+    """The engine, or with several processes its data-parallel wrapper."""
+    if place.count == 1:
+        return engine
+    # Frozen parameters get no gradient in steps that commit predictions; the wrapper must look for them.
+    freezes = bool(cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS) and cfg.TRAIN_SEQ_TRAINING_START_RATIO < 1
+    return DistributedDataParallel(
+        engine,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        find_unused_parameters=freezes,
+    )

@@ -1,0 +1,103 @@
+"""The folder of a training run: whether a run there goes on, starts anew, or must be left alone."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aot_plus.configs import Config
+from aot_plus.utils.config import config_to_dict
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
+
+__all__ = ["CONFIG_FILE", "LOG_FOLDER", "clear_run", "decide_resume"]
+
+_LOG = logging.getLogger(__name__)
+
+CONFIG_FILE = "config.yaml"
+LOG_FOLDER = "log"
+
+# Names that do not change which weights a training ends with.
+_IRRELEVANT_PREFIXES = ("TEST_", "DIR_", "MEM_")
+_IRRELEVANT = frozenset(
+    {
+        "DATA_WORKERS",
+        "TRAIN_ACCUMULATION_STEPS",
+        "TRAIN_CHECKPOINT_ACTIVATIONS",
+        "TRAIN_DEVICE",
+        "TRAIN_IMG_LOG",
+        "TRAIN_LOG_STEP",
+        "TRAIN_MAX_BAD_STEPS",
+        "TRAIN_MAX_KEEP_CKPT",
+        "TRAIN_SAVE_STEP",
+        "TRAIN_TBLOG",
+    }
+)
+
+
+def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: bool) -> bool:
+    """Whether the training in ``folder`` goes on. Changes nothing.
+
+    Args:
+        cfg: of the run to come.
+        folder: may be missing.
+        resume: True: there must be a training, and config values that differ from its own are a warning; None: if
+            there is one, and it had the same config; False: there must be none.
+        overwrite: start anew whatever is there (``clear_run`` then removes it).
+
+    Raises:
+        ConfigError: what is there and what is asked for do not go together.
+    """
+    if overwrite:
+        return False
+    steps = saved_steps(folder)
+    if not steps:
+        if resume:
+            raise ConfigError(f"{folder}: nothing to resume: there is no checkpoint")
+        return False
+    if resume is False:
+        raise ConfigError(
+            f"{folder}: holds a training of {steps[-1]} steps; resume it, overwrite it (--overwrite), or choose "
+            "another --exp_name"
+        )
+    differences = _differences(folder / CONFIG_FILE, cfg)
+    if differences and resume is None:
+        raise ConfigError(
+            f"{folder}: holds a training of {steps[-1]} steps with another config: {'; '.join(differences)}. "
+            "Go on with the new values (--resume), overwrite it (--overwrite), or choose another --exp_name"
+        )
+    if differences:
+        _LOG.warning("%s: going on with changed values: %s", folder, "; ".join(differences))
+    return True
+
+
+def clear_run(folder: Path) -> None:
+    """Removes an earlier training's files; what else is in the folder, such as evaluations, stays."""
+    for name in (TRAINING_FOLDER, EMA_FOLDER, LOG_FOLDER):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+
+
+def _differences(path: Path, cfg: Config) -> list[str]:
+    """What differs from a saved config, of the names that matter to the weights."""
+    if not path.is_file():
+        return [f"{path.name} is missing"]
+    try:
+        old = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as a saved config ({error})") from error
+    return [
+        f"{name} was {old[name]!r}, is {value!r}"
+        for name, value in _relevant(config_to_dict(cfg)).items()
+        if name in old and old[name] != value
+    ]
+
+
+def _relevant(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in _IRRELEVANT and not name.startswith(_IRRELEVANT_PREFIXES)
+    }

@@ -1,0 +1,146 @@
+"""What a training tells its user: progress bar, JSON lines, TensorBoard, pictures of predictions."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.clips import Batch
+from aot_plus.dataloaders.video_transforms import restore_frames
+from aot_plus.networks.managers.learner import StepResult
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.files import replacing
+from aot_plus.utils.pictures import titled_row
+
+__all__ = ["TrainLog"]
+
+_LOG = logging.getLogger(__name__)
+_PICTURED_CLIPS = 4
+
+
+class TrainLog:
+    """The log of one process. All but the first (``active`` False) keep silent.
+
+    ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last line.
+    Lines of steps from ``start_step`` on, which a killed run left, are removed.
+    """
+
+    def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
+        self.cfg = cfg
+        self.folder = folder
+        self.active = active
+        self.skipped = 0  # steps without an update, of the whole training
+        self._recent: list[tuple[StepResult, float, float]] = []
+        self._bar: tqdm[Any] = tqdm(
+            total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
+        )
+        self._writer = _tensorboard(folder, start_step) if active and cfg.TRAIN_TBLOG else None
+        if active:
+            _drop_lines(self._path, start_step)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "train.jsonl"
+
+    def __enter__(self) -> "TrainLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, step: int, batch: Batch, result: StepResult, seconds: float, waited: float) -> None:
+        """Notes a step, counted from 0: ``seconds`` it took, and how many of them went on waiting for data."""
+        if not self.active:
+            return
+        self._recent.append((result, seconds, waited))
+        self._bar.update()
+        done = step + 1
+        if done % self.cfg.TRAIN_LOG_STEP == 0 or done == self.cfg.TRAIN_TOTAL_STEPS:
+            self._write_line(done)
+        if self.cfg.TRAIN_IMG_LOG and done % self.cfg.TRAIN_IMG_LOG == 0:
+            self._write_picture(done, batch, result)
+
+    def _write_line(self, done: int) -> None:
+        line = _means(self._recent)
+        self._recent = []
+        line = {"step": done, **line, "skipped_in_all": self.skipped}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        shown = {"loss": line["loss"], "mIoU": _mean(line["mean_iou"][1:]), "lr": line["lr"]}
+        self._bar.set_postfix(
+            {name: "-" if value is None else f"{value:.3g}" for name, value in shown.items()}
+        )
+        if self._writer is not None:
+            for name, value in {**line, "mean_iou": shown["mIoU"]}.items():
+                if isinstance(value, int | float) and name != "step":
+                    self._writer.add_scalar(f"train/{name}", value, done)
+
+    def _write_picture(self, done: int, batch: Batch, result: StepResult) -> None:
+        predictions = result.labels.cpu()
+        rows = []
+        for sample, name in enumerate(batch.names[:_PICTURED_CLIPS]):
+            images = list(restore_frames(batch.frames[:, sample].numpy()))
+            rows.append(titled_row(f"{name}: labels", images, list(batch.labels[:, sample, 0].numpy())))
+            rows.append(titled_row("predictions", images, list(predictions[:, sample].numpy())))
+        with replacing(self.folder / "pictures" / f"step_{done}.jpg") as temporary:
+            Image.fromarray(np.concatenate(rows)).save(temporary, format="JPEG", quality=90)
+
+
+def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:
+    """The values of a line; those of no step are None."""
+    results = [result for result, _, _ in recent]
+    updated = [result for result in results if result.updated]
+    return {
+        "loss": _mean([result.loss for result in updated]),
+        "lr": results[-1].rate,
+        "mean_iou": [_mean(frame) for frame in zip(*(result.mean_iou for result in results), strict=True)],
+        "num_objects": _mean([result.num_objects for result in results]),
+        "gradient_norm": _mean([result.gradient_norm for result in updated]),
+        "sequential_share": _mean([float(result.sequential) for result in results]),
+        "skipped": len(results) - len(updated),
+        "seconds": _mean([seconds for _, seconds, _ in recent]),
+        "waited_for_data": _mean([waited for _, _, waited in recent]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the numbers among ``values``, to six digits; None if there is none."""
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
+
+
+def _drop_lines(path: Path, start_step: int) -> None:
+    """Keeps the lines of the first ``start_step`` steps; the last line of a killed run may be half a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= start_step:
+                kept.append(f"{line}\n")
+        except (ValueError, KeyError, TypeError):
+            _LOG.warning("%s: removed a line that cannot be read: %.60s", path, line)
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _tensorboard(folder: Path, start_step: int) -> Any:
+    """A TensorBoard writer. Raises ``ConfigError`` where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("TRAIN_TBLOG: TensorBoard is not installed: pip install tensorboard") from error
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)

@@ -1,0 +1,194 @@
+"""Training a model on a stage's data, from its initial weights or from where an earlier run stopped."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.clips import Batch
+from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.managers.distributed import any_process, training_group
+from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
+from aot_plus.networks.managers.learner import Learner, StepResult
+from aot_plus.networks.managers.sharding import ProcessPlace, gather
+from aot_plus.networks.managers.stop_request import StopRequest
+from aot_plus.networks.managers.train_folder import CONFIG_FILE, LOG_FOLDER, clear_run, decide_resume
+from aot_plus.networks.managers.train_log import TrainLog
+from aot_plus.networks.models import build_model
+from aot_plus.utils.config import save_config
+from aot_plus.utils.errors import AOTPlusError, CheckpointError, DataError
+from aot_plus.utils.train_checkpoint import (
+    TrainingCheckpoint,
+    ema_path,
+    get_random_state,
+    load_latest_checkpoint,
+    save_checkpoint,
+    set_random_state,
+)
+
+__all__ = ["Trainer"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Trains as ``cfg`` says and keeps all there is of it under ``folder``.
+
+    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` what the training tells its user, ``config.yaml`` the
+    config. A killed run, started again, goes on from its last checkpoint: on the CPU, with the same number of
+    processes and threads, it ends with the weights of an undisturbed one.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        folder: Path,
+        *,
+        device: torch.device | None = None,
+        place: ProcessPlace | None = None,
+        resume: bool | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """``resume``, ``overwrite``: see ``decide_resume``; ``place``: of this process among those of torchrun."""
+        self.cfg = cfg
+        self.folder = folder
+        self.device = device or torch.device("cpu")
+        self.place = place or ProcessPlace()
+        self.resume = resume
+        self.overwrite = overwrite
+        self._bad_in_a_row = 0
+        self._skipped = 0
+
+    def run(self) -> Path:
+        """Trains to ``TRAIN_TOTAL_STEPS`` and gives the path of the averaged weights.
+
+        Raises:
+            AOTPlusError: config, data or checkpoints that cannot be used; ``TRAIN_MAX_BAD_STEPS`` steps in a row
+                whose loss or gradients are not finite.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
+        """
+        with training_group(self.place, self.device):
+            checkpoint = self._open_folder()
+            learner = self._build_learner(checkpoint)
+            start = checkpoint.step if checkpoint else 0
+            if start < self.cfg.TRAIN_TOTAL_STEPS:
+                self._train(learner, start, checkpoint)
+            else:
+                _LOG.info("%s: the training is complete", self.folder)
+        return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
+
+    def _open_folder(self) -> TrainingCheckpoint | None:
+        """Makes the folder ready; the checkpoint to go on from, if any."""
+        resume = decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite)
+        if not resume:
+            pretrained_file(self.cfg)  # before anything is removed
+        gather(self.place, None)  # all have looked before the first one changes anything
+        if self.place.rank == 0:
+            if not resume:
+                clear_run(self.folder)
+            save_config(self.cfg, self.folder / CONFIG_FILE)
+        return load_latest_checkpoint(self.folder) if resume else None
+
+    def _build_learner(self, checkpoint: TrainingCheckpoint | None) -> Learner:
+        torch.manual_seed(self.cfg.TRAIN_SEED)  # the same weights in all processes
+        model = build_model(self.cfg)
+        if checkpoint is None:
+            initialise(model, self.cfg)
+        learner = Learner(model, self.cfg, device=self.device, place=self.place)
+        if checkpoint is not None:
+            try:
+                learner.load_state(vars(checkpoint))
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise CheckpointError(
+                    f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit this config: {error}"
+                ) from error
+            self._skipped = checkpoint.counters.get("skipped", 0)
+            self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
+            _LOG.info("%s: going on from step %d", self.folder, checkpoint.step)
+        return learner
+
+    def _train(self, learner: Learner, start: int, checkpoint: TrainingCheckpoint | None) -> None:
+        batches = self._batches(start)
+        self._seed(start, checkpoint)
+        active = self.place.rank == 0
+        with StopRequest() as stop, TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log:
+            began = time.perf_counter()
+            for step, batch in enumerate(batches, start):
+                loaded = time.perf_counter()
+                result = learner.train_step(batch, step)
+                self._count(result, batch, step)
+                log.skipped = self._skipped
+                now = time.perf_counter()
+                log.add(step, batch, result, now - began, loaded - began)
+                began = now
+                stopping = any_process(self.place, stop.signal is not None, self.device)
+                self._save_if_due(learner, step + 1, now=stopping)
+                if stopping and step + 1 < self.cfg.TRAIN_TOTAL_STEPS:
+                    raise KeyboardInterrupt(
+                        f"Stopped and saved after {step + 1} steps. Run the same command again to go on."
+                    )
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        """This process's batches from step ``start`` on."""
+        loader = build_train_loader(self.cfg, start, self.place.rank, self.place.count)
+        # Making the iterator draws from torch's generator, so it is made before that is set.
+        batches = iter(loader)
+
+        def read() -> Iterator[Batch]:
+            try:
+                yield from batches
+            except DataError as error:  # from a worker, it comes with the worker's traceback
+                message = str(error).strip().splitlines()[-1]
+                raise DataError(message.removeprefix("aot_plus.utils.errors.DataError: ")) from error
+
+        return read()
+
+    def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
+        """Sets this process's random generators, which drop units and paths; other draws have seeds of their own."""
+        if checkpoint is not None and len(checkpoint.random_states) == self.place.count:
+            set_random_state(checkpoint.random_states[self.place.rank])
+            return
+        if checkpoint is not None:
+            _LOG.warning(
+                "the training went on %d processes and goes on with %d: its random states are drawn anew",
+                len(checkpoint.random_states),
+                self.place.count,
+            )
+        seed = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(1)
+        torch.manual_seed(int(seed[0]))
+
+    def _count(self, result: StepResult, batch: Batch, step: int) -> None:
+        """Counts steps without an update, and ends the run when there are too many in a row."""
+        if result.updated:
+            self._bad_in_a_row = 0
+            return
+        self._skipped += 1
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row < self.cfg.TRAIN_MAX_BAD_STEPS:
+            return
+        names = [name for share in gather(self.place, batch.names) for name in share]
+        raise AOTPlusError(
+            f"step {step}: {self._bad_in_a_row} steps in a row without finite loss and gradients "
+            f"(loss {result.loss}, gradient norm {result.gradient_norm}); the last batch: {', '.join(names)}. "
+            "Lower TRAIN_LR, or look at these clips"
+        )
+
+    def _save_if_due(self, learner: Learner, done: int, *, now: bool) -> None:
+        """Saves after ``done`` steps when the config says so, at the end, and when asked to (``now``)."""
+        due = done % self.cfg.TRAIN_SAVE_STEP == 0 or done == self.cfg.TRAIN_TOTAL_STEPS
+        if not due and not now:
+            return
+        random_states = gather(self.place, get_random_state())
+        if self.place.rank > 0:
+            return
+        checkpoint = TrainingCheckpoint(
+            step=done,
+            random_states=random_states,
+            counters={"skipped": self._skipped, "bad_in_a_row": self._bad_in_a_row},
+            **learner.state(),
+        )
+        save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)

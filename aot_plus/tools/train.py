@@ -1,0 +1,70 @@
+"""Trains a model: ``python -m aot_plus.tools.train --help``.
+
+On several GPUs or machines: ``torchrun --nproc_per_node K -m aot_plus.tools.train ...``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, share_cores
+from aot_plus.networks.managers.trainer import Trainer
+from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
+from aot_plus.utils.config import get_config, parse_assignments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags and trains. Gives the exit code."""
+    args = _parse(argv)
+    return run_tool(lambda: _train(args))
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m aot_plus.tools.train", description="Train a model.")
+    add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
+    add = parser.add_argument
+    add("--device", help="auto, cpu, cuda or cuda:<number> (default: the config's TRAIN_DEVICE)")
+    add("--dtype", help="float32, bfloat16 or float16 (default: the config's TRAIN_DTYPE)")
+    add("--batch_size", type=int, help="clips of a step, over all processes")
+    add("--steps", type=int, help="TRAIN_TOTAL_STEPS; the schedules follow it")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="go on with the training in the folder, even with changed config values; --no-resume: refuse to "
+        "(default: go on if there is one with the same config)",
+    )
+    start.add_argument(
+        "--overwrite", action="store_true", help="remove the training in the folder and start anew"
+    )
+    return parser.parse_args(argv)
+
+
+def _train(args: argparse.Namespace) -> int:
+    flags = {
+        "TRAIN_DEVICE": args.device,
+        "TRAIN_DTYPE": args.dtype,
+        "TRAIN_BATCH_SIZE": args.batch_size,
+        "TRAIN_TOTAL_STEPS": args.steps,
+    }
+    overrides: dict[str, Any] = dict(parse_assignments(args.set))
+    overrides |= {name: value for name, value in flags.items() if value is not None}
+    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    place = ProcessPlace.from_environment()
+    device = choose_device(cfg.TRAIN_DEVICE, place)
+    share_cores(place)
+    folder = from_repository(cfg.DIR_RESULT) / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
+    trainer = Trainer(cfg, folder, device=device, place=place, resume=args.resume, overwrite=args.overwrite)
+    with logging_redirect_tqdm():
+        weights = trainer.run()
+    if place.rank == 0:
+        print(f"Trained weights (moving average): {weights}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
