@@ -21,14 +21,14 @@ def paint(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> NDArray[np.uint
 
     Ignored regions are grey with stripes.
     """
-    palette = np.array(davis_palette(), dtype=np.float64).reshape(256, 3)
-    colours = palette[label]
+    palette = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
+    colours: NDArray[np.float64] = palette[label].astype(np.float64)
     rows, columns = np.indices(label.shape)
     stripes = np.asarray((rows + columns) % _STRIPE < _STRIPE // 3)
     ignored = label == IGNORE_ID
     colours[ignored] = np.where(stripes[ignored], 255, 128)[:, None]
-    painted = (1 - _OVERLAY) * image + _OVERLAY * colours
-    painted = np.where((label == 0)[..., None], image, painted).astype(np.uint8)
+    mixed = (1 - _OVERLAY) * image + _OVERLAY * colours
+    painted: NDArray[np.uint8] = np.where((label == 0)[..., None], image, mixed).astype(np.uint8)
     painted[_edges(label)] = 255
     return painted
 

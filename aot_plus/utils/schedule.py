@@ -26,10 +26,10 @@ def encoder_learning_rate(rate: float, minimum: float, ratio: float) -> float:
 def prediction_share(
     step: int, total: int, start_ratio: float, end_ratio: float, final_share: float
 ) -> float:
-    """The share of steps (0..1), around ``step``, that commit predictions to the memory and not the ground truth.
+    """The share of steps (0..1), around ``step``, that commit predictions and not the ground truth.
 
-    0 before ``start_ratio * total`` steps, then linearly up to ``final_share`` at ``end_ratio * total`` and that
-    from there on. An end that is not after the start makes it a jump, as in the published recipe.
+    0 before ``start_ratio * total`` steps, then linearly up to ``final_share`` at ``end_ratio * total``, and
+    that from there on. An end that is not after the start makes it a jump, as in the published recipe.
     """
     start, end = start_ratio * total, end_ratio * total
     if step < start:

@@ -40,7 +40,7 @@ class IdShuffle:
     """
 
     def __init__(self, permutations: Tensor | None) -> None:
-        """``permutations``: ``B x (M+1)`` int64, the new id of each id, with 0 at 0; None shuffles nothing."""
+        """``permutations``: ``B x (M+1)`` int64, the new id of each id, 0 at 0; None shuffles nothing."""
         self._permutations = permutations
         self._table: Tensor | None = None
         if permutations is not None:
@@ -83,8 +83,8 @@ class _Commit:
 class TrainingEngine(nn.Module):
     """Model and losses as one module, so that data-parallel training can wrap both.
 
-    It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it is
-    full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.
+    It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it
+    is full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.
     """
 
     def __init__(self, model: AOT, cfg: Config) -> None:
@@ -112,12 +112,12 @@ class TrainingEngine(nn.Module):
 
         Args:
             frames: ``T x B x 3 x H x W``, normalised, T >= 2; sides as ``AOT.encode`` takes them.
-            labels: ``T x B x H x W`` uint8, ids 0..``num_objects`` and 255 (ignored; all of a frame that is not
-                annotated).
+            labels: ``T x B x H x W`` uint8, ids 0..``num_objects`` and 255 (ignored; everywhere on a frame
+                that is not annotated).
             num_objects: ``B``, each in 0..M.
             step: of the training, from 0; the losses' schedules depend on it.
-            commit_predictions: commit every later frame with its prediction, which is then not told of 255. The
-                identity embedding is detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` freezes its weights.
+            commit_predictions: commit every later frame with its prediction, in which nothing is ignored. The
+                identity embedding is detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` names its weights.
             shuffle: of the ids; none by default.
         """
         freezes = _ID_BANK in self.cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS
@@ -140,7 +140,7 @@ class TrainingEngine(nn.Module):
         return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
 
     def _encode(self, frames: Tensor) -> list[Features]:
-        """All frames, in one batch; with recomputed activations frame by frame, to hold those of one at a time."""
+        """All frames, in one batch; one by one where that saves memory because activations are recomputed."""
         count, batch = frames.shape[:2]
         # Recomputing would show each frame twice to batch norms that follow their input's statistics.
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
@@ -156,7 +156,7 @@ class TrainingEngine(nn.Module):
     def _read_frame(
         self, features: Features, labels: Tensor, memory: GroupMemory, commit: _Commit, index: int
     ) -> tuple[Propagation, Tensor, Tensor | None]:
-        """A frame's propagation, its logits ``B x (M+1) x H/4 x W/4``, and a reference frame's identity embedding."""
+        """A frame's propagation, its logits ``B x (M+1) x H/4 x W/4``; a reference's identity embedding."""
         if index == 0:
             identity = self._identity(labels, commit, reference=True)
             propagation, logits = self._recomputed(self._read_reference, features, identity)
@@ -174,7 +174,7 @@ class TrainingEngine(nn.Module):
         return propagation, self.model.decode(features, propagation)
 
     def _recomputed(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls ``function``; where the config asks for it, its activations are made again in the backward pass."""
+        """Calls ``function``; if the config says so, its activations are made again in the backward pass."""
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and torch.is_grad_enabled():
             return checkpoint(function, *arguments, use_reentrant=False)
         return function(*arguments)

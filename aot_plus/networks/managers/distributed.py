@@ -1,4 +1,4 @@
-"""Training on several processes: how they are connected, and the few numbers they share beside the gradients."""
+"""Training on several processes: connecting them, and the few numbers they share beside gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ __all__ = ["any_process", "sum_over_processes", "training_group"]
 
 @contextmanager
 def training_group(place: ProcessPlace, device: torch.device) -> Iterator[None]:
-    """Connects the processes that torchrun started, with NCCL on CUDA and Gloo on the CPU; nothing for one alone."""
+    """Connects the processes of torchrun, with NCCL on CUDA and Gloo on the CPU; one alone needs nothing."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if place.count == 1:

@@ -17,9 +17,10 @@ _TORCHVISION = "https://download.pytorch.org/models"
 
 
 def initialise(model: AOT, cfg: Config) -> None:
-    """Loads ``PRETRAIN_MODEL``, or else ``PRETRAIN_ENCODER`` into the encoder; what became of each tensor is logged.
+    """Loads ``PRETRAIN_MODEL``, or else ``PRETRAIN_ENCODER`` into the encoder, and logs every tensor's fate.
 
-    Raises ``CheckpointError`` for a file that is missing (it says how to get it), damaged or of another model.
+    Raises ``CheckpointError`` for a file that is missing (and says how to get it), damaged or of another
+    model.
     """
     path = pretrained_file(cfg)
     if path is None:

@@ -46,12 +46,16 @@ class Learner:
     """A model and all that changes it: losses, optimizer, loss scaler and the average of its weights."""
 
     def __init__(self, model: AOT, cfg: Config, *, device: torch.device, place: ProcessPlace) -> None:
-        """``model`` is changed: moved to the device, its encoder frozen as configured. Raises ``ConfigError``."""
+        """``model`` is changed: moved to the device, its encoder frozen as configured.
+
+        Raises ``ConfigError`` for a batch that cannot be shared out, and for what the device cannot do.
+        """
         parts = place.count * cfg.TRAIN_ACCUMULATION_STEPS
         if cfg.TRAIN_ACCUMULATION_STEPS < 1 or cfg.TRAIN_BATCH_SIZE % parts:
             raise ConfigError(
-                f"TRAIN_BATCH_SIZE: expected a multiple of {place.count} processes x TRAIN_ACCUMULATION_STEPS "
-                f"({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), found {cfg.TRAIN_BATCH_SIZE}"
+                f"TRAIN_BATCH_SIZE: expected a multiple of {place.count} process(es) x "
+                f"TRAIN_ACCUMULATION_STEPS ({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), "
+                f"found {cfg.TRAIN_BATCH_SIZE}"
             )
         self.cfg = cfg
         self.device = device
@@ -114,7 +118,7 @@ class Learner:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from ``state``. What does not fit is torch's ``RuntimeError``, ``ValueError`` or ``KeyError``."""
+        """Goes on from ``state``; what does not fit is a ``RuntimeError``, ``ValueError`` or ``KeyError``."""
         self.model.load_state_dict(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
@@ -170,8 +174,9 @@ class Learner:
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def _without_exchange(self) -> AbstractContextManager[Any]:
-        wrapped = isinstance(self._forward, DistributedDataParallel)
-        return self._forward.no_sync() if wrapped else nullcontext()
+        return (
+            self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
+        )
 
     def _update(self) -> float:
         """Clips the gradients and steps, unless they are not finite; gives their norm before clipping."""

@@ -43,8 +43,8 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
     Args:
         cfg: of the run to come.
         folder: may be missing.
-        resume: True: there must be a training, and config values that differ from its own are a warning; None: if
-            there is one, and it had the same config; False: there must be none.
+        resume: True: there must be a training, and config values that differ from its own are a warning;
+            None: if there is one, and it had the same config; False: there must be none.
         overwrite: start anew whatever is there (``clear_run`` then removes it).
 
     Raises:
@@ -59,8 +59,8 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
         return False
     if resume is False:
         raise ConfigError(
-            f"{folder}: holds a training of {steps[-1]} steps; resume it, overwrite it (--overwrite), or choose "
-            "another --exp_name"
+            f"{folder}: holds a training of {steps[-1]} steps; resume it, overwrite it (--overwrite), or "
+            "choose another --exp_name"
         )
     differences = _differences(folder / CONFIG_FILE, cfg)
     if differences and resume is None:

@@ -29,8 +29,8 @@ _PICTURED_CLIPS = 4
 class TrainLog:
     """The log of one process. All but the first (``active`` False) keep silent.
 
-    ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last line.
-    Lines of steps from ``start_step`` on, which a killed run left, are removed.
+    ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last
+    line. Lines of steps after ``start_step``, which a killed run left, are removed.
     """
 
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
@@ -61,7 +61,7 @@ class TrainLog:
             self._writer.close()
 
     def add(self, step: int, batch: Batch, result: StepResult, seconds: float, waited: float) -> None:
-        """Notes a step, counted from 0: ``seconds`` it took, and how many of them went on waiting for data."""
+        """Notes a step, counted from 0; of the ``seconds`` it took, ``waited`` went by waiting for data."""
         if not self.active:
             return
         self._recent.append((result, seconds, waited))
@@ -94,8 +94,8 @@ class TrainLog:
             images = list(restore_frames(batch.frames[:, sample].numpy()))
             rows.append(titled_row(f"{name}: labels", images, list(batch.labels[:, sample, 0].numpy())))
             rows.append(titled_row("predictions", images, list(predictions[:, sample].numpy())))
-        with replacing(self.folder / "pictures" / f"step_{done}.jpg") as temporary:
-            Image.fromarray(np.concatenate(rows)).save(temporary, format="JPEG", quality=90)
+        with replacing(self.folder / "pictures" / f"step_{done}.png") as temporary:
+            Image.fromarray(np.concatenate(rows)).save(temporary, format="PNG")
 
 
 def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:

@@ -38,9 +38,9 @@ _LOG = logging.getLogger(__name__)
 class Trainer:
     """Trains as ``cfg`` says and keeps all there is of it under ``folder``.
 
-    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` what the training tells its user, ``config.yaml`` the
-    config. A killed run, started again, goes on from its last checkpoint: on the CPU, with the same number of
-    processes and threads, it ends with the weights of an undisturbed one.
+    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` what the training tells its user, ``config.yaml``
+    the config. A killed run, started again, goes on from its last checkpoint: on the CPU, with as many
+    processes and threads as before, it ends with the weights of an undisturbed one.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Trainer:
         resume: bool | None = None,
         overwrite: bool = False,
     ) -> None:
-        """``resume``, ``overwrite``: see ``decide_resume``; ``place``: of this process among those of torchrun."""
+        """``resume``, ``overwrite``: see ``decide_resume``; ``place``: of this process among all."""
         self.cfg = cfg
         self.folder = folder
         self.device = device or torch.device("cpu")
@@ -67,8 +67,8 @@ class Trainer:
         """Trains to ``TRAIN_TOTAL_STEPS`` and gives the path of the averaged weights.
 
         Raises:
-            AOTPlusError: config, data or checkpoints that cannot be used; ``TRAIN_MAX_BAD_STEPS`` steps in a row
-                whose loss or gradients are not finite.
+            AOTPlusError: config, data or checkpoints that cannot be used; ``TRAIN_MAX_BAD_STEPS`` steps in a
+                row whose loss or gradients are not finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         with training_group(self.place, self.device):
@@ -104,7 +104,7 @@ class Trainer:
                 learner.load_state(vars(checkpoint))
             except (RuntimeError, ValueError, KeyError) as error:
                 raise CheckpointError(
-                    f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit this config: {error}"
+                    f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit: {error}"
                 ) from error
             self._skipped = checkpoint.counters.get("skipped", 0)
             self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
@@ -148,7 +148,7 @@ class Trainer:
         return read()
 
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
-        """Sets this process's random generators, which drop units and paths; other draws have seeds of their own."""
+        """Sets this process's random generators, which drop units and paths; other draws have their own."""
         if checkpoint is not None and len(checkpoint.random_states) == self.place.count:
             set_random_state(checkpoint.random_states[self.place.rank])
             return
@@ -173,8 +173,8 @@ class Trainer:
         names = [name for share in gather(self.place, batch.names) for name in share]
         raise AOTPlusError(
             f"step {step}: {self._bad_in_a_row} steps in a row without finite loss and gradients "
-            f"(loss {result.loss}, gradient norm {result.gradient_norm}); the last batch: {', '.join(names)}. "
-            "Lower TRAIN_LR, or look at these clips"
+            f"(loss {result.loss}, gradient norm {result.gradient_norm}); the last batch: "
+            f"{', '.join(names)}. Lower TRAIN_LR, or look at these clips"
         )
 
     def _save_if_due(self, learner: Learner, done: int, *, now: bool) -> None:
