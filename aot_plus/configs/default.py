@@ -73,7 +73,7 @@ class DefaultStage:
     TRAIN_TOP_K_PERCENT_PIXELS: float = 0.15  # final share of pixels in the bootstrapped cross entropy, 0..1
     TRAIN_HARD_MINING_RATIO: float = 0.5  # share of the steps over which that share falls from 1
     TRAIN_EMA_RATIO: float = 0.1  # decay of the weight average: 1 - 1 / (ratio * TRAIN_TOTAL_STEPS)
-    # Sequential training: steps that commit predictions, not the ground truth, to the memory. Their share is 0
+    # Sequential training: steps that commit predictions to the memory, not the ground truth; their share is 0
     # up to START_RATIO of the steps and rises linearly to FINAL_SHARE at END_RATIO (not after it: a jump).
     TRAIN_SEQ_TRAINING_START_RATIO: float = 0.5
     TRAIN_SEQ_TRAINING_END_RATIO: float = 0.5
