@@ -1,0 +1,57 @@
+"""Says which lines of a requirements file the running Python does not satisfy: exit code 1 if there are any.
+
+Run by its path with any Python 3.10 or newer; it needs nothing but the standard library. Understands the
+lines that this project's files have: ``name``, ``name>=version`` and ``-r file``.
+"""
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
+from pathlib import Path
+
+
+def unsatisfied(requirements: Path) -> list[str]:
+    """One line for each requirement that is missing or too old, such as ``numpy>=2.0 (found 1.26.4)``."""
+    problems = []
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        requirement = line.partition("#")[0].strip()
+        if requirement.startswith("-r "):
+            problems += unsatisfied(requirements.parent / requirement[3:].strip())
+        elif requirement:
+            problems += _problem(requirement)
+    return problems
+
+
+def release(text: str) -> tuple[int, ...]:
+    """The numbers a version begins with: ``2.14.1+cpu`` and ``2.14.1rc1`` are both (2, 14, 1)."""
+    numbers = []
+    for part in text.split("+")[0].split("."):
+        digits = "".join(takewhile(str.isdigit, part))
+        if not digits:
+            break
+        numbers.append(int(digits))
+        if digits != part:
+            break
+    return tuple(numbers)
+
+
+def _problem(requirement: str) -> list[str]:
+    """What is wrong with one requirement: no entry or one."""
+    name, _, lowest = (part.strip() for part in requirement.partition(">="))
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return [f"{requirement} (not installed)"]
+    return [] if release(found) >= release(lowest) else [f"{requirement} (found {found})"]
+
+
+def main(arguments: list[str]) -> int:
+    """Checks the file that is the only argument."""
+    problems = unsatisfied(Path(arguments[0]))
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# Sourced by the scripts: finds the repository and a Python that satisfies a requirements file.
+#
+#     . aot_plus/tools/setup_env.sh
+#     use_python requirements.txt     # sets PYTHON
+#
+# REPOSITORY is the repository's root. The active Python is used where it satisfies the file; else .venv is,
+# which is made or completed on the spot. Works with bash 3.2 (macOS).
+
+REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+VENV="$REPOSITORY/.venv"
+# In a .venv made here: "ready", or "unfinished" and the number of the process that works on it.
+VENV_STATE="$VENV/.aot_plus_state"
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "error: $*"
+    exit 1
+}
+
+# Whether a command is a Python that runs and is new enough.
+is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
+
+# Whether the Python $1 satisfies the requirements file $2.
+satisfies() { is_python "$1" && "$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "$2" >/dev/null; }
+
+use_python() {
+    local requirements="$REPOSITORY/$1" candidate
+    for candidate in python3 python; do
+        if command -v "$candidate" >/dev/null && satisfies "$candidate" "$requirements"; then
+            PYTHON="$(command -v "$candidate")"
+            return
+        fi
+    done
+    PYTHON="$VENV/bin/python"
+    remove_unfinished_venv
+    if satisfies "$PYTHON" "$requirements"; then
+        return
+    fi
+    complete_venv "$requirements"
+}
+
+# A .venv whose installation was interrupted may hold half a package, which pip would take for a whole one.
+remove_unfinished_venv() {
+    local state="" process=""
+    [ ! -f "$VENV_STATE" ] || read -r state process <"$VENV_STATE" || true
+    if [ "$state" = unfinished ]; then
+        if kill -0 "$process" 2>/dev/null; then
+            die "process $process is setting up $VENV: wait for it (if it does something else, remove $VENV)"
+        fi
+        say "Setting up $VENV was interrupted: starting again."
+        rm -rf "$VENV"
+    elif [ -n "$state" ] && ! is_python "$PYTHON"; then
+        say "$PYTHON does not run any more: making $VENV again."
+        rm -rf "$VENV"
+    fi
+}
+
+complete_venv() {
+    local requirements="$1" made_here=yes
+    if [ ! -e "$PYTHON" ] && [ ! -L "$PYTHON" ]; then
+        make_venv
+    elif ! is_python "$PYTHON"; then
+        die "$PYTHON is not Python 3.10 or newer: remove $VENV, and it is made anew"
+    elif [ ! -f "$VENV_STATE" ]; then
+        made_here=no
+    else
+        echo "unfinished $$" >"$VENV_STATE"
+    fi
+    say "Installing $requirements into $VENV. The first time this takes minutes: PyTorch is large."
+    "$PYTHON" -m pip install --disable-pip-version-check --requirement "$requirements" >&2 </dev/null ||
+        die "pip could not install $requirements into $VENV (see above); run the same command again to retry"
+    "$PYTHON" "$REPOSITORY/aot_plus/tools/check_requirements.py" "$requirements" >&2 ||
+        die "these are still missing in $VENV after pip"
+    [ "$made_here" = no ] || echo ready >"$VENV_STATE"
+}
+
+make_venv() {
+    local base
+    base="$(find_base_python)" ||
+        die "Python 3.10 or newer is needed, and found on the PATH is: $(python3 --version 2>&1 || true)"
+    say "Making $VENV with $("$base" --version)."
+    mkdir -p "$VENV"
+    echo "unfinished $$" >"$VENV_STATE"
+    "$base" -m venv "$VENV" >&2 ||
+        die "$base could not make $VENV (on Debian and Ubuntu: apt install python3-venv)"
+}
+
+find_base_python() {
+    local candidate
+    for candidate in python3 python python3.13 python3.12 python3.11 python3.10; do
+        if is_python "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}

@@ -1,0 +1,283 @@
+"""The shell scripts, run by bash in a copy of the working tree, with the Python that runs the tests."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from aot_plus.dataloaders.mini_vost.writer import FOLDERS, make_dataset
+from aot_plus.networks.models import build_model
+from aot_plus.tools.check_requirements import main as check_requirements
+from aot_plus.tools.check_requirements import release, unsatisfied
+from aot_plus.utils.config import get_config
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_FRAMES = 21
+VARIABLES = ("MODEL", "STAGE", "CHECKPOINT", "POLICY", "DATASET", "SPLIT", "RESULT_NAME", "PROCESSES")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def short_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniVOST with one val sequence of ``NUM_FRAMES`` frames."""
+    root = tmp_path_factory.mktemp("data") / "MiniVOST"
+    make_dataset(root, seed=0, train=0, val=1)
+    name = (root / "ImageSets" / "val.txt").read_text(encoding="utf-8").strip()
+    kept = {path.stem for path in sorted((root / FOLDERS[0] / name).iterdir())[:NUM_FRAMES]}
+    for folder in FOLDERS:
+        for path in (root / folder / name).iterdir():
+            if path.stem not in kept:
+                path.unlink()
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what the scripts need, as it is on a bare machine: nothing downloaded, no results."""
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST", "*.pth", "*.safetensors")
+    for folder in ("aot_plus", "evaluation"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
+    for file in ("eval_vost.sh", "run_tests.sh", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / file, tree / file)
+    return tree
+
+
+@pytest.fixture
+def run(tree: Path) -> Run:
+    """Runs a script of the tree: arguments, folder to start in, environment variables."""
+
+    def run_script(
+        *arguments: str, folder: str = ".", python: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+        python_folder = Path(sys.executable).parent if python is None else python
+        environment |= {"PATH": f"{python_folder}{os.pathsep}{environment['PATH']}", "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            ["bash", *arguments],
+            cwd=tree / folder,
+            env=environment | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    return run_script
+
+
+def _global_figures(results: Path) -> dict[str, float]:
+    with (results / "global_results-val.csv").open(encoding="utf-8") as file:
+        return {name: float(value) for name, value in next(csv.DictReader(file)).items()}
+
+
+def _add_checkpoint(tree: Path, name: str) -> None:
+    """Random weights of ``aot_mini`` as a file in the tree's ``pretrain_models``."""
+    torch.manual_seed(0)
+    model = build_model(get_config("mini_vost", "aot_mini"))
+    save_file(model.state_dict(), tree / "aot_plus" / "pretrain_models" / name)
+
+
+def test_bare_machine_without_shipped_model_runs_random_weights(tree: Path, run: Run) -> None:
+    done = run("eval_vost.sh", MINI_VOST_VAL="1")
+    assert done.returncode == 0, done.stderr
+    for told in (
+        "https://www.vostdataset.org",
+        "There is no aot_plus/pretrain_models/AOT_EMFS.pth",
+        "RANDOM WEIGHTS",
+        "these numbers mean nothing",
+    ):
+        assert told in done.stderr
+    split = tree / "aot_plus" / "datasets" / "MiniVOST" / "ImageSets" / "val.txt"
+    assert len(split.read_text(encoding="utf-8").split()) == 1
+    results = tree / "results/default_aot_mini/mini_vost/eval/mini_vost/random_weights_emfs_1+8"
+    figures = _global_figures(results)
+    assert 0 <= figures["J-Mean"] <= 1
+    assert str(results / "global_results-val.csv") in done.stdout
+
+
+def test_shipped_model_is_used_with_fifo_beside(tree: Path, run: Run, short_dataset: Path) -> None:
+    shutil.copytree(short_dataset, tree / "aot_plus" / "datasets" / "MiniVOST")
+    _add_checkpoint(tree, "aot_mini.safetensors")
+    done = run("eval_vost.sh", folder="aot_plus")
+    assert done.returncode == 0, done.stderr
+    assert "aot_mini that ships with the project" in done.stderr
+    assert "RANDOM" not in done.stderr
+    evaluated = tree / "results/default_aot_mini/mini_vost/eval/mini_vost"
+    table = [line.split() for line in done.stdout.splitlines()[-2:]]
+    for (name, *shown), expected in zip(table, ("emfs_1+8", "fifo_1+8"), strict=True):
+        figures = _global_figures(evaluated / name)
+        assert name == expected
+        assert [float(value) for value in shown] == pytest.approx(
+            [figures["J-Mean"], figures["J_last-Mean"]], abs=1e-4
+        )
+
+
+def test_flags_win_over_variables_and_reach_the_tools(tree: Path, run: Run, short_dataset: Path) -> None:
+    _add_checkpoint(tree, "mine.safetensors")
+    done = run(
+        "../eval_vost.sh",
+        *("--dataset", str(short_dataset), "--checkpoint=pretrain_models/mine.safetensors"),
+        *("--policy", "random", "--result_name", "tried", "--processes", "2", "--", "--trace"),
+        folder="aot_plus",
+        MODEL="aot_mini",
+        POLICY="no_such_policy",
+    )
+    assert done.returncode == 0, done.stderr
+    results = tree / "results/default_aot_mini/mini_vost/eval/minivost/tried"
+    assert _global_figures(results)
+    assert len(list((results / "traces").glob("*.jsonl"))) == 1
+    config = (results / "config.yaml").read_text(encoding="utf-8")
+    assert "MEM_POLICY: random" in config
+    assert "TEST_CKPT_PATH: aot_plus/pretrain_models/mine.safetensors" in config
+
+
+def test_failed_inference_is_the_scripts_failure(tree: Path, run: Run, short_dataset: Path) -> None:
+    (tree / "aot_plus" / "pretrain_models" / "broken.pth").write_bytes(b"not a checkpoint")
+    done = run("eval_vost.sh", "--dataset", str(short_dataset), "--checkpoint", "broken.pth")
+    assert done.returncode == 1
+    assert "broken.pth" in done.stderr
+    assert "inference failed" in done.stderr
+    assert "Metric" not in done.stderr
+
+
+def test_help_names_every_flag(run: Run) -> None:
+    done = run("eval_vost.sh", "--help")
+    assert done.returncode == 0
+    for name in VARIABLES:
+        assert f"--{name.lower()}" in done.stdout
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--modle", "aott"], "unknown flag --modle"),
+        (["aott"], "unknown argument aott"),
+        (["--model"], "--model needs a value"),
+        (["--processes", "two"], "--processes"),
+    ],
+)
+def test_bad_flags_end_with_2(run: Run, arguments: list[str], told: str) -> None:
+    done = run("eval_vost.sh", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"CHECKPOINT": "missing.pth"}, "there is no checkpoint missing.pth"),
+        ({"DATASET": "/no/such/folder"}, "there is no dataset folder /no/such/folder"),
+        ({"DATASET": "vost"}, "https://www.vostdataset.org"),
+    ],
+)
+def test_named_but_missing_is_an_error(run: Run, variables: dict[str, str], told: str) -> None:
+    for done in (
+        run("eval_vost.sh", **variables),
+        run("eval_vost.sh", *(f"--{name.lower()}={value}" for name, value in variables.items())),
+    ):
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert "MiniVOST" not in done.stderr
+
+
+def test_dataset_without_checkpoint_is_an_error(run: Run, short_dataset: Path) -> None:
+    done = run("eval_vost.sh", "--dataset", str(short_dataset))
+    assert done.returncode == 1
+    assert "choose one with --checkpoint" in done.stderr
+
+
+def _fake_python(folder: Path, *, satisfies: bool, pip: str) -> Path:
+    """A ``python3`` that the set-up takes for a real one; ``-m venv`` makes a copy that ``pip`` describes."""
+    folder.mkdir()
+    python = folder / "python3"
+    python.write_text(
+        f"""#!/bin/bash
+case "$*" in
+    "-c "*) exit 0 ;;
+    --version) echo "Python 3.11.0" ;;
+    *check_requirements.py*) [ {"yes" if satisfies else "no"} = yes ] || [ -e "$0.installed" ] ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo made >> "$3/../made" ;;
+    "-m pip "*) {pip} ;;
+    *) echo "ran $0 $*" ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    (folder / "python").symlink_to(python)  # or the real one would be found under this name
+    return folder
+
+
+def test_set_up_uses_the_active_python_where_it_suffices(tree: Path, run: Run, tmp_path: Path) -> None:
+    done = run("run_tests.sh", "-x", python=_fake_python(tmp_path / "bin", satisfies=True, pip="exit 1"))
+    assert done.stdout == f"ran {tmp_path}/bin/python3 -m pytest -x\n"
+    assert not (tree / ".venv").exists()
+
+
+def test_set_up_makes_a_venv_once(tree: Path, run: Run, tmp_path: Path) -> None:
+    python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"')
+    first, second = run("run_tests.sh", python=python), run("run_tests.sh", python=python)
+    assert "Making" in first.stderr
+    assert second.stderr == ""
+    assert first.stdout == second.stdout == f"ran {tree}/.venv/bin/python -m pytest\n"
+    assert (tree / "made").read_text(encoding="utf-8") == "made\n"
+
+
+def test_set_up_repairs_an_interrupted_venv(tree: Path, run: Run, tmp_path: Path) -> None:
+    interrupted = run(
+        "run_tests.sh", python=_fake_python(tmp_path / "killed", satisfies=False, pip="kill -9 $PPID; exit 1")
+    )
+    assert interrupted.returncode != 0
+    (tree / ".venv" / "half_a_package").touch()
+    python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"')
+    done = run("run_tests.sh", python=python)
+    assert done.returncode == 0, done.stderr
+    assert "interrupted" in done.stderr
+    assert not (tree / ".venv" / "half_a_package").exists()
+
+
+def test_set_up_fails_where_pip_fails(run: Run, tmp_path: Path) -> None:
+    done = run("run_tests.sh", python=_fake_python(tmp_path / "bin", satisfies=False, pip="exit 1"))
+    assert done.returncode == 1
+    assert "pip could not install" in done.stderr
+
+
+def test_set_up_leaves_a_venv_of_the_users_own_in_place(tree: Path, run: Run, tmp_path: Path) -> None:
+    python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"')
+    own = tree / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    shutil.copy(python / "python3", own)
+    done = run("run_tests.sh", python=python)
+    assert done.returncode == 0, done.stderr
+    assert not (tree / "made").exists()
+
+
+def test_requirements_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = tmp_path / "base.txt"
+    base.write_text("# numbers\ntorch>=1.0\nno-such-package-here>=2.0  # why\n", encoding="utf-8")
+    full = tmp_path / "full.txt"
+    full.write_text("-r base.txt\nnumpy>=9999.1\npytest\n", encoding="utf-8")
+    problems = unsatisfied(full)
+    assert len(problems) == 2
+    assert problems[0] == "no-such-package-here>=2.0 (not installed)"
+    assert problems[1].startswith("numpy>=9999.1 (found ")
+    assert check_requirements([str(full)]) == 1
+    assert "no-such-package-here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2.14.1+cpu", (2, 14, 1)), ("2.0rc1", (2, 0)), ("4.10.0.84", (4, 10, 0, 84)), ("", ())],
+)
+def test_release_numbers(text: str, expected: tuple[int, ...]) -> None:
+    assert release(text) == expected
