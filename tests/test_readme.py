@@ -1,0 +1,85 @@
+"""The README's Python blocks run as they stand, its files and flags exist."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aot_plus import VideoSegmenter, get_config, load_model
+from aot_plus.networks.memory.policies import POLICIES
+from aot_plus.networks.models import build_model
+from aot_plus.utils.masks import write_mask
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SIZE = (65, 81)
+
+
+def _python_block(containing: str) -> str:
+    """The one Python block with that text in it."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (block,) = [block for block in blocks if containing in block]
+    return str(block)
+
+
+def _frame(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(number).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+def _mask() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    mask = np.zeros(SIZE, dtype=np.uint8)
+    mask[10:40, 10:40], mask[20:50, 50:70] = 1, 4
+    return mask
+
+
+def test_library_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "aot_plus" / "pretrain_models" / "AOT_EMFS.pth"
+    checkpoint.parent.mkdir(parents=True)
+    torch.save(build_model(get_config("pre_vost_2", "r50_aotl")).state_dict(), checkpoint)
+    (tmp_path / "video").mkdir()
+    for number in range(3):
+        Image.fromarray(_frame(number)).save(tmp_path / "video" / f"{number}.jpg")
+    write_mask(tmp_path / "video" / "first_mask.png", _mask())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(_python_block("VideoSegmenter"), "README.md", "exec"), names)
+    assert names["labels"].shape == SIZE
+    assert set(np.unique(names["labels"])) <= {0, 1, 4}
+
+
+def test_policy_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_policies.py").write_text(_python_block("MemoryPolicy"), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    overrides = {"MEM_POLICY": "my_policies:LeastAttended", "LATTER_MEM_LEN": 2, "TEST_DEVICE": "cpu"}
+    entries: list[dict[str, Any]] = []
+    segmenter = VideoSegmenter(load_model("aott", None, overrides=overrides), trace=entries.append)
+    segmenter.start(_frame(0), _mask(), memory_gap=1)
+    for number in range(1, 6):
+        segmenter.step(_frame(number))
+    decisions = [entry for entry in entries if entry["dropped"] is not None]
+    assert len(decisions) == 3
+    for entry in decisions:
+        scores = dict(zip(entry["bank"], entry["relevance"], strict=True))
+        assert entry["dropped"] == min(list(scores)[1:], key=scores.__getitem__)
+
+
+def test_every_policy_is_listed() -> None:
+    assert all(f"| `{name}` |" in README for name in POLICIES)
+
+
+def test_linked_files_exist() -> None:
+    links = re.findall(r"\]\((?!http)([^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_flags_of_the_commands_exist() -> None:
+    script = (ROOT / "eval_vost.sh").read_text(encoding="utf-8")
+    commands = re.findall(r"\./eval_vost\.sh([^`\n]*)", README)
+    flags = {flag for command in commands for flag in re.findall(r"--(\w+)", command.split(" -- ")[0])}
+    assert {"checkpoint", "policy", "model"} <= flags
+    assert [flag for flag in flags if f"--{flag}" not in script] == []
