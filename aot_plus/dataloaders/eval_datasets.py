@@ -18,6 +18,10 @@ DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 FRAMES = "JPEGImages_10fps"
 ANNOTATIONS = "Annotations"
 SPLITS = "ImageSets"
+_HOW_TO_GET = {
+    "vost": "; get VOST from https://www.vostdataset.org and put (or link) it there",
+    "mini_vost": "; python -m aot_plus.tools.make_mini_vost makes it",
+}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -40,7 +44,7 @@ class VOSTDataset:
         self.root = root
         self.name = name
         if not root.is_dir():
-            raise DataError(f"{root}: there is no such dataset folder")
+            raise DataError(f"{root}: there is no such dataset folder{_HOW_TO_GET.get(name, '')}")
         if not (root / SPLITS).is_dir():
             raise DataError(f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}")
 

@@ -1,6 +1,7 @@
 """Training samples and their loader: every random draw depends on (seed, step, sample) alone."""
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -226,11 +227,15 @@ def build_train_loader(
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=cfg.DATA_WORKERS,
-        worker_init_fn=_single_thread,
+        worker_init_fn=_prepare_worker,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _single_thread(worker: int) -> None:
-    """Workers share the cores by being several; OpenCV's own threads would only get in each other's way."""
+def _prepare_worker(worker: int) -> None:
+    """Workers share the cores by being several; OpenCV's own threads would only get in each other's way.
+
+    Ctrl-C reaches them as well, and must leave them alive: the training process finishes its step first.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,7 @@
 """Training a model on a stage's data, from its initial weights or from where an earlier run stopped."""
 
 import logging
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
-from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.dataloaders.train_datasets import build_train_dataset, build_train_loader
 from aot_plus.networks.managers.distributed import any_process, training_group
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
@@ -84,8 +85,9 @@ class Trainer:
     def _open_folder(self) -> TrainingCheckpoint | None:
         """Makes the folder ready; the checkpoint to go on from, if any."""
         resume = decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite)
-        if not resume:
-            pretrained_file(self.cfg)  # before anything is removed
+        if not resume:  # what is missing is said before anything is removed
+            pretrained_file(self.cfg)
+            build_train_dataset(self.cfg)
         gather(self.place, None)  # all have looked before the first one changes anything
         if self.place.rank == 0:
             if not resume:
@@ -158,8 +160,10 @@ class Trainer:
                 len(checkpoint.random_states),
                 self.place.count,
             )
-        seed = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(1)
-        torch.manual_seed(int(seed[0]))
+        seeds = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(3)
+        random.seed(int(seeds[0]))
+        np.random.seed(int(seeds[1]))
+        torch.manual_seed(int(seeds[2]))
 
     def _count(self, result: StepResult, batch: Batch, step: int) -> None:
         """Counts steps without an update, and ends the run when there are too many in a row."""

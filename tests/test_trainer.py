@@ -1,0 +1,322 @@
+"""The trainer: resuming, several processes, bad steps, used folders, the log."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.managers import trainer as trainer_module
+from aot_plus.networks.managers.learner import Learner
+from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.trainer import Trainer
+from aot_plus.networks.models import build_model
+from aot_plus.tools import train
+from aot_plus.utils.config import REPOSITORY
+from aot_plus.utils.errors import AOTPlusError, CheckpointError, ConfigError, DataError
+from aot_plus.utils.train_checkpoint import ema_path, load_latest_checkpoint, saved_steps
+from tests.tiny_training import as_flags, tiny_config
+from tests.train_videos import write_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "VOST"
+    write_dataset(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The threads of the processes that the tests start."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """What the last checkpoint holds."""
+    checkpoint = load_latest_checkpoint(folder)
+    assert checkpoint is not None
+    return vars(checkpoint)
+
+
+def assert_same(first: Any, second: Any, path: str = "") -> None:
+    """Equality bit for bit, through dictionaries and lists."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), path
+        for key in first:
+            assert_same(first[key], second[key], f"{path}/{key}")
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second), path
+        for index, (one, other) in enumerate(zip(first, second, strict=True)):
+            assert_same(one, other, f"{path}/{index}")
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second), path
+    else:
+        assert first == second, path
+
+
+def log_lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log" / "train.jsonl").read_text().splitlines()]
+
+
+def start_tool(cfg: Config, *flags: str, **environment: str) -> "subprocess.Popen[str]":
+    """``aot_plus.tools.train`` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "aot_plus.tools.train", *as_flags(cfg), *flags],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> None:
+    while not saved_steps(folder):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+
+
+def run_folder(cfg: Config) -> Path:
+    return Path(cfg.DIR_RESULT) / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path, tmp_path: Path) -> None:
+    """With trained batch norms, dropped paths and a loader process."""
+    cfg = tiny_config(dataset, DIR_RESULT=str(tmp_path / "results"), MODEL_FREEZE_BN=False, DATA_WORKERS=1)
+    Trainer(cfg, tmp_path / "undisturbed").run()
+    process = start_tool(cfg)
+    wait_for_checkpoint(run_folder(cfg), process)
+    process.kill()
+    process.communicate()
+    assert saved_steps(run_folder(cfg))[-1] < cfg.TRAIN_TOTAL_STEPS
+    Trainer(cfg, run_folder(cfg)).run()
+    assert_same(content(run_folder(cfg)), content(tmp_path / "undisturbed"))
+    steps = [line["step"] for line in log_lines(run_folder(cfg))]
+    assert steps == list(range(1, cfg.TRAIN_TOTAL_STEPS + 1))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+    cfg = tiny_config(
+        dataset, DIR_RESULT=str(tmp_path), TRAIN_TOTAL_STEPS=100000, TRAIN_SAVE_STEP=100000, DATA_WORKERS=1
+    )
+    process = start_tool(cfg)
+    log = run_folder(cfg) / "log" / "train.jsonl"
+    while not (log.is_file() and log.read_text()):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Run the same command again to go on" in output
+    (step,) = saved_steps(run_folder(cfg))
+    assert log_lines(run_folder(cfg))[-1]["step"] == step
+
+
+def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> None:
+    """The same total batch, without what a process draws (dropped paths) or sees (batch norms) on its own."""
+    cfg = tiny_config(
+        dataset,
+        DIR_RESULT=str(tmp_path / "two"),
+        TRAIN_TOTAL_STEPS=20,
+        TRAIN_BATCH_SIZE=4,
+        TRAIN_LSTT_DROPPATH=0.0,
+        MODEL_FREEZE_BN=True,
+    )
+    Trainer(cfg, tmp_path / "one").run()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    places = [
+        {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": port}
+        for rank in "01"
+    ]
+    processes = [start_tool(cfg, MASTER_ADDR="127.0.0.1", **place) for place in places]
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    alone, shared = log_lines(tmp_path / "one"), log_lines(run_folder(cfg))
+    assert len(alone) == len(shared) == 20
+    for one, two in zip(alone, shared, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-4)
+        assert one["mean_iou"] == pytest.approx(two["mean_iou"], abs=0.02)
+        assert one["num_objects"] == two["num_objects"]
+    assert alone[-1]["loss"] < alone[0]["loss"]
+    assert len(content(run_folder(cfg))["random_states"]) == 2
+
+
+def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> None:
+    states = []
+    for parts in (1, 2):
+        cfg = tiny_config(
+            dataset, TRAIN_ACCUMULATION_STEPS=parts, TRAIN_LSTT_DROPPATH=0.0, MODEL_FREEZE_BN=True
+        )
+        torch.manual_seed(0)
+        learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+        result = learner.train_step(next(iter(build_train_loader(cfg))), 0)
+        states.append((result.loss, result.mean_iou, result.gradient_norm, result.labels))
+    assert states[0][:1] == pytest.approx(states[1][:1], rel=1e-5)
+    assert states[0][1] == pytest.approx(states[1][1], nan_ok=True)
+    assert states[0][2] == pytest.approx(states[1][2], rel=1e-4)
+    assert torch.equal(states[0][3], states[1][3])
+
+
+def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -> None:
+    cfg = tiny_config(dataset, MODEL_FREEZE_BN=False, TRAIN_TOTAL_STEPS=2, TRAIN_EMA_RATIO=5.0)
+    path = Trainer(cfg, tmp_path).run()
+    averaged = torch.load(path, weights_only=True)["state_dict"]
+    trained = content(tmp_path)["state_dict"]
+    assert torch.equal(averaged["encoder.bn1.running_mean"], trained["encoder.bn1.running_mean"])
+    assert averaged["encoder.bn1.running_mean"].abs().sum() > 0
+    assert not torch.equal(averaged["encoder.conv1.weight"], trained["encoder.conv1.weight"])
+
+
+def test_the_share_of_predictions_follows_its_schedule(dataset: Path) -> None:
+    values = {"START_RATIO": 0.1, "END_RATIO": 0.5, "FINAL_SHARE": 0.85}
+    cfg = tiny_config(
+        dataset,
+        TRAIN_TOTAL_STEPS=2000,
+        **{f"TRAIN_SEQ_TRAINING_{name}": value for name, value in values.items()},
+    )
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    commits = [learner.commits_predictions(step) for step in range(2000)]
+    assert sum(commits[:200]) == 0
+    assert 0.32 < sum(commits[500:700]) / 200 < 0.53  # 0.425 in the middle of the ramp
+    assert 0.81 < sum(commits[1000:]) / 1000 < 0.89
+
+
+def spoiled(steps: set[int]) -> Any:
+    """A ``build_train_loader`` whose images of some steps are NaN."""
+
+    def build(cfg: Config, start: int, rank: int, count: int) -> Any:
+        for step, batch in enumerate(build_train_loader(cfg, start, rank, count), start):
+            yield replace(batch, frames=batch.frames * torch.nan) if step in steps else batch
+
+    return build
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_step_that_is_not_finite_is_skipped_and_counted(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({1, 2}))
+    cfg = tiny_config(dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_DTYPE=dtype, MODEL_FREEZE_BN=True)
+    Trainer(cfg, tmp_path).run()
+    lines = log_lines(tmp_path)
+    assert [line["loss"] is None for line in lines] == [False, True, True, False, False, False]
+    assert lines[-1]["skipped_in_all"] == 2
+    saved = content(tmp_path)
+    assert saved["counters"] == {"skipped": 2, "bad_in_a_row": 0}
+    assert saved["ema"]["updates"] == 4
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in saved["state_dict"].values())
+
+
+def test_too_many_bad_steps_end_the_run_and_name_the_batch(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({2, 3, 4}))
+    cfg = tiny_config(dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_TOTAL_STEPS=8)
+    with pytest.raises(AOTPlusError, match=r"step 4: 3 steps in a row .*the last batch: video_\d.*video_\d"):
+        Trainer(cfg, tmp_path).run()
+
+
+def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path) -> None:
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
+    Trainer(cfg, tmp_path).run()
+    (tmp_path / "eval").mkdir()
+    other = tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_LR=1e-3)
+    with pytest.raises(ConfigError, match=r"TRAIN_LR was 0.0006, is 0.001.*--resume.*--overwrite"):
+        Trainer(other, tmp_path).run()
+    with pytest.raises(ConfigError, match=r"holds a training of 2 steps"):
+        Trainer(cfg, tmp_path, resume=False).run()
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        Trainer(cfg, tmp_path / "empty", resume=True).run()
+    longer = tiny_config(dataset, TRAIN_TOTAL_STEPS=4, TEST_FLIP=True)
+    assert Trainer(longer, tmp_path, resume=True).run() == ema_path(tmp_path, 4)
+    Trainer(other, tmp_path, overwrite=True).run()
+    assert saved_steps(tmp_path) == [2]
+    assert [line["step"] for line in log_lines(tmp_path)] == [1, 2]
+    assert (tmp_path / "eval").is_dir()
+
+
+def test_a_complete_training_is_left_as_it_is(dataset: Path, tmp_path: Path) -> None:
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
+    path = Trainer(cfg, tmp_path).run()
+    before = path.stat().st_mtime_ns
+    assert Trainer(cfg, tmp_path).run() == path
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
+    wider = tiny_config(dataset, MODEL_ENCODER_EMBEDDING_DIM=64)
+    with pytest.raises(CheckpointError, match=r"the checkpoint of step 2 does not fit"):
+        Trainer(wider, tmp_path, resume=True).run()
+
+
+def test_the_log_and_its_pictures(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = tiny_config(dataset, TRAIN_LOG_STEP=3, TRAIN_IMG_LOG=4, TRAIN_DTYPE="bfloat16")
+    Trainer(cfg, tmp_path).run()
+    lines = log_lines(tmp_path)
+    assert [line["step"] for line in lines] == [3, 6]
+    assert len(lines[0]["mean_iou"]) == cfg.DATA_SEQ_LEN
+    assert [line["sequential_share"] for line in lines] == [0.0, 1.0]
+    with Image.open(tmp_path / "log" / "pictures" / "step_4.png") as picture:
+        assert picture.width > 3 * 49
+    assert sorted(path.name for path in (tmp_path / "log" / "pictures").iterdir()) == ["step_4.png"]
+    bar = capsys.readouterr().err
+    assert all(word in bar for word in ("loss=", "mIoU=", "lr=", "6/6"))
+
+
+def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> None:
+    root = tmp_path / "VOST"
+    write_dataset(root, sequences=1)
+    for image in (root / "JPEGImages_10fps" / "video_0").iterdir():
+        image.write_bytes(b"nonsense")
+    cfg = tiny_config(root, DATA_WORKERS=1)
+    with pytest.raises(DataError, match=r"^\S*video_0/\d{5}\.png: cannot be read"):
+        Trainer(cfg, tmp_path / "run").run()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"TRAIN_BATCH_SIZE": 3, "TRAIN_ACCUMULATION_STEPS": 2}, "TRAIN_BATCH_SIZE: expected a multiple"),
+        ({"TRAIN_ENCODER_FREEZE_AT": 9}, "TRAIN_ENCODER_FREEZE_AT: expected"),
+        ({"DATA_SEQ_LEN": 1}, "DATA_SEQ_LEN: expected"),
+        ({"DATASETS": ("vost",), "DIR_DATA": "nowhere"}, r"nowhere/VOST.*vostdataset\.org"),
+    ],
+)
+def test_bad_values_are_named(dataset: Path, tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    cfg = tiny_config(dataset)
+    for name, value in values.items():
+        setattr(cfg, name, value)
+    with pytest.raises(AOTPlusError, match=message):
+        Trainer(cfg, tmp_path).run()
+
+
+def test_the_tool_reports_a_missing_pretrained_file(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = tiny_config(dataset, DIR_RESULT=str(tmp_path), PRETRAIN_MODEL="R50_AOTL_PRE_YTB_DAV.pth")
+    cfg.DIR_PRETRAIN = str(tmp_path)
+    assert train.main(as_flags(cfg)) == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path}/R50_AOTL_PRE_YTB_DAV.pth" in message
+    assert "aot-benchmark" in message
