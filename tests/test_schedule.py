@@ -2,7 +2,7 @@
 
 import pytest
 
-from aot_plus.utils.schedule import encoder_learning_rate, learning_rate
+from aot_plus.utils.schedule import encoder_learning_rate, learning_rate, prediction_share
 
 TOTAL, BASE, MINIMUM, POWER, WARM_UP = 20_000, 2e-4, 1e-5, 0.9, 0.05
 
@@ -46,3 +46,21 @@ def test_encoder_learning_rate() -> None:
     assert encoder_learning_rate(BASE, MINIMUM, 0.1) == pytest.approx(2.9e-5)
     assert encoder_learning_rate(MINIMUM, MINIMUM, 0.1) == MINIMUM
     assert encoder_learning_rate(BASE, MINIMUM, 1.0) == pytest.approx(BASE)
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [(0, 0.0), (9, 0.0), (10, 0.0), (30, 0.425), (49, 0.85 * 39 / 40), (50, 0.85), (99, 0.85)],
+)
+def test_the_share_of_predictions_ramps_up(step: int, share: float) -> None:
+    assert prediction_share(step, 100, 0.1, 0.5, 0.85) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("end", [0.5, 0.2])
+def test_the_published_share_of_predictions_is_a_jump(end: float) -> None:
+    shares = [prediction_share(step, 20_000, 0.5, end, 1.0) for step in (0, 9_999, 10_000, 19_999)]
+    assert shares == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_a_start_at_the_end_commits_no_prediction() -> None:
+    assert prediction_share(99, 100, 1.0, 0.5, 1.0) == 0.0

@@ -127,7 +127,9 @@ def test_ids_that_no_object_has_are_never_predicted() -> None:
     cfg = config()
     model = seeded_model(cfg).eval()
     with torch.no_grad():
-        model.decoder.conv_out.bias[4:] += 100.0
+        bias = model.decoder.conv_out.bias
+        assert bias is not None
+        bias[4:] += 100.0
         output = run(model, cfg, predictions=True)
     for sample, count in enumerate([2, 3]):
         assert int(output.labels[:, sample].max()) <= count

@@ -1,0 +1,128 @@
+"""Starting a training from the official files, and learning one clip by heart."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.managers.initial_weights import initialise
+from aot_plus.networks.managers.learner import Learner
+from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import CheckpointError
+from tests.tiny_training import tiny_config
+from tests.train_videos import write_dataset
+from tests.weights_by_name import tensor_by_name
+
+KEYS = Path(__file__).parent / "golden" / "state_dict_keys" / "official"
+
+
+def official(name: str) -> dict[str, Tensor]:
+    """A state dict as the AOT-benchmark model of that name has."""
+    shapes = json.loads((KEYS / f"{name}.json").read_text(encoding="utf-8"))
+    return {key: tensor_by_name(key, tuple(shape)) for key, shape in shapes.items()}
+
+
+def initialised(cfg: Config, folder: Path) -> tuple[AOT, dict[str, Tensor]]:
+    """A model started as ``cfg`` says, and its weights before."""
+    cfg.DIR_PRETRAIN = str(folder)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    initialise(model, cfg)
+    return model, before
+
+
+@pytest.mark.parametrize("name", ["r50_aotl", "r50_deaotl"])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_official_files_start_the_training(
+    name: str, wrapped: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = official(name)
+    cfg = get_config("pre_vost_2", name)
+    saved = {f"module.{key}": tensor for key, tensor in tensors.items()}
+    torch.save({"state_dict": saved} if wrapped else tensors, tmp_path / cfg.PRETRAIN_MODEL)
+    with caplog.at_level("INFO"):
+        model, before = initialised(cfg, tmp_path)
+
+    fresh = set()
+    for key, tensor in model.state_dict().items():
+        if key == "patch_wise_id_bank.weight":
+            assert torch.equal(tensor[:, :-1], tensors[key])
+            assert torch.equal(tensor[:, -1], before[key][:, -1])
+        elif key in tensors and tensor.shape == tensors[key].shape:
+            assert torch.equal(tensor, tensors[key]), key
+        else:
+            assert torch.equal(tensor, before[key]), key
+            fresh.add(key)
+            assert key in caplog.text
+    embeddings = {"cur_pos_emb", "mem_pos_emb"}
+    modules = ("norm4", "linear_QMem", "linear_KMem", "linear_VMem") if name == "r50_aotl" else ()
+    short = {f"LSTT.layers.{i}.{m}.{part}" for i in range(3) for m in modules for part in ("weight", "bias")}
+    assert fresh == embeddings | short
+    left_out = set(tensors) - set(model.state_dict())
+    if name == "r50_aotl":
+        assert any("relative_emb" in key for key in left_out)
+    assert all(key in caplog.text for key in left_out if not key.endswith("num_batches_tracked"))
+    assert "no channel for ignored pixels" in caplog.text
+
+
+def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
+    cfg = get_config("pre", "aott")
+    prefix = "encoder."
+    encoder = build_model(cfg).encoder.state_dict()
+    tensors = {name: tensor_by_name(name, tuple(tensor.shape)) for name, tensor in encoder.items()}
+    classifier = {"classifier.1.weight": torch.ones(1000, 1280), "classifier.1.bias": torch.ones(1000)}
+    torch.save({**tensors, **classifier}, tmp_path / cfg.PRETRAIN_ENCODER)
+    model, before = initialised(cfg, tmp_path)
+    for name, tensor in model.state_dict().items():
+        expected = tensors[name.removeprefix(prefix)] if name.startswith(prefix) else before[name]
+        assert torch.equal(tensor, expected), name
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "message"),
+    [
+        ("pre_vost_2", "r50_aotl", r"R50_AOTL_PRE_YTB_DAV\.pth.*\(PRETRAIN_MODEL\).*aot-benchmark"),
+        ("pre", "aott", r"\(PRETRAIN_ENCODER\).*download\.pytorch\.org/models/mobilenet_v2-b0353104\.pth"),
+    ],
+)
+def test_a_missing_file_says_how_to_get_it(tmp_path: Path, stage: str, model: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        initialised(get_config(stage, model), tmp_path)
+
+
+def test_a_file_of_another_family_is_refused(tmp_path: Path) -> None:
+    cfg = get_config("pre_vost_2", "r50_aotl")
+    torch.save({"conv1.weight": torch.ones(3)}, tmp_path / cfg.PRETRAIN_MODEL)
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        initialised(cfg, tmp_path)
+
+
+def test_one_clip_is_learned_by_heart(tmp_path: Path) -> None:
+    """Predictions of the later steps are committed: the clip's masks must carry on by themselves."""
+    write_dataset(tmp_path / "VOST")
+    cfg = tiny_config(
+        tmp_path / "VOST",
+        TRAIN_BATCH_SIZE=1,
+        TRAIN_TOTAL_STEPS=80,
+        TRAIN_LR=2e-3,
+        TRAIN_LR_ENCODER_RATIO=1.0,
+        TRAIN_ID_SHUFFLE=False,
+        DATA_SEQ_LEN=4,
+        DATA_DYNAMIC_MERGE_PROB=0.0,
+    )
+    batch = next(iter(build_train_loader(cfg)))
+    torch.manual_seed(0)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    results = [learner.train_step(batch, step) for step in range(80)]
+    first, last = results[0], results[-1]
+    assert np.nanmean(first.mean_iou) < 0.5
+    assert last.sequential
+    assert np.nanmean(last.mean_iou[1:]) > 0.9
