@@ -24,6 +24,7 @@ BASELINE="" # policy to run as well, for comparison
 RESULTS=""  # folder of the latest results
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"
+. "$REPOSITORY/aot_plus/tools/script_flags.sh"
 MODELS_DIR=aot_plus/pretrain_models
 MINI_VOST=aot_plus/datasets/MiniVOST
 
@@ -50,41 +51,6 @@ Each is also an environment variable: MODEL, STAGE, CHECKPOINT, POLICY, DATASET,
 A second run skips the sequences that are finished; '-- --overwrite' does them again. Others after --:
 --dtype bfloat16, --flip, --ms 1.0 1.2, --trace, --set NAME=VALUE.
 END
-}
-
-usage_error() {
-    say "error: $1"
-    say "./eval_vost.sh --help lists the flags"
-    exit 2
-}
-
-parse_flags() {
-    local flag name value
-    while [ $# -gt 0 ]; do
-        flag="$1"
-        shift
-        case "$flag" in
-            -h | --help) usage && exit 0 ;;
-            --) EXTRA=("$@") && return ;;
-            --*) ;;
-            *) usage_error "unknown argument $flag" ;;
-        esac
-        name="${flag#--}"
-        name="${name%%=*}"
-        case " $OPTIONS " in
-            *" $name "*) ;;
-            *) usage_error "unknown flag --$name" ;;
-        esac
-        case "$flag" in
-            *=*) value="${flag#*=}" ;;
-            *)
-                value="${1:-}"
-                [ $# -eq 0 ] || shift
-                ;;
-        esac
-        [ -n "$value" ] || usage_error "--$name needs a value"
-        printf -v "$(printf %s "$name" | tr '[:lower:]' '[:upper:]')" %s "$value"
-    done
 }
 
 # The path of $1, looked for from where the script was started, the root, aot_plus and pretrain_models. One file

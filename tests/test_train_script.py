@@ -1,0 +1,80 @@
+"""``train_vost.sh``, run by bash in a copy of the working tree, with the Python that runs the tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_training import as_flags, tiny_config
+from tests.train_videos import write_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+VARIABLES = ("MODEL", "STAGE", "EXP_NAME", "PROCESSES", "BATCH_SIZE", "DTYPE", "STEPS", "DATASET", "POLICY")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what the script needs, as it is on a bare machine: nothing downloaded, no results."""
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST*", "*.pth", "*.safetensors")
+    for folder in ("aot_plus", "evaluation"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
+    for file in ("train_vost.sh", "eval_vost.sh", "requirements.txt"):
+        shutil.copy(ROOT / file, tree / file)
+    return tree
+
+
+def run(tree: Path, *arguments: str, folder: str = ".") -> "subprocess.CompletedProcess[str]":
+    """Runs the script of the tree from one of its folders."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    return subprocess.run(
+        ["bash", "train_vost.sh", *arguments],
+        cwd=tree / folder,
+        env=environment | {"OMP_NUM_THREADS": "1", "CHECKPOINT": "not_for_this_run.pth"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [((), "R50_AOTL_PRE_YTB_DAV.pth"), (("--model=r50_deaotl",), "R50_DeAOTL_PRE_YTB_DAV.pth")],
+)
+def test_all_that_must_be_downloaded_is_said_at_once(
+    tree: Path, arguments: tuple[str, ...], file: str
+) -> None:
+    done = run(tree, *arguments, folder="aot_plus")
+    assert done.returncode == 1
+    for told in ("https://www.vostdataset.org", file, "README.md", "./train_vost.sh --stage mini_vost"):
+        assert told in done.stderr
+    assert not (tree / "results").exists()
+
+
+def test_a_wrong_flag_is_named(tree: Path) -> None:
+    done = run(tree, "--modle", "aott")
+    assert done.returncode == 2
+    assert "unknown flag --modle" in done.stderr
+    assert run(tree, "--processes", "two").returncode == 2
+    assert run(tree, "--help").stdout.startswith("Usage: ./train_vost.sh")
+
+
+def test_it_trains_and_evaluates_the_averaged_weights(tree: Path) -> None:
+    """On a folder of its own; the config values of the training hold for the evaluation as well."""
+    dataset = tree / "videos"
+    write_dataset(dataset, sequences=1)
+    shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")
+    flags = as_flags(tiny_config(dataset, TRAIN_TOTAL_STEPS=2))
+    settings = flags[flags.index("--set") :]
+    arguments = ("--stage", "mini_vost", "--exp_name", "try", "--dataset", "videos", "--", *settings)
+    done = run(tree, *arguments)
+    assert done.returncode == 0, done.stderr
+    folder = tree / "results" / "try_aot_mini" / "mini_vost"
+    assert (folder / "ema_ckpt" / "save_step_2.pth").is_file()
+    assert (folder / "eval" / "videos" / "emfs_1+8" / "global_results-val.csv").is_file()
+    assert f"{folder}/ema_ckpt/save_step_2.pth" in done.stdout
