@@ -13,6 +13,7 @@ __all__ = ["build_encoder"]
 
 _BUILDERS: dict[str, Callable[[Callable[..., nn.Module]], nn.Module]] = {
     "mobilenetv2": MobileNetV2Encoder,
+    "resnet18": lambda norm_layer: ResNetEncoder(18, norm_layer),
     "resnet50": lambda norm_layer: ResNetEncoder(50, norm_layer),
     "resnet101": lambda norm_layer: ResNetEncoder(101, norm_layer),
 }

@@ -12,8 +12,6 @@ DILATED = slice(14, 18)  # blocks that run at 1/32 in the original
 class MobileNetV2Encoder(nn.Module):
     """Feature levels of 24, 32, 96 and 1280 channels at 1/4, 1/8, 1/16 and 1/16 of the input."""
 
-    channels = (24, 32, 96, 1280)
-
     def __init__(self, norm_layer: Callable[..., nn.Module]) -> None:
         super().__init__()
         self.features = mobilenet_v2(weights=None, norm_layer=norm_layer).features

@@ -1,19 +1,20 @@
-"""ResNet-50 and ResNet-101 up to their third stage, from torchvision."""
+"""ResNets up to their third stage, from torchvision."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torchvision.models import resnet50, resnet101
+from torchvision.models import resnet18, resnet50, resnet101
 
 
 class ResNetEncoder(nn.Module):
-    """Feature levels of 256, 512, 1024 and 1024 channels; the last repeats the third (no ``layer4``)."""
+    """Four feature levels, the last one repeating the third: there is no ``layer4``.
 
-    channels = (256, 512, 1024, 1024)
+    Channels: 256, 512, 1024, 1024; ResNet-18 64, 128, 256, 256.
+    """
 
     def __init__(self, depth: int, norm_layer: Callable[..., nn.Module]) -> None:
         super().__init__()
-        build = {50: resnet50, 101: resnet101}[depth]
+        build = {18: resnet18, 50: resnet50, 101: resnet101}[depth]
         net = build(weights=None, norm_layer=norm_layer)
         self.conv1, self.bn1, self.relu, self.maxpool = net.conv1, net.bn1, net.relu, net.maxpool
         self.layer1, self.layer2, self.layer3 = net.layer1, net.layer2, net.layer3
