@@ -10,12 +10,22 @@ class StageConfig(pre_vost.StageConfig):
     DATA_WORKERS = 1
     DATA_SEQ_LEN = 6
     DATA_RANDOMCROP = (129, 129)
-    DATA_SHORT_EDGE_LEN = 160
-    TRAIN_TOTAL_STEPS = 3500
+    DATA_SHORT_EDGE_LEN = 176
+    DATA_RANDOM_GAP_VOST = 7
+    TRAIN_TOTAL_STEPS = 3000
     TRAIN_BATCH_SIZE = 4
     TRAIN_DTYPE = "bfloat16"
     TRAIN_LR = 6e-4
+    TRAIN_LR_ENCODER_RATIO = 1.0
     TRAIN_ENCODER_FREEZE_AT = 0
+    # Drift is what must be learned away: predictions are committed early, and the identity bank goes on learning.
+    TRAIN_SEQ_TRAINING_START_RATIO = 0.1
+    TRAIN_SEQ_TRAINING_END_RATIO = 0.5
+    TRAIN_SEQ_TRAINING_FINAL_SHARE = 0.85
+    TRAIN_SEQ_TRAINING_FREEZE_PARAMS = ()
+    # A clip then fills more than the four slots of the temporal embedding, as videos do.
+    TRAIN_LONG_TERM_MEM_GAP: int = 1
+    TRAIN_IMG_LOG = 500
     PRETRAIN_MODEL: str = ""
     PRETRAIN_ENCODER: str = ""
     TEST_DATASET = "mini_vost"

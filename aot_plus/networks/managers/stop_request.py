@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -9,13 +10,18 @@ __all__ = ["StopRequest"]
 
 _LOG = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 3.0  # seconds: one Ctrl-C may come from the terminal and from torchrun
 
 
 class StopRequest:
-    """While entered, notes the first SIGINT or SIGTERM in ``signal``; a second one acts as usual."""
+    """While entered, notes the first SIGINT or SIGTERM in ``signal``.
+
+    Later ones are ignored, but for a Ctrl-C that comes some seconds after the first: it stops at once.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._noted_at = 0.0
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -26,14 +32,13 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        self._restore()
-        _LOG.warning("%s: saving after this step; once more to stop at once", self.signal.name)
-
-    def _restore(self) -> None:
-        while self._previous:
-            number, handler = self._previous.popitem()
-            signal.signal(number, handler)
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._noted_at = signal.Signals(number), now
+            _LOG.warning("%s: saving after this step", self.signal.name)
+        elif number == signal.SIGINT and now - self._noted_at > _PATIENCE:
+            raise KeyboardInterrupt("Stopped at once, without saving.")
