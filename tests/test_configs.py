@@ -106,7 +106,8 @@ def test_vost_stages_override_the_model() -> None:
         is_vost = stage in VOST_STAGES
         assert config.MODEL_LINEAR_Q is not is_vost
         assert config.MODEL_IGNORE_TOKEN is is_vost
-        assert (4 if is_vost else 2) == config.TRAIN_LONG_TERM_MEM_GAP
+        gap = {"mini_vost": 1}.get(stage, 4) if is_vost else 2
+        assert gap == config.TRAIN_LONG_TERM_MEM_GAP
         assert config.TEST_LONG_TERM_MEM_GAP == 5
     lengths = {stage: get_config(stage, "aott").DATA_SEQ_LEN for stage in VOST_STAGES[:3]}
     assert lengths == {"pre_vost": 15, "pre_vost_2": 17, "pre_vost_25q": 25}

@@ -1,10 +1,10 @@
-"""A small AOT+ that learns from scratch on a CPU: ResNet-18 with trained batch norms, 128 channels, 2 layers."""
+"""A small AOT+ that learns from scratch on a CPU: ResNet-18, 128 channels, 2 layers."""
 
 from aot_plus.configs.models.default import DefaultModel
 
 
 class ModelConfig(DefaultModel):
-    """The AOT+ that ships with the project, trained on MiniVOST."""
+    """The AOT+ that ships with the project, trained on MiniVOST. Its batch norms learn as well."""
 
     MODEL_ENCODER = "resnet18"
     MODEL_ENCODER_DIM = (64, 128, 256, 256)

@@ -1,10 +1,10 @@
-"""A small DeAOT that learns from scratch on a CPU: ResNet-18 with trained batch norms, 128 channels, 2 layers."""
+"""A small DeAOT that learns from scratch on a CPU: ResNet-18, 128 channels, 2 layers."""
 
 from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 
 
 class ModelConfig(DefaultDeAOTModel):
-    """The DeAOT that ships with the project, trained on MiniVOST."""
+    """The DeAOT that ships with the project, trained on MiniVOST. Its batch norms learn as well."""
 
     MODEL_ENCODER = "resnet18"
     MODEL_ENCODER_DIM = (64, 128, 256, 256)

@@ -1,0 +1,199 @@
+"""Networks stage by stage against the published implementation, and their names against the checkpoints'."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aot_plus.networks.engines.inference import InferenceEngine
+from aot_plus.networks.layers.attention import attention
+from aot_plus.networks.layers.local_attention import window_attention
+from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
+from aot_plus.networks.layers.position import temporal_rows
+from aot_plus.networks.memory.scores import attention_per_frame
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.utils.config import get_config, model_names
+from aot_plus.utils.images import normalise
+from tests.weights_by_name import fill_by_name
+
+GOLDEN = Path(__file__).parent / "golden"
+KEY_FILES = sorted((GOLDEN / "state_dict_keys").glob("*.json"))
+NETWORKS = sorted((GOLDEN / "network").glob("*.npz"))
+TOLERANCE = 1e-4  # of the largest value
+
+
+@pytest.mark.parametrize("path", KEY_FILES, ids=lambda path: path.stem)
+def test_names_and_shapes_are_the_published_ones(path: Path) -> None:
+    model = build_model(get_config("pre_vost_2", path.stem))
+    mine = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert mine == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["deaott", "deaots", "deaotb", "deaotl"])
+def test_deaot_is_the_official_one_but_for_the_ignore_channel(name: str) -> None:
+    """These have no file of their own; the official family lacks one channel and keeps batch counters."""
+    expected = json.loads((GOLDEN / "state_dict_keys" / "official" / f"{name}.json").read_text())
+    expected["patch_wise_id_bank.weight"][1] += 1
+    model = build_model(get_config("pre_vost_2", name))
+    assert {key: list(value.shape) for key, value in model.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_model_can_be_built(name: str) -> None:
+    assert isinstance(build_model(get_config("mini_vost", name)), AOT)
+
+
+def _close(mine: Tensor, golden: NDArray[Any]) -> None:
+    assert mine.shape == golden.shape
+    assert np.abs(mine.numpy() - golden).max() <= TOLERANCE * np.abs(golden).max()
+
+
+class _Stages:
+    """The three frames of a ``network/`` file, every stage kept."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as file:
+            self.golden = {name: file[name] for name in file.files}
+        cfg = get_config("pre_vost_2", path.stem, overrides={"MEM_POLICY": "unbounded"})
+        self.model = build_model(cfg).eval()
+        fill_by_name(self.model)
+        self.engine = InferenceEngine(self.model, cfg)
+        self.masks = torch.from_numpy(self.golden["masks"].astype(np.int32))
+
+    def images(self, frame: int) -> Tensor:
+        return torch.from_numpy(normalise(self.golden["frames"][frame]))[None]
+
+    def labels(self, frame: int) -> Tensor:
+        return torch.where(self.masks[frame] == 255, -1, self.masks[frame])
+
+
+@cache
+def _stages(path: Path) -> _Stages:
+    return _Stages(path)
+
+
+@pytest.fixture(params=NETWORKS, ids=lambda path: path.stem)
+def stages(request: pytest.FixtureRequest) -> _Stages:
+    return _stages(request.param)
+
+
+@torch.inference_mode()
+def test_encoder_and_position(stages: _Stages) -> None:
+    images = stages.images(0)
+    for level, features in enumerate(stages.model.encoder(images)):
+        _close(features[0, ::16], stages.golden[f"encoder_{level}_every_16th_channel"])
+    encoded = stages.model.encode(images)
+    _close(encoded.projected[0], stages.golden["encoder_projected"])
+    _close(encoded.position[0].t().unflatten(1, encoded.size), stages.golden["position_embedding"])
+
+
+@torch.inference_mode()
+def test_identity_embedding_with_and_without_ignore_channel(stages: _Stages) -> None:
+    mask = stages.masks[:1]
+    assert (mask == 255).any()
+    for reference, name in ((True, "without"), (False, "with")):
+        embedding = stages.model.embed_identity(mask, reference=reference)
+        _close(embedding.transpose(0, 1), stages.golden[f"identity_embedding_mask_{name}_ignore_channel"])
+
+
+@torch.inference_mode()
+def test_reference_logits(stages: _Stages) -> None:
+    features = stages.model.encode(stages.images(0))
+    identity = stages.model.embed_identity(stages.masks[:1], reference=True)
+    propagation = stages.model.propagate_reference(features, identity)
+    _close(stages.model.decode(features, propagation)[0], stages.golden["logits_frame_0"])
+
+
+@torch.inference_mode()
+def test_memories_outputs_attention_and_logits_of_later_frames(stages: _Stages) -> None:
+    """Frame 1 reads the reference and is committed with its mask; frame 2 reads both."""
+    state = stages.engine.start(stages.images(0), stages.labels(0), 10, memory_gap=1)
+    _compare_memory(stages, state.batches[0].memory, "after_reference")
+    for frame in (1, 2):
+        prediction = stages.engine.predict(state, stages.images(frame))
+        (propagation,) = prediction.propagations
+        if frame == 1:
+            for layer, output in enumerate(propagation.outputs):
+                _close(output[0], stages.golden[f"transformer_output_frame_1_layer{layer}"])
+        memory = state.batches[0].memory
+        queries = add_embedding(propagation.first_keys, stages.model.cur_pos_emb)
+        keys = memory.chronological_keys(0)[None]
+        attention_map = attention_per_frame(queries, keys, stages.model.attention_heads)[0]
+        _close(attention_map, stages.golden[f"attention_per_memory_frame_frame_{frame}"])
+        _close(prediction.logits[0], stages.golden[f"logits_frame_{frame}"])
+        if frame == 1:
+            stages.engine.commit(state, prediction, stages.labels(1))
+            _compare_memory(stages, memory, "after_frame_1")
+
+
+def _compare_memory(stages: _Stages, memory: Any, when: str) -> None:
+    """Long-term memory ``T x N x B x D`` and short-term memory of every layer, every 8th channel."""
+    size = stages.model.encode(stages.images(0)).size
+    for layer, read in enumerate(memory.read()):
+        long = memory.bank.layer(layer)
+        for number, tensor in _published_order(stages.model, long):
+            golden = stages.golden[f"{when}_layer{layer}_long_{number}"]
+            _close(tensor.permute(1, 2, 0, 3)[..., ::8], golden)
+        for number, tensor in _published_order(stages.model, read.short):
+            golden = stages.golden[f"{when}_layer{layer}_short_{number}"]
+            if golden.ndim == 4:  # DeAOT's are maps
+                _close(tensor.transpose(1, 2).unflatten(2, size)[:, ::8], golden)
+            else:
+                _close(tensor.transpose(0, 1)[..., ::8], golden)
+
+
+def _published_order(model: AOT, entry: KeyValue) -> list[tuple[int, Tensor]]:
+    """The tensors of an entry with their numbers in the published code: K, V, (unused), ID_V."""
+    if model.cfg.MODEL_VOS == "aot":
+        return [(0, entry.keys), (1, entry.values)]
+    visual, identity = entry.values.chunk(2, dim=-1)
+    return [(0, entry.keys), (1, visual), (3, identity)]
+
+
+def test_attention_with_wide_values_equals_the_plain_formula() -> None:
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, 70, 8), torch.randn(2, 70, 24)
+    expected = torch.softmax(queries @ keys.transpose(1, 2) / 8**0.5, dim=2) @ values
+    torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
+
+
+@pytest.mark.parametrize("size", [(5, 9), (8, 8), (13, 17)])
+def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    height, width = size
+    distance = 3
+    queries, keys = torch.randn(2, 4, height, width), torch.randn(2, 4, height, width)
+    values, offsets = torch.randn(2, 6, height, width), torch.randn(2, 49, height, width)
+    found = window_attention(queries, keys, values, offsets, distance)
+    for y in range(height):
+        for x in range(width):
+            seen = [
+                (i, j, (i - y + distance) * 7 + j - x + distance)
+                for i in range(max(0, y - distance), min(height, y + distance + 1))
+                for j in range(max(0, x - distance), min(width, x + distance + 1))
+            ]
+            logits = torch.stack(
+                [(queries[:, :, y, x] * keys[:, :, i, j]).sum(1) + offsets[:, o, y, x] for i, j, o in seen], 1
+            )
+            weights = torch.softmax(logits, dim=1)
+            expected = sum(weights[:, n, None] * values[:, :, i, j] for n, (i, j, _) in enumerate(seen))
+            torch.testing.assert_close(found[:, :, y, x], expected)
+
+
+def test_temporal_rows_by_hand() -> None:
+    table = torch.arange(4.0)[:, None]
+    assert temporal_rows(table, 1)[:, 0].tolist() == [0]
+    assert temporal_rows(table, 4)[:, 0].tolist() == [0, 1, 2, 3]
+    # S - 1 - floor((T - 1 - rank) * S / T)
+    assert temporal_rows(table, 6)[:, 0].tolist() == [0, 1, 1, 2, 3, 3]
+    assert temporal_rows(table, 9)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    two = torch.tensor([[0.0], [3.0]])
+    assert temporal_rows(two, 1)[:, 0].tolist() == [0]
+    assert temporal_rows(two, 3)[:, 0].tolist() == [0, 1.5, 3]
+    assert temporal_rows(two, 8)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
