@@ -235,8 +235,8 @@ def build_train_loader(
 def _prepare_worker(worker: int) -> None:
     """Workers share the cores by being several; OpenCV's own threads would only get in each other's way.
 
-    Ctrl-C, and torchrun's SIGTERM, reach them as well and must leave them alive: the training process finishes
-    its step and saves first. They end with it.
+    Ctrl-C, and torchrun's SIGTERM, reach them as well and must leave them alive: the training process
+    finishes its step and saves first. They end with it.
     """
     cv2.setNumThreads(0)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -15,6 +15,7 @@ from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatistics, build_policy
 from aot_plus.networks.memory.scores import attention_per_frame, foreground_probability
 from aot_plus.networks.models import AOT, Features, Propagation
+from aot_plus.utils.errors import ConfigError
 
 UNLIKELY = -1e10  # logit of an id that no object has
 IGNORED = -1  # label of an ignored pixel among packed ids
@@ -63,6 +64,11 @@ class InferenceEngine:
         """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and
         did.
         """
+        if cfg.FORMER_MEM_LEN < 1 or cfg.LATTER_MEM_LEN < 1:
+            raise ConfigError(
+                "FORMER_MEM_LEN, LATTER_MEM_LEN: expected at least 1 each, the first frame and one to drop, "
+                f"found {cfg.FORMER_MEM_LEN} and {cfg.LATTER_MEM_LEN}"
+            )
         self.model = model
         self.cfg = cfg
         self.trace = trace

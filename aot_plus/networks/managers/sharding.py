@@ -99,7 +99,7 @@ def choose_device(name: str, place: ProcessPlace) -> torch.device:
 def share_cores(place: ProcessPlace) -> None:
     """Gives each of a machine's processes its part of the cores, unless OMP_NUM_THREADS decides.
 
-    torchrun sets OMP_NUM_THREADS to 1 where it was not set.
+    torchrun sets OMP_NUM_THREADS to 1 where it was not set. PyTorch starts with a thread for every core.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.local_count))
+        torch.set_num_threads(max(1, torch.get_num_threads() // place.local_count))

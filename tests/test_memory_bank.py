@@ -1,0 +1,88 @@
+"""The memory bank: frames with their numbers, storage that is reused, gradients in training."""
+
+import pytest
+import torch
+
+from aot_plus.networks.layers.memory_types import KeyValue
+from aot_plus.networks.memory.bank import DifferentiableBank, MemoryBank
+
+
+def _entries(value: float, groups: int = 2) -> list[KeyValue]:
+    """One layer's entry, every number ``value`` (plus 0.5 for the second group)."""
+    keys = torch.full((groups, 3, 4), float(value))
+    keys[1:] += 0.5
+    return [KeyValue(keys, keys[..., :2] * 10)]
+
+
+def _stored(bank: MemoryBank, group: int) -> list[float]:
+    """The values of a group's frames, oldest first."""
+    keys = bank.layer(0).keys[group, :, 0, 0]
+    return [float(keys[slot]) for slot in bank.slots(group)]
+
+
+def test_groups_drop_frames_of_their_own() -> None:
+    bank = MemoryBank(capacity=3)
+    for frame in (0, 5, 10):
+        bank.append(_entries(frame), frame)
+    assert bank.is_full
+    bank.append(_entries(15), 15, dropped=[1, 2])
+    assert bank.frames == [[0, 10, 15], [0, 5, 15]]
+    assert (_stored(bank, 0), _stored(bank, 1)) == ([0, 10, 15], [0.5, 5.5, 15.5])
+    bank.append(_entries(20), 20, dropped=[0, 1])
+    assert bank.frames == [[10, 15, 20], [0, 15, 20]]
+    assert (_stored(bank, 0), _stored(bank, 1)) == ([10, 15, 20], [0.5, 15.5, 20.5])
+
+
+def test_ranks_say_which_slot_is_how_old() -> None:
+    bank = MemoryBank(capacity=3)
+    for frame in (0, 1, 2):
+        bank.append(_entries(frame), frame)
+    bank.append(_entries(3), 3, dropped=[1, 0])
+    # Group 0: slots hold frames 0, 3, 2; group 1: frames 3, 1, 2.
+    assert bank.ranks().tolist() == [[0, 2, 1], [2, 0, 1]]
+
+
+def test_a_full_bank_is_written_in_place() -> None:
+    bank = MemoryBank(capacity=2)
+    bank.append(_entries(0), 0)
+    storage = bank.layer(0).keys.untyped_storage().data_ptr()
+    bank.append(_entries(1), 1)
+    for frame in range(2, 20):
+        bank.append(_entries(frame), frame, dropped=[1, 1])
+    assert bank.layer(0).keys.untyped_storage().data_ptr() == storage
+    assert bank.frames == [[0, 19], [0, 19]]
+
+
+def test_an_unbounded_bank_grows_and_keeps_everything() -> None:
+    bank = MemoryBank(capacity=None)
+    for frame in range(20):
+        bank.append(_entries(frame), frame)
+    assert not bank.is_full
+    assert bank.frames[1] == list(range(20))
+    assert _stored(bank, 0) == list(range(20))
+    assert bank.layer(0).values.shape == (2, 20, 3, 2)
+
+
+def test_the_differentiable_bank_holds_the_same_and_passes_gradients() -> None:
+    plain, differentiable = MemoryBank(capacity=3), DifferentiableBank(capacity=3)
+    entries = [_entries(frame) for frame in range(6)]
+    for (layer,) in entries:
+        layer.keys.requires_grad_()
+    for frame, entry in enumerate(entries):
+        dropped = [1, 1] if differentiable.is_full else None
+        differentiable.append(entry, frame, dropped)
+        plain.append([KeyValue(*(tensor.detach() for tensor in entry[0]))], frame, dropped)
+    assert differentiable.frames == plain.frames == [[0, 4, 5]] * 2
+    for mine, other in zip(differentiable.layer(0), plain.layer(0), strict=True):
+        assert torch.equal(mine, other)
+    differentiable.layer(0).keys.sum().backward()
+    reached = [entry[0].keys.grad is not None for entry in entries]
+    assert reached == [True, False, False, False, True, True]
+
+
+def test_in_training_all_samples_drop_the_same_frame() -> None:
+    bank = DifferentiableBank(capacity=2)
+    for frame in (0, 1):
+        bank.append(_entries(frame), frame)
+    with pytest.raises(ValueError, match="same frame"):
+        bank.append(_entries(2), 2, dropped=[0, 1])

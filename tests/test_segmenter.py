@@ -1,0 +1,295 @@
+"""The public way in, on a small model with weights by name: ids, groups, late objects, views, and errors."""
+
+import copy
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import aot_plus
+from aot_plus.networks.engines.inference import merge_groups
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.models import AOT
+from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import AOTPlusError, ConfigError, DataError
+from tests.weights_by_name import fill_by_name
+
+HEIGHT, WIDTH = 70, 90
+Array = NDArray[np.uint8]
+
+
+@cache
+def _model(name: str) -> AOT:
+    model = aot_plus.load_model(name, None, device="cpu")
+    fill_by_name(model)
+    return model
+
+
+def _segmenter(name: str = "aott", **overrides: Any) -> VideoSegmenter:
+    trace = overrides.pop("trace", None)
+    cfg = copy.copy(_model(name).cfg)
+    for key, value in {"LATTER_MEM_LEN": 3, **overrides}.items():
+        assert key in dir(cfg)
+        setattr(cfg, key, value)
+    return VideoSegmenter(_model(name), cfg, trace=trace)
+
+
+def _video(seed: int, frames: int = 8) -> list[Array]:
+    """Smooth noise that drifts: enough for labels that change from frame to frame."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (10, 12 + frames, 3))
+    large = np.kron(coarse, np.ones((8, 8, 1))).astype(np.uint8)
+    return [large[:HEIGHT, 4 * t : 4 * t + WIDTH] for t in range(frames)]
+
+
+def _squares(ids: list[int], side: int = 10) -> Array:
+    """A mask with a square of each id, row by row."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    columns = WIDTH // side
+    for place, value in enumerate(ids):
+        y, x = divmod(place, columns)
+        mask[y * side : (y + 1) * side, x * side : (x + 1) * side] = value
+    return mask
+
+
+def _run(segmenter: VideoSegmenter, video: list[Array], mask: Array, gap: int = 1) -> list[Array]:
+    first = segmenter.start(video[0], mask, memory_gap=gap)
+    return [first, *(segmenter.step(image) for image in video[1:])]
+
+
+def _differ(one: list[Array], other: list[Array]) -> bool:
+    return any((a != b).any() for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_interleaved_videos_equal_separate_ones(name: str) -> None:
+    videos, mask = [_video(1), _video(2)], _squares([1, 2, 3])
+    apart = [_run(_segmenter(name), video, mask) for video in videos]
+    assert _differ(*apart)
+    both = [_segmenter(name) for _ in videos]
+    labels = [[one.start(video[0], mask, memory_gap=1)] for one, video in zip(both, videos, strict=True)]
+    for images in zip(*(video[1:] for video in videos), strict=True):
+        for own, one, image in zip(labels, both, images, strict=True):
+            own.append(one.step(image))
+    assert not _differ(labels[0], apart[0])
+    assert not _differ(labels[1], apart[1])
+    assert both[0].banks != [[]]
+
+
+@pytest.mark.parametrize("policy", ["emfs", "rmem", "random"])
+def test_25_objects_have_three_banks_of_their_own(policy: str) -> None:
+    calls = []
+    model = _model("aott")
+    hook = model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    segmenter = _segmenter(MEM_POLICY=policy)
+    video = _video(3, frames=10)
+    labels = _run(segmenter, video, _squares(list(range(1, 26))))
+    hook.remove()
+    assert len(calls) == len(video)  # the encoder runs once a frame
+    assert [len(bank) for bank in segmenter.banks] == [4, 4, 4]
+    assert all(bank[0] == 0 and bank[-1] == 9 for bank in segmenter.banks)
+    assert set(np.unique(np.stack(labels))) <= set(range(26))
+
+
+def test_only_the_ids_of_the_mask_come_out() -> None:
+    ids = [3, 17, 200]
+    labels = _run(_segmenter(), _video(4), _squares(ids))
+    assert set(np.unique(np.stack(labels))) <= {0, *ids}
+    assert labels[0].dtype == labels[-1].dtype == np.uint8
+    assert labels[-1].shape == (HEIGHT, WIDTH)
+
+
+def test_ids_are_only_names() -> None:
+    renamed = {1: 7, 2: 30, 3: 254}
+    table = np.zeros(256, np.uint8)
+    table[list(renamed)] = list(renamed.values())
+    plain = _run(_segmenter(), _video(5), _squares([1, 2, 3]))
+    other = _run(_segmenter(), _video(5), _squares(list(renamed.values())))
+    assert not _differ([table[labels] for labels in plain], other)
+
+
+def test_255_is_an_object_only_where_it_is_tracked() -> None:
+    mask = _squares([1, 255, 2])
+    tracked = _run(_segmenter(TEST_TRACK_IGNORED=True), _video(6), mask)
+    ignored = _run(_segmenter(TEST_TRACK_IGNORED=False), _video(6), mask)
+    # The weights are arbitrary, so what 255 does is seen against a video without it.
+    as_third = _run(_segmenter(), _video(6), np.where(mask == 255, 9, mask).astype(np.uint8))
+    assert not _differ([np.where(one == 255, 9, one) for one in tracked], as_third)
+    assert not (np.stack(ignored[1:]) == 255).any()
+
+
+def test_a_later_mask_adds_an_object_and_the_others_go_on() -> None:
+    video = _video(7, frames=6)
+    segmenter = _segmenter()
+    segmenter.start(video[0], _squares([1, 2]), memory_gap=1)
+    before = segmenter.step(video[1])
+    added = np.zeros((HEIGHT, WIDTH), np.uint8)
+    added[40:60, 40:70] = 9
+    undisturbed = _run(_segmenter(), video[:3], _squares([1, 2]))[2]
+    labels = segmenter.step(video[2], added)
+    assert (labels[added == 9] == 9).all()
+    assert ((labels == 9) == (added == 9)).all()
+    assert (labels[added == 0] == undisturbed[added == 0]).all()
+    assert 9 not in before
+    assert segmenter.banks == [[0, 1, 2]]
+    assert set(np.unique(segmenter.step(video[3]))) <= {0, 1, 2, 9}
+
+
+def test_objects_beyond_the_group_start_one_of_their_own() -> None:
+    video = _video(8, frames=7)
+    segmenter = _segmenter()
+    segmenter.start(video[0], _squares(list(range(1, 10))), memory_gap=1)
+    segmenter.step(video[1])
+    added = np.zeros((HEIGHT, WIDTH), np.uint8)
+    added[45:60, 40:60], added[45:60, 60:80] = 100, 101  # the tenth object and the eleventh
+    labels = segmenter.step(video[2], added)
+    assert (labels[added > 0] == added[added > 0]).all()
+    assert segmenter.banks == [[0, 1, 2], [2]]
+    segmenter.step(video[3])
+    segmenter.step(video[4])
+    assert segmenter.banks[1] == [2, 3, 4]
+    assert 2 in segmenter.banks[0]  # the frame that brought the tenth object is not dropped
+
+
+def test_a_later_mask_corrects_the_objects_it_shows() -> None:
+    video = _video(9, frames=4)
+    segmenter = _segmenter()
+    segmenter.start(video[0], _squares([1, 2, 3]), memory_gap=1)
+    correction = np.zeros((HEIGHT, WIDTH), np.uint8)
+    correction[50:60, 10:30] = 2
+    correction[0:5, 60:80] = 255
+    labels = segmenter.step(video[1], correction)
+    assert ((labels == 2) == (correction == 2)).all()
+    assert 255 not in labels
+
+
+def test_views_are_averaged_and_remember_separately() -> None:
+    video, mask = _video(10), _squares([1, 2])
+    plain = _run(_segmenter(), video, mask)
+    several = _segmenter(TEST_MULTISCALE=(1.0, 1.3), TEST_FLIP=True)
+    labels = _run(several, video, mask)
+    assert len(several._views) == 4
+    assert _differ(labels, plain)
+    twice = _run(_segmenter(TEST_MULTISCALE=(1.0, 1.0)), video, mask)
+    assert not _differ(twice, plain)
+
+
+def test_a_flipped_video_with_flip_views_gives_flipped_labels() -> None:
+    video, mask = _video(11, frames=4), _squares([1, 2])
+    labels = _run(_segmenter(TEST_FLIP=True), video, mask)
+    mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in video]
+    other = _run(_segmenter(TEST_FLIP=True), mirrored, np.ascontiguousarray(mask[:, ::-1]))
+    agreement = np.mean([(a[:, ::-1] == b).mean() for a, b in zip(labels, other, strict=True)])
+    assert agreement > 0.999
+
+
+def test_large_images_are_scaled_down() -> None:
+    segmenter = _segmenter(TEST_MAX_LONG_EDGE=50.0)
+    labels = _run(segmenter, _video(12, frames=3), _squares([1, 2]))
+    assert segmenter._views[0].size == (33, 49)  # 70 x 90 by 50 / 90: 38 x 50, to the nearest 16k + 1
+    assert labels[-1].shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_half_precision_stays_close(name: str, dtype: str) -> None:
+    video, mask = _video(13, frames=3), _squares([1, 2], side=30)
+    full = _run(_segmenter(name), video, mask)
+    half = _run(_segmenter(name, TEST_DTYPE=dtype), video, mask)
+    assert np.mean([(a == b).mean() for a, b in zip(full, half, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_runs_repeat_bit_for_bit(name: str) -> None:
+    first = _run(_segmenter(name), _video(14), _squares([1, 2]))
+    assert not _differ(first, _run(_segmenter(name), _video(14), _squares([1, 2])))
+
+
+def test_the_trace_tells_every_append() -> None:
+    entries: list[dict[str, Any]] = []
+    segmenter = _segmenter(trace=entries.append)
+    _run(segmenter, _video(15, frames=7), _squares([1, 2]))
+    assert [entry["frame"] for entry in entries] == [1, 2, 3, 4, 5, 6]
+    assert [entry["dropped"] is None for entry in entries] == [True] * 3 + [False] * 3
+    last = entries[-1]
+    assert last["dropped"] in last["bank"][1:]
+    assert last["bank"].index(last["dropped"]) == 1 + int(np.argmin(last["score"][1:]))
+    assert len(last["relevance"]) == len(last["redundancy"]) == len(last["bank"]) == 4
+
+
+def test_later_references_stay_until_there_is_nothing_else() -> None:
+    video, segmenter = _video(16, frames=8), _segmenter(MEM_POLICY="fifo")
+    segmenter.start(video[0], _squares([1, 2]), memory_gap=1)
+    for image in video[1:4]:
+        segmenter.step(image, _squares([1, 2]))
+    assert segmenter.banks == [[0, 1, 2, 3]]
+    segmenter.step(video[4])
+    assert segmenter.banks == [[0, 2, 3, 4]]
+    segmenter.step(video[5])
+    assert segmenter.banks == [[0, 2, 3, 5]]
+
+
+def test_the_memory_gap_counts_from_the_last_write() -> None:
+    segmenter = _segmenter(MEM_POLICY="unbounded")
+    _run(segmenter, _video(17, frames=8), _squares([1]), gap=3)
+    assert segmenter.banks == [[0, 3, 6]]
+
+
+def test_merged_groups_follow_the_formula() -> None:
+    one, other = torch.randn(3, 2, 2, generator=torch.manual_seed(0)), torch.randn(2, 2, 2)
+    assert merge_groups([one]) is one
+    p, q = torch.softmax(one, 0), torch.softmax(other, 0)
+    expected = torch.cat([p[:1] * q[:1], p[1:], q[1:]]).clamp(1e-5, 1 - 1e-5)
+    torch.testing.assert_close(merge_groups([one, other]), torch.log(expected / (1 - expected)))
+
+
+def _start(image: Any, mask: Any) -> None:
+    _segmenter().start(image, mask)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (np.zeros((70, 90), np.uint8), _squares([1]), "70 x 90"),
+        (np.zeros((70, 90, 3), np.float32), _squares([1]), "float32"),
+        (np.zeros((70, 90, 3), np.uint8), np.ones((60, 90), np.uint8), "60 x 90"),
+        (np.zeros((70, 90, 3), np.uint8), np.ones((70, 90), np.int64), "int64"),
+        (np.zeros((70, 90, 3), np.uint8), np.zeros((70, 90), np.uint8), "no object"),
+    ],
+)
+def test_wrong_arrays_are_named(image: Any, mask: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        _start(image, mask)
+
+
+def test_a_frame_of_another_size_and_a_step_before_the_start() -> None:
+    segmenter = _segmenter()
+    with pytest.raises(DataError, match="start"):
+        segmenter.step(_video(1)[0])
+    segmenter.start(_video(1)[0], _squares([1]))
+    with pytest.raises(DataError, match="60 x 90"):
+        segmenter.step(_video(1)[0][:60])
+
+
+def test_a_bank_that_could_drop_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="LATTER_MEM_LEN"):
+        _segmenter(LATTER_MEM_LEN=0).start(_video(1)[0], _squares([1]))
+
+
+def test_unknown_names_are_errors_of_the_project() -> None:
+    for arguments in (("r50_aot", None), ("aott", "no_such_file.pth")):
+        with pytest.raises(AOTPlusError, match=r"r50_aotl|no_such_file"):
+            aot_plus.load_model(*arguments)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_cuda_agrees_with_the_cpu(name: str) -> None:
+    video, mask = _video(18), _squares([1, 2], side=30)
+    cpu = _run(_segmenter(name), video, mask)
+    model = copy.deepcopy(_model(name)).to("cuda")
+    cuda = _run(VideoSegmenter(model, get_config("pre_vost_2", name)), video, mask)
+    assert np.mean([(a == b).mean() for a, b in zip(cpu, cuda, strict=True)]) > 0.99
