@@ -83,6 +83,8 @@ def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
         "LATTER_MEM_LEN": setup.get("latter") or 8,
     }
     cfg = get_config("pre_vost_2", setup["model"], overrides=overrides)
+    if official and cfg.MODEL_VOS == "aot":
+        raise ValueError("the AOT of the AOT-benchmark family, with windowed short-term attention, is not AOT+")
     model = build_model(cfg).eval()
     fill_by_name(model)
     return model, cfg
@@ -144,7 +146,7 @@ def main(arguments: list[str]) -> int:
         try:
             print(replay(Path(name)).to_json(), flush=True)
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            print(f"{name}: not a golden video ({error})", file=sys.stderr)
+            print(f"{name}: cannot be replayed ({error})", file=sys.stderr)
             code = 1
     return code
 
