@@ -1,4 +1,4 @@
-"""Attention restricted to a window around each query, computed in tiles of the map."""
+"""Attention restricted to a window around each query: in tiles, or at once where the map is small."""
 
 import functools
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
+SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with their borders
 
 
 def window_attention(
@@ -25,12 +26,34 @@ def window_attention(
     Returns:
         ``B x E x h x w``.
     """
+    if queries.shape[2] * queries.shape[3] <= SMALL_MAP:
+        return _all_pairs(queries, keys, values, offset_logits, max_distance)
+    return _by_tiles(queries, keys, values, offset_logits, max_distance)
+
+
+def _all_pairs(
+    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, max_distance: int
+) -> Tensor:
+    """``window_attention`` by way of the logits of every query for every key, ``B x N x N``."""
+    height, width = queries.shape[2:]
+    offsets, reachable = _offsets_of_pairs(height, width, max_distance, queries.device)
+    logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
+    relative = offset_logits.flatten(2).transpose(1, 2)  # B x N x W^2
+    logits = logits + relative.gather(2, offsets.expand(relative.shape[0], -1, -1))
+    weights = torch.softmax(logits.masked_fill(~reachable, torch.finfo(logits.dtype).min), dim=2)
+    return (weights @ values.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (height, width))
+
+
+def _by_tiles(
+    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, max_distance: int
+) -> Tensor:
+    """``window_attention`` tile by tile: the cost grows with the map, not with its square."""
     height, width = queries.shape[2:]
     q = _tiles(queries, 0)  # B x tiles x TILE^2 x D
     k = _tiles(keys, max_distance)  # B x tiles x region^2 x D
     v = _tiles(values, max_distance)
     inside = _tiles(torch.ones_like(keys[:1, :1]), max_distance)[..., 0] > 0  # 1 x tiles x region^2
-    offsets, reachable = _offset_index(max_distance, queries.device)
+    offsets, reachable = _offsets_in_tile(max_distance, queries.device)
     relative = _tiles(offset_logits, 0)  # B x tiles x TILE^2 x W^2
     logits = q @ k.transpose(2, 3) + relative.gather(3, offsets.expand(*relative.shape[:2], -1, -1))
     # Rows of the padding below and right of the map may see nothing: a finite lowest value keeps them from
@@ -60,17 +83,29 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _offset_index(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each query of a tile and key of its region: their offset's number, and if it is in the window."""
-    side = TILE + 2 * max_distance
-    window = 2 * max_distance + 1
-    with torch.inference_mode(False):  # the cached tensors serve training as well
-        query = torch.arange(TILE, device=device)
-        offset = (
-            torch.arange(side, device=device)[None] - query[:, None]
-        )  # TILE x side: key minus query + distance
-        dy = offset[:, None, :, None]
-        dx = offset[None, :, None, :]
-        reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)  # TILE x TILE x side x side
-        index = torch.where(reachable, dy * window + dx, 0)
-    return index.reshape(TILE**2, side**2), reachable.reshape(TILE**2, side**2)
+def _offsets_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
+    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
+    return _offset_table(query, query, key, key, max_distance, device)
+
+
+@functools.lru_cache(maxsize=8)
+def _offsets_of_pairs(
+    height: int, width: int, max_distance: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The offsets between all positions of a map: see ``_offset_table``."""
+    rows, columns = torch.arange(height), torch.arange(width)
+    return _offset_table(rows, columns, rows, columns, max_distance, device)
+
+
+def _offset_table(
+    query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """For each query and key of two grids: the number of their offset, and whether it is in the window."""
+    with torch.inference_mode(False):  # the tables are kept, and serve training as well
+        dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
+        dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
+        window = 2 * max_distance + 1
+        reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
+        index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
+        return index.flatten(2).flatten(0, 1).to(device), reachable.flatten(2).flatten(0, 1).to(device)
