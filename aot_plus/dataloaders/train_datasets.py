@@ -1,7 +1,7 @@
 """Training samples and their loader: every random draw depends on (seed, step, sample) alone."""
 
 import logging
-import signal
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -235,9 +235,8 @@ def build_train_loader(
 def _prepare_worker(worker: int) -> None:
     """Workers share the cores by being several; OpenCV's own threads would only get in each other's way.
 
-    Ctrl-C, and torchrun's SIGTERM, reach them as well and must leave them alive: the training process
-    finishes its step and saves first. They end with it.
+    Ctrl-C, and torchrun's SIGTERM, go to whole process groups and must leave the workers alive: the training
+    process finishes its step and saves first. So they leave its group; they still end with it.
     """
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    os.setpgrp()
