@@ -84,7 +84,9 @@ def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
     }
     cfg = get_config("pre_vost_2", setup["model"], overrides=overrides)
     if official and cfg.MODEL_VOS == "aot":
-        raise ValueError("the AOT of the AOT-benchmark family, with windowed short-term attention, is not AOT+")
+        raise ValueError(
+            "the AOT of the AOT-benchmark family, with windowed short-term attention, is not AOT+"
+        )
     model = build_model(cfg).eval()
     fill_by_name(model)
     return model, cfg

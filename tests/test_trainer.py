@@ -83,6 +83,7 @@ def start_tool(cfg: Config, *flags: str, **environment: str) -> "subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -121,7 +122,7 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path, number: signal.Sign
     while not (log.is_file() and log.read_text()):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal or torchrun does: its data workers get it too
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Run the same command again to go on" in output
