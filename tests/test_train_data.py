@@ -28,6 +28,7 @@ from aot_plus.dataloaders.video_transforms import (
 from aot_plus.tools import show_batch
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.pictures import paint
 from tests.train_videos import LENGTH, FakeVideo, rectangles, write_dataset
 
 
@@ -240,7 +241,7 @@ def test_ignored_regions_are_grey_stripes_and_objects_coloured() -> None:
     image = np.full((12, 12, 3), 100, dtype=np.uint8)
     label = np.zeros((12, 12), dtype=np.uint8)
     label[:4], label[4:8] = 1, 255
-    painted = show_batch.paint(image, label)
+    painted = paint(image, label)
     assert painted[0, 5].tolist() == [114, 50, 50]  # half of the palette's (128, 0, 0)
     assert (painted[3] == 255).all()
     assert {tuple(pixel) for pixel in painted[4:8].reshape(-1, 3).tolist()} == {(114,) * 3, (177,) * 3}

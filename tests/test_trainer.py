@@ -18,9 +18,11 @@ from PIL import Image
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.managers import stop_request
 from aot_plus.networks.managers import trainer as trainer_module
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
@@ -113,7 +115,23 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_first(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stop_request_notes_the_first_signal_only(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        assert stop.signal is None
+        for _ in range(2):  # the second one at once: the same Ctrl-C by another way
+            os.kill(os.getpid(), number)
+            assert stop.signal is number
+        monkeypatch.setattr(stop_request, "_PATIENCE", -1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     cfg = tiny_config(
         dataset, DIR_RESULT=str(tmp_path), TRAIN_TOTAL_STEPS=100000, TRAIN_SAVE_STEP=100000, DATA_WORKERS=1
     )
@@ -122,7 +140,7 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path, number: signal.Sign
     while not (log.is_file() and log.read_text()):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
-    os.killpg(process.pid, number)  # as a terminal or torchrun does: its data workers get it too
+    os.killpg(process.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Run the same command again to go on" in output

@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip
@@ -15,36 +14,7 @@ from aot_plus.dataloaders.video_transforms import restore_frames
 from aot_plus.tools.common import add_config_arguments, run_tool
 from aot_plus.utils.config import get_config, parse_assignments
 from aot_plus.utils.files import replacing
-from aot_plus.utils.masks import IGNORE_ID, davis_palette
-
-_OVERLAY = 0.5  # share of the palette colour on an object
-_STRIPE = 6  # pixels from one stripe of an ignored region to the next
-_MARGIN = 4  # pixels between frames
-_TITLE = 16  # pixels above a row
-
-
-def paint(image: NDArray[np.uint8], label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lays the palette's colours over an image (H x W x 3 RGB); objects have a white edge.
-
-    Ignored regions are grey with stripes.
-    """
-    palette = np.array(davis_palette(), dtype=np.float64).reshape(256, 3)
-    colours = palette[label]
-    rows, columns = np.indices(label.shape)
-    stripes = np.asarray((rows + columns) % _STRIPE < _STRIPE // 3)
-    ignored = label == IGNORE_ID
-    colours[ignored] = np.where(stripes[ignored], 255, 128)[:, None]
-    mixed = (1 - _OVERLAY) * image + _OVERLAY * colours
-    painted: NDArray[np.uint8] = np.where((label == 0)[..., None], image, mixed).astype(np.uint8)
-    painted[_edges(label)] = 255
-    return painted
-
-
-def _edges(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The outermost pixels of each object, H x W; an ignored region has none."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    inner = cv2.erode(label, cross) == cv2.dilate(label, cross)
-    return np.asarray(~inner & (label != 0) & (label != IGNORE_ID))
+from aot_plus.utils.pictures import titled_row
 
 
 def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:
@@ -53,15 +23,8 @@ def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:
 
 
 def _row(clip: Clip) -> NDArray[np.uint8]:
-    frames = restore_frames(clip.frames.numpy())
-    cells = [
-        np.pad(paint(frame, label), ((0, _MARGIN), (0, _MARGIN), (0, 0)), constant_values=255)
-        for frame, label in zip(frames, clip.labels.numpy(), strict=True)
-    ]
-    row = np.concatenate(cells, axis=1)
-    title = Image.new("RGB", (row.shape[1], _TITLE), "white")
-    ImageDraw.Draw(title).text((2, 1), f"{' + '.join(clip.names)}: {clip.num_objects} objects", fill="black")
-    return np.concatenate([np.asarray(title), row], axis=0)
+    title = f"{' + '.join(clip.names)}: {clip.num_objects} objects"
+    return titled_row(title, list(restore_frames(clip.frames.numpy())), list(clip.labels.numpy()))
 
 
 def show_batch(cfg: Config, step: int, out: Path) -> None:

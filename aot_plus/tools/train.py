@@ -4,6 +4,7 @@ On several GPUs or machines: ``torchrun --nproc_per_node K -m aot_plus.tools.tra
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -55,10 +56,12 @@ def _train(args: argparse.Namespace) -> int:
     overrides |= {name: value for name, value in flags.items() if value is not None}
     cfg = get_config(args.stage, args.model, args.exp_name, overrides)
     place = ProcessPlace.from_environment()
-    device = choose_device(cfg.TRAIN_DEVICE, place)
+    device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
     share_cores(place)
     folder = from_repository(cfg.DIR_RESULT) / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
     trainer = Trainer(cfg, folder, device=device, place=place, resume=args.resume, overwrite=args.overwrite)
+    if place.rank > 0:
+        logging.getLogger().setLevel(logging.WARNING)  # the first process says what concerns all
     with logging_redirect_tqdm():
         weights = trainer.run()
     if place.rank == 0:

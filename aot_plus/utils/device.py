@@ -5,9 +5,10 @@ import torch
 from aot_plus.utils.errors import ConfigError
 
 
-def resolve_device(name: str) -> torch.device:
-    """``auto`` (CUDA when there is one) or any name PyTorch knows. Raises ``ConfigError`` for one that is
-    not there.
+def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
+    """``auto`` (CUDA when there is one) or any name PyTorch knows, the value of the config's ``key``.
+
+    Raises ``ConfigError`` for one that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -16,5 +17,5 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"TEST_DEVICE: {name!r} cannot be used here ({reason})") from error
+        raise ConfigError(f"{key}: {name!r} cannot be used here ({reason})") from error
     return device

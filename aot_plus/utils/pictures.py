@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from aot_plus.utils.masks import IGNORE_ID, davis_palette
 
@@ -42,9 +43,9 @@ def titled_row(
         for image, label in zip(images, labels, strict=True)
     ]
     row = np.concatenate(cells, axis=1)
-    line = np.full((_TITLE, row.shape[1], 3), 255, dtype=np.uint8)
-    cv2.putText(line, title, (2, _TITLE - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([line, row], axis=0)
+    line = Image.new("RGB", (row.shape[1], _TITLE), "white")
+    ImageDraw.Draw(line).text((2, 1), title, fill="black")
+    return np.concatenate([np.asarray(line), row], axis=0)
 
 
 def _edges(label: NDArray[np.uint8]) -> NDArray[np.bool_]:

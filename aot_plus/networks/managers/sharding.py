@@ -89,11 +89,11 @@ def gather(place: ProcessPlace, item: T) -> list[T]:
     return [item for item in items if item is not None]
 
 
-def choose_device(name: str, place: ProcessPlace) -> torch.device:
-    """The device for ``TEST_DEVICE``: ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
+def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
+    """The device of the config's ``key``: ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
     if name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{place.local_rank % torch.cuda.device_count()}"
-    return resolve_device(name)
+    return resolve_device(name, key)
 
 
 def share_cores(place: ProcessPlace) -> None:
