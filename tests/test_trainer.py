@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -301,6 +302,39 @@ def test_the_log_and_its_pictures(dataset: Path, tmp_path: Path, capsys: pytest.
     assert sorted(path.name for path in (tmp_path / "log" / "pictures").iterdir()) == ["step_4.png"]
     bar = capsys.readouterr().err
     assert all(word in bar for word in ("loss=", "mIoU=", "lr=", "6/6"))
+
+
+def test_tensorboard_gets_the_lines_of_the_log(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scalars: list[tuple[str, float, int]] = []
+
+    class FakeWriter:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            assert (folder, purge_step) == (str(tmp_path / "log" / "tensorboard"), 1)
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            scalars.append((name, value, step))
+
+        def close(self) -> None:
+            scalars.append(("closed", 0.0, 0))
+
+    module = ModuleType("torch.utils.tensorboard")
+    monkeypatch.setattr(module, "SummaryWriter", FakeWriter, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1, TRAIN_TBLOG=True), tmp_path).run()
+    (line,) = log_lines(tmp_path)
+    assert ("train/loss", line["loss"], 1) in scalars
+    assert any(name == "train/mean_iou" for name, _, _ in scalars)
+    assert scalars[-1][0] == "closed"
+
+
+def test_tensorboard_that_is_not_installed_is_named(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match="TRAIN_TBLOG: TensorBoard is not installed"):
+        Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path).run()
 
 
 def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def gather(place: ProcessPlace, item: T) -> list[T]:
 
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
-    """The device of the config's ``key``: ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
+    """The device of the config's ``key``: ``auto`` and ``cuda`` spread a machine's processes over GPUs."""
     if name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{place.local_rank % torch.cuda.device_count()}"
     return resolve_device(name, key)
