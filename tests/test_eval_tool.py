@@ -72,6 +72,7 @@ def test_a_broken_sequence_gives_exit_code_1(dataset: Path, capsys: pytest.Captu
         (["--ckpt_path", "missing.pth"], "missing.pth"),
         (["--random_weights", "--set", "LATER_MEM_LEN=3"], "LATTER_MEM_LEN"),
         (["--random_weights", "--dtype", "float8"], "TEST_DTYPE"),
+        (["--random_weights", "--policy", "lifo"], "unbounded, fifo, rmem, emfs"),
     ],
 )
 def test_wrong_flags_are_named_at_once(

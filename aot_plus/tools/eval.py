@@ -19,6 +19,7 @@ from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.evaluator import Evaluator
 from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, process_group, share_cores
+from aot_plus.networks.memory.policies import build_policy
 from aot_plus.networks.models.loading import load_from_config
 from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
 from aot_plus.utils.config import get_config, parse_assignments
@@ -91,6 +92,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     dataset = open_dataset(cfg.TEST_DATASET, from_repository(cfg.DIR_DATA))
     sequences = dataset.select(cfg.TEST_DATASET_SPLIT, args.sequences)
     device = choose_device(cfg.TEST_DEVICE, place)
+    build_policy(cfg)  # a wrong one is said before anything is read or written
     checkpoint = _checkpoint(args, cfg)
     result_dir = args.result_dir or _result_dir(args, cfg, dataset.name)
     share_cores(place)
