@@ -41,9 +41,6 @@ class Difference:
     figure: str
     estimate: Estimate
 
-    def __str__(self) -> str:
-        return f"{self.setting.policy} in {self.figure} ({_signed(self.estimate)})"
-
 
 def make_rows(records: Mapping[Setting, Sequence[Record]]) -> list[Row]:
     """A row for each setting; its records are those of the seeds, the same ones for all settings."""
@@ -142,16 +139,21 @@ def _verdict(group: Sequence[Difference]) -> str:
     """Which policies are clearly better or worse than the baseline, and which are neither."""
     clear = [difference for difference in group if difference.estimate.is_clear]
     kinds = {
-        "better than": [str(difference) for difference in clear if difference.estimate.mean > 0],
-        "worse than": [str(difference) for difference in clear if difference.estimate.mean < 0],
-        "not told from": [
-            f"{difference.setting.policy} in {difference.figure}"
-            for difference in group
-            if not difference.estimate.is_clear
-        ],
+        "better than": [difference for difference in clear if difference.estimate.mean > 0],
+        "worse than": [difference for difference in clear if difference.estimate.mean < 0],
+        "not told from": [difference for difference in group if not difference.estimate.is_clear],
     }
-    parts = [f"{kind} `{BASELINE}`: {', '.join(names)}" for kind, names in kinds.items() if names]
+    parts = [f"{kind} `{BASELINE}`: {_by_policy(found)}" for kind, found in kinds.items() if found]
     return "; ".join(parts) + "."
+
+
+def _by_policy(differences: Sequence[Difference]) -> str:
+    """Like ``emfs (J +0.010 ± 0.004, J_tr +0.020 ± 0.006), rmem (...)``."""
+    policies: dict[str, list[str]] = {}
+    for difference in differences:
+        text = f"{difference.figure} {_signed(difference.estimate)}"
+        policies.setdefault(difference.setting.policy, []).append(text)
+    return ", ".join(f"`{policy}` ({', '.join(texts)})" for policy, texts in policies.items())
 
 
 def render_table(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.policies``: statistics by hand, a page of made-up figures, runs without a network."""
+"""``python -m benchmarks.policies``: statistics by hand, a page of made-up figures, runs."""
 
 import dataclasses
 import json
@@ -149,8 +149,8 @@ def test_the_page(records: dict[Setting, list[Record]]) -> None:
     assert f"```\n{FACTS['command']}\n```" in page
     conclusion = page.split("conclude\n\n")[1].split("\n\n")[0].splitlines()
     assert conclusion == [
-        "- aot_mini, 1 + 8: better than `fifo`: emfs in J (+0.105 ± 0.005); worse than `fifo`: unbounded in "
-        "J (−0.195 ± 0.005), unbounded in J_tr (−0.100 ± 0.000); not told from `fifo`: emfs in J_tr.",
+        "- aot_mini, 1 + 8: better than `fifo`: `emfs` (J +0.105 ± 0.005); worse than `fifo`: `unbounded` "
+        "(J −0.195 ± 0.005, J_tr −0.100 ± 0.000); not told from `fifo`: `emfs` (J_tr +0.025 ± 0.075).",
         "- In all, 3 of 4 differences are beyond two standard errors. If no policy differed from `fifo`, 1.2 "
         "of them would be expected to be so by chance.",
         "- With this spread, a difference typically shows from about 0.010 in J and 0.075 in J_tr.",
@@ -168,7 +168,7 @@ def test_one_sequence_allows_no_conclusion(records: dict[Setting, list[Record]])
 
 
 class FakeInference:
-    """Writes the annotations as masks; of all policies but fifo the last scored one is the first once more."""
+    """Writes the annotations as masks; for all but fifo, the last scored one is the first one."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bool]] = []
