@@ -1,0 +1,156 @@
+"""A user's own video: masks and an overlay video, one frame at a time."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import memory_gap
+from aot_plus.dataloaders.video_input import VideoInput, check_mask_sizes
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers.memory_strip import MemoryStrip
+from aot_plus.networks.managers.stop_request import StopRequest
+from aot_plus.networks.managers.video_writer import VideoWriter
+from aot_plus.networks.managers.writer import MaskWriter
+from aot_plus.utils.coloured_masks import MaskReader
+from aot_plus.utils.drawing import draw_objects
+from aot_plus.utils.errors import DataError
+
+__all__ = ["DemoResult", "DemoRun"]
+
+_log = logging.getLogger(__name__)
+
+_UNBOUNDED_ROOM = 9  # frames in the strip when the memory has no capacity
+
+
+@dataclass
+class DemoResult:
+    """What a run has written so far."""
+
+    masks: Path
+    frames: int = 0
+    seconds: float = 0.0
+    video: Path | None = None
+    codec: str = ""
+    interrupted: bool = False
+    objects: set[int] = field(default_factory=set)  # all ids in the masks that were given
+
+
+class DemoRun:
+    """Segments a video and writes ``<output>/masks/<frame>.png`` and ``<output>/overlay.mp4``.
+
+    Nothing is kept of past frames but the memory bank and its thumbnails. After Ctrl-C (or SIGTERM) the frame
+    in progress is finished, and the video is closed properly; an error in mid-video leaves what was done.
+    """
+
+    def __init__(
+        self,
+        segmenter: VideoSegmenter,
+        video: VideoInput,
+        masks: dict[int, Path],
+        output: Path,
+        *,
+        gap: int | None = None,
+    ) -> None:
+        """
+        Args:
+            segmenter: for this video.
+            video: what to segment.
+            masks: by frame number, the first frame's among them (``find_masks``).
+            output: folder; files of the same names are replaced.
+            gap: frames between two entries into the memory; by default from the video's length.
+        """
+        self.segmenter = segmenter
+        self.video = video
+        self.masks = masks
+        self.output = output
+        self.gap = gap if gap is not None else default_gap(segmenter.cfg, video)
+        self._reader = MaskReader()
+
+    def run(self) -> DemoResult:
+        """Goes through the video. Raises ``DataError`` for a frame or mask that cannot be used."""
+        result = DemoResult(self.output / "masks")
+        total = None if self.video.total is None else self.video.selection.count(self.video.total)
+        fps = self.video.fps / self.video.selection.every
+        with (
+            StopRequest() as stop,
+            MaskWriter(self.segmenter.cfg.TEST_WRITERS) as masks,
+            VideoWriter(self.output / "overlay", fps) as overlay,
+            tqdm(total=total, unit="frame", mininterval=0.5) as bar,
+        ):
+            started = time.perf_counter()
+            for name, labels, picture in self._frames(result):
+                masks.write(result.masks / f"{name}.png", labels)
+                overlay.write(picture)
+                result.frames += 1
+                bar.update()
+                if stop.signal is not None:
+                    result.interrupted = True
+                    break
+            masks.join()
+            result.seconds = time.perf_counter() - started
+        result.video, result.codec = overlay.path, overlay.codec
+        if not result.interrupted:
+            self._check_masks_were_used()
+        return result
+
+    def _frames(self, result: DemoResult) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Name, labels (H x W) and picture with strip (H' x W x 3) of each frame."""
+        strip: MemoryStrip | None = None
+        for frame, (number, name, image) in enumerate(self.video):
+            size = (image.shape[0], image.shape[1])
+            if strip is None:
+                check_mask_sizes(self.masks, size)
+                strip = MemoryStrip(size, self._strip_room())
+            mask = self._mask(number, name, result)
+            labels = self._start(image, mask) if frame == 0 else self.segmenter.step(image, mask)
+            picture = draw_objects(image, labels)
+            bank = self.segmenter.banks[0]
+            strip.update(bank, frame, name, picture)
+            yield name, labels, np.concatenate([picture, strip.draw(self._title(name, len(bank)))])
+
+    def _start(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        if mask is None:
+            raise DataError(f"{self.video.path}: there is no mask of the first frame")
+        return self.segmenter.start(image, mask, memory_gap=self.gap)
+
+    def _mask(self, number: int, name: str, result: DemoResult) -> NDArray[np.uint8] | None:
+        """The mask given for a frame, if there is one. Says what it shows."""
+        path = self.masks.pop(number, None)
+        if path is None:
+            return None
+        mask = self._reader.read(path)
+        ids = set(np.unique(mask).tolist()) - {0}
+        new = ", ".join(map(str, sorted(ids - result.objects))) or "none"
+        _log.info("frame %s: mask %s shows %d objects; new ids: %s", name, path.name, len(ids), new)
+        result.objects |= ids
+        return mask
+
+    def _strip_room(self) -> int:
+        cfg = self.segmenter.cfg
+        return _UNBOUNDED_ROOM if cfg.MEM_POLICY == "unbounded" else cfg.FORMER_MEM_LEN + cfg.LATTER_MEM_LEN
+
+    def _title(self, name: str, stored: int) -> str:
+        groups = len(self.segmenter.banks)
+        which = f" (first of {groups} groups of objects)" if groups > 1 else ""
+        return f"frame {name}   memory: {stored} frames, {self.segmenter.cfg.MEM_POLICY}{which}"
+
+    def _check_masks_were_used(self) -> None:
+        """A video file that does not say its length shows only at its end which frames it has."""
+        if self.masks:
+            unused = ", ".join(str(path) for _, path in sorted(self.masks.items()))
+            raise DataError(f"{self.video.path}: ended before the frames of these masks: {unused}")
+
+
+def default_gap(cfg: Config, video: VideoInput) -> int:
+    """Frames between two entries into the memory, by the rule of evaluation where the length is known."""
+    if not cfg.TEST_MEM_GAP_BY_LENGTH:
+        return cfg.TEST_LONG_TERM_MEM_GAP
+    frames = 0 if video.total is None else video.selection.count(video.total)
+    return memory_gap(frames, cfg.TEST_MEM_GAP_PARTS, cfg.TEST_MEM_GAP_MIN)

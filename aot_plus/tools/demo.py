@@ -1,0 +1,149 @@
+"""Segments a video of your own: ``python -m aot_plus.tools.demo --help``."""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers.demo import DemoResult, DemoRun
+from aot_plus.networks.models.loading import load_from_config
+from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
+from aot_plus.utils.config import get_config, parse_assignments
+from aot_plus.utils.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags, segments the video, says what was written. Gives the exit code."""
+    args = _parse(argv)
+    return run_tool(lambda: _demo(args))
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m aot_plus.tools.demo",
+        description="Segments a video, given a mask of its first frame: masks and an overlay video with the "
+        "memory's frames under it.",
+    )
+    add = parser.add_argument
+    add("--input", type=Path, required=True, help="video (mp4, mov, avi, webm) or folder of images")
+    add(
+        "--mask",
+        type=Path,
+        required=True,
+        help="mask of the first frame: an indexed, grey or coloured PNG; or a folder of masks named after "
+        "their frames (of a video: their numbers, from 00000), where later ones add or correct objects",
+    )
+    add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
+    add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
+    add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
+    add("--ckpt_path", help="checkpoint, .pth or .safetensors (default: the config's TEST_CKPT_PATH)")
+    add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline")
+    add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
+    add("--end", type=int, help="number of the frame to stop before (default: the video's end)")
+    add("--every", type=int, default=1, help="take every n-th frame (default: %(default)s)")
+    add("--max_resolution", type=float, help="longest side, in pixels, at which the network works")
+    add("--policy", help="memory policy: unbounded, fifo, rmem, emfs, random, uniform or your own")
+    add("--memory_gap", type=int, help="frames between two entries into the memory (default: by length)")
+    add("--capacity", type=int, help="frames in the memory, the first one included")
+    add("--device", help="auto, cpu, cuda or cuda:<number>")
+    add("--dtype", help="float32, bfloat16 or float16")
+    return parser.parse_args(argv)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # codecs are tried: failures are expected
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    cfg = _config(args)
+    video = open_video(args.input, Selection(args.start, args.end, args.every))
+    masks = find_masks(args.mask, video)
+    checkpoint = _checkpoint(args, cfg)
+    _prepare_output(args)
+    torch.manual_seed(0)
+    model = load_from_config(cfg, checkpoint)
+    with logging_redirect_tqdm():
+        result = DemoRun(VideoSegmenter(model), video, masks, args.output, gap=args.memory_gap).run()
+    print(_describe(result))
+    if checkpoint is None:
+        print("The weights were random: these masks mean nothing.")
+    return 130 if result.interrupted else 0
+
+
+def _config(args: argparse.Namespace) -> Config:
+    flags = {
+        "TEST_CKPT_PATH": args.ckpt_path,
+        "TEST_MAX_LONG_EDGE": args.max_resolution,
+        "MEM_POLICY": args.policy,
+        "TEST_DEVICE": args.device,
+        "TEST_DTYPE": args.dtype,
+    }
+    overrides: dict[str, Any] = dict(parse_assignments(args.set))
+    overrides |= {name: value for name, value in flags.items() if value is not None}
+    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    if args.memory_gap is not None and args.memory_gap < 1:
+        raise ConfigError(f"--memory_gap: expected 1 or more, found {args.memory_gap}")
+    if args.max_resolution is not None and args.max_resolution < 32:
+        raise ConfigError(f"--max_resolution: expected 32 pixels or more, found {args.max_resolution}")
+    if args.capacity is not None:
+        cfg.LATTER_MEM_LEN = args.capacity - cfg.FORMER_MEM_LEN
+        if cfg.LATTER_MEM_LEN < 1:
+            raise ConfigError(f"--capacity: expected {cfg.FORMER_MEM_LEN + 1} or more, found {args.capacity}")
+    return cfg
+
+
+def _checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
+    if args.random_weights:
+        _log.warning("RANDOM WEIGHTS: the masks mean nothing.")
+        return None
+    if args.ckpt_path:
+        return Path(args.ckpt_path)
+    if cfg.TEST_CKPT_PATH:
+        return from_repository(cfg.TEST_CKPT_PATH)
+    raise ConfigError(
+        "no checkpoint: give --ckpt_path FILE, or --random_weights to try the pipeline without one"
+    )
+
+
+def _prepare_output(args: argparse.Namespace) -> None:
+    """Makes room for the results; never where the input or the masks are."""
+    written = (args.output / "masks").resolve()
+    videos = [args.output / f"overlay{suffix}" for suffix in (".mp4", ".avi")]
+    for given in (args.input.resolve(), args.mask.resolve()):
+        if given == written or written in given.parents or given in [path.resolve() for path in videos]:
+            raise ConfigError(f"--output {args.output}: the results would replace the input {given}")
+    earlier = [path for path in (written, *videos) if path.exists()]
+    if earlier and not args.overwrite:
+        raise ConfigError(
+            f"--output {args.output}: holds the results of an earlier run; "
+            "choose another folder, or give --overwrite to remove them"
+        )
+    for path in earlier:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _describe(result: DemoResult) -> str:
+    rate = result.frames / result.seconds if result.seconds else 0.0
+    began = "Interrupted: " if result.interrupted else ""
+    return (
+        f"{began}{result.frames} frames, {rate:.1f} per second\n"
+        f"Masks: {result.masks}\nOverlay: {result.video} ({result.codec})"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

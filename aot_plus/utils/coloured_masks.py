@@ -1,0 +1,173 @@
+"""Masks as people draw them: indexed, grey or coloured PNG files to ids."""
+
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import IGNORE_ID
+
+__all__ = ["MaskReader"]
+
+Codes = NDArray[np.int64]  # colours as one number each: red << 16 | green << 8 | blue
+
+_MAX_ID = 254
+_MAX_COLOURS = 16384  # a photograph has more, a drawn mask with smooth edges far fewer
+_MAX_GREY_BLENDS = 8  # grey levels without an inner pixel; with more of them, edges are smooth
+_SAME = 8  # difference of a channel up to which two colours are one
+_ON_SEGMENT = 24.0  # distance in RGB up to which a colour counts as a mix of two others
+_MIN_PIXELS = 4  # of an object that has no inner pixel (lines and dots)
+_NEAR = np.ones((7, 7), np.uint8)  # how far the pixels of a smooth edge are from what they mix
+
+
+class MaskReader:
+    """Reads the masks of one video. A colour keeps its id from one mask to the next.
+
+    - Indexed masks hold ids, and so do grey ones with clear edges. Where 255 (ignored elsewhere) is the only
+      value besides 0, it is the object 1: white on black.
+    - In coloured masks, and grey ones with smooth edges, black and transparent are background, and the
+      colours get ids in the order in which they appear, row by row. Colours that only lie between others are
+      smooth edges: their pixels go to the nearest of the colours around them.
+    """
+
+    def __init__(self) -> None:
+        self._colours: dict[int, int] = {0: 0}  # the id of each colour
+        self._used: set[int] = {0, IGNORE_ID}
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Gives a mask as ids (H x W, 0 background, 255 ignored).
+
+        Raises ``DataError`` for a file that is missing, unreadable, not a mask, or shows no object.
+        """
+        mode, pixels = _load(path)
+        ids = self._ids(path, mode, pixels)
+        shown = set(np.unique(ids).tolist()) - {0, IGNORE_ID}
+        if not shown:
+            raise DataError(f"{path}: the mask is empty: it shows no object")
+        self._used |= shown
+        return ids
+
+    def _ids(self, path: Path, mode: str, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if mode == "grey" and _is_drawn(pixels):
+            return self._coloured(path, np.repeat(pixels[..., None], 3, axis=2))
+        if mode == "colour":
+            return self._coloured(path, pixels)
+        if np.array_equal(np.unique(pixels[pixels > 0]), [IGNORE_ID]):
+            return np.asarray(pixels == IGNORE_ID, np.uint8)
+        return pixels
+
+    def _coloured(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """``H x W x 3`` colours to ids."""
+        codes = _encode(pixels)
+        colours, counts = np.unique(codes, return_counts=True)
+        if len(colours) > _MAX_COLOURS:
+            raise DataError(f"{path}: {len(colours)} colours: this is a picture, not a mask")
+        solid = np.unique(codes[_inner(codes)])
+        if len(solid) > _MAX_ID:
+            raise DataError(f"{path}: {len(solid)} coloured areas: a mask has at most {_MAX_ID} objects")
+        kept = _object_colours(colours, counts, solid)
+        codes = _without_blends(pixels, codes, kept)
+        ids = np.zeros(codes.shape, np.uint8)
+        found, first = np.unique(codes, return_index=True)
+        for code in found[np.argsort(first)].tolist():
+            ids[codes == code] = self._id_of(path, code)
+        return ids
+
+    def _id_of(self, path: Path, code: int) -> int:
+        """The id of a colour, a new one if no colour so far is the same."""
+        colour = _decode(np.array([code]))
+        for known, value in self._colours.items():
+            if np.abs(colour - _decode(np.array([known]))).max() <= _SAME:
+                return value
+        free = next((value for value in range(1, _MAX_ID + 1) if value not in self._used), None)
+        if free is None:
+            raise DataError(f"{path}: more than {_MAX_ID} objects in the masks so far")
+        self._colours[code] = free
+        self._used.add(free)
+        return free
+
+
+def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
+    """``ids``, ``grey`` (H x W) or ``colour`` (H x W x 3) and the pixels; transparent ones are black."""
+    try:
+        with Image.open(path) as image:
+            if image.mode in ("P", "1"):
+                return "ids", np.array(image, dtype=np.uint8)
+            if image.mode == "L":
+                return "grey", np.array(image, dtype=np.uint8)
+            if image.mode not in ("RGB", "RGBA", "LA"):
+                raise DataError(
+                    f"{path}: a mask must be indexed, or grey or coloured with 8 bits a channel, "
+                    f"found mode {image.mode}"
+                )
+            pixels = np.array(image.convert("RGBA"), dtype=np.uint8)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such mask") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
+    return "colour", np.where(pixels[..., 3:] >= 128, pixels[..., :3], 0).astype(np.uint8)
+
+
+def _is_drawn(levels: NDArray[np.uint8]) -> bool:
+    """Whether grey levels (H x W) are a drawing with smooth edges, and not ids."""
+    solid = np.unique(levels[_inner(levels)])
+    blends = len(np.unique(levels)) - len(solid)
+    white_on_black = np.array_equal(solid[solid > 0], [255])
+    return white_on_black or blends > _MAX_GREY_BLENDS
+
+
+def _inner(values: NDArray[np.uint8] | Codes) -> NDArray[np.bool_]:
+    """Pixels (H x W) whose eight neighbours have the same value."""
+    exact = values.astype(np.float32)  # up to 2^24
+    square = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.erode(exact, square) == cv2.dilate(exact, square))
+
+
+def _object_colours(colours: Codes, counts: NDArray[np.int64], solid: Codes) -> Codes:
+    """The colours that stand for themselves: with inner pixels, or some pixels and no mix of two of those."""
+    ends = _decode(np.union1d(solid, [0]))
+    rest = ~np.isin(colours, solid) & (counts >= _MIN_PIXELS)
+    candidates = colours[rest]
+    points = _decode(candidates)  # N x 3
+    mixed = np.zeros(len(candidates), dtype=bool)
+    for start, end in combinations(ends, 2):
+        mixed |= _distance_to_segment(points, start, end) <= _ON_SEGMENT
+    return np.unique(np.concatenate([[0], solid, candidates[~mixed]]))
+
+
+def _distance_to_segment(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance of points (N x 3) from the line between two."""
+    along = end - start
+    share = np.clip((points - start) @ along / (along @ along), 0, 1)
+    return np.asarray(np.linalg.norm(points - start - share[:, None] * along, axis=1))
+
+
+def _without_blends(pixels: NDArray[np.uint8], codes: Codes, kept: Codes) -> Codes:
+    """Gives every pixel of a colour not kept the most similar of the kept colours near it (H x W)."""
+    rows, columns = np.nonzero(~np.isin(codes, kept))
+    blends = pixels[rows, columns].astype(np.float64)  # N x 3
+    nearest, best = np.zeros(len(rows), np.int64), np.full(len(rows), np.inf)
+    for code, colour in zip(kept.tolist(), _decode(kept), strict=True):
+        near = cv2.dilate(np.asarray(codes == code, np.uint8), _NEAR)[rows, columns] > 0
+        distance = np.where(near, np.linalg.norm(blends - colour, axis=1), np.inf)
+        nearest[distance < best] = code
+        best = np.minimum(best, distance)
+    cleaned = codes.copy()
+    cleaned[rows, columns] = nearest
+    return cleaned
+
+
+def _encode(pixels: NDArray[np.uint8]) -> Codes:
+    """``H x W x 3`` colours to ``H x W`` codes."""
+    return pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+
+
+def _decode(codes: Codes) -> NDArray[np.float64]:
+    """``N`` codes to ``N x 3`` colours."""
+    return np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], axis=1).astype(np.float64)

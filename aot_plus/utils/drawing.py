@@ -1,0 +1,156 @@
+"""Drawing on video frames: objects with contours and ids, and the strip of frames in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.utils.masks import IGNORE_ID, davis_palette
+
+__all__ = ["StripCell", "draw_objects", "draw_strip", "strip_height", "text"]
+
+Image = NDArray[np.uint8]  # H x W x 3, RGB
+Colour = tuple[int, int, int]
+
+_PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
+_FILL = 0.35  # share of an object's colour inside it
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_HEIGHT = 22  # pixels of a capital letter at scale 1
+
+_WHITE: Colour = (255, 255, 255)
+_BLACK: Colour = (0, 0, 0)
+_GREY: Colour = (110, 110, 110)
+_ADDED: Colour = (60, 200, 90)
+_DROPPED: Colour = (235, 60, 50)
+_BACKGROUND: Colour = (24, 24, 24)
+
+_MIN_CELL = 72  # pixels across; a narrow frame gets several rows of cells
+_TITLE = 22  # pixels above the cells
+_CAPTION = 18  # pixels under a cell
+_GAP = 4  # pixels between cells
+
+
+def draw_objects(image: Image, labels: NDArray[np.uint8]) -> Image:
+    """Tints each object, draws its contour and its id. ``labels`` is H x W; 255 is left as it is."""
+    ids = [value for value in np.unique(labels).tolist() if value not in (0, IGNORE_ID)]
+    drawn = image.copy()
+    if not ids:
+        return drawn
+    mixed = cv2.addWeighted(image, 1 - _FILL, _bright_palette()[labels], _FILL, 0)
+    inside = np.isin(labels, ids)
+    drawn[inside] = mixed[inside]
+    thickness = max(1, round(min(labels.shape) / 270))
+    places = [_draw_contour(drawn, labels, value, thickness) for value in ids]
+    height = int(np.clip(min(labels.shape) / 24, 10, 48))
+    for value, place in zip(ids, places, strict=True):
+        text(drawn, str(value), place, height, centred=True)
+    return drawn
+
+
+def text(
+    image: Image,
+    words: str,
+    place: tuple[int, int],
+    height: int,
+    *,
+    colour: Colour = _WHITE,
+    centred: bool = False,
+) -> None:
+    """Writes into an image, with a black edge. ``place``: x, y of the lower left corner, or of the centre.
+
+    Where it would leave the image, it is moved inside. ``height``: of a capital letter, in pixels.
+    """
+    scale = height / _FONT_HEIGHT
+    thickness = max(1, round(2 * scale))
+    (width, _), _ = cv2.getTextSize(words, _FONT, scale, thickness)
+    x, y = place
+    if centred:
+        x, y = x - width // 2, y + height // 2
+    margin = thickness + 1
+    x = max(margin, min(x, image.shape[1] - width - margin))
+    y = max(height + margin, min(y, image.shape[0] - margin))
+    cv2.putText(image, words, (x, y), _FONT, scale, _BLACK, 3 * thickness, cv2.LINE_AA)
+    cv2.putText(image, words, (x, y), _FONT, scale, colour, thickness, cv2.LINE_AA)
+
+
+@dataclass(frozen=True)
+class StripCell:
+    """One stored frame."""
+
+    thumbnail: Image  # of any size; it is scaled
+    caption: str
+    mark: str = ""  # "", "added" or "dropped"
+
+
+def strip_height(frame_size: tuple[int, int], cells: int) -> int:
+    """Pixels of the strip under a frame of size H, W that has room for this many cells."""
+    columns, _, height = _layout(frame_size, cells)
+    return _TITLE + -(-cells // columns) * (height + _CAPTION + _GAP)
+
+
+def draw_strip(frame_size: tuple[int, int], cells: Sequence[StripCell], room: int, title: str) -> Image:
+    """The memory as thumbnails from the oldest to the newest, ``strip_height(frame_size, room) x W x 3``.
+
+    A frame just added has a green border, one just dropped a red one and a cross. ``room``: most cells there
+    can be; the last ones are shown.
+    """
+    columns, width, height = _layout(frame_size, room)
+    strip = np.full((strip_height(frame_size, room), frame_size[1], 3), _BACKGROUND, np.uint8)
+    text(strip, title, (_GAP, _TITLE - 6), 10)
+    for number, cell in enumerate(cells[-room:]):
+        row, column = divmod(number, columns)
+        y, x = _TITLE + row * (height + _CAPTION + _GAP), column * width + _GAP // 2
+        _draw_cell(strip[y : y + height + _CAPTION, x : x + width - _GAP], cell, height)
+    return strip
+
+
+def _layout(frame_size: tuple[int, int], cells: int) -> tuple[int, int, int]:
+    """Columns of the strip, and a cell's width and thumbnail height in pixels."""
+    columns = max(1, min(cells, frame_size[1] // _MIN_CELL))
+    width = min(frame_size[1] // columns, 2 * _MIN_CELL)
+    return columns, width, max(8, round((width - _GAP) * frame_size[0] / frame_size[1]))
+
+
+def _draw_cell(place: Image, cell: StripCell, height: int) -> None:
+    """Draws into a part of the strip (a view)."""
+    width = place.shape[1]
+    thumbnail = np.asarray(
+        cv2.resize(cell.thumbnail, (width, height), interpolation=cv2.INTER_AREA), np.uint8
+    )
+    colour = {"added": _ADDED, "dropped": _DROPPED}.get(cell.mark, _GREY)
+    if cell.mark == "dropped":
+        thumbnail = np.asarray(thumbnail // 2, np.uint8)
+        cv2.line(thumbnail, (0, 0), (width, height), colour, 2, cv2.LINE_AA)
+        cv2.line(thumbnail, (0, height), (width, 0), colour, 2, cv2.LINE_AA)
+    cv2.rectangle(thumbnail, (0, 0), (width - 1, height - 1), colour, 3 if cell.mark else 1)
+    place[:height] = thumbnail
+    caption = np.full((place.shape[0] - height, width, 3), _BACKGROUND, np.uint8)
+    text(
+        caption, cell.caption, (width // 2, caption.shape[0] // 2), 9, centred=True, colour=_text_colour(cell)
+    )
+    place[height:] = caption
+
+
+def _text_colour(cell: StripCell) -> Colour:
+    return {"added": _ADDED, "dropped": _DROPPED}.get(cell.mark, _WHITE)
+
+
+def _draw_contour(image: Image, labels: NDArray[np.uint8], value: int, thickness: int) -> tuple[int, int]:
+    """Draws the contours of one id, bright on black; gives x, y of its innermost point."""
+    shape = np.asarray(labels == value, np.uint8)
+    contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    colour = tuple(int(channel) for channel in _bright_palette()[value])
+    cv2.drawContours(image, contours, -1, _BLACK, thickness + 2, cv2.LINE_AA)
+    cv2.drawContours(image, contours, -1, colour, thickness, cv2.LINE_AA)
+    x, y, width, height = cv2.boundingRect(shape)
+    box = cv2.copyMakeBorder(shape[y : y + height, x : x + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = cv2.distanceTransform(box, cv2.DIST_L2, 3)
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return x + int(column) - 1, y + int(row) - 1
+
+
+def _bright_palette() -> NDArray[np.uint8]:
+    """The palette of the masks, twice as bright: its first colours are dark."""
+    return np.minimum(_PALETTE.astype(np.int32) * 2, 255).astype(np.uint8)
