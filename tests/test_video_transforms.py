@@ -7,9 +7,8 @@ from aot_plus.dataloaders.video_transforms import (
     PADDING_COLOUR,
     ClipTransform,
     Geometry,
-    normalise_frames,
-    restore_frames,
 )
+from aot_plus.utils.images import normalise, restore
 from tests.train_videos import HEIGHT, ID_STEP, WIDTH, local_range, picture, rectangles
 
 
@@ -69,6 +68,6 @@ def test_crops_keep_objects_in_view() -> None:
 def test_normalising_is_done_in_float64_and_undone() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
     expected = (frames / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    normalised = normalise_frames(frames)
+    normalised = normalise(frames)
     np.testing.assert_array_equal(normalised, expected.astype(np.float32).transpose(0, 3, 1, 2))
-    np.testing.assert_array_equal(restore_frames(normalised), frames)
+    np.testing.assert_array_equal(restore(normalised), frames)

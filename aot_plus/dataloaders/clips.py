@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aot_plus.dataloaders.video_transforms import normalise_frames
+from aot_plus.utils.images import normalise
 from aot_plus.utils.masks import IGNORE_ID
 
 IdMap = NDArray[np.uint8]  # H x W: 0 background, then objects, 255 ignored
@@ -141,5 +141,5 @@ def finish_clip(clip: RawClip, num_objects: int) -> Clip:
     """Turns a raw clip, its ids 1..``num_objects``, into tensors."""
     missing = np.full(clip.reference.shape, IGNORE_ID, dtype=np.uint8)
     labels = np.stack([missing if label is None else label for label in clip.labels])
-    frames = normalise_frames(np.stack(clip.frames))
+    frames = normalise(np.stack(clip.frames))
     return Clip(torch.from_numpy(frames), torch.from_numpy(labels), num_objects, tuple(clip.names))

@@ -7,26 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.utils.images import MEAN
 from aot_plus.utils.masks import IGNORE_ID
 
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])  # of RGB in 0..1
-IMAGENET_STD = np.array([0.229, 0.224, 0.225])
-PADDING_COLOUR = np.round(IMAGENET_MEAN * 255).astype(np.uint8)
+PADDING_COLOUR = np.round(MEAN * 255).astype(np.uint8)
 PADDING_ID = 0
-
-# Every value of each channel, normalised in float64 and rounded once: 256 x 3.
-_NORMALISED = ((np.arange(256)[:, None] / 255.0 - IMAGENET_MEAN) / IMAGENET_STD).astype(np.float32)
-
-
-def normalise_frames(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """T x H x W x 3 RGB in 0..255 -> T x 3 x H x W, ImageNet-normalised (in float64, then float32)."""
-    return np.stack([_NORMALISED[:, channel][frames[..., channel]] for channel in range(3)], axis=1)
-
-
-def restore_frames(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The inverse of ``normalise_frames``: T x 3 x H x W -> T x H x W x 3 RGB in 0..255."""
-    colours = frames.transpose(0, 2, 3, 1) * IMAGENET_STD + IMAGENET_MEAN
-    return np.clip(np.round(colours * 255), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from PIL import Image
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip
 from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
-from aot_plus.dataloaders.video_transforms import restore_frames
 from aot_plus.tools.common import add_config_arguments, run_tool
 from aot_plus.utils.config import get_config, parse_assignments
 from aot_plus.utils.files import replacing
+from aot_plus.utils.images import restore
 from aot_plus.utils.pictures import titled_row
 
 
@@ -24,7 +24,7 @@ def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:
 
 def _row(clip: Clip) -> NDArray[np.uint8]:
     title = f"{' + '.join(clip.names)}: {clip.num_objects} objects"
-    return titled_row(title, list(restore_frames(clip.frames.numpy())), list(clip.labels.numpy()))
+    return titled_row(title, list(restore(clip.frames.numpy())), list(clip.labels.numpy()))
 
 
 def show_batch(cfg: Config, step: int, out: Path) -> None:

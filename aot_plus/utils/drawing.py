@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
+from PIL import ImageDraw, ImageFont
 
 from aot_plus.utils.masks import IGNORE_ID, davis_palette
 
@@ -14,10 +17,9 @@ __all__ = ["StripCell", "draw_objects", "draw_strip", "strip_height", "text"]
 Image = NDArray[np.uint8]  # H x W x 3, RGB
 Colour = tuple[int, int, int]
 
-_PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
+# The palette of the masks, twice as bright: its first colours are dark.
+_PALETTE = np.minimum(2 * np.array(davis_palette()).reshape(256, 3), 255).astype(np.uint8)
 _FILL = 0.35  # share of an object's colour inside it
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_HEIGHT = 22  # pixels of a capital letter at scale 1
 
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
@@ -38,14 +40,14 @@ def draw_objects(image: Image, labels: NDArray[np.uint8]) -> Image:
     drawn = image.copy()
     if not ids:
         return drawn
-    mixed = cv2.addWeighted(image, 1 - _FILL, _bright_palette()[labels], _FILL, 0)
+    mixed = cv2.addWeighted(image, 1 - _FILL, _PALETTE[labels], _FILL, 0)
     inside = np.isin(labels, ids)
     drawn[inside] = mixed[inside]
     thickness = max(1, round(min(labels.shape) / 270))
     places = [_draw_contour(drawn, labels, value, thickness) for value in ids]
-    height = int(np.clip(min(labels.shape) / 24, 10, 48))
+    size = int(np.clip(min(labels.shape) / 16, 13, 64))
     for value, place in zip(ids, places, strict=True):
-        text(drawn, str(value), place, height, centred=True)
+        text(drawn, str(value), place, size, centred=True)
     return drawn
 
 
@@ -53,26 +55,40 @@ def text(
     image: Image,
     words: str,
     place: tuple[int, int],
-    height: int,
+    size: int,
     *,
     colour: Colour = _WHITE,
     centred: bool = False,
 ) -> None:
-    """Writes into an image, with a black edge. ``place``: x, y of the lower left corner, or of the centre.
+    """Writes into an image, with a black edge.
 
-    Where it would leave the image, it is moved inside. ``height``: of a capital letter, in pixels.
+    Pillow's own font is used: OpenCV's differs from one version to the next.
+
+    Args:
+        image: changed in place.
+        words: one line.
+        place: x, y of the upper left corner, or of the centre. What would leave the image is moved inside.
+        size: of the font, in pixels.
+        colour: RGB.
+        centred: whether ``place`` is the centre.
     """
-    scale = height / _FONT_HEIGHT
-    thickness = max(1, round(2 * scale))
-    (width, _), _ = cv2.getTextSize(words, _FONT, scale, thickness)
-    x, y = place
-    if centred:
-        x, y = x - width // 2, y + height // 2
-    margin = thickness + 1
-    x = max(margin, min(x, image.shape[1] - width - margin))
-    y = max(height + margin, min(y, image.shape[0] - margin))
-    cv2.putText(image, words, (x, y), _FONT, scale, _BLACK, 3 * thickness, cv2.LINE_AA)
-    cv2.putText(image, words, (x, y), _FONT, scale, colour, thickness, cv2.LINE_AA)
+    edge = max(1, size // 10)
+    font = _font(size)
+    left, top, right, bottom = (round(side) for side in font.getbbox(words, stroke_width=edge))
+    width, height = right - left, bottom - top
+    x, y = (place[0] - width // 2, place[1] - height // 2) if centred else place
+    x, y = max(0, min(x, image.shape[1] - width)), max(0, min(y, image.shape[0] - height))
+    part = image[y : y + height, x : x + width]
+    canvas = PIL.Image.fromarray(np.ascontiguousarray(part))
+    ImageDraw.Draw(canvas).text(
+        (-left, -top), words, fill=colour, font=font, stroke_width=edge, stroke_fill=_BLACK
+    )
+    part[:] = np.asarray(canvas)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,7 @@ def draw_strip(frame_size: tuple[int, int], cells: Sequence[StripCell], room: in
     """
     columns, width, height = _layout(frame_size, room)
     strip = np.full((strip_height(frame_size, room), frame_size[1], 3), _BACKGROUND, np.uint8)
-    text(strip, title, (_GAP, _TITLE - 6), 10)
+    text(strip, title, (_GAP, 3), 14)
     for number, cell in enumerate(cells[-room:]):
         row, column = divmod(number, columns)
         y, x = _TITLE + row * (height + _CAPTION + _GAP), column * width + _GAP // 2
@@ -128,7 +144,12 @@ def _draw_cell(place: Image, cell: StripCell, height: int) -> None:
     place[:height] = thumbnail
     caption = np.full((place.shape[0] - height, width, 3), _BACKGROUND, np.uint8)
     text(
-        caption, cell.caption, (width // 2, caption.shape[0] // 2), 9, centred=True, colour=_text_colour(cell)
+        caption,
+        cell.caption,
+        (width // 2, caption.shape[0] // 2),
+        12,
+        centred=True,
+        colour=_text_colour(cell),
     )
     place[height:] = caption
 
@@ -141,7 +162,7 @@ def _draw_contour(image: Image, labels: NDArray[np.uint8], value: int, thickness
     """Draws the contours of one id, bright on black; gives x, y of its innermost point."""
     shape = np.asarray(labels == value, np.uint8)
     contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    colour = tuple(int(channel) for channel in _bright_palette()[value])
+    colour = tuple(int(channel) for channel in _PALETTE[value])
     cv2.drawContours(image, contours, -1, _BLACK, thickness + 2, cv2.LINE_AA)
     cv2.drawContours(image, contours, -1, colour, thickness, cv2.LINE_AA)
     x, y, width, height = cv2.boundingRect(shape)
@@ -149,8 +170,3 @@ def _draw_contour(image: Image, labels: NDArray[np.uint8], value: int, thickness
     depth = cv2.distanceTransform(box, cv2.DIST_L2, 3)
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     return x + int(column) - 1, y + int(row) - 1
-
-
-def _bright_palette() -> NDArray[np.uint8]:
-    """The palette of the masks, twice as bright: its first colours are dark."""
-    return np.minimum(_PALETTE.astype(np.int32) * 2, 255).astype(np.uint8)

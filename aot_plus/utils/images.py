@@ -1,5 +1,7 @@
 """Images as the networks take them."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,13 @@ MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 
 
-def normalise(pixels: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
-    """RGB values 0..255, ``H x W x 3``, to normalised float32 ``3 x H x W``."""
-    scale, shift = 1 / (255 * STD), -MEAN / STD
-    return np.ascontiguousarray((pixels * scale + shift).astype(np.float32).transpose(2, 0, 1))
+def normalise(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """RGB 0..255, ``... x H x W x 3``, to normalised ``... x 3 x H x W`` (in float64, then rounded)."""
+    values = ((pixels / 255.0 - MEAN) / STD).astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(values, -1, -3))
+
+
+def restore(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The inverse of ``normalise``: ``... x 3 x H x W`` to RGB ``... x H x W x 3`` in 0..255."""
+    colours = np.moveaxis(values, -3, -1) * STD + MEAN
+    return np.clip(np.round(colours * 255), 0, 255).astype(np.uint8)

@@ -68,7 +68,7 @@ class DemoRun:
         """
         self.segmenter = segmenter
         self.video = video
-        self.masks = masks
+        self.masks = dict(masks)  # those not reached yet
         self.output = output
         self.gap = gap if gap is not None else default_gap(segmenter.cfg, video)
         self._reader = MaskReader()
@@ -139,7 +139,9 @@ class DemoRun:
     def _title(self, name: str, stored: int) -> str:
         groups = len(self.segmenter.banks)
         which = f" (first of {groups} groups of objects)" if groups > 1 else ""
-        return f"frame {name}   memory: {stored} frames, {self.segmenter.cfg.MEM_POLICY}{which}"
+        policy = self.segmenter.cfg.MEM_POLICY
+        capacity = "" if policy == "unbounded" else f" of {self._strip_room()}"
+        return f"frame {name}    memory ({policy}): {stored}{capacity} frames{which}"
 
     def _check_masks_were_used(self) -> None:
         """A video file that does not say its length shows only at its end which frames it has."""

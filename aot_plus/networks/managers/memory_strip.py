@@ -11,6 +11,7 @@ from aot_plus.utils.drawing import StripCell, draw_strip
 __all__ = ["MemoryStrip"]
 
 _THUMBNAIL = 160  # pixels across
+_MARKED = 10  # frames for which a change is marked
 
 
 class MemoryStrip:
@@ -24,6 +25,7 @@ class MemoryStrip:
         self._bank: set[int] = set()
         self._dropped: set[int] = set()
         self._added: set[int] = set()
+        self._changed_at = 0  # frame of the last change
 
     def update(self, bank: Sequence[int], frame: int, name: str, picture: NDArray[np.uint8]) -> None:
         """Takes over what is stored after ``frame``.
@@ -35,12 +37,12 @@ class MemoryStrip:
             picture: of this frame, H x W x 3.
         """
         stored = set(bank)
-        if stored == self._bank:
-            return
-        self._added, self._dropped = stored - self._bank, self._bank - stored
-        if frame in self._added:
+        if stored != self._bank:
+            self._added, self._dropped = stored - self._bank, self._bank - stored
+            self._bank, self._changed_at = stored, frame
             self._cells[frame] = StripCell(self._thumbnail(picture), name)
-        self._bank = stored
+        elif frame - self._changed_at >= _MARKED:
+            self._added, self._dropped = set(), set()
         shown = stored | self._dropped
         recent = sorted(number for number in self._cells if number in shown)[-self._room :]
         self._cells = {number: self._cells[number] for number in recent}

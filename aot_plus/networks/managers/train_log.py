@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
-from aot_plus.dataloaders.video_transforms import restore_frames
 from aot_plus.networks.managers.learner import StepResult
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.files import replacing
+from aot_plus.utils.images import restore
 from aot_plus.utils.pictures import titled_row
 
 __all__ = ["TrainLog"]
@@ -91,7 +91,7 @@ class TrainLog:
         predictions = result.labels.cpu()
         rows = []
         for sample, name in enumerate(batch.names[:_PICTURED_CLIPS]):
-            images = list(restore_frames(batch.frames[:, sample].numpy()))
+            images = list(restore(batch.frames[:, sample].numpy()))
             rows.append(titled_row(f"{name}: labels", images, list(batch.labels[:, sample, 0].numpy())))
             rows.append(titled_row("predictions", images, list(predictions[:, sample].numpy())))
         with replacing(self.folder / "pictures" / f"step_{done}.png") as temporary:
