@@ -1,0 +1,351 @@
+"""``python -m aot_plus.tools.demo``: videos and folders to masks and an overlay, and every bad input."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers import video_writer
+from aot_plus.networks.managers.memory_strip import MemoryStrip
+from aot_plus.tools import demo
+
+HEIGHT, WIDTH = 41, 57  # odd, as codecs do not like it
+Array = NDArray[np.uint8]
+
+
+def frame(number: int) -> Array:
+    """A picture whose brightness says its number, with a moving square."""
+    image = np.full((HEIGHT, WIDTH, 3), 10 * number, np.uint8)
+    image[8:20, 8 + number : 20 + number] = (250, 120, 40)
+    return image
+
+
+def squares(ids: tuple[int, ...] = (1, 2)) -> Array:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for place, value in enumerate(ids):
+        mask[8:20, 8 + 16 * place : 20 + 16 * place] = value
+    return mask
+
+
+def save_mask(path: Path, mask: Array) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images 8.png to 13.png: in name order, 10 would come before 8."""
+    path = tmp_path / "frames"
+    path.mkdir()
+    for number in range(8, 14):
+        Image.fromarray(frame(number)).save(path / f"{number}.png")
+    return path
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    return save_mask(tmp_path / "first.png", squares())
+
+
+def write_video(path: Path, codec: str, frames: int = 8) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 12.0, (WIDTH - 1, HEIGHT - 1))
+    assert writer.isOpened()
+    for number in range(frames):
+        writer.write(frame(number)[: HEIGHT - 1, : WIDTH - 1])
+    writer.release()
+    return path
+
+
+def run(source: Path, mask: Path, output: Path, *flags: str) -> int:
+    common = ["--model", "aott", "--random_weights", "--device", "cpu", "--max_resolution", "64"]
+    paths = ["--input", str(source), "--mask", str(mask), "--output", str(output)]
+    return demo.main([*common, *paths, *flags])
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.split("error: ")[-1]
+
+
+def read_frames(path: Path) -> list[Array]:
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (found := capture.read())[0]:
+        frames.append(np.asarray(found[1], np.uint8))
+    return frames
+
+
+def test_a_folder_to_masks_and_a_playable_overlay(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(folder, mask, out, "--policy", "fifo", "--capacity", "3", "--memory_gap", "1") == 0
+    printed = capsys.readouterr().out
+    assert "6 frames" in printed
+    assert "H.264" in printed  # the codec, or that it cannot be written
+    assert sorted(path.stem for path in (out / "masks").iterdir()) == sorted(map(str, range(8, 14)))
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.mp4"]
+    first = Image.open(out / "masks" / "8.png")
+    assert first.mode == "P"
+    np.testing.assert_array_equal(np.array(first), squares())
+    frames = read_frames(out / "overlay.mp4")
+    assert len(frames) == 6
+    height, width = frames[0].shape[:2]
+    assert height > HEIGHT  # the strip
+    assert (height % 2, width) == (0, WIDTH + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("v.mp4", "mp4v"), ("v.mov", "mp4v"), ("v.avi", "MJPG"), ("v.webm", "VP80")]
+)
+def test_video_files(name: str, codec: str, tmp_path: Path) -> None:
+    video = write_video(tmp_path / name, codec)
+    mask = save_mask(tmp_path / "first.png", squares()[: HEIGHT - 1, : WIDTH - 1])
+    out = tmp_path / "out"
+    assert run(video, mask, out, "--start", "1", "--end", "7", "--every", "2") == 0
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["00001.png", "00003.png", "00005.png"]
+    assert cv2.VideoCapture(str(out / "overlay.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(6.0)
+
+
+def test_frames_reach_the_network_in_order_and_as_rgb(
+    folder: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    step = VideoSegmenter.step
+
+    def note(self: VideoSegmenter, image: Array, mask: Array | None = None) -> Array:
+        seen.append(image[0, 0].tolist() + image[10, 22].tolist())
+        return step(self, image, mask)
+
+    monkeypatch.setattr(VideoSegmenter, "step", note)
+    assert run(folder, mask, tmp_path / "out") == 0
+    assert seen == [[10 * n] * 3 + [250, 120, 40] for n in range(9, 14)]
+
+
+def test_later_masks_add_and_correct_objects(folder: Path, tmp_path: Path) -> None:
+    masks, out = tmp_path / "masks", tmp_path / "out"
+    save_mask(masks / "8.png", squares((1,)))
+    corrected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    corrected[25:35, 10:20], corrected[25:35, 40:50] = 1, 7
+    save_mask(masks / "11.png", corrected)
+    assert run(folder, masks, out) == 0
+    shown = np.array(Image.open(out / "masks" / "11.png"))
+    np.testing.assert_array_equal(shown, corrected)
+    assert 7 not in np.array(Image.open(out / "masks" / "10.png"))
+
+
+def test_masks_of_frames_left_out_are_said(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("8", "9"):
+        save_mask(tmp_path / "masks" / f"{name}.png", squares())
+    assert run(folder, tmp_path / "masks", tmp_path / "out", "--every", "2") == 0
+    assert "9.png: not used" in caplog.text
+
+
+def test_ctrl_c_leaves_a_playable_video(
+    folder: Path,
+    mask: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step, calls = VideoSegmenter.step, []
+
+    def interrupted(self: VideoSegmenter, image: Array, mask: Array | None = None) -> Array:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, image, mask)
+
+    monkeypatch.setattr(VideoSegmenter, "step", interrupted)
+    out = tmp_path / "out"
+    assert run(folder, mask, out) == 130
+    assert "Interrupted: 3 frames" in capsys.readouterr().out
+    assert len(read_frames(out / "overlay.mp4")) == 3
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["10.png", "8.png", "9.png"]
+
+
+def test_a_broken_frame_leaves_what_was_done(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "11.png").write_bytes((folder / "11.png").read_bytes()[:60])
+    assert run(folder, mask, tmp_path / "out") == 1
+    assert "11.png: cannot be read as an image" in error_of(capsys)
+    assert len(read_frames(tmp_path / "out" / "overlay.mp4")) == 3
+
+
+def test_another_codec_when_mp4_cannot_be_written(
+    folder: Path,
+    mask: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(video_writer, "CODECS", (("none", ".mp4", "x"), video_writer.CODECS[-1]))
+    assert run(folder, mask, tmp_path / "out") == 0
+    assert "overlay.avi (Motion JPEG" in capsys.readouterr().out
+    assert len(read_frames(tmp_path / "out" / "overlay.avi")) == 6
+
+
+def test_no_codec_at_all(
+    folder: Path,
+    mask: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(video_writer, "CODECS", (("none", ".mp4", "x"),))
+    assert run(folder, mask, tmp_path / "out") == 1
+    assert "OpenCV cannot write a video" in error_of(capsys)
+
+
+def test_earlier_results_are_replaced_only_when_asked(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(folder, mask, out) == 0
+    assert run(folder, mask, out, "--end", "2") == 1
+    assert "--overwrite" in error_of(capsys)
+    assert run(folder, mask, out, "--end", "2", "--overwrite") == 0
+    assert len(list((out / "masks").iterdir())) == 2
+
+
+def test_results_never_replace_the_input(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = save_mask(tmp_path / "masks" / "8.png", squares())
+    for mask in (given, given.parent):
+        assert run(folder, mask, tmp_path, "--overwrite") == 1
+        assert "would replace the input" in error_of(capsys)
+    np.testing.assert_array_equal(np.array(Image.open(given)), squares())
+
+
+def _bad_masks(tmp_path: Path, name: str, mask: Array) -> Path:
+    save_mask(tmp_path / "masks" / "8.png", squares())
+    save_mask(tmp_path / "masks" / name, mask)
+    return tmp_path / "masks"
+
+
+def test_bad_masks_are_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small, empty = squares()[:-1], np.zeros((HEIGHT, WIDTH), np.uint8)
+    (tmp_path / "text.png").write_text("no picture")
+    cases = [
+        (tmp_path / "none.png", "none.png: there is no such mask"),
+        (tmp_path / "text.png", "text.png: cannot be read as a mask"),
+        (
+            save_mask(tmp_path / "small.png", small),
+            "small.png: the mask is 57 x 40 pixels, its frame 57 x 41",
+        ),
+        (save_mask(tmp_path / "empty.png", empty), "empty.png: the mask is empty"),
+        (_bad_masks(tmp_path / "a", "77.png", squares()), "77.png: "),
+        (_bad_masks(tmp_path / "b", "10.png", small), "10.png: the mask is 57 x 40"),
+        (_bad_masks(tmp_path / "c", "10.png", empty), "10.png: the mask is empty"),
+        (
+            save_mask(tmp_path / "d" / "9.png", squares()).parent,
+            "no mask of the first frame (number 0); found 9",
+        ),
+    ]
+    for number, (path, message) in enumerate(cases):
+        assert run(folder, path, tmp_path / f"out{number}") == 1
+        assert message in error_of(capsys)
+
+
+def test_bad_videos_are_named(tmp_path: Path, mask: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    cases = [("none.mp4", "there is no such video"), ("broken.mp4", "cannot be read as a video")]
+    for name, message in [*cases, ("empty", "the folder has no frames")]:
+        assert run(tmp_path / name, mask, tmp_path / "out") == 1
+        assert f"{tmp_path / name}: {message}" in error_of(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_of_different_sizes(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(frame(10)[:-2]).save(folder / "10.png")
+    assert run(folder, mask, tmp_path / "out") == 1
+    assert "10.png: 57 x 39 pixels, but the first frame has 57 x 41" in error_of(capsys)
+
+
+def test_a_mask_after_the_end_of_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = write_video(tmp_path / "v.mp4", "mp4v")
+    masks = tmp_path / "masks"
+    for name in ("0", "00099"):  # zeros before a number do not matter
+        save_mask(masks / f"{name}.png", squares()[:-1, :-1])
+    assert run(video, masks, tmp_path / "out") == 1
+    assert "00099.png" in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--start", "6"], "no frame is left: it has 6"),
+        (["--start", "-1"], "--start: expected 0"),
+        (["--start", "3", "--end", "3"], "--end: expected more than --start, 3"),
+        (["--every", "0"], "--every: expected 1"),
+        (["--memory_gap", "0"], "--memory_gap: expected 1"),
+        (["--capacity", "1"], "--capacity: expected 2"),
+        (["--max_resolution", "0"], "--max_resolution: expected 32"),
+        (["--dtype", "float99"], "float99"),
+        (["--policy", "nonsense"], "nonsense"),
+    ],
+)
+def test_bad_flags_are_named(
+    flags: list[str],
+    message: str,
+    folder: Path,
+    mask: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(folder, mask, tmp_path / "out", *flags) == 1
+    assert message in error_of(capsys)
+
+
+def test_without_a_checkpoint(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--input", str(folder), "--mask", str(mask), "--output", str(tmp_path / "out")]
+    assert demo.main(flags) == 1
+    assert "--random_weights" in error_of(capsys)
+
+
+def test_capacity_counts_the_whole_memory(
+    folder: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banks: list[list[int]] = []
+    update = MemoryStrip.update
+
+    def note(self: MemoryStrip, bank: list[int], *rest: Any) -> None:
+        banks.append(list(bank))
+        update(self, bank, *rest)
+
+    monkeypatch.setattr(MemoryStrip, "update", note)
+    assert (
+        run(folder, mask, tmp_path / "out", "--policy", "fifo", "--capacity", "3", "--memory_gap", "1") == 0
+    )
+    assert banks == [[0], [0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5]]
+
+
+def test_the_strip_marks_what_changed_and_does_not_grow() -> None:
+    strip = MemoryStrip((HEIGHT, WIDTH), room=3)
+    picture, sizes = frame(1), set()
+    for number in range(40):
+        strip.update([0, *range(max(1, number - 1), number + 1)], number, str(number), picture)
+        sizes.add(strip.draw("title").shape)
+        if number == 5:
+            marks = {cell: strip._mark(cell) for cell in strip._cells}
+            assert marks == {0: "", 3: "dropped", 4: "", 5: "added"}
+    assert len(sizes) == 1
+    assert len(strip._cells) == 4
+    for number in range(40, 60):  # nothing changes: the marks go
+        strip.update([0, 38, 39], number, str(number), picture)
+    assert {cell: strip._mark(cell) for cell in strip._cells} == {0: "", 38: "", 39: ""}
