@@ -1,0 +1,228 @@
+"""What a check can find, how bad it is, what the pipeline makes of it, and the text of a report."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+_LINES_PER_KIND = 8
+
+
+class Severity(Enum):
+    """The value is the heading in the report."""
+
+    ERROR = "Errors: they break inference, metric or training"
+    WARNING = "Warnings: runs finish, the numbers may not mean what you think"
+    NOTE = "Notes"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finding: its title, and the ``effect`` it has on the pipeline."""
+
+    severity: Severity
+    title: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding. ``place``: the sequence, or a split's file; ``detail``: the file and what is there."""
+
+    kind: Kind
+    place: str
+    detail: str
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_FAILS = (
+    "Inference gives nothing for the sequence, goes on with the others and ends with exit code 1; the metric "
+    "then stops for want of its masks. Training stops when it draws the sequence, or passes over it with "
+    "DATA_SKIP_UNREADABLE."
+)
+
+FOLDER_MISSING = Kind(
+    _E,
+    "a folder is missing",
+    "Frames are read from JPEGImages_10fps, masks from Annotations. If JPEGImages has all your frames, link "
+    "it: ln -s JPEGImages JPEGImages_10fps",
+)
+NOTHING_TO_CHECK = Kind(
+    _E, "no sequence to check", "Inference, metric and training stop: there is no sequence to work on."
+)
+SPLIT_UNREADABLE = Kind(_E, "a split file cannot be read", "Inference, metric and training with it stop.")
+SPLIT_BAD_NAME = Kind(_E, "a split file holds a name that is no folder's", "Inference and training stop.")
+SPLIT_TWICE = Kind(
+    _E, "a split names a sequence twice", "Inference and training use it once; the metric stops."
+)
+SPLIT_WORDS = Kind(
+    _E,
+    "a line of a split has several words",
+    "Inference and training take every word as a sequence, the metric the whole line.",
+)
+SPLIT_EMPTY = Kind(_W, "a split is empty", "Inference, metric and training with this split stop.")
+SPLITS_OVERLAP = Kind(
+    _W,
+    "a sequence is in several splits",
+    "Each is used as it stands: figures on one of them are then figures on data of the other.",
+)
+FRAMES_BROKEN = Kind(_E, "the frames cannot be listed", _FAILS)
+NO_ANNOTATIONS = Kind(
+    _E,
+    "there is no annotation",
+    "Inference gives nothing for the sequence; the metric stops for the whole split; training stops when it "
+    "draws the sequence.",
+)
+FEW_ANNOTATIONS = Kind(
+    _E,
+    "there are fewer than 3 annotations",
+    "The metric stops for the whole split: the first and the last do not count. Inference needs the first "
+    "frame's alone.",
+)
+FIRST_NOT_ANNOTATED = Kind(
+    _E,
+    "the first frame has no annotation",
+    "Inference has no objects to follow and gives nothing for the sequence; the metric then stops. Training "
+    "uses the frames that are annotated.",
+)
+MASK_WITHOUT_FRAME = Kind(
+    _E,
+    "an annotation has no frame in JPEGImages_10fps",
+    "Inference writes no mask of that name, so the metric stops: a prediction is missing. Training does not "
+    "see it.",
+)
+OUTER_MASK_WITHOUT_FRAME = Kind(
+    _W,
+    "the first or last annotation has no frame in JPEGImages_10fps",
+    "The metric scores neither the first nor the last annotation, but takes the number of objects from the "
+    "first. Inference and training do not see it.",
+)
+IMAGE_UNREADABLE = Kind(_E, "an image cannot be read", _FAILS)
+IMAGE_SIZE = Kind(
+    _E,
+    "an image differs in size from the first frame",
+    "Inference gives nothing for the sequence; the metric then stops. Training stops at a clip with both "
+    "sizes.",
+)
+MASK_UNREADABLE = Kind(
+    _E,
+    "a mask cannot be read",
+    "The metric stops, and so does training when it draws it. Inference reads the first frame's mask alone: "
+    "without it, it gives nothing for the sequence.",
+)
+MASK_SIZE = Kind(
+    _E,
+    "a mask differs in size from the frames",
+    "The metric stops (predictions have the size of the frames), and so does training when it draws it. "
+    "Where it is the first frame's, inference gives nothing for the sequence.",
+)
+LAST_MASK = Kind(
+    _W,
+    "the last annotation cannot be read, or differs in size from the frames",
+    "Inference and metric do not read it; training stops when it draws it.",
+)
+FIRST_MASK_EMPTY = Kind(
+    _E,
+    "the first mask has no object",
+    "Inference gives nothing for the sequence, the metric stops. Ids 1..254 are objects; 0 is background, "
+    "255 is ignored: a mask of 0 and 255 must be written as 0 and 1.",
+)
+ID_GAPS = Kind(
+    _W,
+    "the first mask's ids have gaps",
+    "The metric scores every id from 1 to the largest; one that is nowhere scores 1 in every frame and lifts "
+    "the means. Inference and training pack the ids and do not mind.",
+)
+LATE_IDS = Kind(
+    _W,
+    "ids appear after the first mask",
+    "Inference is not told of them. The metric ignores those above the first annotation's largest id and "
+    "counts those below it as missed. Training makes them background in clips that begin without them.",
+)
+NO_REFERENCE = Kind(
+    _W,
+    "no mask may begin a training clip",
+    "Training passes over the sequence: with the usual config a clip's first mask shows more than 200 "
+    "pixels, at most 20 % of them ignored. Inference and metric do not mind.",
+)
+FRAME_ORDER = Kind(
+    _W,
+    "frames in the order of their names are not in the order of their numbers",
+    "Everything here takes frames in the order of their names, so this video runs out of order. Write the "
+    "numbers with leading zeros.",
+)
+IGNORED_IN_FIRST = Kind(
+    _N,
+    "the first mask has ignored pixels (255)",
+    "Inference follows them as one more object and writes them as 255, as the published evaluation does "
+    "(TEST_TRACK_IGNORED); the metric reads 255 as background.",
+)
+MUCH_IGNORED = Kind(
+    _N,
+    "masks with more than 20 % of their labelled pixels ignored",
+    "The metric reads 255 as background in annotations and predictions. Training does not begin a clip with "
+    "such a mask.",
+)
+MANY_OBJECTS = Kind(
+    _N,
+    "more than 10 objects in the first mask",
+    "Inference follows them in groups of ten, each with a memory of its own: slower. Training keeps a random "
+    "ten. If there are not so many, the mask may have soft edges.",
+)
+GREY_MASK = Kind(_N, "grey masks", "Their values are read as ids. Results are written with VOST's palette.")
+OTHER_PALETTE = Kind(
+    _N,
+    "masks with another palette than VOST's",
+    "Their indices are read as ids, colours count for nothing. Results are written with VOST's palette.",
+)
+OTHER_FILES = Kind(
+    _N, "other files among frames or masks", "Nothing reads them: frames are .jpg, .jpeg, .png, masks .png."
+)
+FRAME_NOT_ANNOTATED = Kind(
+    _N,
+    "frames of JPEGImages without annotation",
+    "In VOST, every frame of JPEGImages has one. Inference gives them masks if they are in "
+    "JPEGImages_10fps; the metric does not score them, training has no labels for them.",
+)
+FRAME_NOT_AT_10FPS = Kind(
+    _N,
+    "frames of JPEGImages that JPEGImages_10fps lacks",
+    "Nothing here reads JPEGImages: they are not used.",
+)
+NO_JPEGIMAGES = Kind(_N, "there is no folder JPEGImages", "VOST has one, but nothing here reads it.")
+UNLISTED = Kind(_N, "sequences that no split names", "Nothing uses them.")
+VOST_COUNTS = Kind(
+    _N,
+    "not as many sequences as VOST has",
+    "The pipeline takes what the split names; figures compare with published ones only on the whole split.",
+)
+
+
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Whether any of them would break a run."""
+    return any(finding.kind.severity is Severity.ERROR for finding in findings)
+
+
+def format_findings(findings: Sequence[Finding]) -> str:
+    """The findings by severity and kind: a line for each place, long lists cut short and counted."""
+    blocks = []
+    for severity in Severity:
+        kinds = dict.fromkeys(finding.kind for finding in findings if finding.kind.severity is severity)
+        if kinds:
+            parts = [severity.value, *(_format_kind(kind, findings) for kind in kinds)]
+            blocks.append("\n".join(parts))
+    return "\n\n".join(blocks)
+
+
+def _format_kind(kind: Kind, findings: Sequence[Finding]) -> str:
+    places: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.kind == kind:
+            places.setdefault(finding.place, []).append(finding.detail)
+    lines = [f"  * {kind.title} ({sum(map(len, places.values()))})", f"    {kind.effect}"]
+    for place, details in list(places.items())[:_LINES_PER_KIND]:
+        more = f" (and {len(details) - 1} more there)" if len(details) > 1 else ""
+        lines.append(f"      {place}: {details[0]}{more}")
+    if len(places) > _LINES_PER_KIND:
+        rest = list(places.values())[_LINES_PER_KIND:]
+        lines.append(f"      ... and {sum(map(len, rest))} more in {len(rest)} others")
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""Checks of a dataset as a whole: its folders, its split files, and which sequences those name."""
+
+from pathlib import Path
+
+from aot_plus.dataloaders.dataset_check import findings as kinds
+from aot_plus.dataloaders.dataset_check.findings import Finding
+from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, FRAMES, SPLITS, VOSTDataset
+from aot_plus.utils.errors import DataError
+
+IMAGES_5FPS = "JPEGImages"
+VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
+
+
+def check_folders(dataset: VOSTDataset) -> list[Finding]:
+    """The dataset's folders, other than that of its splits."""
+    found = [
+        Finding(kinds.FOLDER_MISSING, folder, "there is no such folder")
+        for folder in (FRAMES, ANNOTATIONS)
+        if not (dataset.root / folder).is_dir()
+    ]
+    if not (dataset.root / IMAGES_5FPS).is_dir():
+        found.append(Finding(kinds.NO_JPEGIMAGES, str(dataset.root), f"no folder {IMAGES_5FPS}"))
+    return found
+
+
+def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:
+    """The sequences of ``split`` or, with None, of every split; and what was found in the files.
+
+    Raises ``DataError`` for an unknown split.
+    """
+    chosen = dataset.splits() if split is None else [split]
+    splits: dict[str, list[str]] = {}
+    found: list[Finding] = []
+    for name in chosen:
+        if name not in dataset.splits():
+            dataset.sequences(name)  # raises, and says which splits there are
+        splits[name], of_split = _check_split(dataset, name)
+        found += of_split
+    if not any(splits.values()):
+        found.append(Finding(kinds.NOTHING_TO_CHECK, SPLITS, f"splits read: {', '.join(chosen) or 'none'}"))
+    found += _overlaps(splits)
+    if split is None:
+        found += _unlisted(dataset, splits)
+    if dataset.name == "vost":
+        found += _vost_counts(splits, split)
+    return splits, found
+
+
+def _check_split(dataset: VOSTDataset, split: str) -> tuple[list[str], list[Finding]]:
+    path = dataset.root / SPLITS / f"{split}.txt"
+    place = f"{SPLITS}/{path.name}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return [], [Finding(kinds.SPLIT_UNREADABLE, place, str(error))]
+    if not text.split():
+        return [], [Finding(kinds.SPLIT_EMPTY, place, "names no sequence")]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    twice = dict.fromkeys(line for line in lines if lines.count(line) > 1)
+    found = [Finding(kinds.SPLIT_TWICE, place, line) for line in twice]
+    found += [Finding(kinds.SPLIT_WORDS, place, repr(line)) for line in lines if len(line.split()) > 1]
+    try:
+        return dataset.sequences(split), found
+    except DataError as error:
+        return [], [*found, Finding(kinds.SPLIT_BAD_NAME, place, str(error))]
+
+
+def _overlaps(splits: dict[str, list[str]]) -> list[Finding]:
+    homes: dict[str, list[str]] = {}
+    for split, names in splits.items():
+        for name in names:
+            homes.setdefault(name, []).append(split)
+    return [
+        Finding(kinds.SPLITS_OVERLAP, name, f"in {', '.join(of)}")
+        for name, of in homes.items()
+        if len(of) > 1
+    ]
+
+
+def _unlisted(dataset: VOSTDataset, splits: dict[str, list[str]]) -> list[Finding]:
+    listed = {name for names in splits.values() for name in names}
+    return [
+        Finding(kinds.UNLISTED, folder.name, f"{FRAMES}/{folder.name}")
+        for folder in _visible_folders(dataset.root / FRAMES)
+        if folder.name not in listed
+    ]
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _vost_counts(splits: dict[str, list[str]], split: str | None) -> list[Finding]:
+    found = []
+    for name, expected in VOST_SEQUENCES.items():
+        count = len(splits.get(name, []))
+        if count != expected and split in (None, name):
+            detail = f"{count} sequences, VOST has {expected}"
+            found.append(Finding(kinds.VOST_COUNTS, f"{SPLITS}/{name}.txt", detail))
+    return found

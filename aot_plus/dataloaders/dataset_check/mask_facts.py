@@ -1,0 +1,145 @@
+"""What a mask shows, and checks of the objects in a sequence's masks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.dataset_check import findings as kinds
+from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
+from aot_plus.dataloaders.video_clips import ClipRules
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import IGNORE_ID, davis_palette, read_mask
+
+_RULES = ClipRules(length=2)  # what it accepts as a reference does not depend on the length
+_PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """A mask's file name, size (H, W), object ids, and pixels labelled (not 0) and ignored (255)."""
+
+    name: str
+    size: tuple[int, int]
+    ids: frozenset[int]
+    labelled: int
+    ignored: int
+    grey: bool
+    vost_palette: bool
+    reference: bool  # whether it may begin a training clip
+
+    @property
+    def largest(self) -> int:
+        """The largest object id, 0 without objects."""
+        return max(self.ids, default=0)
+
+
+def read_facts(path: Path) -> MaskFacts:
+    """Reads a mask. Raises ``DataError`` where the pipeline would, and says which ids do not fit."""
+    try:
+        mask = read_mask(path)
+    except DataError as error:
+        raise DataError(f"{error}{_wide_ids(path)}") from error
+    height, width = mask.shape
+    counts = np.bincount(mask.ravel(), minlength=IGNORE_ID + 1)
+    present = np.flatnonzero(counts[:IGNORE_ID])
+    with Image.open(path) as image:
+        grey, palette = image.mode == "L", image.getpalette("RGB") or []
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours.ravel()[: len(palette)] = palette
+    return MaskFacts(
+        name=path.name,
+        size=(height, width),
+        ids=frozenset(present[present > 0].tolist()),
+        labelled=int(mask.size - counts[0]),
+        ignored=int(counts[IGNORE_ID]),
+        grey=grey,
+        vost_palette=bool((colours[present] == _PALETTE[present]).all()),
+        reference=_RULES.accepts_reference(mask),
+    )
+
+
+def _wide_ids(path: Path) -> str:
+    """For a mask of more than 8 bits, a few words on its largest id."""
+    try:
+        with Image.open(path) as image:
+            if not image.mode.startswith("I"):
+                return ""
+            largest = int(np.array(image).max(initial=0))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return f"; its largest id is {largest}, objects may have 1..{IGNORE_ID - 1}"
+
+
+def check_objects(sequence: str, masks: Sequence[MaskFacts | None], first_frame: str | None) -> list[Finding]:
+    """Checks the ids, palettes and ignored pixels of a sequence's masks (None: unreadable).
+
+    ``first_frame``: the name of the first frame, without suffix. Inference takes its objects from that
+    frame's mask, the metric from the first annotation; they are the same in a sound dataset.
+    """
+    readable = [mask for mask in masks if mask is not None]
+    given = next((mask for mask in readable if Path(mask.name).stem == first_frame), None)
+    counted = masks[0] if masks else None
+    found: list[tuple[Kind, str]] = []
+    for mask in dict.fromkeys(mask for mask in (given, counted) if mask is not None):
+        found += _check_first(mask)
+    if given is not None and given.ids:
+        found += _check_late(given, readable)
+    found += _check_training(readable)
+    found += _check_colours(readable)
+    return [Finding(kind, sequence, detail) for kind, detail in found]
+
+
+def _check_first(mask: MaskFacts) -> list[tuple[Kind, str]]:
+    found = []
+    if not mask.ids:
+        shown = "only 255 (and background)" if mask.ignored else "only background"
+        return [(kinds.FIRST_MASK_EMPTY, f"{mask.name}: {shown}")]
+    gaps = sorted(set(range(1, mask.largest)) - mask.ids)
+    if gaps:
+        found.append((kinds.ID_GAPS, f"{mask.name}: ids up to {mask.largest} without {_list(gaps)}"))
+    if len(mask.ids) > Config.MODEL_MAX_OBJ_NUM:
+        found.append((kinds.MANY_OBJECTS, f"{mask.name}: {len(mask.ids)} objects"))
+    if mask.ignored:
+        share = mask.ignored / (mask.size[0] * mask.size[1])
+        found.append((kinds.IGNORED_IN_FIRST, f"{mask.name}: {share:.1%} of its pixels"))
+    return found
+
+
+def _check_late(first: MaskFacts, masks: Sequence[MaskFacts]) -> list[tuple[Kind, str]]:
+    late: dict[int, str] = {}
+    for mask in masks:
+        for number in sorted(mask.ids - first.ids):
+            late.setdefault(number, mask.name)
+    return [(kinds.LATE_IDS, f"id {number} from {name}") for number, name in late.items()]
+
+
+def _check_training(masks: Sequence[MaskFacts]) -> list[tuple[Kind, str]]:
+    found = []
+    much = [mask for mask in masks if mask.ignored > _RULES.max_ignored * mask.labelled]
+    if much:
+        labelled, ignored = sum(mask.labelled for mask in masks), sum(mask.ignored for mask in masks)
+        detail = f"{len(much)} of {len(masks)} masks, first {much[0].name}; {ignored / labelled:.0%} over all"
+        found.append((kinds.MUCH_IGNORED, detail))
+    if masks and not any(mask.reference for mask in masks):
+        largest = max(mask.labelled for mask in masks)
+        found.append((kinds.NO_REFERENCE, f"at most {largest} labelled pixels in a mask"))
+    return found
+
+
+def _check_colours(masks: Sequence[MaskFacts]) -> list[tuple[Kind, str]]:
+    grey = [mask.name for mask in masks if mask.grey]
+    other = [mask.name for mask in masks if not mask.grey and not mask.vost_palette]
+    return [
+        (kind, f"{len(names)} of {len(masks)} masks, first {names[0]}")
+        for kind, names in ((kinds.GREY_MASK, grey), (kinds.OTHER_PALETTE, other))
+        if names
+    ]
+
+
+def _list(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"

@@ -1,0 +1,179 @@
+"""Checks of one sequence: the names of its files, its images, its masks."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from aot_plus.dataloaders.dataset_check import findings as kinds
+from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
+from aot_plus.dataloaders.dataset_check.layout import IMAGES_5FPS
+from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts
+from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, FRAMES, IMAGE_SUFFIXES, VOSTDataset
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import read_image
+
+MIN_ANNOTATIONS = 3  # the metric leaves out the first and the last
+
+
+@dataclass
+class SequenceReport:
+    """What was found in a sequence, and how much was read (``pixels`` and ``ignored``: of its masks)."""
+
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+    frames: int = 0
+    masks: int = 0
+    pixels: int = 0
+    ignored: int = 0
+
+    def add(self, kind: Kind, detail: str) -> None:
+        """Notes a finding of this sequence."""
+        self.findings.append(Finding(kind, self.name, detail))
+
+
+def check_sequence(
+    dataset: VOSTDataset, name: str, given_up: Callable[[], bool] = lambda: False
+) -> SequenceReport:
+    """Reads every frame and mask of a sequence. ``given_up`` is asked before each file; True ends it."""
+    report = SequenceReport(name)
+    frames = _list_frames(dataset, report)
+    try:
+        masks = _list_masks(dataset, report)
+        _check_names(report, frames, masks)
+        _check_other_files(dataset, report)
+        _check_5fps(dataset, report, frames, masks)
+        size = _check_images(report, frames, given_up)
+        facts = _check_masks(report, frames, masks, size, given_up)
+    except OSError as error:
+        report.add(kinds.FRAMES_BROKEN, str(error))
+        return report
+    if not given_up():
+        report.findings += check_objects(name, facts, frames[0].stem if frames else None)
+    return report
+
+
+def _list_frames(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
+    try:
+        frames = list(dataset.sequence(report.name).frames)
+    except (DataError, OSError) as error:
+        report.add(kinds.FRAMES_BROKEN, str(error))
+        return []
+    in_order = sorted(frames, key=lambda path: _numbers(path.stem))
+    for by_name, by_number in zip(frames, in_order, strict=True):
+        if by_name != by_number:
+            report.add(kinds.FRAME_ORDER, f"{by_name.name} comes where {by_number.name} should")
+            break
+    return frames
+
+
+def _numbers(stem: str) -> list[tuple[bool, int, str]]:
+    """Sorts a name's runs of digits as numbers and the rest as text."""
+    parts = [part for part in re.split(r"([0-9]+)", stem) if part]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+
+
+def _list_masks(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
+    folder = dataset.root / ANNOTATIONS / report.name
+    masks = sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+    if not masks:
+        report.add(kinds.NO_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: no .png file")
+    elif len(masks) < MIN_ANNOTATIONS:
+        report.add(kinds.FEW_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: {len(masks)}")
+    return masks
+
+
+def _check_names(report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
+    """Frames without annotation and the reverse (frames between two annotations are as they should be)."""
+    if not frames or not masks:
+        return
+    if frames[0].stem not in {mask.stem for mask in masks}:
+        report.add(kinds.FIRST_NOT_ANNOTATED, f"{frames[0].name}; the first annotation is {masks[0].name}")
+    stems = {frame.stem for frame in frames}
+    for mask in masks:
+        if mask.stem not in stems:
+            outer = mask in (masks[0], masks[-1])
+            kind = kinds.OUTER_MASK_WITHOUT_FRAME if outer else kinds.MASK_WITHOUT_FRAME
+            report.add(kind, mask.name)
+
+
+def _check_other_files(dataset: VOSTDataset, report: SequenceReport) -> None:
+    for folder, suffixes in ((FRAMES, IMAGE_SUFFIXES), (ANNOTATIONS, (".png",))):
+        for path in _visible_files(dataset.root / folder / report.name):
+            # The metric and training look for .png, so a mask's suffix is in small letters.
+            suffix = path.suffix if folder == ANNOTATIONS else path.suffix.lower()
+            if suffix not in suffixes:
+                report.add(kinds.OTHER_FILES, f"{folder}/{report.name}/{path.name}")
+
+
+def _check_5fps(dataset: VOSTDataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
+    images = _visible_files(dataset.root / IMAGES_5FPS / report.name)
+    stems = [path.stem for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
+    for kind, others in ((kinds.FRAME_NOT_ANNOTATED, masks), (kinds.FRAME_NOT_AT_10FPS, frames)):
+        there = {path.stem for path in others}
+        for stem in stems if others else ():
+            if stem not in there:
+                report.add(kind, f"{IMAGES_5FPS}/{report.name}/{stem}")
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    paths: Iterable[Path] = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
+def _check_images(
+    report: SequenceReport, frames: list[Path], given_up: Callable[[], bool]
+) -> tuple[int, int] | None:
+    """Reads all frames; gives the size (H, W) of the first one that can be read."""
+    size: tuple[int, int] | None = None
+    for path in frames:
+        if given_up():
+            break
+        report.frames += 1
+        try:
+            height, width, _ = read_image(path).shape
+        except DataError as error:
+            report.add(kinds.IMAGE_UNREADABLE, str(error))
+            continue
+        size = size or (height, width)
+        if (height, width) != size:
+            report.add(kinds.IMAGE_SIZE, f"{path.name}: {_text((height, width))}, expected {_text(size)}")
+    return size
+
+
+def _check_masks(
+    report: SequenceReport,
+    frames: list[Path],
+    masks: list[Path],
+    size: tuple[int, int] | None,
+    given_up: Callable[[], bool],
+) -> list[MaskFacts | None]:
+    """Reads all masks; gives what they show, None for those that cannot be read."""
+    facts: list[MaskFacts | None] = []
+    for path in masks:
+        if given_up():
+            break
+        report.masks += 1
+        # A last annotation that is the first frame's as well is read by inference.
+        last = path == masks[-1] and not (frames and path.stem == frames[0].stem)
+        try:
+            mask = read_facts(path)
+        except (DataError, Image.DecompressionBombError) as error:
+            report.add(kinds.LAST_MASK if last else kinds.MASK_UNREADABLE, str(error))
+            facts.append(None)
+            continue
+        size = size or mask.size
+        if mask.size != size:
+            detail = f"{path.name}: {_text(mask.size)}, the frames {_text(size)}"
+            report.add(kinds.LAST_MASK if last else kinds.MASK_SIZE, detail)
+        report.pixels += mask.size[0] * mask.size[1]
+        report.ignored += mask.ignored
+        facts.append(mask)
+    return facts
+
+
+def _text(size: tuple[int, int]) -> str:
+    """Width x height, as image tools show it."""
+    return f"{size[1]} x {size[0]}"

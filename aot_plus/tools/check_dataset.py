@@ -1,0 +1,66 @@
+"""Checks a dataset before a run: ``python -m aot_plus.tools.check_dataset DIR [--split S] [--workers K]``."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.dataset_check.findings import Severity, format_findings, has_errors
+from aot_plus.dataloaders.dataset_check.runner import DatasetReport, check_dataset
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.tools.common import from_repository, run_tool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks, prints the findings and a summary. Exit code 1 if a run would break, 130 after Ctrl-C."""
+    options = _parse(argv)
+
+    def work() -> int:
+        dataset = open_dataset(options.dataset, from_repository(Config.DIR_DATA))
+        report = check_dataset(dataset, options.split, options.workers)
+        if report.findings:
+            print(format_findings(report.findings) + "\n")
+        print(_summary(report))
+        return 1 if has_errors(report.findings) else 0
+
+    return run_tool(work)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m aot_plus.tools.check_dataset",
+        description="Reads every image and mask of a dataset in VOST's layout and says what the pipeline "
+        "will do with what is unusual. Exit code 1 if something would break a run, else 0.",
+    )
+    parser.add_argument("dataset", metavar="DIR", help="vost, mini_vost, or a folder in VOST's layout")
+    parser.add_argument("--split", help="only this one: a file in ImageSets, without .txt (default: all)")
+    parser.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def _summary(report: DatasetReport) -> str:
+    splits = ", ".join(f"{name} {count}" for name, count in report.splits.items()) or "none"
+    frames = sum(sequence.frames for sequence in report.sequences)
+    masks = sum(sequence.masks for sequence in report.sequences)
+    pixels = sum(sequence.pixels for sequence in report.sequences)
+    ignored = sum(sequence.ignored for sequence in report.sequences)
+    counts = [
+        f"{sum(finding.kind.severity is severity for finding in report.findings)} {severity.name.lower()}s"
+        for severity in Severity
+    ]
+    return (
+        f"Sequences: {splits}. Read: {len(report.sequences)} sequences, {frames} frames, {masks} masks; "
+        f"{ignored / max(pixels, 1):.2%} of the masks' pixels are ignored.\n{', '.join(counts)}."
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,253 @@
+"""``check_dataset``: every kind of finding on a tiny dataset with that one fault, and none on a sound one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aot_plus.dataloaders.dataset_check import findings as kinds
+from aot_plus.dataloaders.dataset_check import runner
+from aot_plus.dataloaders.dataset_check.findings import Finding, Kind, Severity, format_findings
+from aot_plus.dataloaders.dataset_check.runner import check_dataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.networks.managers.evaluator import read_first_mask
+from aot_plus.tools.check_dataset import main
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import write_mask
+from evaluation.errors import EvaluationError
+from evaluation.vost import find_sequences, read_num_objects
+
+HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame is annotated: 0, 2, .. 8
+SEQUENCE = "b"  # the one that faults are made in
+
+
+def mask_of(*ids: int) -> np.ndarray:
+    """A square of 16 x 16 pixels for each id."""
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    for place, number in enumerate(ids):
+        top, left = 16 * (place // 4), 16 * (place % 4)
+        mask[top : top + 16, left : left + 16] = number
+    return mask
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A sound dataset: sequences a and b for val, c for train."""
+    root = tmp_path / "data"
+    for name in "abc":
+        for number in range(FRAMES):
+            for folder in ("JPEGImages_10fps", "JPEGImages")[: 2 - number % 2]:
+                write_image(root / folder / name / f"{number:05d}.jpg")
+            if number % 2 == 0:
+                write_mask(root / "Annotations" / name / f"{number:05d}.png", mask_of(1, 2))
+    (root / "ImageSets").mkdir()
+    write_split(root, "val", "a\nb\n")
+    write_split(root, "train", "c\n")
+    return root
+
+
+def write_image(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (90, 120, 30)).save(path)
+
+
+def write_split(root: Path, split: str, text: str) -> None:
+    (root / "ImageSets" / f"{split}.txt").write_text(text, encoding="utf-8")
+
+
+def frame(root: Path, number: int) -> Path:
+    return root / "JPEGImages_10fps" / SEQUENCE / f"{number:05d}.jpg"
+
+
+def annotation(root: Path, number: int) -> Path:
+    return root / "Annotations" / SEQUENCE / f"{number:05d}.png"
+
+
+def found(root: Path, split: str | None = None) -> list[Finding]:
+    return check_dataset(VOSTDataset(root, "data"), split).findings
+
+
+def remove_folder(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "removed")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def every_mask(root: Path, mask: np.ndarray) -> None:
+    for number in range(0, FRAMES, 2):
+        write_mask(annotation(root, number), mask)
+
+
+def grey(path: Path) -> None:
+    Image.fromarray(mask_of(1, 2)).save(path)
+
+
+def recolour(path: Path) -> None:
+    image = Image.fromarray(mask_of(1, 2), mode="P")
+    image.putpalette([0, 0, 0, 1, 2, 3, 4, 5, 6])
+    image.save(path)
+
+
+def unpadded_names(root: Path) -> None:
+    frame(root, 8).rename(frame(root, 8).with_name("10.jpg"))
+    frame(root, 7).rename(frame(root, 7).with_name("9.jpg"))
+    annotation(root, 8).rename(annotation(root, 8).with_name("10.png"))
+    (root / "JPEGImages" / SEQUENCE / "00008.jpg").unlink()
+
+
+FAULTS: list[tuple[Kind, Callable[[Path], object], str]] = [
+    (kinds.SPLIT_TWICE, lambda r: write_split(r, "val", "a\nb\na\n"), "a"),
+    (kinds.SPLIT_WORDS, lambda r: write_split(r, "val", "a b\n"), "a b"),
+    (kinds.SPLIT_EMPTY, lambda r: write_split(r, "test", "\n"), "names no sequence"),
+    (kinds.SPLITS_OVERLAP, lambda r: write_split(r, "train", "c\na\n"), "val"),
+    (kinds.UNLISTED, lambda r: write_split(r, "val", "a\n"), "JPEGImages_10fps/b"),
+    (kinds.NO_JPEGIMAGES, lambda r: (r / "JPEGImages").rename(r / "old"), "JPEGImages"),
+    (kinds.FRAMES_BROKEN, lambda r: remove_folder(frame(r, 0).parent), "no such sequence folder"),
+    (kinds.FRAMES_BROKEN, lambda r: write_image(frame(r, 3).with_suffix(".png")), "two images of one frame"),
+    (kinds.FIRST_NOT_ANNOTATED, lambda r: write_image(frame(r, 0).with_name("0.jpg")), "0.jpg"),
+    (
+        kinds.MASK_WITHOUT_FRAME,
+        lambda r: write_mask(annotation(r, 4).with_stem("00004b"), mask_of(1)),
+        "00004b.png",
+    ),
+    (kinds.OUTER_MASK_WITHOUT_FRAME, lambda r: write_mask(annotation(r, 99), mask_of(1)), "00099.png"),
+    (kinds.IMAGE_UNREADABLE, lambda r: truncate(frame(r, 3)), "00003.jpg"),
+    (kinds.IMAGE_SIZE, lambda r: write_image(frame(r, 3), (32, 32)), "32 x 32, expected 64 x 48"),
+    (kinds.MASK_UNREADABLE, lambda r: truncate(annotation(r, 4)), "00004.png"),
+    (kinds.MASK_SIZE, lambda r: write_mask(annotation(r, 4), mask_of(1)[:32]), "64 x 32, the frames 64 x 48"),
+    (kinds.LAST_MASK, lambda r: truncate(annotation(r, 8)), "00008.png"),
+    (kinds.LAST_MASK, lambda r: write_mask(annotation(r, 8), mask_of(1)[:32]), "64 x 32"),
+    (kinds.ID_GAPS, lambda r: every_mask(r, mask_of(1, 4)), "ids up to 4 without 2, 3"),
+    (kinds.LATE_IDS, lambda r: write_mask(annotation(r, 4), mask_of(1, 2, 3)), "id 3 from 00004.png"),
+    (kinds.FRAME_ORDER, unpadded_names, "10.jpg comes where 9.jpg should"),
+    (kinds.NO_REFERENCE, lambda r: every_mask(r, mask_of(1) * (np.arange(WIDTH) < 8)), "at most 128"),
+    (kinds.MUCH_IGNORED, lambda r: write_mask(annotation(r, 4), mask_of(1, 255)), "1 of 5 masks"),
+    (kinds.IGNORED_IN_FIRST, lambda r: write_mask(annotation(r, 0), mask_of(1, 2, 1, 2, 1, 255)), "8.3%"),
+    (kinds.MANY_OBJECTS, lambda r: every_mask(r, mask_of(*range(1, 12))), "11 objects"),
+    (kinds.GREY_MASK, lambda r: grey(annotation(r, 4)), "1 of 5 masks, first 00004.png"),
+    (kinds.OTHER_PALETTE, lambda r: recolour(annotation(r, 4)), "1 of 5 masks, first 00004.png"),
+    (kinds.OTHER_FILES, lambda r: annotation(r, 1).with_suffix(".gif").touch(), "00001.gif"),
+    (kinds.FRAME_NOT_ANNOTATED, lambda r: annotation(r, 4).unlink(), "JPEGImages/b/00004"),
+    (kinds.FRAME_NOT_AT_10FPS, lambda r: write_image(r / "JPEGImages/b/4b.jpg"), "JPEGImages/b/4b"),
+]
+
+
+def test_a_sound_dataset_gives_no_finding(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(root), "--workers", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "train 1, val 2" in out
+    assert "3 sequences, 27 frames, 15 masks; 0.00%" in out
+    assert "0 errors, 0 warnings, 0 notes" in out
+
+
+@pytest.mark.parametrize(("kind", "fault", "detail"), FAULTS, ids=[kind.title for kind, _, _ in FAULTS])
+def test_a_fault_is_found(root: Path, kind: Kind, fault: Callable[[Path], object], detail: str) -> None:
+    fault(root)
+    findings = found(root)
+    assert any(finding.kind == kind and detail in finding.detail for finding in findings), findings
+    expected = 1 if kind.severity is Severity.ERROR else 0
+    # A frame or mask too many or too few has a note of its own besides; nothing may be worse than the fault.
+    assert main([str(root), "--workers", "1"]) == expected
+
+
+def test_a_split_file_that_is_no_text(root: Path) -> None:
+    (root / "ImageSets" / "val.txt").write_bytes(b"\xff\xfe\x00a")
+    assert kinds.SPLIT_UNREADABLE in {finding.kind for finding in found(root)}
+
+
+def test_a_split_with_a_path_for_a_name(root: Path) -> None:
+    write_split(root, "val", "../a\n")
+    assert kinds.SPLIT_BAD_NAME in {finding.kind for finding in found(root)}
+
+
+def test_only_empty_splits_are_an_error(root: Path) -> None:
+    write_split(root, "val", "")
+    assert {finding.kind for finding in found(root, "val")} == {kinds.SPLIT_EMPTY, kinds.NOTHING_TO_CHECK}
+    assert main([str(root), "--split", "val", "--workers", "1"]) == 1
+
+
+def test_a_missing_folder_is_one_finding(root: Path) -> None:
+    (root / "JPEGImages_10fps").rename(root / "frames")
+    assert [finding.kind for finding in found(root)] == [kinds.FOLDER_MISSING]
+
+
+@pytest.mark.parametrize("ids", [(), (255,)])
+def test_a_first_mask_without_objects_stops_inference_and_metric(root: Path, ids: tuple[int, ...]) -> None:
+    write_mask(annotation(root, 0), mask_of(*ids))
+    assert kinds.FIRST_MASK_EMPTY in {finding.kind for finding in found(root)}
+    with pytest.raises(DataError):
+        read_first_mask(VOSTDataset(root, "data").sequence(SEQUENCE))
+    with pytest.raises(EvaluationError):
+        read_num_objects(find_sequences(root, "val")[1])
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_too_few_annotations_stop_the_metric(root: Path, left: int) -> None:
+    for number in range(2 * left, FRAMES, 2):
+        annotation(root, number).unlink()
+    expected = kinds.FEW_ANNOTATIONS if left else kinds.NO_ANNOTATIONS
+    assert expected in {finding.kind for finding in found(root)}
+    with pytest.raises(EvaluationError):
+        find_sequences(root, "val")
+
+
+def test_a_mask_of_16_bits_names_its_largest_id(root: Path) -> None:
+    Image.fromarray(mask_of(1).astype(np.uint16) * 300).save(annotation(root, 4))
+    (finding,) = found(root)
+    assert finding.kind == kinds.MASK_UNREADABLE
+    assert "largest id is 300" in finding.detail
+
+
+def test_one_split_alone_is_checked(root: Path) -> None:
+    truncate(frame(root, 3))
+    assert found(root, "train") == []
+    assert [finding.place for finding in found(root, "val")] == [SEQUENCE]
+
+
+def test_sequences_of_several_splits_are_read_once(root: Path) -> None:
+    write_split(root, "train", "a\n")
+    report = check_dataset(VOSTDataset(root, "data"))
+    assert [sequence.name for sequence in report.sequences] == ["a", "b"]
+
+
+def test_an_unknown_split_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(root), "--split", "tests"]) == 1
+    assert "splits here: train, val" in capsys.readouterr().err
+
+
+def test_vost_has_a_known_number_of_sequences(root: Path) -> None:
+    dataset = VOSTDataset(root, "vost")
+    findings = check_dataset(dataset).findings
+    assert {finding.kind for finding in findings} == {kinds.VOST_COUNTS}
+    details = [finding.detail for finding in findings]
+    assert details == [f"{have} sequences, VOST has {of}" for have, of in ((1, 572), (2, 70), (0, 71))]
+    assert len(check_dataset(dataset, "val").findings) == 1
+
+
+def test_workers_do_not_change_the_report(root: Path) -> None:
+    truncate(frame(root, 3))
+    write_mask(root / "Annotations" / "c" / "00004.png", mask_of(1, 2, 3))
+    dataset = VOSTDataset(root, "data")
+    assert check_dataset(dataset, workers=2) == check_dataset(dataset, workers=1)
+
+
+def test_ctrl_c_gives_130(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "check_sequence", interrupted)
+    assert main([str(root), "--workers", "1"]) == 130
+
+
+def test_long_lists_are_cut_and_counted() -> None:
+    findings = [Finding(kinds.IMAGE_SIZE, f"s{i // 2}", f"{i}.jpg") for i in range(40)]
+    findings.append(Finding(kinds.GREY_MASK, "s0", "0.png"))
+    text = format_findings(findings)
+    assert f"{kinds.IMAGE_SIZE.title} (40)" in text
+    assert "s0: 0.jpg (and 1 more there)" in text
+    assert "... and 24 more in 12 others" in text
+    assert text.index("Errors") < text.index("Notes")
