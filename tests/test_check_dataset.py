@@ -10,8 +10,10 @@ from PIL import Image
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check import runner
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind, Severity, format_findings
+from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.networks.managers.evaluator import read_first_mask
 from aot_plus.tools.check_dataset import main
 from aot_plus.utils.errors import DataError
@@ -200,6 +202,17 @@ def test_a_mask_of_16_bits_names_its_largest_id(root: Path) -> None:
     (finding,) = found(root)
     assert finding.kind == kinds.MASK_UNREADABLE
     assert "largest id is 300" in finding.detail
+
+
+@pytest.mark.parametrize("pixels", [200, 201])
+@pytest.mark.parametrize("ignored", [0, 40, 41])
+def test_what_may_begin_a_clip_is_what_training_accepts(tmp_path: Path, pixels: int, ignored: int) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    mask.ravel()[:pixels] = 1
+    mask.ravel()[:ignored] = 255
+    write_mask(tmp_path / "0.png", mask)
+    accepted = ClipRules(length=2).accepts_reference(mask)
+    assert read_facts(tmp_path / "0.png").may_begin_clip == accepted == (pixels == 201 and ignored <= 40)
 
 
 def test_one_split_alone_is_checked(root: Path) -> None:

@@ -10,11 +10,9 @@ from PIL import Image
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
-from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import IGNORE_ID, davis_palette, read_mask
 
-_RULES = ClipRules(length=2)  # what it accepts as a reference does not depend on the length
 _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 
 
@@ -29,12 +27,21 @@ class MaskFacts:
     ignored: int
     grey: bool
     vost_palette: bool
-    reference: bool  # whether it may begin a training clip
 
     @property
     def largest(self) -> int:
         """The largest object id, 0 without objects."""
         return max(self.ids, default=0)
+
+    @property
+    def much_ignored(self) -> bool:
+        """Whether too many of the labelled pixels are ignored for a training clip to begin with it."""
+        return self.ignored > Config.DATA_REF_MAX_IGNORED_RATIO * self.labelled
+
+    @property
+    def may_begin_clip(self) -> bool:
+        """Whether a training clip may begin with it (``ClipRules`` has the same rule, but needs torch)."""
+        return self.labelled > Config.DATA_REF_MIN_OBJ_PIXELS and not self.much_ignored
 
 
 def read_facts(path: Path) -> MaskFacts:
@@ -58,7 +65,6 @@ def read_facts(path: Path) -> MaskFacts:
         ignored=int(counts[IGNORE_ID]),
         grey=grey,
         vost_palette=bool((colours[present] == _PALETTE[present]).all()),
-        reference=_RULES.accepts_reference(mask),
     )
 
 
@@ -119,12 +125,12 @@ def _check_late(first: MaskFacts, masks: Sequence[MaskFacts]) -> list[tuple[Kind
 
 def _check_training(masks: Sequence[MaskFacts]) -> list[tuple[Kind, str]]:
     found = []
-    much = [mask for mask in masks if mask.ignored > _RULES.max_ignored * mask.labelled]
+    much = [mask for mask in masks if mask.much_ignored]
     if much:
         labelled, ignored = sum(mask.labelled for mask in masks), sum(mask.ignored for mask in masks)
         detail = f"{len(much)} of {len(masks)} masks, first {much[0].name}; {ignored / labelled:.0%} over all"
         found.append((kinds.MUCH_IGNORED, detail))
-    if masks and not any(mask.reference for mask in masks):
+    if masks and not any(mask.may_begin_clip for mask in masks):
         largest = max(mask.labelled for mask in masks)
         found.append((kinds.NO_REFERENCE, f"at most {largest} labelled pixels in a mask"))
     return found
