@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.dataloaders.dataset_check import findings as kinds
@@ -14,10 +15,12 @@ from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.dataloaders.video_clips import ClipRules
-from aot_plus.networks.managers.evaluator import read_first_mask
+from aot_plus.networks.managers.evaluator import Evaluator, read_first_mask
 from aot_plus.tools.check_dataset import main
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
+from evaluation.command import evaluate
 from evaluation.errors import EvaluationError
 from evaluation.vost import find_sequences, read_num_objects
 
@@ -143,7 +146,7 @@ def test_a_sound_dataset_gives_no_finding(root: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert "train 1, val 2" in out
     assert "3 sequences, 27 frames, 15 masks; 0.00%" in out
-    assert "0 errors, 0 warnings, 0 notes" in out
+    assert "errors: 0, warnings: 0, notes: 0" in out
 
 
 @pytest.mark.parametrize(("kind", "fault", "detail"), FAULTS, ids=[kind.title for kind, _, _ in FAULTS])
@@ -154,6 +157,39 @@ def test_a_fault_is_found(root: Path, kind: Kind, fault: Callable[[Path], object
     expected = 1 if kind.severity is Severity.ERROR else 0
     # A frame or mask too many or too few has a note of its own besides; nothing may be worse than the fault.
     assert main([str(root), "--workers", "1"]) == expected
+
+
+class FirstMask:
+    """A segmenter that repeats the first mask."""
+
+    def start(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], *, memory_gap: int | None = None
+    ) -> NDArray[np.uint8]:
+        self.mask = mask
+        return mask
+
+    def step(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return self.mask
+
+
+def run_breaks(root: Path, results: Path) -> bool:
+    """Whether inference over val, or the metric after it, ends with an error."""
+    cfg = get_config("pre_vost_2", "r50_aotl")
+    dataset = VOSTDataset(root, "data")
+    try:
+        summary = Evaluator(cfg, lambda _: FirstMask(), dataset, dataset.sequences("val"), results).run()
+        evaluate(results, root, "val", workers=1)
+    except (DataError, EvaluationError):
+        return True
+    return bool(summary.failed)
+
+
+@pytest.mark.parametrize(("kind", "fault", "_"), FAULTS, ids=[kind.title for kind, _, _ in FAULTS])
+def test_errors_break_a_run_and_nothing_else_does(
+    root: Path, tmp_path: Path, kind: Kind, fault: Callable[[Path], object], _: str
+) -> None:
+    fault(root)
+    assert run_breaks(root, tmp_path / "results") == (kind.severity is Severity.ERROR)
 
 
 def test_a_split_file_that_is_no_text(root: Path) -> None:

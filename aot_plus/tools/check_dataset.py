@@ -53,12 +53,12 @@ def _summary(report: DatasetReport) -> str:
     pixels = sum(sequence.pixels for sequence in report.sequences)
     ignored = sum(sequence.ignored for sequence in report.sequences)
     counts = [
-        f"{sum(finding.kind.severity is severity for finding in report.findings)} {severity.name.lower()}s"
+        f"{severity.name.lower()}s: {sum(f.kind.severity is severity for f in report.findings)}"
         for severity in Severity
     ]
     return (
         f"Sequences: {splits}. Read: {len(report.sequences)} sequences, {frames} frames, {masks} masks; "
-        f"{ignored / max(pixels, 1):.2%} of the masks' pixels are ignored.\n{', '.join(counts)}."
+        f"{ignored / max(pixels, 1):.2%} of the masks' pixels are ignored.\nFound: {', '.join(counts)}."
     )
 
 

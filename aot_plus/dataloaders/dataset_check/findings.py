@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from textwrap import wrap
 
 _LINES_PER_KIND = 8
+_EFFECT_WIDTH = 100  # columns
 
 
 class Severity(Enum):
@@ -218,7 +220,8 @@ def _format_kind(kind: Kind, findings: Sequence[Finding]) -> str:
     for finding in findings:
         if finding.kind == kind:
             places.setdefault(finding.place, []).append(finding.detail)
-    lines = [f"  * {kind.title} ({sum(map(len, places.values()))})", f"    {kind.effect}"]
+    lines = [f"  * {kind.title} ({sum(map(len, places.values()))})"]
+    lines += [f"    {line}" for line in wrap(kind.effect, _EFFECT_WIDTH)]
     for place, details in list(places.items())[:_LINES_PER_KIND]:
         more = f" (and {len(details) - 1} more there)" if len(details) > 1 else ""
         lines.append(f"      {place}: {details[0]}{more}")
