@@ -217,6 +217,14 @@ def test_earlier_results_are_replaced_only_when_asked(
     assert len(list((out / "masks").iterdir())) == 2
 
 
+def test_an_output_that_cannot_be_made(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert run(folder, mask, tmp_path / "out") == 1
+    assert f"--output {tmp_path / 'out'}: cannot be written to" in error_of(capsys)
+
+
 def test_results_never_replace_the_input(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,9 +70,9 @@ def _demo(args: argparse.Namespace) -> int:
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.mask, video)
     checkpoint = _checkpoint(args, cfg)
-    _prepare_output(args)
     torch.manual_seed(0)
     model = load_from_config(cfg, checkpoint)
+    _prepare_output(args)
     with logging_redirect_tqdm():
         result = DemoRun(VideoSegmenter(model), video, masks, args.output, gap=args.memory_gap).run()
     print(_describe(result))
@@ -129,11 +129,15 @@ def _prepare_output(args: argparse.Namespace) -> None:
             f"--output {args.output}: holds the results of an earlier run; "
             "choose another folder, or give --overwrite to remove them"
         )
-    for path in earlier:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    try:
+        for path in earlier:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {args.output}: cannot be written to ({error})") from error
 
 
 def _describe(result: DemoResult) -> str:

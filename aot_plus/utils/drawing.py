@@ -17,8 +17,8 @@ __all__ = ["StripCell", "draw_objects", "draw_strip", "strip_height", "text"]
 Image = NDArray[np.uint8]  # H x W x 3, RGB
 Colour = tuple[int, int, int]
 
-# The palette of the masks, twice as bright: its first colours are dark.
-_PALETTE = np.minimum(2 * np.array(davis_palette()).reshape(256, 3), 255).astype(np.uint8)
+# The palette of the masks, whose first colours are dark, made brighter: 0..192 to 45..255.
+_PALETTE = np.minimum(45 + np.array(davis_palette()).reshape(256, 3) * 210 // 192, 255).astype(np.uint8)
 _FILL = 0.35  # share of an object's colour inside it
 
 _WHITE: Colour = (255, 255, 255)
@@ -28,9 +28,11 @@ _ADDED: Colour = (60, 200, 90)
 _DROPPED: Colour = (235, 60, 50)
 _BACKGROUND: Colour = (24, 24, 24)
 
-_MIN_CELL = 72  # pixels across; a narrow frame gets several rows of cells
+_MIN_CELL, _MAX_CELL = 48, 144  # pixels across; a narrow frame gets several rows of cells
+_SHARE = 1 / 6  # width of a cell in that of the frame, between once and 1.5 times the smallest
 _TITLE = 22  # pixels above the cells
 _CAPTION = 18  # pixels under a cell
+_CAPTION_SIZE = 12  # of its font
 _GAP = 4  # pixels between cells
 
 
@@ -114,7 +116,8 @@ def draw_strip(frame_size: tuple[int, int], cells: Sequence[StripCell], room: in
     """
     columns, width, height = _layout(frame_size, room)
     strip = np.full((strip_height(frame_size, room), frame_size[1], 3), _BACKGROUND, np.uint8)
-    text(strip, title, (_GAP, 3), 14)
+    size = next((size for size in range(14, 9, -1) if _font(size).getlength(title) < frame_size[1] - 6), 9)
+    text(strip, title, (_GAP, 3), size)
     for number, cell in enumerate(cells[-room:]):
         row, column = divmod(number, columns)
         y, x = _TITLE + row * (height + _CAPTION + _GAP), column * width + _GAP // 2
@@ -124,8 +127,9 @@ def draw_strip(frame_size: tuple[int, int], cells: Sequence[StripCell], room: in
 
 def _layout(frame_size: tuple[int, int], cells: int) -> tuple[int, int, int]:
     """Columns of the strip, and a cell's width and thumbnail height in pixels."""
-    columns = max(1, min(cells, frame_size[1] // _MIN_CELL))
-    width = min(frame_size[1] // columns, 2 * _MIN_CELL)
+    smallest = int(np.clip(frame_size[1] * _SHARE, _MIN_CELL, 1.5 * _MIN_CELL))
+    columns = max(1, min(cells, frame_size[1] // smallest))
+    width = min(frame_size[1] // columns, _MAX_CELL)
     return columns, width, max(8, round((width - _GAP) * frame_size[0] / frame_size[1]))
 
 
@@ -145,13 +149,19 @@ def _draw_cell(place: Image, cell: StripCell, height: int) -> None:
     caption = np.full((place.shape[0] - height, width, 3), _BACKGROUND, np.uint8)
     text(
         caption,
-        cell.caption,
+        _end_of(cell.caption, width - 4),
         (width // 2, caption.shape[0] // 2),
-        12,
+        _CAPTION_SIZE,
         centred=True,
         colour=_text_colour(cell),
     )
     place[height:] = caption
+
+
+def _end_of(words: str, width: int) -> str:
+    """The last characters that have room: the number is at the end of a frame's name."""
+    starts = range(len(words))
+    return next((words[i:] for i in starts if _font(_CAPTION_SIZE).getlength(words[i:]) <= width), "")
 
 
 def _text_colour(cell: StripCell) -> Colour:

@@ -18,6 +18,7 @@ from aot_plus.networks.managers.memory_strip import MemoryStrip
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.video_writer import VideoWriter
 from aot_plus.networks.managers.writer import MaskWriter
+from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.coloured_masks import MaskReader
 from aot_plus.utils.drawing import draw_objects
 from aot_plus.utils.errors import DataError
@@ -45,8 +46,9 @@ class DemoResult:
 class DemoRun:
     """Segments a video and writes ``<output>/masks/<frame>.png`` and ``<output>/overlay.mp4``.
 
-    Nothing is kept of past frames but the memory bank and its thumbnails. After Ctrl-C (or SIGTERM) the frame
-    in progress is finished, and the video is closed properly; an error in mid-video leaves what was done.
+    Nothing is kept of past frames but the memory bank and its thumbnails: memory does not grow with the
+    video's length, except under the policy ``unbounded``. After Ctrl-C (or SIGTERM) the frame in progress is
+    finished, and the video is closed properly; an error in mid-video leaves what was done.
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class DemoRun:
         self.output = output
         self.gap = gap if gap is not None else default_gap(segmenter.cfg, video)
         self._reader = MaskReader()
+        self._bounded = build_policy(segmenter.cfg).bounded
+        if not self._bounded:
+            _log.warning("policy %s: memory grows with the video's length", segmenter.cfg.MEM_POLICY)
 
     def run(self) -> DemoResult:
         """Goes through the video. Raises ``DataError`` for a frame or mask that cannot be used."""
@@ -134,14 +139,13 @@ class DemoRun:
 
     def _strip_room(self) -> int:
         cfg = self.segmenter.cfg
-        return _UNBOUNDED_ROOM if cfg.MEM_POLICY == "unbounded" else cfg.FORMER_MEM_LEN + cfg.LATTER_MEM_LEN
+        return cfg.FORMER_MEM_LEN + cfg.LATTER_MEM_LEN if self._bounded else _UNBOUNDED_ROOM
 
     def _title(self, name: str, stored: int) -> str:
         groups = len(self.segmenter.banks)
-        which = f" (first of {groups} groups of objects)" if groups > 1 else ""
-        policy = self.segmenter.cfg.MEM_POLICY
-        capacity = "" if policy == "unbounded" else f" of {self._strip_room()}"
-        return f"frame {name}    memory ({policy}): {stored}{capacity} frames{which}"
+        which = f", first of {groups} groups" if groups > 1 else ""
+        capacity = f" of {self._strip_room()}" if self._bounded else ""
+        return f"{name}   memory: {stored}{capacity} ({self.segmenter.cfg.MEM_POLICY}{which})"
 
     def _check_masks_were_used(self) -> None:
         """A video file that does not say its length shows only at its end which frames it has."""
