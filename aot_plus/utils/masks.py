@@ -33,14 +33,14 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
             return np.array(image, dtype=np.uint8)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such mask") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as a mask ({error})") from error
 
 
 def write_mask(path: Path, ids: NDArray[np.uint8]) -> None:
     """Writes ids (H x W, uint8) as a palette PNG, by way of a temporary file."""
-    image = Image.fromarray(ids, mode="P")
-    image.putpalette(davis_palette())
+    image = Image.fromarray(ids)
+    image.putpalette(davis_palette())  # turns a grey image into an indexed one
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")
 
