@@ -75,7 +75,7 @@ def _wide_ids(path: Path) -> str:
             if not image.mode.startswith("I"):
                 return ""
             largest = int(np.array(image).max(initial=0))
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     return f"; its largest id is {largest}, objects may have 1..{IGNORE_ID - 1}"
 
