@@ -14,6 +14,7 @@ from PIL import Image
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers import video_writer
 from aot_plus.networks.managers.memory_strip import MemoryStrip
+from aot_plus.networks.models import AOT
 from aot_plus.tools import demo
 
 HEIGHT, WIDTH = 41, 57  # odd, as codecs do not like it
@@ -357,3 +358,47 @@ def test_the_strip_marks_what_changed_and_does_not_grow() -> None:
     for number in range(40, 60):  # nothing changes: the marks go
         strip.update([0, 38, 39], number, str(number), picture)
     assert {cell: strip._mark(cell) for cell in strip._cells} == {0: "", 38: "", 39: ""}
+
+
+def test_colours_from_file_to_network_to_overlay(
+    tmp_path: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "red.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(2):
+        writer.write(np.full((48, 64, 3), (0, 0, 250), np.uint8))  # OpenCV's blue, green, red
+    writer.release()
+    seen: list[Array] = []
+    start = VideoSegmenter.start
+
+    def note(self: VideoSegmenter, image: Array, mask: Array, **options: Any) -> Array:
+        seen.append(image[40, 60])
+        return start(self, image, mask, **options)
+
+    monkeypatch.setattr(VideoSegmenter, "start", note)
+    save_mask(mask, np.pad(np.ones((20, 20), np.uint8), ((0, 28), (0, 44))))
+    assert run(tmp_path / "red.avi", mask, tmp_path / "out") == 0
+    np.testing.assert_allclose(seen[0], (250, 0, 0), atol=12)
+    np.testing.assert_allclose(read_frames(tmp_path / "out" / "overlay.mp4")[0][40, 60], (0, 0, 250), atol=40)
+
+
+def test_max_resolution_is_the_longest_side_of_the_networks_input(
+    folder: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode = AOT.encode
+
+    def note(self: AOT, images: Any) -> Any:
+        sizes.append(max(images.shape[2:]))
+        return encode(self, images)
+
+    monkeypatch.setattr(AOT, "encode", note)
+    for number, flags in enumerate([["--max_resolution", "33"], ["--max_resolution", "1000"]]):
+        assert run(folder, mask, tmp_path / f"out{number}", "--end", "1", *flags) == 0
+    assert sizes[0] <= 33 < WIDTH <= sizes[1]
+
+
+def test_the_strip_of_an_unbounded_memory_shows_the_last_frames() -> None:
+    strip = MemoryStrip((HEIGHT, WIDTH), room=3)
+    for number in range(12):
+        strip.update(list(range(number + 1)), number, str(number), frame(1))
+    assert list(strip._cells) == [8, 9, 10, 11]
