@@ -178,7 +178,9 @@ def find_masks(path: Path, video: VideoInput) -> dict[int, Path]:
     if not path.is_dir():
         raise DataError(f"{path}: there is no such mask, or folder of masks")
     found: dict[int, Path] = {}
-    for mask in sorted(entry for entry in path.iterdir() if _is_image(entry) and entry.suffix == ".png"):
+    for mask in sorted(
+        entry for entry in path.iterdir() if _is_image(entry) and entry.suffix.lower() == ".png"
+    ):
         number = video.index(mask.stem)
         if number is None:
             raise DataError(f"{mask}: {video.path} has no frame of this name{_frame_names(video)}")
