@@ -1,4 +1,4 @@
-"""What the tools share: flags that choose a config, and errors turned into exit codes."""
+"""What the tools share: flags that choose config and checkpoint, and errors turned into exit codes."""
 
 import argparse
 import logging
@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from aot_plus.configs import Config
 from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.errors import AOTPlusError, ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str, model: str) -> None:
@@ -22,6 +25,32 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str, model: 
         default=[],
         metavar="NAME=VALUE",
         help="config values to override, for example --set LATTER_MEM_LEN=4 TEST_FLIP=True",
+    )
+
+
+def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--ckpt_path`` and ``--random_weights``."""
+    parser.add_argument(
+        "--ckpt_path", help="checkpoint, .pth or .safetensors (default: the config's TEST_CKPT_PATH)"
+    )
+    parser.add_argument(
+        "--random_weights",
+        action="store_true",
+        help="no checkpoint: to try the pipeline; what comes out means nothing",
+    )
+
+
+def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
+    """The checkpoint's path, None for random weights. Raises ``ConfigError`` if neither was chosen."""
+    if args.random_weights:
+        _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
+        return None
+    if args.ckpt_path:
+        return Path(args.ckpt_path)
+    if cfg.TEST_CKPT_PATH:
+        return from_repository(cfg.TEST_CKPT_PATH)
+    raise ConfigError(
+        "no checkpoint: give --ckpt_path FILE, or --random_weights to try the pipeline without one"
     )
 
 

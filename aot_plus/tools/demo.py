@@ -1,7 +1,6 @@
 """Segments a video of your own: ``python -m aot_plus.tools.demo --help``."""
 
 import argparse
-import logging
 import os
 import shutil
 import sys
@@ -18,11 +17,9 @@ from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.demo import DemoResult, DemoRun
 from aot_plus.networks.models.loading import load_from_config
-from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
+from aot_plus.tools.common import add_checkpoint_arguments, add_config_arguments, chosen_checkpoint, run_tool
 from aot_plus.utils.config import get_config, parse_assignments
 from aot_plus.utils.errors import ConfigError
-
-_log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,8 +46,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
     add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
     add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
-    add("--ckpt_path", help="checkpoint, .pth or .safetensors (default: the config's TEST_CKPT_PATH)")
-    add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline")
+    add_checkpoint_arguments(parser)
     add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
     add("--end", type=int, help="number of the frame to stop before (default: the video's end)")
     add("--every", type=int, default=1, help="take every n-th frame (default: %(default)s)")
@@ -69,7 +65,7 @@ def _demo(args: argparse.Namespace) -> int:
     cfg = _config(args)
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.mask, video)
-    checkpoint = _checkpoint(args, cfg)
+    checkpoint = chosen_checkpoint(args, cfg)
     torch.manual_seed(0)
     model = load_from_config(cfg, checkpoint)
     _prepare_output(args)
@@ -101,19 +97,6 @@ def _config(args: argparse.Namespace) -> Config:
         if cfg.LATTER_MEM_LEN < 1:
             raise ConfigError(f"--capacity: expected {cfg.FORMER_MEM_LEN + 1} or more, found {args.capacity}")
     return cfg
-
-
-def _checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
-    if args.random_weights:
-        _log.warning("RANDOM WEIGHTS: the masks mean nothing.")
-        return None
-    if args.ckpt_path:
-        return Path(args.ckpt_path)
-    if cfg.TEST_CKPT_PATH:
-        return from_repository(cfg.TEST_CKPT_PATH)
-    raise ConfigError(
-        "no checkpoint: give --ckpt_path FILE, or --random_weights to try the pipeline without one"
-    )
 
 
 def _prepare_output(args: argparse.Namespace) -> None:

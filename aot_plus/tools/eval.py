@@ -5,7 +5,6 @@ processes.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,14 @@ from aot_plus.networks.managers.evaluator import Evaluator
 from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, process_group, share_cores
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.networks.models.loading import load_from_config
-from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
+from aot_plus.tools.common import (
+    add_checkpoint_arguments,
+    add_config_arguments,
+    chosen_checkpoint,
+    from_repository,
+    run_tool,
+)
 from aot_plus.utils.config import get_config, parse_assignments
-from aot_plus.utils.errors import ConfigError
-
-_log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,13 +41,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m aot_plus.tools.eval", description="Inference over a dataset."
     )
     add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
+    add_checkpoint_arguments(parser)
     add = parser.add_argument
-    add("--ckpt_path", help="checkpoint, .pth or .safetensors (default: the config's TEST_CKPT_PATH)")
-    add(
-        "--random_weights",
-        action="store_true",
-        help="no checkpoint: to try the pipeline; its numbers mean nothing",
-    )
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout")
     add("--split", help="name of a file in ImageSets, without .txt")
     add("--sequences", nargs="+", metavar="NAME", help="only these sequences of the split")
@@ -93,7 +90,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     sequences = dataset.select(cfg.TEST_DATASET_SPLIT, args.sequences)
     device = choose_device(cfg.TEST_DEVICE, place)
     build_policy(cfg)  # a wrong one is said before anything is read or written
-    checkpoint = _checkpoint(args, cfg)
+    checkpoint = chosen_checkpoint(args, cfg)
     result_dir = args.result_dir or _result_dir(args, cfg, dataset.name)
     share_cores(place)
     with process_group(place), logging_redirect_tqdm():
@@ -117,20 +114,6 @@ def _evaluate(args: argparse.Namespace) -> int:
         print("The weights were random: these masks and any numbers made from them mean nothing.")
     print(f"Results: {result_dir}")
     return 1 if summary.failed else 0
-
-
-def _checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
-    """The checkpoint's path, None for random weights. Raises ``ConfigError`` if neither was chosen."""
-    if args.random_weights:
-        _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
-        return None
-    if args.ckpt_path:
-        return Path(args.ckpt_path)
-    if cfg.TEST_CKPT_PATH:
-        return from_repository(cfg.TEST_CKPT_PATH)
-    raise ConfigError(
-        "no checkpoint: give --ckpt_path FILE, or --random_weights to try the pipeline without one"
-    )
 
 
 def _result_dir(args: argparse.Namespace, cfg: Config, dataset: str) -> Path:
