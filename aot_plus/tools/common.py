@@ -3,11 +3,12 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.config import REPOSITORY
+from aot_plus.utils.config import REPOSITORY, get_config, parse_assignments
 from aot_plus.utils.errors import AOTPlusError, ConfigError
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,16 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str, model: 
         metavar="NAME=VALUE",
         help="config values to override, for example --set LATTER_MEM_LEN=4 TEST_FLIP=True",
     )
+
+
+def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> Config:
+    """The config that the flags of ``add_config_arguments`` choose.
+
+    ``flags``: values by name from a tool's own flags; they win over ``--set``, and None stands for not given.
+    """
+    overrides: dict[str, Any] = dict(parse_assignments(args.set))
+    overrides |= {name: value for name, value in (flags or {}).items() if value is not None}
+    return get_config(args.stage, args.model, args.exp_name, overrides)
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:

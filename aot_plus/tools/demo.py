@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
@@ -17,8 +16,13 @@ from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.demo import DemoResult, DemoRun
 from aot_plus.networks.models.loading import load_from_config
-from aot_plus.tools.common import add_checkpoint_arguments, add_config_arguments, chosen_checkpoint, run_tool
-from aot_plus.utils.config import get_config, parse_assignments
+from aot_plus.tools.common import (
+    add_checkpoint_arguments,
+    add_config_arguments,
+    chosen_checkpoint,
+    config_of,
+    run_tool,
+)
 from aot_plus.utils.errors import ConfigError
 
 
@@ -85,9 +89,7 @@ def _config(args: argparse.Namespace) -> Config:
         "TEST_DEVICE": args.device,
         "TEST_DTYPE": args.dtype,
     }
-    overrides: dict[str, Any] = dict(parse_assignments(args.set))
-    overrides |= {name: value for name, value in flags.items() if value is not None}
-    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    cfg = config_of(args, flags)
     if args.memory_gap is not None and args.memory_gap < 1:
         raise ConfigError(f"--memory_gap: expected 1 or more, found {args.memory_gap}")
     if args.max_resolution is not None and args.max_resolution < 32:

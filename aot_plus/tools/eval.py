@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -24,10 +23,10 @@ from aot_plus.tools.common import (
     add_checkpoint_arguments,
     add_config_arguments,
     chosen_checkpoint,
+    config_of,
     from_repository,
     run_tool,
 )
-from aot_plus.utils.config import get_config, parse_assignments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +64,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """Config values from ``--set`` and from the flags that stand for one."""
+def _config(args: argparse.Namespace) -> Config:
+    """The config, with the flags that stand for one of its values."""
     flags = {
         "TEST_DATASET": args.dataset,
         "TEST_DATASET_SPLIT": args.split,
@@ -78,13 +77,14 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
         "TEST_MULTISCALE": tuple(args.ms) if args.ms else None,
         "TEST_MEM_TRACE": args.trace or None,
     }
-    overrides: dict[str, Any] = dict(parse_assignments(args.set))
-    overrides |= {name: value for name, value in flags.items() if value is not None}
-    return overrides | {"TEST_CKPT_PATH": None} if args.random_weights else overrides
+    cfg = config_of(args, flags)
+    if args.random_weights:
+        cfg.TEST_CKPT_PATH = None
+    return cfg
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    cfg = get_config(args.stage, args.model, args.exp_name, _overrides(args))
+    cfg = _config(args)
     place = ProcessPlace.from_environment()
     dataset = open_dataset(cfg.TEST_DATASET, from_repository(cfg.DIR_DATA))
     sequences = dataset.select(cfg.TEST_DATASET_SPLIT, args.sequences)

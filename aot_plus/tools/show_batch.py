@@ -10,8 +10,7 @@ from PIL import Image
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip
 from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
-from aot_plus.tools.common import add_config_arguments, run_tool
-from aot_plus.utils.config import get_config, parse_assignments
+from aot_plus.tools.common import add_config_arguments, config_of, run_tool
 from aot_plus.utils.files import replacing
 from aot_plus.utils.images import restore
 from aot_plus.utils.pictures import titled_row
@@ -46,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        cfg = get_config(options.stage, options.model, options.exp_name, parse_assignments(options.set))
+        cfg = config_of(options)
         show_batch(cfg, options.step, options.out)
         return 0
 

@@ -7,14 +7,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, share_cores
 from aot_plus.networks.managers.trainer import Trainer
-from aot_plus.tools.common import add_config_arguments, from_repository, run_tool
-from aot_plus.utils.config import get_config, parse_assignments
+from aot_plus.tools.common import add_config_arguments, config_of, from_repository, run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +50,7 @@ def _train(args: argparse.Namespace) -> int:
         "TRAIN_BATCH_SIZE": args.batch_size,
         "TRAIN_TOTAL_STEPS": args.steps,
     }
-    overrides: dict[str, Any] = dict(parse_assignments(args.set))
-    overrides |= {name: value for name, value in flags.items() if value is not None}
-    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    cfg = config_of(args, flags)
     place = ProcessPlace.from_environment()
     device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
     share_cores(place)
