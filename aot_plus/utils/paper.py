@@ -1,0 +1,30 @@
+"""The published rows: VOST val, from the paper of EMFS."""
+
+from dataclasses import dataclass
+
+__all__ = ["PAPER_DATASET", "PAPER_ROWS", "PaperRow"]
+
+PAPER_DATASET = "vost"
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One row of the paper's table: how it is made here, and its figures in percent.
+
+    All have a memory bank of 1 + 8 frames and are evaluated with the stage ``pre_vost_2``.
+    """
+
+    method: str
+    model: str
+    checkpoint: str  # a file's name in ``DIR_PRETRAIN``
+    policy: str
+    j_tr: float
+    j: float
+
+
+PAPER_ROWS = (
+    PaperRow("AOT*", "r50_aotl", "R50_AOTL.pth", "fifo", 39.0, 50.4),
+    PaperRow("AOT* + EMFS", "r50_aotl", "AOT_EMFS.pth", "emfs", 42.8, 51.6),
+    PaperRow("DeAOT*", "r50_deaotl", "R50_DeAOTL.pth", "fifo", 39.5, 51.7),
+    PaperRow("DeAOT* + EMFS", "r50_deaotl", "DeAOT_EMFS.pth", "emfs", 41.9, 52.6),
+)
