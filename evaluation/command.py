@@ -9,6 +9,7 @@ from pathlib import Path
 from evaluation.errors import EvaluationError
 from evaluation.metrics import object_figures
 from evaluation.parallel import score_sequences
+from evaluation.per_frame import COLUMNS, write_per_frame
 from evaluation.results import Results, csv_paths, format_table, read_results, summarise, write_results
 from evaluation.vost import KNOWN_DATASETS, check_predictions, dataset_folder, find_sequences
 
@@ -20,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parse(argv)
     try:
+        if arguments.per_frame:
+            sys.stdout.write(_per_frame(arguments) + "\n")
+            return 0
         results = _results(arguments)
     except (EvaluationError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -42,6 +46,16 @@ def _results(arguments: argparse.Namespace) -> Results:
     for path in paths:
         path.unlink(missing_ok=True)
     return evaluate(folder, dataset_folder(arguments.dataset_path), split, arguments.workers)
+
+
+def _per_frame(arguments: argparse.Namespace) -> str:
+    """Writes J per frame; what was written, in words."""
+    folder, split = arguments.results_path, arguments.set
+    path, problems = write_per_frame(
+        folder, dataset_folder(arguments.dataset_path), split, arguments.workers or os.cpu_count() or 1
+    )
+    lines = [f"not scored: {problem}" for problem in problems]
+    return "\n".join([*lines, f"J per frame: {path}"])
 
 
 def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None) -> Results:
@@ -76,6 +90,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--set", default="val", help="split to evaluate (default: val)")
     parser.add_argument("--re", action="store_true", help="evaluate again even if both CSV files are there")
+    parser.add_argument(
+        "--per_frame",
+        action="store_true",
+        help="instead, write J of every frame to per-frame_results-<set>.csv, for those sequences of the "
+        f"split that have predictions; columns: {', '.join(COLUMNS)}",
+    )
     parser.add_argument(
         "--workers", type=_positive, help="processes, each takes whole sequences (default: one a processor)"
     )

@@ -19,7 +19,7 @@ from evaluation.metrics import FloatArray, score_frames
 from evaluation.vost import Sequence, mask_pairs, read_num_objects
 
 # What becomes of a sequence: its IoUs (K x frames), or the problem it has.
-_Outcome = FloatArray | EvaluationError
+Outcome = FloatArray | EvaluationError
 
 # In a worker: set when the run was given up. None in the first process.
 _stop: Event | None = None
@@ -36,10 +36,19 @@ def score_sequences(sequences: list[Sequence], results: Path, workers: int) -> l
     Raises:
         EvaluationError: the problems of all sequences, a line each, or a worker that died.
     """
-    outcomes: dict[Sequence, _Outcome] = {}
+    outcomes = score_each(sequences, results, workers)
+    problems = [str(outcome) for outcome in outcomes if isinstance(outcome, EvaluationError)]
+    if problems:
+        raise EvaluationError("\n".join(problems))
+    return [outcome for outcome in outcomes if not isinstance(outcome, EvaluationError)]
+
+
+def score_each(sequences: list[Sequence], results: Path, workers: int) -> list[Outcome]:
+    """As ``score_sequences``, but a sequence's problem is its outcome. Raises only if a worker died."""
+    outcomes: dict[Sequence, Outcome] = {}
     with tqdm(total=len(sequences), desc="evaluate", unit="sequence") as bar:
 
-        def keep(sequence: Sequence, outcome: _Outcome) -> None:
+        def keep(sequence: Sequence, outcome: Outcome) -> None:
             outcomes[sequence] = outcome
             bar.update()
 
@@ -48,15 +57,11 @@ def score_sequences(sequences: list[Sequence], results: Path, workers: int) -> l
                 keep(sequence, _score(sequence, results))
         else:
             _score_in_processes(sequences, results, workers, keep)
-    in_order = [outcomes[sequence] for sequence in sequences]
-    problems = [str(outcome) for outcome in in_order if isinstance(outcome, EvaluationError)]
-    if problems:
-        raise EvaluationError("\n".join(problems))
-    return [outcome for outcome in in_order if not isinstance(outcome, EvaluationError)]
+    return [outcomes[sequence] for sequence in sequences]
 
 
 def _score_in_processes(
-    sequences: list[Sequence], results: Path, workers: int, keep: Callable[[Sequence, _Outcome], None]
+    sequences: list[Sequence], results: Path, workers: int, keep: Callable[[Sequence, Outcome], None]
 ) -> None:
     longest_first = sorted(sequences, key=lambda sequence: -len(sequence.frames))
     with _executor(workers) as executor:
@@ -69,7 +74,7 @@ def _score_in_processes(
             raise EvaluationError("a worker process was ended from outside (out of memory?)") from error
 
 
-def _score(sequence: Sequence, results: Path) -> _Outcome:
+def _score(sequence: Sequence, results: Path) -> Outcome:
     try:
         num_objects = read_num_objects(sequence)
         pairs = takewhile(lambda _: _stop is None or not _stop.is_set(), mask_pairs(sequence, results))

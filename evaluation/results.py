@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,14 @@ def summarise(names: Iterable[str], figures: list[FloatArray]) -> Results:
 
 def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
     """The per-sequence and the global CSV file. Raises ``EvaluationError`` for an impossible split."""
+    check_split_name(split)
+    return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
+
+
+def check_split_name(split: str) -> None:
+    """Raises ``EvaluationError`` for a name that is not that of a file."""
     if Path(split).name != split:
         raise EvaluationError(f"{split!r} cannot be the name of a split")
-    return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
 
 
 def write_results(folder: Path, split: str, results: Results) -> None:
@@ -49,19 +54,25 @@ def write_results(folder: Path, split: str, results: Results) -> None:
     per_object = [[name, f"{j:.6f}", f"{j_last:.6f}"] for name, j, j_last in results.objects]
     overall = [[f"{value:.6f}" for value in results.overall]]
     paths = csv_paths(folder, split)
-    texts = (_csv_text(_OBJECT_COLUMNS, per_object), _csv_text(FIGURES, overall))
-    temporary = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
+    texts = (csv_text(_OBJECT_COLUMNS, per_object), csv_text(FIGURES, overall))
+    write_whole(dict(zip(paths, texts, strict=True)))
+
+
+def write_whole(texts: Mapping[Path, str]) -> None:
+    """Writes files (path -> text); each appears whole, under its name, or not at all."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
     try:
-        for file, text in zip(temporary, texts, strict=True):
-            file.write_text(text, encoding="utf-8", newline="")
-        for file, path in zip(temporary, paths, strict=True):
+        for path, file in temporary.items():
+            file.write_text(texts[path], encoding="utf-8", newline="")
+        for path, file in temporary.items():
             file.replace(path)
     finally:
-        for file in temporary:
+        for file in temporary.values():
             file.unlink(missing_ok=True)
 
 
-def _csv_text(header: tuple[str, ...], rows: list[list[str]]) -> str:
+def csv_text(header: tuple[str, ...], rows: list[list[str]]) -> str:
+    """A CSV file's text, lines ending in a newline alone."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()

@@ -69,31 +69,45 @@ def find_sequences(dataset: Path, split: str) -> list[Sequence]:
     """
     sequences, problems = [], []
     for name in read_split(dataset, split):
-        folder = dataset / "Annotations" / name
-        if not folder.is_dir():
-            problems.append(f"{name}: the annotation folder {folder} is missing")
-            continue
-        frames = sorted(path.name for path in folder.glob("*.png") if not path.name.startswith("."))
-        if len(frames) < MIN_ANNOTATED_FRAMES:
-            needed = f"at least {MIN_ANNOTATED_FRAMES} annotated frames are needed"
-            problems.append(f"{name}: {needed}, {folder} has {len(frames)}")
-        sequences.append(Sequence(name, folder, tuple(frames)))
+        try:
+            sequences.append(find_sequence(dataset, name))
+        except EvaluationError as error:
+            problems.append(str(error))
     if problems:
         raise EvaluationError("\n".join(problems))
     return sequences
+
+
+def find_sequence(dataset: Path, name: str) -> Sequence:
+    """One sequence with its annotated frames. Raises ``EvaluationError`` for fewer than 3 of them."""
+    folder = dataset / "Annotations" / name
+    if not folder.is_dir():
+        raise EvaluationError(f"{name}: the annotation folder {folder} is missing")
+    frames = sorted(path.name for path in folder.glob("*.png") if not path.name.startswith("."))
+    if len(frames) < MIN_ANNOTATED_FRAMES:
+        needed = f"at least {MIN_ANNOTATED_FRAMES} annotated frames are needed"
+        raise EvaluationError(f"{name}: {needed}, {folder} has {len(frames)}")
+    return Sequence(name, folder, tuple(frames))
 
 
 def check_predictions(results: Path, sequences: list[Sequence]) -> None:
     """Raises ``EvaluationError`` listing every missing prediction of a scored frame: sequence/frame.png."""
     if not results.is_dir():
         raise EvaluationError(f"{results}: there is no such result folder")
-    missing = []
-    for sequence in sequences:
-        there = {path.name for path in (results / sequence.name).glob("*.png")}
-        missing += [f"{sequence.name}/{frame}" for frame in sequence.scored_frames if frame not in there]
+    missing = [
+        f"{sequence.name}/{frame}"
+        for sequence in sequences
+        for frame in missing_predictions(results, sequence)
+    ]
     if missing:
         listed = "\n".join(f"  {name}" for name in missing)
         raise EvaluationError(f"predictions missing in {results}: {len(missing)}\n{listed}")
+
+
+def missing_predictions(results: Path, sequence: Sequence) -> list[str]:
+    """The scored frames of a sequence that have no prediction."""
+    there = {path.name for path in (results / sequence.name).glob("*.png")}
+    return [frame for frame in sequence.scored_frames if frame not in there]
 
 
 def read_mask(path: Path) -> Mask:

@@ -13,6 +13,7 @@ ALLOWED = {
     "aot_plus.configs": (),
     "aot_plus.utils": ("aot_plus.configs",),
     "aot_plus.dataloaders": ("aot_plus.configs", "aot_plus.utils"),
+    "aot_plus.report": ("aot_plus.configs", "aot_plus.dataloaders", "aot_plus.utils"),
     "aot_plus.networks.layers": ("aot_plus.utils",),
     "aot_plus.networks.encoders": ("aot_plus.networks.layers", "aot_plus.utils"),
     "aot_plus.networks.decoders": ("aot_plus.networks.layers", "aot_plus.utils"),

@@ -1,0 +1,105 @@
+"""Pictures of a sequence's worst moments: a small JPEG, and the masks' contours as paths over it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import IGNORE_ID, read_mask
+
+__all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
+
+MAX_SIDE = 480  # pixels of a picture's longer side
+_MIN_SIDE = 160
+_QUALITIES = (78, 65, 50)  # of JPEG, tried in turn until the picture is small enough
+_MAX_POINTS = 500  # of one object's contours
+_MIN_AREA = 3.0  # square pixels of the picture; smaller spots are not drawn
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as base64 JPEG, ``width x height`` pixels."""
+
+    jpeg: str
+    width: int
+    height: int
+
+
+def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
+    """Positions of the lowest ``values`` (n) in order of time, at least n / (2 count) from each other."""
+    apart = max(1, len(values) // (2 * max(count, 1)))
+    chosen: list[int] = []
+    for index in np.argsort(values, kind="stable").tolist():
+        if len(chosen) < count and all(abs(index - other) >= apart for other in chosen):
+            chosen.append(index)
+    return sorted(chosen)
+
+
+def small_jpeg(path: Path, max_bytes: int) -> Picture:
+    """A frame as a small JPEG of at most ``max_bytes`` (base64), as far as its size and quality may fall.
+
+    Raises ``DataError`` if it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG is decoded at a fraction of its size
+            frame = image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+    side = min(MAX_SIDE, max(frame.size))
+    while True:
+        frame.thumbnail((side, side), Image.Resampling.LANCZOS)
+        for quality in _QUALITIES:
+            encoded = _encoded(frame, quality)
+            if len(encoded) <= max_bytes:
+                return Picture(encoded, *frame.size)
+        if side <= _MIN_SIDE:
+            return Picture(encoded, *frame.size)
+        side = max(_MIN_SIDE, side * 3 // 4)
+
+
+def _encoded(image: Image.Image, quality: int) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:
+    """Outlines of a mask's objects as SVG paths in a picture of ``size`` (width, height).
+
+    Returns (id, path) of the objects that the mask shows. Raises ``DataError`` if it cannot be read.
+    """
+    mask = read_mask(path)
+    scale = np.array(size) / (mask.shape[1], mask.shape[0])
+    found = []
+    for number in objects:
+        shape = np.asarray(mask == number, np.uint8) if number != IGNORE_ID else np.zeros_like(mask)
+        if shape.any():
+            found.append((number, _path(shape, scale)))
+    return [(number, path) for number, path in found if path]
+
+
+def _path(shape: NDArray[np.uint8], scale: NDArray[np.float64]) -> str:
+    """The outlines of a binary mask, with fewer points the more ragged it is."""
+    outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    # Points are at the pixels' centres.
+    scaled = [((outline[:, 0] + 0.5) * scale).astype(np.float32) for outline in outlines]
+    large = [outline for outline in scaled if cv2.contourArea(outline) >= _MIN_AREA] or scaled[:1]
+    tolerance = 0.5
+    while True:
+        simple = [cv2.approxPolyDP(outline, tolerance, closed=True)[:, 0] for outline in large]
+        if sum(map(len, simple)) <= _MAX_POINTS or tolerance > MAX_SIDE:
+            return "".join(map(_polygon, simple))
+        tolerance *= 1.5
+
+
+def _polygon(points: NDArray[Any]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in points.tolist()) + "Z"

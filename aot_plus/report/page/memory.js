@@ -1,0 +1,150 @@
+// What the memory held: a row for each stored frame, from its arrival to its eviction, for each run and group.
+
+const shading = { name: "relevance" }; // the score that the rows are shaded by
+
+function memoryPanel(sequence, cursor) {
+  const names = scoreNames(sequence);
+  const timelines = h("div", {});
+  const draw = () => timelines.replaceChildren(...DATA.runs.flatMap((run, index) => runTimelines(sequence, run, index, cursor)));
+  const choice = names.length && h("label", {}, "Shaded by ", h("select", {
+    id: "shading",
+    change: (event) => {
+      shading.name = event.target.value;
+      draw();
+    },
+  }, names.map((name) => h("option", { value: name, selected: name === shading.name }, name))));
+  draw();
+  return h("section", { class: "panel", "aria-label": "Memory" },
+    h("h2", {}, "Memory"),
+    h("p", { class: "muted small" }, "A row for each stored frame, from its arrival to its eviction, on the frames of the curve above."),
+    choice ? h("div", { class: "controls" }, choice) : null,
+    timelines);
+}
+
+function scoreNames(sequence) {
+  return [...new Set(sequence.runs.flatMap((run) => run?.memory ?? []).flatMap((group) => group.names))];
+}
+
+function runTimelines(sequence, run, index, cursor) {
+  const title = (words) => h("h3", {}, swatch(index), `${run.name}${words}`);
+  if (!sequence.runs[index]) return [];
+  const groups = sequence.runs[index].memory;
+  if (!groups) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "No trace: inference writes one with --trace."))];
+  if (!groups.length) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "The video is too short: nothing was added after the first frame."))];
+  const bank = [run.policy, run.capacity].filter(Boolean).join(", ");
+  return groups.map((group) => timeline(sequence, group, index, cursor,
+    title([bank && ` · ${bank}`, groups.length > 1 && ` · objects, group ${group.group + 1}`].filter(Boolean).join(""))));
+}
+
+function timeline(sequence, group, run, cursor, title) {
+  const box = h("div", {});
+  const readout = h("p", { class: "readout", role: "status" });
+  const view = { sequence, group, run, cursor, readout, active: null };
+  describeTimeline(view);
+  whenResized(box, (width) => drawTimeline(box, width, view));
+  return h("div", { class: "timeline", style: runColour(run) }, title, readout, box);
+}
+
+/** What the whole timeline says, while no row is pointed at. */
+function describeTimeline(view) {
+  const { stored } = view.group;
+  const dropped = stored.filter((row) => row.until != null).length;
+  view.readout.textContent = `${count(stored.length, "frame")} stored, ${dropped} dropped. Point at a row, or use the arrow keys.`;
+}
+
+function drawTimeline(box, width, view) {
+  const { stored } = view.group;
+  const pitch = stored.length > 24 ? 8 : stored.length > 12 ? 10 : 13;
+  const scale = frameScale(view.sequence, width);
+  const height = stored.length * pitch + 22;
+  const most = Math.max(...stored.flatMap((row) => row.scores.map((score) => scoreOf(view.group, score, shading.name) ?? 0)));
+  const rows = stored.map((row, index) => storedRow(view, row, index, { scale, pitch, width, most }));
+  if (rows.length) rows[0].setAttribute("tabindex", 0);
+  const svg = s("svg", { class: "plot", width, height, role: "group", "aria-label": `Frames in the memory of ${DATA.runs[view.run].name}` },
+    rows, frameTicks(view.sequence, scale, height - 6), cursorLine(() => scale, view.cursor, 0, height - 20));
+  followPointer(svg, () => scale, view.cursor);
+  svg.addEventListener("pointerleave", () => pointAt(view, null));
+  box.replaceChildren(svg);
+}
+
+function storedRow(view, row, index, { scale, pitch, width, most }) {
+  const y = index * pitch;
+  const from = scale.x(row.frame);
+  const end = row.until ?? view.sequence.length - 1;
+  const bar = { y: y + 1.5, height: pitch - 3 };
+  const parts = [
+    s("rect", { class: "hit", x: PLOT.left, width: width - PLOT.left - PLOT.right, y, height: pitch }),
+    s("rect", { class: "track", x: from, width: Math.max(2, scale.x(end) - from), ...bar }),
+  ];
+  row.scores.forEach((score, position) => {
+    const value = scoreOf(view.group, score, shading.name);
+    if (value == null || most <= 0) return;
+    const start = scale.x(score[0]);
+    const stop = scale.x(row.scores[position + 1]?.[0] ?? end);
+    // The root keeps small scores apart, which most are.
+    const opacity = Math.sqrt(Math.max(0, value) / most).toFixed(3);
+    if (stop > start) parts.push(s("rect", { class: "score", x: start, width: stop - start, opacity, ...bar }));
+  });
+  if (row.until != null) parts.push(s("line", { class: "end", x1: scale.x(end), x2: scale.x(end), y1: y + 1, y2: y + pitch - 1 }));
+  if (pitch >= 10 || index % 2 === 0) parts.push(s("text", { x: PLOT.left - 8, y: y + pitch / 2 + 3.5, "text-anchor": "end" }, String(row.frame)));
+  const element = s("g", {
+    class: "stored", tabindex: -1, role: "img", "aria-label": rowWords(view, row, null).join(""),
+    pointermove: () => pointAt(view, row, element),
+    focus: () => pointAt(view, row, element),
+    blur: () => pointAt(view, null),
+    keydown: (event) => timelineKey(event, view, row),
+  }, parts);
+  return element;
+}
+
+function scoreOf(group, score, name) {
+  const position = group.names.indexOf(name);
+  return position < 0 ? null : score[position + 1];
+}
+
+/** Marks a row (none: null) and says what is known about it at the cursor. */
+function pointAt(view, row, element = null) {
+  view.active?.classList.remove("on");
+  view.active = element;
+  element?.classList.add("on");
+  if (!row) describeTimeline(view);
+  else {
+    const score = row.scores.findLast((one) => view.cursor.frame != null && one[0] <= view.cursor.frame);
+    view.readout.replaceChildren(...rowWords(view, row, score ?? row.scores.at(-1)));
+  }
+}
+
+/** A stored frame in words; `score` is one of its scores, or none. */
+function rowWords(view, row, score) {
+  const stay = row.until == null
+    ? row.frame === 0 ? "the reference, kept to the end" : "kept to the end"
+    : `dropped at frame ${row.until}`;
+  const words = [`Frame ${row.frame}: ${stay}.`];
+  if (!score) return words;
+  const values = view.group.names
+    .map((name, index) => [name, score[index + 1]])
+    .filter(([, value]) => value != null)
+    .map(([name, value]) => `${name} ${value.toPrecision(3)}`);
+  return [...words, ` At frame ${score[0]}: ${values.join(", ")}.`];
+}
+
+/** Up and down move between rows, left and right along a row's scores. */
+function timelineKey(event, view, row) {
+  const element = event.currentTarget;
+  const rows = [...element.parentElement.querySelectorAll(".stored")];
+  const index = rows.indexOf(element);
+  const target = { ArrowDown: rows[index + 1], ArrowUp: rows[index - 1], Home: rows[0], End: rows.at(-1) };
+  if (event.key in target) {
+    if (!target[event.key]) return;
+    for (const other of rows) other.setAttribute("tabindex", -1);
+    target[event.key].setAttribute("tabindex", 0);
+    target[event.key].focus();
+  } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    const frames = row.scores.map((score) => score[0]);
+    const here = frames.findLastIndex((frame) => view.cursor.frame != null && frame <= view.cursor.frame);
+    const next = here < 0 ? frames.length - 1 : here + (event.key === "ArrowLeft" ? -1 : 1);
+    view.cursor.move(frames[Math.min(frames.length - 1, Math.max(0, next))] ?? null);
+    pointAt(view, row, element);
+  } else return;
+  event.preventDefault();
+}

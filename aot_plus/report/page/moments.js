@@ -1,0 +1,59 @@
+// Pictures of the worst moments, with the outlines of the truth and of each run's prediction.
+
+// Light on photographs, and told apart by lightness as well.
+const OBJECT_COLOURS = ["#ffb000", "#4cc9ff", "#ff6fb5", "#3ee6a0", "#c7a3ff", "#ff7f4d", "#f2f25c", "#a8e1ff"];
+
+const outlines = { truth: true, prediction: true };
+
+function momentsPanel(sequence) {
+  const panel = h("section", { class: "panel", "aria-label": "Worst moments" });
+  const toggle = (key, words, mark) => h("label", {},
+    h("input", {
+      type: "checkbox", checked: outlines[key],
+      change: (event) => {
+        outlines[key] = event.target.checked;
+        panel.classList.toggle(`hide-${key}`, !outlines[key]);
+      },
+    }), mark, words);
+  for (const key of Object.keys(outlines)) panel.classList.toggle(`hide-${key}`, !outlines[key]);
+  panel.append(
+    h("h2", {}, "Worst moments"),
+    h("div", { class: "key muted" },
+      toggle("prediction", "prediction, a colour for each object", h("i")),
+      toggle("truth", "ground truth", h("i", { class: "dash" }))),
+    h("div", { class: "moments" }, sequence.pictures.map((picture, index) => moment(sequence, picture, index))));
+  return panel;
+}
+
+function moment(sequence, picture, index) {
+  const figures = DATA.runs.map((run, number) => picture.runs[number] && momentFigure(sequence, picture, run, number));
+  return h("div", { class: "moment-block", id: `moment-${index}`, tabindex: -1 },
+    h("h3", {}, `${index + 1} · Frame ${picture.position}`, h("span", { class: "muted" }, picture.frame)),
+    h("div", { class: "row" }, figures));
+}
+
+function momentFigure(sequence, picture, run, number) {
+  const shown = curveOf(sequence, number)[picture.index];
+  const image = h("img", {
+    src: `data:image/jpeg;base64,${picture.jpeg}`, width: picture.width, height: picture.height,
+    alt: `Frame ${picture.position}, ${run.name}: J ${percent(shown)}`, decoding: "async",
+  });
+  const colour = (object) => OBJECT_COLOURS[sequence.objects.indexOf(object) % OBJECT_COLOURS.length];
+  const drawing = s("svg", { viewBox: `0 0 ${picture.width} ${picture.height}`, "aria-hidden": "true" },
+    picture.runs[number].map(([object, path]) => s("g", { class: "of-prediction" },
+      s("path", { class: "casing", d: path }),
+      s("path", { class: "predicted", d: path, "fill-rule": "evenodd", style: `--object: ${colour(object)}` }))),
+    picture.truth.map(([, path]) => s("g", { class: "of-truth" },
+      s("path", { class: "casing", d: path }),
+      s("path", { class: "truth", d: path }))));
+  return h("figure", {},
+    h("div", { class: "frame" }, image, drawing),
+    h("figcaption", {}, h("span", { class: "name" }, swatch(number), run.name), h("span", {}, "J ", h("b", {}, percent(shown)))));
+}
+
+/** Scrolls to a picture. */
+function showMoment(index) {
+  const block = document.getElementById(`moment-${index}`);
+  block?.scrollIntoView({ block: "center" });
+  block?.focus({ preventScroll: true });
+}

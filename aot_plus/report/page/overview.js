@@ -1,0 +1,140 @@
+// The runs side by side, beside the paper's rows, and the histogram of J_tr.
+
+function showOverview() {
+  const kind = `${DATA.dataset}, split ${DATA.split}`;
+  document.title = `${DATA.dataset} ${DATA.split}: evaluation report`;
+  document.getElementById("title").textContent = DATA.dataset;
+  const runs = count(DATA.runs.length, "run");
+  document.getElementById("subtitle").textContent =
+    `Split ${DATA.split} · ${DATA.sequences.length} of ${count(DATA.splitSequences, "sequence")} · ${runs}`;
+  document.getElementById("title").setAttribute("aria-label", `Evaluation report: ${kind}`);
+  showRuns();
+  showRunNotes();
+  showHistogram();
+}
+
+/** Whether all runs have the same objects, so that their means can be compared as they are. */
+function runsAreComparable() {
+  return DATA.runs.every((run) => run.all.objects === run.common.objects);
+}
+
+function showRuns() {
+  const comparable = runsAreComparable();
+  const key = comparable ? "all" : "common";
+  const head = ["Run", "Model", "Policy", "Capacity", "J", jTr()];
+  if (!comparable) head.push(["J, own"], [jTr(), ", own"], "Objects");
+  head.push("Frames/s", "Memory");
+  const best = (figure) => Math.max(...DATA.runs.map((run) => run[key][figure] ?? -1));
+  const bests = { j: best("j"), jTr: best("jTr") };
+  const cell = (run, figure) =>
+    h("td", { class: DATA.runs.length > 1 && run[key][figure] === bests[figure] ? "best" : null }, percent(run[key][figure]));
+  const rows = DATA.runs.map((run, index) =>
+    h("tr", {},
+      h("th", { scope: "row", title: run.folder }, swatch(index), run.name),
+      h("td", { class: "text", title: run.checkpoint }, run.model ?? "–"),
+      h("td", { class: "text" }, run.policy ?? "–"),
+      h("td", {}, run.capacity ?? "–"),
+      cell(run, "j"),
+      cell(run, "jTr"),
+      comparable ? null : [h("td", {}, percent(run.all.j)), h("td", {}, percent(run.all.jTr)), h("td", {}, String(run.all.objects))],
+      h("td", {}, run.framesPerSecond == null ? "–" : run.framesPerSecond.toFixed(1)),
+      h("td", {}, memoryText(run))));
+  const paper = DATA.paper.map((row) =>
+    h("tr", { class: "paper" },
+      h("th", { scope: "row" }, `Paper: ${row.method}`),
+      h("td", { class: "text" }, ""), h("td", { class: "text" }, row.policy), h("td", {}, "1 + 8"),
+      h("td", {}, percent(row.j)), h("td", {}, percent(row.jTr)),
+      comparable ? null : [h("td"), h("td"), h("td")],
+      h("td"), h("td")));
+  document.getElementById("runs").replaceChildren(
+    h("thead", {}, h("tr", {}, head.map((name, index) => h("th", { scope: "col", class: index > 0 && index < 3 ? "text" : null }, name)))),
+    h("tbody", {}, rows),
+    ...(paper.length ? [h("tbody", {}, paper)] : []));
+}
+
+function memoryText(run) {
+  const memory = run.gpuMemory ?? run.memory;
+  if (memory == null) return "–";
+  return `${(memory / 1024).toFixed(memory < 10240 ? 2 : 1)} GiB${run.gpuMemory == null ? "" : " GPU"}`;
+}
+
+function showRunNotes() {
+  const notes = DATA.runs.flatMap((run) => run.notes.map((note) => `${run.name}: ${note}`));
+  if (!runsAreComparable()) {
+    const shared = count(DATA.runs[0].common.objects, "object");
+    notes.unshift(`The runs do not cover the same objects. J and J_tr are over the ${shared} that all have; "own" is over all of a run's.`);
+  }
+  const whole = DATA.runs.every((run) => run.sequences === DATA.splitSequences);
+  if (DATA.paper.length && !whole) notes.push("The paper's figures are over the whole split.");
+  notes.push("J and J_tr in percent, means over objects; J_tr is J over the last quarter of the scored frames.");
+  document.getElementById("run-notes").replaceChildren(...notes.map((note) => h("li", {}, subscripts(note))));
+}
+
+/** Text with J_tr set properly. */
+function subscripts(text) {
+  return text.split("J_tr").flatMap((part, index) => (index ? [...jTr(), part] : [part]));
+}
+
+const BINS = 10;
+
+function showHistogram() {
+  const bins = DATA.runs.map((_, run) => {
+    const counts = new Array(BINS).fill(0);
+    for (const sequence of DATA.sequences) {
+      for (const [, value] of sequence.runs[run]?.figures ?? []) {
+        counts[Math.min(BINS - 1, Math.floor(value / (100 / BINS)))] += 1;
+      }
+    }
+    return counts;
+  });
+  const box = document.getElementById("histogram");
+  whenResized(box, (width) => box.replaceChildren(histogram(bins, width)));
+}
+
+function histogram(bins, width) {
+  const height = 170, left = 26, bottom = 22, top = 8;
+  const most = Math.max(1, ...bins.flat());
+  const step = niceStep(most / 4);
+  const ceiling = Math.ceil(most / step) * step;
+  const y = (value) => height - bottom - (value / ceiling) * (height - bottom - top);
+  const slot = (width - left - 6) / BINS;
+  const bar = Math.min(18, (slot - 4) / bins.length);
+  const parts = [];
+  for (let value = 0; value <= ceiling; value += step) {
+    parts.push(s("line", { class: "grid", x1: left, x2: width, y1: y(value), y2: y(value) }));
+    parts.push(s("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, String(value)));
+  }
+  for (let bin = 0; bin < BINS; bin++) {
+    const from = left + bin * slot;
+    const range = `${bin * 10}–${(bin + 1) * 10}`;
+    const start = from + (slot - bar * bins.length) / 2;
+    const words = bins.map((counts, run) => `${DATA.runs[run].name} ${counts[bin]}`).join(", ");
+    parts.push(s("g", {}, s("title", {}, `${range}: ${words}`),
+      s("rect", { x: from, y: top, width: slot, height: height - bottom - top, fill: "transparent" }),
+      bins.map((counts, run) => s("rect", {
+        class: "bar", style: runColour(run), "fill-opacity": isDashed(run) ? 0.55 : 1, rx: 1,
+        x: start + run * bar, width: Math.max(1, bar - 1), y: y(counts[bin]), height: height - bottom - y(counts[bin]),
+      }))));
+    if (bin % 2 === 0) parts.push(s("text", { x: from, y: height - 6, "text-anchor": "middle" }, String(bin * 10)));
+  }
+  parts.push(s("text", { x: width - 6, y: height - 6, "text-anchor": "end" }, "100"));
+  const words = bins.map((counts, run) => `${DATA.runs[run].name}: ${counts.join(", ")}`).join("; ");
+  return s("svg", { width, height, role: "img", "aria-label": `Objects by J_tr, in steps of 10 percent. ${words}` }, parts);
+}
+
+/** 1, 2 or 5 times a power of ten, not below the value and at least 1. */
+function niceStep(value) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= value) ?? 10 * power;
+}
+
+/** Draws now and whenever the element gets another width. */
+function whenResized(element, draw) {
+  let last = 0;
+  const observer = new ResizeObserver(() => {
+    const width = Math.floor(element.clientWidth);
+    if (!element.isConnected) observer.disconnect();
+    else if (width > 0 && width !== last) draw((last = width));
+  });
+  observer.observe(element);
+}

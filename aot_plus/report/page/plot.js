@@ -1,0 +1,192 @@
+// J per frame as a curve for every run. The cursor is shared with the memory's timelines below it.
+
+const PLOT = { left: 34, right: 10, top: 24, bottom: 24, height: 230 };
+
+/** Where frames are on an axis that is `width` pixels wide, margins included. */
+function frameScale(sequence, width) {
+  const span = Math.max(1, sequence.length - 1);
+  const inner = Math.max(1, width - PLOT.left - PLOT.right);
+  return {
+    x: (frame) => PLOT.left + (frame / span) * inner,
+    frame: (x) => Math.min(span, Math.max(0, ((x - PLOT.left) / inner) * span)),
+  };
+}
+
+/** The frame that all drawings of a sequence point at; null: none. Listeners are told of every change. */
+function newCursor() {
+  const listeners = [];
+  return {
+    frame: null,
+    onMove: (listener) => listeners.push(listener),
+    move(frame) {
+      this.frame = frame;
+      for (const listener of listeners) listener(frame);
+    },
+  };
+}
+
+/** Lets the pointer move the cursor while it is over the drawing. */
+function followPointer(svg, scale, cursor) {
+  const move = (event) => cursor.move(scale().frame(event.clientX - svg.getBoundingClientRect().left));
+  svg.addEventListener("pointermove", move);
+  svg.addEventListener("pointerdown", move);
+  svg.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && cursor.move(null));
+}
+
+/** A dashed line at the cursor. */
+function cursorLine(scale, cursor, y1, y2) {
+  const line = s("line", { class: "cursor", y1, y2, visibility: "hidden" });
+  cursor.onMove((frame) => {
+    line.setAttribute("visibility", frame == null ? "hidden" : "visible");
+    if (frame != null) for (const end of ["x1", "x2"]) line.setAttribute(end, scale().x(frame));
+  });
+  return line;
+}
+
+/** The position in `sequence.frames` of the scored frame nearest to a frame of the video. */
+function nearestScored(sequence, frame) {
+  let best = 0;
+  sequence.frames.forEach((other, index) => {
+    if (Math.abs(other - frame) < Math.abs(sequence.frames[best] - frame)) best = index;
+  });
+  return best;
+}
+
+/** The panel with the curves. */
+function curvePanel(sequence, object, cursor) {
+  const curves = DATA.runs.map((_, run) => curveOf(sequence, run, object));
+  const box = h("div", { class: "curve-box" });
+  const panel = h("section", { class: "panel", "aria-label": "J per frame" },
+    h("div", { class: "list-head" }, h("h2", {}, "J per frame"), h("span", { class: "muted" }, "in percent")),
+    objectChoice(sequence, object),
+    curveLegend(sequence, object, curves, cursor),
+    box);
+  if (!curves.some(Boolean)) box.append(h("p", { class: "muted small" }, "No run could be scored here."));
+  else whenResized(box, (width) => drawCurves(box, width, sequence, curves, cursor));
+  return panel;
+}
+
+/** Buttons for the mean over objects and for each object. */
+function objectChoice(sequence, object) {
+  if (sequence.objects.length < 2) return null;
+  const choice = (value, words) => h("button", {
+    type: "button",
+    "aria-pressed": String(value === object),
+    "data-choice": value ?? "mean",
+    click: () => {
+      goTo(sequence.name, value);
+      document.querySelector(`[data-choice="${value ?? "mean"}"]`)?.focus();
+    },
+  }, words);
+  return h("div", { class: "controls" }, h("div", { class: "segments wrap", role: "group", "aria-label": "Object" },
+    choice(null, "Mean"), sequence.objects.map((number) => choice(number, String(number)))));
+}
+
+/** Names of the runs with their figures; while the cursor is on a frame, with J of that frame. */
+function curveLegend(sequence, object, curves, cursor) {
+  const heading = h("p", { class: "readout", role: "status" });
+  const values = [];
+  const items = DATA.runs.map((run, index) => {
+    const value = h("span", {});
+    values.push(value);
+    return h("li", {}, h("span", { class: "name", title: run.name }, swatch(index), run.name), value);
+  });
+  const show = (frame) => {
+    const index = frame == null ? null : nearestScored(sequence, frame);
+    heading.replaceChildren(...(index == null
+      ? [`Whole video: J, `, ...jTr()]
+      : ["Frame ", h("b", {}, String(sequence.frames[index])), ` (${sequence.labels[index]}): J`]));
+    values.forEach((value, run) => {
+      const figures = figuresOf(sequence, run, object);
+      if (!curves[run]) value.textContent = sequence.runs[run] ? "not scored" : "no masks";
+      else if (index == null) value.replaceChildren(`${percent(figures.j)}, `, h("b", {}, percent(figures.jTr)));
+      else value.replaceChildren(h("b", {}, percent(curves[run][index])));
+    });
+  };
+  cursor.onMove(show);
+  show(null);
+  return h("div", {}, heading, h("ul", { class: "legend" }, items));
+}
+
+function drawCurves(box, width, sequence, curves, cursor) {
+  const scale = frameScale(sequence, width);
+  const y = (value) => PLOT.top + (1 - value / 100) * (PLOT.height - PLOT.top - PLOT.bottom);
+  const floor = y(0);
+  const shadeFrom = scale.x(sequence.frames[sequence.last]);
+  const shadeTo = scale.x(sequence.frames.at(-1));
+  const svg = s("svg", {
+    class: "plot", width, height: PLOT.height, tabindex: 0, role: "img",
+    "aria-label": `J per frame of ${sequence.name}. Left and right move from frame to frame.`,
+  },
+    s("rect", { class: "shade", x: shadeFrom, y: PLOT.top, width: Math.max(1, shadeTo - shadeFrom), height: floor - PLOT.top }),
+    s("text", { x: shadeTo - 4, y: floor - 6, "text-anchor": "end" }, "last quarter"),
+    [0, 25, 50, 75, 100].flatMap((value) => [
+      s("line", { class: "grid", x1: PLOT.left, x2: width - PLOT.right, y1: y(value), y2: y(value) }),
+      s("text", { x: PLOT.left - 8, y: y(value) + 4, "text-anchor": "end" }, String(value)),
+    ]),
+    frameTicks(sequence, scale, PLOT.height - 8),
+    curves.map((values, run) => values && s("polyline", {
+      class: "curve", style: runColour(run), "stroke-dasharray": isDashed(run) ? "5 3" : null,
+      points: values.map((value, index) => `${scale.x(sequence.frames[index]).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
+    })),
+    cursorLine(() => scale, cursor, PLOT.top, floor),
+    curvePoints(sequence, curves, scale, y, cursor),
+    momentMarks(sequence, scale));
+  followPointer(svg, () => scale, cursor);
+  svg.addEventListener("keydown", (event) => moveByKey(event, sequence, cursor));
+  svg.addEventListener("blur", () => cursor.move(null));
+  box.replaceChildren(svg);
+}
+
+/** Frame numbers under the axis, at round steps. */
+function frameTicks(sequence, scale, y) {
+  const last = sequence.length - 1;
+  const step = niceStep(last / 6);
+  const ticks = [];
+  for (let frame = 0; frame <= last; frame += step) {
+    ticks.push(s("text", { x: scale.x(frame), y, "text-anchor": "middle" }, String(frame)));
+  }
+  return ticks;
+}
+
+/** A dot on every curve at the cursor. */
+function curvePoints(sequence, curves, scale, y, cursor) {
+  return curves.map((values, run) => {
+    if (!values) return null;
+    const point = s("circle", { class: "point", style: runColour(run), r: 4, visibility: "hidden" });
+    cursor.onMove((frame) => {
+      point.setAttribute("visibility", frame == null ? "hidden" : "visible");
+      if (frame == null) return;
+      const index = nearestScored(sequence, frame);
+      point.setAttribute("cx", scale.x(sequence.frames[index]));
+      point.setAttribute("cy", y(values[index]));
+    });
+    return point;
+  });
+}
+
+/** Numbers above the curve, where the pictures are from. */
+function momentMarks(sequence, scale) {
+  return sequence.pictures.map((picture, index) => {
+    const x = scale.x(picture.position);
+    return s("g", { class: "moment", click: () => showMoment(index) },
+      s("title", {}, `Picture ${index + 1}: frame ${picture.position}`),
+      s("line", { class: "grid", x1: x, x2: x, y1: 18, y2: PLOT.top }),
+      s("circle", { cx: x, cy: 10, r: 8 }),
+      s("text", { x, y: 13.5 }, String(index + 1)));
+  });
+}
+
+function moveByKey(event, sequence, cursor) {
+  const last = sequence.frames.length - 1;
+  const here = cursor.frame == null ? null : nearestScored(sequence, cursor.frame);
+  const targets = {
+    ArrowLeft: here == null ? last : Math.max(0, here - 1),
+    ArrowRight: here == null ? 0 : Math.min(last, here + 1),
+    Home: 0,
+    End: last,
+  };
+  if (!(event.key in targets)) return;
+  cursor.move(sequence.frames[targets[event.key]]);
+  event.preventDefault();
+}

@@ -1,0 +1,165 @@
+// The table of sequences or objects: sorted by any column, filtered by name, a row chosen by mouse or keyboard.
+
+const table = {
+  rows: "sequences", // or "objects"
+  filter: "",
+  baseline: 0, // the run that differences are to
+  column: null, // key of the column that the rows are sorted by; null: the split's order
+  descending: false,
+};
+
+/** One row for each sequence, or for each object of each. */
+function tableRows() {
+  return DATA.sequences.flatMap((sequence, order) => {
+    const objects = table.rows === "objects" ? sequence.objects : [null];
+    return objects.map((object) => ({
+      sequence,
+      object,
+      order,
+      figures: DATA.runs.map((_, run) => figuresOf(sequence, run, object)),
+    }));
+  });
+}
+
+/** The columns: a key, a heading, the value to sort by, and how it is shown. */
+function tableColumns() {
+  const columns = [{ key: "name", head: "Name", group: "", value: (row) => row.sequence.name, show: (row) => row.sequence.name }];
+  if (table.rows === "objects") {
+    columns.push({ key: "object", head: "Id", group: "", value: (row) => row.object, show: (row) => String(row.object) });
+  } else {
+    columns.push({ key: "objects", head: "Objects", group: "", value: (row) => row.sequence.objects.length, show: (row) => String(row.sequence.objects.length) });
+  }
+  for (const figure of ["jTr", "j"]) {
+    const value = (run) => (row) => row.figures[run][figure];
+    DATA.runs.forEach((run, index) => columns.push({
+      key: `${figure}-${index}`, head: run.name, run: index, group: figure, value: value(index), show: (row) => percent(value(index)(row)),
+    }));
+    DATA.runs.forEach((run, index) => {
+      if (index === table.baseline) return;
+      const change = (row) => minus(value(index)(row), value(table.baseline)(row));
+      const head = DATA.runs.length === 2 ? "Δ" : `Δ ${run.name}`;
+      const title = `${run.name} minus ${DATA.runs[table.baseline].name}`;
+      columns.push({ key: `${figure}-d${index}`, head, title, group: figure, value: change, show: (row) => difference(change(row)) });
+    });
+  }
+  return columns;
+}
+
+function showTable() {
+  const columns = tableColumns();
+  const sorted = columns.find((column) => column.key === table.column);
+  if (!sorted) table.column = null;
+  const all = tableRows();
+  const words = table.filter.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = all.filter((row) => words.every((word) => row.sequence.name.toLowerCase().includes(word)));
+  if (sorted) rows.sort((a, b) => compare(sorted.value(a), sorted.value(b), table.descending) || a.order - b.order);
+  const body = h("tbody", {}, rows.map((row) => tableRow(row, columns)));
+  if (!rows.length) body.append(h("tr", {}, h("td", { class: "empty", colspan: columns.length }, "No name contains this.")));
+  document.getElementById("table").replaceChildren(tableHead(columns), body);
+  const of = rows.length === all.length ? "" : ` of ${all.length}`;
+  document.getElementById("count").textContent = `${rows.length}${of}`;
+  markChosenRow();
+}
+
+/** Rows without a value come last in both directions. */
+function compare(a, b, descending) {
+  if (a == null || b == null) return (a == null) - (b == null);
+  const order = typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
+  return descending ? -order : order;
+}
+
+function tableHead(columns) {
+  const groups = [];
+  for (const column of columns) {
+    if (groups.at(-1)?.name === column.group) groups.at(-1).span += 1;
+    else groups.push({ name: column.group, span: 1 });
+  }
+  const names = { jTr: jTr(), j: ["J"], "": [] };
+  return h("thead", {},
+    h("tr", {}, groups.map((group) => h(group.name ? "th" : "td", {
+      colspan: group.span,
+      scope: group.name ? "colgroup" : null,
+      class: group.name ? "edge" : null,
+    }, names[group.name]))),
+    h("tr", {}, columns.map((column, index) => h("th", {
+      scope: "col",
+      class: column.group && column.group !== columns[index - 1].group ? "edge" : null,
+      "aria-sort": column.key === table.column ? (table.descending ? "descending" : "ascending") : null,
+    }, h("button", { type: "button", title: column.title, "data-column": column.key, click: () => sortBy(column.key) },
+      column.run == null ? null : swatch(column.run), column.head)))));
+}
+
+/** A first click sorts upwards, a second downwards, a third gives the split's order back. */
+function sortBy(key) {
+  if (table.column !== key) [table.column, table.descending] = [key, false];
+  else if (!table.descending) table.descending = true;
+  else [table.column, table.descending] = [null, false];
+  showTable();
+  document.querySelector(`#table [data-column="${key}"]`)?.focus();
+}
+
+function tableRow(row, columns) {
+  const choose = () => chooseRow(row);
+  return h("tr", { tabindex: -1, "data-name": row.sequence.name, "data-object": row.object, click: choose, keydown: rowKey(choose) },
+    columns.map((column, index) => h("td", {
+      class: column.group && column.group !== columns[index - 1].group ? "edge" : null,
+      title: index === 0 ? row.sequence.name : null,
+    }, column.show(row))));
+}
+
+/** Enter and space choose; the arrows, Home and End move. */
+function rowKey(choose) {
+  return (event) => {
+    const row = event.currentTarget;
+    const rows = [...row.parentElement.children];
+    const moves = { ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling, Home: rows[0], End: rows.at(-1) };
+    if (event.key === "Enter" || event.key === " ") choose();
+    else if (moves[event.key]) focusRow(moves[event.key]);
+    else if (!(event.key in moves)) return;
+    event.preventDefault();
+  };
+}
+
+/** One row at a time can be reached with Tab. */
+function focusRow(row) {
+  for (const other of row.parentElement.children) other.tabIndex = -1;
+  row.tabIndex = 0;
+  row.focus();
+}
+
+function markChosenRow() {
+  const rows = [...document.querySelectorAll("#table tbody tr[data-name]")];
+  const isChosen = (row) => row.dataset.name === chosen.sequence?.name
+    && (row.dataset.object === undefined || chosen.object == null || Number(row.dataset.object) === chosen.object);
+  for (const row of rows) {
+    row.tabIndex = -1;
+    if (isChosen(row)) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+  }
+  const first = rows.find(isChosen) ?? rows[0];
+  if (first) first.tabIndex = 0;
+}
+
+function startTable() {
+  const filter = document.getElementById("filter");
+  filter.addEventListener("input", () => {
+    table.filter = filter.value;
+    showTable();
+  });
+  for (const button of document.querySelectorAll("[data-rows]")) {
+    button.addEventListener("click", () => {
+      table.rows = button.dataset.rows;
+      for (const other of document.querySelectorAll("[data-rows]")) other.setAttribute("aria-pressed", String(other === button));
+      showTable();
+    });
+  }
+  const baseline = document.getElementById("baseline");
+  document.getElementById("baseline-label").hidden = DATA.runs.length < 2;
+  baseline.append(...DATA.runs.map((run, index) => h("option", { value: index }, run.name)));
+  baseline.value = String(table.baseline);
+  baseline.addEventListener("change", () => {
+    table.baseline = Number(baseline.value);
+    showTable();
+  });
+  showTable();
+}

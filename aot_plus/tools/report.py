@@ -1,0 +1,68 @@
+"""One HTML page about runs: ``python -m aot_plus.tools.report RESULT_DIR ... --out report.html``."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.report.gather import gather
+from aot_plus.report.page import write_page
+from aot_plus.report.runs import chosen_dataset, read_runs
+from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.utils.errors import DataError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Gathers, writes the page and says where it is. Gives the exit code."""
+    args = _parse(argv)
+
+    def work() -> int:
+        runs = read_runs(args.results)
+        name, split = chosen_dataset(runs, args.dataset, args.split)
+        dataset = open_dataset(name, from_repository(Config.DIR_DATA))
+        data = gather(runs, dataset, split, pictures=args.pictures, workers=args.workers)
+        try:
+            size = write_page(args.out, data)
+        except OSError as error:
+            raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+        print(f"Report: {args.out} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
+        return 0
+
+    return run_tool(work)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m aot_plus.tools.report",
+        description="One HTML page, without network, about one or several runs over the same dataset: figures, "
+        "J per frame, what the memory kept (of runs with --trace), pictures of the worst moments.",
+    )
+    add = parser.add_argument
+    add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
+    add("--out", type=Path, required=True, metavar="HTML", help="the page to write")
+    add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the runs' config)")
+    add("--split", help="name of a file in ImageSets, without .txt (default: the runs' config)")
+    add(
+        "--pictures",
+        type=_whole(0),
+        default=4,
+        metavar="N",
+        help="pictures of each sequence's worst moments (default: 4)",
+    )
+    add("--workers", type=_whole(1), help="processes of the metric (default: one a processor)")
+    return parser.parse_args(argv)
+
+
+def _whole(lowest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
+        return int(text)
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())
