@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from aot_plus.utils.commands import eval_command
 from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import AOTPlusError, DataError
 from aot_plus.utils.files import replacing
@@ -97,7 +98,7 @@ def infer_in_process(run: Run, overwrite: bool, look: Callable[[], None]) -> Non
 
     Its output goes to a file beside the run's folder. Raises ``AOTPlusError`` if it failed.
     """
-    command = [sys.executable, "-m", "aot_plus.tools.eval", *_flags(run)] + ["--overwrite"] * overwrite
+    command = _command(run) + ["--overwrite"] * overwrite
     log = run.folder.with_name(f"{run.folder.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -117,17 +118,17 @@ def infer_in_process(run: Run, overwrite: bool, look: Callable[[], None]) -> Non
         raise AOTPlusError(f"inference ended with exit code {process.returncode}; {log} says why")
 
 
-def _flags(run: Run) -> list[str]:
-    return [
-        *("--model", run.model),
-        *("--stage", STAGE),
-        *("--ckpt_path", str(run.checkpoint)),
-        *("--dataset", str(run.dataset)),
-        *("--split", SPLIT),
-        *("--policy", run.setting.policy),
-        *("--result_dir", str(run.folder)),
-        *("--set", f"FORMER_MEM_LEN={FORMER}", f"LATTER_MEM_LEN={run.setting.latter}"),
-    ]
+def _command(run: Run) -> list[str]:
+    command = eval_command(
+        model=run.model,
+        stage=STAGE,
+        checkpoint=str(run.checkpoint),
+        dataset=str(run.dataset),
+        split=SPLIT,
+        policy=run.setting.policy,
+    )
+    capacity = (f"FORMER_MEM_LEN={FORMER}", f"LATTER_MEM_LEN={run.setting.latter}")
+    return [*command, "--result_dir", str(run.folder), "--set", *capacity]
 
 
 def do_runs(runs: Sequence[Run], jobs: int, infer: Infer = infer_in_process) -> dict[Run, Record]:

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-__all__ = ["PAPER_DATASET", "PAPER_ROWS", "PaperRow"]
+__all__ = ["PAPER_DATASET", "PAPER_ROWS", "PAPER_STAGE", "PaperRow"]
 
 PAPER_DATASET = "vost"
+PAPER_STAGE = "pre_vost_2"
 
 
 @dataclass(frozen=True)
 class PaperRow:
     """One row of the paper's table: how it is made here, and its figures in percent.
 
-    All have a memory bank of 1 + 8 frames and are evaluated with the stage ``pre_vost_2``.
+    All have a memory bank of 1 + 8 frames and are evaluated with the stage ``PAPER_STAGE``.
     """
 
     method: str
