@@ -1,0 +1,119 @@
+"""The cost of a frame with a full bank: seconds, units, operations, each also by parts, and memory."""
+
+from collections.abc import Sequence
+
+import torch
+from tqdm import tqdm
+
+from aot_plus.networks.memory.policies import build_policy
+from benchmarks.parts import OTHER, PartMeter, Target, frame_targets, metered, operation_counter
+from benchmarks.report import MIB, Record, format_table, peak_memory, resident_memory, spread
+from benchmarks.streams import Setup, Stream
+from benchmarks.units import make_clock, unit_operations
+
+PROFILED_CYCLES = 3
+
+
+def measure_frame(setup: Setup) -> tuple[str, Record]:
+    """Times frames, then their parts in a second pass, then counts operations in a third.
+
+    Seconds are means over a gap cycle: one frame that is written to the bank, the others not.
+
+    Returns:
+        The table and the record.
+    """
+    device = setup.torch_device
+    imports = resident_memory()
+    model = setup.load_for_size()
+    stream = Stream(model, setup)
+    stream.fill(setup.memory_frames)
+    memory = peak_memory()  # now: the unit's matrices are not the network's
+    cuda_memory = torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else None
+    unit = setup.unit()
+    unit.measure()
+    cycles = -(-setup.frames // setup.memory_gap)
+    times = [stream.cycle() for _ in tqdm(range(cycles), desc="frames", unit="cycle")]
+    unit.measure()
+    targets = frame_targets(model, type(build_policy(model.cfg)))
+    meter = PartMeter(make_clock(device))
+    profiles = [
+        _profile(stream, meter, targets) for _ in tqdm(range(PROFILED_CYCLES), desc="parts", unit="cycle")
+    ]
+    with operation_counter() as counter:
+        operations = _profile(stream, PartMeter(counter.get_total_flops), targets)
+    seconds = spread(times)
+    parts = _parts(profiles, operations, unit.seconds)
+    profiled = sum(part["seconds"]["median"] for part in parts.values())
+    record = {
+        "benchmark": "inference",
+        "scenario": "frame",
+        **setup.record(),
+        "memory_frames": stream.memory_frames,
+        "seconds_per_frame": seconds,
+        "unit": unit.record(),
+        "units": seconds["median"] / unit.seconds,
+        "operations": sum(operations.values()),
+        "operations_units": sum(operations.values()) / unit_operations(),
+        "parts": parts,
+        "profiled_seconds": profiled,
+        "decision_share": parts["policy"]["seconds"]["median"] / profiled if "policy" in parts else 0.0,
+        "peak_memory": memory,
+        "memory_of_imports": imports,
+        "peak_cuda_memory": cuda_memory,
+    }
+    return f"{_table(record)}\n{unit.describe()}", record
+
+
+def _profile(stream: Stream, meter: PartMeter, targets: Sequence[Target]) -> dict[str, float]:
+    """What each part takes of a frame, by the meter's reading, on average over one gap cycle."""
+    with metered(meter, [(stream, "segment", OTHER), *targets]):
+        stream.cycle()
+    return {part: total / stream.gap for part, total in meter.take().items()}
+
+
+def _parts(profiles: Sequence[dict[str, float]], operations: dict[str, float], unit: float) -> Record:
+    """For each part its seconds, units, operations, and the units that the operations alone would take."""
+    parts = {}
+    for part, count in operations.items():
+        seconds = spread([profile[part] for profile in profiles])
+        parts[part] = {
+            "seconds": seconds,
+            "units": seconds["median"] / unit,
+            "operations": count,
+            "operations_units": count / unit_operations(),
+        }
+    return parts
+
+
+def _table(record: Record) -> str:
+    rows = [("part", "seconds", "units", "GFLOP", "operations alone, units")]
+    rows += [
+        (
+            name,
+            f"{part['seconds']['median']:.4f}",
+            f"{part['units']:.3f}",
+            f"{part['operations'] / 1e9:.2f}",
+            f"{part['operations_units']:.3f}",
+        )
+        for name, part in record["parts"].items()
+    ]
+    seconds = record["seconds_per_frame"]
+    rows.append(
+        (
+            "a frame (without hooks)",
+            f"{seconds['median']:.4f}",
+            f"{record['units']:.3f}",
+            f"{record['operations'] / 1e9:.2f}",
+            f"{record['operations_units']:.3f}",
+        )
+    )
+    cuda = record["peak_cuda_memory"]
+    notes = [
+        f"Seconds of a frame: {seconds['min']:.4f} to {seconds['max']:.4f} in {seconds['runs']} cycles; "
+        f"sum of the parts {record['profiled_seconds']:.4f}.",
+        f"Policy's share of a frame: {record['decision_share']:.1%}.",
+        f"Peak memory: {record['peak_memory']:.0f} MiB, "
+        f"{record['memory_of_imports']:.0f} of it before the model"
+        + ("." if cuda is None else f", CUDA {cuda:.0f} MiB."),
+    ]
+    return "\n".join([format_table(rows), *notes])

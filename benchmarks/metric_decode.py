@@ -1,0 +1,43 @@
+"""Only decodes PNG files: ``python -m benchmarks.metric_decode FOLDER... --processes 2``.
+
+The yardstick of ``benchmarks.metric``. It takes nothing from the metric, so that it gets no faster with it.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Decodes every PNG file of the folders, a folder at a time in each process. Gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.metric_decode")
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--processes", type=int, default=1)
+    args = parser.parse_args(argv)
+    if args.processes == 1:
+        counts = list(map(decode, args.folders))
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(args.processes, mp_context=context) as executor:
+            counts = list(executor.map(decode, args.folders))
+    print(f"{sum(counts)} masks")
+    return 0
+
+
+def decode(folder: Path) -> int:
+    """Decodes a folder's PNG files and gives their number."""
+    paths = sorted(folder.glob("*.png"))
+    for path in paths:
+        with Image.open(path) as image:
+            np.asarray(image)
+    return len(paths)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
