@@ -5,17 +5,21 @@ import multiprocessing
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
 from aot_plus.networks.managers import evaluator as evaluator_module
 from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
 from aot_plus.networks.managers.sharding import ProcessPlace, process_group
@@ -38,18 +42,21 @@ class FakeSegmenter:
         self.gap: int | None = None
         self.seen = 0
 
-    def start(self, image: Ids, mask: Ids, *, memory_gap: int | None = None) -> Ids:
+    def prepare(self, image: Ids) -> PreparedFrame:
+        return PreparedFrame((image.shape[0], image.shape[1]), [torch.tensor(int(image.sum()))])
+
+    def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids:
         self.mask, self.gap = mask, memory_gap
-        self.seen = int(image.sum())
+        self.seen = int(image.inputs[0])
         return np.zeros_like(mask)  # the first output is the annotation, not this
 
-    def step(self, image: Ids) -> Ids:
+    def submit(self, image: PreparedFrame) -> FrameLabels:
         self.frame += 1
         self.fail_at(self)
-        self.seen += int(image.sum())
+        self.seen += int(image.inputs[0])
         if self.trace is not None:
             self.trace({"frame": self.frame, "group": 0, "bank": [0], "dropped": None})
-        return np.roll(self.mask, self.seen % 31, axis=1)
+        return FrameLabels(torch.from_numpy(np.roll(self.mask, self.seen % 31, axis=1)), range(1, 256))
 
 
 def nothing(segmenter: FakeSegmenter) -> None:
@@ -140,6 +147,55 @@ def test_memory_gap(dataset: VOSTDataset, result_dir: Path, by_length: bool, gap
     cfg = config(TEST_MEM_GAP_BY_LENGTH=by_length)
     run(dataset, result_dir, lambda segmenter: gaps.append(segmenter.gap), cfg)
     assert set(gaps) == {gap}
+
+
+def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset, result_dir: Path) -> None:
+    places: dict[str, set[str]] = {"prepare": set(), "submit": set()}
+
+    class Noting(FakeSegmenter):
+        def prepare(self, image: Ids) -> PreparedFrame:
+            places["prepare"].add(threading.current_thread().name.split("_")[0])
+            return super().prepare(image)
+
+        def submit(self, image: PreparedFrame) -> FrameLabels:
+            places["submit"].add(threading.current_thread().name)
+            return super().submit(image)
+
+    Evaluator(
+        config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences("val"), result_dir
+    ).run()
+    assert places == {"prepare": {"frame-reader"}, "submit": {threading.current_thread().name}}
+
+
+def test_only_the_segmenter_counts_as_computing(
+    dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only the segmenter and the end of a sequence move."""
+    clock = [0.0]
+    monkeypatch.setattr(evaluator_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    class Slow(FakeSegmenter):
+        def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids:
+            clock[0] += 2.0
+            return super().start(image, mask, memory_gap=memory_gap)
+
+        def submit(self, image: PreparedFrame) -> FrameLabels:
+            clock[0] += 1.0
+            return super().submit(image)
+
+    original = evaluator_module.SequenceFolder.finish
+
+    def slow_finish(*arguments: Any) -> None:
+        clock[0] += 100.0
+        original(*arguments)
+
+    monkeypatch.setattr(evaluator_module.SequenceFolder, "finish", slow_finish)
+    summary = Evaluator(
+        config(), lambda trace: Slow(trace, nothing), dataset, dataset.sequences("val"), result_dir
+    ).run()
+    frames, sequences = sum(LENGTHS.values()), len(LENGTHS)
+    assert summary.compute_seconds == pytest.approx(frames + sequences)
+    assert summary.seconds == pytest.approx(frames + sequences + 100 * sequences)
 
 
 def test_trace(dataset: VOSTDataset, result_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """The public way in, on a small model with weights by name: ids, groups, late objects, views, and errors."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 import aot_plus
 from aot_plus.networks.engines.inference import merge_groups
-from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter, best_channel
 from aot_plus.networks.models import AOT
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import AOTPlusError, ConfigError, DataError
@@ -207,6 +208,42 @@ def test_runs_repeat_bit_for_bit(name: str) -> None:
     assert not _differ(first, _run(_segmenter(name), _video(14), _squares([1, 2])))
 
 
+@pytest.mark.parametrize("overrides", [{}, {"TEST_MULTISCALE": (1.0, 1.3), "TEST_FLIP": True}])
+def test_frames_prepared_by_other_threads_and_labels_taken_later(overrides: dict[str, Any]) -> None:
+    video, mask = _video(19, frames=6), _squares([3, 200, 255])
+    expected = _run(_segmenter(**overrides), video, mask)
+    segmenter = _segmenter(**overrides)
+    with ThreadPoolExecutor(2) as threads:  # ready before the video starts
+        frames = list(threads.map(segmenter.prepare, video))
+    first = segmenter.start(frames[0], mask, memory_gap=1)
+    submitted = [segmenter.submit(frame) for frame in frames[1:]]
+    assert not _differ([first, *(labels.array() for labels in submitted)], expected)
+
+
+def test_a_mask_may_come_with_a_prepared_frame() -> None:
+    video, segmenter = _video(20, frames=2), _segmenter()
+    segmenter.start(video[0], _squares([1, 2]))
+    correction = _squares([0, 2, 9])
+    labels = segmenter.submit(segmenter.prepare(video[1]), correction).array()
+    assert (labels[correction > 0] == correction[correction > 0]).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 11, 31])
+def test_the_best_channel_is_the_one_argmax_says(channels: int) -> None:
+    generator = torch.manual_seed(channels)
+    scores = torch.randn(channels, 37, 53, generator=generator)
+    ties = torch.randint(0, 3, scores.shape, generator=generator).float()
+    ties[:, 0] = -torch.inf
+    for case in (scores, ties, scores.bfloat16().float(), ties.transpose(1, 2)):
+        assert torch.equal(best_channel(case), case.argmax(dim=0).int())
+
+
+def test_labels_of_255_objects() -> None:
+    packed = torch.arange(256, dtype=torch.int32).view(2, 128)
+    ids = [*range(255, 0, -1)]
+    np.testing.assert_array_equal(FrameLabels(packed, ids).array().ravel(), [0, *ids])
+
+
 def test_the_trace_tells_every_append() -> None:
     entries: list[dict[str, Any]] = []
     segmenter = _segmenter(trace=entries.append)
@@ -269,8 +306,12 @@ def test_a_frame_of_another_size_and_a_step_before_the_start() -> None:
     with pytest.raises(DataError, match="start"):
         segmenter.step(_video(1)[0])
     segmenter.start(_video(1)[0], _squares([1]))
-    with pytest.raises(DataError, match="60 x 90"):
-        segmenter.step(_video(1)[0][:60])
+    smaller = _video(1)[0][:60]
+    for image in (smaller, segmenter.prepare(smaller)):
+        with pytest.raises(DataError, match="60 x 90"):
+            segmenter.step(image)
+    with pytest.raises(DataError, match="float64"):
+        segmenter.prepare(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
 
 
 def test_a_bank_that_could_drop_nothing_is_refused() -> None:
@@ -282,6 +323,27 @@ def test_unknown_names_are_errors_of_the_project() -> None:
     for arguments in (("r50_aot", None), ("aott", "no_such_file.pth")):
         with pytest.raises(AOTPlusError, match=r"r50_aotl|no_such_file"):
             aot_plus.load_model(*arguments)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_frames_are_submitted_without_waiting() -> None:
+    """But for the decision of a full bank: no frame here is written to it."""
+    video, mask = _video(21), _squares([1, 2])
+    model = copy.deepcopy(_model("aott")).to("cuda")
+    expected = _run(VideoSegmenter(model), video, mask, gap=100)
+    segmenter = VideoSegmenter(model)
+    frames = [segmenter.prepare(image) for image in video]
+    assert all(one.is_pinned() for frame in frames for one in frame.inputs)
+    segmenter.start(frames[0], mask, memory_gap=100)
+    submitted = []
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        submitted = [segmenter.submit(frame) for frame in frames[1:]]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    labels = [one.array() for one in submitted]
+    assert np.mean([(a == b).mean() for a, b in zip(labels, expected[1:], strict=True)]) > 0.99
 
 
 @pytest.mark.cuda

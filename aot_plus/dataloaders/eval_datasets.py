@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Generic, TypeVar
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import read_image
+
+T = TypeVar("T")
 
 DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 FRAMES = "JPEGImages_10fps"
@@ -128,27 +127,27 @@ def memory_gap(num_frames: int, parts: int = 30, minimum: int = 5) -> int:
     return max(round(num_frames / parts), minimum)
 
 
-class FrameReader:
-    """Iterates over ``(path, image)`` while a thread reads up to ``ahead`` images beyond the present one.
+class FrameReader(Generic[T]):
+    """Iterates over ``(path, read(path))`` while threads read up to ``ahead`` frames beyond the present one.
 
-    Images are uint8 H x W x 3 RGB. What the reading raises is raised by the iteration, at the frame it
-    concerns. Use it in a ``with`` block: leaving the block stops the thread, also when the iteration was not
-    finished.
+    What the reading raises is raised by the iteration, at the frame it concerns. Use it in a ``with`` block:
+    leaving the block stops the threads, also when the iteration was not finished.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
+        read: Callable[[Path], T],
         *,
         ahead: int = 4,
-        read: Callable[[Path], NDArray[np.uint8]] = read_image,
+        threads: int = 2,
     ) -> None:
         self._paths = paths
-        self._ahead = ahead
         self._read = read
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="frame-reader")
+        self._ahead = ahead
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="frame-reader")
 
-    def __enter__(self) -> "FrameReader":
+    def __enter__(self) -> "FrameReader[T]":
         return self
 
     def __exit__(
@@ -157,19 +156,19 @@ class FrameReader:
         self.close()
 
     def close(self) -> None:
-        """Drops what was not yet read and joins the thread."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Drops what was not yet read and joins the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
-        pending: deque[tuple[Path, Future[NDArray[np.uint8]]]] = deque()
+    def __iter__(self) -> Iterator[tuple[Path, T]]:
+        pending: deque[tuple[Path, Future[T]]] = deque()
         for path in self._paths:
-            pending.append((path, self._thread.submit(self._read, path)))
+            pending.append((path, self._threads.submit(self._read, path)))
             if len(pending) > self._ahead:
-                done, image = pending.popleft()
-                yield done, image.result()
+                done, frame = pending.popleft()
+                yield done, frame.result()
         while pending:
-            done, image = pending.popleft()
-            yield done, image.result()
+            done, frame = pending.popleft()
+            yield done, frame.result()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import torch
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -93,6 +94,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     checkpoint = chosen_checkpoint(args, cfg)
     result_dir = args.result_dir or _result_dir(args, cfg, dataset.name)
     share_cores(place)
+    cv2.setNumThreads(1)  # frames are resized by several threads as it is, beside the network's
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
         model = load_from_config(cfg, checkpoint, device=str(device))

@@ -1,5 +1,6 @@
 """The public way in: images and masks of ids as arrays, one frame after another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +28,44 @@ from aot_plus.utils.masks import IGNORE_ID
 _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+@dataclass(frozen=True)
+class PreparedFrame:
+    """An image as the network takes it (``VideoSegmenter.prepare``)."""
+
+    size: tuple[int, int]  # of the image: H, W
+    inputs: list[Tensor]  # at each scale: 1 x 3 x h x w, normalised; in page-locked memory for CUDA
+
+
+class FrameLabels:
+    """A frame's labels, which a GPU may still be computing."""
+
+    def __init__(self, packed: Tensor, ids: Sequence[int]) -> None:
+        """``packed``: ``H x W`` integers, 0 background, n for the n-th of ``ids`` (at most 255)."""
+        self._ids = np.array([0, *ids], dtype=np.uint8)
+        self._packed = packed.to(torch.uint8)
+        self._copied: torch.cuda.Event | None = None
+        if packed.is_cuda:
+            host = torch.empty(packed.shape, dtype=torch.uint8, pin_memory=True)
+            self._packed = host.copy_(self._packed, non_blocking=True)
+            self._copied = torch.cuda.Event(blocking=True)
+            self._copied.record(torch.cuda.current_stream(packed.device))
+
+    def wait(self) -> None:
+        """Waits until they are computed; at once on a CPU."""
+        if self._copied is not None:
+            self._copied.synchronize()
+
+    def array(self) -> NDArray[np.uint8]:
+        """``H x W`` ids, 0 background. Waits; may be called in any thread."""
+        self.wait()
+        return self._ids.take(self._packed.numpy())
+
+
 @dataclass
 class _View:
     """The video at one scale, flipped or not, with memories of its own."""
 
+    scale: int  # position in TEST_MULTISCALE
     size: tuple[int, int]  # of the network's input
     flip: bool
     engine: InferenceEngine
@@ -47,6 +82,9 @@ class VideoSegmenter:
     Images are RGB, ``H x W x 3`` uint8, all of one size; masks and labels ``H x W`` uint8 ids: 0 background,
     255 ignored. Memory does not grow with the length of the video, except under the policy ``unbounded``.
     Several segmenters can share a model.
+
+    Two things can be taken out of ``step``: ``prepare`` makes a frame ready, in another thread ahead of time,
+    and ``submit`` does not wait for the labels.
     """
 
     def __init__(self, model: AOT, cfg: Config | None = None, *, trace: Trace | None = None) -> None:
@@ -68,12 +106,16 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def start(
-        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], *, memory_gap: int | None = None
+        self,
+        image: NDArray[np.uint8] | PreparedFrame,
+        mask: NDArray[np.uint8],
+        *,
+        memory_gap: int | None = None,
     ) -> NDArray[np.uint8]:
         """Begins a video, forgetting any other.
 
         Args:
-            image: the first frame.
+            image: the first frame, prepared or not.
             mask: its objects. 255 is one more object where ``TEST_TRACK_IGNORED`` is set, else it is ignored.
             memory_gap: frames between two writes to the long-term memory; ``TEST_LONG_TERM_MEM_GAP`` by
                 default.
@@ -84,28 +126,28 @@ class VideoSegmenter:
         Raises:
             DataError: wrong types or sizes, or a mask without any object.
         """
-        height, width = _check_image(image)
-        _check_mask(mask, (height, width))
-        self._ids, self._size = [], (height, width)
+        frame = self._prepared(image)
+        _check_mask(mask, frame.size)
+        self._ids, self._size = [], frame.size
         self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
         if not self._ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         packed = self._pack(mask)
-        self._views = self._make_views(height, width)
-        for view in self._views:
-            with self._precision():
-                view.state = view.engine.start(
-                    self._input(image, view), self._view_labels(packed, view), len(self._ids), gap
-                )
+        self._views = self._make_views()
+        with self._precision():
+            for view, pixels in zip(self._views, self._view_inputs(frame), strict=True):
+                labels = self._view_labels(packed, view)
+                view.state = view.engine.start(pixels, labels, len(self._ids), gap)
         return mask.copy()
 
-    @torch.inference_mode()
-    def step(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def step(
+        self, image: NDArray[np.uint8] | PreparedFrame, mask: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Segments the next frame.
 
         Args:
-            image: of the size of the first.
+            image: of the size of the first, prepared or not.
             mask: given where objects appear or are corrected. The ids it shows are exactly where it shows
                 them; ids it does not show go on as predicted. At its 255 the prediction stands, and memory
                 ignores the pixel.
@@ -116,17 +158,29 @@ class VideoSegmenter:
         Raises:
             DataError: wrong types or sizes, or ``start`` was not called.
         """
+        return self.submit(image, mask).array()
+
+    @torch.inference_mode()
+    def submit(
+        self, image: NDArray[np.uint8] | PreparedFrame, mask: NDArray[np.uint8] | None = None
+    ) -> FrameLabels:
+        """The same as ``step``, but does not wait for the labels.
+
+        A GPU can so begin with the next frame as soon as it has finished this one.
+        """
         if not self._views:
             raise DataError("step() was called before start()")
-        if _check_image(image) != self._size:
+        frame = self._prepared(image)
+        if frame.size != self._size:
             raise DataError(
-                f"the image is {_text(image.shape)} pixels, the video began with {_text(self._size)}"
+                f"the image is {_text(frame.size)} pixels, the video began with {_text(self._size)}"
             )
         if mask is not None:
             _check_mask(mask, self._size)
         with self._precision():
             predictions = [
-                view.engine.predict(_state(view), self._input(image, view)) for view in self._views
+                view.engine.predict(_state(view), pixels)
+                for view, pixels in zip(self._views, self._view_inputs(frame), strict=True)
             ]
             labels = self._combine(predictions)
             committed, num_objects = labels, None
@@ -137,42 +191,62 @@ class VideoSegmenter:
                 view.engine.commit(
                     _state(view), prediction, self._view_labels(committed, view), num_objects=num_objects
                 )
-        return self._unpack(labels)
+        return FrameLabels(labels, self._ids)
+
+    def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame:
+        """The image at the network's scales, for ``start``, ``step`` and ``submit``.
+
+        May be called in any thread and before ``start``: it depends on nothing but the image and the config.
+        Raises ``DataError`` for an array that is no image.
+        """
+        size = _check_image(image)
+        pixels = image.astype(np.float32)
+        return PreparedFrame(size, [self._input(pixels, target) for target in self._input_sizes(size)])
 
     @property
     def banks(self) -> list[list[int]]:
         """The frame numbers in the long-term memory of every group of objects, oldest first (first view)."""
         return _state(self._views[0]).banks if self._views else []
 
-    def _make_views(self, height: int, width: int) -> list[_View]:
-        """One view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
+    def _prepared(self, image: NDArray[np.uint8] | PreparedFrame) -> PreparedFrame:
+        return image if isinstance(image, PreparedFrame) else self.prepare(image)
+
+    def _input_sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
+        """For a video of ``size`` (H, W), the network's at each scale."""
+        height, width = size
         limit = self.cfg.TEST_MAX_LONG_EDGE / max(height, width)
         if limit < 1:
             height, width = int(height * limit), int(width * limit)
+        corners = self.cfg.MODEL_ALIGN_CORNERS
+        return [
+            input_size(height * scale, width * scale, align_corners=corners)
+            for scale in self.cfg.TEST_MULTISCALE
+        ]
+
+    def _make_views(self) -> list[_View]:
+        """One view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
         views: list[_View] = []
-        for scale in self.cfg.TEST_MULTISCALE:
-            size = input_size(height * scale, width * scale, align_corners=self.cfg.MODEL_ALIGN_CORNERS)
+        for scale, size in enumerate(self._input_sizes(self._size)):
             for flip in (False, True) if self.cfg.TEST_FLIP else (False,):
                 trace = None if views else self._trace
-                views.append(_View(size, flip, InferenceEngine(self.model, self.cfg, trace=trace)))
+                views.append(_View(scale, size, flip, InferenceEngine(self.model, self.cfg, trace=trace)))
         return views
 
     def _precision(self) -> Any:
         """Automatic mixed precision as ``TEST_DTYPE`` says."""
         return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
 
-    def _input(self, image: NDArray[np.uint8], view: _View) -> Tensor:
-        """The image as a view's network gets it: ``1 x 3 x H x W``."""
-        pixels = image.astype(np.float32)
-        if view.size != self._size:
-            pixels = np.asarray(
-                cv2.resize(pixels, view.size[::-1], interpolation=cv2.INTER_CUBIC), np.float32
-            )
+    def _input(self, pixels: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
+        """An image ``H x W x 3`` as the network gets it: ``1 x 3 x h x w`` of ``size``."""
+        if size != pixels.shape[:2]:
+            pixels = np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
         tensor = torch.from_numpy(normalise(pixels))[None]
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        tensor = tensor.to(self.device, non_blocking=True)
-        return tensor.flip(3) if view.flip else tensor
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    def _view_inputs(self, frame: PreparedFrame) -> list[Tensor]:
+        """A frame for each view, on the device: ``1 x 3 x h x w``."""
+        scales = [pixels.to(self.device, non_blocking=True) for pixels in frame.inputs]
+        return [scales[view.scale].flip(3) if view.flip else scales[view.scale] for view in self._views]
 
     def _view_labels(self, packed: Tensor, view: _View) -> Tensor:
         """``H x W`` packed labels at a view's input size."""
@@ -184,12 +258,12 @@ class VideoSegmenter:
         """The packed labels at the video's size (``H x W``), from the mean of the views' probabilities."""
         scores = [self._full_logits(prediction.logits) for prediction in predictions]
         if len(scores) == 1:
-            return scores[0].argmax(dim=0).int()
+            return best_channel(scores[0])
         probabilities = [
             torch.softmax(score.flip(2) if view.flip else score, dim=0)
             for score, view in zip(scores, self._views, strict=True)
         ]
-        return torch.stack(probabilities).mean(dim=0).argmax(dim=0).int()
+        return best_channel(torch.stack(probabilities).mean(dim=0))
 
     def _full_logits(self, logits: Tensor) -> Tensor:
         """Logits ``groups x (M+1) x H/4 x W/4`` of a view to ``(K+1) x H x W`` at the video's size."""
@@ -230,10 +304,10 @@ class VideoSegmenter:
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
 
-    def _unpack(self, labels: Tensor) -> NDArray[np.uint8]:
-        """Packed labels as the ids of the masks."""
-        table = torch.tensor([0, *self._ids], dtype=torch.uint8, device=labels.device)
-        return table[labels].cpu().numpy()
+
+def best_channel(scores: Tensor) -> Tensor:
+    """The channel with the highest score, the first of equal ones: ``C x H x W`` to ``H x W``."""
+    return scores.max(dim=0).indices.int()  # argmax says the same, many times slower on a CPU
 
 
 def _state(view: _View) -> VideoState:

@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import FrameReader, VideoSequence, VOSTDataset, memory_gap
+from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.sharding import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.summary import EvaluationSummary
-from aot_plus.networks.managers.writer import MaskWriter, SequenceFolder
+from aot_plus.networks.managers.writer import LazyIds, MaskWriter, SequenceFolder
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import IGNORE_ID, read_mask
+from aot_plus.utils.masks import IGNORE_ID, read_image, read_mask
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +34,11 @@ SEQUENCE_ERRORS = (DataError, OSError, RuntimeError)
 class Segmenter(Protocol):
     """What is needed of ``aot_plus.VideoSegmenter``: images H x W x 3 RGB, masks of ids H x W, uint8."""
 
-    def start(self, image: NDArray[np.uint8], mask: Ids, *, memory_gap: int | None = None) -> Ids: ...
+    def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame: ...
 
-    def step(self, image: NDArray[np.uint8]) -> Ids: ...
+    def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids: ...
+
+    def submit(self, image: PreparedFrame) -> FrameLabels: ...
 
 
 class Evaluator:
@@ -148,10 +151,14 @@ class Evaluator:
         trace: list[str] | None = [] if self.cfg.TEST_MEM_TRACE else None
         try:
             masks = folder.start()
-            with FrameReader(sequence.frames) as reader, MaskWriter(self.cfg.TEST_WRITERS) as writer:
-                segmenter = self.make_segmenter(
-                    None if trace is None else lambda entry: trace.append(json.dumps(entry))
-                )
+            segmenter = self.make_segmenter(
+                None if trace is None else lambda entry: trace.append(json.dumps(entry))
+            )
+
+            def read(path: Path) -> PreparedFrame:
+                return segmenter.prepare(read_image(path))
+
+            with FrameReader(sequence.frames, read) as reader, MaskWriter(self.cfg.TEST_WRITERS) as writer:
                 for frame, labels in self._labels(sequence, segmenter, reader, summary):
                     writer.write(masks / f"{frame}.png", labels)
                     bar.update()
@@ -161,19 +168,29 @@ class Evaluator:
             folder.discard_unfinished()
 
     def _labels(
-        self, sequence: VideoSequence, segmenter: Segmenter, reader: FrameReader, summary: EvaluationSummary
-    ) -> Iterator[tuple[str, Ids]]:
-        """Every frame's name and labels; the first's are its annotation. Counts frames and computing time."""
+        self,
+        sequence: VideoSequence,
+        segmenter: Segmenter,
+        reader: FrameReader[PreparedFrame],
+        summary: EvaluationSummary,
+    ) -> Iterator[tuple[str, LazyIds]]:
+        """Every frame's name and labels; the first's are its annotation. Counts frames and computing time.
+
+        A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
+        """
         mask = read_first_mask(sequence)
-        for path, image in reader:
-            first = path == sequence.frames[0]
-            if image.shape[:2] != mask.shape:
-                other = f"annotation {sequence.annotation}" if first else f"first frame {sequence.frames[0]}"
-                raise DataError(f"{path}: {_size(image)} pixels, but the {other} has {_size(mask)}")
+        labels: LazyIds = mask
+        submitted: FrameLabels | None = None
+        for path, frame in reader:
+            _check_size(sequence, path, frame, mask)
             started = time.perf_counter()
-            if first:
-                segmenter.start(image, mask, memory_gap=self._memory_gap(sequence))
-            labels = mask if first else segmenter.step(image)
+            if path == sequence.frames[0]:
+                segmenter.start(frame, mask, memory_gap=self._memory_gap(sequence))
+            else:
+                before, submitted = submitted, segmenter.submit(frame)
+                labels = submitted.array
+                if before is not None:
+                    before.wait()
             summary.compute_seconds += time.perf_counter() - started
             summary.frames += 1
             yield path.stem, labels
@@ -201,5 +218,13 @@ def _names(sequence: VideoSequence) -> list[str]:
     return [path.stem for path in sequence.frames]
 
 
-def _size(array: NDArray[np.uint8]) -> str:
-    return f"{array.shape[1]} x {array.shape[0]}"
+def _check_size(sequence: VideoSequence, path: Path, frame: PreparedFrame, mask: Ids) -> None:
+    """Raises ``DataError`` for a frame that has not the size of the first mask."""
+    if frame.size == mask.shape:
+        return
+    first = sequence.frames[0]
+    other = f"annotation {sequence.annotation}" if path == first else f"first frame {first}"
+    height, width = frame.size
+    raise DataError(
+        f"{path}: {width} x {height} pixels, but the {other} has {mask.shape[1]} x {mask.shape[0]}"
+    )

@@ -19,9 +19,10 @@ _MIB = 2**20
 class EvaluationSummary:
     """Sequences by outcome (``failed``: name -> reason), frames computed in this run, times and peak memory.
 
-    ``seconds`` is the time from the first sequence to the last, ``compute_seconds`` the part of it in the
-    network; memory is in MiB: the resident memory of the largest process, and what CUDA allocated (None
-    without it).
+    ``seconds`` is the time from the first sequence to the last. ``compute_seconds`` is the part of it that
+    went by in the segmenter: launching each frame's work and, on CUDA, waiting for it; reading, resizing and
+    writing go on beside it. Of several processes, it is their sum. Memory is in MiB: the resident memory of
+    the largest process, and what CUDA allocated (None without it).
     """
 
     done: list[str] = field(default_factory=list)

@@ -14,14 +14,17 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.files import replacing
 from aot_plus.utils.masks import write_mask
 
+LazyIds = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]  # H x W, or what gives them
+
 MASKS_PER_THREAD = 4  # how many masks may wait for each thread before ``write`` blocks
 
 
 class MaskWriter:
-    """A bounded pool of threads that write masks.
+    """A bounded pool of threads that write masks: H x W ids, or a function that gives them.
 
-    The first error of a thread is raised by the next ``write`` that notices it, at the latest by ``join``.
-    Leaving the ``with`` block joins the threads in any case.
+    Such a function is called by the thread that writes the mask. The first error of a thread is raised by the
+    next ``write`` that notices it, at the latest by ``join``. Leaving the ``with`` block joins the threads in
+    any case.
     """
 
     def __init__(self, threads: int, write: Callable[[Path, NDArray[np.uint8]], None] = write_mask) -> None:
@@ -38,9 +41,9 @@ class MaskWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, path: Path, ids: NDArray[np.uint8]) -> None:
-        """Hands over a mask (H x W, uint8); blocks while many wait. Raises earlier masks' ``DataError``."""
-        self._pending.append((path, self._pool.submit(self._write, path, ids)))
+    def write(self, path: Path, ids: LazyIds) -> None:
+        """Hands over a mask; blocks while many wait. Raises earlier masks' ``DataError``."""
+        self._pending.append((path, self._pool.submit(self._write_one, path, ids)))
         while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
             self._finish_oldest()
 
@@ -48,6 +51,9 @@ class MaskWriter:
         """Waits until everything is written. Raises ``DataError`` with the path of a mask that was not."""
         while self._pending:
             self._finish_oldest()
+
+    def _write_one(self, path: Path, ids: LazyIds) -> None:
+        self._write(path, ids() if callable(ids) else ids)
 
     def _finish_oldest(self) -> None:
         path, written = self._pending.popleft()
