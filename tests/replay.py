@@ -20,6 +20,7 @@ from torch import Tensor
 from aot_plus.configs import Config
 from aot_plus.networks.engines.inference import InferenceEngine, VideoState, merge_groups
 from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.images import normalise
 from tests.weights_by_name import fill_by_name
@@ -87,9 +88,9 @@ def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
         raise ValueError(
             "the AOT of the AOT-benchmark family, with windowed short-term attention, is not AOT+"
         )
-    model = build_model(cfg).eval()
+    model = build_model(cfg)
     fill_by_name(model)
-    return model, cfg
+    return prepare_for_inference(model), cfg
 
 
 def _images(golden: dict[str, NDArray[Any]], frame: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.checkpoint import inspect_checkpoint, load_into
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
@@ -32,7 +33,8 @@ def load_model(
         overrides: config values by name.
 
     Returns:
-        The model in evaluation mode. Its ``cfg`` is the config, adapted to what the checkpoint holds.
+        The model, prepared for inference (see ``prepare_for_inference``): its state dict is not the
+        checkpoint's. Its ``cfg`` is the config, adapted to what the checkpoint holds.
 
     Raises:
         ConfigError: an unknown stage, model, name or device.
@@ -49,7 +51,8 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     network = build_model(cfg)
     if checkpoint is not None:
         load_into(network, Path(checkpoint), strict=True)
-    return network.to(target).eval()
+    prepare_for_inference(network)
+    return network.to(target)
 
 
 def _adapt_to_file(cfg: Config, path: Path) -> None:

@@ -1,0 +1,45 @@
+"""A model in the form that is fastest to run. Its weights are no longer those of its checkpoint."""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.ops import FrozenBatchNorm2d
+
+__all__ = ["prepare_for_inference"]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+
+
+def prepare_for_inference(model: Model) -> Model:
+    """Changes a model, in place, for inference only, and returns it in evaluation mode, without gradients.
+
+    Every batch norm is folded into the convolution before it, so results differ by rounding alone;
+    convolutions then run channels-last, as the transformer's tokens lie in memory. The state dict afterwards
+    fits no checkpoint: to train, take a model as ``build_model`` makes it. A second call changes nothing.
+    """
+    model.eval().requires_grad_(False)
+    _fold_batch_norms(model)
+    model.to(memory_format=torch.channels_last)
+    return model
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    """Folds each batch norm that directly follows a convolution, as all of torchvision's encoders have it."""
+    before: nn.Module | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, _NORMS) and isinstance(before, nn.Conv2d):
+            _fold(before, child)
+            setattr(module, name, nn.Identity())
+        else:
+            _fold_batch_norms(child)
+        before = child
+
+
+def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
+    statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)  # type: ignore[arg-type]
+    conv.requires_grad_(False)

@@ -1,0 +1,78 @@
+"""A model prepared for inference computes what it did before."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models.loading import load_model
+from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.utils.config import get_config
+
+NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+NAMES = ["aott", "aot_mini", "r50_deaotl"]  # MobileNetV2, ResNet-18 whose batch norms learn, ResNet-50
+
+
+def _with_statistics(name: str) -> AOT:
+    """A model whose batch norms have statistics and weights of their own."""
+    torch.manual_seed(0)
+    model = build_model(get_config("pre_vost_2", name))
+    for module in model.modules():
+        if isinstance(module, NORMS):
+            for key, tensor in module.state_dict().items():
+                if key in ("running_mean", "bias"):
+                    nn.init.normal_(tensor, std=0.1)
+                elif key in ("running_var", "weight"):
+                    nn.init.uniform_(tensor, 0.5, 1.5)
+    return model.eval()
+
+
+@cache
+def _plain_and_prepared(name: str) -> tuple[AOT, AOT]:
+    prepared = _with_statistics(name)
+    assert prepare_for_inference(prepared) is prepared
+    return _with_statistics(name), prepared
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_a_prepared_model_computes_the_same(name: str) -> None:
+    plain, prepared = _plain_and_prepared(name)
+    images = torch.randn(1, 3, 65, 97)
+    labels = torch.zeros(1, 65, 97, dtype=torch.int)
+    labels[:, 10:40, 20:60] = 1
+    for expected, level in zip(plain.encoder(images), prepared.encoder(images), strict=True):
+        torch.testing.assert_close(level, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    logits = []
+    for model in (plain, prepared):
+        features = model.encode(images)
+        identity = model.embed_identity(labels, reference=True)
+        logits.append(model.decode(features, model.propagate_reference(features, identity)))
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prepared_model_has_no_batch_norm_and_no_gradients(name: str) -> None:
+    plain, prepared = _plain_and_prepared(name)
+    assert any(isinstance(module, NORMS) for module in plain.modules())
+    assert not any(isinstance(module, NORMS) for module in prepared.modules())
+    assert not prepared.training
+    assert not any(parameter.requires_grad for parameter in prepared.parameters())
+
+
+def test_preparing_twice_changes_nothing_more() -> None:
+    _, prepared = _plain_and_prepared("aott")
+    before = {name: tensor.clone() for name, tensor in prepared.state_dict().items()}
+    after = prepare_for_inference(prepared).state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_loading_prepares_and_building_does_not() -> None:
+    loaded = load_model("aott", None, device="cpu")
+    assert not any(isinstance(module, NORMS) for module in loaded.modules())
+    built = build_model(get_config("pre_vost_2", "aott"))
+    assert set(loaded.state_dict()) != set(built.state_dict())
