@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
 from tqdm import tqdm
 
 from aot_plus.networks.memory.policies import build_policy
+from benchmarks.devices import peaks
 from benchmarks.parts import OTHER, PartMeter, Target, frame_targets, metered, operation_counter
-from benchmarks.report import MIB, Record, format_table, peak_memory, resident_memory, spread
+from benchmarks.report import Record, format_table, resident_memory, spread
 from benchmarks.streams import Setup, Stream
-from benchmarks.units import make_clock, unit_operations
+from benchmarks.units import UnitOfTime, make_clock
 
 PROFILED_CYCLES = 3
 
@@ -22,28 +22,17 @@ def measure_frame(setup: Setup) -> tuple[str, Record]:
     Returns:
         The table and the record.
     """
-    device = setup.torch_device
-    imports = resident_memory()
+    memory = {"memory_of_imports": resident_memory()}
     model = setup.load_for_size()
     stream = Stream(model, setup)
     stream.fill(setup.memory_frames)
-    memory = peak_memory()  # now: the unit's matrices are not the network's
-    cuda_memory = torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else None
+    memory |= peaks(setup.torch_device)  # now: the unit's matrices are not the network's
     unit = setup.unit()
     unit.measure()
     cycles = -(-setup.frames // setup.memory_gap)
     times = [stream.cycle() for _ in tqdm(range(cycles), desc="frames", unit="cycle")]
     unit.measure()
-    targets = frame_targets(model, type(build_policy(model.cfg)))
-    meter = PartMeter(make_clock(device))
-    profiles = [
-        _profile(stream, meter, targets) for _ in tqdm(range(PROFILED_CYCLES), desc="parts", unit="cycle")
-    ]
-    with operation_counter() as counter:
-        operations = _profile(stream, PartMeter(counter.get_total_flops), targets)
     seconds = spread(times)
-    parts = _parts(profiles, operations, unit.seconds)
-    profiled = sum(part["seconds"]["median"] for part in parts.values())
     record = {
         "benchmark": "inference",
         "scenario": "frame",
@@ -52,16 +41,30 @@ def measure_frame(setup: Setup) -> tuple[str, Record]:
         "seconds_per_frame": seconds,
         "unit": unit.record(),
         "units": seconds["median"] / unit.seconds,
-        "operations": sum(operations.values()),
-        "operations_units": sum(operations.values()) / unit_operations(),
-        "parts": parts,
-        "profiled_seconds": profiled,
-        "decision_share": parts["policy"]["seconds"]["median"] / profiled if "policy" in parts else 0.0,
-        "peak_memory": memory,
-        "memory_of_imports": imports,
-        "peak_cuda_memory": cuda_memory,
+        **measure_parts(stream, setup, frame_targets(model, type(build_policy(model.cfg))), unit),
+        **memory,
     }
     return f"{_table(record)}\n{unit.describe()}", record
+
+
+def measure_parts(stream: Stream, setup: Setup, targets: Sequence[Target], unit: UnitOfTime) -> Record:
+    """Seconds and operations of a frame by parts, and what follows from them."""
+    meter = PartMeter(make_clock(setup.torch_device))
+    cycles = tqdm(range(PROFILED_CYCLES), desc="parts", unit="cycle")
+    profiles = [_profile(stream, meter, targets) for _ in cycles]
+    with operation_counter() as counter:
+        operations = _profile(stream, PartMeter(counter.get_total_flops), targets)
+    parts = _parts(profiles, operations, unit)
+    seconds = sum(part["seconds"]["median"] for part in parts.values())
+    decision = parts["policy"]["seconds"]["median"]
+    total = sum(operations.values())
+    return {
+        "parts": parts,
+        "profiled_seconds": seconds,
+        "decision_share": decision / seconds,
+        "operations": total,
+        "operations_units": total / unit.operations,
+    }
 
 
 def _profile(stream: Stream, meter: PartMeter, targets: Sequence[Target]) -> dict[str, float]:
@@ -71,16 +74,16 @@ def _profile(stream: Stream, meter: PartMeter, targets: Sequence[Target]) -> dic
     return {part: total / stream.gap for part, total in meter.take().items()}
 
 
-def _parts(profiles: Sequence[dict[str, float]], operations: dict[str, float], unit: float) -> Record:
+def _parts(profiles: Sequence[dict[str, float]], operations: dict[str, float], unit: UnitOfTime) -> Record:
     """For each part its seconds, units, operations, and the units that the operations alone would take."""
     parts = {}
     for part, count in operations.items():
         seconds = spread([profile[part] for profile in profiles])
         parts[part] = {
             "seconds": seconds,
-            "units": seconds["median"] / unit,
+            "units": seconds["median"] / unit.seconds,
             "operations": count,
-            "operations_units": count / unit_operations(),
+            "operations_units": count / unit.operations,
         }
     return parts
 

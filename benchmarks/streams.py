@@ -15,6 +15,7 @@ from aot_plus.networks.models import AOT, input_size
 from aot_plus.networks.models.loading import load_model
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError
+from benchmarks.devices import device_name
 from benchmarks.report import Record, machine_facts
 from benchmarks.units import UNIT_SIZE, Clock, UnitOfTime, make_clock
 from benchmarks.videos import SyntheticVideo
@@ -76,8 +77,6 @@ class Setup:
 
     def record(self) -> Record:
         """The settings and the machine, for the JSON line."""
-        device = self.torch_device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         return {
             "settings": {
                 "model": self.model,
@@ -91,7 +90,7 @@ class Setup:
                 "memory_gap": self.memory_gap,
                 "frames": self.frames,
             },
-            "machine": machine_facts(torch.get_num_threads(), name),
+            "machine": machine_facts(torch.get_num_threads(), device_name(self.torch_device)),
         }
 
 

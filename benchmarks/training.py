@@ -24,17 +24,9 @@ from aot_plus.tools.common import run_tool
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
 from benchmarks.arguments import DTYPES, add_compute_arguments, image_size, whole
+from benchmarks.devices import device_name, peaks
 from benchmarks.parts import OTHER, PartMeter, Target, metered
-from benchmarks.report import (
-    MIB,
-    Record,
-    format_table,
-    machine_facts,
-    peak_memory,
-    resident_memory,
-    show,
-    spread,
-)
+from benchmarks.report import Record, format_table, machine_facts, resident_memory, show, spread
 from benchmarks.units import UNIT_SIZE, UnitOfTime, make_clock
 
 PARTS = ("forward", "backward", "update", OTHER)
@@ -99,8 +91,7 @@ def measure_training(
     before = resident_memory()
     encoded = _count_encoded(learner)
     learner.train_step(batches[0], 0)
-    memory = peak_memory()  # now: the unit's matrices are not the training's
-    cuda_memory = torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else None
+    memory = peaks(device)  # now: the unit's matrices are not the training's
     frames_encoded = sum(encoded)
     unit = UnitOfTime(device, unit_size)
     unit.measure()
@@ -115,7 +106,7 @@ def measure_training(
     record = {
         "benchmark": "training",
         "settings": _settings(cfg, steps),
-        "machine": machine_facts(torch.get_num_threads(), _device_name(device)),
+        "machine": machine_facts(torch.get_num_threads(), device_name(device)),
         "seconds_per_step": seconds,
         "parts": {part: spread([profile[part] for profile in profiles]) for part in PARTS},
         "data_seconds_per_step": spread(data[1:]),
@@ -123,9 +114,8 @@ def measure_training(
         "units": seconds["median"] / unit.seconds,
         "frames_per_step": cfg.TRAIN_BATCH_SIZE * cfg.DATA_SEQ_LEN,
         "frames_encoded_per_step": frames_encoded,
-        "peak_memory": memory,
         "memory_before": before,
-        "peak_cuda_memory": cuda_memory,
+        **memory,
     }
     return f"{_table(record)}\n{unit.describe()}", record
 
@@ -173,10 +163,6 @@ def _settings(cfg: Config, steps: int) -> Record:
         "checkpoint_activations": cfg.TRAIN_CHECKPOINT_ACTIVATIONS,
         "steps": steps,
     }
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _table(record: Record) -> str:

@@ -25,11 +25,6 @@ def make_clock(device: torch.device) -> Clock:
     return read
 
 
-def unit_operations(size: int = UNIT_SIZE) -> int:
-    """Floating-point operations of one unit: 2 n^3, a multiplication and an addition each."""
-    return 2 * size**3
-
-
 class UnitOfTime:
     """The time of one float32 product of two ``size x size`` matrices on the device, measured several times.
 
@@ -59,6 +54,11 @@ class UnitOfTime:
     def seconds(self) -> float:
         """One unit."""
         return statistics.median(self._all())
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations of one unit: 2 n^3, counting a multiplication and an addition as two."""
+        return 2 * self.size**3
 
     def record(self) -> Record:
         """The unit's seconds with their spread, and the medians before and after."""

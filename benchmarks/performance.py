@@ -1,0 +1,182 @@
+"""Measures speed and memory and writes ``docs/performance.md``.
+
+python -m benchmarks.performance [--only ITEM ...] [--threads 2] [--out docs/performance.md]
+    [--work results/performance]
+
+Every item is a benchmark in a process of its own; its JSON line is kept in the work folder, and an item
+that is there with the same command is not measured again. ``--only`` measures some of them, alone without
+names none; the page then shows what is there. Nothing else should run on the machine meanwhile.
+"""
+
+import argparse
+import json
+import logging
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.utils.config import REPOSITORY
+from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.files import replacing
+from benchmarks.arguments import whole
+from benchmarks.performance_page import DTYPES, MODELS, Measured, render_page
+from benchmarks.report import Record
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One benchmark with its flags; ``quick`` are flags in their place to try it out."""
+
+    name: str
+    module: str
+    flags: tuple[str, ...]
+    quick: tuple[str, ...]
+
+
+def items() -> list[Item]:
+    """Everything that the page shows."""
+    small = ("--size", "97x129")
+
+    def scenario(name: str, *quick: str) -> Item:
+        return Item(name, "inference", ("--scenario", name), ("--scenario", name, *quick))
+
+    clip = ("--model", "r50_aotl", "--frames", "15", "--batch", "1", "--steps", "2")
+    short_clip = ("--model", "aot_mini", "--frames", "3", "--batch", "1", "--steps", "1", "--crop", "97x97")
+    recompute = ("--checkpoint_activations",)
+    found = []
+    for model in MODELS:
+        for dtype in DTYPES:
+            flags = ("--model", model, "--dtype", dtype)
+            found.append(
+                Item(f"frame-{model}-{dtype}", "inference", flags, (*flags, *small, "--frames", "5"))
+            )
+    return [
+        *found,
+        scenario("growth", "--frames", "2500"),
+        scenario("objects", *small, "--frames", "5"),
+        scenario("unbounded", *small, "--frames", "10"),
+        scenario("agreement", "--frames", "10"),
+        scenario("pipeline"),
+        Item("metric", "metric", (), ("--frames", "30", "--sequences", "2", "--runs", "2")),
+        Item("training", "training", (*clip, "--crop", "241x241"), short_clip),
+        Item(
+            "training-recompute",
+            "training",
+            (*clip, "--crop", "241x241", *recompute),
+            (*short_clip, *recompute),
+        ),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags, measures what is missing, writes the page. Gives the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parse(arguments)
+    command = shlex.join(["python", "-m", "benchmarks.performance", *arguments])
+    return run_tool(lambda: _measure(args, command))
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance", description="Measures speed and memory; writes the page."
+    )
+    names = [item.name for item in items()]
+    add = parser.add_argument
+    add("--only", nargs="*", choices=names, metavar="ITEM", help=f"of: {', '.join(names)} (default: all)")
+    add("--quick", action="store_true", help="small sizes, to try the command: the figures say nothing")
+    add("--threads", type=whole(1), help="of PyTorch (default: its choice)")
+    add("--video", type=Path, help="a real video for the agreement of number formats")
+    add("--mask", type=Path, help="the mask of its first frame")
+    add("--out", type=Path, default=from_repository("docs/performance.md"), help="page (%(default)s)")
+    add("--work", type=Path, default=from_repository("results/performance"), help="folder (%(default)s)")
+    args = parser.parse_args(argv)
+    if (args.video is None) != (args.mask is None):
+        parser.error("--video and --mask belong together")
+    return args
+
+
+def _measure(args: argparse.Namespace, command: str) -> int:
+    work = args.work / "quick" if args.quick else args.work
+    commands = {item.name: _command(item, args) for item in items()}
+    wanted = [name for name in commands if args.only is None or name in args.only]
+    failures = []
+    with logging_redirect_tqdm(), tqdm(wanted, unit="item") as bar:
+        for name in bar:
+            bar.set_description(name)
+            path = work / f"{name}.json"
+            if read_measured(path, commands[name]) is None:
+                try:
+                    run_item(commands[name], path)
+                except AOTPlusError as error:
+                    failures.append(f"{name}: {error}")
+                    _log.error("%s", failures[-1])
+    found = {name: read_measured(work / f"{name}.json", one) for name, one in commands.items()}
+    measured = {name: one for name, one in found.items() if one is not None}
+    missing = {
+        name: f"python {shlex.join(one[1:])}" for name, one in commands.items() if name not in measured
+    }
+    with replacing(args.out) as temporary:
+        temporary.write_text(render_page(measured, missing, command, quick=args.quick), encoding="utf-8")
+    print(f"Wrote {args.out}")
+    if failures:
+        raise AOTPlusError(f"{len(failures)} of {len(wanted)} items failed:\n" + "\n".join(failures))
+    return 0
+
+
+def _command(item: Item, args: argparse.Namespace) -> list[str]:
+    """An item's command line."""
+    command = [sys.executable, "-m", f"benchmarks.{item.module}", *(item.quick if args.quick else item.flags)]
+    if args.threads is not None and item.module != "metric":
+        command += ["--threads", str(args.threads)]
+    if item.name == "agreement" and args.video is not None:
+        command += ["--video", str(args.video.resolve()), "--mask", str(args.mask.resolve())]
+    return command
+
+
+def run_item(command: Sequence[str], path: Path) -> None:
+    """Runs a benchmark and keeps its command and JSON line at ``path``; what it says goes to a log beside.
+
+    Raises ``AOTPlusError`` if it fails; then nothing is kept.
+    """
+    log = path.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as messages:
+        ended = subprocess.run(
+            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=messages, text=True, check=False
+        )
+        messages.write(ended.stdout)
+    if ended.returncode != 0:
+        raise AOTPlusError(f"ended with exit code {ended.returncode}; {log} says why")
+    try:
+        record: Record = json.loads(ended.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise AOTPlusError(f"its last line is no JSON ({error}); see {log}") from error
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"command": command, "record": record}) + "\n", encoding="utf-8")
+
+
+def read_measured(path: Path, command: Sequence[str]) -> Measured | None:
+    """A kept result of this command; None where there is none, or one of another command."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        flags, record = content["command"][1:], content["record"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if flags != list(command[1:]) or not isinstance(record, dict):
+        return None
+    return Measured(f"python {shlex.join(flags)}", record)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the item's process is ended first
+    sys.exit(main())
