@@ -26,6 +26,7 @@ from aot_plus.utils.images import normalise
 from aot_plus.utils.masks import IGNORE_ID
 
 _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_BAND_ROWS = 32  # groups are merged some rows at a time, so that what is made on the way stays in the cache
 
 
 @dataclass(frozen=True)
@@ -256,17 +257,21 @@ class VideoSegmenter:
 
     def _combine(self, predictions: list[Prediction]) -> Tensor:
         """The packed labels at the video's size (``H x W``), from the mean of the views' probabilities."""
-        scores = [self._full_logits(prediction.logits) for prediction in predictions]
-        if len(scores) == 1:
-            return best_channel(scores[0])
+        groups = [self._full_logits(prediction.logits) for prediction in predictions]
+        if len(groups) == 1:
+            return merged_labels(groups[0])
+        scores = [merge_groups(own) for own in groups]  # of each view: (K+1) x H x W
         probabilities = [
             torch.softmax(score.flip(2) if view.flip else score, dim=0)
             for score, view in zip(scores, self._views, strict=True)
         ]
         return best_channel(torch.stack(probabilities).mean(dim=0))
 
-    def _full_logits(self, logits: Tensor) -> Tensor:
-        """Logits ``groups x (M+1) x H/4 x W/4`` of a view to ``(K+1) x H x W`` at the video's size."""
+    def _full_logits(self, logits: Tensor) -> list[Tensor]:
+        """Logits ``groups x (M+1) x H/4 x W/4`` of a view at the video's size.
+
+        Gives each group's, the background's and those of its objects: ``(1 + its objects) x H x W``.
+        """
         size = self.cfg.MODEL_MAX_OBJ_NUM
         groups = []
         for group, own in enumerate(logits.float()):
@@ -279,7 +284,7 @@ class VideoSegmenter:
                     align_corners=self.cfg.MODEL_ALIGN_CORNERS,
                 )[0]
             )
-        return merge_groups(groups)
+        return groups
 
     def _apply_mask(self, labels: Tensor, mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Predicted labels with a given mask laid over them, as they are shown and as they are committed."""
@@ -303,6 +308,14 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
+
+
+def merged_labels(groups: Sequence[Tensor]) -> Tensor:
+    """The packed labels ``H x W`` of the logits of groups, each ``(1 + its objects) x H x W``."""
+    if len(groups) == 1:
+        return best_channel(groups[0])
+    bands = [slice(row, row + _BAND_ROWS) for row in range(0, groups[0].shape[1], _BAND_ROWS)]
+    return torch.cat([best_channel(merge_groups([group[:, band] for group in groups])) for band in bands])
 
 
 def best_channel(scores: Tensor) -> Tensor:
