@@ -20,6 +20,7 @@ __all__ = ["gather"]
 
 PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
 _PAPER_SPLIT = "val"
+_PAPER_CAPACITY = "1 + 8"
 _TRACE_DIGITS = 4
 Values = dict[str, Any]
 
@@ -58,14 +59,26 @@ def gather(
         "split": split,
         "splitSequences": len(order),
         "runs": [_run(one, _common(scored), order) for one in scored],
-        "paper": [{"method": r.method, "policy": r.policy, "j": r.j, "jTr": r.j_tr} for r in PAPER_ROWS]
-        if is_paper
-        else [],
+        "paper": _paper() if is_paper else [],
         "sequences": [
             _sequence(name, scored, dataset, pictures, limit)
             for name in tqdm(names, desc="gather", unit="sequence")
         ],
     }
+
+
+def _paper() -> list[Values]:
+    return [
+        {
+            "method": row.method,
+            "model": row.model,
+            "policy": row.policy,
+            "capacity": _PAPER_CAPACITY,
+            "j": row.j,
+            "jTr": row.j_tr,
+        }
+        for row in PAPER_ROWS
+    ]
 
 
 def _common(scored: Sequence[_Scored]) -> set[str]:
@@ -110,7 +123,7 @@ def _sequence(
 ) -> Values:
     notes: list[str] = []
     scores = next((one.scores[name] for one in scored if name in one.scores), SequenceScores())
-    objects = sorted({number for one in scored if name in one.scores for number in one.scores[name].objects})
+    _check_same_annotations(name, scored)
     positions, length = _positions(name, scores.frames, dataset, notes)
     values: Values = {
         "name": name,
@@ -118,8 +131,8 @@ def _sequence(
         "frames": positions,
         "labels": scores.frames,
         "last": scores.last.index(True) if scores.last else None,
-        "objects": objects,
-        "runs": [_run_in_sequence(name, one, objects, notes) for one in scored],
+        "objects": sorted(scores.objects),
+        "runs": [_run_in_sequence(name, one, notes) for one in scored],
         "pictures": _pictures(name, scored, dataset, positions, pictures, limit, notes),
         "notes": notes,
     }
@@ -140,7 +153,19 @@ def _positions(
     return list(range(1, len(scored) + 1)), len(scored) + 2
 
 
-def _run_in_sequence(name: str, one: _Scored, objects: Sequence[int], notes: list[str]) -> Values | None:
+def _check_same_annotations(name: str, scored: Sequence[_Scored]) -> None:
+    """Raises ``DataError`` if two runs were scored with different objects or frames."""
+    present = [one for one in scored if name in one.scores]
+    for one in present[1:]:
+        ours, first = one.scores[name], present[0].scores[name]
+        if (ours.frames, ours.objects.keys()) != (first.frames, first.objects.keys()):
+            raise DataError(
+                f"{name}: {present[0].run.folder} and {one.run.folder} were scored with different "
+                "annotations; remove their per-frame_results-*.csv"
+            )
+
+
+def _run_in_sequence(name: str, one: _Scored, notes: list[str]) -> Values | None:
     """J of each object and frame, figures and memory of one run; None where it has no masks."""
     if name not in one.run.sequences:
         notes.append(f"{one.run.name} has no masks of this sequence.")
@@ -150,12 +175,8 @@ def _run_in_sequence(name: str, one: _Scored, objects: Sequence[int], notes: lis
     scores = one.scores.get(name, SequenceScores())
     figures = scores.figures()
     return {
-        "j": [
-            [_percent(value) for value in scores.objects[number]] for number in objects if number in figures
-        ],
-        "figures": [
-            [_percent(value) for value in figures[number]] for number in objects if number in figures
-        ],
+        "j": [[_percent(value) for value in scores.objects[number]] for number in sorted(figures)],
+        "figures": [[_percent(value) for value in figures[number]] for number in sorted(figures)],
         "memory": _memory(name, one.run, notes),
     }
 

@@ -20,7 +20,8 @@ __all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
 MAX_SIDE = 480  # pixels of a picture's longer side
 _MIN_SIDE = 160
 _QUALITIES = (78, 65, 50)  # of JPEG, tried in turn until the picture is small enough
-_MAX_POINTS = 500  # of one object's contours
+_MAX_OUTLINES = 24  # of one object; the largest are drawn
+_MAX_POINTS = 240  # of one object's contours
 _MIN_AREA = 3.0  # square pixels of the picture; smaller spots are not drawn
 
 
@@ -43,8 +44,8 @@ def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def small_jpeg(path: Path, max_bytes: int) -> Picture:
-    """A frame as a small JPEG of at most ``max_bytes`` (base64), as far as its size and quality may fall.
+def small_jpeg(path: Path, limit: int) -> Picture:
+    """A frame as a small JPEG of at most ``limit`` characters, as far as its size and quality may fall.
 
     Raises ``DataError`` if it cannot be read.
     """
@@ -59,7 +60,7 @@ def small_jpeg(path: Path, max_bytes: int) -> Picture:
         frame.thumbnail((side, side), Image.Resampling.LANCZOS)
         for quality in _QUALITIES:
             encoded = _encoded(frame, quality)
-            if len(encoded) <= max_bytes:
+            if len(encoded) <= limit:
                 return Picture(encoded, *frame.size)
         if side <= _MIN_SIDE:
             return Picture(encoded, *frame.size)
@@ -92,7 +93,8 @@ def _path(shape: NDArray[np.uint8], scale: NDArray[np.float64]) -> str:
     outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # Points are at the pixels' centres.
     scaled = [((outline[:, 0] + 0.5) * scale).astype(np.float32) for outline in outlines]
-    large = [outline for outline in scaled if cv2.contourArea(outline) >= _MIN_AREA] or scaled[:1]
+    by_area = sorted(scaled, key=cv2.contourArea, reverse=True)[:_MAX_OUTLINES]
+    large = [outline for outline in by_area if cv2.contourArea(outline) >= _MIN_AREA] or by_area[:1]
     tolerance = 0.5
     while True:
         simple = [cv2.approxPolyDP(outline, tolerance, closed=True)[:, 0] for outline in large]

@@ -51,7 +51,7 @@ class Run:
     def checkpoint(self) -> str | None:
         """The checkpoint's file name."""
         path = self.config.get("TEST_CKPT_PATH")
-        return Path(path).name if path else None
+        return Path(str(path)).name if path else None
 
     def trace(self, sequence: str) -> Path:
         """Where the memory's decisions of a sequence are, if inference wrote them."""

@@ -50,16 +50,16 @@ def read_timelines(path: Path) -> list[GroupTimeline]:
 
 
 def _entry(line: str) -> dict[str, Any]:
-    """A line's values; ``ValueError``, ``KeyError`` or ``TypeError`` for one that inference would not write."""
+    """A line's values; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
     entry: dict[str, Any] = json.loads(line)
     whole = [entry["frame"], entry["group"], *entry["bank"]]
-    if entry["dropped"] is not None:
-        whole.append(entry["dropped"])
     if not all(isinstance(value, int) for value in whole):
         raise ValueError("frames and groups must be whole numbers")
+    if entry["dropped"] not in (None, *entry["bank"]):
+        raise ValueError(f"the dropped frame {entry['dropped']!r} is not in the bank")
     for name in _score_names(entry):
-        if len(entry[name]) != len(entry["bank"]):
-            raise ValueError(f"{name}: expected {len(entry['bank'])} values, found {len(entry[name])}")
+        if len(entry[name]) != len(entry["bank"]) or not all(isinstance(v, int | float) for v in entry[name]):
+            raise ValueError(f"{name}: expected a number for each of the {len(entry['bank'])} frames")
     return entry
 
 

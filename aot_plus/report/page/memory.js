@@ -71,10 +71,11 @@ function storedRow(view, row, index, { scale, pitch, width, most }) {
   const y = index * pitch;
   const from = scale.x(row.frame);
   const end = row.until ?? view.sequence.length - 1;
+  const hasScores = view.group.names.length > 0;
   const bar = { y: y + 1.5, height: pitch - 3 };
   const parts = [
     s("rect", { class: "hit", x: PLOT.left, width: width - PLOT.left - PLOT.right, y, height: pitch }),
-    s("rect", { class: "track", x: from, width: Math.max(2, scale.x(end) - from), ...bar }),
+    s("rect", { class: hasScores ? "track" : "track plain", x: from, width: Math.max(2, scale.x(end) - from), ...bar }),
   ];
   row.scores.forEach((score, position) => {
     const value = scoreOf(view.group, score, shading.name);

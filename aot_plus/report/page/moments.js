@@ -19,10 +19,15 @@ function momentsPanel(sequence) {
   panel.append(
     h("h2", {}, "Worst moments"),
     h("div", { class: "key muted" },
-      toggle("prediction", "prediction, a colour for each object", h("i")),
-      toggle("truth", "ground truth", h("i", { class: "dash" }))),
+      toggle("prediction", "prediction", h("i")),
+      toggle("truth", "ground truth", h("i", { class: "dash" })),
+      sequence.objects.length > 1 ? h("span", { class: "objects" }, "objects", sequence.objects.map((object) => h("span", { class: "object", style: `--object: ${objectColour(sequence, object)}` }, String(object)))) : null),
     h("div", { class: "moments" }, sequence.pictures.map((picture, index) => moment(sequence, picture, index))));
   return panel;
+}
+
+function objectColour(sequence, object) {
+  return OBJECT_COLOURS[sequence.objects.indexOf(object) % OBJECT_COLOURS.length];
 }
 
 function moment(sequence, picture, index) {
@@ -38,14 +43,15 @@ function momentFigure(sequence, picture, run, number) {
     src: `data:image/jpeg;base64,${picture.jpeg}`, width: picture.width, height: picture.height,
     alt: `Frame ${picture.position}, ${run.name}: J ${percent(shown)}`, decoding: "async",
   });
-  const colour = (object) => OBJECT_COLOURS[sequence.objects.indexOf(object) % OBJECT_COLOURS.length];
+  const colour = (object) => objectColour(sequence, object);
   const drawing = s("svg", { viewBox: `0 0 ${picture.width} ${picture.height}`, "aria-hidden": "true" },
+    // The truth goes first: it is seen where the prediction is not the same.
+    picture.truth.map(([object, path]) => s("g", { class: "of-truth" },
+      s("path", { class: "casing", d: path }),
+      s("path", { class: "truth", d: path, style: `--object: ${colour(object)}` }))),
     picture.runs[number].map(([object, path]) => s("g", { class: "of-prediction" },
       s("path", { class: "casing", d: path }),
-      s("path", { class: "predicted", d: path, "fill-rule": "evenodd", style: `--object: ${colour(object)}` }))),
-    picture.truth.map(([, path]) => s("g", { class: "of-truth" },
-      s("path", { class: "casing", d: path }),
-      s("path", { class: "truth", d: path }))));
+      s("path", { class: "predicted", d: path, "fill-rule": "evenodd", style: `--object: ${colour(object)}` }))));
   return h("figure", {},
     h("div", { class: "frame" }, image, drawing),
     h("figcaption", {}, h("span", { class: "name" }, swatch(number), run.name), h("span", {}, "J ", h("b", {}, percent(shown)))));

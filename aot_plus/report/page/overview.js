@@ -1,13 +1,11 @@
 // The runs side by side, beside the paper's rows, and the histogram of J_tr.
 
 function showOverview() {
-  const kind = `${DATA.dataset}, split ${DATA.split}`;
   document.title = `${DATA.dataset} ${DATA.split}: evaluation report`;
   document.getElementById("title").textContent = DATA.dataset;
   const runs = count(DATA.runs.length, "run");
   document.getElementById("subtitle").textContent =
-    `Split ${DATA.split} · ${DATA.sequences.length} of ${count(DATA.splitSequences, "sequence")} · ${runs}`;
-  document.getElementById("title").setAttribute("aria-label", `Evaluation report: ${kind}`);
+    `Evaluation report · split ${DATA.split} · ${DATA.sequences.length} of ${count(DATA.splitSequences, "sequence")} · ${runs}`;
   showRuns();
   showRunNotes();
   showHistogram();
@@ -21,9 +19,10 @@ function runsAreComparable() {
 function showRuns() {
   const comparable = runsAreComparable();
   const key = comparable ? "all" : "common";
-  const head = ["Run", "Model", "Policy", "Capacity", "J", jTr()];
-  if (!comparable) head.push(["J, own"], [jTr(), ", own"], "Objects");
-  head.push("Frames/s", "Memory");
+  const head = ["Run", "J", jTr()];
+  if (!comparable) head.push("J, own", [...jTr(), ", own"], "Objects");
+  head.push("Policy", "Capacity", "Model", "Frames/s", "Memory");
+  const isText = (name) => name === "Policy" || name === "Model";
   const best = (figure) => Math.max(...DATA.runs.map((run) => run[key][figure] ?? -1));
   const bests = { j: best("j"), jTr: best("jTr") };
   const cell = (run, figure) =>
@@ -31,23 +30,23 @@ function showRuns() {
   const rows = DATA.runs.map((run, index) =>
     h("tr", {},
       h("th", { scope: "row", title: run.folder }, swatch(index), run.name),
-      h("td", { class: "text", title: run.checkpoint }, run.model ?? "–"),
-      h("td", { class: "text" }, run.policy ?? "–"),
-      h("td", {}, run.capacity ?? "–"),
       cell(run, "j"),
       cell(run, "jTr"),
       comparable ? null : [h("td", {}, percent(run.all.j)), h("td", {}, percent(run.all.jTr)), h("td", {}, String(run.all.objects))],
+      h("td", { class: "text" }, run.policy ?? "–"),
+      h("td", {}, run.capacity ?? "–"),
+      h("td", { class: "text", title: run.checkpoint }, run.model ?? "–"),
       h("td", {}, run.framesPerSecond == null ? "–" : run.framesPerSecond.toFixed(1)),
       h("td", {}, memoryText(run))));
   const paper = DATA.paper.map((row) =>
     h("tr", { class: "paper" },
       h("th", { scope: "row" }, `Paper: ${row.method}`),
-      h("td", { class: "text" }, ""), h("td", { class: "text" }, row.policy), h("td", {}, "1 + 8"),
       h("td", {}, percent(row.j)), h("td", {}, percent(row.jTr)),
       comparable ? null : [h("td"), h("td"), h("td")],
+      h("td", { class: "text" }, row.policy), h("td", {}, row.capacity), h("td", { class: "text" }, row.model),
       h("td"), h("td")));
   document.getElementById("runs").replaceChildren(
-    h("thead", {}, h("tr", {}, head.map((name, index) => h("th", { scope: "col", class: index > 0 && index < 3 ? "text" : null }, name)))),
+    h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: isText(name) ? "text" : null }, name)))),
     h("tbody", {}, rows),
     ...(paper.length ? [h("tbody", {}, paper)] : []));
 }

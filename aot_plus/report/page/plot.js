@@ -85,6 +85,7 @@ function objectChoice(sequence, object) {
 /** Names of the runs with their figures; while the cursor is on a frame, with J of that frame. */
 function curveLegend(sequence, object, curves, cursor) {
   const heading = h("p", { class: "readout", role: "status" });
+  const number = (words, value) => h("span", { class: "figure" }, h("span", { class: "muted" }, words), " ", h("b", {}, percent(value)));
   const values = [];
   const items = DATA.runs.map((run, index) => {
     const value = h("span", {});
@@ -94,13 +95,13 @@ function curveLegend(sequence, object, curves, cursor) {
   const show = (frame) => {
     const index = frame == null ? null : nearestScored(sequence, frame);
     heading.replaceChildren(...(index == null
-      ? [`Whole video: J, `, ...jTr()]
-      : ["Frame ", h("b", {}, String(sequence.frames[index])), ` (${sequence.labels[index]}): J`]));
+      ? ["Whole video"]
+      : ["Frame ", h("b", {}, String(sequence.frames[index])), ` · ${sequence.labels[index]}`]));
     values.forEach((value, run) => {
       const figures = figuresOf(sequence, run, object);
       if (!curves[run]) value.textContent = sequence.runs[run] ? "not scored" : "no masks";
-      else if (index == null) value.replaceChildren(`${percent(figures.j)}, `, h("b", {}, percent(figures.jTr)));
-      else value.replaceChildren(h("b", {}, percent(curves[run][index])));
+      else if (index == null) value.replaceChildren(number("J", figures.j), number(jTr(), figures.jTr));
+      else value.replaceChildren(number("J", curves[run][index]));
     });
   };
   cursor.onMove(show);

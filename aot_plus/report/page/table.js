@@ -3,7 +3,7 @@
 const table = {
   rows: "sequences", // or "objects"
   filter: "",
-  baseline: 0, // the run that differences are to
+  baseline: Math.max(0, DATA.runs.findIndex((run) => run.policy === "fifo")), // the run that differences are to
   column: null, // key of the column that the rows are sorted by; null: the split's order
   descending: false,
 };
@@ -56,8 +56,8 @@ function showTable() {
   const body = h("tbody", {}, rows.map((row) => tableRow(row, columns)));
   if (!rows.length) body.append(h("tr", {}, h("td", { class: "empty", colspan: columns.length }, "No name contains this.")));
   document.getElementById("table").replaceChildren(tableHead(columns), body);
-  const of = rows.length === all.length ? "" : ` of ${all.length}`;
-  document.getElementById("count").textContent = `${rows.length}${of}`;
+  const shown = rows.length === all.length ? "" : `${rows.length} of `;
+  document.getElementById("count").textContent = shown + count(all.length, table.rows.slice(0, -1));
   markChosenRow();
 }
 

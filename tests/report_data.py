@@ -1,0 +1,144 @@
+"""A small dataset and result folders for the tests of the report, and a page's data without any files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from aot_plus.utils.masks import write_mask
+
+# Sequence names are the user's: they may look like HTML.
+HTML_NAME = '0002_<b>&amp;"x'
+SEQUENCES = ("0001_cut", HTML_NAME, "0003_tear")
+FRAMES = 24  # of each video; every second one is annotated
+SIZE = (64, 96)  # H, W
+
+
+def make_dataset(root: Path) -> Path:
+    """Videos in VOST's layout; the first has two objects, the others one."""
+    rng = np.random.default_rng(0)
+    for name in SEQUENCES:
+        for frame in range(FRAMES):
+            path = root / "JPEGImages_10fps" / name / f"frame{frame:05d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            small = Image.fromarray(rng.integers(0, 255, (8, 12, 3), dtype=np.uint8))
+            small.resize(SIZE[::-1]).save(path)
+            if frame % 2 == 0:
+                write_mask(root / "Annotations" / name / f"frame{frame:05d}.png", mask_of(name, 0))
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "val.txt").write_text("\n".join(SEQUENCES) + "\n")
+    return root
+
+
+def mask_of(name: str, shift: int) -> np.ndarray:
+    """H x W ids, objects moved to the right by ``shift`` pixels."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[8:28, 10 + shift : 30 + shift] = 1
+    if name == SEQUENCES[0]:
+        mask[36:56, 10 + shift : 30 + shift] = 2
+    return mask
+
+
+def make_run(
+    folder: Path,
+    dataset: Path,
+    policy: str,
+    *,
+    drift: float = 0.0,
+    sequences: tuple[str, ...] = SEQUENCES,
+    scores: tuple[str, ...] = (),
+) -> Path:
+    """A result folder whose masks drift away by ``drift`` pixels a frame; ``scores``: of the trace."""
+    for name in sequences:
+        for frame in range(FRAMES):
+            write_mask(folder / name / f"frame{frame:05d}.png", mask_of(name, int(frame * drift)))
+        lines = [json.dumps(entry) for entry in trace(scores)]
+        (folder / "traces").mkdir(exist_ok=True)
+        (folder / "traces" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    config = {
+        "MEM_POLICY": policy,
+        "FORMER_MEM_LEN": 1,
+        "LATTER_MEM_LEN": 2,
+        "MODEL_NAME": "aot_mini",
+        "TEST_CKPT_PATH": "somewhere/weights.pth",
+        "TEST_DATASET": str(dataset),
+        "TEST_DATASET_SPLIT": "val",
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump({"config": config}))
+    (folder / "summary.json").write_text(json.dumps({"frames_per_second": 12.5, "peak_memory": 512.0}))
+    return folder
+
+
+def trace(scores: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A memory of three frames that takes in every fifth one; the second oldest goes."""
+    entries, bank = [], [0]
+    for frame in range(5, FRAMES, 5):
+        full = len(bank) == 3
+        entry: dict[str, Any] = {"frame": frame, "group": 0, "bank": list(bank)}
+        entry |= {name: [0.1 * (i + 1) for i in range(3)] for name in scores if full}
+        entry["dropped"] = bank.pop(1) if full else None
+        bank.append(frame)
+        entries.append(entry)
+    return entries
+
+
+def page_data(sequences: int, runs: int = 2, picture_characters: int = 100) -> dict[str, Any]:
+    """Data as ``gather`` gives them, of as many sequences as asked for, with 4 pictures each."""
+    rng = np.random.default_rng(0)
+    frames, objects = 100, 3
+    outline = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in rng.random((80, 2)) * 400) + "Z"
+    outlines = [[number + 1, outline] for number in range(objects)]
+    stored = [
+        {
+            "frame": 7 * i,
+            "until": 7 * i + 63,
+            "scores": [[7 * i + 7 * k, 0.1234, 0.1234] for k in range(1, 9)],
+        }
+        for i in range(20)
+    ]
+    memory = [{"group": 0, "names": ["relevance", "redundancy"], "stored": stored}]
+
+    def of_run() -> dict[str, Any]:
+        ious = (100 * rng.random((objects, frames))).round(2)
+        figures = [[float(row.mean()), float(row[75:].mean())] for row in ious]
+        return {"j": ious.tolist(), "figures": figures, "memory": memory}
+
+    means = {"objects": objects * sequences, "j": 50.0, "jTr": 40.0}
+    facts = {"folder": "x", "model": "m", "checkpoint": "c", "policy": "emfs", "capacity": "1 + 8"}
+    facts |= {"framesPerSecond": 1.0, "memory": 900.0, "gpuMemory": None, "sequences": sequences, "notes": []}
+    return {
+        "dataset": "Large",
+        "split": "val",
+        "splitSequences": sequences,
+        "paper": [],
+        "runs": [facts | {"name": f"run {r}", "all": means, "common": means} for r in range(runs)],
+        "sequences": [
+            {
+                "name": f"{number:04d}_synthetic",
+                "length": 2 * frames + 4,
+                "frames": list(range(2, 2 * frames + 2, 2)),
+                "labels": [f"frame{frame:05d}" for frame in range(frames)],
+                "last": 75,
+                "objects": [1, 2, 3],
+                "runs": [of_run() for _ in range(runs)],
+                "pictures": [
+                    {
+                        "position": 40 * k + 2,
+                        "index": 20 * k,
+                        "frame": f"frame{20 * k:05d}",
+                        "width": 480,
+                        "height": 270,
+                        "jpeg": "A" * picture_characters,
+                        "truth": outlines,
+                        "runs": [outlines for _ in range(runs)],
+                    }
+                    for k in range(4)
+                ],
+                "notes": [],
+            }
+            for number in range(sequences)
+        ],
+    }

@@ -1,0 +1,381 @@
+"""What the report gathers: the metric's figures, the memory's history, pictures, and what is missing."""
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.report import gather as gather_module
+from aot_plus.report import scores as scores_module
+from aot_plus.report.gather import gather
+from aot_plus.report.moments import contours, small_jpeg, worst_frames
+from aot_plus.report.page import page
+from aot_plus.report.runs import Run, read_runs
+from aot_plus.report.scores import read_scores
+from aot_plus.report.timeline import read_timelines
+from aot_plus.tools.report import main
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import write_mask
+from evaluation.command import main as metric
+from evaluation.results import read_results
+from tests.report_data import FRAMES, HTML_NAME, SEQUENCES, make_dataset, make_run, mask_of, page_data
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """A folder with ``dataset`` and the runs ``emfs`` (with scores in its trace) and ``fifo``."""
+    dataset = make_dataset(tmp_path / "dataset")
+    make_run(tmp_path / "emfs", dataset, "emfs", drift=0.2, scores=("relevance", "redundancy"))
+    make_run(tmp_path / "fifo", dataset, "fifo", drift=0.6)
+    return tmp_path
+
+
+@pytest.fixture
+def data(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where the metric runs in this process: starting another takes a second."""
+
+    def run_metric(run: Run, dataset: VOSTDataset, split: str, workers: int | None) -> None:
+        paths = ["--results_path", str(run.folder), "--dataset_path", str(dataset.root)]
+        assert metric([*paths, "--set", split, "--per_frame", "--workers", "1"]) == 0
+
+    monkeypatch.setattr(scores_module, "_run_metric", run_metric)
+    return folders
+
+
+def gathered(data: Path, *names: str, pictures: int = 2) -> dict[str, Any]:
+    runs = read_runs([data / name for name in names])
+    return gather(runs, VOSTDataset(data / "dataset", "dataset"), "val", pictures=pictures, workers=1)
+
+
+def report(data: Path, *names: str, flags: tuple[str, ...] = ()) -> int:
+    folders = [str(data / name) for name in names]
+    return main([*folders, "--out", str(data / "report.html"), "--workers", "1", *flags])
+
+
+def page_values(path: Path) -> dict[str, Any]:
+    """The data in a page."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text())
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_figures_are_the_metrics(data: Path) -> None:
+    found = gathered(data, "fifo")
+    paths = ["--results_path", str(data / "fifo"), "--dataset_path", str(data / "dataset")]
+    assert metric([*paths, "--workers", "1"]) == 0
+    expected = read_results(data / "fifo", "val")
+    figures = [
+        (f"{sequence['name']}_{number}", *sequence["runs"][0]["figures"][index])
+        for sequence in found["sequences"]
+        for index, number in enumerate(sequence["objects"])
+    ]
+    assert [name for name, _, _ in figures] == [name for name, _, _ in expected.objects]
+    np.testing.assert_allclose(
+        [row[1:] for row in figures], 100 * np.array([row[1:] for row in expected.objects]), atol=0.006
+    )
+    overall = found["runs"][0]["all"]
+    np.testing.assert_allclose(
+        (overall["j"], overall["jTr"]), (100 * expected.overall[0], 100 * expected.overall[3]), atol=0.006
+    )
+
+
+def test_frames_are_numbered_as_inference_counts_them(data: Path) -> None:
+    sequence = gathered(data, "emfs")["sequences"][0]
+    assert sequence["frames"] == list(range(2, FRAMES - 2, 2))
+    assert sequence["labels"][0] == "frame00002"
+    assert sequence["length"] == FRAMES
+    assert sequence["last"] == int(0.75 * len(sequence["frames"]))
+
+
+def test_a_run_says_what_made_it(data: Path) -> None:
+    run = gathered(data, "emfs", "fifo")["runs"][0]
+    assert (run["name"], run["policy"], run["capacity"], run["model"]) == (
+        "emfs",
+        "emfs",
+        "1 + 2",
+        "aot_mini",
+    )
+    assert (run["checkpoint"], run["framesPerSecond"], run["memory"]) == ("weights.pth", 12.5, 512.0)
+    assert run["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "shown"), [("vost", "val", 4), ("vost", "test", 0), ("dataset", "val", 0)]
+)
+def test_the_papers_rows_are_shown_for_vost_val(data: Path, name: str, split: str, shown: int) -> None:
+    (data / "dataset" / "ImageSets" / "test.txt").write_text("0001_cut\n")
+    runs = read_runs([data / "emfs"])
+    found = gather(runs, VOSTDataset(data / "dataset", name), split, pictures=0, workers=1)
+    assert len(found["paper"]) == shown
+
+
+def test_runs_over_different_sequences(data: Path) -> None:
+    make_run(data / "part", data / "dataset", "rmem", sequences=("0003_tear",))
+    found = gathered(data, "emfs", "part")
+    assert [sequence["name"] for sequence in found["sequences"]] == list(SEQUENCES)
+    assert [run["all"]["objects"] for run in found["runs"]] == [4, 1]
+    assert [run["common"]["objects"] for run in found["runs"]] == [1, 1]
+    assert found["sequences"][0]["runs"][1] is None
+    assert "part has no masks of this sequence." in found["sequences"][0]["notes"]
+
+
+def test_sequences_that_are_not_in_the_split_are_named(data: Path) -> None:
+    write_mask(data / "emfs" / "elsewhere" / "00000.png", mask_of("", 0))
+    found = gathered(data, "emfs")
+    assert len(found["sequences"]) == 3
+    assert found["runs"][0]["notes"] == ["Not in the split, so not shown: elsewhere."]
+
+
+def test_an_unreadable_mask_is_said_in_words(data: Path) -> None:
+    broken = data / "emfs" / "0001_cut" / "frame00004.png"
+    broken.write_bytes(broken.read_bytes()[:20])
+    sequence = gathered(data, "emfs", "fifo")["sequences"][0]
+    assert any(f"{broken}: cannot be read as a mask" in note for note in sequence["notes"])
+    assert sequence["runs"][0]["figures"] == []
+    assert len(sequence["runs"][1]["figures"]) == 2
+    assert sequence["pictures"][0]["runs"][0] is None
+
+
+def test_frames_without_annotation_are_not_scored(data: Path) -> None:
+    (data / "dataset" / "Annotations" / "0001_cut" / "frame00004.png").unlink()
+    sequence = gathered(data, "emfs")["sequences"][0]
+    assert sequence["frames"] == [2, *range(6, FRAMES - 2, 2)]
+    assert len(sequence["runs"][0]["j"][0]) == len(sequence["frames"])
+
+
+def test_a_sequence_without_images(data: Path) -> None:
+    folder = data / "dataset" / "JPEGImages_10fps" / "0001_cut"
+    folder.rename(folder.with_name("away"))
+    sequence = gathered(data, "emfs")["sequences"][0]
+    assert sequence["pictures"] == []
+    assert any("numbered by annotation" in note for note in sequence["notes"])
+    assert len(sequence["runs"][0]["figures"]) == 2
+
+
+def test_an_unreadable_image_costs_its_picture_only(data: Path) -> None:
+    for path in (data / "dataset" / "JPEGImages_10fps" / "0001_cut").iterdir():
+        path.write_bytes(b"no image")
+    sequence = gathered(data, "emfs")["sequences"][0]
+    assert sequence["pictures"] == []
+    assert sum("cannot be read as an image" in note for note in sequence["notes"]) == 2
+
+
+def test_a_run_without_config_summary_and_trace(data: Path) -> None:
+    for name in ("config.yaml", "summary.json"):
+        (data / "emfs" / name).unlink()
+    (data / "emfs" / "traces" / "0001_cut.jsonl").unlink()
+    found = gathered(data, "emfs")
+    run = found["runs"][0]
+    assert (run["policy"], run["capacity"], run["framesPerSecond"]) == (None, None, None)
+    assert "There is no config.yaml" in run["notes"][0]
+    assert "There is no summary.json" in run["notes"][1]
+    assert found["sequences"][0]["runs"][0]["memory"] is None
+    assert found["sequences"][1]["runs"][0]["memory"] is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["no json", "[1]", '{"frame": 5}', '{"frame":5,"group":0,"bank":[0],"dropped":3}']
+)
+def test_a_damaged_trace_is_said_in_words(data: Path, text: str) -> None:
+    path = data / "emfs" / "traces" / "0001_cut.jsonl"
+    path.write_text(text + "\n")
+    sequence = gathered(data, "emfs")["sequences"][0]
+    assert any(str(path) in note for note in sequence["notes"])
+    assert sequence["runs"][0]["memory"] is None
+
+
+def test_scores_that_are_not_finite(data: Path) -> None:
+    path = data / "emfs" / "traces" / "0001_cut.jsonl"
+    path.write_text('{"frame": 5, "group": 0, "bank": [0], "relevance": [NaN], "dropped": null}\n')
+    found = gathered(data, "emfs")
+    assert found["sequences"][0]["runs"][0]["memory"][0]["stored"][0]["scores"] == [[5, None]]
+    assert "NaN" not in page(found).split('id="data"')[1]
+
+
+def test_timelines(data: Path) -> None:
+    (group,) = read_timelines(data / "emfs" / "traces" / "0001_cut.jsonl")
+    assert group.names == ["relevance", "redundancy"]
+    assert [(row.frame, row.until) for row in group.stored] == [
+        *((0, None), (5, 15), (10, 20), (15, None), (20, None))
+    ]
+    first = group.stored[0]
+    assert [frame for frame, _ in first.scores] == [15, 20]
+    assert first.scores[0][1] == pytest.approx([0.1, 0.1])
+
+
+def test_timelines_of_several_groups(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    entries = [
+        {"frame": 5, "group": 0, "bank": [0], "dropped": None},
+        {"frame": 5, "group": 1, "bank": [3], "dropped": 3},
+    ]
+    path.write_text("\n".join(map(json.dumps, entries)))
+    first, second = read_timelines(path)
+    assert [row.frame for row in first.stored] == [0, 5]
+    assert [(row.frame, row.until) for row in second.stored] == [(3, 5), (5, None)]
+
+
+def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    run_metric = scores_module._run_metric
+    monkeypatch.setattr(
+        scores_module, "_run_metric", lambda *args: (ran.append(args[0].name), run_metric(*args))
+    )
+    dataset = VOSTDataset(data / "dataset", "dataset")
+
+    def score() -> int:
+        ran.clear()
+        read_scores(read_runs([data / "emfs"])[0], dataset, "val", workers=1)
+        return len(ran)
+
+    later = time.time() + 60
+    assert (score(), score()) == (1, 0)
+    os.utime(data / "emfs" / "0001_cut" / "frame00004.png", (later, later))
+    assert score() == 1
+    os.utime(data / "emfs" / "0001_cut" / "frame00004.png", (0, 0))
+    assert score() == 0
+    (data / "emfs" / "per-frame_results-val.csv").write_text("damaged\n")
+    assert (score(), score()) == (1, 0)
+    (data / "emfs" / "0003_tear").rename(data / "emfs" / "0004_other")
+    assert score() == 1
+
+
+def test_worst_frames_are_apart_and_in_order() -> None:
+    values = np.array([0.9, 0.1, 0.0, 0.2, 0.9, 0.9, 0.3, 0.9, 0.9, 0.9])
+    assert worst_frames(values, 2) == [2, 6]
+    assert worst_frames(values, 1) == [2]
+    assert worst_frames(values, 0) == []
+    assert worst_frames(values[:2], 5) == [0, 1]
+
+
+def test_pictures_keep_their_size(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (540, 960, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.jpg", quality=95)
+    large = small_jpeg(tmp_path / "noise.jpg", 10**6)
+    assert (large.width, large.height) == (480, 270)
+    small = small_jpeg(tmp_path / "noise.jpg", 20_000)
+    assert len(small.jpeg) <= 20_000
+    assert small.width / small.height == pytest.approx(16 / 9, rel=0.02)
+
+
+def test_contours_are_in_the_pictures_pixels(tmp_path: Path) -> None:
+    mask = np.zeros((40, 80), np.uint8)
+    mask[10:30, 20:60] = 3
+    write_mask(tmp_path / "mask.png", mask)
+    ((number, path),) = contours(tmp_path / "mask.png", (160, 80), [1, 3])
+    points = np.array([float(value) for value in re.findall(r"[\d.]+", path)]).reshape(-1, 2)
+    assert number == 3
+    np.testing.assert_allclose(points.min(axis=0), (41, 21))
+    np.testing.assert_allclose(points.max(axis=0), (119, 59))
+
+
+def test_ragged_contours_are_simplified(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, (200, 300)).astype(np.uint8)
+    write_mask(tmp_path / "mask.png", noise)
+    ((_, path),) = contours(tmp_path / "mask.png", (300, 200), [1])
+    assert 0 < len(path) < 5000
+
+
+def test_the_tool_writes_one_file(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(folders, "emfs", "fifo", flags=("--pictures", "1")) == 0
+    assert f"Report: {folders / 'report.html'}" in capsys.readouterr().out
+    found = page_values(folders / "report.html")
+    assert [run["name"] for run in found["runs"]] == ["emfs", "fifo"]
+    assert [len(sequence["pictures"]) for sequence in found["sequences"]] == [1, 1, 1]
+    assert found["sequences"][1]["name"] == HTML_NAME
+
+
+def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:
+    values = page_data(1)
+    values["runs"][0]["name"] = "</script><script>alert(1)</script><!--{{style}}"
+    path = tmp_path / "page.html"
+    path.write_text(page(values))
+    assert page_values(path) == values
+    assert "alert(1)</script>" not in path.read_text()
+
+
+def test_70_sequences_stay_under_30_mb() -> None:
+    limit = gather_module.PICTURE_BUDGET // (70 * 4)
+    size = len(page(page_data(70, picture_characters=limit)).encode())
+    assert 20e6 < size < 30e6
+
+
+def bad_input(data: Path, case: str) -> list[str]:
+    """Flags of a call that cannot work."""
+    emfs, fifo = str(data / "emfs"), str(data / "fifo")
+    if case == "no config":
+        (data / "emfs" / "config.yaml").write_text(": [")
+    if case == "two datasets":
+        path = data / "fifo" / "config.yaml"
+        path.write_text(path.read_text().replace("dataset\n", "other\n"))
+    (data / "empty").mkdir()
+    return {
+        "nowhere": [str(data / "nowhere")],
+        "empty": [str(data / "empty")],
+        "twice": [emfs, emfs],
+        "no dataset": [emfs, "--dataset", str(data / "nowhere")],
+        "no layout": [emfs, "--dataset", str(data / "empty")],
+        "split": [emfs, "--split", "valid"],
+        "no config": [emfs],
+        "two datasets": [emfs, fifo],
+    }[case]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("nowhere", "there is no such result folder"),
+        ("empty", "not a result folder"),
+        ("twice", "more than once"),
+        ("no dataset", "neither a known dataset"),
+        ("no layout", "not a dataset in VOST's layout"),
+        ("split", "unknown split 'valid'"),
+        ("no config", "no config says TEST_DATASET: give --dataset"),
+        ("two datasets", "runs over different data cannot be compared"),
+    ],
+)
+def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], case: str, words: str) -> None:
+    out = data / "report.html"
+    assert main([*bad_input(data, case), "--out", str(out)]) == 1
+    shown = capsys.readouterr().err.strip()
+    assert words in shown
+    assert shown.startswith("error: ")
+    assert "\n" not in shown
+    assert not out.exists()
+
+
+def test_an_output_that_is_a_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(data / "emfs"), "--out", str(data)]) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_a_metric_that_fails_is_an_error(folders: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folders / "dataset" / "ImageSets" / "val.txt").write_text("elsewhere\n")
+    assert report(folders, "emfs") == 1
+    shown = capfd.readouterr().err
+    assert "there are no predictions for any sequence" in shown
+    assert "the metric could not score this run" in shown
+    assert "Traceback" not in shown
+
+
+def test_scores_of_other_annotations_are_not_mixed(data: Path) -> None:
+    gathered(data, "emfs", "fifo")
+    path = data / "fifo" / "per-frame_results-val.csv"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("0001_cut,2,")]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match="different annotations"):
+        gathered(data, "emfs", "fifo")
+
+
+def test_runs_of_the_same_name_are_told_apart(data: Path) -> None:
+    for parent in ("aot", "deaot"):
+        make_run(data / parent / "eval" / "emfs", data / "dataset", "emfs", sequences=("0001_cut",))
+    runs = read_runs([data / "aot/eval/emfs", data / "deaot/eval/emfs", data / "fifo"])
+    assert [run.name for run in runs] == ["aot/emfs", "deaot/emfs", "fifo"]
