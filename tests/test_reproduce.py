@@ -150,8 +150,8 @@ def test_measured_beside_published(
     assert "Not measured" not in output
     page = (fake.results.parent / "table.md").read_text(encoding="utf-8")
     assert cells(page, "AOT*") == cells(output, "AOT*")
-    assert f"python -m aot_plus.tools.reproduce --dataset {videos}" in page
-    assert "copy val, 1 sequence. The published figures are of VOST's 70: the differences mean" in page
+    assert f"```\npython -m aot_plus.tools.reproduce --dataset {videos}" in page
+    assert "\nOn copy val, 1 sequence. The published figures are of VOST's 70: the differences mean" in page
     first, *others = read_table(fake)
     assert first == {
         "row": "AOT*",
@@ -191,6 +191,7 @@ def test_small_models_with_every_policy(
     assert cells(output, "deaot_mini") == [[figure, *["missing"] * 6] for figure in ("J_tr", "J")]
     told = f"- deaot_mini: {checkpoints / 'deaot_mini.safetensors'}: there is no such checkpoint; "
     assert told + "aot_plus/pretrain_models/README.md lists" in output
+    assert "On small val, 1 sequence. `python -m benchmarks.policies` says" in output
     assert "published" not in output
     table = read_table(fake)
     assert [(line["model"], line["policy"]) for line in table[:6]] == [

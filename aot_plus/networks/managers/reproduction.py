@@ -192,7 +192,7 @@ def _warn_if_outdated(run: Run, folder: Path, names: Sequence[str]) -> None:
     older = sum(_modified(folder / name) < _modified(checkpoint) for name in names)
     if older:
         _log.warning(
-            "%s is newer than the masks of %d sequences in %s: if its weights have changed, remove that folder",
+            "%s is newer than the masks of %d sequences in %s: if its weights are others, remove that folder",
             *(checkpoint, older, folder),
         )
 

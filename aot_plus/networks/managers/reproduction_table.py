@@ -16,11 +16,11 @@ Outcomes = Mapping[Run, Outcome]
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
-    """The Markdown page; ``source`` says what the figures were measured on."""
+    """The Markdown page; ``source`` says in words what was measured on."""
     published = " Differences are measured minus published." if _has_published(outcomes) else ""
     return (
-        f"# Reproduction\n\nMade by\n```\n{command}\n```\non {source}. J_tr (J over the last quarter of each "
-        f"video) and J are means over all objects, in percent.{published}\n\n{render_table(outcomes)}\n"
+        f"# Reproduction\n\nMade by\n```\n{command}\n```\nOn {source}\n\nJ_tr (J over the last quarter of "
+        f"each video) and J are means over all objects, in percent.{published}\n\n{render_table(outcomes)}\n"
     )
 
 
