@@ -9,10 +9,8 @@ import torch
 from PIL import Image
 
 from aot_plus.dataloaders.static_images import StaticClips, list_static_images
-from aot_plus.dataloaders.train_datasets import (
-    ClipStream,
-    build_train_dataset,
-)
+from aot_plus.dataloaders.train_datasets import ClipStream, TrainDataset, build_train_dataset
+from aot_plus.dataloaders.video_transforms import ClipTransform
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
@@ -49,6 +47,25 @@ def test_a_static_image_becomes_a_clip_of_warps(static_root: Path) -> None:
             here, there = label == 2, clip.labels[second] == 2
             assert 0.2 < (here & there).sum() / (here | there).sum() < 0.97
             assert np.abs(clip.frames[first].astype(int) - clip.frames[second]).mean() > 3
+
+
+def test_an_unreadable_image_is_left_out_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = rectangles((1, 10, 10, 50, 60))
+    pairs = []
+    for name in "abc":
+        pairs.append((tmp_path / f"{name}.jpg", tmp_path / f"{name}.png"))
+        Image.fromarray(picture(mask, 0)).save(pairs[-1][0])
+        write_mask(pairs[-1][1], mask)
+    pairs[1][0].write_bytes(pairs[1][0].read_bytes()[:-50])
+    source, transform = StaticClips(pairs, 3), ClipTransform((65, 65))
+    dataset = TrainDataset(source, transform, max_objects=10, skip_unreadable=True)
+    names = {dataset.sample(np.random.default_rng(seed)).names for seed in range(20)}
+    assert names == {("a",), ("c",)}
+    assert caplog.text.count("b.jpg") == 1
+    with pytest.raises(DataError, match=r"b\.jpg"):
+        source.check(1)
 
 
 def test_a_warp_moves_image_and_mask_alike(tmp_path: Path) -> None:

@@ -166,19 +166,61 @@ def test_unfit_crop_sizes_are_refused(align_corners: bool, asked: tuple[int, int
 # Broken and missing data
 
 
-def test_an_unreadable_file_is_named_or_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def cut_short(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[:60])
+    return path
+
+
+@pytest.mark.parametrize("folder", ["JPEGImages_10fps", "Annotations"])
+def test_an_unreadable_file_ends_the_training_or_costs_its_sequence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, folder: str
+) -> None:
     root = tmp_path / "VOST"
     write_dataset(root, sequences=2)
-    broken = root / "JPEGImages_10fps" / "video_0"
-    for image in broken.iterdir():
-        image.write_bytes(image.read_bytes()[:60])
+    broken = cut_short(root / folder / "video_0" / "00020.png")
     strict = build_train_dataset(config(root, DATA_DYNAMIC_MERGE_PROB=0.0))
-    with pytest.raises(DataError, match=rf"{broken}/\d+\.png"):
-        _ = [strict.sample(np.random.default_rng(seed)) for seed in range(20)]
+    with pytest.raises(DataError, match=str(broken)):
+        _ = [strict.sample(np.random.default_rng(seed)) for seed in range(100)]
     lenient = build_train_dataset(config(root, DATA_DYNAMIC_MERGE_PROB=0.0, DATA_SKIP_UNREADABLE=True))
-    names = {lenient.sample(np.random.default_rng(seed)).names for seed in range(20)}
+    # Most clips of the sequence would not meet the file: none is used, and it is named once.
+    names = {lenient.sample(np.random.default_rng(seed)).names for seed in range(30)}
     assert names == {("video_1",)}
-    assert str(broken) in caplog.text
+    assert caplog.text.count(str(broken)) == 1
+
+
+def test_what_is_left_out_does_not_depend_on_the_samples_before(tmp_path: Path) -> None:
+    root = tmp_path / "VOST"
+    write_dataset(root, sequences=3)
+    cut_short(root / "JPEGImages_10fps" / "video_1" / "00029.png")
+    cfg = config(root, DATA_SKIP_UNREADABLE=True, TRAIN_TOTAL_STEPS=6)
+    whole = list(build_train_loader(cfg))
+    used = {name for batch in whole for names in batch.names for name in names.split(" + ")}
+    assert used == {"video_0", "video_2"}
+    resumed = list(build_train_loader(cfg, start_step=2))
+    assert all(same(one, other) for one, other in zip(whole[2:], resumed, strict=True))
+    cfg.DATA_WORKERS = 2
+    assert all(same(one, other) for one, other in zip(whole, build_train_loader(cfg), strict=True))
+
+
+def test_a_sequence_whose_frames_differ_in_size_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "VOST"
+    write_dataset(root, sequences=2)
+    Image.new("RGB", (20, 20)).save(root / "JPEGImages_10fps" / "video_1" / "00007.png")
+    dataset = build_train_dataset(config(root, DATA_DYNAMIC_MERGE_PROB=0.0, DATA_SKIP_UNREADABLE=True))
+    assert {dataset.sample(np.random.default_rng(seed)).names for seed in range(20)} == {("video_0",)}
+    assert "video_1, frame 7 (counted from 0): the image is 20 x 20, expected" in caplog.text
+
+
+def test_a_sequence_is_read_as_a_whole_once(dataset_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    monkeypatch.setattr(FolderVideo, "check", lambda video: checked.append(video.name))
+    for skip, expected in ((False, []), (True, ["video_0", "video_1", "video_2"])):
+        dataset = build_train_dataset(config(dataset_root, DATA_SKIP_UNREADABLE=skip))
+        for seed in range(20):
+            dataset.sample(np.random.default_rng(seed))
+        assert sorted(checked) == expected
 
 
 def test_an_error_in_a_worker_names_the_file(tmp_path: Path) -> None:

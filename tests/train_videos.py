@@ -38,6 +38,9 @@ class FakeVideo:
         self.annotated = [index % every == 0 for index in range(len(masks))]
         self.read: list[int] = []
 
+    def check(self) -> None:
+        """It can always be read."""
+
     def read_image(self, index: int) -> NDArray[np.uint8]:
         return picture(self.masks[index], index)
 

@@ -79,12 +79,7 @@ class StaticClips:
 
         Raises ``DataError`` for an unreadable file or a mask of another size.
         """
-        image_path, mask_path = self._pairs[index]
-        image, mask = read_image(image_path), read_mask(mask_path)
-        if image.shape[:2] != mask.shape:
-            raise DataError(
-                f"{mask_path}: the mask is {mask.shape}, its image {image.shape[:2]} (rows, columns)"
-            )
+        image, mask = self._read(index)
         ids = object_ids(mask)
         if not ids or np.count_nonzero(mask) > _MAX_OBJECT_SHARE * mask.size:
             return None
@@ -95,7 +90,20 @@ class StaticClips:
             labels.append(warp_mask(mask, warp))
         if not object_ids(labels[0]):
             return None
-        return RawClip(frames, list(labels), [image_path.stem])
+        return RawClip(frames, list(labels), [self._pairs[index][0].stem])
+
+    def check(self, index: int) -> None:
+        """Raises ``DataError`` if an image or its mask cannot be used."""
+        self._read(index)
+
+    def _read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        image_path, mask_path = self._pairs[index]
+        image, mask = read_image(image_path), read_mask(mask_path)
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"{mask_path}: the mask is {mask.shape}, its image {image.shape[:2]} (rows, columns)"
+            )
+        return image, mask
 
 
 def random_warp(size: tuple[int, ...], warps: WarpRange, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -29,15 +29,17 @@ from aot_plus.utils.errors import ConfigError, DataError
 
 _LOG = logging.getLogger(__name__)
 _DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
+_UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
 
 
 class TrainDataset:
     """Random augmented training samples of a clip source.
 
     ``merge_probability``: of a second clip's objects pasted over the first's; those left with fewer than
-    ``merge_min_pixels`` pixels are dropped. ``skip_unreadable``: a clip that meets a file which cannot be
-    read is logged and drawn from another item instead. It keeps nothing from one sample to the next, so
-    that a sample depends on its generator alone: a broken file is met again whenever it is drawn.
+    ``merge_min_pixels`` pixels are dropped. ``skip_unreadable``: an item (a sequence, or a static image) with
+    a file that cannot be read is named and not used at all. For that, an item is read as a whole when it is
+    drawn for the first time: whether it is used depends on its files alone, not on the samples before, so
+    that a resumed run draws what the undisturbed one would.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class TrainDataset:
         self._max_objects = max_objects
         self._merge_probability = merge_probability
         self._merge_min_pixels = merge_min_pixels
-        self._skip_unreadable = skip_unreadable
+        self._known: torch.Tensor | None = None  # of each item, whether it can be read; if that matters
+        if skip_unreadable:
+            self._known = torch.full((len(source),), _UNKNOWN, dtype=torch.uint8)
+            self._known.share_memory_()  # among the processes of a loader
 
     def sample(self, rng: np.random.Generator) -> Clip:
         """Draws one sample. Raises ``DataError`` for an unreadable file, or when no item gives a clip."""
@@ -71,7 +76,7 @@ class TrainDataset:
         """An augmented clip, its ids 1..K: the item it is of, the clip, K."""
         for _ in range(_DRAW_TRIES):
             index = self._draw_index(rng, other_than)
-            raw = self._read(index, rng)
+            raw = self._source.draw(index, rng) if self._is_usable(index) else None
             if raw is None:
                 continue
             clip = RawClip(*self._transform.apply(raw.frames, raw.labels, rng), raw.names)
@@ -88,14 +93,18 @@ class TrainDataset:
             return int(rng.integers(count))
         return int(other_than + 1 + rng.integers(count - 1)) % count
 
-    def _read(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        try:
-            return self._source.draw(index, rng)
-        except DataError as error:
-            if not self._skip_unreadable:
-                raise
-            _LOG.warning("skipped: %s", error)
-            return None
+    def _is_usable(self, index: int) -> bool:
+        """Whether an item takes part. Where unreadable ones do not, the first question reads all of it."""
+        if self._known is None:
+            return True
+        if self._known[index] == _UNKNOWN:
+            try:
+                self._source.check(index)
+                self._known[index] = _READABLE
+            except DataError as error:
+                self._known[index] = _UNREADABLE
+                _LOG.warning("left out of the training: %s", error)
+        return bool(self._known[index] == _READABLE)
 
 
 class ClipStream(Dataset[Clip]):

@@ -32,6 +32,9 @@ class Video(Protocol):
     def read_mask(self, index: int) -> NDArray[np.uint8]:
         """Its mask, H x W ids: 0 background, 255 ignored."""
 
+    def check(self) -> None:
+        """Reads all of it; what no clip could be made of is a ``DataError``."""
+
 
 class ClipSource(Protocol):
     """Something that training clips are drawn from; an index is a video, or an image."""
@@ -40,6 +43,9 @@ class ClipSource(Protocol):
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
         """A random clip of item ``index``; None if it gives none. Raises ``DataError`` for broken files."""
+
+    def check(self, index: int) -> None:
+        """Reads every file of item ``index``. Raises ``DataError`` for the first that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,14 @@ class FolderVideo:
     def read_mask(self, index: int) -> NDArray[np.uint8]:
         """The mask of an annotated frame, H x W ids."""
         return read_mask(self._annotations / f"{self._frames[index].stem}.png")
+
+    def check(self) -> None:
+        """Reads every image and mask. Raises ``DataError`` for a broken one, or one of another size."""
+        size: tuple[int, ...] | None = None
+        for index, annotated in enumerate(self.annotated):
+            image, mask = self.read_image(index), self.read_mask(index) if annotated else None
+            size = size or image.shape[:2]
+            _check_sizes(self, index, size, image, mask)
 
 
 @dataclass(frozen=True)
@@ -146,8 +160,13 @@ class VideoClips:
                 break
         assert chosen is not None, "consistent_tries is at least 1"
         frames = [video.read_image(i) for i in chosen]
-        _check_sizes(video, chosen, frames, labels)
+        for index, frame, label in zip(chosen, frames, labels, strict=True):
+            _check_sizes(video, index, frames[0].shape[:2], frame, label)
         return RawClip(frames, labels, [video.name])
+
+    def check(self, index: int) -> None:
+        """Reads every file of one video. Raises ``DataError`` for the first that cannot be used."""
+        self.videos[index].check()
 
     def _choose(self, video: Video, order: list[int], rng: np.random.Generator) -> list[int] | None:
         """Frames of a clip, as indices of the video."""
@@ -172,15 +191,14 @@ def _consistent(labels: Sequence[NDArray[np.uint8] | None]) -> bool:
 
 def _check_sizes(
     video: Video,
-    chosen: Sequence[int],
-    frames: Sequence[NDArray[np.uint8]],
-    labels: Sequence[NDArray[np.uint8] | None],
+    index: int,
+    size: tuple[int, ...],
+    frame: NDArray[np.uint8],
+    label: NDArray[np.uint8] | None,
 ) -> None:
-    size = frames[0].shape[:2]
-    for index, frame, label in zip(chosen, frames, labels, strict=True):
-        for kind, picture in (("image", frame), ("mask", label)):
-            if picture is not None and picture.shape[:2] != size:
-                raise DataError(
-                    f"{video.name}, frame {index} (counted from 0): the {kind} is "
-                    f"{picture.shape[0]} x {picture.shape[1]}, expected the clip's {size[0]} x {size[1]}"
-                )
+    for kind, picture in (("image", frame), ("mask", label)):
+        if picture is not None and picture.shape[:2] != size:
+            raise DataError(
+                f"{video.name}, frame {index} (counted from 0): the {kind} is "
+                f"{picture.shape[0]} x {picture.shape[1]}, expected the clip's {size[0]} x {size[1]}"
+            )
