@@ -70,6 +70,7 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.address = path.as_uri()
         self.page.goto(self.address)
+        self.page.locator("svg.plot .curve").first.wait_for(state="attached")  # drawn once the width is known
 
     def texts(self, selector: str) -> list[str]:
         return self.page.locator(selector).all_inner_texts()
@@ -248,9 +249,20 @@ def test_the_memory_says_when_frames_came_and_went(opened: Opened) -> None:
         "Frame 5: dropped at frame 15. At frame 15: relevance 0.200, redundancy 0.200."
         in readout.inner_text()
     )
+    box = rows.nth(1).locator(".track").bounding_box()
+    opened.page.mouse.move(box["x"] + 3, box["y"] + 3)
+    assert readout.inner_text().startswith("Frame 5: dropped at frame 15.")
+
+
+def test_the_memory_is_shaded_by_a_score(opened: Opened) -> None:
+    emfs, fifo = opened.page.locator(".timeline").first, opened.page.locator(".timeline").nth(1)
     opened.page.locator("#shading").select_option("redundancy")
-    assert opened.page.locator(".timeline").first.locator(".stored .score").count() > 0
-    assert opened.page.locator(".timeline").nth(1).locator(".stored .score").count() == 0
+    emfs.locator(".score").first.wait_for(state="attached")
+    assert (
+        emfs.locator(".score").count() == 4
+    )  # two of the three frames stayed, at each of the two appends with scores
+    fifo.locator(".stored").first.wait_for(state="attached")
+    assert fifo.locator(".score").count() == 0
 
 
 def test_pictures_with_outlines(opened: Opened) -> None:

@@ -16,7 +16,7 @@ function memoryPanel(sequence, cursor) {
   draw();
   return h("section", { class: "panel", "aria-label": "Memory" },
     h("h2", {}, "Memory"),
-    h("p", { class: "muted small" }, "A row for each stored frame, from its arrival to its eviction, on the frames of the curve above."),
+    h("p", { class: "muted small" }, "A row for each stored frame, on the frames of the curve above. A mark at its end: it was dropped. Stronger colour: a higher score."),
     choice ? h("div", { class: "controls" }, choice) : null,
     timelines);
 }
@@ -31,9 +31,9 @@ function runTimelines(sequence, run, index, cursor) {
   const groups = sequence.runs[index].memory;
   if (!groups) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "No trace: inference writes one with --trace."))];
   if (!groups.length) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "The video is too short: nothing was added after the first frame."))];
-  const bank = [run.policy, run.capacity].filter(Boolean).join(", ");
+  const bank = [run.policy && `policy ${run.policy}`, run.capacity].filter(Boolean).join(", ");
   return groups.map((group) => timeline(sequence, group, index, cursor,
-    title([bank && ` · ${bank}`, groups.length > 1 && ` · objects, group ${group.group + 1}`].filter(Boolean).join(""))));
+    title([bank && ` · ${bank}`, groups.length > 1 && ` · group ${group.group + 1} of objects`].filter(Boolean).join(""))));
 }
 
 function timeline(sequence, group, run, cursor, title) {
@@ -63,6 +63,11 @@ function drawTimeline(box, width, view) {
   const svg = s("svg", { class: "plot", width, height, role: "group", "aria-label": `Frames in the memory of ${DATA.runs[view.run].name}` },
     rows, frameTicks(view.sequence, scale, height - 6), cursorLine(() => scale, view.cursor, 0, height - 20));
   followPointer(svg, () => scale, view.cursor);
+  // After the cursor has moved: the scores are those at the cursor.
+  svg.addEventListener("pointermove", (event) => {
+    const index = rows.indexOf(event.target.closest(".stored"));
+    pointAt(view, stored[index] ?? null, rows[index]);
+  });
   svg.addEventListener("pointerleave", () => pointAt(view, null));
   box.replaceChildren(svg);
 }
@@ -90,7 +95,6 @@ function storedRow(view, row, index, { scale, pitch, width, most }) {
   if (pitch >= 10 || index % 2 === 0) parts.push(s("text", { x: PLOT.left - 8, y: y + pitch / 2 + 3.5, "text-anchor": "end" }, String(row.frame)));
   const element = s("g", {
     class: "stored", tabindex: -1, role: "img", "aria-label": rowWords(view, row, null).join(""),
-    pointermove: () => pointAt(view, row, element),
     focus: () => pointAt(view, row, element),
     blur: () => pointAt(view, null),
     keydown: (event) => timelineKey(event, view, row),
@@ -104,10 +108,10 @@ function scoreOf(group, score, name) {
 }
 
 /** Marks a row (none: null) and says what is known about it at the cursor. */
-function pointAt(view, row, element = null) {
+function pointAt(view, row, element) {
   view.active?.classList.remove("on");
-  view.active = element;
-  element?.classList.add("on");
+  view.active = element ?? null;
+  view.active?.classList.add("on");
   if (!row) describeTimeline(view);
   else {
     const score = row.scores.findLast((one) => view.cursor.frame != null && one[0] <= view.cursor.frame);

@@ -85,7 +85,7 @@ function tableHead(columns) {
       scope: "col",
       class: column.group && column.group !== columns[index - 1].group ? "edge" : null,
       "aria-sort": column.key === table.column ? (table.descending ? "descending" : "ascending") : null,
-    }, h("button", { type: "button", title: column.title, "data-column": column.key, click: () => sortBy(column.key) },
+    }, h("button", { type: "button", title: column.title ?? column.head, "data-column": column.key, click: () => sortBy(column.key) },
       column.run == null ? null : swatch(column.run), column.head)))));
 }
 
