@@ -12,13 +12,12 @@ import pytest
 from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
-from aot_plus.report import gather as gather_module
 from aot_plus.report import scores as scores_module
-from aot_plus.report.gather import gather
+from aot_plus.report.gather import PICTURE_BUDGET, gather
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
 from aot_plus.report.page import page
 from aot_plus.report.runs import Run, read_runs
-from aot_plus.report.scores import read_scores
+from aot_plus.report.scores import score_run
 from aot_plus.report.timeline import read_timelines
 from aot_plus.tools.report import main
 from aot_plus.utils.errors import DataError
@@ -232,7 +231,7 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
 
     def score() -> int:
         ran.clear()
-        read_scores(read_runs([data / "emfs"])[0], dataset, "val", workers=1)
+        score_run(read_runs([data / "emfs"])[0], dataset, "val", workers=1)
         return len(ran)
 
     later = time.time() + 60
@@ -302,7 +301,7 @@ def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:
 
 
 def test_70_sequences_stay_under_30_mb() -> None:
-    limit = gather_module.PICTURE_BUDGET // (70 * 4)
+    limit = PICTURE_BUDGET // (70 * 4)
     size = len(page(page_data(70, picture_characters=limit)).encode())
     assert 20e6 < size < 30e6
 

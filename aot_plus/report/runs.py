@@ -48,6 +48,11 @@ class Run:
         return None if None in sizes else " + ".join(map(str, sizes))
 
     @property
+    def model(self) -> str | None:
+        """``MODEL_NAME``."""
+        return None if "MODEL_NAME" not in self.config else str(self.config["MODEL_NAME"])
+
+    @property
     def checkpoint(self) -> str | None:
         """The checkpoint's file name."""
         path = self.config.get("TEST_CKPT_PATH")

@@ -18,7 +18,7 @@ from aot_plus.report.runs import Run
 from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import DataError
 
-__all__ = ["SequenceScores", "read_scores"]
+__all__ = ["ScoredRun", "SequenceScores", "score_run"]
 
 _COLUMNS = ["Sequence", "Object", "Frame", "J", "Last", "Problem"]
 
@@ -50,10 +50,17 @@ class SequenceScores:
         return np.mean(list(self.objects.values()), axis=0)
 
 
-def read_scores(
-    run: Run, dataset: VOSTDataset, split: str, *, workers: int | None = None
-) -> tuple[dict[str, SequenceScores], dict[str, str]]:
-    """The scores of a run's sequences, and the problems of those that could not be scored.
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run with the scores of its sequences, and the problems of those that could not be scored."""
+
+    run: Run
+    scores: dict[str, SequenceScores]
+    problems: dict[str, str]
+
+
+def score_run(run: Run, dataset: VOSTDataset, split: str, *, workers: int | None = None) -> ScoredRun:
+    """The run's scores. ``workers``: processes of the metric; None for as many as there are processors.
 
     The metric is run if its file of J per frame is missing, or older than a mask or an annotation.
     Raises ``DataError`` if the metric fails or its file is not what it should be.
@@ -61,7 +68,7 @@ def read_scores(
     path = run.folder / f"per-frame_results-{split}.csv"
     if not _is_current(path, run, dataset, split):
         _run_metric(run, dataset, split, workers)
-    return _read_csv(path)
+    return ScoredRun(run, *_read_csv(path))
 
 
 def _is_current(path: Path, run: Run, dataset: VOSTDataset, split: str) -> bool:
@@ -105,6 +112,7 @@ def _run_metric(run: Run, dataset: VOSTDataset, split: str, workers: int | None)
 
 
 def _read_csv(path: Path) -> tuple[dict[str, SequenceScores], dict[str, str]]:
+    """Scores and problems by sequence. Raises ``DataError`` for a file that the metric did not write."""
     scores: dict[str, SequenceScores] = {}
     problems: dict[str, str] = {}
     try:

@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
 
     def work() -> int:
+        if args.out.is_dir():
+            raise DataError(f"{args.out}: is a folder; expected the file to write")
         runs = read_runs(args.results)
         name, split = chosen_dataset(runs, args.dataset, args.split)
         dataset = open_dataset(name, from_repository(Config.DIR_DATA))
@@ -36,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m aot_plus.tools.report",
-        description="One HTML page, without network, about one or several runs over the same dataset: figures, "
-        "J per frame, what the memory kept (of runs with --trace), pictures of the worst moments.",
+        description="One HTML page, without network, about one or several runs over the same dataset: "
+        "figures, J per frame, what the memory kept (of runs with --trace), pictures of the worst moments.",
     )
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
