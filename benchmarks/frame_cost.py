@@ -1,13 +1,24 @@
 """The cost of a frame with a full bank: seconds, units, operations, each also by parts, and memory."""
 
+import math
 from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from aot_plus.networks.memory.policies import build_policy
+from aot_plus.networks.memory.policies import MemoryPolicy, build_policy
+from aot_plus.networks.models.aot import STRIDE
 from benchmarks.devices import peaks
-from benchmarks.parts import OTHER, PartMeter, Target, frame_targets, metered, operation_counter
-from benchmarks.report import Record, format_table, resident_memory, spread
+from benchmarks.parts import (
+    OTHER,
+    LargestTensor,
+    PartMeter,
+    Target,
+    frame_targets,
+    metered,
+    operation_counter,
+    policy_targets,
+)
+from benchmarks.report import MIB, Record, format_table, resident_memory, spread
 from benchmarks.streams import Setup, Stream
 from benchmarks.units import UnitOfTime, make_clock
 
@@ -33,6 +44,7 @@ def measure_frame(setup: Setup) -> tuple[str, Record]:
     times = [stream.cycle() for _ in tqdm(range(cycles), desc="frames", unit="cycle")]
     unit.measure()
     seconds = spread(times)
+    policy = type(build_policy(model.cfg))
     record = {
         "benchmark": "inference",
         "scenario": "frame",
@@ -41,7 +53,8 @@ def measure_frame(setup: Setup) -> tuple[str, Record]:
         "seconds_per_frame": seconds,
         "unit": unit.record(),
         "units": seconds["median"] / unit.seconds,
-        **measure_parts(stream, setup, frame_targets(model, type(build_policy(model.cfg))), unit),
+        **measure_parts(stream, setup, frame_targets(model, policy), unit),
+        **measure_decision(stream, setup, policy),
         **memory,
     }
     return f"{_table(record)}\n{unit.describe()}", record
@@ -65,6 +78,16 @@ def measure_parts(stream: Stream, setup: Setup, targets: Sequence[Target], unit:
         "operations": total,
         "operations_units": total / unit.operations,
     }
+
+
+def measure_decision(stream: Stream, setup: Setup, policy: type[MemoryPolicy]) -> Record:
+    """The largest tensor that a decision computes, and, to compare, N x (T*N) weights; both in MiB."""
+    largest = LargestTensor()
+    with metered(largest, policy_targets(policy)):
+        stream.cycle()
+    tokens = math.prod(-(-side // STRIDE) for side in setup.size)
+    weights = tokens * stream.memory_frames * tokens * 4  # bytes
+    return {"decision_largest_tensor": largest.bytes / MIB, "attention_weights": weights / MIB}
 
 
 def _profile(stream: Stream, meter: PartMeter, targets: Sequence[Target]) -> dict[str, float]:
@@ -114,7 +137,9 @@ def _table(record: Record) -> str:
     notes = [
         f"Seconds of a frame: {seconds['min']:.4f} to {seconds['max']:.4f} in {seconds['runs']} cycles; "
         f"sum of the parts {record['profiled_seconds']:.4f}.",
-        f"Policy's share of a frame: {record['decision_share']:.1%}.",
+        f"Policy: {record['decision_share']:.1%} of a frame; its largest tensor has "
+        f"{record['decision_largest_tensor']:.1f} MiB, N x (T*N) weights would have "
+        f"{record['attention_weights']:.1f}.",
         f"Peak memory: {record['peak_memory']:.0f} MiB, "
         f"{record['memory_of_imports']:.0f} of it before the model"
         + ("." if cuda is None else f", CUDA {cuda:.0f} MiB."),

@@ -5,6 +5,7 @@ weights are random unless a checkpoint is given. The last line of the output is 
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,4 +140,5 @@ def _run(setup: Setup, args: argparse.Namespace) -> tuple[str, Record]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an evaluation's process is ended first
     sys.exit(main())

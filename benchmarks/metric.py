@@ -7,6 +7,7 @@ JSON.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -160,6 +161,7 @@ def run_process(command: Sequence[str]) -> tuple[float, float]:
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
                 process.terminate()
+                process.wait()
                 raise
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started
@@ -185,4 +187,5 @@ def _table(record: Record) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the process that is timed is ended first
     sys.exit(main())

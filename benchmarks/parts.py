@@ -2,11 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from aot_plus.networks.engines.inference import InferenceEngine
@@ -17,6 +20,12 @@ from aot_plus.networks.models import AOT
 Target = tuple[Any, str, str]  # an object or class, the name of its method, the part that the method is
 
 OTHER = "other"
+
+
+class Meter(Protocol):
+    """What ``metered`` needs: a context for the time that a part runs."""
+
+    def part(self, name: str) -> AbstractContextManager[None]: ...
 
 
 class PartMeter:
@@ -54,8 +63,32 @@ class PartMeter:
         self._last = now
 
 
+class LargestTensor(TorchDispatchMode):
+    """Notes the largest storage of a tensor that is computed while a part runs. Parts must not be nested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Tensors that are computed in the block count."""
+        with self:
+            yield
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the operation and looks at what it gives."""
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.bytes = max(self.bytes, leaf.untyped_storage().nbytes())
+        return result
+
+
 @contextmanager
-def metered(meter: PartMeter, targets: Sequence[Target]) -> Iterator[None]:
+def metered(meter: Meter, targets: Sequence[Target]) -> Iterator[None]:
     """Within the block every call of a target's method is booked to its part."""
     with ExitStack() as stack:
         for owner, name, part in targets:
@@ -64,7 +97,7 @@ def metered(meter: PartMeter, targets: Sequence[Target]) -> Iterator[None]:
 
 
 @contextmanager
-def _wrapped(meter: PartMeter, owner: Any, name: str, part: str) -> Iterator[None]:
+def _wrapped(meter: Meter, owner: Any, name: str, part: str) -> Iterator[None]:
     original = getattr(owner, name)
     own = vars(owner).get(name)  # None: inherited, or of the class of an instance
 
@@ -90,8 +123,7 @@ def frame_targets(model: AOT, policy: type[MemoryPolicy]) -> list[Target]:
         (model, "propagate", "propagate"),
         (model, "decode", "decode"),
         (InferenceEngine, "commit", "commit"),
-        (policy, "observe", "policy"),
-        (policy, "drop", "policy"),
+        *policy_targets(policy),
     ]
     for index, block in enumerate(model.LSTT.layers):
         layer = f"layer{index}"
@@ -102,6 +134,11 @@ def frame_targets(model: AOT, policy: type[MemoryPolicy]) -> list[Target]:
             steps = (block.linear1, block.activation, block.linear2)
             targets += [(step, "forward", f"{layer}.feed_forward") for step in steps]
     return targets
+
+
+def policy_targets(policy: type[MemoryPolicy]) -> list[Target]:
+    """What a policy does at a write, with the statistics that it asks for."""
+    return [(policy, "observe", "policy"), (policy, "drop", "policy")]
 
 
 def operation_counter() -> FlopCounterMode:

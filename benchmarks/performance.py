@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -29,6 +30,8 @@ from aot_plus.utils.files import replacing
 from benchmarks.arguments import whole
 from benchmarks.performance_page import DTYPES, MODELS, Measured, render_page
 from benchmarks.report import Record
+
+FORMAT = 1  # of the kept records; raised when a benchmark's record changes, so that old ones are made anew
 
 _log = logging.getLogger(__name__)
 
@@ -151,28 +154,42 @@ def run_item(command: Sequence[str], path: Path) -> None:
     log = path.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as messages:
-        ended = subprocess.run(
-            command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=messages, text=True, check=False
-        )
-        messages.write(ended.stdout)
-    if ended.returncode != 0:
-        raise AOTPlusError(f"ended with exit code {ended.returncode}; {log} says why")
+        output, exit_code = _run(command, messages)
+        messages.write(output)
+    if exit_code != 0:
+        raise AOTPlusError(f"ended with exit code {exit_code}; {log} says why")
     try:
-        record: Record = json.loads(ended.stdout.splitlines()[-1])
+        record: Record = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError) as error:
         raise AOTPlusError(f"its last line is no JSON ({error}); see {log}") from error
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"command": command, "record": record}) + "\n", encoding="utf-8")
+        content = {"format": FORMAT, "command": command, "record": record}
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _run(command: Sequence[str], messages: TextIO) -> tuple[str, int]:
+    """Runs a command, its stderr to ``messages``: its stdout and exit code. If interrupted, it is ended."""
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=messages, text=True
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            process.terminate()  # not killed: it may have a process of its own to end
+            process.wait()
+            raise
+    return output, process.returncode
 
 
 def read_measured(path: Path, command: Sequence[str]) -> Measured | None:
-    """A kept result of this command; None where there is none, or one of another command."""
+    """A kept result of this command; None where there is none, or one of another command or format."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         flags, record = content["command"][1:], content["record"]
+        current = content["format"] == FORMAT and flags == list(command[1:])
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    if flags != list(command[1:]) or not isinstance(record, dict):
+    if not current:
         return None
     return Measured(f"python {shlex.join(flags)}", record)
 

@@ -53,7 +53,9 @@ class Setup:
             "LATTER_MEM_LEN": self.memory_frames - 1,
             **overrides,
         }
-        return load_model(self.model, self.checkpoint, stage=self.stage, device=self.device, overrides=values)
+        return load_model(
+            self.model, self.checkpoint, stage=self.stage, device=str(self.torch_device), overrides=values
+        )
 
     def load_for_size(self, **overrides: Any) -> AOT:
         """As ``load``, for images of ``size``, which the network then gets as they are."""
