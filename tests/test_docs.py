@@ -1,0 +1,278 @@
+"""The documentation's links lead somewhere, its code runs, its numbers and messages are those of the code."""
+
+import ast
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aot_plus.dataloaders.eval_datasets import memory_gap
+from aot_plus.tools import eval as eval_tool
+from aot_plus.utils.config import get_config, model_names
+from aot_plus.utils.masks import write_mask
+from aot_plus.utils.paper import PAPER_ROWS
+from evaluation.metrics import FIGURES, last_frames
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "aot_plus" / "datasets" / "README.md",
+    ROOT / "aot_plus" / "pretrain_models" / "README.md",
+    *sorted(DOCS.glob("*.md")),
+]
+# Messages that PyTorch prints, not the project.
+FOREIGN = ("operator torchvision::nms does not exist",)
+
+
+def _text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", _without_code(page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the one table whose header line begins like that."""
+    (table,) = re.findall(rf"^{re.escape(header)}.*\n\|[-|]+\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+# --- links and commands
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(((?!https?:)[^)\s]+)\)", _without_code(page.read_text(encoding="utf-8"))):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = _text("README.md")
+    own = {"checkpoints", "data", "design", "evaluation", "memory_policies", "troubleshooting"}
+    assert [name for name in own if f"]({name}.md)" not in index] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tools_and_flags_of_the_commands_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    shared = (ROOT / "aot_plus" / "tools" / "common.py").read_text(encoding="utf-8")
+    for tool, rest in re.findall(r"python -m aot_plus\.tools\.(\w+)([^`\n]*)", text):
+        source = (ROOT / "aot_plus" / "tools" / f"{tool}.py").read_text(encoding="utf-8") + shared
+        missing = [flag for flag in re.findall(r"--\w+", rest.split("#")[0]) if f'"{flag}"' not in source]
+        assert missing == [], tool
+
+
+# --- memory policies
+
+
+def _decision() -> dict[str, list[float]]:
+    """The columns of the decision that is worked through; no value (NaN) where a cell is empty."""
+    header = "| frame | before | read | relevance | redundancy | novelty | score | |"
+    rows = _rows(_text("memory_policies.md"), header)
+    names = ["frame", "before", "read", "relevance", "redundancy", "novelty", "score"]
+    columns = zip(*([float(cell or "nan") for cell in row[:7]] for row in rows), strict=True)
+    dropped = [float(row[7] == "dropped") for row in rows]
+    return {**{name: list(column) for name, column in zip(names, columns, strict=True)}, "dropped": dropped}
+
+
+def test_the_worked_decision_follows_from_the_formulas() -> None:
+    table, cfg = _decision(), get_config("mini_vost", "aot_mini")
+    keep, half = cfg.MEM_RELEVANCE_KEEP, 0.5e-4  # half of the last digit
+    assert len(table["frame"]) == cfg.FORMER_MEM_LEN + cfg.LATTER_MEM_LEN
+    for index, before in enumerate(table["before"]):
+        read, relevance = table["read"][index], table["relevance"][index]
+        average = read if math.isnan(before) else keep * before + (1 - keep) * read
+        assert relevance == pytest.approx(average, abs=2.1 * half)
+        novelty = 1 / (
+            1 + math.exp(cfg.MEM_EMFS_SLOPE * (table["redundancy"][index] - cfg.MEM_EMFS_MIDPOINT))
+        )
+        assert table["novelty"][index] == pytest.approx(novelty, abs=1.1 * half)
+        score = cfg.MEM_EMFS_WEIGHT * relevance + novelty
+        assert table["score"][index] == pytest.approx(score, abs=(cfg.MEM_EMFS_WEIGHT + 1.1) * half)
+    assert sum(table["read"]) == pytest.approx(1, abs=10 * half)
+    assert sum(table["redundancy"]) == pytest.approx(1, abs=10 * half)
+    lowest = 1 + int(np.argmin(table["score"][1:]))
+    assert table["dropped"] == [float(index == lowest) for index in range(len(table["frame"]))]
+
+
+def test_the_worked_lines_use_the_numbers_of_the_table() -> None:
+    table, text = _decision(), _text("memory_policies.md")
+    row = {name: values[table["dropped"].index(1)] for name, values in table.items()}
+    (frame,) = re.findall(r"^- Frame (\d+): \$R = ", text, flags=re.MULTILINE)
+    assert int(frame) == row["frame"]
+    rounded = 4 * row["relevance"] + row["novelty"]
+    lines = (
+        f"R = 0.2 \\cdot {row['before']:.4f} + 0.8 \\cdot {row['read']:.4f} = {row['relevance']:.4f}$",
+        f"e^{{10 ({row['redundancy']:.4f} - 0.40)}}) = {row['novelty']:.4f}$",
+        f"4 \\cdot {row['relevance']:.4f} + {row['novelty']:.4f} = {rounded:.4f}$",
+        f"the table says {row['score']:.4f}",
+        f"from {min(table['novelty']):.4f} to {max(table['novelty']):.4f} only",
+        f"from {min(table['relevance']):.4f} to {max(table['relevance']):.4f}",
+        f"frame {table['frame'][int(np.argmax(table['redundancy']))]:.0f} is the most redundant",
+    )
+    assert [line for line in lines if line not in text] == []
+
+
+def test_presets_are_those_of_the_configs() -> None:
+    rows = _rows(_text("memory_policies.md"), "| preset |")
+    for row, model in zip(rows, ("r50_aotl", "r50_deaotl"), strict=True):
+        cfg = get_config("pre_vost_2", model)
+        values = (cfg.MEM_EMFS_WEIGHT, cfg.MEM_EMFS_SLOPE, cfg.MEM_EMFS_MIDPOINT)
+        assert tuple(float(cell) for cell in row[1:4]) == values
+        assert row[4].startswith(f"`{cfg.MEM_AVERAGES_START}`")
+
+
+def _tiny_dataset(folder: Path, frames: int) -> None:
+    """One video of noise with two objects."""
+    size = (65, 81)
+    images, masks = folder / "JPEGImages_10fps" / "noise", folder / "Annotations" / "noise"
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    (folder / "ImageSets").mkdir()
+    (folder / "ImageSets" / "val.txt").write_text("noise\n", encoding="utf-8")
+    for number in range(frames):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"{number:05d}.png")
+    mask = np.zeros(size, dtype=np.uint8)
+    mask[10:40, 10:40], mask[20:50, 50:70] = 1, 2
+    write_mask(masks / "00000.png", mask)
+
+
+def test_the_policy_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", _text("memory_policies.md"), flags=re.DOTALL)
+    (tmp_path / "page_policies.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _tiny_dataset(tmp_path / "data", 7)
+    flags = ["--model", "aott", "--random_weights", "--dataset", str(tmp_path / "data"), "--device", "cpu"]
+    values = ["--set", "TEST_MEM_GAP_MIN=1", "LATTER_MEM_LEN=2"]
+    folder = tmp_path / "out"
+    policy = ["--policy", "page_policies:BestMoment", "--trace", "--result_dir", str(folder)]
+    assert eval_tool.main([*flags, *values, *policy]) == 0
+    lines = (folder / "traces" / "noise.jsonl").read_text(encoding="utf-8").splitlines()
+    entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    decisions = [entry for entry in entries if entry["dropped"] is not None]
+    assert len(decisions) == 4
+    best: dict[int, float] = {}
+    for entry in decisions:
+        scores = dict(zip(entry["bank"], entry["best"], strict=True))
+        assert entry["dropped"] == min(entry["bank"][1:], key=scores.__getitem__)
+        assert all(scores[frame] >= best[frame] for frame in scores.keys() & best.keys())  # never falls
+        best = scores
+
+
+# --- evaluation and checkpoints
+
+
+def test_the_examples_of_the_protocol() -> None:
+    text = _text("evaluation.md")
+    gaps = re.findall(r"of (\d+) frames(?: has)? a gap of (\d+)", text)
+    assert len(gaps) == 2
+    assert [memory_gap(int(frames)) for frames, _ in gaps] == [int(gap) for _, gap in gaps]
+    ((scored, last),) = re.findall(r"Of (\d+) scored frames, the last (\d+)", text)
+    assert last_frames(np.zeros(int(scored))).shape == (int(last),)
+
+
+def test_columns_of_the_files_are_named() -> None:
+    text = _text("evaluation.md")
+    assert [name for name in FIGURES if f"`{name}`" not in text] == []
+
+
+def test_checkpoints_are_those_of_the_table() -> None:
+    rows = _rows(_text("checkpoints.md"), "| row | file |")
+    expected = [
+        [row.method, f"`{row.checkpoint}`", f"`{row.model}`", f"`{row.policy}`"] for row in PAPER_ROWS
+    ]
+    assert rows == expected
+
+
+def test_initial_weights_are_those_of_the_configs() -> None:
+    named = set(re.findall(r"`([\w.-]+\.pth)`", _text("checkpoints.md")))
+    configs = [get_config("pre_vost_2", model) for model in ("r50_aotl", "r50_deaotl", "aott")]
+    needed = {cfg.PRETRAIN_ENCODER for cfg in configs} | {cfg.PRETRAIN_MODEL for cfg in configs[:2]}
+    assert needed <= named
+    known = {get_config("pre_vost_2", model).PRETRAIN_MODEL for model in model_names()}
+    assert {name for name in named if name.endswith("_PRE_YTB_DAV.pth")} <= known
+
+
+# --- troubleshooting
+
+
+Parts = list[str | None]  # of a text; None is what is filled in
+
+
+def _python_texts(path: Path) -> list[Parts]:
+    """The strings of a file, an f-string as a whole."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    pieces = {id(part) for node in formatted for part in node.values}
+    texts: list[Parts] = [
+        [str(part.value) if isinstance(part, ast.Constant) else None for part in node.values]
+        for node in formatted
+    ]
+    plain = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in pieces]
+    return [*texts, *([node.value] for node in plain if isinstance(node.value, str))]
+
+
+def _shell_texts(path: Path) -> list[Parts]:
+    said = re.findall(r'(?:say|die) "(.*)"', path.read_text(encoding="utf-8"))
+    return [[None if part[:1] == "$" else part for part in re.split(r"(\$\w+)", text)] for text in said]
+
+
+def _templates() -> list[re.Pattern[str]]:
+    """The first lines of all texts in the code that are long enough to tell messages apart."""
+    packages = [ROOT / "aot_plus", ROOT / "evaluation"]
+    texts = [text for package in packages for path in package.rglob("*.py") for text in _python_texts(path)]
+    scripts = [*ROOT.glob("*.sh"), *(ROOT / "aot_plus" / "tools").glob("*.sh")]
+    texts += [text for path in scripts for text in _shell_texts(path)]
+    patterns = {"".join(".*" if part is None else re.escape(part) for part in parts) for parts in texts}
+    first_lines = {pattern.split("\\\n")[0] for pattern in patterns}
+    return [re.compile(line) for line in first_lines if len(line.replace(".*", "")) >= 20]
+
+
+def test_the_messages_are_those_of_the_code() -> None:
+    blocks = re.findall(r"^```\n(.*?)^```", _text("troubleshooting.md"), flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) > 25
+    templates = _templates()
+    unknown = []
+    for block in blocks:
+        message = re.sub(r"^(error: |ERROR sequence \w+ failed: |Failed: \w+: )", "", block.splitlines()[0])
+        known = any(template.search(message) for template in templates)
+        if not known and not any(text in message for text in FOREIGN):
+            unknown.append(message)
+    assert unknown == []
+
+
+# --- the image
+
+
+def test_dockerfile_copies_what_is_there_and_ends_in_the_two_commands() -> None:
+    text = (ROOT / "aot_plus" / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    instructions = [line for line in text.replace("\\\n", " ").splitlines() if line and line[0] != "#"]
+    copies = [line.split() for line in instructions if line.startswith("COPY ")]
+    sources = [word for words in copies for word in words[1:-1] if not word.startswith("--")]
+    assert {"requirements.txt", "requirements-dev.txt", "."} == set(sources)
+    assert all((ROOT / source).exists() for source in sources)
+    commands = re.search(r"## Two commands\n```\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert commands is not None
+    assert instructions[-1] == f'CMD ["sh", "-c", "{" && ".join(commands[1].split())}"]'
+    assert "NOT been built" in text
+    assert "USER aot" in instructions
