@@ -229,7 +229,8 @@ def _python_texts(path: Path) -> list[Parts]:
         for node in formatted
     ]
     plain = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in pieces]
-    return [*texts, *([node.value] for node in plain if isinstance(node.value, str))]
+    texts += [[node.value] for node in plain if isinstance(node.value, str)]
+    return texts
 
 
 def _shell_texts(path: Path) -> list[Parts]:
