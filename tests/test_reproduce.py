@@ -407,6 +407,9 @@ def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(videos: Path
     make_videos(videos, ("pour", "tear"))
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 4
+    (videos / "ImageSets" / "val.txt").write_text("tear\n")  # nothing is newer, but one sequence less counts
+    assert run(videos, fake, *rows) == 0
+    assert fake.measured == 5
     assert len(fake.inferred) == 2
 
 
