@@ -1,7 +1,7 @@
 """Measures speed and memory and writes ``docs/performance.md``.
 
 python -m benchmarks.performance [--only ITEM ...] [--threads 2] [--out docs/performance.md]
-    [--work results/performance]
+    [--work results/performance] [--device cuda]
 
 Every item is a benchmark in a process of its own; its JSON line is kept in the work folder, and an item
 that is there with the same command is not measured again. ``--only`` measures some of them, alone without
@@ -97,6 +97,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="*", choices=names, metavar="ITEM", help=f"of: {', '.join(names)} (default: all)")
     add("--quick", action="store_true", help="small sizes, to try the command: the figures say nothing")
+    add("--device", help="of PyTorch: auto, cpu, cuda or cuda:<number> (default: auto)")
     add("--threads", type=whole(1), help="of PyTorch (default: its choice)")
     add("--video", type=Path, help="a real video for the agreement of number formats")
     add("--mask", type=Path, help="the mask of its first frame")
@@ -109,7 +110,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _measure(args: argparse.Namespace, command: str) -> int:
-    work = args.work / "quick" if args.quick else args.work
+    work = args.work.joinpath(*["quick"] * args.quick, args.device or "")
     commands = {item.name: _command(item, args) for item in items()}
     wanted = [name for name in commands if args.only is None or name in args.only]
     failures = []
@@ -139,8 +140,9 @@ def _measure(args: argparse.Namespace, command: str) -> int:
 def _command(item: Item, args: argparse.Namespace) -> list[str]:
     """An item's command line."""
     command = [sys.executable, "-m", f"benchmarks.{item.module}", *(item.quick if args.quick else item.flags)]
-    if args.threads is not None and item.module != "metric":
-        command += ["--threads", str(args.threads)]
+    if item.module != "metric":
+        command += ["--device", args.device] if args.device is not None else []
+        command += ["--threads", str(args.threads)] if args.threads is not None else []
     if item.name == "agreement" and args.video is not None:
         command += ["--video", str(args.video.resolve()), "--mask", str(args.mask.resolve())]
     return command

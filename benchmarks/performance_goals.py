@@ -60,17 +60,20 @@ def _at_most(what: str, found: float, target: float, form: str, reason: str = ""
 
 
 def _frame_goals(record: Record) -> list[Goal]:
+    """Those of time and memory are for a CPU."""
     settings = record["settings"]
     model, dtype = settings["model"], settings["dtype"]
     name = f"{model}, {dtype}"
     goals = []
-    if (model, dtype) in UNITS_TARGETS:
+    on_cpu = record["machine"]["device"] == "cpu"
+    if on_cpu and (model, dtype) in UNITS_TARGETS:
         target = UNITS_TARGETS[model, dtype]
         goals.append(_at_most(f"{name}: a frame", record["units"], target, "{:.2f} units", _worst(record)))
-    if dtype == "float32":
+    if on_cpu and dtype == "float32":
         memory = gigabytes(record["peak_memory"])
         before = f"{gigabytes(record['memory_of_imports']):.2f} GB of it before the model is built"
         goals.append(_at_most(f"{name}: memory of the process", memory, MEMORY_TARGET, "{:.2f} GB", before))
+    if dtype == "float32":
         share = record["decision_share"]
         goals.append(_at_most(f"{name}: share of a decision", share, DECISION_TARGET, "{:.1%}"))
         largest, weights = record["decision_largest_tensor"], record["attention_weights"]

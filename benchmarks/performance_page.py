@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.performance_goals import UNITS_TARGETS, Goal, gigabytes, goals_of
+from benchmarks.performance_goals import MEMORY_TARGET, UNITS_TARGETS, Goal, gigabytes, goals_of
 from benchmarks.report import Record
 
 MODELS = ("r50_aotl", "r50_deaotl")
@@ -88,6 +88,8 @@ def _frame_table(records: Mapping[str, Record]) -> str:
         "operations alone, units",
         "seconds (fastest to slowest)",
         "GB",
+        "target",
+        "GB of GPU memory",
         "one unit, s (range)",
     )
     rows = []
@@ -95,9 +97,11 @@ def _frame_table(records: Mapping[str, Record]) -> str:
         for dtype in DTYPES:
             record = records.get(f"frame-{model}-{dtype}")
             target = f"{UNITS_TARGETS[model, dtype]:.1f}"
+            memory_target = f"{MEMORY_TARGET:.1f}" if dtype == "float32" else "–"
             if record is None:
-                rows.append((model, dtype, "not measured", target, *["–"] * 4))
+                rows.append((model, dtype, "not measured", target, "–", "–", "–", memory_target, "–", "–"))
                 continue
+            cuda = record["peak_cuda_memory"]
             rows.append(
                 (
                     model,
@@ -107,6 +111,8 @@ def _frame_table(records: Mapping[str, Record]) -> str:
                     f"{record['operations_units']:.2f}",
                     _range(record["seconds_per_frame"]),
                     f"{gigabytes(record['peak_memory']):.2f}",
+                    memory_target,
+                    "–" if cuda is None else f"{gigabytes(cuda):.2f}",
                     _range(record["unit"]["seconds"]),
                 )
             )
@@ -114,7 +120,7 @@ def _frame_table(records: Mapping[str, Record]) -> str:
         "The bank is full. Operations alone are the floating-point operations of matrix products, "
         "convolutions and attention (two for a multiplication and an addition; norms, activations, softmax "
         "and resizing are not counted), divided by those of a unit: what a frame would take if all of it "
-        "ran as fast as the matrix product."
+        "ran as fast as the matrix product. The targets are those of a CPU with two cores."
     )
     return f"{text}\n\n{_size_note(records)}{_markdown(header, rows)}"
 

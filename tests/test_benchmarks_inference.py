@@ -14,6 +14,8 @@ from aot_plus.dataloaders.mini_vost import Sequence
 from aot_plus.utils.errors import ConfigError
 from benchmarks import inference
 from benchmarks.frame_cost import measure_frame
+from benchmarks.performance_goals import goals_of
+from benchmarks.performance_page import Measured, render_page
 from benchmarks.scaling import linear_fit, measure_growth, measure_objects, measure_unbounded
 from benchmarks.streams import Setup, Stream, alternate
 from benchmarks.videos import SyntheticVideo
@@ -54,6 +56,8 @@ def test_a_frame_has_all_its_parts(model: str, kinds: tuple[str, ...]) -> None:
     assert record["decision_share"] == parts["policy"]["seconds"]["median"] / record["profiled_seconds"]
     assert record["memory_frames"] == 3
     assert all(f"\n{name} " in table for name in parts)
+    page = render_page({"frame-r50_aotl-float32": Measured("a command", record)}, {}, "another")
+    assert all(f"\n| `{name}` |" in page for name in parts)
 
 
 def test_units_are_seconds_over_those_of_the_product() -> None:
@@ -100,17 +104,20 @@ def test_growth_compares_frames_and_follows_the_memory(monkeypatch: pytest.Monke
     assert record["memory_ratio"] == values[-1] / values[0]
     assert [times["runs"] for times in record["seconds_per_frame"]] == [2, 2]
     assert "Frame 6 takes" in table
+    assert len(goals_of("growth", record)) == 2
 
 
 def test_objects_are_compared() -> None:
     _, record = measure_objects(TINY, few=2, many=12)
     assert record["objects_compared"] == [2, 12]
     assert record["ratio"] > 0
+    assert goals_of("objects", record)[0].what == "12 objects over 2"
 
 
 def test_the_unbounded_bank_grows_by_every_frame() -> None:
     _, record = measure_unbounded(replace(TINY, frames=8), runs=1)
     assert list(record["seconds"]) == ["5", "6", "7", "8"]
+    assert "T = 5..8" in goals_of("unbounded", record)[0].what
     with pytest.raises(ConfigError, match="--frames: expected at least 7, found 6"):
         measure_unbounded(replace(TINY, frames=6))
 
@@ -165,9 +172,11 @@ def test_the_command_compares_number_formats(
     flags = ["--scenario", "agreement", "--frames", "2", "--device", "cpu", "--dtype", "float32"]
     flags += ["--video", str(tmp_path / "video"), "--mask", str(tmp_path / "mask.png")]
     assert inference.main(flags) == 0
-    agreement = _last_line(capsys)["agreement"]
+    record = _last_line(capsys)
+    agreement = record["agreement"]
     same = {"mean": 1.0, "min": 1.0, "frames": 2}  # float32 against itself
     assert agreement == {"MiniVOST short": same, "video": same}
+    assert [goal.met for goal in goals_of("agreement", record)] == [True, True]
 
 
 @pytest.mark.parametrize(

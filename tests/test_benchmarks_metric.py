@@ -12,6 +12,7 @@ from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import AOTPlusError
 from benchmarks import metric, metric_decode
 from benchmarks.metric import run_process, write_dataset
+from benchmarks.performance_goals import goals_of
 from evaluation.vost import check_predictions, find_sequences, read_mask
 
 
@@ -56,6 +57,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
         assert values["runs"] == 1
         assert 0 < values["min"] <= values["median"] <= values["max"]
     assert record["peak_memory"] > 0
+    assert len(goals_of("metric", record)) == 2
     assert any(row.startswith("metric ") for row in table)
 
 

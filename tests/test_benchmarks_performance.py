@@ -63,6 +63,7 @@ def _frame(model: str, dtype: str, units: float, gigabytes: float = 1.0) -> dict
         "decision_largest_tensor": 16.0,
         "attention_weights": 96.2,
         "peak_memory": gigabytes * MIB_OF_A_GB,
+        "peak_cuda_memory": None,
         "memory_of_imports": 0.5 * MIB_OF_A_GB,
     }
 
@@ -167,12 +168,24 @@ def test_the_frame_table_and_the_parts() -> None:
     assert (
         "481 x 849 pixels, 2 objects, 9 frames in the bank, policy `emfs`, a write every 5 frames." in frames
     )
-    row = "| 3.00 | 2.0 | 1.30 | 1.500 (0.750 to 3.000) | 1.50 | 0.500 (0.250 to 1.000) |"
+    row = "| 3.00 | 2.0 | 1.30 | 1.500 (0.750 to 3.000) | 1.50 | 1.2 | – | 0.500 (0.250 to 1.000) |"
     assert f"| r50_aotl | float32 {row}" in frames
-    assert "| r50_deaotl | float32 | not measured | 2.5 | – | – | – | – |" in frames
+    assert "| r50_deaotl | float32 | not measured | 2.5 | – | – | – | 1.2 | – | – |" in frames
     parts = _section(page, "Parts of a frame: r50_aotl")
     assert "| `encode` | 1.00 | 0.700 | 1.500 (0.7500) | 0.500 (0.2500) |" in parts
     assert "r50_deaotl" not in parts
+
+
+def test_a_gpu_has_its_memory_shown_and_no_targets_of_a_cpu() -> None:
+    machine = MACHINE | {"device": "Test GPU"}
+    record = RECORDS["frame-r50_aotl-float32"] | {"machine": machine, "peak_cuda_memory": 2 * MIB_OF_A_GB}
+    page = _page({"frame-r50_aotl-float32": record}, {})
+    assert "| 1.50 | 1.2 | 2.00 | 0.500" in _section(page, "A frame")
+    rows = _section(page, "Targets").strip().splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "r50_aotl, float32: share of a decision",
+        "r50_aotl, float32: largest tensor of a decision, against N x (T*N) weights",
+    ]
 
 
 def test_training_and_machine() -> None:
@@ -284,8 +297,12 @@ def test_threads_and_the_video_reach_the_benchmarks(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(performance, "run_item", fake)
     flags = ["--out", str(tmp_path / "page.md"), "--work", str(tmp_path), "--only", "agreement", "metric"]
-    assert performance.main([*flags, "--threads", "2", "--video", "/v/clip", "--mask", "/v/first.png"]) == 0
-    assert commands["agreement"][-6:] == ["--threads", "2", "--video", "/v/clip", "--mask", "/v/first.png"]
+    flags += ["--threads", "2", "--device", "cpu", "--video", "/v/clip", "--mask", "/v/first.png"]
+    assert performance.main(flags) == 0
+    assert shlex.join(commands["agreement"][1:]) == (
+        "-m benchmarks.inference --scenario agreement --device cpu --threads 2 "
+        "--video /v/clip --mask /v/first.png"
+    )
     assert commands["metric"][1:] == ["-m", "benchmarks.metric"]
 
 

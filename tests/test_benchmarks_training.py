@@ -6,6 +6,8 @@ import json
 import pytest
 
 from benchmarks import training
+from benchmarks.performance_goals import goals_of
+from benchmarks.performance_page import Measured, render_page
 from benchmarks.training import PARTS, measure_training
 
 TINY = ["--batch", "1", "--frames", "2", "--crop", "49x49", "--steps", "2", "--dtype", "float32"]
@@ -37,6 +39,8 @@ def test_the_command_measures_a_step(capsys: pytest.CaptureFixture[str]) -> None
     assert record["data_seconds_per_step"]["runs"] == 2
     assert record["frames_per_step"] == record["frames_encoded_per_step"] == 2  # no frame twice
     assert record["peak_memory"] >= record["memory_before"] > 0
+    assert [goal.met for goal in goals_of("training", record)] == [True]
+    assert "| kept | " in render_page({"training": Measured("a command", record)}, {}, "another")
     assert [row.split()[0] for row in table[1:7]] == ["a", *PARTS, "data"]
 
 
