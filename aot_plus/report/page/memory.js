@@ -1,5 +1,6 @@
 // What the memory held: a row for each stored frame, from its arrival to its eviction, for each run and group.
 
+const LABEL_PITCH = 13; // pixels from row to row; where there are fewer, every other row is labelled
 const shading = { name: "relevance" }; // the score that the rows are shaded by
 
 function memoryPanel(sequence, cursor) {
@@ -31,7 +32,7 @@ function runTimelines(sequence, run, index, cursor) {
   const groups = sequence.runs[index].memory;
   if (!groups) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "No trace: inference writes one with --trace."))];
   if (!groups.length) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "The video is too short: nothing was added after the first frame."))];
-  const bank = [run.policy && `policy ${run.policy}`, run.capacity].filter(Boolean).join(", ");
+  const bank = [run.policy && `policy ${run.policy}`, run.capacity !== run.policy && run.capacity].filter(Boolean).join(", ");
   return groups.map((group) => timeline(sequence, group, index, cursor,
     title([bank && ` · ${bank}`, groups.length > 1 && ` · group ${group.group + 1} of objects`].filter(Boolean).join(""))));
 }
@@ -54,11 +55,11 @@ function describeTimeline(view) {
 
 function drawTimeline(box, width, view) {
   const { stored } = view.group;
-  const pitch = stored.length > 24 ? 8 : stored.length > 12 ? 10 : 13;
+  const pitch = stored.length > 24 ? 8 : stored.length > 12 ? 10 : LABEL_PITCH;
   const scale = frameScale(view.sequence, width);
   const height = stored.length * pitch + 22;
-  const most = Math.max(...stored.flatMap((row) => row.scores.map((score) => scoreOf(view.group, score, shading.name) ?? 0)));
-  const rows = stored.map((row, index) => storedRow(view, row, index, { scale, pitch, width, most }));
+  const shade = shadeOf(view.group);
+  const rows = stored.map((row, index) => storedRow(view, row, index, { scale, pitch, width, shade }));
   if (rows.length) rows[0].setAttribute("tabindex", 0);
   const svg = s("svg", { class: "plot", width, height, role: "group", "aria-label": `Frames in the memory of ${DATA.runs[view.run].name}` },
     rows, frameTicks(view.sequence, scale, height - 6), cursorLine(() => scale, view.cursor, 0, height - 20));
@@ -72,7 +73,16 @@ function drawTimeline(box, width, view) {
   box.replaceChildren(svg);
 }
 
-function storedRow(view, row, index, { scale, pitch, width, most }) {
+/** Opacity for a score: from the group's lowest to its highest. The root keeps low ones apart, which most are. */
+function shadeOf(group) {
+  const values = group.stored.flatMap((row) => row.scores.map((score) => scoreOf(group, score, shading.name)));
+  const there = values.filter((value) => value != null);
+  const lowest = Math.min(...there);
+  const span = Math.max(...there) - lowest;
+  return (value) => (span > 0 ? Math.sqrt((value - lowest) / span).toFixed(3) : 0.5);
+}
+
+function storedRow(view, row, index, { scale, pitch, width, shade }) {
   const y = index * pitch;
   const from = scale.x(row.frame);
   const end = row.until ?? view.sequence.length - 1;
@@ -84,15 +94,13 @@ function storedRow(view, row, index, { scale, pitch, width, most }) {
   ];
   row.scores.forEach((score, position) => {
     const value = scoreOf(view.group, score, shading.name);
-    if (value == null || most <= 0) return;
+    if (value == null) return;
     const start = scale.x(score[0]);
     const stop = scale.x(row.scores[position + 1]?.[0] ?? end);
-    // The root keeps small scores apart, which most are.
-    const opacity = Math.sqrt(Math.max(0, value) / most).toFixed(3);
-    if (stop > start) parts.push(s("rect", { class: "score", x: start, width: stop - start, opacity, ...bar }));
+    if (stop > start) parts.push(s("rect", { class: "score", x: start, width: stop - start, opacity: shade(value), ...bar }));
   });
   if (row.until != null) parts.push(s("line", { class: "end", x1: scale.x(end), x2: scale.x(end), y1: y + 1, y2: y + pitch - 1 }));
-  if (pitch >= 10 || index % 2 === 0) parts.push(s("text", { x: PLOT.left - 8, y: y + pitch / 2 + 3.5, "text-anchor": "end" }, String(row.frame)));
+  if (pitch >= LABEL_PITCH || index % 2 === 0) parts.push(s("text", { x: PLOT.left - 8, y: y + pitch / 2 + 3.5, "text-anchor": "end" }, String(row.frame)));
   const element = s("g", {
     class: "stored", tabindex: -1, role: "img", "aria-label": rowWords(view, row, null).join(""),
     focus: () => pointAt(view, row, element),
