@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -353,15 +354,16 @@ def test_bad_sequence_is_named_and_leaves_nothing(
     assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
 
 
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, cv2.error])  # of PyTorch, NumPy, OpenCV
 def test_lack_of_memory_fails_one_sequence(
-    dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
+    dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture, error: type[Exception]
 ) -> None:
     def lack_memory(segmenter: FakeSegmenter) -> None:
         if segmenter.frame == 8:  # only c_fold is so long
-            raise RuntimeError("out of memory")
+            raise error("out of memory")
 
     summary = run(dataset, result_dir, lack_memory)
-    assert summary.failed == {"c_fold": "RuntimeError: out of memory"}
+    assert summary.failed == {"c_fold": f"{error.__name__}: out of memory"}
     assert "Traceback" in caplog.text
     assert not [path for path in result_dir.rglob("*") if "c_fold" in path.name]
 

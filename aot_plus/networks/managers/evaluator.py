@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ _log = logging.getLogger(__name__)
 Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
 TraceSink = Callable[[dict[str, Any]], None]
 
-# What may go wrong with one sequence and must not stop the others (out of memory is a RuntimeError).
-SEQUENCE_ERRORS = (DataError, OSError, RuntimeError)
+# What may go wrong with one sequence and must not stop the others. Out of memory is a RuntimeError to PyTorch.
+SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
 
 
 class Segmenter(Protocol):
