@@ -15,7 +15,7 @@ from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
-from aot_plus.networks.layers.position import temporal_rows
+from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.memory.scores import attention_per_frame
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.utils.config import get_config, model_names
@@ -161,6 +161,30 @@ def test_attention_with_wide_values_equals_the_plain_formula() -> None:
     queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, 70, 8), torch.randn(2, 70, 24)
     expected = torch.softmax(queries @ keys.transpose(1, 2) / 8**0.5, dim=2) @ values
     torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
+
+
+@torch.inference_mode()
+def test_attention_in_bfloat16_is_that_of_float32_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aot_plus.networks.layers.attention.CHUNK_BYTES", 2 * 70 * 20)  # 20 queries at a time
+    torch.manual_seed(0)
+    tensors = [torch.randn(2, length, 32).bfloat16() for length in (50, 70, 70)]
+    expected = attention(*(tensor.float() for tensor in tensors), num_heads=4)
+    found = attention(*tensors, num_heads=4)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
+
+
+def test_an_embedding_does_not_change_the_type_of_tokens() -> None:
+    tokens, embedding = torch.randn(2, 3, 4).bfloat16(), torch.randn(1, 4)
+    assert torch.equal(add_embedding(tokens, embedding), (tokens.float() + embedding).bfloat16())
+    assert add_embedding(tokens, None) is tokens
+
+
+def test_a_position_embedding_is_made_once_and_serves_training_too() -> None:
+    with torch.inference_mode():
+        made = sine_position_embedding(3, 5, 8, torch.device("cpu"))
+    assert sine_position_embedding(3, 5, 8, torch.device("cpu")) is made
+    (made * torch.ones(1, requires_grad=True)).sum().backward()  # fails for tensors of inference mode
 
 
 @pytest.mark.parametrize("size", [(5, 9), (8, 8), (13, 40)])  # at once, at once, in tiles

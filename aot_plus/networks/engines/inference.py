@@ -143,7 +143,8 @@ class InferenceEngine:
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
         """The identity embedding ``G x N x C`` of ``H x W`` labels: a group's ids become 1..M, others 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
-        first = torch.tensor(groups, device=labels.device)[:, None, None] * size
+        # Consecutive numbers, made on the device: copying a list there would wait for it.
+        first = torch.arange(groups[0], groups[-1] + 1, device=labels.device)[:, None, None] * size
         own = labels - first  # G x H x W
         own = torch.where((own >= 1) & (own <= size), own, 0)
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)

@@ -201,8 +201,9 @@ class TrainingEngine(nn.Module):
         loss = self.frame_loss(logits, labels, commit.num_objects, commit.step)
         ids = torch.arange(logits.shape[1], device=logits.device)
         foreign = ids > commit.num_objects[:, None]  # B x (M+1)
-        predicted = logits.detach().masked_fill(foreign[:, :, None, None], -torch.inf).argmax(dim=1)
-        return loss, predicted.to(torch.uint8)
+        # On a CPU the indices of max() take a quarter of argmax()'s time.
+        best = logits.detach().masked_fill(foreign[:, :, None, None], -torch.inf).max(dim=1)
+        return loss, best.indices.to(torch.uint8)
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
         """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""

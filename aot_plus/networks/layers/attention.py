@@ -20,24 +20,38 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> 
         ``B x N x E``, heads side by side.
     """
     q, k, v = (tensor.unflatten(2, (num_heads, -1)).transpose(1, 2) for tensor in (queries, keys, values))
-    # The CPU's fused kernel needs values as wide as keys; the fallback of PyTorch would store B x N x M
-    # weights.
-    if queries.device.type == "cpu" and q.shape[3] != v.shape[3]:
+    if queries.device.type == "cpu" and _better_by_chunks(q, v):
         out = _attention_by_chunks(q, k, v)
     else:
         out = F.scaled_dot_product_attention(q, k, v)
     return out.transpose(1, 2).flatten(2)
 
 
+def _better_by_chunks(q: Tensor, v: Tensor) -> bool:
+    """Whether PyTorch's CPU kernel is not the one to take.
+
+    It needs values as wide as keys, else it would store all B x N x M weights; in bfloat16, plain matrix
+    products take half its time.
+    """
+    return q.shape[3] != v.shape[3] or (q.dtype == torch.bfloat16 and not torch.is_grad_enabled())
+
+
 def _attention_by_chunks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of ``B x H x N x d`` queries, some queries at a time."""
-    batch, heads, _, width = q.shape
-    rows = max(1, CHUNK_BYTES // (batch * heads * k.shape[2] * q.element_size()))
-    transposed = k.transpose(2, 3)
-    scaled = q * width**-0.5
-    return torch.cat(
-        [torch.softmax(part @ transposed, dim=3) @ v for part in scaled.split(rows, dim=2)], dim=2
-    )
+    """Attention of ``B x H x N x d`` queries, some queries of one head at a time."""
+    rows = max(1, CHUNK_BYTES // (k.shape[2] * q.element_size()))
+    scaled = q * q.shape[3] ** -0.5
+    heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
+    out = [
+        torch.cat([_attend(part, head_keys, head_values) for part in head_queries.split(rows)])
+        for head_queries, head_keys, head_values in heads
+    ]
+    return torch.stack(out).unflatten(0, q.shape[:2])
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of scaled queries ``n x d`` over keys ``d x M`` and values ``M x e``."""
+    weights = queries @ keys  # n x M, the only large tensor: changed in place unless gradients need it
+    return torch.softmax(weights, dim=1, out=None if weights.requires_grad else weights) @ values
 
 
 class MultiheadAttention(nn.Module):

@@ -65,21 +65,22 @@ def _by_tiles(
 
 def _tiles(x: Tensor, border: int) -> Tensor:
     """``B x C x h x w`` cut into TILE x TILE tiles with ``border`` pixels around each: ``B x tiles x side^2
-    x C``.
+    x C``. Maps of tokens have their channels last in memory, so whole pixels are copied.
     """
     height, width = x.shape[2:]
-    x = F.pad(x, (border, border + -width % TILE, border, border + -height % TILE))
+    x = x.permute(0, 2, 3, 1)  # B x h x w x C
+    x = F.pad(x, (0, 0, border, border + -width % TILE, border, border + -height % TILE))
     side = TILE + 2 * border
-    x = x.unfold(2, side, TILE).unfold(3, side, TILE)  # B x C x rows x columns x side x side
-    return x.permute(0, 2, 3, 4, 5, 1).flatten(3, 4).flatten(1, 2)
+    x = x.unfold(1, side, TILE).unfold(2, side, TILE)  # B x rows x columns x C x side x side
+    return x.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(1, 2)
 
 
 def _untile(x: Tensor, height: int, width: int) -> Tensor:
-    """Puts ``B x tiles x TILE^2 x C`` together to ``B x C x height x width``."""
+    """Puts ``B x tiles x TILE^2 x C`` together to ``B x C x height x width``, channels last in memory."""
     rows, columns = -(-height // TILE), -(-width // TILE)
     x = x.unflatten(1, (rows, columns)).unflatten(3, (TILE, TILE))  # B x rows x columns x TILE x TILE x C
-    x = x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
-    return x[:, :, :height, :width]
+    x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # B x rows*TILE x columns*TILE x C
+    return x[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
 
 @functools.lru_cache(maxsize=8)

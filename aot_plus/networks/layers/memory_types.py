@@ -45,5 +45,5 @@ class BlockContext:
 
 
 def add_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:
-    """``B x N x D`` tokens plus a ``1 x D`` embedding, or as they are without one."""
-    return tokens if embedding is None else tokens + embedding
+    """``B x N x D`` tokens plus a ``1 x D`` embedding, in the tokens' type; as they are without one."""
+    return tokens if embedding is None else (tokens + embedding).to(tokens.dtype)

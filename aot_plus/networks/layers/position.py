@@ -1,5 +1,6 @@
 """Where a token is: the 2-D sine position embedding, and the rank of a memory frame in time."""
 
+import functools
 import math
 
 import torch
@@ -10,13 +11,20 @@ TEMPERATURE = 10000.0
 MAX_SLOTS = 4
 
 
+@functools.lru_cache(maxsize=8)
 def sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """The 2-D sine embedding of DETR as AOT uses it, ``1 x N x C`` float32, N = height * width in row-major
     order.
 
     Half of the features belong to y, half to x. Coordinates start at 0, are divided by (last + 1e-6) and
-    scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency.
+    scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency. It is kept for the next
+    frame of that size: do not change it in place.
     """
+    with torch.inference_mode(False):  # training may get the same tensor
+        return _sine_position_embedding(height, width, channels, device)
+
+
+def _sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     features = channels // 2
     exponents = 2 * torch.div(torch.arange(features, device=device), 2, rounding_mode="floor") / features
     frequencies = TEMPERATURE**exponents  # C/2

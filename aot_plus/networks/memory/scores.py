@@ -56,10 +56,9 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
 
 def _chunk_attention(queries: Tensor, keys: Tensor, num_frames: int) -> Tensor:
     """Attention per frame (B x n x T) of n scaled queries (B x H x n x d) to all keys (B x H x d x T*N)."""
-    weights = queries @ keys  # B x H x n x T*N, the only large tensor: changed in place from here on
-    weights.sub_(weights.amax(dim=-1, keepdim=True)).exp_()
-    per_frame = weights.unflatten(-1, (num_frames, -1)).sum(dim=-1)  # B x H x n x T
-    return (per_frame / per_frame.sum(dim=-1, keepdim=True)).mean(dim=1)
+    weights = queries @ keys  # B x H x n x T*N, the only large tensor: changed in place
+    torch.softmax(weights, dim=-1, out=weights)
+    return weights.unflatten(-1, (num_frames, -1)).sum(dim=-1).mean(dim=1)
 
 
 def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,130 @@
+"""What a video keeps while it runs: as the bank says, never more, and on the device."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from aot_plus.networks.engines.inference import InferenceEngine, VideoState
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.utils.config import get_config
+
+CAPACITY = 3
+OVERRIDES = {"LATTER_MEM_LEN": CAPACITY - 1, "USE_TEMPORAL_POSITIONAL_EMBEDDING": True}
+NAMES = ["aott", "deaott"]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@cache
+def _model(name: str, device: str) -> AOT:
+    torch.manual_seed(0)
+    return prepare_for_inference(build_model(get_config("pre_vost_2", name, overrides=OVERRIDES))).to(device)
+
+
+def _engine(name: str, device: str = "cpu") -> InferenceEngine:
+    model = _model(name, device)
+    return InferenceEngine(model, model.cfg)
+
+
+def _start(engine: InferenceEngine, *, num_objects: int = 2, memory_gap: int = 1) -> VideoState:
+    device = next(engine.model.parameters()).device
+    labels = torch.zeros(33, 49, dtype=torch.int)
+    for number in range(1, num_objects + 1):
+        labels[number : number + 5, 2 * number : 2 * number + 20] = number
+    return engine.start(_image(0).to(device), labels.to(device), num_objects, memory_gap)
+
+
+def _image(frame: int) -> Tensor:
+    return torch.randn(1, 3, 33, 49, generator=torch.Generator().manual_seed(frame))
+
+
+def _step(engine: InferenceEngine, state: VideoState, image: Tensor) -> Tensor:
+    """The labels at 1/4 of the logits' ids, committed at the input's size."""
+    prediction = engine.predict(state, image)
+    labels = prediction.logits[0].argmax(dim=0)
+    engine.commit(state, prediction, _enlarged(labels))
+    return labels
+
+
+def _enlarged(labels: Tensor) -> Tensor:
+    return labels.repeat_interleave(4, 0).repeat_interleave(4, 1)[:33, :49].int()
+
+
+def _num_bytes(state: VideoState) -> int:
+    storages: dict[int, int] = {}
+    for batch in state.batches:
+        layers = [batch.memory.bank.layer(index) for index in range(len(batch.memory.read()))]
+        pairs = [pair for layer in batch.memory.read() for pair in layer]
+        for tensor in (tensor for pair in [*layers, *pairs] for tensor in pair):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_what_is_read_follows_the_bank(name: str) -> None:
+    """Keys are kept with their temporal embedding; they must be those of the frames that are there now."""
+    engine = _engine(name)
+    state = _start(engine, num_objects=12)  # two groups, whose policies may drop different frames
+    for frame in range(1, CAPACITY + 4):
+        _step(engine, state, _image(frame))
+        (batch,) = state.batches
+        rows = engine.model.memory_embedding(len(batch.memory.bank))
+        stored = batch.memory.bank.layer(0)
+        for group in range(2):
+            for rank, slot in enumerate(batch.memory.bank.slots(group)):
+                expected = stored.keys[group, slot] + rows[rank]
+                torch.testing.assert_close(batch.memory.chronological_keys(group)[rank], expected)
+                read = batch.memory.read()[0].long.keys[group].unflatten(0, (len(batch.memory.bank), -1))
+                torch.testing.assert_close(read[slot], expected)
+    assert len(batch.memory.bank) == CAPACITY
+    assert len(_start(engine).batches[0].memory.bank) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_memory_does_not_grow_with_the_video(name: str) -> None:
+    engine = _engine(name)
+    state = _start(engine)
+    sizes = []
+    for frame in range(1, 25):
+        _step(engine, state, _image(frame))
+        sizes.append(_num_bytes(state))
+    assert sizes[0] > 0
+    assert set(sizes[CAPACITY:]) == {sizes[CAPACITY]}
+
+
+@pytest.mark.cuda
+@needs_cuda
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_cuda_gives_the_same_labels_and_keeps_memory_there(name: str) -> None:
+    found = {}
+    for device in ("cpu", "cuda"):
+        engine = _engine(name, device)
+        state = _start(engine)
+        found[device] = [_step(engine, state, _image(frame).to(device)).cpu() for frame in range(1, 8)]
+    agreement = [(a == b).float().mean() for a, b in zip(found["cpu"], found["cuda"], strict=True)]
+    assert min(agreement) > 0.99
+    memory = state.batches[0].memory
+    tensors = [tensor for layer in memory.read() for pair in layer for tensor in pair]
+    assert all(tensor.is_cuda for tensor in [*tensors, *memory.bank.layer(0)])
+
+
+@pytest.mark.cuda
+@needs_cuda
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_cuda_does_not_wait_for_a_frame_without_a_decision(name: str) -> None:
+    engine = _engine(name, "cuda")
+    state = _start(engine, memory_gap=100)
+    images = [_image(frame).to("cuda") for frame in (1, 2)]
+    _step(engine, state, images[0])  # tables are made and copied
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _step(engine, state, images[1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
