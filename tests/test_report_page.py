@@ -63,6 +63,7 @@ class Opened:
 
     def __init__(self, context: "sync_api.BrowserContext", path: Path) -> None:
         self.page = context.new_page()
+        self.page.set_default_timeout(120_000)  # machines that test are busy
         self.problems: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.problems.append(message.text))
@@ -70,7 +71,6 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.address = path.as_uri()
         self.page.goto(self.address)
-        self.page.locator("svg.plot .curve").first.wait_for(state="attached")  # drawn once the width is known
 
     def texts(self, selector: str) -> list[str]:
         return self.page.locator(selector).all_inner_texts()
@@ -82,16 +82,23 @@ class Opened:
         return self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
-@pytest.fixture
-def opened(browser: "sync_api.Browser", report: Path) -> Iterator[Opened]:
-    """The page on a wide, light screen. Whatever a test does with it, nothing goes wrong or is fetched."""
+@pytest.fixture(scope="module")
+def wide(browser: "sync_api.Browser", report: Path) -> Iterator[Opened]:
+    """The page on a wide, light screen; opening it anew for every test takes longer than the tests."""
     context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light")
-    context.set_default_timeout(10_000)
-    found = Opened(context, report)
-    yield found
+    yield Opened(context, report)
     context.close()
-    assert found.problems == []
-    assert [url for url in found.requests if url != found.address and not url.startswith("data:")] == []
+
+
+@pytest.fixture
+def opened(wide: Opened) -> Iterator[Opened]:
+    """The page as it is at first. Whatever a test does with it, nothing goes wrong or is fetched."""
+    wide.page.mouse.move(0, 0)
+    wide.page.evaluate("localStorage.clear(); history.replaceState(null, '', location.pathname)")
+    wide.page.reload()
+    yield wide
+    assert wide.problems == []
+    assert [url for url in wide.requests if url != wide.address and not url.startswith("data:")] == []
 
 
 def test_runs_and_their_figures(opened: Opened) -> None:
@@ -257,11 +264,10 @@ def test_the_memory_says_when_frames_came_and_went(opened: Opened) -> None:
 def test_the_memory_is_shaded_by_a_score(opened: Opened) -> None:
     emfs, fifo = opened.page.locator(".timeline").first, opened.page.locator(".timeline").nth(1)
     opened.page.locator("#shading").select_option("redundancy")
-    emfs.locator(".score").first.wait_for(state="attached")
     assert (
         emfs.locator(".score").count() == 4
     )  # two of the three frames stayed, at each of the two appends with scores
-    fifo.locator(".stored").first.wait_for(state="attached")
+    assert fifo.locator(".stored").count() == 5
     assert fifo.locator(".score").count() == 0
 
 

@@ -68,6 +68,25 @@ function jTr() {
   return [document.createTextNode("J"), h("sub", {}, "tr")];
 }
 
+const waiting = []; // what is to be drawn once its element is on the page
+
+/** Draws when `drawWaiting` is called, and whenever the element gets another width. */
+function whenResized(element, draw) {
+  let last = 0;
+  const update = () => {
+    const width = Math.floor(element.clientWidth);
+    if (!element.isConnected) observer.disconnect();
+    else if (width > 0 && width !== last) draw((last = width));
+  };
+  const observer = new ResizeObserver(update);
+  observer.observe(element);
+  waiting.push(update);
+}
+
+function drawWaiting() {
+  for (const update of waiting.splice(0)) update();
+}
+
 /** J and J_tr of a run in a sequence: of one object, or the mean of all; nulls where it was not scored. */
 function figuresOf(sequence, run, object = null) {
   const figures = sequence.runs[run]?.figures ?? [];

@@ -49,6 +49,7 @@ function showChosen() {
     curvePanel(sequence, object, cursor),
     memoryPanel(sequence, cursor),
     ...(sequence.pictures.length ? [momentsPanel(sequence)] : []));
+  drawWaiting();
 }
 
 function detailHead(sequence) {

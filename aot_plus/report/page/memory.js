@@ -12,6 +12,7 @@ function memoryPanel(sequence, cursor) {
     change: (event) => {
       shading.name = event.target.value;
       draw();
+      drawWaiting();
     },
   }, names.map((name) => h("option", { value: name, selected: name === shading.name }, name))));
   draw();

@@ -88,6 +88,7 @@ function showHistogram() {
   });
   const box = document.getElementById("histogram");
   whenResized(box, (width) => box.replaceChildren(histogram(bins, width)));
+  drawWaiting();
 }
 
 function histogram(bins, width) {
@@ -127,13 +128,3 @@ function niceStep(value) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= value) ?? 10 * power;
 }
 
-/** Draws now and whenever the element gets another width. */
-function whenResized(element, draw) {
-  let last = 0;
-  const observer = new ResizeObserver(() => {
-    const width = Math.floor(element.clientWidth);
-    if (!element.isConnected) observer.disconnect();
-    else if (width > 0 && width !== last) draw((last = width));
-  });
-  observer.observe(element);
-}
