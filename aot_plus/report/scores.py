@@ -79,7 +79,7 @@ def _is_current(path: Path, run: Run, dataset: VOSTDataset, split: str) -> bool:
     except DataError:
         return False
     names = set(run.sequences) & set(dataset.sequences(split))
-    if names != scores.keys() | problems.keys():
+    if not scores.keys() <= names <= scores.keys() | problems.keys():
         return False
     annotated = {name: _annotated_frames(dataset, name) for name in scores}
     if any(scores[name].frames != frames[1:-1] for name, frames in annotated.items()):
