@@ -40,6 +40,12 @@ def test_listing(root: Path) -> None:
     assert (dataset.length("a"), dataset.length("b")) == (3, 0)
 
 
+def test_a_split_file_of_another_encoding_is_named(root: Path) -> None:
+    (root / "ImageSets" / "val.txt").write_bytes(b"\xff\xfeb\x00")
+    with pytest.raises(DataError, match=r"val\.txt: cannot be read as a list of sequences"):
+        VOSTDataset(root, "vost").sequences("val")
+
+
 def test_splits_and_selection(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
     with pytest.raises(DataError, match=r"unknown split 'test'; splits here: train, val"):

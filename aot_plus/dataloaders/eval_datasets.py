@@ -60,7 +60,10 @@ class VOSTDataset:
         path = self.root / SPLITS / f"{split}.txt"
         if split not in existing:
             raise DataError(f"{path}: unknown split {split!r}; splits here: {', '.join(existing) or 'none'}")
-        names = list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+        try:
+            names = list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as a list of sequences ({error})") from error
         if not names:
             raise DataError(f"{path}: the split holds no sequence")
         for name in names:
