@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,6 +16,7 @@ from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.dataloaders.video_clips import ClipRules
+from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
 from aot_plus.networks.managers.evaluator import Evaluator, read_first_mask
 from aot_plus.tools.check_dataset import main
 from aot_plus.utils.config import get_config
@@ -162,14 +164,17 @@ def test_a_fault_is_found(root: Path, kind: Kind, fault: Callable[[Path], object
 class FirstMask:
     """A segmenter that repeats the first mask."""
 
+    def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame:
+        return PreparedFrame((image.shape[0], image.shape[1]), [])
+
     def start(
-        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], *, memory_gap: int | None = None
+        self, image: PreparedFrame, mask: NDArray[np.uint8], *, memory_gap: int | None = None
     ) -> NDArray[np.uint8]:
         self.mask = mask
         return mask
 
-    def step(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return self.mask
+    def submit(self, image: PreparedFrame) -> FrameLabels:
+        return FrameLabels(torch.from_numpy(self.mask), range(1, 256))
 
 
 def run_breaks(root: Path, results: Path) -> bool:
