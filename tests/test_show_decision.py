@@ -110,7 +110,7 @@ def test_the_higher_score_is_the_higher_bar_and_the_dropped_column_is_marked() -
     ("flags", "message"),
     [
         (("--frame", "2"), "no decision at frame 2; there are: 3, 4"),
-        (("--group", "1"), "no decision at frame None; there are: none"),
+        (("--group", "1"), "this group of objects has no decision"),
         (("--sequence", "other"), "there is no such trace; tools.eval writes it with --trace"),
     ],
 )
@@ -135,6 +135,39 @@ def test_traces_of_other_policies_and_damaged_ones(
     (folders[1] / "traces" / "video.jsonl").write_text("{", encoding="utf-8")
     assert _run(folders) == 1
     assert "cannot be read as a trace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["group", "score"])
+def test_a_trace_that_lacks_something(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    lacking = [{name: value for name, value in entry.items() if name != missing} for entry in ENTRIES]
+    _write_trace(folders[1], lacking)
+    assert _run(folders) == 1
+    assert f"error: {folders[1] / 'traces' / 'video.jsonl'}: " in capsys.readouterr().err
+
+
+def test_a_config_that_lacks_something(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders[1] / "config.yaml").write_text("config: {DIR_DATA: x}\n", encoding="utf-8")
+    assert _run(folders) == 1
+    assert "config.yaml: cannot be read as a saved config (KeyError('MEM_" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(folders, "--out", str(folders[1])) == 1
+    assert "is a folder" in capsys.readouterr().err
+    assert _run(folders, "--out", str(folders[1] / "config.yaml" / "out.png")) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_frames_without_any_relevance_are_drawn() -> None:
+    picture = np.zeros((30, 40, 3), np.uint8)
+    frames = [StoredFrame(number, picture, 0.0, 0.5, 0.5) for number in range(2)]
+    assert draw_decision(Decision("title", 4.0, frames, 1, 2, picture)).width > 0
 
 
 def test_results_of_a_longer_video(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

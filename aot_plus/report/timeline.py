@@ -1,15 +1,11 @@
 """The memory's history of a video, from the trace that inference wrote: which frame was stored when."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.traces import Entry, read_trace, score_names
 
 __all__ = ["GroupTimeline", "StoredFrame", "read_timelines"]
-
-_FACTS = frozenset({"frame", "group", "bank", "dropped"})
 
 
 @dataclass
@@ -38,37 +34,15 @@ class GroupTimeline:
 
 
 def read_timelines(path: Path) -> list[GroupTimeline]:
-    """The timelines of a trace, a JSON object a line. Raises ``DataError`` naming the file."""
-    entries: dict[int, list[dict[str, Any]]] = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            entry = _entry(line)
-            entries.setdefault(entry["group"], []).append(entry)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read as a trace ({error!r})") from error
+    """The timelines of a trace. Raises ``DataError`` naming the file."""
+    entries: dict[int, list[Entry]] = {}
+    for entry in read_trace(path):
+        entries.setdefault(entry["group"], []).append(entry)
     return [_timeline(group, found) for group, found in sorted(entries.items())]
 
 
-def _entry(line: str) -> dict[str, Any]:
-    """A line's values; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
-    entry: dict[str, Any] = json.loads(line)
-    whole = [entry["frame"], entry["group"], *entry["bank"]]
-    if not all(isinstance(value, int) for value in whole):
-        raise ValueError("frames and groups must be whole numbers")
-    if entry["dropped"] not in (None, *entry["bank"]):
-        raise ValueError(f"the dropped frame {entry['dropped']!r} is not in the bank")
-    for name in _score_names(entry):
-        if len(entry[name]) != len(entry["bank"]) or not all(isinstance(v, int | float) for v in entry[name]):
-            raise ValueError(f"{name}: expected a number for each of the {len(entry['bank'])} frames")
-    return entry
-
-
-def _score_names(entry: dict[str, Any]) -> list[str]:
-    return [name for name in entry if name not in _FACTS]
-
-
-def _timeline(group: int, entries: list[dict[str, Any]]) -> GroupTimeline:
-    names = list(dict.fromkeys(name for entry in entries for name in _score_names(entry)))
+def _timeline(group: int, entries: list[Entry]) -> GroupTimeline:
+    names = list(dict.fromkeys(name for entry in entries for name in score_names(entry)))
     stored: dict[int, StoredFrame] = {}
     for entry in entries:
         for position, frame in enumerate(entry["bank"]):

@@ -6,7 +6,6 @@ The results were made with ``python -m aot_plus.tools.eval --policy emfs --trace
 """
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,10 @@ from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.files import replacing
 from aot_plus.utils.masks import read_image, read_mask
 from aot_plus.utils.pictures import paint
+from aot_plus.utils.traces import Entry, read_trace
 
-Entry = dict[str, Any]  # a line of a trace
+_SCORES = frozenset({"relevance", "redundancy", "score"})  # of EMFS, at each of its decisions
+_CONFIG = ("DIR_DATA", "MEM_EMFS_MIDPOINT", "MEM_EMFS_SLOPE", "MEM_EMFS_WEIGHT", "MEM_RELEVANCE_KEEP")
 
 
 class Figures(NamedTuple):
@@ -60,9 +61,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _show(args: argparse.Namespace) -> int:
+    if args.out.is_dir():
+        raise DataError(f"{args.out}: is a folder; expected the file to write")
     config = _read_config(args.result_dir / "config.yaml")
     path = args.result_dir / "traces" / f"{args.sequence}.jsonl"
-    appends = [entry for entry in read_trace(path) if entry["group"] == args.group]
+    appends = [entry for entry in _read_decisions(path) if entry["group"] == args.group]
     entry, before = find_decision(appends, args.frame, path)
     figures = decision_figures(entry, before, config)
     video = open_dataset(args.dataset, from_repository(config["DIR_DATA"]))
@@ -74,8 +77,7 @@ def _show(args: argparse.Namespace) -> int:
     title = f"{args.sequence}: frame {entry['frame']} is appended to a full memory of {len(frames)} frames"
     dropped = entry["bank"].index(entry["dropped"])
     decision = Decision(title, config["MEM_EMFS_WEIGHT"], frames, dropped, entry["frame"], pictures[-1])
-    with replacing(args.out) as temporary:
-        draw_decision(decision).save(temporary, format="PNG", optimize=True)
+    _write(decision, args.out)
     print(_table(entry, figures))
     decisions = [other for other in appends if other["dropped"] is not None]
     by_relevance = sum(least_relevant(other) == other["dropped"] for other in decisions)
@@ -84,19 +86,22 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_trace(path: Path) -> list[Entry]:
+def _write(decision: Decision, path: Path) -> None:
+    try:
+        with replacing(path) as temporary:
+            draw_decision(decision).save(temporary, format="PNG", optimize=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _read_decisions(path: Path) -> list[Entry]:
     """The frames that were appended, from a trace of EMFS.
 
     Raises ``DataError``: no such file, damaged, of another policy, or without any decision.
     """
-    try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        decisions = [entry for entry in entries if entry["dropped"] is not None]
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such trace; tools.eval writes it with --trace") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as a trace ({error})") from error
-    if not decisions or any("redundancy" not in entry for entry in decisions):
+    entries = read_trace(path)
+    decisions = [entry for entry in entries if entry["dropped"] is not None]
+    if not decisions or not all(entry.keys() >= _SCORES for entry in decisions):
         raise DataError(f"{path}: expected decisions of EMFS, found none")
     return entries
 
@@ -109,7 +114,9 @@ def find_decision(appends: Sequence[Entry], frame: int | None, path: Path) -> tu
             known.append(str(entry["frame"]))
             if frame is None or entry["frame"] == frame:
                 return entry, before
-    raise DataError(f"{path}: no decision at frame {frame}; there are: {', '.join(known) or 'none'}")
+    if not known:
+        raise DataError(f"{path}: this group of objects has no decision")
+    raise DataError(f"{path}: no decision at frame {frame}; there are: {', '.join(known)}")
 
 
 def decision_figures(entry: Entry, before: Entry | None, config: Mapping[str, Any]) -> list[Figures]:
@@ -158,11 +165,12 @@ def _pictures(video: VideoSequence, result_dir: Path, numbers: Sequence[int]) ->
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """The config that a result folder was made with."""
+    """What the tool needs of the config that a result folder was made with."""
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
+        return {name: values[name] for name in _CONFIG}
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a saved config ({error})") from error
+        raise ConfigError(f"{path}: cannot be read as a saved config ({error!r})") from error
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def _draw_bars(draw: ImageDraw.ImageDraw, decision: Decision, top: int) -> None:
         floor = top + (row + 1) * (_PANEL + _PANEL_GAP) - 14
         draw.text((_MARGIN, floor - 34), name, fill=_INK, font=_font(17))
         draw.text((_MARGIN, floor - 14), formula, fill=_FAINT, font=_font(14))
-        highest = scale or max(sum(value for value, _ in stack) for stack in stacks)
+        highest = scale or max(sum(value for value, _ in stack) for stack in stacks) or 1.0
         for position, stack in enumerate(stacks):
             _draw_stack(draw, _left(position), floor, stack, _PANEL / highest, position == decision.dropped)
         draw.line((_GUTTER, floor, right, floor), fill=_FAINT)
