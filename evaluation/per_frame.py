@@ -7,8 +7,6 @@ its rows with ``Last`` its J_tr. A sequence that cannot be scored has one row: i
 
 from pathlib import Path
 
-import numpy as np
-
 from evaluation.errors import EvaluationError
 from evaluation.metrics import FloatArray, last_frames
 from evaluation.parallel import score_each
@@ -70,9 +68,9 @@ def _complete_sequence(folder: Path, dataset: Path, name: str) -> Sequence:
 def _rows(sequence: Sequence, ious: FloatArray) -> list[list[str]]:
     """``ious``: K x scored frames."""
     frames = [Path(frame).stem for frame in sequence.scored_frames]
-    last = set(last_frames(np.arange(len(frames), dtype=np.float64)).astype(int).tolist())
+    first_last = len(frames) - last_frames(ious).shape[1]
     return [
-        [sequence.name, str(number), frame, f"{value:.6f}", str(int(index in last)), ""]
+        [sequence.name, str(number), frame, f"{value:.6f}", str(int(index >= first_last)), ""]
         for number, values in enumerate(ious, start=1)
         for index, (frame, value) in enumerate(zip(frames, values, strict=True))
     ]

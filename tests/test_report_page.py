@@ -85,7 +85,11 @@ class Opened:
 @pytest.fixture(scope="module")
 def wide(browser: "sync_api.Browser", report: Path) -> Iterator[Opened]:
     """The page on a wide, light screen; opening it anew for every test takes longer than the tests."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light")
+    context = browser.new_context(
+        viewport={"width": 1400, "height": 900},
+        color_scheme="light",
+        reduced_motion="reduce",  # no smooth scrolling: what is measured stays where it is
+    )
     yield Opened(context, report)
     context.close()
 

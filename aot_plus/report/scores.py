@@ -137,6 +137,8 @@ def _add(sequence: SequenceScores, number: int, frame: str, value: float, last: 
     if number == next(iter(sequence.objects), number):  # the first object's rows say which frames there are
         sequence.frames.append(frame)
         sequence.last.append(last)
+    if not 0 <= value <= 1:  # nor NaN
+        raise ValueError(f"expected J in 0..1, found {value}")
     sequence.objects.setdefault(number, []).append(value)
 
 
