@@ -1,21 +1,11 @@
 """Flags that several benchmarks share."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from aot_plus.tools.common import whole_number
+
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-def whole(lowest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from ``lowest``."""
-
-    def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
-        return int(text)
-
-    return whole_number
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -30,5 +20,5 @@ def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--device``, ``--threads`` and ``--json``."""
     add = parser.add_argument
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: %(default)s)")
-    add("--threads", type=whole(1), help="of PyTorch on the CPU (default: PyTorch's choice)")
+    add("--threads", type=whole_number(1), help="of PyTorch on the CPU (default: PyTorch's choice)")
     add("--json", type=Path, metavar="FILE", help="write the JSON line here as well")

@@ -15,9 +15,9 @@ import torch
 
 from aot_plus.configs import Config
 from aot_plus.networks.memory.policies import POLICIES
-from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.tools.common import from_repository, run_tool, whole_number
 from aot_plus.utils.errors import ConfigError
-from benchmarks.arguments import DTYPES, add_compute_arguments, image_size, whole
+from benchmarks.arguments import DTYPES, add_compute_arguments, image_size
 from benchmarks.frame_cost import measure_frame
 from benchmarks.report import Record, show
 from benchmarks.scaling import measure_growth, measure_objects, measure_unbounded
@@ -63,12 +63,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--ckpt_path", type=Path, help="checkpoint (default: random weights; where real pictures are "
         "segmented, the one that ships with the model)")  # fmt: skip
     add("--size", type=image_size, metavar="HxW", help="of the network's input, sides 16k + 1")
-    add("--memory_frames", type=whole(2), default=9, help="capacity of the bank (default: %(default)s)")
-    add("--objects", type=whole(1), default=2, help="in the synthetic video (default: %(default)s)")
+    add(
+        "--memory_frames", type=whole_number(2), default=9, help="capacity of the bank (default: %(default)s)"
+    )
+    add("--objects", type=whole_number(1), default=2, help="in the synthetic video (default: %(default)s)")
     add("--dtype", choices=DTYPES)
-    add("--frames", type=whole(1), help="see below")
+    add("--frames", type=whole_number(1), help="see below")
     add("--policy", choices=list(POLICIES), default="emfs", help="of the memory (default: %(default)s)")
-    add("--memory_gap", type=whole(1), default=5, help="frames between writes (default: %(default)s)")
+    add("--memory_gap", type=whole_number(1), default=5, help="frames between writes (default: %(default)s)")
     add("--video", type=Path, help="agreement: a video or a folder of images")
     add("--mask", type=Path, help="agreement: the mask of its first frame")
     add("--dataset", help="pipeline: vost, mini_vost or a folder in VOST's layout (default: made on the way)")

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from aot_plus.tools.common import run_tool
+from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import AOTPlusError
-from benchmarks.arguments import image_size, whole
+from benchmarks.arguments import image_size
 from benchmarks.report import MIB, Record, format_table, machine_facts, show, spread
 
 SPLIT = "val"
@@ -42,12 +42,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.metric", description="Time and memory of the metric's command."
     )
     add = parser.add_argument
-    add("--frames", type=whole(3), default=2000, help="annotated, in all sequences (default: %(default)s)")
-    add("--sequences", type=whole(1), default=10, help="they are shared among (default: %(default)s)")
+    add(
+        "--frames",
+        type=whole_number(3),
+        default=2000,
+        help="annotated, in all sequences (default: %(default)s)",
+    )
+    add("--sequences", type=whole_number(1), default=10, help="they are shared among (default: %(default)s)")
     add("--size", type=image_size, metavar="HxW", default=(480, 854), help="of a mask (default: 480x854)")
-    add("--objects", type=whole(1), default=2, help="in each sequence (default: %(default)s)")
-    add("--processes", type=whole(1), default=2, help="that share the sequences (default: %(default)s)")
-    add("--runs", type=whole(1), default=5, help="of each of the two (default: %(default)s)")
+    add("--objects", type=whole_number(1), default=2, help="in each sequence (default: %(default)s)")
+    add(
+        "--processes", type=whole_number(1), default=2, help="that share the sequences (default: %(default)s)"
+    )
+    add("--runs", type=whole_number(1), default=5, help="of each of the two (default: %(default)s)")
     add("--json", type=Path, metavar="FILE", help="write the JSON line here as well")
     args = parser.parse_args(argv)
     if args.frames < 3 * args.sequences:

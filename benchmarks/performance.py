@@ -23,11 +23,10 @@ from typing import TextIO
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.tools.common import from_repository, run_tool, whole_number
 from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import AOTPlusError
 from aot_plus.utils.files import replacing
-from benchmarks.arguments import whole
 from benchmarks.performance_page import DTYPES, MODELS, Measured, render_page
 from benchmarks.report import Record
 
@@ -98,7 +97,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--only", nargs="*", choices=names, metavar="ITEM", help=f"of: {', '.join(names)} (default: all)")
     add("--quick", action="store_true", help="small sizes, to try the command: the figures say nothing")
     add("--device", help="of PyTorch: auto, cpu, cuda or cuda:<number> (default: auto)")
-    add("--threads", type=whole(1), help="of PyTorch (default: its choice)")
+    add("--threads", type=whole_number(1), help="of PyTorch (default: its choice)")
     add("--video", type=Path, help="a real video for the agreement of number formats")
     add("--mask", type=Path, help="the mask of its first frame")
     add("--out", type=Path, default=from_repository("docs/performance.md"), help="page (%(default)s)")

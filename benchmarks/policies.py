@@ -14,13 +14,13 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.mini_vost import GENERATOR_VERSION, make_dataset
-from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.tools.common import from_repository, run_tool, whole_number
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import CheckpointError, DataError
 from aot_plus.utils.files import replacing
@@ -50,24 +50,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     models = ["aot_mini", "deaot_mini"]
     add("--models", nargs="+", default=models, help="models with a file in pretrain_models")
-    add("--seeds", nargs="+", type=_whole(0), default=[0, 1], help="of MiniVOST (default: 0 1)")
-    add("--val", type=_whole(1), default=20, help="val sequences for each seed (default: %(default)s)")
+    add("--seeds", nargs="+", type=whole_number(0), default=[0, 1], help="of MiniVOST (default: 0 1)")
+    add("--val", type=whole_number(1), default=20, help="val sequences for each seed (default: %(default)s)")
     add("--policies", nargs="+", choices=POLICIES, default=POLICIES, help=f"{BASELINE} is run in any case")
     add("--out", type=Path, default=from_repository("docs/results.md"), help="page (default: %(default)s)")
     add("--work", type=Path, default=from_repository("results/policies"), help="folder of videos and masks")
-    add("--jobs", type=_whole(1), default=1, help="runs at a time, a CPU thread each (default: %(default)s)")
+    add(
+        "--jobs",
+        type=whole_number(1),
+        default=1,
+        help="runs at a time, a CPU thread each (default: %(default)s)",
+    )
     return parser.parse_args(argv)
-
-
-def _whole(lowest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from ``lowest``."""
-
-    def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
-        return int(text)
-
-    return whole_number
 
 
 def _compare(args: argparse.Namespace, command: str, infer: Infer) -> int:

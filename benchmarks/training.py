@@ -20,10 +20,10 @@ from aot_plus.networks.engines.training import TrainingEngine
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.sharding import ProcessPlace
 from aot_plus.networks.models import build_model
-from aot_plus.tools.common import run_tool
+from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
-from benchmarks.arguments import DTYPES, add_compute_arguments, image_size, whole
+from benchmarks.arguments import DTYPES, add_compute_arguments, image_size
 from benchmarks.devices import device_name, peaks
 from benchmarks.parts import OTHER, PartMeter, Target, metered
 from benchmarks.report import Record, format_table, machine_facts, resident_memory, show, spread
@@ -46,11 +46,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", default="aot_mini", help="config of the model (default: %(default)s)")
     add("--stage", default="mini_vost", help="config of the stage (default: %(default)s)")
-    add("--batch", type=whole(1), help="clips of a step (default: the stage's)")
-    add("--frames", type=whole(2), help="of a clip (default: the stage's)")
+    add("--batch", type=whole_number(1), help="clips of a step (default: the stage's)")
+    add("--frames", type=whole_number(2), help="of a clip (default: the stage's)")
     add("--crop", type=image_size, metavar="HxW", help="sides 16k + 1 (default: the stage's)")
     add("--dtype", choices=DTYPES, help="of automatic mixed precision (default: the stage's)")
-    add("--steps", type=whole(1), default=5, help="that are timed, after one that is not (default: 5)")
+    add("--steps", type=whole_number(1), default=5, help="that are timed, after one that is not (default: 5)")
     add("--checkpoint_activations", action="store_true", help="recompute activations in the backward pass")
     add_compute_arguments(parser)
     return parser.parse_args(argv)

@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.arguments import image_size, whole
+from aot_plus.tools.common import whole_number
+from benchmarks.arguments import image_size
 from benchmarks.parts import LargestTensor, PartMeter, attention_operations, metered, operation_counter
 from benchmarks.report import format_table, peak_memory, resident_memory, show, spread
 from benchmarks.units import UnitOfTime
@@ -177,10 +178,10 @@ def test_the_synthetic_video_shows_all_objects_and_moves() -> None:
 
 def test_sizes_and_counts_of_flags() -> None:
     assert image_size("481x849") == (481, 849)
-    assert whole(2)("7") == 7
+    assert whole_number(2)("7") == 7
     for text in ("481", "x849", "0x9", "axb"):
         with pytest.raises(Exception, match="expected HEIGHTxWIDTH"):
             image_size(text)
     for text in ("1", "-3", "2.5", "two"):
         with pytest.raises(Exception, match="expected a whole number from 2"):
-            whole(2)(text)
+            whole_number(2)(text)

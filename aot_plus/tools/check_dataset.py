@@ -8,7 +8,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check.findings import Severity, format_findings, has_errors
 from aot_plus.dataloaders.dataset_check.runner import DatasetReport, check_dataset
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.tools.common import from_repository, run_tool, whole_number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,15 +35,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("dataset", metavar="DIR", help="vost, mini_vost, or a folder in VOST's layout")
     parser.add_argument("--split", help="only this one: a file in ImageSets, without .txt (default: all)")
     parser.add_argument(
-        "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: all cores)"
+        "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
     return parser.parse_args(argv)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _summary(report: DatasetReport) -> str:

@@ -70,6 +70,17 @@ def from_repository(path: str) -> Path:
     return REPOSITORY / path
 
 
+def whole_number(lowest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from ``lowest`` that fits in 31 bits."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
+        return int(text)
+
+    return parse
+
+
 def run_tool(work: Callable[[], int]) -> int:
     """Runs a tool's work and gives its exit code: 1 and a message for a user's error, 130 after Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

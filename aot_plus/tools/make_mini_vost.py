@@ -7,11 +7,11 @@ python -m aot_plus.tools.make_mini_vost --preview docs/images/mini_vost.png
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from aot_plus.dataloaders.mini_vost.preview import write_preview
 from aot_plus.dataloaders.mini_vost.writer import make_dataset
+from aot_plus.tools.common import whole_number
 from aot_plus.utils.errors import AOTPlusError
 
 
@@ -24,12 +24,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--out", type=Path, help="the dataset's folder, new or made by this tool with the same seed"
     )
     parser.add_argument(
-        "--seed", type=_whole(0), default=0, help="another seed gives other videos (default: 0)"
+        "--seed", type=whole_number(0), default=0, help="another seed gives other videos (default: 0)"
     )
-    parser.add_argument("--train", type=_whole(0), default=200, help="sequences to train on (default: 200)")
-    parser.add_argument("--val", type=_whole(0), default=20, help="sequences to evaluate on (default: 20)")
     parser.add_argument(
-        "--workers", type=_whole(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
+        "--train", type=whole_number(0), default=200, help="sequences to train on (default: 200)"
+    )
+    parser.add_argument(
+        "--val", type=whole_number(0), default=20, help="sequences to evaluate on (default: 20)"
+    )
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
     parser.add_argument(
         "--preview", type=Path, metavar="PNG", help="also, or only, a picture of some val sequences"
@@ -58,17 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("make_mini_vost: stopped; run it again to go on", file=sys.stderr)
         return 130
     return 0
-
-
-def _whole(lowest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from ``lowest`` that fits in 31 bits."""
-
-    def whole_number(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) < 2**31:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
-        return int(text)
-
-    return whole_number
 
 
 if __name__ == "__main__":

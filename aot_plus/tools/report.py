@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.configs import Config
@@ -10,7 +10,7 @@ from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.report.gather import gather
 from aot_plus.report.page import write_page
 from aot_plus.report.runs import chosen_dataset, read_runs
-from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.tools.common import from_repository, run_tool, whole_number
 from aot_plus.utils.errors import DataError
 
 
@@ -48,22 +48,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--split", help="name of a file in ImageSets, without .txt (default: the runs' config)")
     add(
         "--pictures",
-        type=_whole(0),
+        type=whole_number(0),
         default=4,
         metavar="N",
         help="pictures of each sequence's worst moments (default: 4)",
     )
-    add("--workers", type=_whole(1), help="processes of the metric (default: one a processor)")
+    add("--workers", type=whole_number(1), help="processes of the metric (default: one a processor)")
     return parser.parse_args(argv)
-
-
-def _whole(lowest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":
