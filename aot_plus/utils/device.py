@@ -1,6 +1,9 @@
-"""Which device to compute on."""
+"""Which device to compute on, and small lists there."""
+
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from aot_plus.utils.errors import ConfigError
 
@@ -19,3 +22,8 @@ def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{key}: {name!r} cannot be used here ({reason})") from error
     return device
+
+
+def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> Tensor:
+    """A short list as a tensor on ``device``. Does not wait for a GPU, as ``torch.tensor`` would there."""
+    return torch.tensor(values).to(device, non_blocking=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from aot_plus.networks.layers.memory_types import KeyValue, LayerMemory
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.models import AOT, Propagation
+from aot_plus.utils.device import on_device
 
 
 class GroupMemory:
@@ -26,7 +26,7 @@ class GroupMemory:
     def chronological_keys(self, group: int) -> Tensor:
         """Layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
         keys = self._long[0].keys[group].unflatten(0, (len(self.bank), -1))
-        return keys[torch.tensor(self.bank.slots(group), device=keys.device)]
+        return keys[on_device(self.bank.slots(group), keys.device)]
 
     def write_short(self, propagation: Propagation, identity: Tensor) -> None:
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""

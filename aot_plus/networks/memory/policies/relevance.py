@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
 from aot_plus.networks.memory.scores import redundancy, redundancy_penalty, relevance
+from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class RunningRelevance:
         averages = new
         if self.values is not None:
             position = {frame: index for index, frame in enumerate(self.frames)}
-            source = torch.tensor([position.get(frame, -1) for frame in frames], device=new.device)
+            source = on_device([position.get(frame, -1) for frame in frames], new.device)
             previous = self.values[source.clamp(min=0)]
             averages = torch.where(source >= 0, self.keep * previous + (1 - self.keep) * new, new)
         self.frames, self.values = list(frames), averages
@@ -86,7 +87,7 @@ class RelevancePolicy(MemoryPolicy):
         """The droppable entry with the smallest score. Only its index leaves the device."""
         scores = self.score(append, self.last_scores["relevance"])
         self.last_scores["score"] = scores
-        candidates = torch.tensor(append.droppable, device=scores.device)
+        candidates = on_device(append.droppable, scores.device)
         # argmin takes the first of equal values.
         return append.droppable[int(scores[candidates].argmin())]
 
@@ -127,4 +128,4 @@ class RMemPolicy(RelevancePolicy):
         runs = [len(append.frames)] + [self._runs[frame] for frame in append.frames[1:]]
         log_total = math.log(sum(runs))
         bonus = [math.sqrt(log_total / (count + self.cfg.MEM_RMEM_OFFSET)) for count in runs]
-        return averages + self.cfg.MEM_RMEM_EXPLORATION * torch.tensor(bonus, device=averages.device)
+        return averages + self.cfg.MEM_RMEM_EXPLORATION * on_device(bonus, averages.device)
