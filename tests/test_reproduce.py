@@ -26,6 +26,7 @@ from aot_plus.tools import reproduce
 from aot_plus.utils import commands
 from aot_plus.utils.commands import Finished, eval_command, run_shown
 from aot_plus.utils.config import config_to_dict, get_config
+from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.paper import PAPER_ROWS
 from evaluation.command import main as metric
@@ -219,8 +220,17 @@ def test_an_unknown_row_is_answered_with_the_nearest(
     error = capsys.readouterr().err
     assert "the nearest: AOT* + EMFS, " in error
     assert "there are: 1 AOT*, 2 AOT* + EMFS, 3 DeAOT*, 4 DeAOT* + EMFS" in error
-    assert run(videos, fake, "--processes", "0") == 1
-    assert "error: --processes: expected a whole number from 1, found 0" in capsys.readouterr().err
+    assert fake.commands == []
+
+
+def test_wrong_flags_are_said_before_any_work(
+    videos: Path, fake: FakeCommands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce.main(["--dataset", str(videos), "--out", str(videos)], fake) == 1
+    assert f"error: --out: {videos} is a folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run(videos, fake, "--processes", "0")
+    assert "--processes: expected a whole number from 1, found '0'" in capsys.readouterr().err
     assert fake.commands == []
 
 
@@ -356,6 +366,14 @@ def test_mini_vost_is_made_once(fake: FakeCommands, tmp_path: Path, monkeypatch:
         dataset = reproduction.open_argument("mini_vost", tmp_path)
         assert dataset.sequences("val") == ["pour"]
     assert made == [(root, 0, 3, 20)]
+
+
+def test_a_split_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "MiniVOST" / "ImageSets" / "val.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"val\.txt: cannot be read"):
+        reproduction.open_argument("mini_vost", tmp_path)
 
 
 def test_the_default_place_of_the_table(
@@ -508,14 +526,22 @@ def test_an_interrupted_command_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_whole_way(tmp_path: Path) -> None:
-    """In a copy of the tree: real inference with random weights, the real metric; then once more."""
+    """In a copy of the tree: real inference with random weights, the real metric; then once more.
+
+    The row is made with the small model: what is checked here does not depend on it, and it is faster.
+    """
     tree = tmp_path / "tree"
     ignored = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST", "*.pth", "*.safetensors")
     for folder in ("aot_plus", "evaluation"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
+    paper = tree / "aot_plus" / "utils" / "paper.py"
+    row = '"r50_aotl", "AOT_EMFS.pth"'
+    text = paper.read_text(encoding="utf-8")
+    assert row in text
+    paper.write_text(text.replace(row, '"aot_mini", "AOT_EMFS.pth"'), encoding="utf-8")
     make_videos(tree / "aot_plus" / "datasets" / "VOST")
     torch.manual_seed(0)
-    model = build_model(get_config("pre_vost_2", "r50_aotl"))
+    model = build_model(get_config("pre_vost_2", "aot_mini"))
     torch.save(model.state_dict(), tree / "aot_plus" / "pretrain_models" / "AOT_EMFS.pth")
     command = [sys.executable, "-m", "aot_plus.tools.reproduce"]
 
@@ -533,7 +559,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "1 done, 0 skipped" in first.stderr
     assert "evaluate:" in first.stderr  # the metric's bar
-    results = tree / "results" / "default_r50_aotl" / "pre_vost_2" / "eval" / "vost" / "emfs_1+8"
+    results = tree / "results" / "default_aot_mini" / "pre_vost_2" / "eval" / "vost" / "emfs_1+8"
     with (results / "global_results-val.csv").open(encoding="utf-8") as file:
         (figures,) = csv.DictReader(file)
     ((j_tr, _, _, j, _, _),) = cells(first.stdout, "AOT* + EMFS")

@@ -30,7 +30,7 @@ from aot_plus.networks.managers.reproduction_table import (
     render_reasons,
     render_table,
 )
-from aot_plus.tools.common import from_repository, run_tool
+from aot_plus.tools.common import from_repository, run_tool, whole_number
 from aot_plus.utils.commands import run_shown
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.files import replacing
@@ -76,7 +76,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
     add(
-        "--processes", type=int, default=1, help="that share the videos; with GPUs, their number (default: 1)"
+        "--processes",
+        type=whole_number(1),
+        default=1,
+        help="that share the videos; with GPUs, their number (default: 1)",
     )
     add(
         "--out",
@@ -92,8 +95,8 @@ def _list_rows() -> str:
 
 
 def _reproduce(args: argparse.Namespace, command: str, execute: Execute) -> int:
-    if args.processes < 1:
-        raise ConfigError(f"--processes: expected a whole number from 1, found {args.processes}")
+    if args.out and args.out.is_dir():  # said before hours of work, not after it
+        raise ConfigError(f"--out: {args.out} is a folder; expected the path of both files, without suffix")
     dataset = dataset_argument(args.dataset)
     outcomes = plan(small_runs() if is_mini_vost(dataset) else paper_runs(), args.rows)
     try:

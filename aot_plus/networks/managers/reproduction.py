@@ -80,10 +80,7 @@ def open_argument(dataset: str, data_folder: Path) -> VOSTDataset:
 
 def _ensure_mini_vost(root: Path) -> None:
     """Makes it where there is no val sequence, and leaves one that is there as it is."""
-    counts = {}
-    for split in ("train", SPLIT):
-        path = root / SPLITS / f"{split}.txt"
-        counts[split] = len(path.read_text(encoding="utf-8").split()) if path.is_file() else 0
+    counts = {split: _count_lines(root / SPLITS / f"{split}.txt") for split in ("train", SPLIT)}
     if counts[SPLIT]:
         return
     _log.info("making MiniVOST in %s", root)
@@ -91,6 +88,16 @@ def _ensure_mini_vost(root: Path) -> None:
         make_dataset(root, 0, counts["train"], _SMALL_SEQUENCES, min(os.cpu_count() or 1, _SMALL_SEQUENCES))
     except OSError as error:
         raise DataError(f"{root}: MiniVOST cannot be made there ({error})") from error
+
+
+def _count_lines(path: Path) -> int:
+    """How many sequences a split file names; 0 if it is not there. Raises ``DataError``."""
+    try:
+        return len(path.read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
 
 
 def plan(runs: Sequence[Run], wanted: Sequence[str] | None) -> dict[Run, Outcome]:
