@@ -129,7 +129,7 @@ class TrainingEngine(nn.Module):
         losses, predictions = [], []
         for index, features in enumerate(self._encode(frames)):
             propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
-            loss, predicted = self._score(logits, labels[index], commit)
+            loss, predicted = self._recomputed(self._score, logits, labels[index], commit)
             losses.append(loss)
             predictions.append(predicted)
             if index + 1 < len(frames):
@@ -173,15 +173,16 @@ class TrainingEngine(nn.Module):
         propagation = self.model.propagate(features, memory)
         return propagation, self.model.decode(features, propagation)
 
-    def _recomputed(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _recomputed(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Calls ``function``; if the config says so, its activations are made again in the backward pass."""
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and torch.is_grad_enabled():
-            return checkpoint(function, *arguments, use_reentrant=False)
-        return function(*arguments)
+            return checkpoint(function, *arguments, use_reentrant=False, **keywords)
+        return function(*arguments, **keywords)
 
     def _identity(self, labels: Tensor, commit: _Commit, *, reference: bool) -> Tensor:
         """The identity embedding ``B x N x C`` of ids ``B x H x W``."""
-        identity = self.model.embed_identity(commit.shuffle.shuffle(labels), reference=reference)
+        ids = commit.shuffle.shuffle(labels)
+        identity = self._recomputed(self.model.embed_identity, ids, reference=reference)
         return identity.detach() if commit.detach else identity
 
     def _write(self, memory: GroupMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
@@ -210,11 +211,15 @@ class TrainingEngine(nn.Module):
         cfg = self.cfg
         ramp = cfg.TRAIN_AUX_LOSS_RATIO * cfg.TRAIN_TOTAL_STEPS
         weight = auxiliary_weight(commit.step, ramp, cfg.TRAIN_AUX_LOSS_WEIGHT)
+        # A frame at a time: counting pixels takes 16 bytes for each.
+        ious = [
+            mean_object_iou(*pair, self.model.num_ids - 1) for pair in zip(predictions, labels, strict=True)
+        ]
         return TrainOutput(
             loss=losses[1:].mean() + weight * losses[0].mean(),
             frame_losses=losses.detach(),
             labels=predictions,
-            mean_iou=mean_object_iou(predictions, labels, self.model.num_ids - 1),
+            mean_iou=torch.stack(ious),
         )
 
 
@@ -229,10 +234,14 @@ def mean_object_iou(predictions: Tensor, labels: Tensor, num_objects: int) -> Te
     Returns:
         ``...`` float32, NaN where there is no object to compare.
     """
-    ious = []
-    valid = labels != IGNORE_ID
-    for number in range(1, num_objects + 1):
-        predicted, true = (predictions == number) & valid, labels == number
-        union = (predicted | true).sum(dim=(-2, -1))
-        ious.append((predicted & true).sum(dim=(-2, -1)) / union)  # NaN where neither shows the object
-    return torch.stack(ious).nanmean(dim=0)
+    predictions = torch.where(labels == IGNORE_ID, IGNORE_ID, predictions)
+    agreed = torch.where(predictions == labels, labels, IGNORE_ID)
+    predicted, true, both = (_areas(ids)[..., 1 : num_objects + 1] for ids in (predictions, labels, agreed))
+    return (both / (predicted + true - both)).nanmean(dim=-1)  # NaN where neither shows the object
+
+
+def _areas(ids: Tensor) -> Tensor:
+    """How many pixels of ``... x H x W`` have each id: ``... x 256``."""
+    ids = ids.flatten(start_dim=-2).long()
+    counts = torch.zeros(*ids.shape[:-1], IGNORE_ID + 1, dtype=torch.long, device=ids.device)
+    return counts.scatter_add_(-1, ids, torch.ones_like(ids))
