@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.attention import attention
+from aot_plus.networks.layers.basic import Depthwise5x5
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
@@ -221,3 +222,18 @@ def test_temporal_rows_by_hand() -> None:
     assert temporal_rows(two, 1)[:, 0].tolist() == [0]
     assert temporal_rows(two, 3)[:, 0].tolist() == [0, 1.5, 3]
     assert temporal_rows(two, 8)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_depthwise_training_under_autocast_is_float32_inside() -> None:
+    torch.manual_seed(0)
+    conv = Depthwise5x5(4)
+    image = torch.randn(2, 4, 6, 7, dtype=torch.bfloat16)
+    expected = conv(image.float())
+    expected.sum().backward()
+    gradient, conv.weight.grad = conv.weight.grad, None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = conv(image)
+    out.float().sum().backward()
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, expected.bfloat16())
+    torch.testing.assert_close(conv.weight.grad, gradient)
