@@ -313,7 +313,9 @@ def test_follows_the_system(browser: "sync_api.Browser", report: Path) -> None:
 
 
 def test_on_a_phone(browser: "sync_api.Browser", report: Path) -> None:
-    context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
+    context = browser.new_context(
+        viewport={"width": 400, "height": 800}, has_touch=True, reduced_motion="reduce"
+    )
     found = Opened(context, report)
     assert not found.overflows()
     found.page.locator('[data-rows="objects"]').click()
