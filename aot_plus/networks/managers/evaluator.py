@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
 TraceSink = Callable[[dict[str, Any]], None]
 
-# What may go wrong with one sequence and must not stop the others. Out of memory is a RuntimeError to PyTorch.
+# What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
 
 
