@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from evaluation import vost
 from evaluation.command import main
 
 ROOT = Path(__file__).resolve().parents[1]
-GOLDEN = ROOT / "tests" / "golden" / "metrics.zip"
 SCRIPT = ROOT / "evaluation" / "evaluation_method.py"
 GLOBAL, PER_SEQUENCE = "global_results-val.csv", "per-sequence_results-val.csv"
 SEQUENCES = [
@@ -32,13 +30,6 @@ SEQUENCES = [
     "0007_late_object",
     "0008_long",
 ]
-
-
-@pytest.fixture
-def golden(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(GOLDEN) as archive:
-        archive.extractall(tmp_path)
-    return tmp_path
 
 
 def run(folder: Path, *extra: str) -> int:

@@ -1,7 +1,6 @@
 """J per frame as a file: the same figures as the metric's, also of runs that are not complete."""
 
 import csv
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,7 @@ import pytest
 from evaluation.command import main
 from evaluation.per_frame import COLUMNS
 
-GOLDEN = Path(__file__).parent / "golden" / "metrics.zip"
 FILE = "per-frame_results-val.csv"
-
-
-@pytest.fixture
-def golden(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(GOLDEN) as archive:
-        archive.extractall(tmp_path)
-    return tmp_path
 
 
 def run(folder: Path, *extra: str) -> int:
