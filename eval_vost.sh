@@ -14,12 +14,11 @@ RESULT_NAME="${RESULT_NAME:-}" # name of the result folder; empty: policy and ca
 PROCESSES="${PROCESSES:-1}"    # that share the sequences; on a machine with GPUs, their number
 
 # Only an environment variable: how many val sequences are made where there is no MiniVOST.
-MINI_VOST_VAL="${MINI_VOST_VAL:-}" # empty: 10, or 2 with random weights
+MINI_VOST_VAL="${MINI_VOST_VAL:-10}"
 
 OPTIONS="model stage checkpoint policy dataset split result_name processes"
 EXTRA=() # arguments for aot_plus.tools.eval
 STARTED_IN="$PWD"
-RANDOM_WEIGHTS=no
 BASELINE="" # policy to run as well, for comparison
 RESULTS=""  # folder of the latest results
 
@@ -131,14 +130,14 @@ choose_defaults() {
     fi
     MODEL="${MODEL:-r50_aotl}"
     DATASET="${DATASET:-vost}"
-    [ "$RANDOM_WEIGHTS" = yes ] || CHECKPOINT="${CHECKPOINT:-$(checkpoint_of "$MODEL")}"
+    CHECKPOINT="${CHECKPOINT:-$(checkpoint_of "$MODEL")}"
     case "$MODEL" in
         *_mini) STAGE="${STAGE:-mini_vost}" ;;
         *) STAGE="${STAGE:-pre_vost_2}" ;;
     esac
 }
 
-# The small trained model of the same family; as long as it is not there, its network with random weights.
+# The small trained model of the same family, which ships with the project.
 choose_shipped_model() {
     case "$MODEL" in
         deaot* | *_deaot*) MODEL=deaot_mini ;;
@@ -146,14 +145,9 @@ choose_shipped_model() {
     esac
     STAGE=mini_vost
     CHECKPOINT="$(checkpoint_of "$MODEL")"
-    if [ -f "$CHECKPOINT" ]; then
-        [ "$POLICY" = fifo ] || [ ${#EXTRA[@]} -gt 0 ] || BASELINE=fifo
-        say "Running on MiniVOST instead, with the small model $MODEL that ships with the project."
-        return
-    fi
-    RANDOM_WEIGHTS=yes
-    CHECKPOINT=""
-    say "Running $MODEL on MiniVOST instead, with RANDOM WEIGHTS: it shows the pipeline. Its numbers mean nothing."
+    [ -f "$CHECKPOINT" ] || die "there is no $CHECKPOINT, which belongs to the project: git restore $MODELS_DIR"
+    [ "$POLICY" = fifo ] || [ ${#EXTRA[@]} -gt 0 ] || BASELINE=fifo
+    say "Running on MiniVOST instead, with the small model $MODEL that ships with the project."
 }
 
 # The number of names in a list of ImageSets; 0 where there is none.
@@ -161,22 +155,20 @@ count_names() { if [ -f "$1" ]; then grep -c . "$1" || true; else echo 0; fi; }
 
 # Makes MiniVOST where it has no val sequence; one that the user made is left as it is.
 make_mini_vost() {
-    local number=10
-    [ "$RANDOM_WEIGHTS" = no ] || number=2
     [ "$(count_names "$MINI_VOST/ImageSets/val.txt")" -eq 0 ] || return 0
-    "$PYTHON" -m aot_plus.tools.make_mini_vost --out "$MINI_VOST" --val "${MINI_VOST_VAL:-$number}" \
+    "$PYTHON" -m aot_plus.tools.make_mini_vost --out "$MINI_VOST" --val "$MINI_VOST_VAL" \
         --train "$(count_names "$MINI_VOST/ImageSets/train.txt")"
 }
 
 # Inference and metric with policy $1 and result name $2 (empty: the tool's own).
 evaluate() {
-    local start=("$PYTHON") flags=(--model "$MODEL" --stage "$STAGE" --dataset "$DATASET" --split "$SPLIT")
+    local start=("$PYTHON")
+    local flags=(--model "$MODEL" --stage "$STAGE" --ckpt_path "$CHECKPOINT" --dataset "$DATASET" --split "$SPLIT")
     [ "$PROCESSES" -eq 1 ] ||
         start=("$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$PROCESSES")
-    if [ "$RANDOM_WEIGHTS" = yes ]; then flags+=(--random_weights); else flags+=(--ckpt_path "$CHECKPOINT"); fi
     [ -z "$1" ] || flags+=(--policy "$1")
     [ -z "$2" ] || flags+=(--eval_name "$2")
-    say "== Inference: $MODEL, $STAGE, ${CHECKPOINT:-random weights}, $DATASET $SPLIT"
+    say "== Inference: $MODEL, $STAGE, $CHECKPOINT, $DATASET $SPLIT"
     "${start[@]}" -m aot_plus.tools.eval "${flags[@]}" ${EXTRA[@]+"${EXTRA[@]}"} | tee -i "$OUTPUT" ||
         die "inference failed; the metric was not computed"
     RESULTS="$(sed -n 's/^Results: //p' "$OUTPUT")"
@@ -214,7 +206,4 @@ if [ -n "$BASELINE" ]; then
     FIRST="$RESULTS"
     evaluate "$BASELINE" "${RESULT_NAME:+${RESULT_NAME}_$BASELINE}"
     compare "$FIRST" "$RESULTS"
-fi
-if [ "$RANDOM_WEIGHTS" = yes ]; then
-    say "The weights were RANDOM: these numbers mean nothing."
 fi

@@ -45,12 +45,12 @@ class FPNDecoder(nn.Module):
             ``G x out_channels x H/4 x W/4``.
         """
         quarter, eighth, sixteenth = levels
-        x = torch.relu(self.conv_in(x))
-        x = torch.relu(self.conv_16x(self.adapter_16x(sixteenth) + x))
+        x = torch.relu_(self.conv_in(x))
+        x = torch.relu_(self.conv_16x(self.adapter_16x(sixteenth) + x))
         x = self._resize(x, eighth)
-        x = torch.relu(self.conv_8x(self.adapter_8x(eighth) + x))
+        x = torch.relu_(self.conv_8x(self.adapter_8x(eighth) + x))
         x = self._resize(x, quarter)
-        x = torch.relu(self.conv_4x(self.adapter_4x(quarter) + x))
+        x = torch.relu_(self.conv_4x(self.adapter_4x(quarter) + x))
         return self.conv_out(x)
 
     def _resize(self, x: Tensor, like: Tensor) -> Tensor:

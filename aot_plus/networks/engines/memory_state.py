@@ -37,12 +37,6 @@ class GroupMemory:
     ) -> None:
         """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
         self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
-        self._long = [self._readable(self.bank.layer(index)) for index in range(len(self._short))]
-
-    def _readable(self, layer: KeyValue) -> KeyValue:
-        keys, values = layer  # G x T x N x D, G x T x N x E
-        rows = self.model.memory_embedding(len(self.bank))  # T x D
-        if rows is not None:
-            ranks = self.bank.ranks().to(rows.device, non_blocking=True)
-            keys = keys + rows[ranks][:, :, None].to(keys.dtype)
-        return KeyValue(keys.flatten(1, 2), values.flatten(1, 2))
+        rows = self.model.memory_embedding(len(self.bank))
+        layers = [self.bank.layer(index, rows) for index in range(len(self._short))]
+        self._long = [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]

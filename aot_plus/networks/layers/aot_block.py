@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import MultiheadAttention
 from aot_plus.networks.layers.basic import NormActDepthwiseConv
@@ -47,12 +47,12 @@ class AOTBlock(nn.Module):
         self.linear1 = nn.Linear(channels, FEED_FORWARD_RATIO * channels)
         self.activation = NormActDepthwiseConv(FEED_FORWARD_RATIO * channels)
         self.linear2 = nn.Linear(FEED_FORWARD_RATIO * channels, channels)
-        self.droppath = DropPath(droppath)
+        self.droppath = StochasticDepth(droppath, "row")
 
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
     ) -> tuple[Tensor, AOTFrame]:
-        """Passes the tokens ``B x N x C`` of one frame through the block.
+        """Passes the tokens of one frame, ``B x N x C`` or ``1 x N x C`` for all groups, through the block.
 
         Without ``memory`` the frame is a reference: it reads itself, bound with ``context.identity``.
         """
@@ -62,6 +62,7 @@ class AOTBlock(nn.Module):
 
         visual = self.norm2(x)
         keys = self.linear_Q(visual)
+        x, visual, keys = (tensor.expand(context.groups, -1, -1) for tensor in (x, visual, keys))
         if memory is None:
             memory = self._read_itself(keys, visual, context)
         long = self.long_term_attn(add_embedding(keys, context.query_embedding), *memory.long)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
@@ -107,7 +107,7 @@ class DeAOTBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.id_norm2 = nn.LayerNorm(channels)
         self.self_attn = GatedSelfAttention(channels, self.key_width, self.value_width)
-        self.droppath = DropPath(droppath)
+        self.droppath = StochasticDepth(droppath, "row")
 
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
@@ -115,7 +115,8 @@ class DeAOTBlock(nn.Module):
         """Passes one frame through the block.
 
         Args:
-            x: ``B x N x C`` visual tokens for block 0, else ``B x N x 2C``: visual and identity branch.
+            x: ``B x N x C`` visual tokens for block 0, or ``1 x N x C`` for all groups; else ``B x N x 2C``,
+                visual and identity branch.
             context: what all blocks share.
             memory: what this block reads; None for a reference frame, which reads itself.
 
@@ -127,7 +128,8 @@ class DeAOTBlock(nn.Module):
         tokens = self.norm1(visual)
         keys, values = self.linear_QV(tokens).split((self.key_width, self.value_width), dim=2)
         identity_tokens = None if identity is None else self.id_norm1(identity)
-        frame = DeAOTFrame(keys, F.silu(values), identity_tokens)
+        keys, values = (tensor.expand(context.groups, -1, -1) for tensor in (keys, F.silu(values)))
+        frame = DeAOTFrame(keys, values, identity_tokens)
         if memory is None:
             memory = self._read_itself(frame, context)
 

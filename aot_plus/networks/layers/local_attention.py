@@ -49,28 +49,56 @@ def _by_tiles(
 ) -> Tensor:
     """``window_attention`` tile by tile: the cost grows with the map, not with its square."""
     height, width = queries.shape[2:]
-    q = _tiles(queries, 0)  # B x tiles x TILE^2 x D
-    k = _tiles(keys, max_distance)  # B x tiles x region^2 x D
-    v = _tiles(values, max_distance)
-    inside = _tiles(torch.ones_like(keys[:1, :1]), max_distance)[..., 0] > 0  # 1 x tiles x region^2
-    offsets, reachable = _offsets_in_tile(max_distance, queries.device)
-    relative = _tiles(offset_logits, 0)  # B x tiles x TILE^2 x W^2
-    logits = q @ k.transpose(2, 3) + relative.gather(3, offsets.expand(*relative.shape[:2], -1, -1))
-    # Rows of the padding below and right of the map may see nothing: a finite lowest value keeps them from
-    # NaN.
-    logits = logits.masked_fill(~(reachable & inside[:, :, None]), torch.finfo(logits.dtype).min)
-    out = torch.softmax(logits, dim=3) @ v  # B x tiles x TILE^2 x E
-    return _untile(out, height, width)
+    inside = torch.ones_like(keys[:1, :1])
+    maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
+    maps += [(_padded(x, max_distance), max_distance) for x in (keys, values, inside)]
+    rows = -(-height // TILE)
+    # A CPU takes a row of tiles at a time, which its cache holds; a GPU all of them.
+    step = 1 if queries.device.type == "cpu" else rows
+    out = [
+        _attend_in_tiles(*(_tiles(x, border, row, step) for x, border in maps), max_distance)
+        for row in range(0, rows, step)
+    ]
+    return _untile(torch.cat(out, dim=1), height, width)
 
 
-def _tiles(x: Tensor, border: int) -> Tensor:
-    """``B x C x h x w`` cut into TILE x TILE tiles with ``border`` pixels around each: ``B x tiles x side^2
-    x C``. Maps of tokens have their channels last in memory, so whole pixels are copied.
+def _attend_in_tiles(
+    q: Tensor, offset_logits: Tensor, k: Tensor, v: Tensor, inside: Tensor, max_distance: int
+) -> Tensor:
+    """Attention of each tile's queries to the keys of its region.
+
+    Args:
+        q: ``B x tiles x TILE^2 x D``.
+        offset_logits: ``B x tiles x TILE^2 x W^2``.
+        k: ``B x tiles x region^2 x D``.
+        v: ``B x tiles x region^2 x E``.
+        inside: ``1 x tiles x region^2 x 1``, 1 on the map, 0 in the padding around it.
+        max_distance: of ``window_attention``.
+
+    Returns:
+        ``B x tiles x TILE^2 x E``.
+    """
+    offsets, reachable = _offsets_in_tile(max_distance, q.device)
+    logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
+    visible = reachable & (inside.transpose(2, 3) > 0)
+    # Queries of the padding below and right of the map may see nothing: a finite lowest value keeps them
+    # from NaN.
+    return torch.softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=3) @ v
+
+
+def _padded(x: Tensor, border: int) -> Tensor:
+    """A ``B x C x h x w`` map as ``B x . x . x C`` with zeros around it: a border, and below and right what
+    completes the last tiles. Maps of tokens have their channels last in memory: whole pixels are copied.
     """
     height, width = x.shape[2:]
-    x = x.permute(0, 2, 3, 1)  # B x h x w x C
-    x = F.pad(x, (0, 0, border, border + -width % TILE, border, border + -height % TILE))
+    sides = (0, 0, border, border + -width % TILE, border, border + -height % TILE)
+    return F.pad(x.permute(0, 2, 3, 1), sides)
+
+
+def _tiles(padded: Tensor, border: int, row: int, rows: int) -> Tensor:
+    """Rows of tiles of a ``_padded`` map, each tile with its border: ``B x tiles x side^2 x C``."""
     side = TILE + 2 * border
+    x = padded[:, row * TILE : (row + rows) * TILE + 2 * border]
     x = x.unfold(1, side, TILE).unfold(2, side, TILE)  # B x rows x columns x C x side x side
     return x.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(1, 2)
 

@@ -30,6 +30,8 @@ class BlockContext:
 
     Attributes:
         size: ``(h, w)`` of the feature map.
+        groups: B, of the memory. The first block's tokens may be ``1 x N x C``, one frame for all groups:
+            what it computes before it reads the memory is computed once.
         position: ``1 x N x C`` position embedding.
         query_embedding: ``1 x D`` temporal embedding of the current frame, or None when it is off.
         reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys, or None when it
@@ -38,6 +40,7 @@ class BlockContext:
     """
 
     size: tuple[int, int]
+    groups: int
     position: Tensor
     query_embedding: Tensor | None
     reference_embedding: Tensor | None = None

@@ -23,6 +23,7 @@ class MemoryBank:
         self._slots: list[list[int]] = []  # of each group, oldest frame first
         self._numbers: list[list[int]] = []  # frame numbers of the same
         self._layers: list[KeyValue] = []  # of each layer: G x S x N x D, G x S x N x E
+        self._embedded: dict[int, Tensor] = {}  # of a layer: G x S x N x D, its keys with their embedding
 
     def __len__(self) -> int:
         """T, the frames that each group holds."""
@@ -62,10 +63,19 @@ class MemoryBank:
             targets.append(slot)
         self._write(entries, targets)
 
-    def layer(self, index: int) -> KeyValue:
-        """A layer's stored keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots."""
-        keys, values = self._layers[index]
-        return KeyValue(keys[:, : len(self)], values[:, : len(self)])
+    def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
+        """A layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
+
+        They are good until the next ``append``.
+
+        Args:
+            index: of the layer.
+            embedding: ``T x D``, oldest frame first, added to the keys; None: keys as they were stored.
+        """
+        keys, values = (stored[:, : len(self)] for stored in self._layers[index])
+        if embedding is not None:
+            keys = torch.add(keys, self._by_slot(embedding, keys), out=self._embedded_keys(index))
+        return KeyValue(keys, values)
 
     def ranks(self) -> Tensor:
         """The rank in time (0 = oldest) of the frame in each slot: ``G x T``, on the CPU."""
@@ -77,6 +87,18 @@ class MemoryBank:
     def slots(self, group: int) -> list[int]:
         """The slots of a group's frames, oldest frame first."""
         return list(self._slots[group])
+
+    def _by_slot(self, embedding: Tensor, keys: Tensor) -> Tensor:
+        """Rows ``T x D`` in time's order as what is added to keys ``G x T x N x D`` in that of the slots."""
+        ranks = self.ranks().to(embedding.device, non_blocking=True)
+        return embedding[ranks][:, :, None].to(keys.dtype)
+
+    def _embedded_keys(self, index: int) -> Tensor:
+        """Where a layer's keys with their embedding are written, ``G x T x N x D``: the same place each time."""
+        stored = self._layers[index].keys
+        if index not in self._embedded or self._embedded[index].shape != stored.shape:
+            self._embedded[index] = torch.empty_like(stored)
+        return self._embedded[index][:, : len(self)]
 
     def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
         slots = max(targets) + 1
@@ -102,10 +124,11 @@ class DifferentiableBank(MemoryBank):
         super().__init__(capacity)
         self._stored: list[list[KeyValue]] = []  # by slot, then layer
 
-    def layer(self, index: int) -> KeyValue:
-        """A layer's stored keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots."""
+    def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
+        """As ``MemoryBank.layer``."""
         entries = [slot[index] for slot in self._stored]
-        return KeyValue(*(torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True)))
+        keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
+        return KeyValue(keys if embedding is None else keys + self._by_slot(embedding, keys), values)
 
     def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
         slot = targets[0]

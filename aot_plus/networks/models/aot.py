@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from aot_plus.configs import Config
@@ -16,8 +15,10 @@ from aot_plus.networks.layers.basic import to_map, to_tokens
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.layers.transformer import LSTT
+from aot_plus.utils.device import on_device
 
 STRIDE = 16
+NO_ID = -1  # no pixel has it
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class AOT(nn.Module):
         nn.init.orthogonal_(self.patch_wise_id_bank.weight, gain=kernel**-2)
         for embedding in (self.cur_pos_emb, self.mem_pos_emb):
             if embedding is not None:
-                trunc_normal_(embedding, std=0.05)
+                nn.init.trunc_normal_(embedding, std=0.05)
 
     def encode(self, images: Tensor) -> Features:
         """Normalised RGB images ``B x 3 x H x W``, sides 16k+1 (16k without ``MODEL_ALIGN_CORNERS``)."""
@@ -138,12 +139,12 @@ class AOT(nn.Module):
                 id is set.
             reference: a reference frame, which is bound with an empty ignore channel.
         """
-        ids = torch.arange(self.num_ids, device=labels.device)[:, None, None]
-        planes = labels[:, None] == ids  # G x (M+1) x H x W
+        ids = list(range(self.num_ids))
         if self.cfg.MODEL_IGNORE_TOKEN:
-            ignored = (labels == 255)[:, None]
-            planes = torch.cat((planes, torch.zeros_like(ignored) if reference else ignored), dim=1)
-        return self.embed_planes(planes.to(self.patch_wise_id_bank.weight.dtype))
+            ids.append(NO_ID if reference else 255)
+        # The convolution takes the channels last: made so, they need not be copied.
+        planes = labels[..., None] == on_device(ids, labels.device)  # G x H x W x (M+1 or M+2)
+        return self.embed_planes(planes.movedim(3, 1).to(self.patch_wise_id_bank.weight.dtype))
 
     def embed_planes(self, planes: Tensor) -> Tensor:
         """The identity embedding of id (and ignore) channels ``G x (M+1 or M+2) x H x W``, values 0..1."""
@@ -166,9 +167,9 @@ class AOT(nn.Module):
         identity: Tensor | None,
         reference_embedding: Tensor | None,
     ) -> Propagation:
-        tokens = self.embedding_dropout(to_tokens(features.projected)).expand(groups, -1, -1)
+        tokens = self.embedding_dropout(to_tokens(features.projected))
         context = BlockContext(
-            features.size, features.position, self.cur_pos_emb, reference_embedding, identity
+            features.size, groups, features.position, self.cur_pos_emb, reference_embedding, identity
         )
         return Propagation(*self.LSTT(tokens, context, memory))
 
