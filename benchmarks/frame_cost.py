@@ -64,9 +64,9 @@ def measure_parts(stream: Stream, setup: Setup, targets: Sequence[Target], unit:
     """Seconds and operations of a frame by parts, and what follows from them."""
     meter = PartMeter(make_clock(setup.torch_device))
     cycles = tqdm(range(PROFILED_CYCLES), desc="parts", unit="cycle")
-    profiles = [_profile(stream, meter, targets) for _ in cycles]
+    profiles = [profile(stream, meter, targets) for _ in cycles]
     with operation_counter() as counter:
-        operations = _profile(stream, PartMeter(counter.get_total_flops), targets)
+        operations = profile(stream, PartMeter(counter.get_total_flops), targets)
     parts = _parts(profiles, operations, unit)
     seconds = sum(part["seconds"]["median"] for part in parts.values())
     decision = parts["policy"]["seconds"]["median"]
@@ -90,7 +90,7 @@ def measure_decision(stream: Stream, setup: Setup, policy: type[MemoryPolicy]) -
     return {"decision_largest_tensor": largest.bytes / MIB, "attention_weights": weights / MIB}
 
 
-def _profile(stream: Stream, meter: PartMeter, targets: Sequence[Target]) -> dict[str, float]:
+def profile(stream: Stream, meter: PartMeter, targets: Sequence[Target]) -> dict[str, float]:
     """What each part takes of a frame, by the meter's reading, on average over one gap cycle."""
     with metered(meter, [(stream, "segment", OTHER), *targets]):
         stream.cycle()
@@ -101,7 +101,7 @@ def _parts(profiles: Sequence[dict[str, float]], operations: dict[str, float], u
     """For each part its seconds, units, operations, and the units that the operations alone would take."""
     parts = {}
     for part, count in operations.items():
-        seconds = spread([profile[part] for profile in profiles])
+        seconds = spread([of_cycle[part] for of_cycle in profiles])
         parts[part] = {
             "seconds": seconds,
             "units": seconds["median"] / unit.seconds,

@@ -116,15 +116,15 @@ def _wrapped(meter: Meter, owner: Any, name: str, part: str) -> Iterator[None]:
             setattr(owner, name, own)
 
 
+def stage_targets(model: AOT) -> list[Target]:
+    """The stages of a frame's inference, one after another."""
+    stages: list[Target] = [(model, name, name) for name in ("encode", "propagate", "decode")]
+    return [*stages, (InferenceEngine, "commit", "commit")]
+
+
 def frame_targets(model: AOT, policy: type[MemoryPolicy]) -> list[Target]:
     """The parts of a frame's inference. What a layer does outside its attentions is its ``other``."""
-    targets: list[Target] = [
-        (model, "encode", "encode"),
-        (model, "propagate", "propagate"),
-        (model, "decode", "decode"),
-        (InferenceEngine, "commit", "commit"),
-        *policy_targets(policy),
-    ]
+    targets = [*stage_targets(model), *policy_targets(policy)]
     for index, block in enumerate(model.LSTT.layers):
         layer = f"layer{index}"
         targets.append((block, "forward", f"{layer}.{OTHER}"))

@@ -143,8 +143,14 @@ def _command(item: Item, args: argparse.Namespace) -> list[str]:
         command += ["--device", args.device] if args.device is not None else []
         command += ["--threads", str(args.threads)] if args.threads is not None else []
     if item.name == "agreement" and args.video is not None:
-        command += ["--video", str(args.video.resolve()), "--mask", str(args.mask.resolve())]
+        command += ["--video", _from_root(args.video), "--mask", _from_root(args.mask)]
     return command
+
+
+def _from_root(path: Path) -> str:
+    """A path as it is from the repository's root, where items run; one elsewhere from the file system's."""
+    path = path.resolve()
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
 
 
 def run_item(command: Sequence[str], path: Path) -> None:

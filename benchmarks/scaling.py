@@ -7,8 +7,11 @@ import numpy as np
 from tqdm import tqdm
 
 from aot_plus.utils.errors import ConfigError
+from benchmarks.frame_cost import profile
+from benchmarks.parts import PartMeter, stage_targets
 from benchmarks.report import Record, format_table, resident_memory, spread
 from benchmarks.streams import Setup, Stream, alternate
+from benchmarks.units import make_clock
 
 EARLY, LATE = 200, 2000  # frames whose times are compared
 FEW, MANY = 10, 30  # objects
@@ -51,24 +54,27 @@ def measure_growth(setup: Setup, early: int = EARLY, late: int = LATE) -> tuple[
 
 
 def measure_objects(setup: Setup, few: int = FEW, many: int = MANY) -> tuple[str, Record]:
-    """Time per frame with ``few`` and with ``many`` objects, banks full, in turns."""
+    """Time per frame with ``few`` and with ``many`` objects, banks full, in turns; then by stages."""
     model = setup.load_for_size()
     streams = [Stream(model, setup, objects=objects) for objects in (few, many)]
     for stream in streams:
         stream.fill(setup.memory_frames)
     times = alternate(streams, -(-setup.frames // setup.memory_gap))
+    meter = PartMeter(make_clock(setup.torch_device))
+    stages = [profile(stream, meter, stage_targets(model)) for stream in streams]
     record = {
         "benchmark": "inference",
         "scenario": "objects",
         **setup.record(),
         "objects_compared": [few, many],
         "seconds_per_frame": [spread(of_stream) for of_stream in times],
+        "stages": [dict(of_stream) for of_stream in stages],
         "ratio": _median_ratio(times[1], times[0]),
     }
-    rows = [("objects", "seconds per frame")]
+    rows = [("objects", "seconds per frame", *stages[0])]
     rows += [
-        (str(objects), f"{statistics.median(of_stream):.4f}")
-        for objects, of_stream in zip((few, many), times, strict=True)
+        (str(objects), *(f"{value:.4f}" for value in (statistics.median(of_stream), *of_stages.values())))
+        for objects, of_stream, of_stages in zip((few, many), times, stages, strict=True)
     ]
     return f"{format_table(rows)}\nratio {record['ratio']:.2f}", record
 

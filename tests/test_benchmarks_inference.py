@@ -112,6 +112,9 @@ def test_objects_are_compared() -> None:
     assert record["objects_compared"] == [2, 12]
     assert record["ratio"] > 0
     assert goals_of("objects", record)[0].what == "12 objects over 2"
+    assert [set(stages) for stages in record["stages"]] == [
+        {"encode", "propagate", "decode", "commit", "other"}
+    ] * 2
 
 
 def test_the_unbounded_bank_grows_by_every_frame() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import AOTPlusError
 from benchmarks import inference, metric, performance, training
 from benchmarks.performance import FORMAT, items, read_measured, run_item
@@ -100,7 +101,12 @@ RECORDS: dict[str, dict[str, Any]] = {
         "resident_memory": {"2200": 700.0, "10000": 700.7},
         "memory_ratio": 1.001,
     },
-    "objects": {"machine": MACHINE, "objects_compared": [10, 30], "ratio": 2.5},
+    "objects": {
+        "machine": MACHINE,
+        "objects_compared": [10, 30],
+        "stages": [{"encode": 0.5, "propagate": 1.5}, {"encode": 0.5, "propagate": 4.5}],
+        "ratio": 2.5,
+    },
     "unbounded": {"machine": MACHINE, "seconds": {"5": 1.0, "50": 2.0}, "residual": 0.02},
     "agreement": {
         "machine": MACHINE,
@@ -157,7 +163,10 @@ def test_misses_are_named_with_the_parts_to_blame() -> None:
         "- r50_aotl, float32: memory of the process: 1.50 GB, should be at most 1.20 GB; "
         "0.50 GB of it before the model is built."
     )
-    assert lines[2] == "- 30 objects over 10: 2.50, should be at most 2.20."
+    assert lines[2] == (
+        "- 30 objects over 10: 2.50, should be at most 2.20; "
+        "with 10 objects, 25% of a frame is its encoding, the stage that groups of ten share."
+    )
     assert lines[-1] == "- Not measured yet: frame-r50_deaotl-float32."
     assert len(lines) == 5
 
@@ -297,11 +306,12 @@ def test_threads_and_the_video_reach_the_benchmarks(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(performance, "run_item", fake)
     flags = ["--out", str(tmp_path / "page.md"), "--work", str(tmp_path), "--only", "agreement", "metric"]
-    flags += ["--threads", "2", "--device", "cpu", "--video", "/v/clip", "--mask", "/v/first.png"]
+    flags += ["--threads", "2", "--device", "cpu", "--video", "/v/clip"]
+    flags += ["--mask", str(REPOSITORY / "tests" / "first.png")]
     assert performance.main(flags) == 0
     assert shlex.join(commands["agreement"][1:]) == (
         "-m benchmarks.inference --scenario agreement --device cpu --threads 2 "
-        "--video /v/clip --mask /v/first.png"
+        "--video /v/clip --mask tests/first.png"
     )
     assert commands["metric"][1:] == ["-m", "benchmarks.metric"]
 

@@ -53,6 +53,19 @@ def test_a_full_bank_is_written_in_place() -> None:
     assert bank.frames == [[0, 19], [0, 19]]
 
 
+@pytest.mark.parametrize("kind", [MemoryBank, DifferentiableBank])
+def test_the_embedding_follows_the_frames_ranks(kind: type[MemoryBank]) -> None:
+    bank = kind(capacity=3)
+    rows = torch.tensor([[100.0], [200.0], [300.0]]).expand(3, 4)
+    for frame in (0, 1, 2):
+        bank.append(_entries(frame), frame)
+        keys = bank.layer(0, rows[: frame + 1]).keys
+        assert keys[0, :, 0, 0].tolist() == [100, 201, 302][: frame + 1]
+    bank.append(_entries(3), 3, dropped=[1, 1])  # slots: frames 0, 3, 2
+    assert bank.layer(0, rows).keys[:, :, 0, 0].tolist() == [[100, 303, 202], [100.5, 303.5, 202.5]]
+    assert bank.layer(0).keys[0, :, 0, 0].tolist() == [0, 3, 2]
+
+
 def test_an_unbounded_bank_grows_and_keeps_everything() -> None:
     bank = MemoryBank(capacity=None)
     for frame in range(20):

@@ -166,7 +166,7 @@ def test_attention_with_wide_values_equals_the_plain_formula() -> None:
 
 @torch.inference_mode()
 def test_attention_in_bfloat16_is_that_of_float32_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aot_plus.networks.layers.attention.CHUNK_BYTES", 2 * 70 * 20)  # 20 queries at a time
+    monkeypatch.setattr("aot_plus.networks.layers.attention.CHUNK", 70 * 20)  # 20 queries at a time
     torch.manual_seed(0)
     tensors = [torch.randn(2, length, 32).bfloat16() for length in (50, 70, 70)]
     expected = attention(*(tensor.float() for tensor in tensors), num_heads=4)

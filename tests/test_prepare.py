@@ -1,5 +1,6 @@
 """A model prepared for inference computes what it did before."""
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -7,10 +8,11 @@ import torch
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models import AOT, build_model, prepare
 from aot_plus.networks.models.loading import load_model
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import ConfigError
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 NAMES = ["aott", "aot_mini", "r50_deaotl"]  # MobileNetV2, ResNet-18 whose batch norms learn, ResNet-50
@@ -76,3 +78,33 @@ def test_loading_prepares_and_building_does_not() -> None:
     assert not any(isinstance(module, NORMS) for module in loaded.modules())
     built = build_model(get_config("pre_vost_2", "aott"))
     assert set(loaded.state_dict()) != set(built.state_dict())
+
+
+def test_a_compiled_model_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(prepare, "COMPILE_BACKEND", backend)
+    images = torch.randn(1, 3, 65, 97)
+    levels = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = load_model("aott", None, device="cpu", overrides={"TEST_COMPILE": compiled})
+        loaded = len(graphs)
+        with torch.inference_mode():
+            levels.append(model.encode(images).levels)
+        assert (len(graphs) > loaded) == compiled
+    for plain, other in zip(*levels, strict=True):
+        torch.testing.assert_close(other, plain)
+
+
+def test_where_nothing_compiles_the_config_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(*_: object) -> Callable[..., object]:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(prepare, "COMPILE_BACKEND", backend)
+    with pytest.raises(ConfigError, match=r"TEST_COMPILE: .*no compiler"):
+        load_model("aott", None, device="cpu", overrides={"TEST_COMPILE": True})

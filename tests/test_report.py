@@ -19,6 +19,7 @@ from aot_plus.report.page import page
 from aot_plus.report.runs import Run, read_runs
 from aot_plus.report.scores import score_run
 from aot_plus.report.timeline import read_timelines
+from aot_plus.tools import report as report_tool
 from aot_plus.tools.report import main
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
@@ -355,6 +356,14 @@ def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], c
 def test_an_output_that_is_a_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(data / "emfs"), "--out", str(data)]) == 1
     assert "is a folder" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_tool, "gather", lambda *_, **__: pytest.fail("the work was begun"))
+    assert main([str(data / "emfs"), "--out", str(data / "emfs" / "config.yaml" / "report.html")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_a_metric_that_fails_is_an_error(folders: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -159,7 +159,7 @@ def test_an_output_that_cannot_be_written(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(folders, "--out", str(folders[1])) == 1
-    assert "is a folder" in capsys.readouterr().err
+    assert "expected a name that ends in .png" in capsys.readouterr().err
     assert _run(folders, "--out", str(folders[1] / "config.yaml" / "out.png")) == 1
     assert "cannot be written" in capsys.readouterr().err
 

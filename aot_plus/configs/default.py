@@ -99,6 +99,7 @@ class DefaultStage:
     TEST_FLIP: bool = False  # average with the horizontally flipped image's prediction
     TEST_DTYPE: DType = "float32"
     TEST_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
+    TEST_COMPILE: bool = False  # torch.compile for encoder and decoder; the first frame of a size then waits
     TEST_TRACK_IGNORED: bool = True  # follow the first mask's 255 as one more object, written as 255
     TEST_MEM_GAP_BY_LENGTH: bool = True  # gap = max(round(frames / TEST_MEM_GAP_PARTS), TEST_MEM_GAP_MIN)
     TEST_MEM_GAP_PARTS: int = 30

@@ -12,6 +12,7 @@ from aot_plus.report.page import write_page
 from aot_plus.report.runs import chosen_dataset, read_runs
 from aot_plus.tools.common import from_repository, run_tool, whole_number
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.files import require_writable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parse(argv)
 
     def work() -> int:
-        if args.out.is_dir():
-            raise DataError(f"{args.out}: is a folder; expected the file to write")
+        require_writable(args.out)
         runs = read_runs(args.results)
         name, split = chosen_dataset(runs, args.dataset, args.split)
         dataset = open_dataset(name, from_repository(Config.DIR_DATA))

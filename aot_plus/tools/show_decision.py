@@ -20,7 +20,7 @@ from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
 from aot_plus.tools.common import from_repository, run_tool
 from aot_plus.utils.decision_picture import Decision, StoredFrame, draw_decision
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.utils.files import replacing
+from aot_plus.utils.files import replacing, require_writable
 from aot_plus.utils.masks import read_image, read_mask
 from aot_plus.utils.pictures import paint
 from aot_plus.utils.traces import Entry, read_trace
@@ -61,8 +61,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _show(args: argparse.Namespace) -> int:
-    if args.out.is_dir():
-        raise DataError(f"{args.out}: is a folder; expected the file to write")
+    if args.out.suffix.lower() != ".png":
+        raise DataError(f"--out: expected a name that ends in .png, found {args.out}")
+    require_writable(args.out)
     config = _read_config(args.result_dir / "config.yaml")
     path = args.result_dir / "traces" / f"{args.sequence}.jsonl"
     appends = [entry for entry in _read_decisions(path) if entry["group"] == args.group]

@@ -6,6 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aot_plus.utils.errors import DataError
+
+
+def require_writable(path: Path) -> None:
+    """Raises ``DataError`` if no file can be written at ``path``: to be called before the work for it.
+
+    The folder is made.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; expected the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHUNK_BYTES = 16 * 2**20  # of attention weights at a time: they stay in the processor's cache
+CHUNK = 4 * 2**20  # attention weights at a time: enough for fast matrix products, few enough for the cache
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
@@ -38,7 +38,7 @@ def _better_by_chunks(q: Tensor, v: Tensor) -> bool:
 
 def _attention_by_chunks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of ``B x H x N x d`` queries, some queries of one head at a time."""
-    rows = max(1, CHUNK_BYTES // (k.shape[2] * q.element_size()))
+    rows = max(1, CHUNK // k.shape[2])
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [

@@ -56,14 +56,14 @@ def _by_tiles(
     # A CPU takes a row of tiles at a time, which its cache holds; a GPU all of them.
     step = 1 if queries.device.type == "cpu" else rows
     out = [
-        _attend_in_tiles(*(_tiles(x, border, row, step) for x, border in maps), max_distance)
+        _attend_in_tiles(*(_tiles(x, border, row, step) for x, border in maps), max_distance=max_distance)
         for row in range(0, rows, step)
     ]
     return _untile(torch.cat(out, dim=1), height, width)
 
 
 def _attend_in_tiles(
-    q: Tensor, offset_logits: Tensor, k: Tensor, v: Tensor, inside: Tensor, max_distance: int
+    q: Tensor, offset_logits: Tensor, k: Tensor, v: Tensor, inside: Tensor, *, max_distance: int
 ) -> Tensor:
     """Attention of each tile's queries to the keys of its region.
 

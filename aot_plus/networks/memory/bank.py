@@ -94,7 +94,7 @@ class MemoryBank:
         return embedding[ranks][:, :, None].to(keys.dtype)
 
     def _embedded_keys(self, index: int) -> Tensor:
-        """Where a layer's keys with their embedding are written, ``G x T x N x D``: the same place each time."""
+        """The place for a layer's keys with their embedding, ``G x T x N x D``: the same each time."""
         stored = self._layers[index].keys
         if index not in self._embedded or self._embedded[index].shape != stored.shape:
             self._embedded[index] = torch.empty_like(stored)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT, build_model
-from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.networks.models.prepare import compile_for_inference, prepare_for_inference
 from aot_plus.utils.checkpoint import inspect_checkpoint, load_into
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
@@ -37,7 +37,7 @@ def load_model(
         checkpoint's. Its ``cfg`` is the config, adapted to what the checkpoint holds.
 
     Raises:
-        ConfigError: an unknown stage, model, name or device.
+        ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` where it does not work.
         CheckpointError: a file that is missing, damaged, or of another model.
     """
     return load_from_config(get_config(stage, model, overrides=overrides), checkpoint, device=device)
@@ -52,7 +52,10 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     if checkpoint is not None:
         load_into(network, Path(checkpoint), strict=True)
     prepare_for_inference(network)
-    return network.to(target)
+    network.to(target)
+    if cfg.TEST_COMPILE:
+        compile_for_inference(network)
+    return network
 
 
 def _adapt_to_file(cfg: Config, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A model in the form that is fastest to run. Its weights are no longer those of its checkpoint."""
+"""A model in the form that is fastest to run. Its weights may no longer be those of its checkpoint."""
 
 from typing import TypeVar
 
@@ -7,9 +7,14 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import FrozenBatchNorm2d
 
-__all__ = ["prepare_for_inference"]
+from aot_plus.networks.models import AOT
+from aot_plus.utils.errors import ConfigError
+
+__all__ = ["compile_for_inference", "prepare_for_inference"]
 
 Model = TypeVar("Model", bound=nn.Module)
+
+COMPILE_BACKEND = "inductor"
 
 _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
@@ -25,6 +30,23 @@ def prepare_for_inference(model: Model) -> Model:
     _fold_batch_norms(model)
     model.to(memory_format=torch.channels_last)
     return model
+
+
+def compile_for_inference(model: AOT) -> None:
+    """Has ``torch.compile`` work on the parts whose shapes stay the same over a video: encoder and decoder.
+
+    They are compiled when they first see a size. Raises ``ConfigError`` where nothing can be compiled, for
+    want of a C++ compiler for instance.
+    """
+    try:
+        torch.compile(torch.sin, backend=COMPILE_BACKEND)(
+            torch.zeros(8, device=next(model.parameters()).device)
+        )
+    except Exception as error:  # of any kind: each backend has its own
+        reason = " ".join(str(error).partition("\n\n")[0].split())  # what follows is for PyTorch's developers
+        raise ConfigError(f"TEST_COMPILE: torch.compile does not work here ({reason})") from error
+    for part in (model.encoder, model.decoder):
+        part.compile(backend=COMPILE_BACKEND)
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
