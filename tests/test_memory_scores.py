@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aot_plus.networks.memory import scores
 from aot_plus.networks.memory.scores import (
     attention_per_frame,
     foreground_probability,
@@ -48,13 +47,10 @@ class LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("num_heads", [1, 4])
-@pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_attention_equals_the_dense_computation(
-    num_heads: int, rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("num_frames", [3, 9, 17])  # up to more frames than a head has features
+def test_attention_equals_the_dense_computation(num_heads: int, num_frames: int) -> None:
     torch.manual_seed(0)
-    queries, keys = 3 * torch.randn(2, 20, 16), torch.randn(2, 3, 20, 16)
-    monkeypatch.setattr(scores, "ATTENTION_CHUNK_BYTES", rows * 4 * 2 * num_heads * 3 * 20)
+    queries, keys = 3 * torch.randn(2, 20, 16), torch.randn(2, num_frames, 20, 16)
     found = attention_per_frame(queries, keys, num_heads)
     torch.testing.assert_close(
         found, dense_attention_per_frame(queries, keys, num_heads), atol=1e-6, rtol=1e-5
@@ -80,8 +76,7 @@ def test_attention_never_stores_the_whole_matrix() -> None:
     whole = 4 * 4 * 400 * 20 * 400  # bytes, 4 heads
     with LargestTensor() as largest:
         attention_per_frame(queries, keys, 4)
-    assert whole > 3 * scores.ATTENTION_CHUNK_BYTES
-    assert 0 < largest.num_bytes <= scores.ATTENTION_CHUNK_BYTES
+    assert 0 < largest.num_bytes < whole / 50
 
 
 def test_attention_is_float32_under_autocast() -> None:

@@ -47,10 +47,10 @@ class FPNDecoder(nn.Module):
         quarter, eighth, sixteenth = levels
         x = torch.relu_(self.conv_in(x))
         x = torch.relu_(self.conv_16x(self.adapter_16x(sixteenth) + x))
-        x = self._resize(x, eighth)
-        x = torch.relu_(self.conv_8x(self.adapter_8x(eighth) + x))
-        x = self._resize(x, quarter)
-        x = torch.relu_(self.conv_4x(self.adapter_4x(quarter) + x))
+        x = self._resize(x, eighth).add_(self.adapter_8x(eighth))
+        x = torch.relu_(self.conv_8x(x))
+        x = self._resize(x, quarter).add_(self.adapter_4x(quarter))
+        x = torch.relu_(self.conv_4x(x))
         return self.conv_out(x)
 
     def _resize(self, x: Tensor, like: Tensor) -> Tensor:

@@ -5,14 +5,9 @@ width. Everything is computed in float32, also inside an autocast region, becaus
 which frame is dropped.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-ATTENTION_CHUNK_BYTES = 16 * 2**20
-"""The most that a block of attention weights takes in ``attention_per_frame`` (but one query at least)."""
 
 
 @torch.no_grad()
@@ -20,7 +15,8 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
     """The share of every query's attention that goes to each stored frame.
 
     Softmax over the T*N keys at once with scale 1 / sqrt(D / num_heads), mean over heads, sum over the N keys
-    of each frame. The queries are taken in blocks, so that the N x (T*N) weights never exist as a whole.
+    of each frame. It is fused attention whose values say which frame a key belongs to, so that the N x (T*N)
+    weights never exist.
 
     Args:
         queries: N x D (the same for every bank) or B x N x D, temporal embedding added.
@@ -39,26 +35,20 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
             f"queries {tuple(queries.shape)} and keys {tuple(keys.shape)} do not fit each other "
             f"or {num_heads} heads"
         )
+    q, k = (
+        tensor.float().expand(batch, -1, width).unflatten(2, (num_heads, -1)).transpose(1, 2)
+        for tensor in (queries, keys.flatten(1, 2))
+    )  # B x H x N x d, B x H x T*N x d
     head_width = width // num_heads
-    scaled = queries.float() / math.sqrt(head_width)
-    scaled = (
-        scaled.expand(batch, -1, width).unflatten(-1, (num_heads, head_width)).transpose(1, 2)
-    )  # B x H x N x d
-    head_keys = keys.float().reshape(batch, num_frames * num_tokens, num_heads, head_width)
-    head_keys = head_keys.permute(0, 2, 3, 1).contiguous()  # B x H x d x T*N
-
-    bytes_per_row = head_keys.element_size() * batch * num_heads * num_frames * num_tokens
-    rows = max(1, ATTENTION_CHUNK_BYTES // bytes_per_row)
-    with torch.autocast(queries.device.type, enabled=False):
-        chunks = [_chunk_attention(block, head_keys, num_frames) for block in scaled.split(rows, dim=2)]
-    return torch.cat(chunks, dim=1)
-
-
-def _chunk_attention(queries: Tensor, keys: Tensor, num_frames: int) -> Tensor:
-    """Attention per frame (B x n x T) of n scaled queries (B x H x n x d) to all keys (B x H x d x T*N)."""
-    weights = queries @ keys  # B x H x n x T*N, the only large tensor: changed in place
-    torch.softmax(weights, dim=-1, out=weights)
-    return weights.unflatten(-1, (num_frames, -1)).sum(dim=-1).mean(dim=1)
+    columns = -(-num_frames // head_width) * head_width  # the fused kernels want values as wide as keys
+    frames = torch.arange(num_frames, device=keys.device).repeat_interleave(num_tokens)
+    indicators = (frames[:, None] == torch.arange(columns, device=keys.device)).float()  # T*N x columns
+    with torch.autocast(keys.device.type, enabled=False):
+        shares = [
+            F.scaled_dot_product_attention(q, k, values.expand(batch, num_heads, -1, -1))
+            for values in indicators.split(head_width, dim=1)
+        ]
+    return torch.cat(shares, dim=3)[..., :num_frames].mean(dim=1)
 
 
 def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
