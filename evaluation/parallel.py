@@ -12,6 +12,7 @@ from itertools import takewhile
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import cv2
 from tqdm import tqdm
 
 from evaluation.errors import EvaluationError
@@ -111,6 +112,7 @@ def _interrupts_ignored() -> Iterator[None]:
 def _start_worker(stop: Event) -> None:
     global _stop
     _stop = stop
+    cv2.setNumThreads(1)  # the other processors have workers of their own
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
