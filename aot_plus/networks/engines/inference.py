@@ -1,7 +1,7 @@
 """One video, one frame at a time, on tensors at the network's input size."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -52,7 +52,7 @@ class VideoState:
 class Prediction:
     """A frame that has been read but whose mask is not committed yet."""
 
-    features: Features
+    features: Features  # without its levels
     propagations: list[Propagation]  # of each batch of groups
     logits: Tensor  # groups x (M+1) x H/4 x W/4
 
@@ -92,7 +92,8 @@ class InferenceEngine:
         features = self.model.encode(images)
         propagations = [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
         logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
-        return Prediction(features, propagations, self._without_unused_ids(logits, state.num_objects))
+        decoded = replace(features, levels=[])  # only decoding reads them; they are large
+        return Prediction(decoded, propagations, self._without_unused_ids(logits, state.num_objects))
 
     def commit(
         self, state: VideoState, prediction: Prediction, labels: Tensor, *, num_objects: int | None = None
