@@ -72,7 +72,7 @@ def _frame_goals(record: Record) -> list[Goal]:
     if on_cpu and dtype == "float32":
         memory = gigabytes(record["peak_memory"])
         before = f"{gigabytes(record['memory_of_imports']):.2f} GB of it before the model is built"
-        goals.append(_at_most(f"{name}: memory of the process", memory, MEMORY_TARGET, "{:.2f} GB", before))
+        goals.append(_at_most(f"{name}: memory of the process", memory, MEMORY_TARGET, "{:.3f} GB", before))
     if dtype == "float32":
         share = record["decision_share"]
         goals.append(_at_most(f"{name}: share of a decision", share, DECISION_TARGET, "{:.1%}"))

@@ -133,7 +133,7 @@ def test_every_target_stands_beside_what_was_measured() -> None:
     rows = set(_section(_page(RECORDS, {}), "Targets").splitlines())
     assert rows >= {
         "| r50_aotl, float32: a frame | 3.00 units | at most 2.00 units | **missed** |",
-        "| r50_aotl, float32: memory of the process | 1.50 GB | at most 1.20 GB | **missed** |",
+        "| r50_aotl, float32: memory of the process | 1.500 GB | at most 1.200 GB | **missed** |",
         "| r50_aotl, float32: share of a decision | 2.0% | at most 5.0% | met |",
         "| r50_aotl, float32: largest tensor of a decision, against N x (T*N) weights "
         "| 16.0 MiB | below 96.2 MiB | met |",
@@ -160,7 +160,7 @@ def test_misses_are_named_with_the_parts_to_blame() -> None:
         "`decode` (0.20 units, alone 0.10)."
     )
     assert lines[1] == (
-        "- r50_aotl, float32: memory of the process: 1.50 GB, should be at most 1.20 GB; "
+        "- r50_aotl, float32: memory of the process: 1.500 GB, should be at most 1.200 GB; "
         "0.50 GB of it before the model is built."
     )
     assert lines[2] == (
