@@ -88,17 +88,24 @@ def test_a_compiled_model_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> 
         return graph.forward
 
     monkeypatch.setattr(prepare, "COMPILE_BACKEND", backend)
-    images = torch.randn(1, 3, 65, 97)
-    levels = []
+    images, labels = torch.randn(1, 3, 65, 97), torch.ones(1, 65, 97, dtype=torch.int)
+    logits = []
     for compiled in (False, True):
         torch.manual_seed(0)
         model = load_model("aott", None, device="cpu", overrides={"TEST_COMPILE": compiled})
-        loaded = len(graphs)
+        counts = [len(graphs)]
         with torch.inference_mode():
-            levels.append(model.encode(images).levels)
-        assert (len(graphs) > loaded) == compiled
-    for plain, other in zip(*levels, strict=True):
-        torch.testing.assert_close(other, plain)
+            features = model.encode(images)
+            counts.append(len(graphs))
+            identity = model.embed_identity(labels, reference=True)
+            propagation = model.propagate_reference(features, identity)
+            counts.append(len(graphs))
+            logits.append(model.decode(features, propagation))
+            counts.append(len(graphs))
+        loaded, encoded, propagated, decoded = counts
+        assert propagated == encoded
+        assert (encoded > loaded) == (decoded > propagated) == compiled
+    torch.testing.assert_close(logits[1], logits[0])
 
 
 def test_where_nothing_compiles_the_config_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

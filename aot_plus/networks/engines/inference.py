@@ -15,6 +15,7 @@ from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatistics, build_policy
 from aot_plus.networks.memory.scores import attention_per_frame, foreground_probability
 from aot_plus.networks.models import AOT, Features, Propagation
+from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 
 UNLIKELY = -1e10  # logit of an id that no object has
@@ -144,8 +145,7 @@ class InferenceEngine:
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
         """The identity embedding ``G x N x C`` of ``H x W`` labels: a group's ids become 1..M, others 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
-        # Consecutive numbers, made on the device: copying a list there would wait for it.
-        first = torch.arange(groups[0], groups[-1] + 1, device=labels.device)[:, None, None] * size
+        first = on_device(list(groups), labels.device)[:, None, None] * size
         own = labels - first  # G x H x W
         own = torch.where((own >= 1) & (own <= size), own, 0)
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
