@@ -22,7 +22,7 @@ if not __package__:
     sys.modules["evaluation"] = module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["evaluation"])
 
-from evaluation.command import main
-
 if __name__ == "__main__":
+    from evaluation.command import main  # here, because the workers need no command
+
     raise SystemExit(main())
