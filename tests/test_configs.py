@@ -270,7 +270,7 @@ def test_no_git_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_building_a_config_imports_no_torch_and_writes_nothing(tmp_path: Path) -> None:
     code = (
         "import sys; from aot_plus.utils.config import get_config; get_config('pre_vost_2', 'r50_aotl');"
-        "print([name for name in ('torch', 'torchvision', 'numpy', 'cv2') if name in sys.modules])"
+        "print([name for name in ('torch', 'numpy', 'cv2') if name in sys.modules])"
     )
     root = Path(__file__).resolve().parents[1]
     result = subprocess.run(

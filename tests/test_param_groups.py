@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 
+from aot_plus.networks.encoders import build_encoder
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.param_groups import freeze_encoder, parameter_groups, set_rates
 
@@ -108,12 +108,8 @@ def test_groups_survive_the_optimizers_state_dict() -> None:
     }
 
 
-def resnet50_with_frozen_norms() -> nn.Module:
-    return torchvision.models.resnet50(norm_layer=torchvision.ops.FrozenBatchNorm2d)
-
-
 def test_resnet50_is_frozen_up_to_its_first_stage() -> None:
-    encoder = resnet50_with_frozen_norms()
+    encoder = build_encoder("resnet50", freeze_bn=True)
     frozen = freeze_encoder(encoder, "resnet50", 2)
     # The published training run's list: the stem's convolution and ten of layer1.
     assert len(frozen) == 11
@@ -128,7 +124,7 @@ def test_resnet50_is_frozen_up_to_its_first_stage() -> None:
     [(1, {"features.0"}), (2, {f"features.{i}" for i in range(4)}), (3, {f"features.{i}" for i in range(7)})],
 )
 def test_mobilenetv2_stages(freeze_at: int, modules: set[str]) -> None:
-    frozen = freeze_encoder(torchvision.models.mobilenet_v2(), "mobilenetv2", freeze_at)
+    frozen = freeze_encoder(build_encoder("mobilenetv2", freeze_bn=False), "mobilenetv2", freeze_at)
     assert {".".join(name.split(".")[:2]) for name in frozen} == modules
 
 

@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
+from aot_plus.networks.encoders import FrozenBatchNorm2d
 from aot_plus.networks.models import AOT, build_model, prepare
 from aot_plus.networks.models.loading import load_model
 from aot_plus.networks.models.prepare import prepare_for_inference

@@ -22,7 +22,7 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.files import replacing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python", "scipy", "pillow", "safetensors")
+_LIBRARIES = ("torch", "numpy", "opencv-python", "scipy", "pillow", "safetensors")
 _BOOLEANS = {"true": True, "false": False}
 
 

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from aot_plus.networks.encoders.mobilenetv2 import MobileNetV2Encoder
+from aot_plus.networks.encoders.norm import FrozenBatchNorm2d, Norm
 from aot_plus.networks.encoders.resnet import ResNetEncoder
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["build_encoder"]
+__all__ = ["FrozenBatchNorm2d", "build_encoder"]
 
-_BUILDERS: dict[str, Callable[[Callable[..., nn.Module]], nn.Module]] = {
+_BUILDERS: dict[str, Callable[[Norm], nn.Module]] = {
     "mobilenetv2": MobileNetV2Encoder,
-    "resnet18": lambda norm_layer: ResNetEncoder(18, norm_layer),
-    "resnet50": lambda norm_layer: ResNetEncoder(50, norm_layer),
-    "resnet101": lambda norm_layer: ResNetEncoder(101, norm_layer),
+    "resnet18": lambda norm: ResNetEncoder(18, norm),
+    "resnet50": lambda norm: ResNetEncoder(50, norm),
+    "resnet101": lambda norm: ResNetEncoder(101, norm),
 }
 
 
@@ -28,4 +28,8 @@ def build_encoder(name: str, *, freeze_bn: bool) -> nn.Module:
     """
     if name not in _BUILDERS:
         raise ConfigError(f"MODEL_ENCODER: expected one of {', '.join(_BUILDERS)}, found {name!r}")
-    return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
+    encoder = _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return encoder

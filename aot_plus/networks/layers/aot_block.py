@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import MultiheadAttention
-from aot_plus.networks.layers.basic import NormActDepthwiseConv
+from aot_plus.networks.layers.basic import DropPath, NormActDepthwiseConv
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
 FEED_FORWARD_RATIO = 4
@@ -47,7 +46,7 @@ class AOTBlock(nn.Module):
         self.linear1 = nn.Linear(channels, FEED_FORWARD_RATIO * channels)
         self.activation = NormActDepthwiseConv(FEED_FORWARD_RATIO * channels)
         self.linear2 = nn.Linear(FEED_FORWARD_RATIO * channels, channels)
-        self.droppath = StochasticDepth(droppath, "row")
+        self.droppath = DropPath(droppath)
 
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None

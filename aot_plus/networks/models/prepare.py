@@ -5,8 +5,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torchvision.ops import FrozenBatchNorm2d
 
+from aot_plus.networks.encoders import FrozenBatchNorm2d
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
@@ -50,7 +50,7 @@ def compile_for_inference(model: AOT) -> None:
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Folds each batch norm that directly follows a convolution, as all of torchvision's encoders have it."""
+    """Folds each batch norm that directly follows a convolution, as all encoders have it."""
     before: nn.Module | None = None
     for name, child in list(module.named_children()):
         if isinstance(child, _NORMS) and isinstance(before, nn.Conv2d):
