@@ -37,6 +37,7 @@ def measure_frame(setup: Setup) -> tuple[str, Record]:
     model = setup.load_for_size()
     stream = Stream(model, setup)
     stream.fill(setup.memory_frames)
+    stream.cycle()  # with a decision
     memory |= peaks(setup.torch_device)  # now: the unit's matrices are not the network's
     unit = setup.unit()
     unit.measure()

@@ -4,18 +4,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.memory.policies import MemoryPolicy
 from aot_plus.networks.models import AOT
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 Target = tuple[Any, str, str]  # an object or class, the name of its method, the part that the method is
 
@@ -141,11 +143,14 @@ def policy_targets(policy: type[MemoryPolicy]) -> list[Target]:
     return [(policy, "observe", "policy"), (policy, "drop", "policy")]
 
 
-def operation_counter() -> FlopCounterMode:
+def operation_counter() -> "FlopCounterMode":
     """Counts the floating-point operations of matrix products, convolutions and fused attention.
 
     A multiplication and an addition are two. Norms, activations, softmax and resizing are not counted.
     """
+    # Here, because it imports Triton: 75 MiB that would count as the network's.
+    from torch.utils.flop_counter import FlopCounterMode
+
     fused_on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return FlopCounterMode(display=False, custom_mapping={fused_on_cpu: attention_operations})
 

@@ -97,6 +97,30 @@ def test_memory_does_not_grow_with_the_video(name: str) -> None:
     assert set(sizes[CAPACITY:]) == {sizes[CAPACITY]}
 
 
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_the_last_frame_is_written_in_place(name: str) -> None:
+    engine = _engine(name)
+    state = _start(engine)
+    places = []
+    for frame in (1, 2):
+        _step(engine, state, _image(frame))
+        tensors = [tensor for layer in state.batches[0].memory.read() for tensor in layer.short]
+        places.append([tensor.data_ptr() for tensor in tensors])
+    assert places[0] == places[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_what_is_kept_of_a_frame_has_storage_of_its_own(name: str) -> None:
+    """A part of a larger tensor would keep all of it."""
+    engine = _engine(name)
+    prediction = engine.predict(_start(engine), _image(1))
+    for frame in prediction.propagations[0].frames:
+        tensors = [tensor for tensor in vars(frame).values() if tensor is not None]
+        assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)
+
+
 @pytest.mark.cuda
 @needs_cuda
 @pytest.mark.parametrize("name", NAMES)

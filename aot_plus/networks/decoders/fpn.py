@@ -33,23 +33,31 @@ class FPNDecoder(nn.Module):
         self.adapter_4x = nn.Conv2d(quarter, hidden // 2, 1)
         self.conv_out = nn.Conv2d(hidden // 2, out_channels, 1)
 
-    def forward(self, x: Tensor, levels: Sequence[Tensor]) -> Tensor:
+    def adapt(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """What the decoder takes of the encoder's maps at 1/4, 1/8 and 1/16 (``B x c x . x .``).
+
+        It is half as large, and all that has to be kept until the frame is decoded.
+        """
+        adapters = self.adapter_4x, self.adapter_8x, self.adapter_16x
+        return [adapter(level) for adapter, level in zip(adapters, levels, strict=True)]
+
+    def forward(self, x: Tensor, adapted: Sequence[Tensor]) -> Tensor:
         """Logits of every id.
 
         Args:
             x: ``G x in_channels x h x w``.
-            levels: the encoder's maps at 1/4, 1/8 and 1/16, each ``B x c x . x .`` with B = G, or B = 1
-                where the G groups of objects share one frame.
+            adapted: the frame's maps from ``adapt``, each ``B x c x . x .`` with B = G, or B = 1 where the G
+                groups of objects share one frame.
 
         Returns:
             ``G x out_channels x H/4 x W/4``.
         """
-        quarter, eighth, sixteenth = levels
+        quarter, eighth, sixteenth = adapted
         x = torch.relu_(self.conv_in(x))
-        x = torch.relu_(self.conv_16x(self.adapter_16x(sixteenth) + x))
-        x = self._resize(x, eighth).add_(self.adapter_8x(eighth))
+        x = torch.relu_(self.conv_16x(sixteenth + x))
+        x = self._resize(x, eighth).add_(eighth)
         x = torch.relu_(self.conv_8x(x))
-        x = self._resize(x, quarter).add_(self.adapter_4x(quarter))
+        x = self._resize(x, quarter).add_(quarter)
         x = torch.relu_(self.conv_4x(x))
         return self.conv_out(x)
 

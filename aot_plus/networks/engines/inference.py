@@ -53,7 +53,7 @@ class VideoState:
 class Prediction:
     """A frame that has been read but whose mask is not committed yet."""
 
-    features: Features  # without its levels
+    features: Features  # without what is for the decoder
     propagations: list[Propagation]  # of each batch of groups
     logits: Tensor  # groups x (M+1) x H/4 x W/4
 
@@ -93,7 +93,7 @@ class InferenceEngine:
         features = self.model.encode(images)
         propagations = [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
         logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
-        decoded = replace(features, levels=[])  # only decoding reads them; they are large
+        decoded = replace(features, adapted=[])  # only decoding reads them; they are large
         return Prediction(decoded, propagations, self._without_unused_ids(logits, state.num_objects))
 
     def commit(
@@ -116,7 +116,7 @@ class InferenceEngine:
         for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
             identity = self._identity(labels, batch.groups, reference=given)
             dropped = self._run_policies(state, batch, prediction, propagation) if append else None
-            batch.memory.write_short(propagation, identity)
+            batch.memory.write_short(propagation, identity, state.frame)
             if append:
                 batch.memory.write_long(propagation, identity, state.frame, dropped)
             if given:
@@ -138,7 +138,7 @@ class InferenceEngine:
         memory = GroupMemory(self.model, MemoryBank(capacity))
         identity = self._identity(labels, groups, reference=True)
         propagation = self.model.propagate_reference(features, identity)
-        memory.write_short(propagation, identity)
+        memory.write_short(propagation, identity, state.frame)
         memory.write_long(propagation, identity, state.frame, None)
         state.batches.append(GroupBatch(groups, memory, policies, [[state.frame] for _ in groups]))
 

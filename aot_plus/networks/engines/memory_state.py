@@ -16,8 +16,9 @@ class GroupMemory:
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
         self.model = model
         self.bank = bank
-        self._short: list[KeyValue] = []
-        self._long: list[KeyValue] = []  # as it is read; made anew when the bank changes
+        self._last = type(bank)(1)  # the last frame, always in the same place as well
+        self._short: list[KeyValue] = []  # these two as they are read; made anew when a bank changes
+        self._long: list[KeyValue] = []
 
     def read(self) -> list[LayerMemory]:
         """What each layer reads: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
@@ -28,15 +29,21 @@ class GroupMemory:
         keys = self._long[0].keys[group].unflatten(0, (len(self.bank), -1))
         return keys[on_device(self.bank.slots(group), keys.device)]
 
-    def write_short(self, propagation: Propagation, identity: Tensor) -> None:
+    def write_short(self, propagation: Propagation, identity: Tensor, frame: int) -> None:
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
-        self._short = self.model.bind_short(propagation, identity)
+        dropped = [0] * identity.shape[0] if self._last.is_full else None
+        self._last.append(self.model.bind_short(propagation, identity), frame, dropped)
+        self._short = _as_read(self._last, None)
 
     def write_long(
         self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
     ) -> None:
         """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
         self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
-        rows = self.model.memory_embedding(len(self.bank))
-        layers = [self.bank.layer(index, rows) for index in range(len(self._short))]
-        self._long = [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]
+        self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
+
+
+def _as_read(bank: MemoryBank, embedding: Tensor | None) -> list[KeyValue]:
+    """Every layer's keys ``G x T*N x D`` and values ``G x T*N x E``; ``embedding`` as in ``layer``."""
+    layers = [bank.layer(index, embedding) for index in range(bank.num_layers)]
+    return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]

@@ -146,10 +146,10 @@ class TrainingEngine(nn.Module):
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
             return [self._recomputed(self.model.encode, frame) for frame in frames]
         together = self.model.encode(frames.flatten(0, 1))
-        levels = [level.unflatten(0, (count, batch)) for level in together.levels]
+        adapted = [level.unflatten(0, (count, batch)) for level in together.adapted]
         projected = together.projected.unflatten(0, (count, batch))
         return [
-            Features([level[index] for level in levels], projected[index], together.position)
+            Features([level[index] for level in adapted], projected[index], together.position)
             for index in range(count)
         ]
 
@@ -187,7 +187,7 @@ class TrainingEngine(nn.Module):
 
     def _write(self, memory: GroupMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
         """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
-        memory.write_short(propagation, identity)
+        memory.write_short(propagation, identity, index)
         if index % self.cfg.TRAIN_LONG_TERM_MEM_GAP == 0:
             batch = identity.shape[0]
             dropped = [self.cfg.FORMER_MEM_LEN] * batch if memory.bank.is_full else None

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import attention
-from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
+from aot_plus.networks.layers.basic import DepthwiseConv, DropPath, to_map, to_tokens
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
@@ -107,7 +106,7 @@ class DeAOTBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.id_norm2 = nn.LayerNorm(channels)
         self.self_attn = GatedSelfAttention(channels, self.key_width, self.value_width)
-        self.droppath = StochasticDepth(droppath, "row")
+        self.droppath = DropPath(droppath)
 
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
@@ -127,6 +126,7 @@ class DeAOTBlock(nn.Module):
         visual, identity = (x, None) if self.first else x.split(channels, dim=2)
         tokens = self.norm1(visual)
         keys, values = self.linear_QV(tokens).split((self.key_width, self.value_width), dim=2)
+        keys = keys.contiguous()  # the frame keeps them, and would keep the values beside them as well
         identity_tokens = None if identity is None else self.id_norm1(identity)
         keys, values = (tensor.expand(context.groups, -1, -1) for tensor in (keys, F.silu(values)))
         frame = DeAOTFrame(keys, values, identity_tokens)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
+TILES_AT_A_TIME = 2  # on a CPU
 SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with their borders
 
 
@@ -52,12 +53,15 @@ def _by_tiles(
     inside = torch.ones_like(keys[:1, :1])
     maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
     maps += [(_padded(x, max_distance), max_distance) for x in (keys, values, inside)]
-    rows = -(-height // TILE)
-    # A CPU takes a row of tiles at a time, which its cache holds; a GPU all of them.
-    step = 1 if queries.device.type == "cpu" else rows
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    # A CPU takes so few tiles of a row at a time that its cache holds them; a GPU all of them.
+    step = (1, TILES_AT_A_TIME) if queries.device.type == "cpu" else (rows, columns)
     out = [
-        _attend_in_tiles(*(_tiles(x, border, row, step) for x, border in maps), max_distance=max_distance)
-        for row in range(0, rows, step)
+        _attend_in_tiles(
+            *(_tiles(x, border, (row, column), step) for x, border in maps), max_distance=max_distance
+        )
+        for row in range(0, rows, step[0])
+        for column in range(0, columns, step[1])
     ]
     return _untile(torch.cat(out, dim=1), height, width)
 
@@ -95,10 +99,18 @@ def _padded(x: Tensor, border: int) -> Tensor:
     return F.pad(x.permute(0, 2, 3, 1), sides)
 
 
-def _tiles(padded: Tensor, border: int, row: int, rows: int) -> Tensor:
-    """Rows of tiles of a ``_padded`` map, each tile with its border: ``B x tiles x side^2 x C``."""
+def _tiles(padded: Tensor, border: int, first: tuple[int, int], count: tuple[int, int]) -> Tensor:
+    """Tiles of a ``_padded`` map, each with its border: ``B x tiles x side^2 x C``.
+
+    ``first``: row and column of the first tile; ``count``: rows and columns of tiles, fewer where the map
+    ends.
+    """
     side = TILE + 2 * border
-    x = padded[:, row * TILE : (row + rows) * TILE + 2 * border]
+    rows, columns = (
+        slice(start * TILE, (start + number) * TILE + 2 * border)
+        for start, number in zip(first, count, strict=True)
+    )
+    x = padded[:, rows, columns]
     x = x.unfold(1, side, TILE).unfold(2, side, TILE)  # B x rows x columns x C x side x side
     return x.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(1, 2)
 

@@ -25,7 +25,7 @@ NO_ID = -1  # no pixel has it
 class Features:
     """One encoded frame. B is 1 in inference: groups of objects share the frame."""
 
-    levels: list[Tensor]  # at 1/4, 1/8, 1/16: B x c x . x .
+    adapted: list[Tensor]  # for the decoder, at 1/4, 1/8, 1/16: B x c x . x .
     projected: Tensor  # B x C x h x w
     position: Tensor  # 1 x N x C
 
@@ -129,7 +129,7 @@ class AOT(nn.Module):
         projected = self.encoder_projector(levels[3])
         height, width = projected.shape[2:]
         position = sine_position_embedding(height, width, projected.shape[1], images.device)
-        return Features(levels[:3], projected, position.to(projected.dtype))
+        return Features(self.decoder.adapt(levels[:3]), projected, position.to(projected.dtype))
 
     def embed_identity(self, labels: Tensor, *, reference: bool) -> Tensor:
         """The identity embedding ``G x N x C`` of a mask.
@@ -187,7 +187,7 @@ class AOT(nn.Module):
 
     def decode(self, features: Features, propagation: Propagation) -> Tensor:
         """Logits of background and M objects, ``G x (M+1) x H/4 x W/4``."""
-        return self.decoder(self._decoder_input(features, propagation), features.levels)
+        return self.decoder(self._decoder_input(features, propagation), features.adapted)
 
     def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:
         outputs = (
