@@ -73,9 +73,9 @@ def _frame_goals(record: Record) -> list[Goal]:
         memory = gigabytes(record["peak_memory"])
         before = f"{gigabytes(record['memory_of_imports']):.2f} GB of it before the model is built"
         goals.append(_at_most(f"{name}: memory of the process", memory, MEMORY_TARGET, "{:.3f} GB", before))
+    share = record["decision_share"]
+    goals.append(_at_most(f"{name}: share of a decision", share, DECISION_TARGET, "{:.1%}"))
     if dtype == "float32":
-        share = record["decision_share"]
-        goals.append(_at_most(f"{name}: share of a decision", share, DECISION_TARGET, "{:.1%}"))
         largest, weights = record["decision_largest_tensor"], record["attention_weights"]
         what = f"{name}: largest tensor of a decision, against N x (T*N) weights"
         goals.append(Goal(what, f"{largest:.1f} MiB", f"below {weights:.1f} MiB", largest < weights))

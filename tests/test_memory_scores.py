@@ -89,6 +89,16 @@ def test_attention_is_float32_under_autocast() -> None:
     assert torch.equal(repeated, redundancy(keys[0]))
 
 
+def test_attention_in_bfloat16_is_near_float32s() -> None:
+    torch.manual_seed(0)
+    queries, keys = torch.randn(1, 40, 16).bfloat16(), torch.randn(1, 5, 40, 16).bfloat16()
+    found = attention_per_frame(queries, keys, 2)
+    assert found.dtype == torch.float32
+    expected = attention_per_frame(queries.float(), keys.float(), 2)
+    torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(found.mean(dim=1), expected.mean(dim=1), atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("queries", "keys", "num_heads"),
     [((5, 8), (1, 2, 5, 8), 3), ((5, 4), (1, 2, 5, 8), 2), ((3, 5, 8), (1, 2, 5, 8), 2)],

@@ -20,20 +20,26 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> 
         ``B x N x E``, heads side by side.
     """
     q, k, v = (tensor.unflatten(2, (num_heads, -1)).transpose(1, 2) for tensor in (queries, keys, values))
-    if queries.device.type == "cpu" and _better_by_chunks(q, v):
-        out = _attention_by_chunks(q, k, v)
-    else:
-        out = F.scaled_dot_product_attention(q, k, v)
-    return out.transpose(1, 2).flatten(2)
+    return attention_of_heads(q, k, v).transpose(1, 2).flatten(2)
+
+
+def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As ``attention``: ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to ``B x H x N x e``."""
+    if q.device.type == "cpu" and _better_by_chunks(q, v):
+        return _attention_by_chunks(q, k, v)
+    width = v.shape[3]
+    if width < q.shape[3]:  # the fused kernels want values as wide as keys
+        v = F.pad(v, (0, q.shape[3] - width))
+    return F.scaled_dot_product_attention(q, k, v)[..., :width]
 
 
 def _better_by_chunks(q: Tensor, v: Tensor) -> bool:
     """Whether PyTorch's CPU kernel is not the one to take.
 
-    It needs values as wide as keys, else it would store all B x N x M weights; in bfloat16, plain matrix
-    products take half its time.
+    With values wider than keys it would store all B x N x M weights; in bfloat16, plain matrix products take
+    half its time.
     """
-    return q.shape[3] != v.shape[3] or (q.dtype == torch.bfloat16 and not torch.is_grad_enabled())
+    return q.shape[3] < v.shape[3] or (q.dtype == torch.bfloat16 and not torch.is_grad_enabled())
 
 
 def _attention_by_chunks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -1,13 +1,15 @@
 """What a memory policy can know about stored frames: pure functions on tensors of any device.
 
 Letters: B banks (groups of objects), T stored frames, N tokens of a frame (row-major over h x w), D key
-width. Everything is computed in float32, also inside an autocast region, because small differences decide
-which frame is dropped.
+width. Everything but the attention itself, which is computed in the keys' format, is float32, also inside an
+autocast region, because small differences decide which frame is dropped.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from aot_plus.networks.layers.attention import attention_of_heads
 
 
 @torch.no_grad()
@@ -15,8 +17,8 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
     """The share of every query's attention that goes to each stored frame.
 
     Softmax over the T*N keys at once with scale 1 / sqrt(D / num_heads), mean over heads, sum over the N keys
-    of each frame. It is fused attention whose values say which frame a key belongs to, so that the N x (T*N)
-    weights never exist.
+    of each frame. It is an attention whose values say which frame a key belongs to, so that the N x (T*N)
+    weights never exist at once.
 
     Args:
         queries: N x D (the same for every bank) or B x N x D, temporal embedding added.
@@ -24,7 +26,7 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
         num_heads: number of heads; head i has the features i*D/num_heads up to (i+1)*D/num_heads.
 
     Returns:
-        B x N x T, float32; each row sums to 1.
+        B x N x T, float32; each row sums to 1, as nearly as the keys' format allows.
 
     Raises:
         ValueError: the shapes do not fit each other, or D is no multiple of ``num_heads``.
@@ -36,19 +38,16 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
             f"or {num_heads} heads"
         )
     q, k = (
-        tensor.float().expand(batch, -1, width).unflatten(2, (num_heads, -1)).transpose(1, 2)
+        tensor.to(keys.dtype).expand(batch, -1, width).unflatten(2, (num_heads, -1)).transpose(1, 2)
         for tensor in (queries, keys.flatten(1, 2))
     )  # B x H x N x d, B x H x T*N x d
-    head_width = width // num_heads
-    columns = -(-num_frames // head_width) * head_width  # the fused kernels want values as wide as keys
-    frames = torch.arange(num_frames, device=keys.device).repeat_interleave(num_tokens)
-    indicators = (frames[:, None] == torch.arange(columns, device=keys.device)).float()  # T*N x columns
+    indicators = torch.eye(num_frames, dtype=keys.dtype, device=keys.device).repeat_interleave(num_tokens, 0)
     with torch.autocast(keys.device.type, enabled=False):
         shares = [
-            F.scaled_dot_product_attention(q, k, values.expand(batch, num_heads, -1, -1))
-            for values in indicators.split(head_width, dim=1)
+            attention_of_heads(q, k, values.expand(batch, num_heads, -1, -1))
+            for values in indicators.split(width // num_heads, dim=1)  # not wider than the keys
         ]
-    return torch.cat(shares, dim=3)[..., :num_frames].mean(dim=1)
+    return torch.cat(shares, dim=3).float().mean(dim=1)
 
 
 def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
