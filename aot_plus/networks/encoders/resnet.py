@@ -88,10 +88,11 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """``B x 3 x H x W`` normalised images to the four levels."""
-        half = torch.relu_(self.bn1(self.conv1(images)))
-        quarter = F.max_pool2d(half, 3, stride=2, padding=1)
-        del half  # as large as a whole level
-        quarter = self.layer1(quarter)
+        quarter = self.layer1(self._stem(images))
         eighth = self.layer2(quarter)
         sixteenth = self.layer3(eighth)
         return [quarter, eighth, sixteenth, sixteenth]
+
+    def _stem(self, images: Tensor) -> Tensor:
+        """``B x 3 x H x W`` to ``B x 64 x H/4 x W/4``."""
+        return F.max_pool2d(torch.relu_(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
