@@ -1,6 +1,8 @@
 """Imports go one way: tools, managers, engines, models and memory, layers; the metric stands alone."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,13 @@ def test_a_module_imports_only_what_its_room_may(module: str, path: Path) -> Non
 
 def test_no_file_edits_the_module_path() -> None:
     assert [name for name, path in _modules() if "sys.path" in path.read_text(encoding="utf-8")] == []
+
+
+def test_inference_does_not_import_what_is_large_and_not_needed() -> None:
+    """PyTorch's compiler and Triton take 160 MiB and more than a second; torchvision imports both."""
+    modules = ("aot_plus.tools.eval", "aot_plus.tools.demo", "benchmarks.inference")
+    heavy = ("torchvision", "torch._dynamo", "triton", "pandas", "scipy", "sklearn")
+    code = f"import sys, {', '.join(modules)}; print([name for name in {heavy} if name in sys.modules])"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
