@@ -32,18 +32,20 @@ class GroupMemory:
     def write_short(self, propagation: Propagation, identity: Tensor, frame: int) -> None:
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
         dropped = [0] * identity.shape[0] if self._last.is_full else None
-        self._last.append(self.model.bind_short(propagation, identity), frame, dropped)
-        self._short = _as_read(self._last, None)
+        entries = self.model.bind_short(propagation, identity)
+        self._last.append(entries, frame, dropped)
+        self._short = _as_read(self._last, len(entries), None)
 
     def write_long(
         self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
     ) -> None:
         """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
-        self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
-        self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
+        entries = self.model.bind_long(propagation, identity)
+        self.bank.append(entries, frame, dropped)
+        self._long = _as_read(self.bank, len(entries), self.model.memory_embedding(len(self.bank)))
 
 
-def _as_read(bank: MemoryBank, embedding: Tensor | None) -> list[KeyValue]:
+def _as_read(bank: MemoryBank, num_layers: int, embedding: Tensor | None) -> list[KeyValue]:
     """Every layer's keys ``G x T*N x D`` and values ``G x T*N x E``; ``embedding`` as in ``layer``."""
-    layers = [bank.layer(index, embedding) for index in range(bank.num_layers)]
+    layers = [bank.layer(index, embedding) for index in range(num_layers)]
     return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]

@@ -35,11 +35,6 @@ class MemoryBank:
         return [list(numbers) for numbers in self._numbers]
 
     @property
-    def num_layers(self) -> int:
-        """The layers of the frames that are stored; 0 before the first one."""
-        return len(self._layers)
-
-    @property
     def is_full(self) -> bool:
         """Whether another frame fits only in the place of a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
@@ -134,11 +129,6 @@ class DifferentiableBank(MemoryBank):
         entries = [slot[index] for slot in self._stored]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
         return KeyValue(keys if embedding is None else keys + self._by_slot(embedding, keys), values)
-
-    @property
-    def num_layers(self) -> int:
-        """As ``MemoryBank.num_layers``."""
-        return len(self._stored[0]) if self._stored else 0
 
     def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
         slot = targets[0]
