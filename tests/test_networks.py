@@ -111,6 +111,43 @@ def test_reference_logits(stages: _Stages) -> None:
     _close(stages.model.decode(features, propagation)[0], stages.golden["logits_frame_0"])
 
 
+@pytest.mark.parametrize("inference", [True, False])
+def test_groups_at_full_size_go_one_after_another_in_inference_only(inference: bool) -> None:
+    model = build_model(get_config("mini_vost", "aott")).eval()
+    fill_by_name(model)
+    labels = torch.arange(3 * 33 * 49).view(3, 33, 49) % torch.tensor([2, 5, 11])[:, None, None]
+    decoded, embedded = [], []
+    for part, batches in ((model.decoder, decoded), (model.patch_wise_id_bank, embedded)):
+        part.register_forward_pre_hook(lambda _, inputs, batches=batches: batches.append(len(inputs[0])))
+    with torch.inference_mode(inference):
+        features = model.encode(torch.linspace(-1, 1, 3 * 33 * 49).view(1, 3, 33, 49))
+        identity = model.embed_identity(labels, reference=True)
+        logits = model.decode(features, model.propagate_reference(features, identity))
+        assert decoded == embedded == ([1, 1, 1] if inference else [3])
+        for group in range(3):
+            alone = model.embed_identity(labels[group : group + 1], reference=True)
+            propagation = model.propagate_reference(features, alone)
+            torch.testing.assert_close(identity[group : group + 1], alone)
+            torch.testing.assert_close(logits[group : group + 1], model.decode(features, propagation))
+    assert not torch.allclose(logits[0], logits[1])
+
+
+@torch.inference_mode()
+def test_frames_of_their_own_are_decoded_as_a_batch() -> None:
+    model = build_model(get_config("mini_vost", "aott")).eval()
+    fill_by_name(model)
+    images = torch.linspace(-1, 1, 2 * 3 * 33 * 49).view(2, 3, 33, 49)
+    identity = model.embed_identity(torch.ones(2, 33, 49, dtype=torch.int), reference=True)
+    together, *alone = (
+        model.decode(features, model.propagate_reference(features, own))
+        for features, own in (
+            (model.encode(images), identity),
+            *((model.encode(images[i : i + 1]), identity[i : i + 1]) for i in range(2)),
+        )
+    )
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
 @torch.inference_mode()
 def test_memories_outputs_attention_and_logits_of_later_frames(stages: _Stages) -> None:
     """Frame 1 reads the reference and is committed with its mask; frame 2 reads both."""
