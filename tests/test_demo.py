@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame, VideoSegmenter
 from aot_plus.networks.managers import video_writer
 from aot_plus.networks.managers.memory_strip import MemoryStrip
 from aot_plus.networks.models import AOT
@@ -117,14 +117,21 @@ def test_video_files(name: str, codec: str, tmp_path: Path) -> None:
 def test_frames_reach_the_network_in_order_and_as_rgb(
     folder: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read: dict[int, list[int]] = {}
     seen: list[list[int]] = []
-    step = VideoSegmenter.step
+    prepare, submit = VideoSegmenter.prepare, VideoSegmenter.submit
 
-    def note(self: VideoSegmenter, image: Array, mask: Array | None = None) -> Array:
-        seen.append(image[0, 0].tolist() + image[10, 22].tolist())
-        return step(self, image, mask)
+    def note(self: VideoSegmenter, image: Array) -> PreparedFrame:
+        prepared = prepare(self, image)
+        read[id(prepared)] = image[0, 0].tolist() + image[10, 22].tolist()
+        return prepared
 
-    monkeypatch.setattr(VideoSegmenter, "step", note)
+    def note_again(self: VideoSegmenter, frame: PreparedFrame, mask: Array | None = None) -> FrameLabels:
+        seen.append(read[id(frame)])
+        return submit(self, frame, mask)
+
+    monkeypatch.setattr(VideoSegmenter, "prepare", note)
+    monkeypatch.setattr(VideoSegmenter, "submit", note_again)
     assert run(folder, mask, tmp_path / "out") == 0
     assert seen == [[10 * n] * 3 + [250, 120, 40] for n in range(9, 14)]
 
@@ -157,15 +164,15 @@ def test_ctrl_c_leaves_a_playable_video(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    step, calls = VideoSegmenter.step, []
+    submit, calls = VideoSegmenter.submit, []
 
-    def interrupted(self: VideoSegmenter, image: Array, mask: Array | None = None) -> Array:
+    def interrupted(self: VideoSegmenter, *arguments: Any) -> FrameLabels:
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, image, mask)
+        return submit(self, *arguments)
 
-    monkeypatch.setattr(VideoSegmenter, "step", interrupted)
+    monkeypatch.setattr(VideoSegmenter, "submit", interrupted)
     out = tmp_path / "out"
     assert run(folder, mask, out) == 130
     assert "Interrupted: 3 frames" in capsys.readouterr().out
@@ -180,6 +187,11 @@ def test_a_broken_frame_leaves_what_was_done(
     assert run(folder, mask, tmp_path / "out") == 1
     assert "11.png: cannot be read as an image" in error_of(capsys)
     assert len(read_frames(tmp_path / "out" / "overlay.mp4")) == 3
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == [
+        "10.png",
+        "8.png",
+        "9.png",
+    ]
 
 
 def test_another_codec_when_mp4_cannot_be_written(
@@ -368,13 +380,13 @@ def test_colours_from_file_to_network_to_overlay(
         writer.write(np.full((48, 64, 3), (0, 0, 250), np.uint8))  # OpenCV's blue, green, red
     writer.release()
     seen: list[Array] = []
-    start = VideoSegmenter.start
+    prepare = VideoSegmenter.prepare
 
-    def note(self: VideoSegmenter, image: Array, mask: Array, **options: Any) -> Array:
+    def note(self: VideoSegmenter, image: Array) -> PreparedFrame:
         seen.append(image[40, 60])
-        return start(self, image, mask, **options)
+        return prepare(self, image)
 
-    monkeypatch.setattr(VideoSegmenter, "start", note)
+    monkeypatch.setattr(VideoSegmenter, "prepare", note)
     save_mask(mask, np.pad(np.ones((20, 20), np.uint8), ((0, 28), (0, 44))))
     assert run(tmp_path / "red.avi", mask, tmp_path / "out") == 0
     np.testing.assert_allclose(seen[0], (250, 0, 0), atol=12)

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.dataloaders.eval_datasets import FrameReader, VOSTDataset, memory_gap, open_dataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, memory_gap, open_dataset
 from aot_plus.networks.managers.sharding import ProcessPlace, share_out
-from aot_plus.networks.managers.writer import MASKS_PER_THREAD, MaskWriter
+from aot_plus.networks.managers.writer import IMAGES_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
 
@@ -82,44 +82,6 @@ def test_memory_gap(frames: int, gap: int) -> None:
     assert memory_gap(frames) == gap  # 5.5 -> 6, 6.5 -> 6: half to even
 
 
-def test_reader_reads_in_order_and_no_further_than_asked() -> None:
-    asked: list[str] = []
-    reached = threading.Event()
-
-    def read(path: Path) -> NDArray[np.uint8]:
-        asked.append(path.name)
-        if len(asked) == 4:
-            reached.set()
-        return np.full((1, 1), int(path.name), np.uint8)
-
-    paths = [Path(str(number)) for number in range(10)]
-    with FrameReader(paths, read, ahead=3) as reader:
-        frames = iter(reader)
-        assert int(next(frames)[1][0, 0]) == 0
-        assert reached.wait(10)  # the first and three ahead, without being asked for more
-        assert sorted(asked) == ["0", "1", "2", "3"]
-        assert [int(image[0, 0]) for _, image in frames] == list(range(1, 10))
-
-
-def test_reader_raises_where_it_happened_and_stops() -> None:
-    def read(path: Path) -> NDArray[np.uint8]:
-        if path.name == "2":
-            raise DataError("2 is broken")
-        return PIXEL
-
-    threads = threading.active_count()
-    seen: list[str] = []
-    with (
-        pytest.raises(DataError, match="2 is broken"),
-        FrameReader([Path(str(number)) for number in range(100)], read) as reader,
-    ):
-        seen.extend(path.name for path, _ in reader)
-    assert threading.active_count() == threads
-    with FrameReader([Path("0"), Path("1")], read) as reader:
-        assert next(iter(reader))[0] == Path("0")  # left early
-    assert threading.active_count() == threads
-
-
 def test_writer_is_bounded_and_reports_errors() -> None:
     gate, written = threading.Event(), []
 
@@ -129,13 +91,13 @@ def test_writer_is_bounded_and_reports_errors() -> None:
             raise PermissionError(13, "Permission denied")
         written.append(path.name)
 
-    def write_more(writer: MaskWriter) -> None:
-        for number in range(MASKS_PER_THREAD, 20):
+    def write_more(writer: BackgroundWriter) -> None:
+        for number in range(IMAGES_PER_THREAD, 20):
             writer.write(Path(str(number)), PIXEL)  # blocks: the queue is full
         writer.join()
 
-    with MaskWriter(1, write) as writer:
-        for number in range(MASKS_PER_THREAD):
+    with BackgroundWriter(1, write) as writer:
+        for number in range(IMAGES_PER_THREAD):
             writer.write(Path(str(number)), PIXEL)
         assert written == []
         threading.Timer(0.05, gate.set).start()

@@ -165,7 +165,7 @@ def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset,
     Evaluator(
         config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences("val"), result_dir
     ).run()
-    assert places == {"prepare": {"frame-reader"}, "submit": {threading.current_thread().name}}
+    assert places == {"prepare": {"read-ahead"}, "submit": {threading.current_thread().name}}
 
 
 def test_only_the_segmenter_counts_as_computing(
@@ -376,8 +376,8 @@ def test_writer_errors_fail_the_sequence(
             raise OSError(28, "No space left on device")
         write_mask(path, ids)
 
-    original = evaluator_module.MaskWriter
-    monkeypatch.setattr(evaluator_module, "MaskWriter", lambda threads: original(threads, full_disk))
+    original = evaluator_module.BackgroundWriter
+    monkeypatch.setattr(evaluator_module, "BackgroundWriter", lambda threads: original(threads, full_disk))
     summary = run(dataset, result_dir)
     assert list(summary.failed) == ["b_tear"]
     assert "00004.png: cannot be written (No space left on device)" in summary.failed["b_tear"]

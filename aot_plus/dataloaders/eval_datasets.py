@@ -1,17 +1,11 @@
-"""Sequences to run inference over, in VOST's layout, and a reader that fetches their frames ahead of time."""
+"""Sequences to run inference over, in VOST's layout."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Generic, TypeVar
 
 from aot_plus.utils.errors import DataError
-
-T = TypeVar("T")
 
 DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 FRAMES = "JPEGImages_10fps"
@@ -128,50 +122,3 @@ def memory_gap(num_frames: int, parts: int = 30, minimum: int = 5) -> int:
     The rule of the published VOST evaluation; ``round`` rounds half to even.
     """
     return max(round(num_frames / parts), minimum)
-
-
-class FrameReader(Generic[T]):
-    """Iterates over ``(path, read(path))`` while threads read up to ``ahead`` frames beyond the present one.
-
-    What the reading raises is raised by the iteration, at the frame it concerns. Use it in a ``with`` block:
-    leaving the block stops the threads, also when the iteration was not finished.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        read: Callable[[Path], T],
-        *,
-        ahead: int = 4,
-        threads: int = 2,
-    ) -> None:
-        self._paths = paths
-        self._read = read
-        self._ahead = ahead
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="frame-reader")
-
-    def __enter__(self) -> "FrameReader[T]":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Drops what was not yet read and joins the threads."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __iter__(self) -> Iterator[tuple[Path, T]]:
-        pending: deque[tuple[Path, Future[T]]] = deque()
-        for path in self._paths:
-            pending.append((path, self._threads.submit(self._read, path)))
-            if len(pending) > self._ahead:
-                done, frame = pending.popleft()
-                yield done, frame.result()
-        while pending:
-            done, frame = pending.popleft()
-            yield done, frame.result()

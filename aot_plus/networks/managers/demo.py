@@ -2,9 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +15,34 @@ from tqdm import tqdm
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import memory_gap
 from aot_plus.dataloaders.video_input import VideoInput, check_mask_sizes
-from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.engines.segmenter import PreparedFrame, VideoSegmenter
 from aot_plus.networks.managers.memory_strip import MemoryStrip
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.video_writer import VideoWriter
-from aot_plus.networks.managers.writer import MaskWriter
+from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.coloured_masks import MaskReader
 from aot_plus.utils.drawing import draw_objects
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.read_ahead import ReadAhead
 
 __all__ = ["DemoResult", "DemoRun"]
 
 _log = logging.getLogger(__name__)
 
+Image = NDArray[np.uint8]
+LazyLabels = Callable[[], Image]  # gives H x W ids
+
 _UNBOUNDED_ROOM = 9  # frames in the strip when the memory has no capacity
+
+
+class _Frame(NamedTuple):
+    """A frame that was read."""
+
+    number: int  # in the whole video
+    name: str
+    image: Image  # H x W x 3, RGB
+    prepared: PreparedFrame
 
 
 @dataclass
@@ -46,9 +61,10 @@ class DemoResult:
 class DemoRun:
     """Segments a video and writes ``<output>/masks/<frame>.png`` and ``<output>/overlay.mp4``.
 
-    Nothing is kept of past frames but the memory bank and its thumbnails: memory does not grow with the
-    video's length, except under the policy ``unbounded``. After Ctrl-C (or SIGTERM) the frame in progress is
-    finished, and the video is closed properly; an error in mid-video leaves what was done.
+    Frames are read, drawn and written by threads, beside the segmenting. Nothing is kept of past frames but
+    the memory bank and its thumbnails: memory does not grow with the video's length, except under the policy
+    ``unbounded``. After Ctrl-C (or SIGTERM) the frame in progress is finished, and the video is closed
+    properly; an error in mid-video leaves what was done.
     """
 
     def __init__(
@@ -85,47 +101,60 @@ class DemoRun:
         fps = self.video.fps / self.video.selection.every
         with (
             StopRequest() as stop,
-            MaskWriter(self.segmenter.cfg.TEST_WRITERS) as masks,
             VideoWriter(self.output / "overlay", fps) as overlay,
+            BackgroundWriter(1, lambda _, picture: overlay.write(picture)) as pictures,
+            BackgroundWriter(self.segmenter.cfg.TEST_WRITERS) as masks,
+            ReadAhead.of(self._read()) as frames,
             tqdm(total=total, unit="frame", mininterval=0.5) as bar,
         ):
             started = time.perf_counter()
-            for name, labels, picture in self._frames(result):
-                masks.write(result.masks / f"{name}.png", labels)
-                overlay.write(picture)
-                result.frames += 1
-                bar.update()
-                if stop.signal is not None:
-                    result.interrupted = True
-                    break
-            masks.join()
+            try:
+                for name, labels, draw in self._segmented(frames, result):
+                    masks.write(result.masks / f"{name}.png", labels)
+                    pictures.write(self.output, draw)
+                    result.frames += 1
+                    bar.update()
+                    if stop.signal is not None:
+                        result.interrupted = True
+                        break
+            finally:  # also after an error: what was segmented is written
+                masks.join()
+                pictures.join()
             result.seconds = time.perf_counter() - started
         result.video, result.codec = overlay.path, overlay.codec
         if not result.interrupted:
             self._check_masks_were_used()
         return result
 
-    def _frames(self, result: DemoResult) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Name, labels (H x W) and picture with strip (H' x W x 3) of each frame."""
-        strip: MemoryStrip | None = None
-        for frame, (number, name, image) in enumerate(self.video):
-            size = (image.shape[0], image.shape[1])
-            if strip is None:
-                check_mask_sizes(self.masks, size)
-                strip = MemoryStrip(size, self._strip_room())
-            mask = self._mask(number, name, result)
-            labels = self._start(image, mask) if frame == 0 else self.segmenter.step(image, mask)
-            picture = draw_objects(image, labels)
-            bank = self.segmenter.banks[0]
-            strip.update(bank, frame, name, picture)
-            yield name, labels, np.concatenate([picture, strip.draw(self._title(name, len(bank)))])
+    def _read(self) -> Iterator[_Frame]:
+        for number, name, image in self.video:
+            yield _Frame(number, name, image, self.segmenter.prepare(image))
 
-    def _start(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    def _segmented(
+        self, frames: Iterable[_Frame], result: DemoResult
+    ) -> Iterator[tuple[str, LazyLabels, Callable[[], Image]]]:
+        """Of each frame its name, what gives its labels, and what draws its picture, frame by frame."""
+        strip: MemoryStrip | None = None
+        for index, frame in enumerate(frames):
+            if strip is None:
+                check_mask_sizes(self.masks, frame.prepared.size)
+                strip = MemoryStrip(frame.prepared.size, self._strip_room())
+            mask = self._mask(frame.number, frame.name, result)
+            if index == 0:
+                labels = self._start(frame, mask)
+            else:
+                labels = self.segmenter.submit(frame.prepared, mask).array
+            bank = self.segmenter.banks[0]
+            title = self._title(frame.name, len(bank))
+            yield frame.name, labels, partial(_draw, frame, index, labels, strip, bank, title)
+
+    def _start(self, frame: _Frame, mask: Image | None) -> LazyLabels:
         if mask is None:
             raise DataError(f"{self.video.path}: there is no mask of the first frame")
-        return self.segmenter.start(image, mask, memory_gap=self.gap)
+        labels = self.segmenter.start(frame.prepared, mask, memory_gap=self.gap)
+        return lambda: labels
 
-    def _mask(self, number: int, name: str, result: DemoResult) -> NDArray[np.uint8] | None:
+    def _mask(self, number: int, name: str, result: DemoResult) -> Image | None:
         """The mask given for a frame, if there is one. Says what it shows."""
         path = self.masks.pop(number, None)
         if path is None:
@@ -152,6 +181,15 @@ class DemoRun:
         if self.masks:
             unused = ", ".join(str(path) for _, path in sorted(self.masks.items()))
             raise DataError(f"{self.video.path}: ended before the frames of these masks: {unused}")
+
+
+def _draw(
+    frame: _Frame, index: int, labels: LazyLabels, strip: MemoryStrip, bank: Sequence[int], title: str
+) -> Image:
+    """The frame with its objects, H x W x 3, and under it the strip as it is after this frame."""
+    picture = draw_objects(frame.image, labels())
+    strip.update(bank, index, frame.name, picture)
+    return np.concatenate([picture, strip.draw(title)])
 
 
 def default_gap(cfg: Config, video: VideoInput) -> int:

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import FrameReader, VideoSequence, VOSTDataset, memory_gap
+from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset, memory_gap
 from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.sharding import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.summary import EvaluationSummary
-from aot_plus.networks.managers.writer import LazyIds, MaskWriter, SequenceFolder
+from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import IGNORE_ID, read_image, read_mask
+from aot_plus.utils.read_ahead import ReadAhead
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +161,8 @@ class Evaluator:
             def read(path: Path) -> PreparedFrame:
                 return segmenter.prepare(read_image(path))
 
-            with FrameReader(sequence.frames, read) as reader, MaskWriter(self.cfg.TEST_WRITERS) as writer:
+            reads = [partial(read, path) for path in sequence.frames]
+            with ReadAhead(reads) as reader, BackgroundWriter(self.cfg.TEST_WRITERS) as writer:
                 for frame, labels in self._labels(sequence, segmenter, reader, summary):
                     writer.write(masks / f"{frame}.png", labels)
                     bar.update()
@@ -172,17 +175,17 @@ class Evaluator:
         self,
         sequence: VideoSequence,
         segmenter: Segmenter,
-        reader: FrameReader[PreparedFrame],
+        reader: ReadAhead[PreparedFrame],
         summary: EvaluationSummary,
-    ) -> Iterator[tuple[str, LazyIds]]:
+    ) -> Iterator[tuple[str, LazyImage]]:
         """Every frame's name and labels; the first's are its annotation. Counts frames and computing time.
 
         A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
         """
         mask = read_first_mask(sequence)
-        labels: LazyIds = mask
+        labels: LazyImage = mask
         submitted: FrameLabels | None = None
-        for path, frame in reader:
+        for path, frame in zip(sequence.frames, reader, strict=True):
             _check_size(sequence, path, frame, mask)
             started = time.perf_counter()
             if path == sequence.frames[0]:

@@ -1,4 +1,4 @@
-"""A sequence's results: masks written in the background, into a folder that gets its name when whole."""
+"""Results: images written in the background, and a sequence's folder that gets its name when whole."""
 
 import shutil
 from collections import deque
@@ -14,26 +14,28 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.files import replacing
 from aot_plus.utils.masks import write_mask
 
-LazyIds = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]  # H x W, or what gives them
+Image = NDArray[np.uint8]
+LazyImage = Image | Callable[[], Image]  # an image, or what gives it
 
-MASKS_PER_THREAD = 4  # how many masks may wait for each thread before ``write`` blocks
+IMAGES_PER_THREAD = 4  # how many images may wait for each thread before ``write`` blocks
 
 
-class MaskWriter:
-    """A bounded pool of threads that write masks: H x W ids, or a function that gives them.
+class BackgroundWriter:
+    """A bounded pool of threads that write images, or what functions give, which are called by the threads.
 
-    Such a function is called by the thread that writes the mask. The first error of a thread is raised by the
-    next ``write`` that notices it, at the latest by ``join``. Leaving the ``with`` block joins the threads in
-    any case.
+    One thread writes them in order. The first error of a thread is raised by the next ``write`` that notices
+    it, at the latest by ``join``. Leaving the ``with`` block joins the threads in any case; what is still
+    waiting then is not written.
     """
 
-    def __init__(self, threads: int, write: Callable[[Path, NDArray[np.uint8]], None] = write_mask) -> None:
-        self._limit = threads * MASKS_PER_THREAD
+    def __init__(self, threads: int, write: Callable[[Path, Image], None] = write_mask) -> None:
+        """``write``: writes an image to a path; by default as an indexed mask (H x W ids)."""
+        self._limit = threads * IMAGES_PER_THREAD
         self._write = write
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="mask-writer")
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="writer")
         self._pending: deque[tuple[Path, Future[None]]] = deque()
 
-    def __enter__(self) -> "MaskWriter":
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(
@@ -41,19 +43,19 @@ class MaskWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, path: Path, ids: LazyIds) -> None:
-        """Hands over a mask; blocks while many wait. Raises earlier masks' ``DataError``."""
-        self._pending.append((path, self._pool.submit(self._write_one, path, ids)))
+    def write(self, path: Path, image: LazyImage) -> None:
+        """Hands over an image; blocks while many wait. Raises earlier images' ``DataError``."""
+        self._pending.append((path, self._pool.submit(self._write_one, path, image)))
         while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
             self._finish_oldest()
 
     def join(self) -> None:
-        """Waits until everything is written. Raises ``DataError`` with the path of a mask that was not."""
+        """Waits until everything is written. Raises ``DataError`` with the path of an image that was not."""
         while self._pending:
             self._finish_oldest()
 
-    def _write_one(self, path: Path, ids: LazyIds) -> None:
-        self._write(path, ids() if callable(ids) else ids)
+    def _write_one(self, path: Path, image: LazyImage) -> None:
+        self._write(path, image() if callable(image) else image)
 
     def _finish_oldest(self) -> None:
         path, written = self._pending.popleft()
