@@ -207,6 +207,43 @@ def test_another_codec_when_mp4_cannot_be_written(
     assert len(read_frames(tmp_path / "out" / "overlay.avi")) == 6
 
 
+@pytest.mark.parametrize("broken_frame", [False, True])
+def test_a_video_that_does_not_play_is_removed(
+    broken_frame: bool,
+    folder: Path,
+    mask: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real = cv2.VideoWriter
+
+    class FullDisk:
+        """Leaves the file as a full disk does: without what would be written at the end."""
+
+        fourcc = real.fourcc
+
+        def __init__(self, path: str, *rest: Any) -> None:
+            self.path, self.writer = path, real(path, *rest)
+            self.isOpened, self.write = self.writer.isOpened, self.writer.write
+
+        def release(self) -> None:
+            self.writer.release()
+            os.truncate(self.path, os.path.getsize(self.path) // 2)
+
+    monkeypatch.setattr(video_writer.cv2, "VideoWriter", FullDisk)
+    if broken_frame:
+        (folder / "11.png").write_bytes(b"")
+    assert run(folder, mask, tmp_path / "out") == 1
+    first, second = error_of(capsys), caplog.text
+    assert (
+        "11.png: cannot be read" if broken_frame else "overlay.mp4: the video could not be written"
+    ) in first
+    assert ("overlay.mp4: the video could not be written" in second) == broken_frame
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["masks"]
+
+
 def test_no_codec_at_all(
     folder: Path,
     mask: Path,

@@ -1,5 +1,6 @@
 """A video file that is playable however its writing ends."""
 
+import logging
 from pathlib import Path
 from types import TracebackType
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from aot_plus.utils.errors import DataError
 
 __all__ = ["VideoWriter"]
+
+_log = logging.getLogger(__name__)
 
 # Codec, suffix, and what people call it; the first that OpenCV can write is used.
 CODECS = (
@@ -23,7 +26,7 @@ class VideoWriter:
     """Writes frames to ``<stem>.mp4`` (or ``.avi``), in a ``with`` block.
 
     The file is opened at the first frame, under a hidden name. Leaving the block, also by an error, closes it
-    and gives it its name, with the frames so far.
+    and gives it its name, with the frames so far. A file that does not play, as on a full disk, is removed.
     """
 
     def __init__(self, stem: Path, fps: float) -> None:
@@ -44,9 +47,14 @@ class VideoWriter:
         if self._writer is None or self.path is None:
             return
         self._writer.release()
-        if not self._temporary.exists() or self._temporary.stat().st_size == 0:
-            raise DataError(f"{self.path}: the video could not be written (is the disk full?)") from error
-        self._temporary.replace(self.path)
+        if _plays(self._temporary):
+            self._temporary.replace(self.path)
+            return
+        self._temporary.unlink(missing_ok=True)
+        problem = f"{self.path}: the video could not be written (is the disk full?)"
+        if error is None:
+            raise DataError(problem)
+        _log.error(problem)  # the error that ended the block is the one to be raised
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Appends a frame (H x W x 3, RGB), all of one size. Raises ``DataError`` if no codec works."""
@@ -71,6 +79,15 @@ class VideoWriter:
             temporary.unlink(missing_ok=True)
         tried = ", ".join(codec for codec, _, _ in CODECS)
         raise DataError(f"{self._stem}: OpenCV cannot write a video of {width} x {height} here ({tried})")
+
+
+def _plays(path: Path) -> bool:
+    """Whether a frame can be read. OpenCV says nothing of a video that it could not finish."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return capture.read()[0]
+    finally:
+        capture.release()
 
 
 def _even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
