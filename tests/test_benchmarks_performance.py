@@ -166,7 +166,8 @@ def test_misses_are_named_with_the_parts_to_blame() -> None:
     )
     assert lines[2] == (
         "- 30 objects over 10: 2.50, should be at most 2.20; "
-        "with 10 objects, 25% of a frame is its encoding, the stage that groups of ten share."
+        "with 10 objects, 25% of a frame is its encoding, the stage that groups of ten share: "
+        "with 3 times all the rest, it would be 2.50."
     )
     assert lines[-1] == "- Not measured yet: frame-r50_deaotl-float32."
     assert len(lines) == 5
