@@ -112,7 +112,7 @@ def test_reference_logits(stages: _Stages) -> None:
 
 
 @pytest.mark.parametrize("inference", [True, False])
-def test_groups_at_full_size_go_one_after_another_in_inference_only(inference: bool) -> None:
+def test_groups_are_embedded_and_decoded_one_after_another_in_inference_only(inference: bool) -> None:
     model = build_model(get_config("mini_vost", "aott")).eval()
     fill_by_name(model)
     labels = torch.arange(3 * 33 * 49).view(3, 33, 49) % torch.tensor([2, 5, 11])[:, None, None]

@@ -209,8 +209,8 @@ class AOT(nn.Module):
 def _by_group(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """``function`` of a batch of groups; in inference on a CPU one after another.
 
-    Maps at the full size of several groups take more than the 32 MiB up to which an allocator gives the same
-    pages again, and new ones cost more than the batch saves.
+    For maps of 1/4 of the image's size or more: those of several groups take more than the 32 MiB up to which
+    an allocator gives the same pages again, and new ones cost more than the batch saves.
     """
     if batch.device.type != "cpu" or torch.is_grad_enabled() or len(batch) == 1:
         return function(batch)
