@@ -15,13 +15,14 @@ import torch
 
 from aot_plus.configs import Config
 from aot_plus.networks.memory.policies import POLICIES
-from aot_plus.tools.common import from_repository, run_tool, whole_number
+from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.errors import ConfigError
 from benchmarks.arguments import DTYPES, add_compute_arguments, image_size
 from benchmarks.frame_cost import measure_frame
 from benchmarks.report import Record, show
 from benchmarks.scaling import measure_growth, measure_objects, measure_unbounded
 from benchmarks.streams import Setup
+from evaluation.home import home
 
 # What a scenario measures unless flags say otherwise.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -112,7 +113,7 @@ def _setup(args: argparse.Namespace) -> Setup:
 
 def _shipped(model: str) -> Path | None:
     """The checkpoint of that model that comes with the project, if there is one."""
-    path = from_repository(Config.DIR_PRETRAIN) / f"{model}.safetensors"
+    path = home() / Config.DIR_PRETRAIN / f"{model}.safetensors"
     return path if path.exists() else None
 
 

@@ -22,10 +22,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from aot_plus.tools.common import run_tool, whole_number
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.errors import VOSError
 from benchmarks.arguments import image_size
 from benchmarks.report import MIB, Record, format_table, machine_facts, show, spread
+from evaluation.home import home
 
 SPLIT = "val"
 PALETTE = [0, 0, 0, 236, 95, 103, 249, 145, 87, 250, 200, 99]
@@ -147,7 +147,7 @@ def _commands(
     dataset: Path, results: Path, names: Sequence[str], processes: int
 ) -> tuple[list[str], list[str]]:
     """The metric's command, and the one that only decodes what it reads."""
-    metric = [sys.executable, str(REPOSITORY / "evaluation" / "evaluation_method.py"), "--re"]
+    metric = [sys.executable, str(home() / "evaluation" / "evaluation_method.py"), "--re"]
     metric += ["--results_path", str(results), "--dataset_path", str(dataset)]
     metric += ["--set", SPLIT, "--workers", str(processes)]
     folders = [str(root / name) for name in names for root in (dataset / "Annotations", results)]
@@ -158,12 +158,12 @@ def _commands(
 def run_process(command: Sequence[str]) -> tuple[float, float]:
     """Runs a command and gives its seconds and the peak memory (MiB) of its largest process.
 
-    Raises ``AOTPlusError`` with what it wrote if it fails. The memory is at least this process's own, which
+    Raises ``VOSError`` with what it wrote if it fails. The memory is at least this process's own, which
     is small: a new process is born with it.
     """
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output) as process:
+        with subprocess.Popen(command, cwd=home(), stdout=output, stderr=output) as process:
             try:
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
@@ -175,7 +175,7 @@ def run_process(command: Sequence[str]) -> tuple[float, float]:
         if process.returncode != 0:
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
-            raise AOTPlusError(f"{' '.join(command[:3])} ended with exit code {process.returncode}:\n{said}")
+            raise VOSError(f"{' '.join(command[:3])} ended with exit code {process.returncode}:\n{said}")
     unit = 1 if sys.platform == "darwin" else 1024  # bytes, kilobytes
     return seconds, usage.ru_maxrss * unit / MIB
 

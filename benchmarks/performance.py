@@ -23,12 +23,12 @@ from typing import TextIO
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aot_plus.tools.common import from_repository, run_tool, whole_number
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError
-from aot_plus.utils.files import replacing
+from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.utils.errors import VOSError
 from benchmarks.performance_page import DTYPES, MODELS, Measured, render_page
 from benchmarks.report import Record
+from evaluation.files import replacing
+from evaluation.home import home
 
 FORMAT = 1  # of the kept records; raised when a benchmark's record changes, so that old ones are made anew
 
@@ -100,8 +100,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--threads", type=whole_number(1), help="of PyTorch (default: its choice)")
     add("--video", type=Path, help="a real video for the agreement of number formats")
     add("--mask", type=Path, help="the mask of its first frame")
-    add("--out", type=Path, default=from_repository("docs/performance.md"), help="page (%(default)s)")
-    add("--work", type=Path, default=from_repository("results/performance"), help="folder (%(default)s)")
+    add("--out", type=Path, default=home() / "docs/performance.md", help="page (%(default)s)")
+    add("--work", type=Path, default=home() / "results/performance", help="folder (%(default)s)")
     args = parser.parse_args(argv)
     if (args.video is None) != (args.mask is None):
         parser.error("--video and --mask belong together")
@@ -120,7 +120,7 @@ def _measure(args: argparse.Namespace, command: str) -> int:
             if read_measured(path, commands[name]) is None:
                 try:
                     run_item(commands[name], path)
-                except AOTPlusError as error:
+                except VOSError as error:
                     failures.append(f"{name}: {error}")
                     _log.error("%s", failures[-1])
     found = {name: read_measured(work / f"{name}.json", one) for name, one in commands.items()}
@@ -132,7 +132,7 @@ def _measure(args: argparse.Namespace, command: str) -> int:
         temporary.write_text(render_page(measured, missing, command, quick=args.quick), encoding="utf-8")
     print(f"Wrote {args.out}")
     if failures:
-        raise AOTPlusError(f"{len(failures)} of {len(wanted)} items failed:\n" + "\n".join(failures))
+        raise VOSError(f"{len(failures)} of {len(wanted)} items failed:\n" + "\n".join(failures))
     return 0
 
 
@@ -150,13 +150,13 @@ def _command(item: Item, args: argparse.Namespace) -> list[str]:
 def _from_root(path: Path) -> str:
     """A path as it is from the repository's root, where items run; one elsewhere from the file system's."""
     path = path.resolve()
-    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
+    return str(path.relative_to(home()) if path.is_relative_to(home()) else path)
 
 
 def run_item(command: Sequence[str], path: Path) -> None:
     """Runs a benchmark and keeps its command and JSON line at ``path``; what it says goes to a log beside.
 
-    Raises ``AOTPlusError`` if it fails; then nothing is kept.
+    Raises ``VOSError`` if it fails; then nothing is kept.
     """
     log = path.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -164,11 +164,11 @@ def run_item(command: Sequence[str], path: Path) -> None:
         output, exit_code = _run(command, messages)
         messages.write(output)
     if exit_code != 0:
-        raise AOTPlusError(f"ended with exit code {exit_code}; {log} says why")
+        raise VOSError(f"ended with exit code {exit_code}; {log} says why")
     try:
         record: Record = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError) as error:
-        raise AOTPlusError(f"its last line is no JSON ({error}); see {log}") from error
+        raise VOSError(f"its last line is no JSON ({error}); see {log}") from error
     with replacing(path) as temporary:
         content = {"format": FORMAT, "command": command, "record": record}
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -176,9 +176,7 @@ def run_item(command: Sequence[str], path: Path) -> None:
 
 def _run(command: Sequence[str], messages: TextIO) -> tuple[str, int]:
     """Runs a command, its stderr to ``messages``: its stdout and exit code. If interrupted, it is ended."""
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=messages, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=home(), stdout=subprocess.PIPE, stderr=messages, text=True) as process:
         try:
             output, _ = process.communicate()
         except BaseException:

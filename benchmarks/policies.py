@@ -20,12 +20,13 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.mini_vost import GENERATOR_VERSION, make_dataset
-from aot_plus.tools.common import from_repository, run_tool, whole_number
+from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import CheckpointError, DataError
-from aot_plus.utils.files import replacing
 from benchmarks.policy_page import BASELINE, FACTS, render_page
 from benchmarks.policy_runs import SPLIT, STAGE, Infer, Run, Setting, do_runs, infer_in_process
+from evaluation.files import replacing
+from evaluation.home import home
 from evaluation.vost import read_split
 
 POLICIES = ("fifo", "emfs", "rmem", "unbounded", "random", "uniform")
@@ -53,8 +54,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--seeds", nargs="+", type=whole_number(0), default=[0, 1], help="of MiniVOST (default: 0 1)")
     add("--val", type=whole_number(1), default=20, help="val sequences for each seed (default: %(default)s)")
     add("--policies", nargs="+", choices=POLICIES, default=POLICIES, help=f"{BASELINE} is run in any case")
-    add("--out", type=Path, default=from_repository("docs/results.md"), help="page (default: %(default)s)")
-    add("--work", type=Path, default=from_repository("results/policies"), help="folder of videos and masks")
+    add("--out", type=Path, default=home() / "docs/results.md", help="page (default: %(default)s)")
+    add("--work", type=Path, default=home() / "results/policies", help="folder of videos and masks")
     add(
         "--jobs",
         type=whole_number(1),
@@ -129,7 +130,7 @@ def read_facts(path: Path, model: str) -> dict[str, Any]:
 
 
 def _model_file(cfg: Config, suffix: str) -> Path:
-    return from_repository(cfg.DIR_PRETRAIN) / f"{cfg.MODEL_NAME}{suffix}"
+    return home() / cfg.DIR_PRETRAIN / f"{cfg.MODEL_NAME}{suffix}"
 
 
 def _digest(path: Path) -> str:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from aot_plus.utils.commands import eval_command
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError, DataError
-from aot_plus.utils.files import replacing
+from aot_plus.pipeline.commands import eval_command
+from aot_plus.utils.errors import DataError, VOSError
 from benchmarks.policy_statistics import FloatArray
-from evaluation import FIGURES, EvaluationError, object_figures, score_frames
+from evaluation import FIGURES, object_figures, score_frames
+from evaluation.files import replacing
+from evaluation.home import home
 from evaluation.vost import check_predictions, find_sequences, mask_pairs, read_num_objects
 
 STAGE = "mini_vost"
@@ -96,7 +96,7 @@ class _Stopped(Exception):
 def infer_in_process(run: Run, overwrite: bool, look: Callable[[], None]) -> None:
     """``aot_plus.tools.eval`` in a process of one CPU thread, which makes peak memory that of this run.
 
-    Its output goes to a file beside the run's folder. Raises ``AOTPlusError`` if it failed.
+    Its output goes to a file beside the run's folder. Raises ``VOSError`` if it failed.
     """
     command = _command(run) + ["--overwrite"] * overwrite
     log = run.folder.with_name(f"{run.folder.name}.log")
@@ -106,7 +106,7 @@ def infer_in_process(run: Run, overwrite: bool, look: Callable[[], None]) -> Non
         output.write(f"{shlex.join(command)}\n")
         output.flush()
         with subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=home(), env=environment, stdout=output, stderr=subprocess.STDOUT
         ) as process:
             try:
                 while process.poll() is None:
@@ -115,7 +115,7 @@ def infer_in_process(run: Run, overwrite: bool, look: Callable[[], None]) -> Non
             finally:
                 process.terminate()
     if process.returncode != 0:
-        raise AOTPlusError(f"inference ended with exit code {process.returncode}; {log} says why")
+        raise VOSError(f"inference ended with exit code {process.returncode}; {log} says why")
 
 
 def _command(run: Run) -> list[str]:
@@ -134,7 +134,7 @@ def _command(run: Run) -> list[str]:
 def do_runs(runs: Sequence[Run], jobs: int, infer: Infer = infer_in_process) -> dict[Run, Record]:
     """The records of all runs: those that are there, and new ones, ``jobs`` at a time, with a progress bar.
 
-    A run that fails does not keep the others from being done. Raises ``AOTPlusError`` that names all that
+    A run that fails does not keep the others from being done. Raises ``VOSError`` that names all that
     failed.
     """
     records = {run: record for run in runs if (record := read_record(run)) is not None}
@@ -152,7 +152,7 @@ def do_runs(runs: Sequence[Run], jobs: int, infer: Infer = infer_in_process) -> 
                 failures.append(f"{run.describe()}: {outcome}")
                 bar.write(f"Failed: {failures[-1]}", file=sys.stderr)
     if failures:
-        raise AOTPlusError(f"{len(failures)} of {len(runs)} runs failed:\n" + "\n".join(failures))
+        raise VOSError(f"{len(failures)} of {len(runs)} runs failed:\n" + "\n".join(failures))
     return records
 
 
@@ -165,7 +165,7 @@ def _do_in_threads(
     def outcome(run: Run) -> Record | Exception:
         try:
             return _do_run(run, jobs, infer, progress)
-        except (AOTPlusError, EvaluationError, OSError) as error:
+        except (VOSError, DataError, OSError) as error:
             return error
 
     with ThreadPoolExecutor(jobs) as threads:
@@ -222,7 +222,7 @@ def _do_run(run: Run, jobs: int, infer: Infer, progress: _Progress) -> Record:
 
 
 def measure(run: Run) -> dict[str, FloatArray]:
-    """J and J_tr of the run's masks: sequence -> K x 2. Raises ``EvaluationError``."""
+    """J and J_tr of the run's masks: sequence -> K x 2. Raises ``DataError``."""
     sequences = find_sequences(run.dataset, SPLIT)
     check_predictions(run.folder, sequences)
     ious = {

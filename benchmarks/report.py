@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aot_plus.utils.config import git_commit
-from aot_plus.utils.files import replacing
+from evaluation.files import replacing
 
 MIB = 2**20
 _STATUS = Path("/proc/self/status")  # Linux

@@ -18,7 +18,7 @@ from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.engines.training import TrainingEngine
 from aot_plus.networks.managers.learner import Learner
-from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import build_model
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.config import get_config

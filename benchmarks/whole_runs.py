@@ -17,11 +17,11 @@ from tqdm import tqdm
 from aot_plus.dataloaders.mini_vost import make_dataset, render_sequence
 from aot_plus.dataloaders.video_input import Selection, open_video
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError, DataError
-from aot_plus.utils.masks import read_mask
+from aot_plus.utils.errors import DataError, VOSError
 from benchmarks.report import Record, format_table
 from benchmarks.streams import Setup
+from evaluation.home import home
+from evaluation.masks import read_mask
 
 SEED = 0  # of MiniVOST
 SEQUENCES = 2  # of MiniVOST val, for the pipeline
@@ -81,7 +81,7 @@ def measure_pipeline(setup: Setup, dataset: str | None, sequences: list[str] | N
     """The time of an evaluation as a share of the time that its frames take to compute.
 
     Runs ``aot_plus.tools.eval`` in a process of its own, over sequences of ``dataset`` or a few of MiniVOST.
-    Raises ``AOTPlusError`` if that fails.
+    Raises ``VOSError`` if that fails.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -114,7 +114,7 @@ def _evaluate(setup: Setup, dataset: str, sequences: list[str] | None, masks: Pa
     command += ["--set", f"LATTER_MEM_LEN={setup.memory_frames - 1}"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     # Its own words go to stderr: on stdout the JSON line is to be the only one.
-    ended = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=sys.stderr, check=False)
+    ended = subprocess.run(command, cwd=home(), env=environment, stdout=sys.stderr, check=False)
     if ended.returncode != 0:
-        raise AOTPlusError(f"the evaluation ended with exit code {ended.returncode}; its messages are above")
+        raise VOSError(f"the evaluation ended with exit code {ended.returncode}; its messages are above")
     return dict(json.loads((masks / "summary.json").read_text(encoding="utf-8")))

@@ -4,7 +4,7 @@
 >>> object_figures(ious)  # K x 6, columns as in FIGURES
 """
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
 from evaluation.metrics import (
     FIGURES,
     count_objects,
@@ -20,7 +20,7 @@ from evaluation.metrics import (
 
 __all__ = [
     "FIGURES",
-    "EvaluationError",
+    "DataError",
     "count_objects",
     "decay",
     "frame_ious",

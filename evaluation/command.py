@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
 from evaluation.metrics import object_figures
 from evaluation.parallel import score_sequences
 from evaluation.per_frame import COLUMNS, write_per_frame
 from evaluation.results import Results, csv_paths, format_table, read_results, summarise, write_results
-from evaluation.vost import KNOWN_DATASETS, check_predictions, dataset_folder, find_sequences
+from evaluation.vost import DATASET_FOLDERS, check_predictions, dataset_folder, find_sequences
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write(_per_frame(arguments) + "\n")
             return 0
         results = _results(arguments)
-    except (EvaluationError, OSError) as error:
+    except (DataError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def _per_frame(arguments: argparse.Namespace) -> str:
 def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None) -> Results:
     """Scores the predictions in ``folder`` and writes both CSV files there.
 
-    ``workers``: processes; None for as many as there are processors. Raises ``EvaluationError``, and then
+    ``workers``: processes; None for as many as there are processors. Raises ``DataError``, and then
     writes nothing.
     """
     sequences = find_sequences(dataset, split)
@@ -86,7 +86,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dataset_path",
         required=True,
-        help=f"dataset folder, or one of the words {', '.join(KNOWN_DATASETS)} (in aot_plus/datasets)",
+        help=f"dataset folder, or one of the words {', '.join(DATASET_FOLDERS)} (in aot_plus/datasets)",
     )
     parser.add_argument("--set", default="val", help="split to evaluate (default: val)")
     parser.add_argument("--re", action="store_true", help="evaluate again even if both CSV files are there")

@@ -1,5 +1,9 @@
-"""The error that the evaluation reports to its user."""
+"""The errors that a user can cause. A tool's ``main`` turns them into one message and exit code 1."""
 
 
-class EvaluationError(Exception):
-    """A dataset, prediction or result file that cannot be used; the message names it and what is wrong."""
+class VOSError(Exception):
+    """Base class: the message names the file, the key, what was expected and what was found."""
+
+
+class DataError(VOSError):
+    """A dataset, prediction, image, mask or result file that cannot be used as it is."""

@@ -11,16 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
+from evaluation.masks import IGNORE_ID, Mask
 
-IGNORE_ID = 255
 MIN_ANNOTATED_FRAMES = 3
 RECALL_THRESHOLD = 0.5
 DECAY_QUARTERS = 4
 LAST_FRAMES_START = 0.75
 FIGURES = ("J-Mean", "J-Recall", "J-Decay", "J_last-Mean", "J_last-Recall", "J_last-Decay")
 
-Mask = NDArray[np.uint8]  # H x W
 FloatArray = NDArray[np.float64]
 
 
@@ -28,11 +27,11 @@ def count_objects(first_annotation: Mask) -> int:
     """How many objects a sequence scores: the largest id of its first annotation (255 excluded).
 
     An id in ``1..K`` that never occurs is scored as well; objects that come later are not.
-    Raises ``EvaluationError`` if the annotation holds no object.
+    Raises ``DataError`` if the annotation holds no object.
     """
     highest = int(np.max(first_annotation, initial=0, where=first_annotation != IGNORE_ID))
     if highest == 0:
-        raise EvaluationError("the first annotation holds no object")
+        raise DataError("the first annotation holds no object")
     return highest
 
 
@@ -48,7 +47,7 @@ def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArr
     Returns:
         K values in 0..1; index ``k - 1`` is object ``k``.
     Raises:
-        EvaluationError: the masks are not uint8, not H x W, or not of the same size.
+        DataError: the masks are not uint8, not H x W, or not of the same size.
     """
     _check_masks(annotation, prediction)
     # Pixels that are background in both masks count for nothing, and are most of the frame as a rule.
@@ -68,9 +67,9 @@ def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArr
 
 def _check_masks(annotation: Mask, prediction: Mask) -> None:
     if annotation.dtype != np.uint8 or prediction.dtype != np.uint8:
-        raise EvaluationError(f"masks must be uint8, found {annotation.dtype} and {prediction.dtype}")
+        raise DataError(f"masks must be uint8, found {annotation.dtype} and {prediction.dtype}")
     if annotation.ndim != 2 or annotation.shape != prediction.shape:
-        raise EvaluationError(
+        raise DataError(
             f"masks must be H x W and of the same size, found {annotation.shape} and {prediction.shape}"
         )
 
@@ -128,21 +127,21 @@ def score_sequence(annotations: Iterable[Mask], predictions: Iterable[Mask]) -> 
     Returns:
         K x (frames - 2) values in 0..1.
     Raises:
-        EvaluationError: fewer than 3 frames, not as many predictions as annotations, no object in the first
+        DataError: fewer than 3 frames, not as many predictions as annotations, no object in the first
             annotation, or masks of different sizes.
     """
     pairs = _paired(annotations, predictions)
     first = next(pairs, None)
     ious = score_frames(_without_last(pairs), count_objects(first[0])) if first else np.empty((0, 0))
     if ious.size == 0:
-        raise EvaluationError(f"fewer than {MIN_ANNOTATED_FRAMES} annotated frames")
+        raise DataError(f"fewer than {MIN_ANNOTATED_FRAMES} annotated frames")
     return ious
 
 
 def _paired(annotations: Iterable[Mask], predictions: Iterable[Mask]) -> Iterator[tuple[Mask, Mask]]:
     for annotation, prediction in zip_longest(annotations, predictions):
         if annotation is None or prediction is None:
-            raise EvaluationError("there are not as many predictions as annotations")
+            raise DataError("there are not as many predictions as annotations")
         yield annotation, prediction
 
 

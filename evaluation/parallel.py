@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
 from evaluation.metrics import FloatArray
 from evaluation.vost import Sequence
 from evaluation.worker import Outcome, score_files, start_worker
@@ -25,13 +25,13 @@ def score_sequences(sequences: list[Sequence], results: Path, workers: int) -> l
         results: the folder of the predictions; ``vost.check_predictions`` has passed.
         workers: processes; with 1 no process is started. A worker holds one frame's two masks at a time.
     Raises:
-        EvaluationError: the problems of all sequences, a line each, or a worker that died.
+        DataError: the problems of all sequences, a line each, or a worker that died.
     """
     outcomes = score_each(sequences, results, workers)
-    problems = [str(outcome) for outcome in outcomes if isinstance(outcome, EvaluationError)]
+    problems = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
     if problems:
-        raise EvaluationError("\n".join(problems))
-    return [outcome for outcome in outcomes if not isinstance(outcome, EvaluationError)]
+        raise DataError("\n".join(problems))
+    return [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
 
 
 def score_each(sequences: list[Sequence], results: Path, workers: int) -> list[Outcome]:
@@ -62,7 +62,7 @@ def _score_in_processes(
             for future in as_completed(futures):
                 keep(futures[future], future.result())
         except BrokenProcessPool as error:
-            raise EvaluationError("a worker process was ended from outside (out of memory?)") from error
+            raise DataError("a worker process was ended from outside (out of memory?)") from error
 
 
 @contextmanager

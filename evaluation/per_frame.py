@@ -7,7 +7,7 @@ its rows with ``Last`` its J_tr. A sequence that cannot be scored has one row: i
 
 from pathlib import Path
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
 from evaluation.metrics import FloatArray, last_frames
 from evaluation.parallel import score_each
 from evaluation.results import check_split_name, csv_text, write_whole
@@ -27,7 +27,7 @@ def write_per_frame(folder: Path, dataset: Path, split: str, workers: int) -> tu
     Returns:
         The file, and the problems of the sequences that could not be scored.
     Raises:
-        EvaluationError: an unusable split, no sequence with predictions, or a worker that died; nothing is
+        DataError: an unusable split, no sequence with predictions, or a worker that died; nothing is
             written, and a file of an earlier run is gone.
     """
     check_split_name(split)
@@ -35,18 +35,18 @@ def write_per_frame(folder: Path, dataset: Path, split: str, workers: int) -> tu
     path.unlink(missing_ok=True)
     names = [name for name in read_split(dataset, split) if (folder / name).is_dir()]
     if not names:
-        raise EvaluationError(f"{folder}: there are no predictions for any sequence of split {split!r}")
+        raise DataError(f"{folder}: there are no predictions for any sequence of split {split!r}")
     problems: dict[str, str] = {}
     sequences = []
     for name in names:
         try:
             sequences.append(_complete_sequence(folder, dataset, name))
-        except EvaluationError as error:
+        except DataError as error:
             problems[name] = str(error)
     rows: dict[str, list[list[str]]] = {}
     outcomes = score_each(sequences, folder, max(1, min(workers, len(sequences))))
     for sequence, outcome in zip(sequences, outcomes, strict=True):
-        if isinstance(outcome, EvaluationError):
+        if isinstance(outcome, DataError):
             problems[sequence.name] = str(outcome)
         else:
             rows[sequence.name] = _rows(sequence, outcome)
@@ -56,12 +56,12 @@ def write_per_frame(folder: Path, dataset: Path, split: str, workers: int) -> tu
 
 
 def _complete_sequence(folder: Path, dataset: Path, name: str) -> Sequence:
-    """The sequence; raises ``EvaluationError`` if a scored frame has no prediction."""
+    """The sequence; raises ``DataError`` if a scored frame has no prediction."""
     sequence = find_sequence(dataset, name)
     missing = missing_predictions(folder, sequence)
     if missing:
         count = f"{len(missing)} of {len(sequence.scored_frames)}"
-        raise EvaluationError(f"{name}: {count} predictions are missing, the first: {missing[0]}")
+        raise DataError(f"{name}: {count} predictions are missing, the first: {missing[0]}")
     return sequence
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
 from evaluation.metrics import FIGURES, FloatArray, global_figures
 
 _OBJECT_COLUMNS = ("Sequence", "J-Mean", "J_last-Mean")
@@ -38,15 +38,15 @@ def summarise(names: Iterable[str], figures: list[FloatArray]) -> Results:
 
 
 def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
-    """The per-sequence and the global CSV file. Raises ``EvaluationError`` for an impossible split."""
+    """The per-sequence and the global CSV file. Raises ``DataError`` for an impossible split."""
     check_split_name(split)
     return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
 
 
 def check_split_name(split: str) -> None:
-    """Raises ``EvaluationError`` for a name that is not that of a file."""
+    """Raises ``DataError`` for a name that is not that of a file."""
     if Path(split).name != split:
-        raise EvaluationError(f"{split!r} cannot be the name of a split")
+        raise DataError(f"{split!r} cannot be the name of a split")
 
 
 def write_results(folder: Path, split: str, results: Results) -> None:
@@ -79,7 +79,7 @@ def csv_text(header: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 def read_results(folder: Path, split: str) -> Results:
-    """Reads both CSV files. Raises ``EvaluationError`` naming a file that is damaged or of another run."""
+    """Reads both CSV files. Raises ``DataError`` naming a file that is damaged or of another run."""
     object_path, overall_path = csv_paths(folder, split)
     objects = []
     for name, *values in _read_csv(object_path, _OBJECT_COLUMNS):
@@ -119,8 +119,8 @@ def _figures(path: Path, values: list[str]) -> tuple[float, ...]:
     return figures
 
 
-def _damaged(path: Path, problem: str) -> EvaluationError:
-    return EvaluationError(f"{path}: damaged ({problem}); --re evaluates again")
+def _damaged(path: Path, problem: str) -> DataError:
+    return DataError(f"{path}: damaged ({problem}); --re evaluates again")
 
 
 def format_table(results: Results) -> str:

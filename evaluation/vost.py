@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from evaluation.errors import DataError
+from evaluation.home import home
+from evaluation.masks import Mask, read_mask
+from evaluation.metrics import MIN_ANNOTATED_FRAMES, count_objects
 
-from evaluation.errors import EvaluationError
-from evaluation.metrics import MIN_ANNOTATED_FRAMES, Mask, count_objects
-
-_DATASETS = Path(__file__).resolve().parents[1] / "aot_plus" / "datasets"
-KNOWN_DATASETS = {"vost": _DATASETS / "VOST", "mini_vost": _DATASETS / "MiniVOST"}
+DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
+_DATA = "aot_plus/datasets"  # from ``home``
 
 
 @dataclass(frozen=True)
@@ -33,67 +32,68 @@ class Sequence:
 
 
 def dataset_folder(dataset: str) -> Path:
-    """The folder of ``vost``, ``mini_vost`` or a path. Raises ``EvaluationError`` if it is not there."""
-    folder = KNOWN_DATASETS.get(dataset, Path(dataset))
+    """The folder of ``vost``, ``mini_vost`` or a path. Raises ``DataError`` if it is not there."""
+    known = DATASET_FOLDERS.get(dataset)
+    folder = home() / _DATA / known if known else Path(dataset)
     if not folder.is_dir():
-        raise EvaluationError(f"{folder}: there is no such dataset folder")
+        raise DataError(f"{folder}: there is no such dataset folder")
     return folder
 
 
 def read_split(dataset: Path, split: str) -> list[str]:
     """The names of the split's sequences, in its order.
 
-    Raises ``EvaluationError`` for an unknown split (the message lists the known ones), and for one that is
+    Raises ``DataError`` for an unknown split (the message lists the known ones), and for one that is
     empty or unreadable, or that names a sequence twice.
     """
     path = dataset / "ImageSets" / f"{split}.txt"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))) or "none"
-        raise EvaluationError(f"unknown split {split!r}: there is no {path}; splits that are there: {known}")
+        raise DataError(f"unknown split {split!r}: there is no {path}; splits that are there: {known}")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path}: cannot be read ({error})") from error
+        raise DataError(f"{path}: cannot be read ({error})") from error
     names = [line.strip() for line in lines if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         problem = f"names {', '.join(twice)} more than once" if twice else "names no sequence"
-        raise EvaluationError(f"{path}: {problem}")
+        raise DataError(f"{path}: {problem}")
     return names
 
 
 def find_sequences(dataset: Path, split: str) -> list[Sequence]:
     """The sequences of a split, in its order, with their annotated frames in name order.
 
-    Raises ``EvaluationError`` that names every sequence with fewer than 3 annotated frames or none at all.
+    Raises ``DataError`` that names every sequence with fewer than 3 annotated frames or none at all.
     """
     sequences, problems = [], []
     for name in read_split(dataset, split):
         try:
             sequences.append(find_sequence(dataset, name))
-        except EvaluationError as error:
+        except DataError as error:
             problems.append(str(error))
     if problems:
-        raise EvaluationError("\n".join(problems))
+        raise DataError("\n".join(problems))
     return sequences
 
 
 def find_sequence(dataset: Path, name: str) -> Sequence:
-    """One sequence with its annotated frames. Raises ``EvaluationError`` for fewer than 3 of them."""
+    """One sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
     folder = dataset / "Annotations" / name
     if not folder.is_dir():
-        raise EvaluationError(f"{name}: the annotation folder {folder} is missing")
+        raise DataError(f"{name}: the annotation folder {folder} is missing")
     frames = sorted(path.name for path in folder.glob("*.png") if not path.name.startswith("."))
     if len(frames) < MIN_ANNOTATED_FRAMES:
         needed = f"at least {MIN_ANNOTATED_FRAMES} annotated frames are needed"
-        raise EvaluationError(f"{name}: {needed}, {folder} has {len(frames)}")
+        raise DataError(f"{name}: {needed}, {folder} has {len(frames)}")
     return Sequence(name, folder, tuple(frames))
 
 
 def check_predictions(results: Path, sequences: list[Sequence]) -> None:
-    """Raises ``EvaluationError`` listing every missing prediction of a scored frame: sequence/frame.png."""
+    """Raises ``DataError`` listing every missing prediction of a scored frame: sequence/frame.png."""
     if not results.is_dir():
-        raise EvaluationError(f"{results}: there is no such result folder")
+        raise DataError(f"{results}: there is no such result folder")
     missing = [
         f"{sequence.name}/{frame}"
         for sequence in sequences
@@ -101,7 +101,7 @@ def check_predictions(results: Path, sequences: list[Sequence]) -> None:
     ]
     if missing:
         listed = "\n".join(f"  {name}" for name in missing)
-        raise EvaluationError(f"predictions missing in {results}: {len(missing)}\n{listed}")
+        raise DataError(f"predictions missing in {results}: {len(missing)}\n{listed}")
 
 
 def missing_predictions(results: Path, sequence: Sequence) -> list[str]:
@@ -110,40 +110,27 @@ def missing_predictions(results: Path, sequence: Sequence) -> list[str]:
     return [frame for frame in sequence.scored_frames if frame not in there]
 
 
-def read_mask(path: Path) -> Mask:
-    """Reads an indexed or 8-bit grey PNG as ids (uint8, H x W). Raises ``EvaluationError`` with its path."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise EvaluationError(
-                    f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"
-                )
-            return np.asarray(image, dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise EvaluationError(f"{path}: cannot be read as a mask ({error})") from error
-
-
 def read_num_objects(sequence: Sequence) -> int:
-    """How many objects the sequence scores. Raises ``EvaluationError`` that names its first annotation."""
+    """How many objects the sequence scores. Raises ``DataError`` that names its first annotation."""
     path = sequence.annotations / sequence.frames[0]
     mask = read_mask(path)
     try:
         return count_objects(mask)
-    except EvaluationError as error:
-        raise EvaluationError(f"{path}: {error}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def mask_pairs(sequence: Sequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
     """(annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
 
-    Raises ``EvaluationError`` that names the file: an unreadable mask, or a prediction of another size.
+    Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.
     """
     for frame in sequence.scored_frames:
         path = results / sequence.name / frame
         annotation, prediction = read_mask(sequence.annotations / frame), read_mask(path)
         if annotation.shape != prediction.shape:
             sizes = f"{_size(prediction)} pixels, its annotation is {_size(annotation)}"
-            raise EvaluationError(f"{path}: the prediction is {sizes}")
+            raise DataError(f"{path}: the prediction is {sizes}")
         yield annotation, prediction
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import DataError
 from evaluation.metrics import FloatArray, score_frames
 from evaluation.vost import Sequence, mask_pairs, read_num_objects
 
 # What becomes of a sequence: its IoUs (K x frames), or the problem it has.
-Outcome = FloatArray | EvaluationError
+Outcome = FloatArray | DataError
 
 # Far above a mask's size; the memory is never touched.
 _LARGE_BLOCK = 16 * 2**20  # bytes
@@ -31,7 +31,7 @@ def score_files(sequence: Sequence, results: Path) -> Outcome:
         num_objects = read_num_objects(sequence)
         pairs = takewhile(lambda _: _stop is None or not _stop.is_set(), mask_pairs(sequence, results))
         return score_frames(pairs, num_objects)
-    except EvaluationError as error:
+    except DataError as error:
         return error
 
 

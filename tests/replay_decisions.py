@@ -22,7 +22,7 @@ from aot_plus.configs import Config
 from aot_plus.networks.memory.policies import Append, EmfsPolicy, ReadStatistics
 from aot_plus.networks.memory.scores import redundancy_penalty
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import AOTPlusError, DataError
+from aot_plus.utils.errors import DataError, VOSError
 
 TOLERANCE = 1e-4
 QUANTITIES = ("relevance", "redundancy", "penalty", "score")
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = parser.parse_args(arguments).file
     try:
         result = replay_decisions(path)
-    except AOTPlusError as error:
+    except VOSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(json.dumps(result))

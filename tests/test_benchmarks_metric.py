@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.errors import VOSError
 from benchmarks import metric, metric_decode
 from benchmarks.metric import run_process, write_dataset
 from benchmarks.performance_goals import goals_of
+from evaluation.home import home
 from evaluation.vost import check_predictions, find_sequences, read_mask
 
 
@@ -62,7 +62,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
 
 
 def test_a_process_that_fails_says_why() -> None:
-    with pytest.raises(AOTPlusError, match=r"exit code 3:\nno masks"):
+    with pytest.raises(VOSError, match=r"exit code 3:\nno masks"):
         run_process([sys.executable, "-c", "import sys; sys.stderr.write('no masks'); sys.exit(3)"])
 
 
@@ -74,7 +74,7 @@ def test_the_peak_memory_is_that_of_the_process() -> None:
     # From a process of its own: this one is larger than those that are measured.
     codes = ["pass", f"bytearray(b'1') * {300 * 2**20}"]
     ended = subprocess.run(
-        [sys.executable, "-c", script, *codes], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, *codes], cwd=home(), capture_output=True, text=True, check=True
     )
     small, large = map(float, ended.stdout.split())
     assert small < 200

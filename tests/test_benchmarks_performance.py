@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.errors import VOSError
 from benchmarks import inference, metric, performance, training
 from benchmarks.performance import FORMAT, items, read_measured, run_item
 from benchmarks.performance_goals import goals_of
 from benchmarks.performance_page import Measured, render_page
+from evaluation.home import home
 
 MIB_OF_A_GB = 1e9 / 2**20
 MACHINE = {
@@ -263,9 +263,9 @@ def test_an_items_json_line_is_kept_with_its_command(tmp_path: Path) -> None:
 
 
 def test_an_item_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(AOTPlusError, match=r"exit code 2; .*item\.log says why"):
+    with pytest.raises(VOSError, match=r"exit code 2; .*item\.log says why"):
         run_item([sys.executable, "-c", "import sys; print('{}'); sys.exit(2)"], tmp_path / "item.json")
-    with pytest.raises(AOTPlusError, match="its last line is no JSON"):
+    with pytest.raises(VOSError, match="its last line is no JSON"):
         run_item(_print("no JSON"), tmp_path / "item.json")
     assert not (tmp_path / "item.json").exists()
 
@@ -278,7 +278,7 @@ def test_the_command_measures_what_is_missing(
     def fake(command: Sequence[str], path: Path) -> None:
         name = path.stem
         if name == "objects":
-            raise AOTPlusError("out of memory")
+            raise VOSError("out of memory")
         done.append(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"format": FORMAT, "command": list(command), "record": RECORDS[name]}))
@@ -309,7 +309,7 @@ def test_threads_and_the_video_reach_the_benchmarks(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(performance, "run_item", fake)
     flags = ["--out", str(tmp_path / "page.md"), "--work", str(tmp_path), "--only", "agreement", "metric"]
     flags += ["--threads", "2", "--device", "cpu", "--video", "/v/clip"]
-    flags += ["--mask", str(REPOSITORY / "tests" / "first.png")]
+    flags += ["--mask", str(home() / "tests" / "first.png")]
     assert performance.main(flags) == 0
     assert shlex.join(commands["agreement"][1:]) == (
         "-m benchmarks.inference --scenario agreement --device cpu --threads 2 "

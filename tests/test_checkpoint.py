@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from aot_plus.utils.checkpoint import inspect_checkpoint, load_encoder, load_into, read_state_dict
+from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_encoder, load_into, read_state_dict
 from aot_plus.utils.errors import CheckpointError
 from tests.weights_by_name import fill_by_name
 

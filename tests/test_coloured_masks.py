@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.utils.coloured_masks import MaskReader
+from aot_plus.dataloaders.coloured_masks import MaskReader
 from aot_plus.utils.errors import DataError
 
 RED, TEAL, PINK = (255, 0, 0), (0, 128, 128), (250, 130, 130)

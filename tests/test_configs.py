@@ -261,7 +261,7 @@ def test_saved_config(tmp_path: Path) -> None:
 
 
 def test_no_git_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config_module, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(config_module, "_CHECKOUT", tmp_path)
     assert config_module.git_commit() is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert config_module.git_commit() is None

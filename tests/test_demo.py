@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame, VideoSegmenter
-from aot_plus.networks.managers import video_writer
-from aot_plus.networks.managers.memory_strip import MemoryStrip
 from aot_plus.networks.models import AOT
 from aot_plus.tools import demo
+from aot_plus.viz import video_writer
+from aot_plus.viz.memory_strip import MemoryStrip
 
 HEIGHT, WIDTH = 41, 57  # odd, as codecs do not like it
 Array = NDArray[np.uint8]

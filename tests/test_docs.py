@@ -13,9 +13,9 @@ from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import memory_gap
 from aot_plus.tools import eval as eval_tool
+from aot_plus.utils.catalogue import PAPER_ROWS
 from aot_plus.utils.config import get_config, model_names
 from aot_plus.utils.masks import write_mask
-from aot_plus.utils.paper import PAPER_ROWS
 from evaluation.metrics import FIGURES, last_frames
 
 ROOT = Path(__file__).resolve().parents[1]

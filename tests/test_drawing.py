@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aot_plus.utils.drawing import StripCell, draw_objects, draw_strip, strip_height, text
+from aot_plus.viz.drawing import StripCell, draw_objects, draw_strip, strip_height, text
 
 Array = NDArray[np.uint8]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from aot_plus.utils.ema import ModelEMA, decay_at, final_decay
+from aot_plus.networks.managers.ema import ModelEMA, decay_at, final_decay
 
 
 def one_weight(value: float) -> nn.Linear:

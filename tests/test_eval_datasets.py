@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset, memory_gap, open_dataset
-from aot_plus.networks.managers.sharding import ProcessPlace, share_out
+from aot_plus.networks.managers.processes import ProcessPlace, share_out
 from aot_plus.networks.managers.writer import IMAGES_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image

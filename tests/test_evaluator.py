@@ -23,11 +23,12 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
 from aot_plus.networks.managers import evaluator as evaluator_module
 from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
-from aot_plus.networks.managers.sharding import ProcessPlace, process_group
+from aot_plus.networks.managers.processes import ProcessPlace, process_group
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import AOTPlusError, ConfigError
-from aot_plus.utils.masks import read_mask, write_mask
+from aot_plus.utils.errors import ConfigError, VOSError
+from aot_plus.utils.masks import write_mask
+from evaluation.masks import read_mask
 
 HEIGHT, WIDTH = 32, 48
 LENGTHS = {"a_cut": 7, "b_tear": 5, "c_fold": 9}
@@ -415,7 +416,7 @@ def _worker(rank: int, port: int, dataset: VOSTDataset, result_dir: Path, deadly
     with process_group(place):
         try:
             summary = run(dataset, result_dir, die, place=place)
-        except AOTPlusError as error:
+        except VOSError as error:
             os._exit(5 if "another process stopped early" in str(error) else 6)
         assert summary.processes == 2
         assert sorted(summary.done) == list(LENGTHS)

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aot_plus.networks.models import build_model
+from aot_plus.networks.models.checkpoint import load_into
 from aot_plus.tools import export as export_tool
-from aot_plus.utils.checkpoint import load_into
 from aot_plus.utils.config import get_config
 from tests.weights_by_name import fill_by_name
 

@@ -12,7 +12,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers.initial_weights import initialise
 from aot_plus.networks.managers.learner import Learner
-from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import CheckpointError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation import (
     FIGURES,
-    EvaluationError,
+    DataError,
     count_objects,
     decay,
     frame_ious,
@@ -183,17 +183,17 @@ def test_global_figures_weigh_objects_alike() -> None:
     ],
 )
 def test_masks_that_do_not_fit(annotation: Mask, prediction: Mask, words: str) -> None:
-    with pytest.raises(EvaluationError, match=re.escape(words)):
+    with pytest.raises(DataError, match=re.escape(words)):
         frame_ious(annotation, prediction, 1)
 
 
 def test_sequences_that_cannot_be_scored() -> None:
     one = mask([1, 0])
     for length in range(3):
-        with pytest.raises(EvaluationError, match="fewer than 3 annotated frames"):
+        with pytest.raises(DataError, match="fewer than 3 annotated frames"):
             score_sequence([one] * length, [one] * length)
     for predictions in (3, 5):
-        with pytest.raises(EvaluationError, match="not as many predictions as annotations"):
+        with pytest.raises(DataError, match="not as many predictions as annotations"):
             score_sequence([one] * 4, [one] * predictions)
-    with pytest.raises(EvaluationError, match="first annotation holds no object"):
+    with pytest.raises(DataError, match="first annotation holds no object"):
         score_sequence([mask([0, 255])] * 3, [one] * 3)

@@ -19,7 +19,8 @@ from aot_plus.dataloaders.mini_vost import writer as writer_module
 from aot_plus.dataloaders.mini_vost.actors import FRESH_FRAMES
 from aot_plus.tools.make_mini_vost import main
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import read_image, read_mask
+from aot_plus.utils.masks import read_image
+from evaluation.masks import read_mask
 
 
 def first_mask_repeated(masks: NDArray[np.uint8], num_objects: int) -> list[tuple[float, float]]:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from aot_plus.networks.encoders import build_encoder
+from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.param_groups import freeze_encoder, parameter_groups, set_rates
 
 EXEMPT = ["absolute_pos_embed", "relative_position_bias_table", "relative_emb_v", "conv_out"]
 FREEZE = ["patch_wise_id_bank"]

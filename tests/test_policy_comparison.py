@@ -16,7 +16,7 @@ from aot_plus.configs.default import DefaultStage
 from aot_plus.dataloaders.mini_vost import make_dataset
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.errors import VOSError
 from benchmarks import policies
 from benchmarks.policy_page import make_rows, render_page, render_table
 from benchmarks.policy_runs import Record, Run, Setting, do_runs, infer_in_process, measure
@@ -181,7 +181,7 @@ class FakeInference:
             self.calls.append((run.setting.name, overwrite))
         look()
         if run.setting.name in self.broken:
-            raise AOTPlusError("no luck")
+            raise VOSError("no luck")
         for name in run.sequences:
             annotations = run.dataset / "Annotations" / name
             shutil.copytree(annotations, run.folder / name, dirs_exist_ok=True)
@@ -355,6 +355,6 @@ def test_inference_in_a_process(tmp_path: Path) -> None:
     assert do_runs([run], 1) == {run: made}
 
     broken = dataclasses.replace(run, checkpoint=tmp_path / "none.pth", folder=tmp_path / "runs" / "broken")
-    with pytest.raises(AOTPlusError, match=r"exit code 1; .*broken\.log says why"):
+    with pytest.raises(VOSError, match=r"exit code 1; .*broken\.log says why"):
         infer_in_process(broken, False, lambda: None)
     assert "none.pth" in (tmp_path / "runs" / "broken.log").read_text()

@@ -16,19 +16,18 @@ import torch
 from PIL import Image
 
 from aot_plus.configs.default import DefaultStage
-from aot_plus.networks.managers import reproduction
-from aot_plus.networks.managers.reproduction_rows import SMALL_POLICIES, Run, paper_runs, small_runs
-from aot_plus.networks.managers.reproduction_table import signed
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.networks.models import build_model
+from aot_plus.pipeline import commands, reproduction
+from aot_plus.pipeline.commands import Finished, eval_command, run_shown
+from aot_plus.pipeline.rows import SMALL_POLICIES, Run, paper_runs, small_runs
+from aot_plus.pipeline.table import signed
 from aot_plus.tools import eval as eval_tool
 from aot_plus.tools import reproduce
-from aot_plus.utils import commands
-from aot_plus.utils.commands import Finished, eval_command, run_shown
+from aot_plus.utils.catalogue import PAPER_ROWS
 from aot_plus.utils.config import config_to_dict, get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from aot_plus.utils.paper import PAPER_ROWS
 from evaluation.command import main as metric
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aot_plus.utils.schedule import encoder_learning_rate, learning_rate, prediction_share
+from aot_plus.networks.managers.schedule import encoder_learning_rate, learning_rate, prediction_share
 
 TOTAL, BASE, MINIMUM, POWER, WARM_UP = 20_000, 2e-4, 1e-5, 0.9, 0.05
 

@@ -15,7 +15,7 @@ from aot_plus.networks.engines.inference import merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter, best_channel, merged_labels
 from aot_plus.networks.models import AOT
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import AOTPlusError, ConfigError, DataError
+from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from tests.weights_by_name import fill_by_name
 
 HEIGHT, WIDTH = 70, 90
@@ -330,7 +330,7 @@ def test_a_bank_that_could_drop_nothing_is_refused() -> None:
 
 def test_unknown_names_are_errors_of_the_project() -> None:
     for arguments in (("r50_aot", None), ("aott", "no_such_file.pth")):
-        with pytest.raises(AOTPlusError, match=r"r50_aotl|no_such_file"):
+        with pytest.raises(VOSError, match=r"r50_aotl|no_such_file"):
             aot_plus.load_model(*arguments)
 
 

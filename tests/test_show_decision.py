@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 
 from aot_plus.tools import show_decision
-from aot_plus.utils.decision_picture import Decision, StoredFrame, draw_decision
 from aot_plus.utils.masks import write_mask
+from aot_plus.viz.decision import Decision, StoredFrame, draw_decision
 
 CONFIG = {
     "MEM_RELEVANCE_KEEP": 0.2,

@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aot_plus.utils.ema import ModelEMA
-from aot_plus.utils.errors import CheckpointError
-from aot_plus.utils.train_checkpoint import (
+from aot_plus.networks.managers.ema import ModelEMA
+from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
     get_random_state,
     load_latest_checkpoint,
@@ -21,6 +20,7 @@ from aot_plus.utils.train_checkpoint import (
     saved_steps,
     set_random_state,
 )
+from aot_plus.utils.errors import CheckpointError
 
 
 class TinyTraining:

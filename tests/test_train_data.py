@@ -28,7 +28,7 @@ from aot_plus.dataloaders.video_transforms import (
 from aot_plus.tools import show_batch
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.utils.pictures import paint
+from aot_plus.viz.pictures import paint
 from tests.train_videos import LENGTH, FakeVideo, rectangles, write_dataset
 
 

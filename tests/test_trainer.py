@@ -22,14 +22,14 @@ from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers import stop_request
 from aot_plus.networks.managers import trainer as trainer_module
 from aot_plus.networks.managers.learner import Learner
-from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.managers.stop_request import StopRequest
+from aot_plus.networks.managers.train_checkpoint import ema_path, load_latest_checkpoint, saved_steps
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError, CheckpointError, ConfigError, DataError
-from aot_plus.utils.train_checkpoint import ema_path, load_latest_checkpoint, saved_steps
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
+from evaluation.home import home
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
@@ -81,7 +81,7 @@ def start_tool(cfg: Config, *flags: str, **environment: str) -> "subprocess.Pope
     """``aot_plus.tools.train`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "aot_plus.tools.train", *as_flags(cfg), *flags],
-        cwd=REPOSITORY,
+        cwd=home(),
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -252,7 +252,7 @@ def test_too_many_bad_steps_end_the_run_and_name_the_batch(
 ) -> None:
     monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({2, 3, 4}))
     cfg = tiny_config(dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_TOTAL_STEPS=8)
-    with pytest.raises(AOTPlusError, match=r"step 4: 3 steps in a row .*the last batch: video_\d.*video_\d"):
+    with pytest.raises(VOSError, match=r"step 4: 3 steps in a row .*the last batch: video_\d.*video_\d"):
         Trainer(cfg, tmp_path).run()
 
 
@@ -360,7 +360,7 @@ def test_bad_values_are_named(dataset: Path, tmp_path: Path, values: dict[str, A
     cfg = tiny_config(dataset)
     for name, value in values.items():
         setattr(cfg, name, value)
-    with pytest.raises(AOTPlusError, match=message):
+    with pytest.raises(VOSError, match=message):
         Trainer(cfg, tmp_path).run()
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from aot_plus.networks.engines.training import TrainingEngine
+from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import get_config
 from aot_plus.utils.images import MEAN, STD
-from aot_plus.utils.param_groups import freeze_encoder
 from tests.weights_by_name import fill_by_name
 
 GOLDEN = Path(__file__).parent / "golden"

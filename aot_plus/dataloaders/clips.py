@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aot_plus.utils.images import normalise
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 IdMap = NDArray[np.uint8]  # H x W: 0 background, then objects, 255 ignored
 Image = NDArray[np.uint8]  # H x W x 3, RGB

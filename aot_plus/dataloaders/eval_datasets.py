@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from aot_plus.utils.errors import DataError
+from evaluation.vost import DATASET_FOLDERS
 
-DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 FRAMES = "JPEGImages_10fps"
 ANNOTATIONS = "Annotations"
 SPLITS = "ImageSets"

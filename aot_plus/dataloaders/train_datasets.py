@@ -24,8 +24,8 @@ from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.static_images import StaticClips, list_static_images
 from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, FolderVideo, Video, VideoClips
 from aot_plus.dataloaders.video_transforms import ClipTransform
-from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import ConfigError, DataError
+from evaluation.home import home
 
 _LOG = logging.getLogger(__name__)
 _DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
@@ -170,7 +170,7 @@ def build_source(cfg: Config) -> ClipSource:
     ``mini_vost`` are sequences drawn on the way; a folder is one in VOST's layout, of which the split
     ``train`` is used.
     """
-    folder = REPOSITORY / cfg.DIR_DATA
+    folder = home() / cfg.DIR_DATA
     if "static" in cfg.DATASETS:
         if len(cfg.DATASETS) > 1:
             raise ConfigError(f"DATASETS: static stands alone, found {cfg.DATASETS}")

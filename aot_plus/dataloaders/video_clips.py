@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from aot_plus.dataloaders.clips import RawClip, object_ids
 from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, VOSTDataset
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import IGNORE_ID, read_image, read_mask
+from aot_plus.utils.masks import read_image
+from evaluation.masks import IGNORE_ID, read_mask
 
 
 class Video(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.utils.images import MEAN
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 PADDING_COLOUR = np.round(MEAN * 255).astype(np.uint8)
 PADDING_ID = 0

@@ -11,7 +11,7 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.report.runs import Run
 from aot_plus.report.scores import ScoredRun, SequenceScores, score_run
 from aot_plus.report.sequence import percent, sequence_values
-from aot_plus.utils.paper import PAPER_DATASET, PAPER_ROWS
+from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
 
 __all__ = ["PICTURE_BUDGET", "gather"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import IGNORE_ID, read_mask
+from evaluation.masks import IGNORE_ID, read_mask
 
 __all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
 

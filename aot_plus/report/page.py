@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aot_plus.utils.files import replacing
+from evaluation.files import replacing
 
 __all__ = ["page", "write_page"]
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, VOSTDataset
 from aot_plus.report.runs import Run
-from aot_plus.utils.config import REPOSITORY
 from aot_plus.utils.errors import DataError
+from evaluation.home import home
 
 __all__ = ["ScoredRun", "SequenceScores", "score_run"]
 
@@ -106,7 +106,7 @@ def _run_metric(run: Run, dataset: VOSTDataset, split: str, workers: int | None)
     command = [sys.executable, "-m", "evaluation.evaluation_method", "--per_frame", "--set", split]
     command += ["--results_path", str(run.folder), "--dataset_path", str(dataset.root.resolve())]
     command += [] if workers is None else ["--workers", str(workers)]
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, cwd=home(), stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise DataError(f"{run.folder}: the metric could not score this run (what it said is above)")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aot_plus.utils.traces import Entry, read_trace, score_names
+from aot_plus.networks.memory.trace import Entry, read_trace, score_names
 
 __all__ = ["GroupTimeline", "StoredFrame", "read_timelines"]
 

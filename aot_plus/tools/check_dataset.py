@@ -8,7 +8,8 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check.findings import Severity, format_findings, has_errors
 from aot_plus.dataloaders.dataset_check.runner import DatasetReport, check_dataset
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import from_repository, run_tool, whole_number
+from aot_plus.tools.common import run_tool, whole_number
+from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
 
     def work() -> int:
-        dataset = open_dataset(options.dataset, from_repository(Config.DIR_DATA))
+        dataset = open_dataset(options.dataset, home() / Config.DIR_DATA)
         report = check_dataset(dataset, options.split, options.workers)
         if report.findings:
             print(format_findings(report.findings) + "\n")

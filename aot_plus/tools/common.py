@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.config import REPOSITORY, get_config, parse_assignments
-from aot_plus.utils.errors import AOTPlusError, ConfigError
+from aot_plus.utils.config import get_config, parse_assignments
+from aot_plus.utils.errors import ConfigError, VOSError
+from evaluation.home import home
 
 _log = logging.getLogger(__name__)
 
@@ -59,15 +60,10 @@ def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
     if args.ckpt_path:
         return Path(args.ckpt_path)
     if cfg.TEST_CKPT_PATH:
-        return from_repository(cfg.TEST_CKPT_PATH)
+        return home() / cfg.TEST_CKPT_PATH
     raise ConfigError(
         "no checkpoint: give --ckpt_path FILE, or --random_weights to try the pipeline without one"
     )
-
-
-def from_repository(path: str) -> Path:
-    """A config's path: relative ones start at the repository's root, wherever the tool was started."""
-    return REPOSITORY / path
 
 
 def whole_number(lowest: int) -> Callable[[str], int]:
@@ -86,7 +82,7 @@ def run_tool(work: Callable[[], int]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
         return work()
-    except AOTPlusError as error:
+    except VOSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:

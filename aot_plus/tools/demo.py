@@ -14,8 +14,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from aot_plus.configs import Config
 from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.managers.demo import DemoResult, DemoRun
 from aot_plus.networks.models.loading import load_from_config
+from aot_plus.pipeline.demo import DemoResult, DemoRun
 from aot_plus.tools.common import (
     add_checkpoint_arguments,
     add_config_arguments,

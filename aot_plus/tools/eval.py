@@ -17,7 +17,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.evaluator import Evaluator
-from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, process_group, share_cores
+from aot_plus.networks.managers.processes import ProcessPlace, choose_device, process_group, share_cores
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.networks.models.loading import load_from_config
 from aot_plus.tools.common import (
@@ -25,9 +25,9 @@ from aot_plus.tools.common import (
     add_config_arguments,
     chosen_checkpoint,
     config_of,
-    from_repository,
     run_tool,
 )
+from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +87,7 @@ def _config(args: argparse.Namespace) -> Config:
 def _evaluate(args: argparse.Namespace) -> int:
     cfg = _config(args)
     place = ProcessPlace.from_environment()
-    dataset = open_dataset(cfg.TEST_DATASET, from_repository(cfg.DIR_DATA))
+    dataset = open_dataset(cfg.TEST_DATASET, home() / cfg.DIR_DATA)
     sequences = dataset.select(cfg.TEST_DATASET_SPLIT, args.sequences)
     device = choose_device(cfg.TEST_DEVICE, place)
     build_policy(cfg)  # a wrong one is said before anything is read or written
@@ -122,7 +122,7 @@ def _result_dir(args: argparse.Namespace, cfg: Config, dataset: str) -> Path:
     """``results/<exp>_<model>/<stage>/eval/<dataset>/<eval_name>`` at the repository's root."""
     name = args.eval_name or _default_eval_name(cfg, random_weights=args.random_weights)
     run = f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}"
-    return from_repository(cfg.DIR_RESULT) / run / cfg.STAGE_NAME / "eval" / dataset / name
+    return home() / cfg.DIR_RESULT / run / cfg.STAGE_NAME / "eval" / dataset / name
 
 
 def _default_eval_name(cfg: Config, *, random_weights: bool) -> str:

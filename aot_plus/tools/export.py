@@ -13,10 +13,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from aot_plus.networks.models.checkpoint import read_state_dict
 from aot_plus.tools.common import run_tool
-from aot_plus.utils.checkpoint import read_state_dict
 from aot_plus.utils.errors import CheckpointError
-from aot_plus.utils.files import replacing
+from evaluation.files import replacing
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 SUFFIX = ".safetensors"

@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from aot_plus.dataloaders.mini_vost.preview import write_preview
 from aot_plus.dataloaders.mini_vost.writer import make_dataset
 from aot_plus.tools.common import whole_number
-from aot_plus.utils.errors import AOTPlusError
+from aot_plus.utils.errors import VOSError
+from aot_plus.viz.mini_vost_preview import write_preview
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             workers = min(options.workers, max(options.train + options.val, 1))
             make_dataset(options.out, options.seed, options.train, options.val, workers)
             print(f"MiniVOST in {options.out}: {options.train} train and {options.val} val sequences")
-    except (AOTPlusError, OSError) as error:
+    except (VOSError, OSError) as error:
         print(f"make_mini_vost: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,9 +10,10 @@ from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.report.gather import gather
 from aot_plus.report.page import write_page
 from aot_plus.report.runs import chosen_dataset, read_runs
-from aot_plus.tools.common import from_repository, run_tool, whole_number
+from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.files import require_writable
+from evaluation.files import require_writable
+from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_writable(args.out)
         runs = read_runs(args.results)
         name, split = chosen_dataset(runs, args.dataset, args.split)
-        dataset = open_dataset(name, from_repository(Config.DIR_DATA))
+        dataset = open_dataset(name, home() / Config.DIR_DATA)
         data = gather(runs, dataset, split, pictures=args.pictures, workers=args.workers)
         try:
             size = write_page(args.out, data)

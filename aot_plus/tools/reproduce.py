@@ -10,7 +10,8 @@ from pathlib import Path
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
-from aot_plus.networks.managers.reproduction import (
+from aot_plus.pipeline.commands import run_shown
+from aot_plus.pipeline.reproduction import (
     FAILED,
     MEASURED,
     PENDING,
@@ -23,18 +24,18 @@ from aot_plus.networks.managers.reproduction import (
     plan,
     without_dataset,
 )
-from aot_plus.networks.managers.reproduction_rows import numbered_rows, paper_runs, small_runs
-from aot_plus.networks.managers.reproduction_table import (
+from aot_plus.pipeline.rows import numbered_rows, paper_runs, small_runs
+from aot_plus.pipeline.table import (
     render_csv,
     render_page,
     render_reasons,
     render_table,
 )
-from aot_plus.tools.common import from_repository, run_tool, whole_number
-from aot_plus.utils.commands import run_shown
+from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.utils.files import replacing
-from aot_plus.utils.paper import PAPER_DATASET
+from evaluation.files import replacing
+from evaluation.home import home
 
 _DESCRIPTION = """\
 Runs the rows of a table, inference and metric, and prints J_tr and J in percent: for VOST the four rows of
@@ -100,7 +101,7 @@ def _reproduce(args: argparse.Namespace, command: str, execute: Execute) -> int:
     dataset = dataset_argument(args.dataset)
     outcomes = plan(small_runs() if is_mini_vost(dataset) else paper_runs(), args.rows)
     try:
-        opened = open_argument(dataset, from_repository(Config.DIR_DATA))
+        opened = open_argument(dataset, home() / Config.DIR_DATA)
     except DataError as error:
         print(render_table(without_dataset(outcomes, str(error))))
         hint = " --dataset mini_vost needs no download." if dataset == PAPER_DATASET else ""
@@ -113,7 +114,7 @@ def _reproduce(args: argparse.Namespace, command: str, execute: Execute) -> int:
     print(f"\nOn {source}\n\n{render_table(outcomes)}\n")
     statuses = {outcome.status for outcome in outcomes.values()}
     if MEASURED in statuses:
-        out = args.out or from_repository(Config.DIR_RESULT) / "reproduce" / opened.name
+        out = args.out or home() / Config.DIR_RESULT / "reproduce" / opened.name
         _write(out, {".csv": render_csv(outcomes), ".md": render_page(outcomes, source, command)})
     else:
         print("Nothing was measured, and no file written.")

@@ -11,9 +11,9 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip
 from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
 from aot_plus.tools.common import add_config_arguments, config_of, run_tool
-from aot_plus.utils.files import replacing
 from aot_plus.utils.images import restore
-from aot_plus.utils.pictures import titled_row
+from aot_plus.viz.pictures import titled_row
+from evaluation.files import replacing
 
 
 def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:

@@ -17,13 +17,15 @@ import yaml
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
-from aot_plus.tools.common import from_repository, run_tool
-from aot_plus.utils.decision_picture import Decision, StoredFrame, draw_decision
+from aot_plus.networks.memory.trace import Entry, read_trace
+from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.utils.files import replacing, require_writable
-from aot_plus.utils.masks import read_image, read_mask
-from aot_plus.utils.pictures import paint
-from aot_plus.utils.traces import Entry, read_trace
+from aot_plus.utils.masks import read_image
+from aot_plus.viz.decision import Decision, StoredFrame, draw_decision
+from aot_plus.viz.pictures import paint
+from evaluation.files import replacing, require_writable
+from evaluation.home import home
+from evaluation.masks import read_mask
 
 _SCORES = frozenset({"relevance", "redundancy", "score"})  # of EMFS, at each of its decisions
 _CONFIG = ("DIR_DATA", "MEM_EMFS_MIDPOINT", "MEM_EMFS_SLOPE", "MEM_EMFS_WEIGHT", "MEM_RELEVANCE_KEEP")
@@ -69,7 +71,7 @@ def _show(args: argparse.Namespace) -> int:
     appends = [entry for entry in _read_decisions(path) if entry["group"] == args.group]
     entry, before = find_decision(appends, args.frame, path)
     figures = decision_figures(entry, before, config)
-    video = open_dataset(args.dataset, from_repository(config["DIR_DATA"]))
+    video = open_dataset(args.dataset, home() / config["DIR_DATA"])
     pictures = _pictures(video.sequence(args.sequence), args.result_dir, [*entry["bank"], entry["frame"]])
     frames = [
         StoredFrame(number, picture, row.relevance, row.novelty, row.score)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from aot_plus.networks.managers.sharding import ProcessPlace, choose_device, share_cores
+from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
 from aot_plus.networks.managers.trainer import Trainer
-from aot_plus.tools.common import add_config_arguments, config_of, from_repository, run_tool
+from aot_plus.tools.common import add_config_arguments, config_of, run_tool
+from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def _train(args: argparse.Namespace) -> int:
     place = ProcessPlace.from_environment()
     device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
     share_cores(place)
-    folder = from_repository(cfg.DIR_RESULT) / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
+    folder = home() / cfg.DIR_RESULT / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
     trainer = Trainer(cfg, folder, device=device, place=place, resume=args.resume, overwrite=args.overwrite)
     if place.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)  # the first process says what concerns all

@@ -19,9 +19,9 @@ import aot_plus.configs as stages
 import aot_plus.configs.models as models
 from aot_plus.configs import Config
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.files import replacing
+from evaluation.files import replacing
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("torch", "numpy", "opencv-python", "scipy", "pillow", "safetensors")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -82,7 +82,7 @@ def save_config(config: Config, path: Path) -> None:
 
 def git_commit() -> str | None:
     """The commit the repository is at, or None where there is no git or no repository."""
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--verify", "HEAD"]
+    command = ["git", "-C", str(_CHECKOUT), "rev-parse", "--verify", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,17 +1,13 @@
-"""The errors a user can cause. A tool's ``main`` turns them into one message and exit code 1."""
+"""The errors that a user can cause; ``evaluation`` raises the first two as well."""
+
+from evaluation.errors import DataError, VOSError
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError"]
 
 
-class AOTPlusError(Exception):
-    """Base class: the message names the file, the key, what was expected and what was found."""
-
-
-class ConfigError(AOTPlusError):
+class ConfigError(VOSError):
     """An unknown stage, model, policy or name, or a value of the wrong type."""
 
 
-class DataError(AOTPlusError):
-    """A dataset, image or mask that cannot be used as it is."""
-
-
-class CheckpointError(AOTPlusError):
+class CheckpointError(VOSError):
     """A checkpoint that is missing, damaged, or does not belong to the model."""

@@ -7,9 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.files import replacing
-
-IGNORE_ID = 255
+from evaluation.files import replacing
 
 
 def davis_palette() -> list[int]:
@@ -20,21 +18,6 @@ def davis_palette() -> list[int]:
         for channel in range(3):
             palette[:, channel] |= ((ids >> (3 * bit + channel)) & 1) << (7 - bit)
     return [int(value) for value in palette.ravel()]
-
-
-def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise DataError(
-                    f"{path}: a mask must be an indexed or 8-bit grey image, found mode {image.mode}"
-                )
-            return np.array(image, dtype=np.uint8)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such mask") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
 
 
 def write_mask(path: Path, ids: NDArray[np.uint8]) -> None:

@@ -11,7 +11,8 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import IGNORE_ID, davis_palette, read_mask
+from aot_plus.utils.masks import davis_palette
+from evaluation.masks import IGNORE_ID, read_mask
 
 _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 

@@ -8,7 +8,7 @@ from aot_plus.dataloaders.mini_vost.actors import Actor, FreshCut, Piece
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import Sprite
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 IGNORED_WIDTH = 3
 """Thickness of the ignored border along a fresh cut, pixels."""

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLITS, sequence_generator
 from aot_plus.dataloaders.mini_vost.sequence import Sequence, render_sequence
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.files import replacing
 from aot_plus.utils.masks import write_mask
+from evaluation.files import replacing
 
 INFO_FILE = "mini_vost.json"
 UNFINISHED = ".unfinished"

@@ -23,7 +23,7 @@ from aot_plus.networks.engines.inference import (
 from aot_plus.networks.models import AOT, input_size
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import normalise
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _BAND_ROWS = 32  # groups are merged some rows at a time, so that what is made on the way stays in the cache

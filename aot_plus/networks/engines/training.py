@@ -16,7 +16,7 @@ from aot_plus.networks.layers.loss import FrameLoss, auxiliary_weight
 from aot_plus.networks.layers.memory_types import LayerMemory
 from aot_plus.networks.memory.bank import DifferentiableBank
 from aot_plus.networks.models import AOT, Features, Propagation
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 __all__ = ["IdShuffle", "TrainOutput", "TrainingEngine", "mean_object_iou"]
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 __all__ = ["BootstrappedCrossEntropy", "FrameLoss", "SoftJaccard", "auxiliary_weight", "hard_pixel_share"]
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed
 
-from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.processes import ProcessPlace
 
 __all__ = ["any_process", "sum_over_processes", "training_group"]
 

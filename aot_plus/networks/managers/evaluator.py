@@ -17,13 +17,14 @@ from tqdm import tqdm
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset, memory_gap
 from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
+from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
-from aot_plus.networks.managers.sharding import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import IGNORE_ID, read_image, read_mask
+from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
+from evaluation.masks import IGNORE_ID, read_mask
 
 _log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT
-from aot_plus.utils.checkpoint import load_encoder, load_into
-from aot_plus.utils.config import REPOSITORY
+from aot_plus.networks.models.checkpoint import load_encoder, load_into
 from aot_plus.utils.errors import CheckpointError
+from evaluation.home import home
 
 __all__ = ["initialise", "pretrained_file"]
 
@@ -36,7 +36,7 @@ def pretrained_file(cfg: Config) -> Path | None:
     name = cfg.PRETRAIN_MODEL or cfg.PRETRAIN_ENCODER
     if not name:
         return None
-    path = REPOSITORY / cfg.DIR_PRETRAIN / name
+    path = home() / cfg.DIR_PRETRAIN / name
     if not path.is_file():
         key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
         source = f"the table of {_OFFICIAL}" if cfg.PRETRAIN_MODEL else f"{_TORCHVISION}/{path.name}"

@@ -14,12 +14,12 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.engines.training import IdShuffle, TrainingEngine, TrainOutput
 from aot_plus.networks.managers.distributed import sum_over_processes
-from aot_plus.networks.managers.sharding import ProcessPlace
+from aot_plus.networks.managers.ema import ModelEMA
+from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
+from aot_plus.networks.managers.processes import ProcessPlace
+from aot_plus.networks.managers.schedule import learning_rate, prediction_share
 from aot_plus.networks.models import AOT
-from aot_plus.utils.ema import ModelEMA
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.param_groups import freeze_encoder, parameter_groups, set_rates
-from aot_plus.utils.schedule import learning_rate, prediction_share
 
 __all__ = ["Learner", "StepResult"]
 

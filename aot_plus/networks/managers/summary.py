@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from aot_plus.utils.files import replacing
+from evaluation.files import replacing
 
 _MIB = 2**20
 

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from aot_plus.configs import Config
+from aot_plus.networks.managers.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
 from aot_plus.utils.config import config_to_dict
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
 
 __all__ = ["CONFIG_FILE", "LOG_FOLDER", "clear_run", "decide_resume"]
 

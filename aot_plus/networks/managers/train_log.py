@@ -16,9 +16,9 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.managers.learner import StepResult
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.files import replacing
 from aot_plus.utils.images import restore
-from aot_plus.utils.pictures import titled_row
+from aot_plus.viz.pictures import titled_row
+from evaluation.files import replacing
 
 __all__ = ["TrainLog"]
 

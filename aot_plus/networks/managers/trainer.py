@@ -15,14 +15,9 @@ from aot_plus.dataloaders.train_datasets import build_train_dataset, build_train
 from aot_plus.networks.managers.distributed import any_process, training_group
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
-from aot_plus.networks.managers.sharding import ProcessPlace, gather
+from aot_plus.networks.managers.processes import ProcessPlace, gather
 from aot_plus.networks.managers.stop_request import StopRequest
-from aot_plus.networks.managers.train_folder import CONFIG_FILE, LOG_FOLDER, clear_run, decide_resume
-from aot_plus.networks.managers.train_log import TrainLog
-from aot_plus.networks.models import build_model
-from aot_plus.utils.config import save_config
-from aot_plus.utils.errors import AOTPlusError, CheckpointError, DataError
-from aot_plus.utils.train_checkpoint import (
+from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
     ema_path,
     get_random_state,
@@ -30,6 +25,11 @@ from aot_plus.utils.train_checkpoint import (
     save_checkpoint,
     set_random_state,
 )
+from aot_plus.networks.managers.train_folder import CONFIG_FILE, LOG_FOLDER, clear_run, decide_resume
+from aot_plus.networks.managers.train_log import TrainLog
+from aot_plus.networks.models import build_model
+from aot_plus.utils.config import save_config
+from aot_plus.utils.errors import CheckpointError, DataError, VOSError
 
 __all__ = ["Trainer"]
 
@@ -68,7 +68,7 @@ class Trainer:
         """Trains to ``TRAIN_TOTAL_STEPS`` and gives the path of the averaged weights.
 
         Raises:
-            AOTPlusError: config, data or checkpoints that cannot be used; ``TRAIN_MAX_BAD_STEPS`` steps in a
+            VOSError: config, data or checkpoints that cannot be used; ``TRAIN_MAX_BAD_STEPS`` steps in a
                 row whose loss or gradients are not finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
@@ -175,7 +175,7 @@ class Trainer:
         if self._bad_in_a_row < self.cfg.TRAIN_MAX_BAD_STEPS:
             return
         names = [name for share in gather(self.place, batch.names) for name in share]
-        raise AOTPlusError(
+        raise VOSError(
             f"step {step}: {self._bad_in_a_row} steps in a row without finite loss and gradients "
             f"(loss {result.loss}, gradient norm {result.gradient_norm}); the last batch: "
             f"{', '.join(names)}. Lower TRAIN_LR, or look at these clips"

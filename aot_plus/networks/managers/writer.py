@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.files import replacing
 from aot_plus.utils.masks import write_mask
+from evaluation.files import replacing
 
 Image = NDArray[np.uint8]
 LazyImage = Image | Callable[[], Image]  # an image, or what gives it

@@ -7,8 +7,8 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_into
 from aot_plus.networks.models.prepare import compile_for_inference, prepare_for_inference
-from aot_plus.utils.checkpoint import inspect_checkpoint, load_into
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
 

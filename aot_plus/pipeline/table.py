@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
-from aot_plus.networks.managers.reproduction import Outcome
-from aot_plus.networks.managers.reproduction_rows import SMALL_POLICIES, Run
+from aot_plus.pipeline.reproduction import Outcome
+from aot_plus.pipeline.rows import SMALL_POLICIES, Run
 
 FIGURES = {"J_tr": "j_tr", "J": "j"}  # as in tables, as in Figures
 _CSV_COLUMNS = ("row", "model", "policy", "checkpoint", *FIGURES)

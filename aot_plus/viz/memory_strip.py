@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aot_plus.utils.drawing import StripCell, draw_strip
+from aot_plus.viz.drawing import StripCell, draw_strip
 
 __all__ = ["MemoryStrip"]
 

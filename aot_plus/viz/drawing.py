@@ -10,7 +10,8 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from aot_plus.utils.masks import IGNORE_ID, davis_palette
+from aot_plus.utils.masks import davis_palette
+from evaluation.masks import IGNORE_ID
 
 __all__ = ["StripCell", "draw_objects", "draw_strip", "strip_height", "text"]
 

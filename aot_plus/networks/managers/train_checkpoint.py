@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from aot_plus.utils.errors import CheckpointError
-from aot_plus.utils.files import replacing
+from evaluation.files import replacing
 
 __all__ = [
     "EMA_FOLDER",

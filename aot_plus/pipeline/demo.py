@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.coloured_masks import MaskReader
 from aot_plus.dataloaders.eval_datasets import memory_gap
 from aot_plus.dataloaders.video_input import VideoInput, check_mask_sizes
 from aot_plus.networks.engines.segmenter import PreparedFrame, VideoSegmenter
-from aot_plus.networks.managers.memory_strip import MemoryStrip
 from aot_plus.networks.managers.stop_request import StopRequest
-from aot_plus.networks.managers.video_writer import VideoWriter
 from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.policies import build_policy
-from aot_plus.utils.coloured_masks import MaskReader
-from aot_plus.utils.drawing import draw_objects
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.read_ahead import ReadAhead
+from aot_plus.viz.drawing import draw_objects
+from aot_plus.viz.memory_strip import MemoryStrip
+from aot_plus.viz.video_writer import VideoWriter
 
 __all__ = ["DemoResult", "DemoRun"]
 

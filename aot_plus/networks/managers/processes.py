@@ -16,7 +16,7 @@ import torch
 from torch import distributed
 
 from aot_plus.utils.device import resolve_device
-from aot_plus.utils.errors import AOTPlusError, ConfigError
+from aot_plus.utils.errors import ConfigError, VOSError
 
 T = TypeVar("T")
 
@@ -76,14 +76,14 @@ def process_group(place: ProcessPlace) -> Iterator[None]:
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Every process's item, by rank; waits for all of them. Raises ``AOTPlusError`` when one has died."""
+    """Every process's item, by rank; waits for all of them. Raises ``VOSError`` when one has died."""
     if place.count == 1:
         return [item]
     items: list[T | None] = [None] * place.count
     try:
         distributed.all_gather_object(items, item)
     except RuntimeError as error:
-        raise AOTPlusError(
+        raise VOSError(
             f"process {place.rank} of {place.count}: another process stopped early ({error})"
         ) from error
     return [item for item in items if item is not None]

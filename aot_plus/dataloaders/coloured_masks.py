@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID
 
 __all__ = ["MaskReader"]
 

@@ -16,10 +16,10 @@ from typing import Protocol
 from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, DATASET_FOLDERS, SPLITS, VOSTDataset, open_dataset
 from aot_plus.dataloaders.mini_vost import make_dataset
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
-from aot_plus.networks.managers.reproduction_rows import Figures, Run, choose_rows
-from aot_plus.utils.commands import Finished, eval_command, metric_command
-from aot_plus.utils.config import REPOSITORY
-from aot_plus.utils.errors import AOTPlusError, DataError
+from aot_plus.pipeline.commands import Finished, eval_command, metric_command
+from aot_plus.pipeline.rows import Figures, Run, choose_rows
+from aot_plus.utils.errors import DataError, VOSError
+from evaluation.home import home
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +55,13 @@ def dataset_argument(name: str) -> str:
     if name in DATASET_FOLDERS:
         return name
     path = Path(os.path.abspath(name))
-    return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
+    return str(path.relative_to(home())) if path.is_relative_to(home()) else str(path)
 
 
 def is_mini_vost(dataset: str) -> bool:
     """Whether that is MiniVOST, by its name or as a folder that the project made."""
     return dataset == "mini_vost" or (
-        dataset not in DATASET_FOLDERS and (REPOSITORY / dataset / INFO_FILE).is_file()
+        dataset not in DATASET_FOLDERS and (home() / dataset / INFO_FILE).is_file()
     )
 
 
@@ -73,7 +73,7 @@ def open_argument(dataset: str, data_folder: Path) -> VOSTDataset:
     if dataset == "mini_vost":
         _ensure_mini_vost(data_folder / DATASET_FOLDERS[dataset])
     known = dataset in DATASET_FOLDERS
-    opened = open_dataset(dataset if known else str(REPOSITORY / dataset), data_folder)
+    opened = open_dataset(dataset if known else str(home() / dataset), data_folder)
     opened.sequences(SPLIT)
     return opened
 
@@ -113,7 +113,7 @@ def plan(runs: Sequence[Run], wanted: Sequence[str] | None) -> dict[Run, Outcome
 
 
 def _find_checkpoint(run: Run) -> Outcome:
-    path = REPOSITORY / run.checkpoint
+    path = home() / run.checkpoint
     if path.is_file():
         return Outcome(PENDING)
     return Outcome(MISSING, (f"{path}: there is no such checkpoint; {_HOW_TO_GET}",))
@@ -158,7 +158,7 @@ def _measure(run: Run, dataset: str, opened: VOSTDataset, processes: int, execut
             _succeed(command, "the metric", execute, with_stdout=False)
             figures = _read_figures(folder)
         return Outcome(MEASURED, figures=figures, folder=folder)
-    except AOTPlusError as error:
+    except VOSError as error:
         return Outcome(FAILED, (str(error),))
 
 
@@ -195,7 +195,7 @@ def _succeed(command: Sequence[str], what: str, execute: Execute, *, with_stdout
 
 def _warn_if_outdated(run: Run, folder: Path, names: Sequence[str]) -> None:
     """Says when masks were made before the checkpoint's file: results remember its path, not its content."""
-    checkpoint = REPOSITORY / run.checkpoint
+    checkpoint = home() / run.checkpoint
     older = sum(_modified(folder / name) < _modified(checkpoint) for name in names)
     if older:
         _log.warning(

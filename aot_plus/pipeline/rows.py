@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from aot_plus.utils.catalogue import PAPER_ROWS, PAPER_STAGE
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.paper import PAPER_ROWS, PAPER_STAGE
 
 SMALL_MODELS = ("aot_mini", "deaot_mini")
 SMALL_POLICIES = ("fifo", "emfs", "rmem", "uniform", "random", "unbounded")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aot_plus.utils.errors import DataError
+from evaluation.errors import DataError
 
 
 def require_writable(path: Path) -> None:

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 from aot_plus.dataloaders.mini_vost.events import NOUNS
 from aot_plus.dataloaders.mini_vost.planning import plan_scene, sequence_generator
 from aot_plus.dataloaders.mini_vost.render import render_frame
-from aot_plus.utils.files import replacing
-from aot_plus.utils.masks import IGNORE_ID
+from evaluation.files import replacing
+from evaluation.masks import IGNORE_ID
 
 MOMENTS = 6
 GAP = 4

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from aot_plus.utils.config import REPOSITORY
+from evaluation.home import home
 
 __all__ = ["Finished", "eval_command", "metric_command", "run_shown"]
 
@@ -64,7 +64,7 @@ def run_shown(command: Sequence[str], *, with_stdout: bool = True) -> Finished:
     environment = {"COLUMNS": str(columns), "LINES": str(lines)}  # progress bars cannot ask a pipe
     with subprocess.Popen(
         command,
-        cwd=REPOSITORY,
+        cwd=home(),
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if with_stdout else subprocess.DEVNULL,

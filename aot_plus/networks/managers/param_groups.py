@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from aot_plus.networks.managers.schedule import encoder_learning_rate
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.schedule import encoder_learning_rate
 
 ENCODER = "encoder"
 SEQUENTIAL_FREEZE = "sequential_freeze"

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from aot_plus.utils.masks import IGNORE_ID, davis_palette
+from aot_plus.utils.masks import davis_palette
+from evaluation.masks import IGNORE_ID
 
 __all__ = ["paint", "titled_row"]
 
