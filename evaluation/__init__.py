@@ -4,23 +4,25 @@
 >>> object_figures(ious)  # K x 6, columns as in FIGURES
 """
 
-from evaluation.errors import DataError
-from evaluation.metrics import (
-    FIGURES,
-    count_objects,
-    decay,
-    frame_ious,
-    global_figures,
-    last_frames,
-    object_figures,
-    recall,
-    score_frames,
-    score_sequence,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evaluation.metrics import (
+        FIGURES,
+        count_objects,
+        decay,
+        frame_ious,
+        global_figures,
+        last_frames,
+        object_figures,
+        recall,
+        score_frames,
+        score_sequence,
+    )
 
 __all__ = [
     "FIGURES",
-    "DataError",
     "count_objects",
     "decay",
     "frame_ious",
@@ -31,3 +33,10 @@ __all__ = [
     "score_frames",
     "score_sequence",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the metric when it is asked for: who needs an error class does not need OpenCV."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("evaluation.metrics"), name)

@@ -1,4 +1,4 @@
-"""Imports go one way: tools, pipeline and report, managers, engines, models and memory, layers; never back."""
+"""Imports go one way: tools, pipeline, report, managers, engines, models and memory, layers, never back."""
 
 import ast
 from pathlib import Path

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from evaluation import results as results_module
-from evaluation import vost
 from evaluation.command import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,8 +102,10 @@ def test_run_as_a_program_in_two_processes(golden: Path, by_path: bool) -> None:
 
 
 def test_known_dataset_words(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert vost.KNOWN_DATASETS["vost"] == ROOT / "aot_plus" / "datasets" / "VOST"
-    monkeypatch.setitem(vost.KNOWN_DATASETS, "mini_vost", golden / "VOST")
+    monkeypatch.setenv("AOT_PLUS_HOME", str(golden))
+    datasets = golden / "aot_plus" / "datasets"
+    datasets.mkdir(parents=True)
+    (datasets / "MiniVOST").symlink_to(golden / "VOST")
     folder = str(golden / "predictions")
     assert main(["--results_path", folder, "--dataset_path", "mini_vost", "--workers", "1"]) == 0
     assert_golden(golden)
