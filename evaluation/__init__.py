@@ -7,6 +7,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from evaluation.errors import DataError
+
 if TYPE_CHECKING:
     from evaluation.metrics import (
         FIGURES,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIGURES",
+    "DataError",
     "count_objects",
     "decay",
     "frame_ious",
