@@ -16,6 +16,7 @@ from aot_plus.utils.config import (
     get_config,
     model_names,
     parse_assignments,
+    read_saved_config,
     save_config,
     stage_names,
 )
@@ -258,6 +259,28 @@ def test_saved_config(tmp_path: Path) -> None:
     assert {"python", "torch", "numpy"} <= set(saved["versions"])
     assert saved["commit"] is None or len(saved["commit"]) == 40
     assert [entry.name for entry in path.parent.iterdir()] == ["config.yaml"]
+
+
+def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
+    config = get_config("pre_vost_2", "r50_aotl")
+    save_config(config, tmp_path / "config.yaml")
+    values = read_saved_config(tmp_path / "config.yaml")
+    assert vars(get_config("pre_vost_2", "r50_aotl", overrides=values)) == vars(config)
+
+
+@pytest.mark.parametrize(
+    "text", ["config: [1", "commit: null", "config: 3", b"\xff\xfe\x00", pytest.param("[" * 20000, id="deep")]
+)
+def test_a_damaged_saved_config_is_named(tmp_path: Path, text: str | bytes) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read as a saved config \(.+\)"):
+        read_saved_config(path)
+
+
+def test_a_missing_saved_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml: there is no such file"):
+        read_saved_config(tmp_path / "config.yaml")
 
 
 def test_no_git_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

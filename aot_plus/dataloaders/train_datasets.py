@@ -27,7 +27,7 @@ from aot_plus.dataloaders.video_transforms import ClipTransform
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.home import home
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
 _UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
 
@@ -103,7 +103,7 @@ class TrainDataset:
                 self._known[index] = _READABLE
             except DataError as error:
                 self._known[index] = _UNREADABLE
-                _LOG.warning("left out of the training: %s", error)
+                _log.warning("left out of the training: %s", error)
         return bool(self._known[index] == _READABLE)
 
 

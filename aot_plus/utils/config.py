@@ -80,6 +80,17 @@ def save_config(config: Config, path: Path) -> None:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
+def read_saved_config(path: Path) -> dict[str, Any]:
+    """The names and values that ``save_config`` wrote; lists stand for tuples. Raises ``ConfigError``."""
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; expected a saved config") from None
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path}: cannot be read as a saved config ({reason})") from error
+
+
 def git_commit() -> str | None:
     """The commit the repository is at, or None where there is no git or no repository."""
     command = ["git", "-C", str(_CHECKOUT), "rev-parse", "--verify", "HEAD"]

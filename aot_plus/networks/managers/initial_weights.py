@@ -11,7 +11,7 @@ from evaluation.home import home
 
 __all__ = ["initialise", "pretrained_file"]
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _OFFICIAL = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
 _TORCHVISION = "https://download.pytorch.org/models"
 
@@ -24,7 +24,7 @@ def initialise(model: AOT, cfg: Config) -> None:
     """
     path = pretrained_file(cfg)
     if path is None:
-        _LOG.info("PRETRAIN_MODEL and PRETRAIN_ENCODER are empty: training starts from random weights")
+        _log.info("PRETRAIN_MODEL and PRETRAIN_ENCODER are empty: training starts from random weights")
     elif cfg.PRETRAIN_MODEL:
         load_into(model, path, strict=False)
     else:

@@ -4,10 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aot_plus.configs import Config
-from aot_plus.utils.config import config_to_dict, save_config
+from aot_plus.utils.config import config_to_dict, read_saved_config, save_config
 from aot_plus.utils.errors import ConfigError
 
 CONFIG_FILE = "config.yaml"
@@ -48,7 +46,7 @@ def claim_result_folder(
         )
     kept = [name for name in finished if name not in replaced]
     if kept:
-        differences = _differences(_read(path), config_to_dict(cfg))
+        differences = _differences(read_saved_config(path), config_to_dict(cfg))
         if differences:
             raise ConfigError(
                 f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made with another config: "
@@ -65,13 +63,6 @@ def _finished(result_dir: Path) -> list[str]:
         for folder in result_dir.iterdir()
         if folder.is_dir() and not folder.name.startswith(".") and folder.name != "traces"
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a saved config ({error})") from error
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

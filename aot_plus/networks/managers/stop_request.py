@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["StopRequest"]
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 3.0  # seconds: one Ctrl-C may come from the terminal and from torchrun
 
@@ -39,6 +39,6 @@ class StopRequest:
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._noted_at = signal.Signals(number), now
-            _LOG.warning("%s: finishing what is in progress", self.signal.name)
+            _log.warning("%s: finishing what is in progress", self.signal.name)
         elif number == signal.SIGINT and now - self._noted_at > _PATIENCE:
             raise KeyboardInterrupt("Stopped at once: what was in progress is lost.")

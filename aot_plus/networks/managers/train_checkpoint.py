@@ -32,7 +32,7 @@ __all__ = [
     "set_random_state",
 ]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 TRAINING_FOLDER = "ckpt"
 EMA_FOLDER = "ema_ckpt"
@@ -96,7 +96,7 @@ def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
         try:
             return _load(folder, step)
         except CheckpointError as error:
-            logger.warning("%s; trying the checkpoint before it", error)
+            _log.warning("%s; trying the checkpoint before it", error)
             damage.append(str(error))
     if damage:
         raise CheckpointError(f"{folder}: no checkpoint can be read: {'; '.join(damage)}")

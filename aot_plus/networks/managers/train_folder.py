@@ -5,16 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aot_plus.configs import Config
 from aot_plus.networks.managers.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
-from aot_plus.utils.config import config_to_dict
+from aot_plus.utils.config import config_to_dict, read_saved_config
 from aot_plus.utils.errors import ConfigError
 
 __all__ = ["CONFIG_FILE", "LOG_FOLDER", "clear_run", "decide_resume"]
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 LOG_FOLDER = "log"
@@ -69,7 +67,7 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
             "Go on with the new values (--resume), overwrite it (--overwrite), or choose another --exp_name"
         )
     if differences:
-        _LOG.warning("%s: going on with changed values: %s", folder, "; ".join(differences))
+        _log.warning("%s: going on with changed values: %s", folder, "; ".join(differences))
     return True
 
 
@@ -84,10 +82,7 @@ def _differences(path: Path, cfg: Config) -> list[str]:
     """What differs from a saved config, of the names that matter to the weights."""
     if not path.is_file():
         return [f"{path.name} is missing"]
-    try:
-        old = dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a saved config ({error})") from error
+    old = read_saved_config(path)
     return [
         f"{name} was {old[name]!r}, is {value!r}"
         for name, value in _relevant(config_to_dict(cfg)).items()

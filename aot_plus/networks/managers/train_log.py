@@ -22,7 +22,7 @@ from evaluation.files import replacing
 
 __all__ = ["TrainLog"]
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
 
 
@@ -132,7 +132,7 @@ def _drop_lines(path: Path, start_step: int) -> None:
             if json.loads(line)["step"] <= start_step:
                 kept.append(f"{line}\n")
         except (ValueError, KeyError, TypeError):
-            _LOG.warning("%s: removed a line that cannot be read: %.60s", path, line)
+            _log.warning("%s: removed a line that cannot be read: %.60s", path, line)
     with replacing(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")
 

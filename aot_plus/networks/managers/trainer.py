@@ -33,7 +33,7 @@ from aot_plus.utils.errors import CheckpointError, DataError, VOSError
 
 __all__ = ["Trainer"]
 
-_LOG = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -79,7 +79,7 @@ class Trainer:
             if start < self.cfg.TRAIN_TOTAL_STEPS:
                 self._train(learner, start, checkpoint)
             else:
-                _LOG.info("%s: the training is complete", self.folder)
+                _log.info("%s: the training is complete", self.folder)
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
     def _open_folder(self) -> TrainingCheckpoint | None:
@@ -110,7 +110,7 @@ class Trainer:
                 ) from error
             self._skipped = checkpoint.counters.get("skipped", 0)
             self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
-            _LOG.info("%s: going on from step %d", self.folder, checkpoint.step)
+            _log.info("%s: going on from step %d", self.folder, checkpoint.step)
         return learner
 
     def _train(self, learner: Learner, start: int, checkpoint: TrainingCheckpoint | None) -> None:
@@ -145,7 +145,7 @@ class Trainer:
                 yield from batches
             except DataError as error:  # from a worker, it comes with the worker's traceback
                 message = str(error).strip().splitlines()[-1]
-                raise DataError(message.removeprefix("aot_plus.utils.errors.DataError: ")) from error
+                raise DataError(message.removeprefix(f"{DataError.__module__}.DataError: ")) from error
 
         return read()
 
@@ -155,7 +155,7 @@ class Trainer:
             set_random_state(checkpoint.random_states[self.place.rank])
             return
         if checkpoint is not None:
-            _LOG.warning(
+            _log.warning(
                 "the training went on %d processes and goes on with %d: its random states are drawn anew",
                 len(checkpoint.random_states),
                 self.place.count,

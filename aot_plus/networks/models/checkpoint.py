@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aot_plus.utils.errors import CheckpointError
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _ID_BANK = "patch_wise_id_bank.weight"
@@ -128,7 +128,7 @@ def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport
             own[name][:, :-1].copy_(tensors[name])
             if strict:
                 own[name][:, -1].zero_()
-    logger.info("%s", report.summary())
+    _log.info("%s", report.summary())
     return report
 
 

@@ -12,7 +12,7 @@ from aot_plus.networks.models.prepare import compile_for_inference, prepare_for_
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -62,10 +62,10 @@ def _adapt_to_file(cfg: Config, path: Path) -> None:
     """Sets what the file decides: temporal embedding (a random one does harm), short-term attention."""
     facts = inspect_checkpoint(path)
     if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and not facts.has_temporal_embedding:
-        log.warning("%s has no temporal embedding: running without it", path)
+        _log.warning("%s has no temporal embedding: running without it", path)
         cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = False
     if facts.temporal_slots is not None:
         cfg.TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4 = facts.temporal_slots == 4
     if facts.linear_q is not None and facts.linear_q != cfg.MODEL_LINEAR_Q:
-        log.warning("%s was trained with MODEL_LINEAR_Q = %s: running with that", path, facts.linear_q)
+        _log.warning("%s was trained with MODEL_LINEAR_Q = %s: running with that", path, facts.linear_q)
         cfg.MODEL_LINEAR_Q = facts.linear_q
