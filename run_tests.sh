@@ -3,6 +3,6 @@
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"
-use_python requirements-dev.txt
+use_python requirements.txt requirements-dev.txt
 cd "$REPOSITORY"
 exec "$PYTHON" -m pytest "$@"

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from aot_plus.networks.models.loading import load_model
     from aot_plus.utils.config import get_config
 
+__version__ = "0.2.0"
+
 __all__ = ["VideoSegmenter", "get_config", "load_model"]
 
 _MODULES = {

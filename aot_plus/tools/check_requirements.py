@@ -1,7 +1,7 @@
-"""Says which lines of a requirements file the running Python does not satisfy: exit code 1 if there are any.
+"""Says which lines of requirements files the running Python does not satisfy: exit code 1 if there are any.
 
 Run by its path with any Python 3.10 or newer; it needs nothing but the standard library. Understands the
-lines that this project's files have: ``name``, ``name>=version`` and ``-r file``.
+lines that this project's files have: ``name`` and ``name>=version``.
 """
 
 import sys
@@ -15,9 +15,7 @@ def unsatisfied(requirements: Path) -> list[str]:
     problems = []
     for line in requirements.read_text(encoding="utf-8").splitlines():
         requirement = line.partition("#")[0].strip()
-        if requirement.startswith("-r "):
-            problems += unsatisfied(requirements.parent / requirement[3:].strip())
-        elif requirement:
+        if requirement:
             problems += _problem(requirement)
     return problems
 
@@ -36,7 +34,7 @@ def release(text: str) -> tuple[int, ...]:
 
 
 def _problem(requirement: str) -> list[str]:
-    """What is wrong with one requirement: no entry or one."""
+    """Says why one requirement is not satisfied: no entry or one."""
     name, _, lowest = (part.strip() for part in requirement.partition(">="))
     try:
         found = version(name)
@@ -46,8 +44,8 @@ def _problem(requirement: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks the file that is the only argument."""
-    problems = unsatisfied(Path(arguments[0]))
+    """Checks the files that are the arguments."""
+    problems = [problem for file in arguments for problem in unsatisfied(Path(file))]
     for problem in problems:
         print(problem)
     return 1 if problems else 0

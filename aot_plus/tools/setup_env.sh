@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by the scripts: finds the repository and a Python that satisfies a requirements file.
+# Sourced by the scripts: finds the repository and a Python that satisfies requirements files.
 #
 #     . aot_plus/tools/setup_env.sh
-#     use_python requirements.txt     # sets PYTHON
+#     use_python requirements.txt requirements-dev.txt     # sets PYTHON
 #
-# REPOSITORY is the repository's root. The active Python is used where it satisfies the file; else .venv is,
+# REPOSITORY is the repository's root. The active Python is used where it satisfies the files; else .venv is,
 # which is made or completed on the spot. Works with bash 3.2 (macOS).
 
 REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -22,23 +22,23 @@ die() {
 # Whether a command is a Python that runs and is new enough.
 is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
 
-# Whether the Python $1 satisfies the requirements file $2.
-satisfies() { is_python "$1" && "$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "$2" >/dev/null; }
+# Whether the Python $1 satisfies the requirements files that follow.
+satisfies() { is_python "$1" && "$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "${@:2}" >/dev/null; }
 
 use_python() {
-    local requirements="$REPOSITORY/$1" candidate
+    local requirements=("${@/#/$REPOSITORY/}") candidate
     for candidate in python3 python; do
-        if command -v "$candidate" >/dev/null && satisfies "$candidate" "$requirements"; then
+        if command -v "$candidate" >/dev/null && satisfies "$candidate" "${requirements[@]}"; then
             PYTHON="$(command -v "$candidate")"
             return
         fi
     done
     PYTHON="$VENV/bin/python"
     remove_unfinished_venv
-    if satisfies "$PYTHON" "$requirements"; then
+    if satisfies "$PYTHON" "${requirements[@]}"; then
         return
     fi
-    complete_venv "$requirements"
+    complete_venv "${requirements[@]}"
 }
 
 # A .venv whose installation was interrupted may hold half a package, which pip would take for a whole one.
@@ -58,7 +58,7 @@ remove_unfinished_venv() {
 }
 
 complete_venv() {
-    local requirements="$1" made_here=yes
+    local made_here=yes
     if [ ! -e "$PYTHON" ] && [ ! -L "$PYTHON" ]; then
         make_venv
     elif ! is_python "$PYTHON"; then
@@ -68,10 +68,10 @@ complete_venv() {
     else
         echo "unfinished $$" >"$VENV_STATE"
     fi
-    say "Installing $requirements into $VENV. The first time this takes minutes: PyTorch is large."
-    "$PYTHON" -m pip install --disable-pip-version-check --requirement "$requirements" >&2 </dev/null ||
-        die "pip could not install $requirements into $VENV (see above); run the same command again to retry"
-    "$PYTHON" "$REPOSITORY/aot_plus/tools/check_requirements.py" "$requirements" >&2 ||
+    say "Installing $* into $VENV. The first time this takes minutes: PyTorch is large."
+    "$PYTHON" -m pip install --disable-pip-version-check "${@/#/--requirement=}" >&2 </dev/null ||
+        die "pip could not install $* into $VENV (see above); run the same command again to retry"
+    "$PYTHON" "$REPOSITORY/aot_plus/tools/check_requirements.py" "$@" >&2 ||
         die "these are still missing in $VENV after pip"
     [ "$made_here" = no ] || echo ready >"$VENV_STATE"
 }
