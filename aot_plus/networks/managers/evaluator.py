@@ -108,7 +108,7 @@ class Evaluator:
     def _share(self) -> list[str]:
         """This process's sequences, in the split's order."""
         lengths = {name: self.dataset.length(name) for name in self.sequences}
-        share = set(share_out(lengths, self.place.count)[self.place.rank])
+        share = set(share_out(lengths, self.place.world_size)[self.place.rank])
         return [name for name in self.sequences if name in share]
 
     def _run_share(self, summary: EvaluationSummary) -> None:

@@ -13,10 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.engines.training import IdShuffle, TrainingEngine, TrainOutput
-from aot_plus.networks.managers.distributed import sum_over_processes
 from aot_plus.networks.managers.ema import ModelEMA
 from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
-from aot_plus.networks.managers.processes import ProcessPlace
+from aot_plus.networks.managers.processes import ProcessPlace, sum_over_processes
 from aot_plus.networks.managers.schedule import learning_rate, prediction_share
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
@@ -50,10 +49,10 @@ class Learner:
 
         Raises ``ConfigError`` for a batch that cannot be shared out, and for what the device cannot do.
         """
-        parts = place.count * cfg.TRAIN_ACCUMULATION_STEPS
+        parts = place.world_size * cfg.TRAIN_ACCUMULATION_STEPS
         if cfg.TRAIN_ACCUMULATION_STEPS < 1 or cfg.TRAIN_BATCH_SIZE % parts:
             raise ConfigError(
-                f"TRAIN_BATCH_SIZE: expected a multiple of {place.count} process(es) x "
+                f"TRAIN_BATCH_SIZE: expected a multiple of {place.world_size} process(es) x "
                 f"TRAIN_ACCUMULATION_STEPS ({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), "
                 f"found {cfg.TRAIN_BATCH_SIZE}"
             )
@@ -61,7 +60,7 @@ class Learner:
         self.device = device
         self.place = place
         freeze_encoder(model.encoder, cfg.MODEL_ENCODER, cfg.TRAIN_ENCODER_FREEZE_AT)
-        if cfg.TRAIN_SYNC_BN and place.count > 1:
+        if cfg.TRAIN_SYNC_BN and place.world_size > 1:
             if device.type != "cuda":
                 raise ConfigError("TRAIN_SYNC_BN: expected CUDA devices or False, found the CPU")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -163,7 +162,7 @@ class Learner:
         """The id shuffle of some of this process's samples: drawn from (run seed, step, sample)."""
         if not self.cfg.TRAIN_ID_SHUFFLE:
             return None
-        first += self.place.rank * (self.cfg.TRAIN_BATCH_SIZE // self.place.count)
+        first += self.place.rank * (self.cfg.TRAIN_BATCH_SIZE // self.place.world_size)
         seeds = [
             [self.cfg.TRAIN_SEED, step, sample, _SHUFFLE_STREAM] for sample in range(first, first + count)
         ]
@@ -204,14 +203,14 @@ class Learner:
             ]
         )
         total = sum_over_processes(self.place, here.double()).cpu()
-        loss, num_objects = (total[:2] / self.place.count).tolist()
+        loss, num_objects = (total[:2] / self.place.world_size).tolist()
         iou_sum, iou_count = total[2:].chunk(2)
         return loss, (iou_sum / iou_count).tolist(), num_objects
 
 
 def _parallel(engine: TrainingEngine, cfg: Config, device: torch.device, place: ProcessPlace) -> nn.Module:
     """The engine, or with several processes its data-parallel wrapper."""
-    if place.count == 1:
+    if place.world_size == 1:
         return engine
     # Frozen parameters get no gradient in steps that commit predictions; the wrapper must look for them.
     freezes = bool(cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS) and cfg.TRAIN_SEQ_TRAINING_START_RATIO < 1

@@ -1,8 +1,6 @@
-"""Several processes that share a dataset: who does which sequence, on which device, and how all finish.
+"""Several processes that share a job: each one's place and device, their group, and what they exchange.
 
-Processes are started by torchrun, which describes them in the environment. They need nothing of each other
-while they work; a gloo group lets them wait for one another at the end, so that none is stopped because
-another one has already left with an error code.
+torchrun, or ``pipeline.launch``, starts them and describes them in the environment.
 """
 
 import os
@@ -13,7 +11,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError, VOSError
@@ -25,26 +23,27 @@ LONGEST_WAIT = timedelta(days=7)  # for the slowest process; a process that died
 
 @dataclass(frozen=True)
 class ProcessPlace:
-    """A process's place among all (``rank`` of ``count``) and on its machine (``local_...``)."""
+    """A process's place among all (``rank`` of ``world_size``) and on its machine (``local_...``)."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ProcessPlace":
         """Reads RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE of torchrun; alone without them."""
         rank = int(environment.get("RANK", "0"))
-        count = int(environment.get("WORLD_SIZE", "1"))
+        world_size = int(environment.get("WORLD_SIZE", "1"))
         local_rank = int(environment.get("LOCAL_RANK", "0"))
-        local_count = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-        if not (0 <= rank < count and 0 <= local_rank < local_count):
+        local_world_size = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+        if not (0 <= rank < world_size and 0 <= local_rank < local_world_size):
             raise ConfigError(
-                f"RANK={rank} WORLD_SIZE={count} LOCAL_RANK={local_rank} LOCAL_WORLD_SIZE={local_count}: "
+                f"RANK={rank} WORLD_SIZE={world_size} LOCAL_RANK={local_rank} "
+                f"LOCAL_WORLD_SIZE={local_world_size}: "
                 "a rank must be below its number of processes"
             )
-        return cls(rank, count, local_rank, local_count)
+        return cls(rank, world_size, local_rank, local_world_size)
 
 
 def share_out(lengths: Mapping[str, int], count: int) -> list[list[str]]:
@@ -63,12 +62,24 @@ def share_out(lengths: Mapping[str, int], count: int) -> list[list[str]]:
 
 
 @contextmanager
-def process_group(place: ProcessPlace) -> Iterator[None]:
-    """Connects the processes for ``gather``; does nothing for a single one."""
-    if place.count == 1:
+def process_group(place: ProcessPlace, device: torch.device | None = None) -> Iterator[None]:
+    """Connects the processes; does nothing for a single one.
+
+    ``device``: tensors there are exchanged, with NCCL on CUDA. Without it the processes work apart, and wait
+    for one another as long as the slowest one needs.
+    """
+    on_cuda = device is not None and device.type == "cuda"
+    if on_cuda:
+        torch.cuda.set_device(device)
+    if place.world_size == 1:
         yield
         return
-    distributed.init_process_group("gloo", rank=place.rank, world_size=place.count, timeout=LONGEST_WAIT)
+    distributed.init_process_group(
+        "nccl" if on_cuda else "gloo",
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=LONGEST_WAIT if device is None else None,
+    )
     try:
         yield
     finally:
@@ -77,16 +88,31 @@ def process_group(place: ProcessPlace) -> Iterator[None]:
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
     """Every process's item, by rank; waits for all of them. Raises ``VOSError`` when one has died."""
-    if place.count == 1:
+    if place.world_size == 1:
         return [item]
-    items: list[T | None] = [None] * place.count
+    items: list[T | None] = [None] * place.world_size
     try:
         distributed.all_gather_object(items, item)
     except RuntimeError as error:
         raise VOSError(
-            f"process {place.rank} of {place.count}: another process stopped early ({error})"
+            f"process {place.rank} of {place.world_size}: another process stopped early ({error})"
         ) from error
     return [item for item in items if item is not None]
+
+
+def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
+    """The sum of every process's ``values`` (any shape, the same everywhere)."""
+    if place.world_size > 1:
+        values = values.clone()
+        distributed.all_reduce(values)
+    return values
+
+
+def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
+    """Whether ``flag`` is set in any process; the same answer in all of them."""
+    if place.world_size == 1:
+        return flag
+    return bool(sum_over_processes(place, torch.tensor(float(flag), device=device)) > 0)
 
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
@@ -102,4 +128,4 @@ def share_cores(place: ProcessPlace) -> None:
     torchrun sets OMP_NUM_THREADS to 1 where it was not set. PyTorch starts with a thread for every core.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // place.local_count))
+        torch.set_num_threads(max(1, torch.get_num_threads() // place.local_world_size))

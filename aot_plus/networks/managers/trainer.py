@@ -12,10 +12,9 @@ import torch
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_dataset, build_train_loader
-from aot_plus.networks.managers.distributed import any_process, training_group
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
-from aot_plus.networks.managers.processes import ProcessPlace, gather
+from aot_plus.networks.managers.processes import ProcessPlace, any_process, gather, process_group
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
@@ -72,7 +71,7 @@ class Trainer:
                 row whose loss or gradients are not finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
-        with training_group(self.place, self.device):
+        with process_group(self.place, self.device):
             checkpoint = self._open_folder()
             learner = self._build_learner(checkpoint)
             start = checkpoint.step if checkpoint else 0
@@ -136,7 +135,7 @@ class Trainer:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """This process's batches from step ``start`` on."""
-        loader = build_train_loader(self.cfg, start, self.place.rank, self.place.count)
+        loader = build_train_loader(self.cfg, start, self.place.rank, self.place.world_size)
         # Making the iterator draws from torch's generator, so it is made before that is set.
         batches = iter(loader)
 
@@ -151,14 +150,14 @@ class Trainer:
 
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         """Sets this process's random generators, which drop units and paths; other draws have their own."""
-        if checkpoint is not None and len(checkpoint.random_states) == self.place.count:
+        if checkpoint is not None and len(checkpoint.random_states) == self.place.world_size:
             set_random_state(checkpoint.random_states[self.place.rank])
             return
         if checkpoint is not None:
             _log.warning(
                 "the training went on %d processes and goes on with %d: its random states are drawn anew",
                 len(checkpoint.random_states),
-                self.place.count,
+                self.place.world_size,
             )
         seeds = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(3)
         random.seed(int(seeds[0]))
