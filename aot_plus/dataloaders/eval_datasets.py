@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from aot_plus.utils.catalogue import VOST_PAGE
 from aot_plus.utils.errors import DataError
 from evaluation.vost import DATASET_FOLDERS
 
@@ -12,7 +13,7 @@ FRAMES = "JPEGImages_10fps"
 ANNOTATIONS = "Annotations"
 SPLITS = "ImageSets"
 _HOW_TO_GET = {
-    "vost": "; get VOST from https://www.vostdataset.org and put (or link) it there",
+    "vost": f"; get VOST from {VOST_PAGE} and put (or link) it there",
     "mini_vost": "; python -m aot_plus.tools.make_mini_vost makes it",
 }
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")

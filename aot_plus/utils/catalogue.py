@@ -1,4 +1,4 @@
-"""Checkpoints and where they lie, and the published rows: VOST val, from the paper of EMFS."""
+"""The models and files there are: which model needs which file, where files come from, the published rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,13 +6,31 @@ from pathlib import Path
 from aot_plus.configs import Config
 from evaluation.home import home
 
-__all__ = ["PAPER_DATASET", "PAPER_ROWS", "PAPER_STAGE", "PaperRow", "find_checkpoint"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "PAPER_DATASET",
+    "PAPER_ROWS",
+    "PAPER_STAGE",
+    "SHIPPED_MODELS",
+    "SMALL_STAGE",
+    "VOST_PAGE",
+    "PaperRow",
+    "Source",
+    "default_checkpoint",
+    "default_stage",
+    "find_checkpoint",
+    "source_of",
+]
 
 # Ships with the project, and lies inside an installed package: only read.
 _SHIPPED = Path(__file__).resolve().parents[1] / "pretrain_models"
 
+VOST_PAGE = "https://www.vostdataset.org"
 PAPER_DATASET = "vost"
 PAPER_STAGE = "pre_vost_2"
+
+SMALL_STAGE = "mini_vost"
+SHIPPED_MODELS = {"aot": "aot_mini", "deaot": "deaot_mini"}  # MODEL_VOS -> the small model of that family
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,22 @@ PAPER_ROWS = (
     PaperRow("DeAOT* + EMFS", "r50_deaotl", "DeAOT_EMFS.pth", "emfs", 41.9, 52.6),
 )
 
+# What a model is evaluated with where no checkpoint is named: a file of ``DIR_PRETRAIN``.
+_CHECKPOINTS = {row.model: row.checkpoint for row in PAPER_ROWS if row.policy == "emfs"} | {
+    model: f"{model}.safetensors" for model in SHIPPED_MODELS.values()
+}
+DEFAULT_MODEL = PAPER_ROWS[0].model
+
+
+def default_checkpoint(model: str) -> str | None:
+    """The file's name in ``DIR_PRETRAIN`` that the model is evaluated with; None where it has none."""
+    return _CHECKPOINTS.get(model)
+
+
+def default_stage(model: str) -> str:
+    """The stage that the model is evaluated with."""
+    return SMALL_STAGE if model in SHIPPED_MODELS.values() else PAPER_STAGE
+
 
 def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
     """Gives the checkpoint file ``name`` in ``folder``, else the one that ships with the project, else None.
@@ -45,3 +79,32 @@ def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None
     """
     candidates = (home() / folder / name, _SHIPPED / name)
     return next((path for path in candidates if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file comes from: the page that lists it, and its id on Google Drive where it has one."""
+
+    page: str
+    drive_id: str = ""
+
+
+_EMFS = "https://github.com/Shine-nuc/EMFS"
+_ZOO = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
+_TORCHVISION = "https://download.pytorch.org/models"
+
+_SOURCES = {
+    "R50_AOTL.pth": Source(_EMFS, "1kZgtsdZGRdWxQ4_taAS6C_NGDcn9ufYi"),
+    "AOT_EMFS.pth": Source(_EMFS, "16geEhjPXVTqy0guwODaqi96JAOcgaA6Z"),
+    "R50_DeAOTL.pth": Source(_EMFS, "1PY8Ns8X-V24eiklifgVcdiAC748IIWCJ"),
+    "DeAOT_EMFS.pth": Source(_EMFS, "1Y16_Ef2kJIhZrUSc7tdp6mYlnVpEezVJ"),
+    "R50_AOTL_PRE_YTB_DAV.pth": Source(_ZOO, "1qJDYn3Ibpquu4ffYoQmVjg1YCbr2JQep"),
+    "R50_DeAOTL_PRE_YTB_DAV.pth": Source(_ZOO, "1QoChMkTVxdYZ_eBlZhK2acq9KMQZccPJ"),
+}
+
+
+def source_of(file: str, *, encoder: bool = False) -> Source:
+    """Where a file of ``DIR_PRETRAIN`` comes from, by its name; ``encoder``: weights of an encoder alone."""
+    if encoder:
+        return Source(f"{_TORCHVISION}/{file}")
+    return _SOURCES.get(file, Source(_ZOO))

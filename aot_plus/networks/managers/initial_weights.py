@@ -6,14 +6,13 @@ from pathlib import Path
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint import load_encoder, load_into
+from aot_plus.utils.catalogue import source_of
 from aot_plus.utils.errors import CheckpointError
 from evaluation.home import home
 
 __all__ = ["initialise", "pretrained_file"]
 
 _log = logging.getLogger(__name__)
-_OFFICIAL = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
-_TORCHVISION = "https://download.pytorch.org/models"
 
 
 def initialise(model: AOT, cfg: Config) -> None:
@@ -39,7 +38,7 @@ def pretrained_file(cfg: Config) -> Path | None:
     path = home() / cfg.DIR_PRETRAIN / name
     if not path.is_file():
         key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
-        source = f"the table of {_OFFICIAL}" if cfg.PRETRAIN_MODEL else f"{_TORCHVISION}/{path.name}"
+        source = source_of(path.name, encoder=not cfg.PRETRAIN_MODEL).page
         raise CheckpointError(
             f"{path}: there is no such file ({key}). Get it from {source} and put it there, "
             f"or start from random weights with --set PRETRAIN_MODEL= PRETRAIN_ENCODER="
