@@ -15,7 +15,7 @@ from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame, Vide
 from aot_plus.networks.models import AOT
 from aot_plus.tools import demo
 from aot_plus.viz import video_writer
-from aot_plus.viz.memory_strip import MemoryStrip
+from aot_plus.viz.strip import MemoryStrip
 
 HEIGHT, WIDTH = 41, 57  # odd, as codecs do not like it
 Array = NDArray[np.uint8]
@@ -393,22 +393,6 @@ def test_capacity_counts_the_whole_memory(
     assert banks == [[0], [0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5]]
 
 
-def test_the_strip_marks_what_changed_and_does_not_grow() -> None:
-    strip = MemoryStrip((HEIGHT, WIDTH), room=3)
-    picture, sizes = frame(1), set()
-    for number in range(40):
-        strip.update([0, *range(max(1, number - 1), number + 1)], number, str(number), picture)
-        sizes.add(strip.draw("title").shape)
-        if number == 5:
-            marks = {cell: strip._mark(cell) for cell in strip._cells}
-            assert marks == {0: "", 3: "dropped", 4: "", 5: "added"}
-    assert len(sizes) == 1
-    assert len(strip._cells) == 4
-    for number in range(40, 60):  # nothing changes: the marks go
-        strip.update([0, 38, 39], number, str(number), picture)
-    assert {cell: strip._mark(cell) for cell in strip._cells} == {0: "", 38: "", 39: ""}
-
-
 def test_colours_from_file_to_network_to_overlay(
     tmp_path: Path, mask: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,10 +428,3 @@ def test_max_resolution_is_the_longest_side_of_the_networks_input(
     for number, flags in enumerate([["--max_resolution", "33"], ["--max_resolution", "1000"]]):
         assert run(folder, mask, tmp_path / f"out{number}", "--end", "1", *flags) == 0
     assert sizes[0] <= 33 < WIDTH <= sizes[1]
-
-
-def test_the_strip_of_an_unbounded_memory_shows_the_last_frames() -> None:
-    strip = MemoryStrip((HEIGHT, WIDTH), room=3)
-    for number in range(12):
-        strip.update(list(range(number + 1)), number, str(number), frame(1))
-    assert list(strip._cells) == [8, 9, 10, 11]

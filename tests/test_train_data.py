@@ -28,7 +28,6 @@ from aot_plus.dataloaders.video_transforms import (
 from aot_plus.tools import show_batch
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.viz.pictures import paint
 from tests.train_videos import LENGTH, FakeVideo, rectangles, write_dataset
 
 
@@ -279,24 +278,13 @@ def test_mini_vost_samples_leave_the_kept_frames_alone() -> None:
     assert torch.equal(first.labels, again.labels)
 
 
-def test_ignored_regions_are_grey_stripes_and_objects_coloured() -> None:
-    image = np.full((12, 12, 3), 100, dtype=np.uint8)
-    label = np.zeros((12, 12), dtype=np.uint8)
-    label[:4], label[4:8] = 1, 255
-    painted = paint(image, label)
-    assert painted[0, 5].tolist() == [114, 50, 50]  # half of the palette's (128, 0, 0)
-    assert (painted[3] == 255).all()
-    assert {tuple(pixel) for pixel in painted[4:8].reshape(-1, 3).tolist()} == {(114,) * 3, (177,) * 3}
-    assert (painted[8:] == 100).all()
-
-
 def test_show_batch_writes_a_grid(dataset_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "batch.png"
     values = ["DATA_WORKERS=0", "DATA_SEQ_LEN=3", "TRAIN_BATCH_SIZE=2", f"DATASETS={dataset_root}"]
     arguments = ["--stage", "mini_vost", "--model", "aott", "--out", str(out), "--set", *values]
     assert show_batch.main(arguments) == 0
     with Image.open(out) as picture_of_batch:
-        assert picture_of_batch.size == (3 * (129 + 4), 2 * (129 + 4 + 16))
+        assert picture_of_batch.size == (3 * (129 + 4), 2 * (129 + 4 + 18))
 
 
 def test_show_batch_reports_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

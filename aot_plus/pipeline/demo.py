@@ -22,8 +22,8 @@ from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.read_ahead import ReadAhead
-from aot_plus.viz.drawing import draw_objects
-from aot_plus.viz.memory_strip import MemoryStrip
+from aot_plus.viz.overlay import draw_objects
+from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
 
 __all__ = ["DemoResult", "DemoRun"]

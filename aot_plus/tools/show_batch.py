@@ -12,7 +12,7 @@ from aot_plus.dataloaders.clips import Clip
 from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
 from aot_plus.tools.common import add_config_arguments, config_of, run_tool
 from aot_plus.utils.images import restore
-from aot_plus.viz.pictures import titled_row
+from aot_plus.viz.clips import clip_row
 from evaluation.files import replacing
 
 
@@ -23,7 +23,7 @@ def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:
 
 def _row(clip: Clip) -> NDArray[np.uint8]:
     title = f"{' + '.join(clip.names)}: {clip.num_objects} objects"
-    return titled_row(title, list(restore(clip.frames.numpy())), list(clip.labels.numpy()))
+    return clip_row(title, list(restore(clip.frames.numpy())), list(clip.labels.numpy()))
 
 
 def show_batch(cfg: Config, step: int, out: Path) -> None:

@@ -22,7 +22,7 @@ from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
 from aot_plus.viz.decision import Decision, StoredFrame, draw_decision
-from aot_plus.viz.pictures import paint
+from aot_plus.viz.overlay import draw_objects
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
 from evaluation.masks import read_mask
@@ -164,7 +164,9 @@ def _pictures(video: VideoSequence, result_dir: Path, numbers: Sequence[int]) ->
         )
     paths = [video.frames[number] for number in numbers]
     masks = [read_mask(result_dir / video.name / f"{path.stem}.png") for path in paths]
-    return [paint(read_image(path), mask) for path, mask in zip(paths, masks, strict=True)]
+    return [
+        draw_objects(read_image(path), mask, numbered=False) for path, mask in zip(paths, masks, strict=True)
+    ]
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.managers.learner import StepResult
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
-from aot_plus.viz.pictures import titled_row
+from aot_plus.viz.clips import clip_row
 from evaluation.files import replacing
 
 __all__ = ["TrainLog"]
@@ -92,8 +92,8 @@ class TrainLog:
         rows = []
         for sample, name in enumerate(batch.names[:_PICTURED_CLIPS]):
             images = list(restore(batch.frames[:, sample].numpy()))
-            rows.append(titled_row(f"{name}: labels", images, list(batch.labels[:, sample, 0].numpy())))
-            rows.append(titled_row("predictions", images, list(predictions[:, sample].numpy())))
+            rows.append(clip_row(f"{name}: labels", images, list(batch.labels[:, sample, 0].numpy())))
+            rows.append(clip_row("predictions", images, list(predictions[:, sample].numpy())))
         with replacing(self.folder / "pictures" / f"step_{done}.png") as temporary:
             Image.fromarray(np.concatenate(rows)).save(temporary, format="PNG")
 
