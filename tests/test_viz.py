@@ -103,7 +103,7 @@ def test_dropped_and_added_frames_look_different() -> None:
     for number in range(3):
         strip.update([0, number], number, str(number), np.full((480, 800, 3), 200, np.uint8))
     drawn = strip.draw("")
-    first, dropped, added = (drawn[22, 133 * cell + 20] for cell in range(3))  # on the thumbnails' borders
+    first, dropped, added = (drawn[22, 144 * cell + 20] for cell in range(3))  # on the thumbnails' borders
     assert first.tolist() == [110] * 3
     assert dropped[0] > 200 > dropped[1]
     assert added[1] > added[0]
