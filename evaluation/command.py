@@ -14,12 +14,12 @@ from evaluation.results import Results, csv_paths, format_table, read_results, s
 from evaluation.vost import DATASET_FOLDERS, check_predictions, dataset_folder, find_sequences
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:
     """Evaluates a result folder.
 
     Returns the exit code: 0; 1 after a problem, which is named on stderr; 130 after Ctrl-C.
     """
-    arguments = _parse(argv)
+    arguments = _parse(argv, prog)
     try:
         if arguments.per_frame:
             sys.stdout.write(_per_frame(arguments) + "\n")
@@ -73,9 +73,9 @@ def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None
     return results
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="evaluation_method.py", description="J and J_tr (J_last) of predictions, as VOST defines them."
+        prog=prog, description="J and J_tr (J_last) of predictions, as VOST defines them."
     )
     parser.add_argument(
         "--results_path",

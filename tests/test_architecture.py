@@ -25,6 +25,7 @@ _BELOW_PIPELINE = (
 )
 ALLOWED = {
     "aot_plus": ("aot_plus.networks.engines", "aot_plus.networks.models", "aot_plus.utils"),
+    "aot_plus.__main__": ("aot_plus.tools",),
     "aot_plus.configs": (),
     "aot_plus.utils": ("aot_plus.configs", "evaluation"),
     "aot_plus.dataloaders": ("aot_plus.configs", "aot_plus.utils", "evaluation"),
@@ -39,6 +40,7 @@ ALLOWED = {
         "aot_plus.networks.decoders",
         "aot_plus.networks.layers",
         "aot_plus.utils",
+        "evaluation",
     ),
     "aot_plus.networks.engines": _BELOW_ENGINES,
     "aot_plus.networks.managers": (*_BELOW_PIPELINE, "evaluation"),

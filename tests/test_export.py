@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from aot_plus.networks.models import build_model
 from aot_plus.networks.models.checkpoint import load_into
+from aot_plus.networks.models.export import cast_weights
 from aot_plus.tools import export as export_tool
 from aot_plus.utils.config import get_config
 from tests.weights_by_name import fill_by_name
@@ -56,7 +57,7 @@ def test_a_network_loads_its_exported_weights(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_what_is_cast_and_what_is_left_out() -> None:
-    weights = export_tool.cast_weights(
+    weights = cast_weights(
         {
             "weight": torch.ones(2, 3).t(),
             "bfloat16": torch.ones(1, dtype=torch.bfloat16),

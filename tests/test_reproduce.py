@@ -249,7 +249,7 @@ def test_processes_are_passed_on(videos: Path, fake: FakeCommands) -> None:
 
 def _described(arguments: Sequence[str]) -> tuple[dict[str, object], Path]:
     """The config and the result folder that ``aot_plus.tools.eval`` makes of its arguments."""
-    args = eval_tool._parse(arguments)
+    args = eval_tool._parse(arguments, "eval")
     cfg = eval_tool._config(args)
     return config_to_dict(cfg) | {"checkpoint": args.ckpt_path}, eval_tool._result_dir(args, cfg, "d")
 

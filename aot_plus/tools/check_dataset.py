@@ -12,9 +12,9 @@ from aot_plus.tools.common import run_tool, whole_number
 from evaluation.home import home
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:
     """Checks, prints the findings and a summary. Exit code 1 if a run would break, 130 after Ctrl-C."""
-    options = _parse(argv)
+    options = _parse(argv, prog)
 
     def work() -> int:
         dataset = open_dataset(options.dataset, home() / Config.DIR_DATA)
@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_tool(work)
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m aot_plus.tools.check_dataset",
+        prog=prog,
         description="Reads every image and mask of a dataset in VOST's layout and says what the pipeline "
         "will do with what is unusual. Exit code 1 if something would break a run, else 0.",
     )

@@ -1,4 +1,4 @@
-"""What the tools share: flags that choose config and checkpoint, and errors turned into exit codes."""
+"""Flags that several tools have, and errors turned into exit codes. Imports no torch: ``--help`` is quick."""
 
 import argparse
 import logging
@@ -16,10 +16,11 @@ _log = logging.getLogger(__name__)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str, model: str) -> None:
-    """Adds ``--stage``, ``--model``, ``--exp_name`` and ``--set``, with the given defaults."""
+    """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--set``."""
     parser.add_argument("--stage", default=stage, help="config of the stage (default: %(default)s)")
     parser.add_argument("--model", default=model, help="config of the model (default: %(default)s)")
     parser.add_argument("--exp_name", default="default", help="name of the experiment (default: %(default)s)")
+    add_data_argument(parser)
     parser.add_argument(
         "--set",
         nargs="+",
@@ -31,13 +32,49 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str, model: 
 
 
 def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> Config:
-    """The config that the flags of ``add_config_arguments`` choose.
+    """Gives the config that the flags choose.
 
-    ``flags``: values by name from a tool's own flags; they win over ``--set``, and None stands for not given.
+    A flag that stands for a config value has that name as its ``dest``, in capitals, and wins over ``--set``,
+    as do ``flags``, further values by name. None stands for not given.
     """
     overrides: dict[str, Any] = dict(parse_assignments(args.set))
-    overrides |= {name: value for name, value in (flags or {}).items() if value is not None}
+    given = {name: value for name, value in vars(args).items() if name.isupper()} | dict(flags or {})
+    overrides |= {name: value for name, value in given.items() if value is not None}
     return get_config(args.stage, args.model, args.exp_name, overrides)
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--data_root``."""
+    parser.add_argument(
+        "--data_root",
+        dest="DIR_DATA",
+        metavar="DIR",
+        type=lambda text: str(Path(text).resolve()),
+        help=f"folder that holds VOST, MiniVOST, ... (default: {Config.DIR_DATA})",
+    )
+
+
+def data_root(args: argparse.Namespace) -> Path:
+    """The folder that ``--data_root`` names, of tools without a config."""
+    return home() / (args.DIR_DATA or Config.DIR_DATA)
+
+
+def add_policy_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--policy``."""
+    parser.add_argument(
+        "--policy",
+        dest="MEM_POLICY",
+        metavar="POLICY",
+        help="memory policy: unbounded, fifo, rmem, emfs, random, uniform, or package.module:ClassName "
+        "(default: the config's, emfs)",
+    )
+
+
+def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") -> None:
+    """Adds ``--device`` and ``--dtype``, which stand for ``TEST_DEVICE`` or ``TRAIN_DEVICE`` and so on."""
+    add = parser.add_argument
+    add("--device", dest=f"{kind}_DEVICE", metavar="DEVICE", help="auto, cpu, cuda or cuda:<number>")
+    add("--dtype", dest=f"{kind}_DTYPE", metavar="DTYPE", help="float32, bfloat16 or float16")
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +90,7 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
-    """The checkpoint's path, None for random weights. Raises ``ConfigError`` if neither was chosen."""
+    """Gives the checkpoint's path, None for random weights. Raises ``ConfigError`` if neither was chosen."""
     if args.random_weights:
         _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
         return None
@@ -67,7 +104,7 @@ def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
 
 
 def whole_number(lowest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number from ``lowest`` that fits in 31 bits."""
+    """Gives an argparse type: a whole number from ``lowest`` that fits in 31 bits."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not lowest <= int(text) < 2**31:

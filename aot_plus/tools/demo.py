@@ -26,15 +26,15 @@ from aot_plus.tools.common import (
 from aot_plus.utils.errors import ConfigError
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.demo") -> int:
     """Parses the flags, segments the video, says what was written. Gives the exit code."""
-    args = _parse(argv)
+    args = _parse(argv, prog)
     return run_tool(lambda: _demo(args))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m aot_plus.tools.demo",
+        prog=prog,
         description="Segments a video, given a mask of its first frame: masks and an overlay video with the "
         "memory's frames under it.",
     )

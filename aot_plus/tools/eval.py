@@ -30,16 +30,14 @@ from aot_plus.tools.common import (
 from evaluation.home import home
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.eval") -> int:
     """Parses the flags, evaluates, prints a summary and the result folder. Gives the exit code."""
-    args = _parse(argv)
+    args = _parse(argv, prog)
     return run_tool(lambda: _evaluate(args))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m aot_plus.tools.eval", description="Inference over a dataset."
-    )
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description="Inference over a dataset.")
     add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
     add_checkpoint_arguments(parser)
     add = parser.add_argument

@@ -7,6 +7,7 @@ python -m aot_plus.tools.make_mini_vost --preview docs/images/mini_vost.png
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.dataloaders.mini_vost.writer import make_dataset
@@ -15,10 +16,10 @@ from aot_plus.utils.errors import VOSError
 from aot_plus.viz.mini_vost_preview import write_preview
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` by default)."""
     parser = argparse.ArgumentParser(
-        description="Makes MiniVOST, synthetic videos in VOST's layout. Run again, it goes on."
+        prog=prog, description="Makes MiniVOST, synthetic videos in VOST's layout. Run again, it goes on."
     )
     parser.add_argument(
         "--out", type=Path, help="the dataset's folder, new or made by this tool with the same seed"
@@ -44,9 +45,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.make_mini_vost"
+) -> int:
     """Runs the tool; returns its exit code."""
-    options = parse_arguments(arguments)
+    options = parse_arguments(arguments, prog)
     try:
         if options.preview is not None:
             write_preview(options.preview, options.seed)

@@ -16,9 +16,9 @@ from evaluation.files import require_writable
 from evaluation.home import home
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
     """Gathers, writes the page and says where it is. Gives the exit code."""
-    args = _parse(argv)
+    args = _parse(argv, prog)
 
     def work() -> int:
         require_writable(args.out)
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_tool(work)
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m aot_plus.tools.report",
+        prog=prog,
         description="One HTML page, without network, about one or several runs over the same dataset: "
         "figures, J per frame, what the memory kept (of runs with --trace), pictures of the worst moments.",
     )

@@ -52,20 +52,24 @@ is in the table, and the same command goes on.
 """
 
 
-def main(argv: Sequence[str] | None = None, execute: Execute = run_shown) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    execute: Execute = run_shown,
+    prog: str = "python -m aot_plus.tools.reproduce",
+) -> int:
     """Parses the flags, runs what is missing, prints and writes the table. Gives the exit code.
 
     ``execute`` replaces how commands are run.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parse(arguments)
-    command = shlex.join(["python", "-m", "aot_plus.tools.reproduce", *arguments])
+    args = _parse(arguments, prog)
+    command = f"{prog} {shlex.join(arguments)}"
     return run_tool(lambda: _reproduce(args, command, execute))
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m aot_plus.tools.reproduce",
+        prog=prog,
         description=_DESCRIPTION.format(rows=_list_rows()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

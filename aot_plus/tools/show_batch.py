@@ -1,6 +1,7 @@
 """``python -m aot_plus.tools.show_batch --stage S --model M --out PNG``: a picture of a training batch."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,11 @@ def show_batch(cfg: Config, step: int, out: Path) -> None:
     print(f"{out}: {len(clips)} clips of {len(clips[0].frames)} frames, step {step}")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:
     """Parses the flags and writes the picture."""
-    parser = argparse.ArgumentParser(description="Write a picture of a training batch with its labels.")
+    parser = argparse.ArgumentParser(
+        prog=prog, description="Write a picture of a training batch with its labels."
+    )
     add_config_arguments(parser, stage="mini_vost", model="r50_aotl")
     parser.add_argument("--step", type=int, default=0, help="training step, from 0 (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")

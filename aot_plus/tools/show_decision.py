@@ -42,16 +42,14 @@ class Figures(NamedTuple):
     score: float
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_decision") -> int:
     """Parses the flags, writes the picture, prints the table. Gives the exit code."""
-    args = _parse(argv)
+    args = _parse(argv, prog)
     return run_tool(lambda: _show(args))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m aot_plus.tools.show_decision", description="Explains one decision of EMFS."
-    )
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description="Explains one decision of EMFS.")
     add = parser.add_argument
     add("--result_dir", type=Path, required=True, help="results of tools.eval with EMFS and --trace")
     add("--dataset", required=True, help="the dataset of these results: vost, mini_vost or a folder")

@@ -16,14 +16,14 @@ from aot_plus.tools.common import add_config_arguments, config_of, run_tool
 from evaluation.home import home
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.train") -> int:
     """Parses the flags and trains. Gives the exit code."""
-    args = _parse(argv)
+    args = _parse(argv, prog)
     return run_tool(lambda: _train(args))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m aot_plus.tools.train", description="Train a model.")
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description="Train a model.")
     add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
     add = parser.add_argument
     add("--device", help="auto, cpu, cuda or cuda:<number> (default: the config's TRAIN_DEVICE)")

@@ -1,0 +1,8 @@
+"""``python -m aot_plus TOOL ...`` is the command ``aot-plus TOOL ...``."""
+
+import sys
+
+from aot_plus.tools.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(prog="python -m aot_plus"))

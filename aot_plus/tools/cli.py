@@ -1,0 +1,54 @@
+"""The one command: ``aot-plus TOOL ...``, or ``python -m aot_plus TOOL ...`` where nothing is installed."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from aot_plus import __version__
+
+# Name: module with a function ``main``, one line about it. A module is imported when its tool is chosen.
+_TOOLS = {
+    "eval": ("aot_plus.tools.eval", "segment the videos of a data set"),
+    "train": ("aot_plus.tools.train", "train a model"),
+    "demo": ("aot_plus.tools.demo", "segment a video of your own"),
+    "report": ("aot_plus.tools.report", "one HTML page about runs"),
+    "reproduce": ("aot_plus.tools.reproduce", "the paper's table, measured beside published"),
+    "metric": ("evaluation.command", "J and J_tr of a result folder"),
+    "check": ("aot_plus.tools.check_dataset", "find what is unusual in a data set before a run"),
+    "export": ("aot_plus.tools.export", "a training's weights as a small file"),
+    "make-mini-vost": ("aot_plus.tools.make_mini_vost", "make MiniVOST, synthetic videos in VOST's layout"),
+    "show-batch": ("aot_plus.tools.show_batch", "a picture of a training batch"),
+    "show-decision": ("aot_plus.tools.show_decision", "a picture of one decision of EMFS"),
+}
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "aot-plus") -> int:
+    """Runs the tool that the first argument names with the other arguments. Gives the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(prog)
+    tool = parser.parse_args(arguments[:1]).tool
+    if tool not in _TOOLS:
+        near = difflib.get_close_matches(tool, _TOOLS, cutoff=0.5) or list(_TOOLS)
+        parser.error(f"unknown tool {tool!r}; the nearest: {', '.join(near)}")
+    work = import_module(_TOOLS[tool][0]).main
+    return int(work(arguments[1:], prog=f"{prog} {tool}"))
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {name:16}{about}" for name, (_, about) in _TOOLS.items())
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        usage=f"{prog} TOOL ...",
+        description="Video object segmentation with AOT+, DeAOT and the EMFS memory bank.",
+        epilog=f"tools:\n{lines}\n\n{prog} TOOL --help lists the flags of a tool.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("tool", metavar="TOOL", help="one of those below")
+    parser.add_argument("--version", action="version", version=f"aot-plus {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog="python -m aot_plus.tools.cli"))
