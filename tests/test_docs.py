@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aot_plus.dataloaders.eval_datasets import memory_gap
+from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.tools import eval as eval_tool
 from aot_plus.utils.catalogue import PAPER_ROWS
 from aot_plus.utils.config import get_config, model_names
@@ -184,7 +184,9 @@ def test_the_examples_of_the_protocol() -> None:
     text = _text("evaluation.md")
     gaps = re.findall(r"of (\d+) frames(?: has)? a gap of (\d+)", text)
     assert len(gaps) == 2
-    assert [memory_gap(int(frames)) for frames, _ in gaps] == [int(gap) for _, gap in gaps]
+    assert [memory_gap(get_config("pre_vost_2", "r50_aotl"), int(frames)) for frames, _ in gaps] == [
+        int(gap) for _, gap in gaps
+    ]
     ((scored, last),) = re.findall(r"Of (\d+) scored frames, the last (\d+)", text)
     assert last_frames(np.zeros(int(scored))).shape == (int(last),)
 

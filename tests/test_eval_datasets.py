@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.dataloaders.eval_datasets import VOSTDataset, memory_gap, open_dataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.networks.managers.processes import ProcessPlace, share_out
 from aot_plus.networks.managers.writer import IMAGES_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
@@ -75,11 +75,6 @@ def test_open_dataset_by_name_and_path(root: Path) -> None:
         open_dataset(str(root / "ImageSets"), root.parent)
     with pytest.raises(DataError, match="neither a known dataset"):
         open_dataset("davis", root.parent)
-
-
-@pytest.mark.parametrize(("frames", "gap"), [(1, 5), (150, 5), (165, 6), (195, 6), (300, 10), (2000, 67)])
-def test_memory_gap(frames: int, gap: int) -> None:
-    assert memory_gap(frames) == gap  # 5.5 -> 6, 6.5 -> 6: half to even
 
 
 def test_writer_is_bounded_and_reports_errors() -> None:

@@ -143,8 +143,8 @@ def test_summary_and_config_are_saved(dataset: VOSTDataset, result_dir: Path) ->
     assert visible == {*LENGTHS, "summary.json", "config.yaml"}
 
 
-@pytest.mark.parametrize(("by_length", "gap"), [(True, 5), (False, None)])
-def test_memory_gap(dataset: VOSTDataset, result_dir: Path, by_length: bool, gap: int | None) -> None:
+@pytest.mark.parametrize(("by_length", "gap"), [(True, 5), (False, 9999)])
+def test_memory_gap(dataset: VOSTDataset, result_dir: Path, by_length: bool, gap: int) -> None:
     gaps = []
     cfg = config(TEST_MEM_GAP_BY_LENGTH=by_length)
     run(dataset, result_dir, lambda segmenter: gaps.append(segmenter.gap), cfg)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from aot_plus.networks.engines.inference import InferenceEngine, VideoState
+from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
@@ -152,3 +153,12 @@ def test_cuda_does_not_wait_for_a_frame_without_a_decision(name: str) -> None:
         _step(engine, state, images[1])
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    ("frames", "gap"), [(None, 5), (1, 5), (150, 5), (165, 6), (195, 6), (300, 10), (2000, 67)]
+)
+def test_memory_gap(frames: int | None, gap: int) -> None:
+    assert memory_gap(get_config("pre_vost_2", "aott"), frames) == gap  # 5.5 -> 6, 6.5 -> 6: half to even
+    fixed = get_config("pre_vost_2", "aott", overrides={"TEST_MEM_GAP_BY_LENGTH": False})
+    assert memory_gap(fixed, frames) == fixed.TEST_LONG_TERM_MEM_GAP

@@ -115,11 +115,3 @@ def open_dataset(name: str, data_folder: Path) -> VOSTDataset:
         known = ", ".join(DATASET_FOLDERS)
         raise DataError(f"{name}: neither a known dataset ({known}) nor a folder in VOST's layout")
     return VOSTDataset(root, root.resolve().name.lower())
-
-
-def memory_gap(num_frames: int, parts: int = 30, minimum: int = 5) -> int:
-    """Frames between two entries into the memory bank: ``max(round(num_frames / parts), minimum)``.
-
-    The rule of the published VOST evaluation; ``round`` rounds half to even.
-    """
-    return max(round(num_frames / parts), minimum)

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from aot_plus.configs import Config
 from aot_plus.dataloaders.coloured_masks import MaskReader
-from aot_plus.dataloaders.eval_datasets import memory_gap
 from aot_plus.dataloaders.video_input import VideoInput, check_mask_sizes
 from aot_plus.networks.engines.segmenter import PreparedFrame, VideoSegmenter
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.writer import BackgroundWriter
+from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.read_ahead import ReadAhead
@@ -88,7 +87,8 @@ class DemoRun:
         self.video = video
         self.masks = dict(masks)  # those not reached yet
         self.output = output
-        self.gap = gap if gap is not None else default_gap(segmenter.cfg, video)
+        self._total = None if video.total is None else video.selection.count(video.total)
+        self.gap = gap if gap is not None else memory_gap(segmenter.cfg, self._total)
         self._reader = MaskReader()
         self._bounded = build_policy(segmenter.cfg).bounded
         if not self._bounded:
@@ -97,7 +97,6 @@ class DemoRun:
     def run(self) -> DemoResult:
         """Goes through the video. Raises ``DataError`` for a frame or mask that cannot be used."""
         result = DemoResult(self.output / "masks")
-        total = None if self.video.total is None else self.video.selection.count(self.video.total)
         fps = self.video.fps / self.video.selection.every
         with (
             StopRequest() as stop,
@@ -105,7 +104,7 @@ class DemoRun:
             BackgroundWriter(1, lambda _, picture: overlay.write(picture)) as pictures,
             BackgroundWriter(self.segmenter.cfg.TEST_WRITERS) as masks,
             ReadAhead.of(self._read()) as frames,
-            tqdm(total=total, unit="frame", mininterval=0.5) as bar,
+            tqdm(total=self._total, unit="frame", mininterval=0.5) as bar,
         ):
             started = time.perf_counter()
             try:
@@ -190,11 +189,3 @@ def _draw(
     picture = draw_objects(frame.image, labels())
     strip.update(bank, index, frame.name, picture)
     return np.concatenate([picture, strip.draw(title)])
-
-
-def default_gap(cfg: Config, video: VideoInput) -> int:
-    """Frames between two entries into the memory, by the rule of evaluation where the length is known."""
-    if not cfg.TEST_MEM_GAP_BY_LENGTH:
-        return cfg.TEST_LONG_TERM_MEM_GAP
-    frames = 0 if video.total is None else video.selection.count(video.total)
-    return memory_gap(frames, cfg.TEST_MEM_GAP_PARTS, cfg.TEST_MEM_GAP_MIN)

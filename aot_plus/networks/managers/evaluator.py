@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset, memory_gap
+from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset
 from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
 from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder
+from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
@@ -190,7 +191,7 @@ class Evaluator:
             _check_size(sequence, path, frame, mask)
             started = time.perf_counter()
             if path == sequence.frames[0]:
-                segmenter.start(frame, mask, memory_gap=self._memory_gap(sequence))
+                segmenter.start(frame, mask, memory_gap=memory_gap(self.cfg, len(sequence.frames)))
             else:
                 before, submitted = submitted, segmenter.submit(frame)
                 labels = submitted.array
@@ -199,12 +200,6 @@ class Evaluator:
             summary.compute_seconds += time.perf_counter() - started
             summary.frames += 1
             yield path.stem, labels
-
-    def _memory_gap(self, sequence: VideoSequence) -> int | None:
-        """Frames between entries into the memory; None: the segmenter's own, ``TEST_LONG_TERM_MEM_GAP``."""
-        if not self.cfg.TEST_MEM_GAP_BY_LENGTH:
-            return None
-        return memory_gap(len(sequence.frames), self.cfg.TEST_MEM_GAP_PARTS, self.cfg.TEST_MEM_GAP_MIN)
 
 
 def read_first_mask(sequence: VideoSequence) -> Ids:
