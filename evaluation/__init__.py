@@ -1,7 +1,8 @@
-"""The VOST metric: a library of pure functions on mask arrays, and a command that reads PNG files.
+"""The VOST metric: pure functions on mask arrays, functions on folders of PNG files, and a command.
 
 >>> ious = score_sequence(annotations, predictions)  # iterables of H x W uint8 masks; K x frames
 >>> object_figures(ious)  # K x 6, columns as in FIGURES
+>>> evaluate(folder, dataset, "val").j_tr  # scores a folder of predictions and writes the CSV files there
 """
 
 from importlib import import_module
@@ -22,24 +23,39 @@ if TYPE_CHECKING:
         score_frames,
         score_sequence,
     )
+    from evaluation.per_frame import evaluate_per_frame, read_per_frame
+    from evaluation.results import Results, evaluate, read_results
 
 __all__ = [
     "FIGURES",
     "DataError",
+    "Results",
     "count_objects",
     "decay",
+    "evaluate",
+    "evaluate_per_frame",
     "frame_ious",
     "global_figures",
     "last_frames",
     "object_figures",
+    "read_per_frame",
+    "read_results",
     "recall",
     "score_frames",
     "score_sequence",
 ]
 
+_MODULES = {
+    "Results": "results",
+    "evaluate": "results",
+    "evaluate_per_frame": "per_frame",
+    "read_per_frame": "per_frame",
+    "read_results": "results",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Imports the metric when it is asked for: who needs an error class does not need OpenCV."""
+    """Imports what is asked for: who needs an error class does not need OpenCV."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("evaluation.metrics"), name)
+    return getattr(import_module(f"evaluation.{_MODULES.get(name, 'metrics')}"), name)

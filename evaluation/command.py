@@ -1,17 +1,14 @@
 """The command line of the VOST metric."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.errors import DataError
-from evaluation.metrics import object_figures
-from evaluation.parallel import score_sequences
-from evaluation.per_frame import COLUMNS, write_per_frame
-from evaluation.results import Results, csv_paths, format_table, read_results, summarise, write_results
-from evaluation.vost import DATASET_FOLDERS, check_predictions, dataset_folder, find_sequences
+from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
+from evaluation.results import Results, csv_paths, evaluate, format_table, read_results
+from evaluation.vost import DATASET_FOLDERS, dataset_folder
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:
@@ -21,16 +18,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") 
     """
     arguments = _parse(argv, prog)
     try:
-        if arguments.per_frame:
-            sys.stdout.write(_per_frame(arguments) + "\n")
-            return 0
-        results = _results(arguments)
+        text = _per_frame(arguments) if arguments.per_frame else format_table(_results(arguments))
     except (DataError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.write(format_table(results) + "\n")
+    sys.stdout.write(text + "\n")
     return 0
 
 
@@ -40,37 +34,18 @@ def _results(arguments: argparse.Namespace) -> Results:
     paths = csv_paths(folder, split)
     if not arguments.re and all(path.exists() for path in paths):
         results = read_results(folder, split)
-        sys.stdout.write(f"read from {' and '.join(str(path) for path in paths)}; --re evaluates again\n")
+        sys.stdout.write(f"read from {' and '.join(map(str, paths))}; --re evaluates again\n")
         return results
-    # Removed before anything can fail: figures that are in the folder afterwards are those of this run.
-    for path in paths:
-        path.unlink(missing_ok=True)
     return evaluate(folder, dataset_folder(arguments.dataset_path), split, arguments.workers)
 
 
 def _per_frame(arguments: argparse.Namespace) -> str:
-    """Writes J per frame; what was written, in words."""
+    """Writes J per frame; says what was written, and what could not be scored."""
     folder, split = arguments.results_path, arguments.set
-    path, problems = write_per_frame(
-        folder, dataset_folder(arguments.dataset_path), split, arguments.workers or os.cpu_count() or 1
-    )
+    table = evaluate_per_frame(folder, dataset_folder(arguments.dataset_path), split, arguments.workers)
+    problems = table.loc[table["Problem"] != "", "Problem"]
     lines = [f"not scored: {problem}" for problem in problems]
-    return "\n".join([*lines, f"J per frame: {path}"])
-
-
-def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None) -> Results:
-    """Scores the predictions in ``folder`` and writes both CSV files there.
-
-    ``workers``: processes; None for as many as there are processors. Raises ``DataError``, and then
-    writes nothing.
-    """
-    sequences = find_sequences(dataset, split)
-    check_predictions(folder, sequences)
-    workers = min(workers or os.cpu_count() or 1, len(sequences))
-    ious = score_sequences(sequences, folder, workers)
-    results = summarise((sequence.name for sequence in sequences), [object_figures(table) for table in ious])
-    write_results(folder, split, results)
-    return results
+    return "\n".join([*lines, f"J per frame: {per_frame_path(folder, split)}"])
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:

@@ -1,90 +1,116 @@
-"""Scoring the sequences of a split, several at a time in processes of their own."""
+"""One function for every item of a list, in processes of their own: the one pool of this project."""
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from pathlib import Path
-
-from tqdm import tqdm
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from types import ModuleType
+from typing import TypeVar
 
 from evaluation.errors import DataError
-from evaluation.metrics import FloatArray
-from evaluation.vost import Sequence
-from evaluation.worker import Outcome, score_files, start_worker
+
+__all__ = ["map_in_processes"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def score_sequences(sequences: list[Sequence], results: Path, workers: int) -> list[FloatArray]:
-    """IoUs of the sequences (K x scored frames each), in their order, with a progress bar.
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None,
+    description: str,
+    *,
+    size: Callable[[Item], float] | None = None,
+) -> list[Result]:
+    """Gives ``function``'s results in the order of the items, with a progress bar on stderr.
 
-    A sequence with a problem does not keep the others from being read, so that one run names all problems.
+    The processes end at once when a call raises, on Ctrl-C, and when this process is killed.
 
     Args:
-        results: the folder of the predictions; ``vost.check_predictions`` has passed.
-        workers: processes; with 1 no process is started. A worker holds one frame's two masks at a time.
+        function: of an importable module; it and what it returns can be pickled.
+        workers: processes; None for as many as there are processors. With 1 no process is started.
+        size: how long an item takes, in any unit: the longest are begun first.
     Raises:
-        DataError: the problems of all sequences, a line each, or a worker that died.
+        DataError: a process was ended from outside; and whatever ``function`` raises.
     """
-    outcomes = score_each(sequences, results, workers)
-    problems = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
-    if problems:
-        raise DataError("\n".join(problems))
-    return [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
+    from tqdm import tqdm
 
+    workers = min(workers or os.cpu_count() or 1, len(items))
+    results: dict[int, Result] = {}
+    with tqdm(total=len(items), desc=description, unit="sequence", disable=not items) as bar:
 
-def score_each(sequences: list[Sequence], results: Path, workers: int) -> list[Outcome]:
-    """As ``score_sequences``, but a sequence's problem is its outcome. Raises only if a worker died."""
-    outcomes: dict[Sequence, Outcome] = {}
-    with tqdm(total=len(sequences), desc="evaluate", unit="sequence") as bar:
-
-        def keep(sequence: Sequence, outcome: Outcome) -> None:
-            outcomes[sequence] = outcome
+        def keep(index: int, result: Result) -> None:
+            results[index] = result
             bar.update()
 
-        if workers == 1:
-            for sequence in sequences:
-                keep(sequence, score_files(sequence, results))
+        if workers <= 1:
+            for index, item in enumerate(items):
+                keep(index, function(item))
         else:
-            _score_in_processes(sequences, results, workers, keep)
-    return [outcomes[sequence] for sequence in sequences]
+            order = sorted(range(len(items)), key=lambda index: -size(items[index]) if size else 0)
+            with _pool(workers) as pool:
+                with _starting():
+                    futures = {pool.submit(function, items[index]): index for index in order}
+                for future in as_completed(futures):
+                    keep(futures[future], future.result())
+    return [results[index] for index in range(len(items))]
 
 
-def _score_in_processes(
-    sequences: list[Sequence], results: Path, workers: int, keep: Callable[[Sequence, Outcome], None]
-) -> None:
-    longest_first = sorted(sequences, key=lambda sequence: -len(sequence.frames))
-    with _executor(workers) as executor:
-        with _interrupts_ignored():
-            futures = {executor.submit(score_files, each, results): each for each in longest_first}
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Gives a pool of fresh processes (safe whatever threads this one has), which end if the block raises."""
+    context = multiprocessing.get_context("spawn")
+    watched, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(watched,))
+    with watched, held:
         try:
-            for future in as_completed(futures):
-                keep(futures[future], future.result())
+            yield pool
         except BrokenProcessPool as error:
             raise DataError("a worker process was ended from outside (out of memory?)") from error
+        except BaseException:
+            held.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes (safe whatever threads this one has); if the block raises, they soon stop."""
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=(stop,))
-    try:
-        yield executor
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
+def _starting() -> Iterator[None]:
+    """Has processes that start in this block ignore Ctrl-C, and leave a program run with ``-m`` alone.
 
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes started in this block ignore Ctrl-C: a terminal sends it to all, and the first answers it."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    A terminal sends Ctrl-C to all processes, and the first one answers it. A new process would import the
+    main module again, and with it torch where a tool does so: seconds for each. Our functions lie elsewhere.
+    """
+    main = sys.modules["__main__"]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
     try:
+        if main.__spec__ is not None:
+            sys.modules["__main__"] = ModuleType("__main__")
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        sys.modules["__main__"] = main
+        if in_main_thread:
+            signal.signal(signal.SIGINT, previous)
+
+
+def _start_worker(watched: Connection) -> None:
+    """Prepares a process. ``watched``: closed at its other end when the work is given up."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the other processors have workers of their own
+    threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
+
+
+def _end_with(watched: Connection) -> None:
+    """Ends this process when the first one closes the pipe, or was killed."""
+    with suppress(EOFError, OSError):
+        watched.recv_bytes()
+    os._exit(1)

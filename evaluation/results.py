@@ -1,40 +1,87 @@
-"""The two CSV files of a result folder, and the table on the terminal."""
+"""The figures of a result folder: made, written as two CSV files, read from them, shown as text.
 
-import csv
-import io
-import math
-import os
+Functions that need pandas import it, since worker processes and ``--help`` would wait for it in vain.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.metrics import FIGURES, FloatArray, global_figures
+from evaluation.files import replacing
+from evaluation.metrics import FIGURES, FloatArray, global_figures, object_figures
+from evaluation.scoring import score_sequences
+from evaluation.vost import check_predictions, check_split_name, find_sequences
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _OBJECT_COLUMNS = ("Sequence", "J-Mean", "J_last-Mean")
-_J_MEAN, _J_LAST_MEAN = FIGURES.index("J-Mean"), FIGURES.index("J_last-Mean")
 # Figures are written with 6 decimals: a mean of rounded figures is this close to the rounded mean.
 _ROUNDING = 2e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """The figures of a split: means over all objects, as in ``FIGURES``, and (object, J, J_last) rows."""
+    """The figures of a split, 0..1.
 
-    overall: tuple[float, ...]
-    objects: tuple[tuple[str, float, float], ...]
+    Attributes:
+        objects: a row for each object: ``Sequence`` (``<sequence>_<object>``), ``J-Mean``, ``J_last-Mean``.
+        overall: one row, the means over all objects, with the columns ``FIGURES``.
+    """
+
+    objects: pd.DataFrame
+    overall: pd.DataFrame
+
+    @property
+    def j(self) -> float:
+        """J, the mean over all objects."""
+        return float(self.overall["J-Mean"].iloc[0])
+
+    @property
+    def j_tr(self) -> float:
+        """J_tr (``J_last`` in the files), the mean over all objects."""
+        return float(self.overall["J_last-Mean"].iloc[0])
+
+
+def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None) -> Results:
+    """Scores predictions of all sequences of a split and writes both CSV files beside them.
+
+    Args:
+        folder: of the predictions, ``<sequence>/<frame>.png``.
+        dataset: a folder in VOST's layout.
+        workers: processes; None for as many as there are processors.
+    Raises:
+        DataError: a mask is missing or cannot be used, or the split. Nothing is written, and files of an
+            earlier run are gone.
+    """
+    for path in csv_paths(folder, split):
+        path.unlink(missing_ok=True)
+    sequences = find_sequences(dataset, split)
+    check_predictions(folder, sequences)
+    ious = score_sequences(sequences, folder, workers)
+    results = summarise([sequence.name for sequence in sequences], [object_figures(table) for table in ious])
+    write_results(folder, split, results)
+    return results
 
 
 def summarise(names: Iterable[str], figures: list[FloatArray]) -> Results:
     """Results of sequences: their ``names``, and K x 6 ``figures`` of each (``metrics.object_figures``)."""
-    objects = tuple(
-        (f"{name}_{index}", float(row[_J_MEAN]), float(row[_J_LAST_MEAN]))
+    import pandas as pd
+
+    objects = pd.DataFrame(np.concatenate(figures), columns=FIGURES)
+    objects["Sequence"] = [
+        f"{name}_{number}"
         for name, rows in zip(names, figures, strict=True)
-        for index, row in enumerate(rows, start=1)
-    )
-    return Results(tuple(float(value) for value in global_figures(figures)), objects)
+        for number in range(1, len(rows) + 1)
+    ]
+    overall = pd.DataFrame([global_figures(figures)], columns=FIGURES)
+    return Results(objects[list(_OBJECT_COLUMNS)], overall)
 
 
 def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
@@ -43,80 +90,58 @@ def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
     return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
 
 
-def check_split_name(split: str) -> None:
-    """Raises ``DataError`` for a name that is not that of a file."""
-    if Path(split).name != split:
-        raise DataError(f"{split!r} cannot be the name of a split")
-
-
 def write_results(folder: Path, split: str, results: Results) -> None:
     """Writes both CSV files; each appears whole, under its name, or not at all."""
-    per_object = [[name, f"{j:.6f}", f"{j_last:.6f}"] for name, j, j_last in results.objects]
-    overall = [[f"{value:.6f}" for value in results.overall]]
-    paths = csv_paths(folder, split)
-    texts = (csv_text(_OBJECT_COLUMNS, per_object), csv_text(FIGURES, overall))
-    write_whole(dict(zip(paths, texts, strict=True)))
+    objects, overall = csv_paths(folder, split)
+    with replacing(objects) as objects_file, replacing(overall) as overall_file:
+        write_table(results.objects, objects_file)
+        write_table(results.overall, overall_file)
 
 
-def write_whole(texts: Mapping[Path, str]) -> None:
-    """Writes files (path -> text); each appears whole, under its name, or not at all."""
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
-    try:
-        for path, file in temporary.items():
-            file.write_text(texts[path], encoding="utf-8", newline="")
-        for path, file in temporary.items():
-            file.replace(path)
-    finally:
-        for file in temporary.values():
-            file.unlink(missing_ok=True)
-
-
-def csv_text(header: tuple[str, ...], rows: list[list[str]]) -> str:
-    """A CSV file's text, lines ending in a newline alone."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes a CSV file with 6 decimals, its lines ending in a newline alone."""
+    table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def read_results(folder: Path, split: str) -> Results:
     """Reads both CSV files. Raises ``DataError`` naming a file that is damaged or of another run."""
     object_path, overall_path = csv_paths(folder, split)
-    objects = []
-    for name, *values in _read_csv(object_path, _OBJECT_COLUMNS):
-        j, j_last = _figures(object_path, values)
-        objects.append((name, j, j_last))
-    rows = _read_csv(overall_path, FIGURES)
-    if len(rows) != 1:
-        raise _damaged(overall_path, f"expected one row of figures, found {len(rows)}")
-    overall = _figures(overall_path, rows[0])
-    means = np.mean([row[1:] for row in objects], axis=0)
-    if not np.allclose(means, (overall[_J_MEAN], overall[_J_LAST_MEAN]), rtol=0, atol=_ROUNDING):
+    objects = _read_figures(object_path, _OBJECT_COLUMNS)
+    overall = _read_figures(overall_path, FIGURES)
+    if len(overall) != 1:
+        raise _damaged(overall_path, f"expected one row of figures, found {len(overall)}")
+    means = ["J-Mean", "J_last-Mean"]
+    if not np.allclose(objects[means].mean(), overall[means].iloc[0], rtol=0, atol=_ROUNDING):
         raise _damaged(object_path, f"its means are not those of {overall_path}")
-    return Results(overall, tuple(objects))
+    return Results(objects, overall)
 
 
-def _read_csv(path: Path, header: tuple[str, ...]) -> list[list[str]]:
-    """The rows under ``header``; at least one."""
+def _read_figures(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """At least one row of these columns, all of them finite numbers but ``Sequence``."""
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = read_table(path, {column: str if column == "Sequence" else float for column in columns})
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if not lines or tuple(lines[0]) != header:
-        raise _damaged(path, f"its first line should be {','.join(header)}")
-    rows = lines[1:]
-    if not rows or any(len(row) != len(header) for row in rows):
-        raise _damaged(path, f"expected rows of {len(header)} values")
-    return rows
+    if not np.isfinite(table.select_dtypes("number")).all(axis=None):
+        raise _damaged(path, "a figure is not a finite number")
+    return table
 
 
-def _figures(path: Path, values: list[str]) -> tuple[float, ...]:
-    try:
-        figures = tuple(float(value) for value in values)
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    if not all(math.isfinite(figure) for figure in figures):
-        raise _damaged(path, f"a figure is not finite: {', '.join(values)}")
-    return figures
+def read_table(path: Path, types: Mapping[str, type | str]) -> pd.DataFrame:
+    """Reads a CSV file with at least one row. Raises ``OSError`` or ``ValueError``.
+
+    ``types``: of its columns. A number may be missing, text may not; no text stands for a missing value.
+    """
+    import pandas as pd
+
+    text = [column for column, of_column in types.items() if of_column is str]
+    missing = {column: [""] for column in types if column not in text}
+    table = pd.read_csv(path, dtype=dict(types), keep_default_na=False, na_values=missing)
+    if list(table.columns) != list(types):
+        raise ValueError(f"its first line should be {','.join(types)}")
+    if table.empty or not isinstance(table.index, pd.RangeIndex) or table[text].isna().any(axis=None):
+        raise ValueError(f"expected rows of {len(types)} values")
+    return table
 
 
 def _damaged(path: Path, problem: str) -> DataError:
@@ -125,9 +150,7 @@ def _damaged(path: Path, problem: str) -> DataError:
 
 def format_table(results: Results) -> str:
     """Both tables as text for the terminal."""
-    width = max(len("Sequence"), *(len(name) for name, _, _ in results.objects))
-    lines = [f"{'Sequence':<{width}}  {'J-Mean':>9}  {'J_last-Mean':>11}"]
-    lines += [f"{name:<{width}}  {j:9.6f}  {j_last:11.6f}" for name, j, j_last in results.objects]
-    lines += ["", "Mean over all objects", "  ".join(f"{name:>13}" for name in FIGURES)]
-    lines += ["  ".join(f"{value:13.6f}" for value in results.overall)]
-    return "\n".join(lines)
+    decimals = "{:.6f}".format
+    objects = results.objects.set_index("Sequence").rename_axis(index=None).to_string(float_format=decimals)
+    overall = results.overall.to_string(index=False, float_format=decimals)
+    return f"{objects}\n\nMean over all objects\n{overall}"

@@ -13,12 +13,16 @@ from evaluation.home import home
 from evaluation.masks import Mask, read_mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, count_objects
 
+SPLITS = "ImageSets"
+ANNOTATIONS = "Annotations"
+TRACES = "traces"  # beside the sequences of a result folder
 DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 _DATA = "aot_plus/datasets"  # from ``home``
+_LONGEST_NAME = 255  # bytes; longer ones cannot be folders
 
 
 @dataclass(frozen=True)
-class Sequence:
+class AnnotatedSequence:
     """A sequence to score: its name, the folder of its annotations, all annotated frames in order."""
 
     name: str
@@ -40,29 +44,82 @@ def dataset_folder(dataset: str) -> Path:
     return folder
 
 
+def list_splits(dataset: Path) -> list[str]:
+    """The names of the splits that exist."""
+    return sorted(path.stem for path in (dataset / SPLITS).glob("*.txt"))
+
+
+def check_split_name(split: str) -> None:
+    """Raises ``DataError`` for a name that is not that of a file."""
+    if Path(split).name != split:
+        raise DataError(f"{split!r} cannot be the name of a split")
+
+
+def split_path(dataset: Path, split: str) -> Path:
+    """The file of a split. Raises ``DataError`` for one that is not there, and lists those that are."""
+    check_split_name(split)
+    path = dataset / SPLITS / f"{split}.txt"
+    if not path.is_file():
+        known = ", ".join(list_splits(dataset)) or "none"
+        raise DataError(f"{path}: unknown split {split!r}; splits here: {known}")
+    return path
+
+
 def read_split(dataset: Path, split: str) -> list[str]:
     """The names of the split's sequences, in its order.
 
-    Raises ``DataError`` for an unknown split (the message lists the known ones), and for one that is
-    empty or unreadable, or that names a sequence twice.
+    Raises ``DataError`` for an unknown or empty split, and as ``read_names`` does.
     """
-    path = dataset / "ImageSets" / f"{split}.txt"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))) or "none"
-        raise DataError(f"unknown split {split!r}: there is no {path}; splits that are there: {known}")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    names = [line.strip() for line in lines if line.strip()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        problem = f"names {', '.join(twice)} more than once" if twice else "names no sequence"
-        raise DataError(f"{path}: {problem}")
+    path = split_path(dataset, split)
+    names = read_names(path)
+    if not names:
+        raise DataError(f"{path}: names no sequence")
     return names
 
 
-def find_sequences(dataset: Path, split: str) -> list[Sequence]:
+def read_names(path: Path) -> list[str]:
+    """The sequences that a split file names, in its order; there may be none.
+
+    Raises ``DataError`` with the line of a name that cannot be a sequence's folder, or that comes again.
+    """
+    first_lines: dict[str, int] = {}
+    for number, name in named_lines(path):
+        problem = name_problem(name)
+        if name in first_lines:
+            problem = f"{name!r} is named twice, first in line {first_lines[name]}"
+        if problem:
+            raise DataError(f"{path}, line {number}: {problem}")
+        first_lines[name] = number
+    return list(first_lines)
+
+
+def named_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not empty: their numbers, from 1, and the names on them. Raises ``DataError``."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of sequences ({error})") from error
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def name_problem(name: str) -> str | None:
+    """Says why a name cannot be that of a sequence's folder; None if it can."""
+    if len(name.encode()) > _LONGEST_NAME:
+        return f"{name[:20]!r}... is longer than {_LONGEST_NAME} bytes"
+    if "/" in name or "\0" in name or name.startswith("."):
+        return f"{name!r} cannot be the name of a sequence's folder"
+    if name == TRACES:
+        return f"{name!r} cannot be the name of a sequence: a result folder has one of that name"
+    return None
+
+
+def annotation_paths(dataset: Path, sequence: str) -> list[Path]:
+    """The annotations of a sequence in the order of their names; none if their folder is missing."""
+    folder = dataset / ANNOTATIONS / sequence
+    return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+
+
+def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
     """The sequences of a split, in its order, with their annotated frames in name order.
 
     Raises ``DataError`` that names every sequence with fewer than 3 annotated frames or none at all.
@@ -78,19 +135,19 @@ def find_sequences(dataset: Path, split: str) -> list[Sequence]:
     return sequences
 
 
-def find_sequence(dataset: Path, name: str) -> Sequence:
+def find_sequence(dataset: Path, name: str) -> AnnotatedSequence:
     """One sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
-    folder = dataset / "Annotations" / name
+    folder = dataset / ANNOTATIONS / name
     if not folder.is_dir():
         raise DataError(f"{name}: the annotation folder {folder} is missing")
-    frames = sorted(path.name for path in folder.glob("*.png") if not path.name.startswith("."))
+    frames = tuple(path.name for path in annotation_paths(dataset, name))
     if len(frames) < MIN_ANNOTATED_FRAMES:
         needed = f"at least {MIN_ANNOTATED_FRAMES} annotated frames are needed"
         raise DataError(f"{name}: {needed}, {folder} has {len(frames)}")
-    return Sequence(name, folder, tuple(frames))
+    return AnnotatedSequence(name, folder, frames)
 
 
-def check_predictions(results: Path, sequences: list[Sequence]) -> None:
+def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None:
     """Raises ``DataError`` listing every missing prediction of a scored frame: sequence/frame.png."""
     if not results.is_dir():
         raise DataError(f"{results}: there is no such result folder")
@@ -104,13 +161,13 @@ def check_predictions(results: Path, sequences: list[Sequence]) -> None:
         raise DataError(f"predictions missing in {results}: {len(missing)}\n{listed}")
 
 
-def missing_predictions(results: Path, sequence: Sequence) -> list[str]:
+def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]:
     """The scored frames of a sequence that have no prediction."""
     there = {path.name for path in (results / sequence.name).glob("*.png")}
     return [frame for frame in sequence.scored_frames if frame not in there]
 
 
-def read_num_objects(sequence: Sequence) -> int:
+def read_num_objects(sequence: AnnotatedSequence) -> int:
     """How many objects the sequence scores. Raises ``DataError`` that names its first annotation."""
     path = sequence.annotations / sequence.frames[0]
     mask = read_mask(path)
@@ -120,7 +177,7 @@ def read_num_objects(sequence: Sequence) -> int:
         raise DataError(f"{path}: {error}") from error
 
 
-def mask_pairs(sequence: Sequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
+def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
     """(annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
 
     Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.

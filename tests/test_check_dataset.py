@@ -22,7 +22,7 @@ from aot_plus.tools.check_dataset import main
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from evaluation.command import evaluate
+from evaluation import evaluate
 from evaluation.vost import find_sequences, read_num_objects
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame is annotated: 0, 2, .. 8

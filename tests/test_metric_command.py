@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from evaluation import results as results_module
 from evaluation.command import main
+from evaluation.vost import read_split
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "evaluation" / "evaluation_method.py"
@@ -217,12 +218,21 @@ def test_unknown_split(golden: Path, capsys: pytest.CaptureFixture[str], split: 
 
 
 def test_the_known_splits_are_listed(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "splits that are there: val" in failure(golden, capsys, "--set", "test")
+    assert "splits here: val" in failure(golden, capsys, "--set", "test")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"\n", "names no sequence"), (b"a\nb\na\n", "names a more than once"), (b"\xff\xfe", "cannot be read")],
+    [
+        (b"\n", "names no sequence"),
+        (b"a\nb\n\n a\r\n", "line 4: 'a' is named twice, first in line 1"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"a\n../b", "line 2: '../b' cannot be the name of a sequence's folder"),
+        (b"a\0", r"line 1: 'a\x00' cannot be the name"),
+        (b".a", "'.a' cannot be the name"),
+        (b"a" * 256, "is longer than 255 bytes"),
+        (b"traces", "'traces' cannot be the name"),
+    ],
 )
 def test_unusable_split(golden: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
     path = golden / "VOST" / "ImageSets" / "val.txt"
@@ -230,6 +240,12 @@ def test_unusable_split(golden: Path, capsys: pytest.CaptureFixture[str], conten
     message = failure(golden, capsys)
     assert str(path) in message
     assert words in message
+
+
+def test_a_split_is_a_name_a_line(tmp_path: Path) -> None:
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "val.txt").write_bytes(b"\xef\xbb\xbfb\r\n  a c\t\n\n" + "é".encode())
+    assert read_split(tmp_path, "val") == ["b", "a c", "é"]
 
 
 def test_folders_that_are_not_there(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,11 +258,11 @@ def test_folders_that_are_not_there(golden: Path, capsys: pytest.CaptureFixture[
 def test_a_failed_write_leaves_nothing(
     golden: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Path, *_: object, **__: object) -> None:
-        self.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(self))
+    def full(self: pd.DataFrame, path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(results_module.Path, "write_text", full)
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     assert "No space left on device" in failure(golden, capsys)
 
 
