@@ -50,7 +50,7 @@ def test_splits_and_selection(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
     with pytest.raises(DataError, match=r"unknown split 'test'; splits here: train, val"):
         dataset.sequences("test")
-    with pytest.raises(DataError, match="holds no sequence"):
+    with pytest.raises(DataError, match=r"train\.txt: names no sequence"):
         dataset.sequences("train")
     assert dataset.select("val", ["a"]) == ["a"]
     with pytest.raises(DataError, match="no sequence c in split 'val'; its sequences: b, a"):

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from aot_plus.utils.catalogue import VOST_PAGE
 from aot_plus.utils.errors import DataError
-from evaluation.vost import DATASET_FOLDERS
+from evaluation.vost import ANNOTATIONS, DATASET_FOLDERS, SPLITS, list_splits, read_split
 
 FRAMES = "JPEGImages_10fps"
-ANNOTATIONS = "Annotations"
-SPLITS = "ImageSets"
 _HOW_TO_GET = {
     "vost": f"; get VOST from {VOST_PAGE} and put (or link) it there",
     "mini_vost": "; python -m aot_plus.tools.make_mini_vost makes it",
@@ -44,27 +42,11 @@ class VOSTDataset:
 
     def splits(self) -> list[str]:
         """Names of the splits that exist."""
-        return sorted(path.stem for path in (self.root / SPLITS).glob("*.txt"))
+        return list_splits(self.root)
 
     def sequences(self, split: str) -> list[str]:
-        """Names of a split's sequences, in the file's order.
-
-        Raises ``DataError`` for an unknown or empty split.
-        """
-        existing = self.splits()
-        path = self.root / SPLITS / f"{split}.txt"
-        if split not in existing:
-            raise DataError(f"{path}: unknown split {split!r}; splits here: {', '.join(existing) or 'none'}")
-        try:
-            names = list(dict.fromkeys(path.read_text(encoding="utf-8").split()))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read as a list of sequences ({error})") from error
-        if not names:
-            raise DataError(f"{path}: the split holds no sequence")
-        for name in names:
-            if Path(name).name != name or name.startswith("."):
-                raise DataError(f"{path}: {name!r} cannot be the name of a sequence's folder")
-        return names
+        """Names of a split's sequences, in the file's order. Raises ``DataError``."""
+        return read_split(self.root, split)
 
     def select(self, split: str, wanted: Sequence[str] | None) -> list[str]:
         """The split's sequences, or those of them that are ``wanted``.

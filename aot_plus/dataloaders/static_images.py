@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from aot_plus.dataloaders.clips import RawClip, object_ids
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, IMAGE_SUFFIXES
+from aot_plus.dataloaders.eval_datasets import IMAGE_SUFFIXES
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
 from evaluation.masks import read_mask
+from evaluation.vost import ANNOTATIONS
 
 IMAGES = "JPEGImages"
 _MIN_FRAMES = 3

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.clips import RawClip, object_ids
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
 from evaluation.masks import IGNORE_ID, read_mask
+from evaluation.vost import ANNOTATIONS
 
 
 class Video(Protocol):

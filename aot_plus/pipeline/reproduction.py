@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, DATASET_FOLDERS, SPLITS, VOSTDataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.dataloaders.mini_vost import make_dataset
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
 from aot_plus.pipeline.commands import Finished, eval_command, metric_command
 from aot_plus.pipeline.rows import Figures, Run, choose_rows
 from aot_plus.utils.errors import DataError, VOSError
 from evaluation.home import home
+from evaluation.vost import ANNOTATIONS, DATASET_FOLDERS, SPLITS
 
 _log = logging.getLogger(__name__)
 

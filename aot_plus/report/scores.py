@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.report.runs import Run
 from aot_plus.utils.errors import DataError
 from evaluation.home import home
+from evaluation.vost import ANNOTATIONS
 
 __all__ = ["ScoredRun", "SequenceScores", "score_run"]
 

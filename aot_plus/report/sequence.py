@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
 from aot_plus.report.runs import Run
 from aot_plus.report.scores import ScoredRun, SequenceScores
 from aot_plus.report.timeline import GroupTimeline, read_timelines
 from aot_plus.utils.errors import DataError
+from evaluation.vost import ANNOTATIONS
 
 __all__ = ["percent", "sequence_values"]
 

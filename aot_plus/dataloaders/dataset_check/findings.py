@@ -52,14 +52,14 @@ NOTHING_TO_CHECK = Kind(
     _E, "no sequence to check", "Inference, metric and training stop: there is no sequence to work on."
 )
 SPLIT_UNREADABLE = Kind(_E, "a split file cannot be read", "Inference, metric and training with it stop.")
-SPLIT_BAD_NAME = Kind(_E, "a split file holds a name that is no folder's", "Inference and training stop.")
-SPLIT_TWICE = Kind(
-    _E, "a split names a sequence twice", "Inference and training use it once; the metric stops."
+SPLIT_BAD_NAME = Kind(
+    _E, "a split file holds a name that is no folder's", "Inference, metric and training with it stop."
 )
+SPLIT_TWICE = Kind(_E, "a split names a sequence twice", "Inference, metric and training with it stop.")
 SPLIT_WORDS = Kind(
     _E,
     "a line of a split has several words",
-    "Inference and training take every word as a sequence, the metric the whole line.",
+    "The whole line is taken as the name of one sequence, and there is no such folder.",
 )
 SPLIT_EMPTY = Kind(_W, "a split is empty", "Inference, metric and training with this split stop.")
 SPLITS_OVERLAP = Kind(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, FRAMES, SPLITS, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import FRAMES, VOSTDataset
 from aot_plus.utils.errors import DataError
+from evaluation.vost import ANNOTATIONS, SPLITS, name_problem, named_lines, split_path
 
 IMAGES_5FPS = "JPEGImages"
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
@@ -32,8 +33,6 @@ def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, lis
     splits: dict[str, list[str]] = {}
     found: list[Finding] = []
     for name in chosen:
-        if name not in dataset.splits():
-            dataset.sequences(name)  # raises, and says which splits there are
         splits[name], of_split = _check_split(dataset, name)
         found += of_split
     if not any(splits.values()):
@@ -47,22 +46,27 @@ def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, lis
 
 
 def _check_split(dataset: VOSTDataset, split: str) -> tuple[list[str], list[Finding]]:
-    path = dataset.root / SPLITS / f"{split}.txt"
+    """The names in a split's file that can be those of sequences, each once, and what was found in it."""
+    path = split_path(dataset.root, split)
     place = f"{SPLITS}/{path.name}"
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return [], [Finding(kinds.SPLIT_UNREADABLE, place, str(error))]
-    if not text.split():
-        return [], [Finding(kinds.SPLIT_EMPTY, place, "names no sequence")]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    twice = dict.fromkeys(line for line in lines if lines.count(line) > 1)
-    found = [Finding(kinds.SPLIT_TWICE, place, line) for line in twice]
-    found += [Finding(kinds.SPLIT_WORDS, place, repr(line)) for line in lines if len(line.split()) > 1]
-    try:
-        return dataset.sequences(split), found
+        lines = named_lines(path)
     except DataError as error:
-        return [], [*found, Finding(kinds.SPLIT_BAD_NAME, place, str(error))]
+        return [], [Finding(kinds.SPLIT_UNREADABLE, place, str(error))]
+    if not lines:
+        return [], [Finding(kinds.SPLIT_EMPTY, place, "names no sequence")]
+    names: dict[str, None] = {}
+    found = []
+    for number, name in lines:
+        if problem := name_problem(name):
+            found.append(Finding(kinds.SPLIT_BAD_NAME, place, f"line {number}: {problem}"))
+            continue
+        if name in names:
+            found.append(Finding(kinds.SPLIT_TWICE, place, f"line {number}: {name}"))
+        elif len(name.split()) > 1 and not (dataset.root / FRAMES / name).is_dir():
+            found.append(Finding(kinds.SPLIT_WORDS, place, f"line {number}: {name!r}"))
+        names[name] = None
+    return list(names), found
 
 
 def _overlaps(splits: dict[str, list[str]]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Checks of one sequence: the names of its files, its images, its masks."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.dataloaders.dataset_check.layout import IMAGES_5FPS
 from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts
-from aot_plus.dataloaders.eval_datasets import ANNOTATIONS, FRAMES, IMAGE_SUFFIXES, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import FRAMES, IMAGE_SUFFIXES, VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
-
-MIN_ANNOTATIONS = 3  # the metric leaves out the first and the last
+from evaluation.metrics import MIN_ANNOTATED_FRAMES
+from evaluation.vost import ANNOTATIONS, annotation_paths
 
 
 @dataclass
@@ -32,10 +32,8 @@ class SequenceReport:
         self.findings.append(Finding(kind, self.name, detail))
 
 
-def check_sequence(
-    dataset: VOSTDataset, name: str, given_up: Callable[[], bool] = lambda: False
-) -> SequenceReport:
-    """Reads every frame and mask of a sequence. ``given_up`` is asked before each file; True ends it."""
+def check_sequence(dataset: VOSTDataset, name: str) -> SequenceReport:
+    """Reads every frame and mask of a sequence."""
     report = SequenceReport(name)
     frames = _list_frames(dataset, report)
     try:
@@ -43,13 +41,12 @@ def check_sequence(
         _check_names(report, frames, masks)
         _check_other_files(dataset, report)
         _check_5fps(dataset, report, frames, masks)
-        size = _check_images(report, frames, given_up)
-        facts = _check_masks(report, frames, masks, size, given_up)
+        size = _check_images(report, frames)
+        facts = _check_masks(report, frames, masks, size)
     except OSError as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return report
-    if not given_up():
-        report.findings += check_objects(name, facts, frames[0].stem if frames else None)
+    report.findings += check_objects(name, facts, frames[0].stem if frames else None)
     return report
 
 
@@ -74,11 +71,10 @@ def _numbers(stem: str) -> list[tuple[bool, int, str]]:
 
 
 def _list_masks(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
-    folder = dataset.root / ANNOTATIONS / report.name
-    masks = sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+    masks = annotation_paths(dataset.root, report.name)
     if not masks:
         report.add(kinds.NO_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: no .png file")
-    elif len(masks) < MIN_ANNOTATIONS:
+    elif len(masks) < MIN_ANNOTATED_FRAMES:
         report.add(kinds.FEW_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: {len(masks)}")
     return masks
 
@@ -121,14 +117,10 @@ def _visible_files(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
-def _check_images(
-    report: SequenceReport, frames: list[Path], given_up: Callable[[], bool]
-) -> tuple[int, int] | None:
+def _check_images(report: SequenceReport, frames: list[Path]) -> tuple[int, int] | None:
     """Reads all frames; gives the size (H, W) of the first one that can be read."""
     size: tuple[int, int] | None = None
     for path in frames:
-        if given_up():
-            break
         report.frames += 1
         try:
             height, width, _ = read_image(path).shape
@@ -142,17 +134,11 @@ def _check_images(
 
 
 def _check_masks(
-    report: SequenceReport,
-    frames: list[Path],
-    masks: list[Path],
-    size: tuple[int, int] | None,
-    given_up: Callable[[], bool],
+    report: SequenceReport, frames: list[Path], masks: list[Path], size: tuple[int, int] | None
 ) -> list[MaskFacts | None]:
     """Reads all masks; gives what they show, None for those that cannot be read."""
     facts: list[MaskFacts | None] = []
     for path in masks:
-        if given_up():
-            break
         report.masks += 1
         # A last annotation that is the first frame's as well is read by inference.
         last = path == masks[-1] and not (frames and path.stem == frames[0].stem)

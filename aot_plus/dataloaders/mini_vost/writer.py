@@ -1,23 +1,19 @@
 """MiniVOST on disk: VOST's folders, written so that a sequence is there as a whole or not at all."""
 
 import json
-import multiprocessing
 import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLITS, sequence_generator
 from aot_plus.dataloaders.mini_vost.sequence import Sequence, render_sequence
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.files import replacing
+from evaluation.parallel import map_in_processes
 
 INFO_FILE = "mini_vost.json"
 UNFINISHED = ".unfinished"
@@ -29,10 +25,9 @@ JPEG_QUALITY = 92
 def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -> None:
     """Writes ``train`` + ``val`` sequences and their lists to ``out``; finished sequences are kept.
 
-    More than one worker needs the caller's main module to be importable (``if __name__ == "__main__"``). The
-    bytes do not depend on ``workers``. The lists in ImageSets come last (test.txt is empty). Raises
-    ``DataError`` when ``out`` holds something else or a dataset of another seed or generator, ``ValueError``
-    for bad numbers.
+    The bytes do not depend on ``workers``, the number of processes. The lists in ImageSets come last
+    (test.txt is empty). Raises ``DataError`` when ``out`` holds something else or a dataset of another seed
+    or generator, ``ValueError`` for bad numbers.
     """
     if train < 0 or val < 0 or workers < 1:
         raise ValueError(
@@ -42,12 +37,7 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -
     names = {job: sequence_generator(seed, *job)[1] for job in wanted}
     _claim(out, seed, train, val)
     missing = [job for job in wanted if not is_complete(out, names[job])]
-    with (
-        _runner(workers) as run,
-        tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="sequence") as bar,
-    ):
-        for _ in run(partial(_make_one, out, seed), missing):
-            bar.update()
+    map_in_processes(partial(_make_one, out, seed), missing, workers, "make")
     shutil.rmtree(out / UNFINISHED, ignore_errors=True)
     for split in (*SPLITS, "test"):
         lines = [f"{name}\n" for (of_split, _), name in names.items() if of_split == split]
@@ -126,19 +116,3 @@ def _read_info(info: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{info}: expected a JSON object, found {type(found).__name__}")
     return found
-
-
-@contextmanager
-def _runner(workers: int) -> Iterator[Any]:
-    """Gives a lazy, unordered ``map``; worker processes end with the block, also after an error."""
-    if workers == 1:
-        yield map
-        return
-    with multiprocessing.get_context("spawn").Pool(workers, initializer=_start_worker) as pool:
-        yield pool.imap_unordered
-
-
-def _start_worker() -> None:
-    """Workers leave Ctrl-C to the main process, which ends them, and use one thread each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)

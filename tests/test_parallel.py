@@ -1,0 +1,101 @@
+"""The process pool: results in order, and no process that outlives the work."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evaluation.errors import DataError
+from evaluation.parallel import map_in_processes
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def square(number: int) -> int:
+    if number < 0:
+        raise DataError(f"{number} is negative")
+    return number * number
+
+
+def end(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def note_and_wait(folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(120)
+
+
+def is_imported(module: str) -> bool:
+    return module in sys.modules
+
+
+@pytest.mark.parametrize("workers", [1, 2, None])
+def test_results_are_in_order(workers: int | None) -> None:
+    assert map_in_processes(square, range(5), workers, "square", size=float) == [0, 1, 4, 9, 16]
+    assert map_in_processes(square, [], workers, "square") == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_call_is_raised(workers: int) -> None:
+    with pytest.raises(DataError, match="-3 is negative"):
+        map_in_processes(square, [1, -3, 2], workers, "square")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_a_worker_that_is_killed_is_an_error() -> None:
+    with pytest.raises(DataError, match="ended from outside"):
+        map_in_processes(end, [1, 2, 3], 2, "end")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_first_process(tmp_path: Path, number: signal.Signals) -> None:
+    code = (
+        "import sys; from pathlib import Path; from evaluation.parallel import map_in_processes\n"
+        "from tests.test_parallel import note_and_wait\n"
+        "map_in_processes(note_and_wait, [Path(sys.argv[1])] * 2, 2, 'wait')"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+    first.send_signal(number)
+    assert first.wait(30) != 0
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    _wait_for(lambda: not any(map(_is_running, workers)))
+
+
+def test_workers_do_not_import_a_program_run_as_a_module(tmp_path: Path) -> None:
+    """A tool's own imports (torch) would cost each worker seconds."""
+    (tmp_path / "program.py").write_text(
+        "import fractions\n"
+        "from evaluation.parallel import map_in_processes\n"
+        "from tests.test_parallel import is_imported\n"
+        "if __name__ == '__main__':\n"
+        "    print(map_in_processes(is_imported, ['heavy', 'cv2'], 2, 'ask'))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "program"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[False, True]\n"
+
+
+def _wait_for(condition: object) -> None:
+    assert callable(condition)
+    end_of_patience = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end_of_patience
+        time.sleep(0.05)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")  # one that has ended may wait for its new parent to notice
+    return not (state.is_file() and state.read_text().rpartition(")")[2].split()[0] == "Z")
