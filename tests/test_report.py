@@ -23,8 +23,8 @@ from aot_plus.tools import report as report_tool
 from aot_plus.tools.report import main
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
+from evaluation import evaluate
 from evaluation.command import main as metric
-from evaluation.results import read_results
 from tests.report_data import FRAMES, HTML_NAME, SEQUENCES, make_dataset, make_run, mask_of, page_data
 
 
@@ -68,21 +68,18 @@ def page_values(path: Path) -> dict[str, Any]:
 
 def test_figures_are_the_metrics(data: Path) -> None:
     found = gathered(data, "fifo")
-    paths = ["--results_path", str(data / "fifo"), "--dataset_path", str(data / "dataset")]
-    assert metric([*paths, "--workers", "1"]) == 0
-    expected = read_results(data / "fifo", "val")
+    expected = evaluate(data / "fifo", data / "dataset", "val", workers=1)
     figures = [
         (f"{sequence['name']}_{number}", *sequence["runs"][0]["figures"][index])
         for sequence in found["sequences"]
         for index, number in enumerate(sequence["objects"])
     ]
-    assert [name for name, _, _ in figures] == [name for name, _, _ in expected.objects]
-    np.testing.assert_allclose(
-        [row[1:] for row in figures], 100 * np.array([row[1:] for row in expected.objects]), atol=0.006
-    )
+    of_objects = expected.objects.set_index("Sequence")
+    assert [name for name, _, _ in figures] == list(of_objects.index)
+    np.testing.assert_allclose([row[1:] for row in figures], 100 * of_objects, atol=0.006)
     overall = found["runs"][0]["all"]
     np.testing.assert_allclose(
-        (overall["j"], overall["jTr"]), (100 * expected.overall[0], 100 * expected.overall[3]), atol=0.006
+        (overall["j"], overall["jTr"]), (100 * expected.j, 100 * expected.j_tr), atol=0.006
     )
 
 
