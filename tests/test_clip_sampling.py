@@ -141,9 +141,9 @@ def test_merging_pastes_the_second_clips_objects_over_the_first() -> None:
     expected = rectangles((1, 0, 0, 40, 40), (2, 50, 0, 90, 40), (3, 20, 20, 60, 30), (255, 0, 100, 5, 110))
     assert count == 3
     np.testing.assert_array_equal(merged.reference, expected)
-    np.testing.assert_array_equal(merged.frames[0][..., 0], np.where(expected == 3, 200, 10))
+    np.testing.assert_array_equal(merged.images[0][..., 0], np.where(expected == 3, 200, 10))
     assert merged.labels[1] is None
-    assert merged.frames[1][0, 0, 0] == 200
+    assert merged.images[1][0, 0, 0] == 200
     assert merged.names == ["clip", "clip"]
 
 

@@ -22,7 +22,7 @@ from aot_plus.utils.config import (
 )
 from aot_plus.utils.errors import ConfigError
 
-STAGES = ["default", "pre", "pre_ytb_dav", "pre_vost", "pre_vost_2", "pre_vost_25q", "mini_vost"]
+STAGES = ["default", "pre", "pre_vost", "pre_vost_2", "pre_vost_25q", "mini_vost"]
 VOST_STAGES = ["pre_vost", "pre_vost_2", "pre_vost_25q", "mini_vost"]
 # model: (class, encoder, layers, decoder reads all layers, gap train, gap test, temporal embedding)
 MODELS = {

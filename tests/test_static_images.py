@@ -38,7 +38,7 @@ def static_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_static_image_becomes_a_clip_of_warps(static_root: Path) -> None:
     clip = StaticClips(list_static_images(static_root), 4).draw(0, np.random.default_rng(0))
     assert clip is not None
-    assert len(clip.frames) == 4
+    assert len(clip.images) == 4
     for first in range(4):
         label = clip.labels[first]
         assert label is not None
@@ -46,7 +46,7 @@ def test_a_static_image_becomes_a_clip_of_warps(static_root: Path) -> None:
         for second in range(first):
             here, there = label == 2, clip.labels[second] == 2
             assert 0.2 < (here & there).sum() / (here | there).sum() < 0.97
-            assert np.abs(clip.frames[first].astype(int) - clip.frames[second]).mean() > 3
+            assert np.abs(clip.images[first].astype(int) - clip.images[second]).mean() > 3
 
 
 def test_an_unreadable_image_is_left_out_where_that_is_asked_for(
@@ -74,7 +74,7 @@ def test_a_warp_moves_image_and_mask_alike(tmp_path: Path) -> None:
     write_mask(tmp_path / "mask.png", mask)
     clip = StaticClips([(tmp_path / "image.png", tmp_path / "mask.png")], 3).draw(0, np.random.default_rng(1))
     assert clip is not None
-    for frame, label in zip(clip.frames, clip.labels, strict=True):
+    for frame, label in zip(clip.images, clip.labels, strict=True):
         assert label is not None
         inside = local_range(label) == 0
         off = np.abs(frame[..., 0][inside] / ID_STEP - label[inside]) > 0.05
@@ -87,10 +87,10 @@ def test_static_samples_are_deterministic_and_whole(static_root: Path) -> None:
     )
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, 2)
     clip, again = stream[3], stream[3]
-    assert torch.equal(clip.frames, again.frames)
-    assert clip.frames.shape == (5, 3, 97, 97)
+    assert torch.equal(clip.images, again.images)
+    assert clip.images.shape == (5, 3, 97, 97)
     assert len(clip.names) == 2  # this stage always merges
-    assert not torch.equal(stream[2].frames, clip.frames)
+    assert not torch.equal(stream[2].images, clip.images)
 
 
 def test_static_images_name_what_is_missing(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def config(root: Path, **values: Any) -> Config:
 
 def same(first: Any, second: Any) -> bool:
     return (
-        torch.equal(first.frames, second.frames)
+        torch.equal(first.images, second.images)
         and torch.equal(first.labels, second.labels)
         and torch.equal(first.num_objects, second.num_objects)
         and first.names == second.names
@@ -65,8 +65,8 @@ def test_a_sample_has_the_declared_form(dataset_root: Path) -> None:
     dataset = build_train_dataset(config(dataset_root, DATA_DYNAMIC_MERGE_PROB=0.0))
     for seed in range(30):
         clip = dataset.sample(np.random.default_rng(seed))
-        assert clip.frames.shape == (4, 3, 65, 65)
-        assert clip.frames.dtype == torch.float32
+        assert clip.images.shape == (4, 3, 65, 65)
+        assert clip.images.dtype == torch.float32
         assert clip.labels.shape == (4, 65, 65)
         assert clip.labels.dtype == torch.uint8
         shown = set(clip.labels[0].unique().tolist()) - {0, 255}
@@ -95,11 +95,11 @@ def test_collate_puts_the_batch_second() -> None:
         for k in (1, 2)
     ]
     batch = collate(clips)
-    assert batch.frames.shape == (3, 2, 3, 8, 9)
-    assert batch.labels.shape == (3, 2, 1, 8, 9)
+    assert batch.images.shape == (3, 2, 3, 8, 9)
+    assert batch.labels.shape == (3, 2, 8, 9)
     assert batch.num_objects.tolist() == [1, 2]
     assert batch.names == ["v1 + w", "v2 + w"]
-    assert (batch.frames[:, 1] == 2).all()
+    assert (batch.images[:, 1] == 2).all()
     assert (batch.labels[:, 0] == 1).all()
 
 
@@ -109,7 +109,7 @@ def test_batches_do_not_depend_on_the_workers(dataset_root: Path, workers: int) 
     helped = list(build_train_loader(config(dataset_root, DATA_WORKERS=workers)))
     assert len(alone) == 3
     assert all(same(one, other) for one, other in zip(alone, helped, strict=True))
-    assert not torch.equal(alone[0].frames, alone[1].frames)
+    assert not torch.equal(alone[0].images, alone[1].images)
 
 
 def test_two_processes_share_the_batch_of_one(dataset_root: Path) -> None:
@@ -117,7 +117,7 @@ def test_two_processes_share_the_batch_of_one(dataset_root: Path) -> None:
     whole = list(build_train_loader(cfg))
     parts = [list(build_train_loader(cfg, rank=rank, world_size=2)) for rank in range(2)]
     for batch, first, second in zip(whole, *parts, strict=True):
-        assert torch.equal(batch.frames, torch.cat([first.frames, second.frames], dim=1))
+        assert torch.equal(batch.images, torch.cat([first.images, second.images], dim=1))
         assert torch.equal(batch.labels, torch.cat([first.labels, second.labels], dim=1))
         assert torch.equal(batch.num_objects, torch.cat([first.num_objects, second.num_objects]))
         assert batch.names == first.names + second.names
@@ -129,7 +129,7 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) 
     assert len(resumed) == 2
     assert all(same(one, other) for one, other in zip(whole[1:], resumed, strict=True))
     other_seed = next(iter(build_train_loader(config(dataset_root, TRAIN_SEED=1))))
-    assert not torch.equal(other_seed.frames, whole[0].frames)
+    assert not torch.equal(other_seed.images, whole[0].images)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
@@ -273,8 +273,8 @@ def test_mini_vost_samples_leave_the_kept_frames_alone() -> None:
     cfg = get_config("mini_vost", "aott", overrides={"DATA_MINI_VOST_SEQUENCES": 2})
     stream = ClipStream(build_train_dataset(cfg), run_seed=0, total_batch=4)
     first, again = stream[5], stream[5]
-    assert first.frames.shape == (6, 3, 129, 129)
-    assert torch.equal(first.frames, again.frames)
+    assert first.images.shape == (6, 3, 129, 129)
+    assert torch.equal(first.images, again.images)
     assert torch.equal(first.labels, again.labels)
 
 

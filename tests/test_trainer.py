@@ -190,7 +190,7 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> No
         torch.manual_seed(0)
         learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
         result = learner.train_step(next(iter(build_train_loader(cfg))), 0)
-        states.append((result.loss, result.mean_iou, result.gradient_norm, result.labels))
+        states.append((result.loss, result.mean_iou, result.gradient_norm, result.predictions))
     assert states[0][:1] == pytest.approx(states[1][:1], rel=1e-5)
     assert states[0][1] == pytest.approx(states[1][1], nan_ok=True)
     assert states[0][2] == pytest.approx(states[1][2], rel=1e-4)
@@ -226,7 +226,7 @@ def spoiled(steps: set[int]) -> Any:
 
     def build(cfg: Config, start: int, rank: int, count: int) -> Any:
         for step, batch in enumerate(build_train_loader(cfg, start, rank, count), start):
-            yield replace(batch, frames=batch.frames * torch.nan) if step in steps else batch
+            yield replace(batch, images=batch.images * torch.nan) if step in steps else batch
 
     return build
 

@@ -61,7 +61,7 @@ def test_shuffled_ids_read_as_the_ids_of_another_bank() -> None:
         expected = run(permuted, cfg, predictions=True)
         plain = run(model, cfg, predictions=True)
     torch.testing.assert_close(shuffled.frame_losses, expected.frame_losses)
-    assert torch.equal(shuffled.labels, expected.labels)
+    assert torch.equal(shuffled.predictions, expected.predictions)
     assert not torch.allclose(shuffled.frame_losses, plain.frame_losses, rtol=1e-3)
 
 
@@ -133,9 +133,9 @@ def test_ids_that_no_object_has_are_never_predicted() -> None:
         bias[4:] += 100.0
         output = run(model, cfg, predictions=True)
     for sample, count in enumerate([2, 3]):
-        assert int(output.labels[:, sample].max()) <= count
-    assert output.labels.shape == (FRAMES, BATCH, SIDE, SIDE)
-    assert output.labels.dtype == torch.uint8
+        assert int(output.predictions[:, sample].max()) <= count
+    assert output.predictions.shape == (FRAMES, BATCH, SIDE, SIDE)
+    assert output.predictions.dtype == torch.uint8
 
 
 def test_what_is_committed_shows_from_the_frame_after() -> None:

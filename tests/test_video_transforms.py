@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from aot_plus.dataloaders.clips import RawClip
 from aot_plus.dataloaders.video_transforms import (
     PADDING_COLOUR,
     ClipTransform,
@@ -14,15 +15,14 @@ from tests.train_videos import HEIGHT, ID_STEP, WIDTH, local_range, picture, rec
 
 def test_frames_and_labels_share_their_geometry() -> None:
     mask = rectangles((1, 10, 10, 50, 60), (2, 40, 70, 90, 120))
-    frames = [picture(mask, index) for index in range(4)]
+    clip = RawClip([picture(mask, index) for index in range(4)], [mask, None, mask, mask], ["squares"])
     transform = ClipTransform(crop=(65, 65), short_side=90)
     for seed in range(20):
-        cut, labels = transform.apply(frames, [mask, None, mask, mask], np.random.default_rng(seed))
-        assert labels[1] is None
-        assert all(frame.shape == (65, 65, 3) for frame in cut)
-        reference = labels[0]
-        assert reference is not None
-        np.testing.assert_array_equal(reference, labels[2])
+        result = transform.apply(clip, np.random.default_rng(seed))
+        cut, reference = result.images, result.reference
+        assert result.labels[1] is None
+        assert all(image.shape == (65, 65, 3) for image in cut)
+        np.testing.assert_array_equal(reference, result.labels[2])
         np.testing.assert_array_equal(cut[0][..., 0], cut[3][..., 0])
         assert (reference > 0).any()
         # Away from the edges, where the interpolation mixes colours, the image must show its label.
@@ -42,13 +42,13 @@ def test_scale_range_flip_and_padding() -> None:
     assert all(abs(d.scaled[1] / d.scaled[0] - WIDTH / HEIGHT) < 0.03 for d in drawings)
     assert 70 < sum(drawing.flip for drawing in drawings) < 130
     plain = Geometry((96, 128), (-10, 100), (130, 40), flip=False)
-    image, label = plain.frame(picture(mask, 5)), plain.label(mask + 1)
+    image, label = plain.image(picture(mask, 5)), plain.label(mask + 1)
     assert (image[:10] == PADDING_COLOUR).all()
     assert (image[10:106, :28, 2] == 5).all()
     assert (image[:, 28:] == PADDING_COLOUR).all()
     assert (label > 0).sum() == 96 * 28
     mirrored = Geometry((96, 128), (-10, 100), (130, 40), flip=True)
-    np.testing.assert_array_equal(mirrored.frame(picture(mask, 5)), image[:, ::-1])
+    np.testing.assert_array_equal(mirrored.image(picture(mask, 5)), image[:, ::-1])
 
 
 def test_crops_keep_objects_in_view() -> None:

@@ -55,7 +55,7 @@ def steady_video(name: str = "fake", every: int = 2) -> FakeVideo:
 
 
 def frame_numbers(clip: RawClip) -> list[int]:
-    return [int(frame[0, 0, 2]) for frame in clip.frames]
+    return [int(frame[0, 0, 2]) for frame in clip.images]
 
 
 def drawn(video: FakeVideo, rules: ClipRules, seed: int) -> RawClip:

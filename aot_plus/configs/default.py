@@ -11,31 +11,24 @@ class DefaultStage:
     EXP_NAME: str = "default"
     STAGE_NAME: str = "default"  # name of the stage's file; set by get_config
 
-    # Folders, relative to the repository's root unless absolute.
+    # Folders, absolute or relative to the root of the checkout (without one: the working folder).
     DIR_DATA: str = "aot_plus/datasets"
     DIR_RESULT: str = "results"
     DIR_PRETRAIN: str = "aot_plus/pretrain_models"
 
     # Training data.
     DATASETS: tuple[str, ...] = ("vost",)
-    DATA_WORKERS: int = (
-        4  # processes that load samples, per training process; 0 loads in the training process
-    )
+    DATA_WORKERS: int = 4  # processes that load samples for one training process; 0: it loads them itself
     DATA_SEQ_LEN: int = 5  # frames of a clip, the reference included
-    DATA_RANDOMCROP: tuple[int, int] = (
-        465,
-        465,
-    )  # pixels (height, width), 16k + 1; without align_corners 16k
+    DATA_RANDOMCROP: tuple[int, int] = (465, 465)  # pixels (height, width): 16k + 1, or the 16k below it
     DATA_RANDOMFLIP: float = 0.5  # probability of a horizontal flip
     DATA_SHORT_EDGE_LEN: int = 480  # pixels, before the random scale
     DATA_MIN_SCALE_FACTOR: float = 0.7
     DATA_MAX_SCALE_FACTOR: float = 1.3
     DATA_MAX_CROP_STEPS: int = 10  # tries for a crop that keeps objects in view
-    DATA_RANDOM_GAP_VOST: int = 3  # largest distance of neighbouring frames of a clip, in frames at 10 fps
+    DATA_RANDOM_GAP_VOST: int = 3  # largest distance of neighbouring frames of a clip, in frames
     DATA_RANDOM_REVERSE_SEQ: bool = True  # play half of the clips backwards
-    DATA_DYNAMIC_MERGE_PROB: float = (
-        0.2  # probability that a second video's objects are pasted over the first's
-    )
+    DATA_DYNAMIC_MERGE_PROB: float = 0.2  # probability of pasting a second video's objects over the first's
     DATA_MERGE_MIN_OBJ_PIXELS: int = 100  # smaller objects are dropped when two videos are merged
     DATA_REF_MIN_OBJ_PIXELS: int = 200  # a reference frame shows more object pixels than this
     DATA_REF_MAX_IGNORED_RATIO: float = 0.2  # ignored pixels of a reference, as a share of its object pixels
@@ -52,9 +45,7 @@ class DefaultStage:
     TRAIN_SEED: int = 0
     TRAIN_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
     TRAIN_DTYPE: DType = "float16"  # of automatic mixed precision; float16 scales the loss
-    TRAIN_CHECKPOINT_ACTIVATIONS: bool = (
-        False  # recompute activations in the backward pass: less memory, more time
-    )
+    TRAIN_CHECKPOINT_ACTIVATIONS: bool = False  # recompute them in the backward pass: less memory, more time
     TRAIN_SYNC_BN: bool = False  # batch statistics over all processes; only where MODEL_FREEZE_BN is off
     TRAIN_LR: float = 2e-4
     TRAIN_LR_POWER: float = 0.9  # of the polynomial decay
@@ -80,9 +71,7 @@ class DefaultStage:
     TRAIN_SEQ_TRAINING_FINAL_SHARE: float = 1.0
     TRAIN_SEQ_TRAINING_FREEZE_PARAMS: tuple[str, ...] = ("patch_wise_id_bank",)  # frozen in such steps
     TRAIN_ID_SHUFFLE: bool = True  # permute the object ids of each sample
-    TRAIN_ENCODER_FREEZE_AT: int = (
-        2  # frozen leading stages of the encoder: 2 is the stem and the first stage
-    )
+    TRAIN_ENCODER_FREEZE_AT: int = 2  # frozen leading stages of the encoder; 2: the stem and the first stage
     TRAIN_MAX_BAD_STEPS: int = 20  # steps in a row with a loss that is not finite that end the run
     TRAIN_LOG_STEP: int = 20
     TRAIN_IMG_LOG: int = 500  # steps from one picture of predictions to the next; 0: none

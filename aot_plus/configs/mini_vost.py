@@ -25,7 +25,6 @@ class StageConfig(pre_vost.StageConfig):
     TRAIN_SEQ_TRAINING_FREEZE_PARAMS = ()
     # A clip then fills more than the four slots of the temporal embedding, as videos do.
     TRAIN_LONG_TERM_MEM_GAP: int = 1
-    TRAIN_IMG_LOG = 500
     PRETRAIN_MODEL: str = ""
     PRETRAIN_ENCODER: str = ""
     TEST_DATASET = "mini_vost"

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import normalise
 from evaluation.masks import IGNORE_ID
 
@@ -17,12 +18,12 @@ Image = NDArray[np.uint8]  # H x W x 3, RGB
 
 @dataclass(frozen=True)
 class RawClip:
-    """A clip as read: ``frames`` (T of H x W x 3), ``labels`` (T of H x W; None where not annotated).
+    """A clip as read: ``images`` (T of H x W x 3), ``labels`` (T of H x W; None where not annotated).
 
     The first frame is the reference: it always has a label.
     """
 
-    frames: list[Image]
+    images: list[Image]
     labels: list[IdMap | None]
     names: list[str]
 
@@ -30,7 +31,8 @@ class RawClip:
     def reference(self) -> IdMap:
         """The first frame's label, H x W."""
         label = self.labels[0]
-        assert label is not None, f"{self.names}: the reference frame of a clip has no label"
+        if label is None:
+            raise DataError(f"{' + '.join(self.names)}: expected a label for the first frame of a clip")
         return label
 
 
@@ -38,12 +40,12 @@ class RawClip:
 class Clip:
     """One training sample.
 
-    ``frames``: T x 3 x H x W float32, RGB, ImageNet-normalised. ``labels``: T x H x W uint8, ids
+    ``images``: T x 3 x H x W float32, RGB, ImageNet-normalised. ``labels``: T x H x W uint8, ids
     1..``num_objects`` of the reference frame (the first), 0 background, 255 ignored; 255 everywhere on a
     frame without annotation. ``names``: the videos or images it was made of.
     """
 
-    frames: Tensor
+    images: Tensor
     labels: Tensor
     num_objects: int
     names: tuple[str, ...]
@@ -51,9 +53,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples: ``frames`` T x B x 3 x H x W, ``labels`` T x B x 1 x H x W uint8, ``num_objects`` B."""
+    """B samples: ``images`` T x B x 3 x H x W, ``labels`` T x B x H x W uint8, ``num_objects`` B."""
 
-    frames: Tensor
+    images: Tensor
     labels: Tensor
     num_objects: Tensor
     names: list[str]
@@ -61,15 +63,15 @@ class Batch:
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory (called by the data loader)."""
         return Batch(
-            self.frames.pin_memory(), self.labels.pin_memory(), self.num_objects.pin_memory(), self.names
+            self.images.pin_memory(), self.labels.pin_memory(), self.num_objects.pin_memory(), self.names
         )
 
 
 def collate(clips: Sequence[Clip]) -> Batch:
     """Puts clips of the same length and size side by side."""
     return Batch(
-        frames=torch.stack([clip.frames for clip in clips], dim=1),
-        labels=torch.stack([clip.labels for clip in clips], dim=1).unsqueeze(2),
+        images=torch.stack([clip.images for clip in clips], dim=1),
+        labels=torch.stack([clip.labels for clip in clips], dim=1),
         num_objects=torch.tensor([clip.num_objects for clip in clips], dtype=torch.int64),
         names=[" + ".join(clip.names) for clip in clips],
     )
@@ -97,7 +99,7 @@ def keep_objects(
     table[IGNORE_ID] = IGNORE_ID
     table[ids] = np.arange(1, len(ids) + 1)
     labels = [None if label is None else table[label] for label in clip.labels]
-    return RawClip(clip.frames, labels, clip.names), len(ids)
+    return RawClip(clip.images, labels, clip.names), len(ids)
 
 
 def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
@@ -107,15 +109,15 @@ def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     ``over`` has no annotation, its objects' last known place is pasted, so that they do not vanish from the
     picture.
     """
-    frames: list[Image] = []
+    images: list[Image] = []
     labels: list[IdMap | None] = []
     place = np.zeros(over.reference.shape, dtype=bool)  # H x W
     for index, (low, high) in enumerate(zip(under.labels, over.labels, strict=True)):
         if high is not None:
             place = (high != 0) & (high != IGNORE_ID)
-        frames.append(np.where(place[..., None], over.frames[index], under.frames[index]))
+        images.append(np.where(place[..., None], over.images[index], under.images[index]))
         labels.append(None if low is None or high is None else _paste_label(low, high, shift))
-    return RawClip(frames, labels, under.names + over.names)
+    return RawClip(images, labels, under.names + over.names)
 
 
 def _paste_label(low: IdMap, high: IdMap, shift: int) -> IdMap:
@@ -129,9 +131,9 @@ def merge_clips(
 ) -> tuple[RawClip, int]:
     """Pastes the second clip's objects over the first; returns the clip, its ids 1..K, and K.
 
-    Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped, and
-    of more than ``max_objects`` a random choice stays. The ids of both clips must be
-    within 1..``max_objects``. When no object is large enough, the first clip comes back alone.
+    Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped, and of more than
+    ``max_objects`` a random choice stays. The ids of both clips must be within 1..``max_objects``. When no
+    object is large enough, the first clip comes back alone.
     """
     merged, count = keep_objects(paste_objects(first, second, max_objects), max_objects, rng, min_pixels)
     return (merged, count) if count else keep_objects(first, max_objects, rng)
@@ -141,5 +143,5 @@ def finish_clip(clip: RawClip, num_objects: int) -> Clip:
     """Turns a raw clip, its ids 1..``num_objects``, into tensors."""
     missing = np.full(clip.reference.shape, IGNORE_ID, dtype=np.uint8)
     labels = np.stack([missing if label is None else label for label in clip.labels])
-    frames = normalise(np.stack(clip.frames))
-    return Clip(torch.from_numpy(frames), torch.from_numpy(labels), num_objects, tuple(clip.names))
+    images = torch.from_numpy(normalise(np.stack(clip.images)))
+    return Clip(images, torch.from_numpy(labels), num_objects, tuple(clip.names))

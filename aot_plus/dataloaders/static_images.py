@@ -1,7 +1,6 @@
 """Clips made of one image and its mask, for training before any video: every frame is another random warp."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,18 +19,13 @@ IMAGES = "JPEGImages"
 _MIN_FRAMES = 3
 _MAX_OBJECT_SHARE = 0.9  # of the image: a mask that covers nearly all of it leaves nothing to tell apart
 _CONTROL_POINTS = 4  # a side of the thin-plate spline's grid
+# How far a warp may go: angles in degrees, lengths as a share of the image's shorter side.
+_ROTATION = 20.0
+_SHEAR = 10.0
+_ZOOM = 1.2  # 1/zoom..zoom, for each axis
+_SHIFT = 0.1
+_BEND = 0.04  # standard deviation of the thin-plate control points
 _COARSE = 33  # points a side that the spline is evaluated at; bilinear between them
-
-
-@dataclass(frozen=True)
-class WarpRange:
-    """How far a warp may go. Angles in degrees, lengths as a share of the image's shorter side."""
-
-    rotation: float = 20.0
-    shear: float = 10.0
-    zoom: float = 1.2  # 1/zoom..zoom, for each axis
-    shift: float = 0.1
-    bend: float = 0.04  # standard deviation of the thin-plate control points
 
 
 def list_static_images(root: Path) -> list[tuple[Path, Path]]:
@@ -62,16 +56,13 @@ def list_static_images(root: Path) -> list[tuple[Path, Path]]:
 class StaticClips:
     """Random clips of static images: ``length`` affine and thin-plate warps of one image and its mask."""
 
-    def __init__(
-        self, pairs: Sequence[tuple[Path, Path]], length: int, warps: WarpRange | None = None
-    ) -> None:
+    def __init__(self, pairs: Sequence[tuple[Path, Path]], length: int) -> None:
         if length < _MIN_FRAMES:
             raise ConfigError(
                 f"DATA_SEQ_LEN: static images need at least {_MIN_FRAMES} frames, found {length}"
             )
         self._pairs = pairs
         self._length = length
-        self._warps = warps or WarpRange()
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -85,14 +76,14 @@ class StaticClips:
         ids = object_ids(mask)
         if not ids or np.count_nonzero(mask) > _MAX_OBJECT_SHARE * mask.size:
             return None
-        frames, labels = [], []
+        images, labels = [], []
         for _ in range(self._length):
-            warp = random_warp(mask.shape, self._warps, rng)
-            frames.append(warp_image(image, warp))
+            warp = random_warp(mask.shape, rng)
+            images.append(warp_image(image, warp))
             labels.append(warp_mask(mask, warp))
         if not object_ids(labels[0]):
             return None
-        return RawClip(frames, list(labels), [self._pairs[index][0].stem])
+        return RawClip(images, list(labels), [self._pairs[index][0].stem])
 
     def check(self, index: int) -> None:
         """Raises ``DataError`` if an image or its mask cannot be used."""
@@ -108,23 +99,23 @@ class StaticClips:
         return image, mask
 
 
-def random_warp(size: tuple[int, ...], warps: WarpRange, rng: np.random.Generator) -> NDArray[np.float32]:
+def random_warp(size: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """For each pixel of the result (H x W x 2), the x and y in the source it comes from, in pixels."""
     height, width = size
     short = min(height, width)
-    matrix = _random_affine(warps, rng)
+    matrix = _random_affine(rng)
     centre = np.array([width - 1, height - 1]) / 2
-    shift = rng.uniform(-warps.shift, warps.shift, 2) * short
+    shift = rng.uniform(-_SHIFT, _SHIFT, 2) * short
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     grid = np.stack([columns, rows], axis=-1)
     affine = (grid - centre) @ matrix.T + centre + shift
-    return (affine + _bend(size, warps.bend * short, rng)).astype(np.float32)
+    return (affine + _bend(size, _BEND * short, rng)).astype(np.float32)
 
 
-def _random_affine(warps: WarpRange, rng: np.random.Generator) -> NDArray[np.float64]:
-    angle = np.deg2rad(rng.uniform(-warps.rotation, warps.rotation))
-    shear = np.tan(np.deg2rad(rng.uniform(-warps.shear, warps.shear)))
-    zoom = np.exp(rng.uniform(-1, 1, 2) * np.log(warps.zoom))
+def _random_affine(rng: np.random.Generator) -> NDArray[np.float64]:
+    angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))
+    shear = np.tan(np.deg2rad(rng.uniform(-_SHEAR, _SHEAR)))
+    zoom = np.exp(rng.uniform(-1, 1, 2) * np.log(_ZOOM))
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return np.asarray(rotation @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(zoom))
 

@@ -11,14 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.clips import (
-    Clip,
-    RawClip,
-    collate,
-    finish_clip,
-    keep_objects,
-    merge_clips,
-)
+from aot_plus.dataloaders.clips import Clip, RawClip, collate, finish_clip, keep_objects, merge_clips
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.static_images import StaticClips, list_static_images
@@ -79,8 +72,7 @@ class TrainDataset:
             raw = self._source.draw(index, rng) if self._is_usable(index) else None
             if raw is None:
                 continue
-            clip = RawClip(*self._transform.apply(raw.frames, raw.labels, rng), raw.names)
-            clip, count = keep_objects(clip, self._max_objects, rng)
+            clip, count = keep_objects(self._transform.apply(raw, rng), self._max_objects, rng)
             if count:
                 return index, clip, count
         raise DataError(

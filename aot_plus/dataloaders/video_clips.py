@@ -151,20 +151,16 @@ class VideoClips:
         order = list(range(len(video.annotated)))
         if rng.random() < self.rules.reverse_probability:
             order.reverse()
-        chosen: list[int] | None = None
-        labels: list[NDArray[np.uint8] | None] = []
-        for _ in range(self.rules.consistent_tries):
-            chosen = self._choose(video, order, rng)
-            if chosen is None:
-                return None
+        tries = self.rules.consistent_tries
+        while chosen := self._choose(video, order, rng):
             labels = [video.read_mask(i) if video.annotated[i] else None for i in chosen]
-            if _consistent(labels):
-                break
-        assert chosen is not None, "consistent_tries is at least 1"
-        frames = [video.read_image(i) for i in chosen]
-        for index, frame, label in zip(chosen, frames, labels, strict=True):
-            _check_sizes(video, index, frames[0].shape[:2], frame, label)
-        return RawClip(frames, labels, [video.name])
+            tries -= 1
+            if tries <= 0 or _consistent(labels):
+                images = [video.read_image(i) for i in chosen]
+                for i, image, label in zip(chosen, images, labels, strict=True):
+                    _check_sizes(video, i, images[0].shape[:2], image, label)
+                return RawClip(images, labels, [video.name])
+        return None
 
     def check(self, index: int) -> None:
         """Reads every file of one video. Raises ``DataError`` for the first that cannot be used."""
@@ -195,10 +191,10 @@ def _check_sizes(
     video: Video,
     index: int,
     size: tuple[int, ...],
-    frame: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     label: NDArray[np.uint8] | None,
 ) -> None:
-    for kind, picture in (("image", frame), ("mask", label)):
+    for kind, picture in (("image", image), ("mask", label)):
         if picture is not None and picture.shape[:2] != size:
             raise DataError(
                 f"{video.name}, frame {index} (counted from 0): the {kind} is "

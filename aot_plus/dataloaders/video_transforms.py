@@ -1,12 +1,12 @@
 """The augmentation of training clips: one random scale, crop and flip for all frames of a clip."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.dataloaders.clips import RawClip
 from aot_plus.utils.images import MEAN
 from evaluation.masks import IGNORE_ID
 
@@ -26,7 +26,7 @@ class Geometry:
     crop: tuple[int, int]
     flip: bool
 
-    def frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """H x W x 3 -> crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
         scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
         canvas = np.broadcast_to(PADDING_COLOUR, (*self.crop, 3)).copy()
@@ -96,18 +96,11 @@ class ClipTransform:
         label = Geometry(scaled, (0, 0), self.crop, flip).scale_label(reference)
         return Geometry(scaled, self._balanced_corner(label, rng), self.crop, flip)
 
-    def apply(
-        self,
-        frames: Sequence[NDArray[np.uint8]],
-        labels: Sequence[NDArray[np.uint8] | None],
-        rng: np.random.Generator,
-    ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8] | None]]:
-        """Frames (T of H x W x 3) and labels (T of H x W or None, the first never) at the crop's size."""
-        reference = labels[0]
-        assert reference is not None, "the reference frame of a clip has no label"
-        geometry = self.draw(reference, rng)
-        cut_labels = [None if label is None else geometry.label(label) for label in labels]
-        return [geometry.frame(frame) for frame in frames], cut_labels
+    def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
+        """Gives the clip at the crop's size."""
+        geometry = self.draw(clip.reference, rng)
+        labels = [None if label is None else geometry.label(label) for label in clip.labels]
+        return RawClip([geometry.image(image) for image in clip.images], labels, clip.names)
 
     def _balanced_corner(self, label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
         wanted = np.minimum(_object_pixels(label), self.min_pixels)  # 254

@@ -24,7 +24,7 @@ def draw_clips(clips: list[Clip]) -> NDArray[np.uint8]:
 
 def _row(clip: Clip) -> NDArray[np.uint8]:
     title = f"{' + '.join(clip.names)}: {clip.num_objects} objects"
-    return clip_row(title, list(restore(clip.frames.numpy())), list(clip.labels.numpy()))
+    return clip_row(title, list(restore(clip.images.numpy())), list(clip.labels.numpy()))
 
 
 def show_batch(cfg: Config, step: int, out: Path) -> None:
@@ -34,7 +34,7 @@ def show_batch(cfg: Config, step: int, out: Path) -> None:
     clips = [stream[first + sample] for sample in range(cfg.TRAIN_BATCH_SIZE)]
     with replacing(out) as temporary:
         Image.fromarray(draw_clips(clips)).save(temporary, format="PNG")
-    print(f"{out}: {len(clips)} clips of {len(clips[0].frames)} frames, step {step}")
+    print(f"{out}: {len(clips)} clips of {len(clips[0].images)} frames, step {step}")
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:

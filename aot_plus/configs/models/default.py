@@ -39,6 +39,5 @@ class DefaultModel:
     MEM_EMFS_WEIGHT: float = 4.0
     MEM_EMFS_SLOPE: float = 10.0
     MEM_EMFS_MIDPOINT: float = 0.40
-    MEM_AVERAGES_START: Literal["overflow", "append"] = (
-        "overflow"  # the commit at which running averages start
-    )
+    # The commit at which the running averages start: the first that overflows the bank, or the first append.
+    MEM_AVERAGES_START: Literal["overflow", "append"] = "overflow"

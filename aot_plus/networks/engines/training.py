@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -12,13 +13,16 @@ from torch.utils.checkpoint import checkpoint
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.memory_state import GroupMemory
-from aot_plus.networks.layers.loss import FrameLoss, auxiliary_weight
+from aot_plus.networks.layers.loss import auxiliary_weight, frame_loss, hard_pixel_share, mask_foreign
 from aot_plus.networks.layers.memory_types import LayerMemory
 from aot_plus.networks.memory.bank import DifferentiableBank
 from aot_plus.networks.models import AOT, Features, Propagation
 from evaluation.masks import IGNORE_ID
 
 __all__ = ["IdShuffle", "TrainOutput", "TrainingEngine", "mean_object_iou"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ID_BANK = "patch_wise_id_bank"
 
@@ -29,7 +33,7 @@ class TrainOutput:
 
     loss: Tensor  # scalar: mean over the predicted frames, plus the weighted loss of the reference frame
     frame_losses: Tensor  # T x B, the reference frame first
-    labels: Tensor  # T x B x H x W uint8: the predicted ids, 0 background
+    predictions: Tensor  # T x B x H x W uint8 ids, 0 background
     mean_iou: Tensor  # T x B, 0..1; NaN where a frame has no annotation or shows no object
 
 
@@ -91,16 +95,10 @@ class TrainingEngine(nn.Module):
         super().__init__()
         self.model = model
         self.cfg = cfg
-        steps = cfg.TRAIN_TOTAL_STEPS
-        self.frame_loss = FrameLoss(
-            cfg.TRAIN_HARD_MINING_RATIO * steps,
-            cfg.TRAIN_TOP_K_PERCENT_PIXELS,
-            align_corners=cfg.MODEL_ALIGN_CORNERS,
-        )
 
     def forward(
         self,
-        frames: Tensor,
+        images: Tensor,
         labels: Tensor,
         num_objects: Tensor,
         *,
@@ -111,7 +109,7 @@ class TrainingEngine(nn.Module):
         """Runs B clips of T frames; the first frame of each is its reference.
 
         Args:
-            frames: ``T x B x 3 x H x W``, normalised, T >= 2; sides as ``AOT.encode`` takes them.
+            images: ``T x B x 3 x H x W``, normalised, T >= 2; sides as ``AOT.encode`` takes them.
             labels: ``T x B x H x W`` uint8, ids 0..``num_objects`` and 255 (ignored; everywhere on a frame
                 that is not annotated).
             num_objects: ``B``, each in 0..M.
@@ -127,25 +125,25 @@ class TrainingEngine(nn.Module):
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN
         memory = GroupMemory(self.model, DifferentiableBank(capacity))
         losses, predictions = [], []
-        for index, features in enumerate(self._encode(frames)):
+        for index, features in enumerate(self._encode(images)):
             propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
             loss, predicted = self._recomputed(self._score, logits, labels[index], commit)
             losses.append(loss)
             predictions.append(predicted)
-            if index + 1 < len(frames):
+            if index + 1 < len(images):
                 if identity is None:
                     committed = predicted if commit.predictions else labels[index]
                     identity = self._identity(committed, commit, reference=False)
                 self._write(memory, propagation, identity, index)
         return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
 
-    def _encode(self, frames: Tensor) -> list[Features]:
+    def _encode(self, images: Tensor) -> list[Features]:
         """All frames, in one batch; one by one where that saves memory because activations are recomputed."""
-        count, batch = frames.shape[:2]
+        count, batch = images.shape[:2]
         # Recomputing would show each frame twice to batch norms that follow their input's statistics.
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
-            return [self._recomputed(self.model.encode, frame) for frame in frames]
-        together = self.model.encode(frames.flatten(0, 1))
+            return [self._recomputed(self.model.encode, image) for image in images]
+        together = self.model.encode(images.flatten(0, 1))
         adapted = [level.unflatten(0, (count, batch)) for level in together.adapted]
         projected = together.projected.unflatten(0, (count, batch))
         return [
@@ -173,11 +171,12 @@ class TrainingEngine(nn.Module):
         propagation = self.model.propagate(features, memory)
         return propagation, self.model.decode(features, propagation)
 
-    def _recomputed(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    def _recomputed(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls ``function``; if the config says so, its activations are made again in the backward pass."""
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and torch.is_grad_enabled():
-            return checkpoint(function, *arguments, use_reentrant=False, **keywords)
-        return function(*arguments, **keywords)
+            result: T = checkpoint(partial(function, **kwargs), *args, use_reentrant=False)
+            return result
+        return function(*args, **kwargs)
 
     def _identity(self, labels: Tensor, commit: _Commit, *, reference: bool) -> Tensor:
         """The identity embedding ``B x N x C`` of ids ``B x H x W``."""
@@ -195,16 +194,18 @@ class TrainingEngine(nn.Module):
 
     def _score(self, logits: Tensor, labels: Tensor, commit: _Commit) -> tuple[Tensor, Tensor]:
         """A frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        cfg = self.cfg
         logits = F.interpolate(
-            logits, size=labels.shape[-2:], mode="bilinear", align_corners=self.cfg.MODEL_ALIGN_CORNERS
+            logits.to(torch.promote_types(logits.dtype, torch.float32)),
+            size=labels.shape[-2:],
+            mode="bilinear",
+            align_corners=cfg.MODEL_ALIGN_CORNERS,
         )
-        loss = self.frame_loss(logits, labels, commit.num_objects, commit.step)
-        ids = torch.arange(logits.shape[1], device=logits.device)
-        foreign = ids > commit.num_objects[:, None]  # B x (M+1)
+        logits = mask_foreign(logits, commit.num_objects)
+        ramp = cfg.TRAIN_HARD_MINING_RATIO * cfg.TRAIN_TOTAL_STEPS
+        share = hard_pixel_share(commit.step, ramp, cfg.TRAIN_TOP_K_PERCENT_PIXELS)
         # On a CPU the indices of max() take a quarter of argmax()'s time.
-        best = logits.detach().masked_fill(foreign[:, :, None, None], -torch.inf).max(dim=1)
-        return loss, best.indices.to(torch.uint8)
+        return frame_loss(logits, labels, share), logits.detach().max(dim=1).indices.to(torch.uint8)
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
         """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""
@@ -218,7 +219,7 @@ class TrainingEngine(nn.Module):
         return TrainOutput(
             loss=losses[1:].mean() + weight * losses[0].mean(),
             frame_losses=losses.detach(),
-            labels=predictions,
+            predictions=predictions,
             mean_iou=torch.stack(ious),
         )
 

@@ -38,7 +38,7 @@ class StepResult:
     gradient_norm: float  # before clipping
     sequential: bool  # predictions were committed
     updated: bool  # False: loss or gradients were not finite, and the weights stayed
-    labels: Tensor  # predicted ids of this process's clips: T x B x H x W uint8
+    predictions: Tensor  # ids, of this process's clips: T x B x H x W uint8
 
 
 class Learner:
@@ -92,7 +92,7 @@ class Learner:
             norm,
             sequential,
             updated=bool(np.isfinite(norm)),
-            labels=torch.cat([output.labels for output in outputs], dim=1),
+            predictions=torch.cat([output.predictions for output in outputs], dim=1),
         )
 
     def commits_predictions(self, step: int) -> bool:
@@ -147,8 +147,8 @@ class Learner:
             with self._without_exchange() if part + 1 < parts else nullcontext():
                 with self._autocast():
                     output = self._forward(
-                        batch.frames[:, chosen].to(self.device, non_blocking=True),
-                        batch.labels[:, chosen, 0].to(self.device, non_blocking=True),
+                        batch.images[:, chosen].to(self.device, non_blocking=True),
+                        batch.labels[:, chosen].to(self.device, non_blocking=True),
                         batch.num_objects[chosen].to(self.device, non_blocking=True),
                         step=step,
                         commit_predictions=sequential,

@@ -88,11 +88,11 @@ class TrainLog:
                     self._writer.add_scalar(f"train/{name}", value, done)
 
     def _write_picture(self, done: int, batch: Batch, result: StepResult) -> None:
-        predictions = result.labels.cpu()
+        predictions = result.predictions.cpu()
         rows = []
         for sample, name in enumerate(batch.names[:_PICTURED_CLIPS]):
-            images = list(restore(batch.frames[:, sample].numpy()))
-            rows.append(clip_row(f"{name}: labels", images, list(batch.labels[:, sample, 0].numpy())))
+            images = list(restore(batch.images[:, sample].numpy()))
+            rows.append(clip_row(f"{name}: labels", images, list(batch.labels[:, sample].numpy())))
             rows.append(clip_row("predictions", images, list(predictions[:, sample].numpy())))
         with replacing(self.folder / "pictures" / f"step_{done}.png") as temporary:
             Image.fromarray(np.concatenate(rows)).save(temporary, format="PNG")
