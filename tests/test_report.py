@@ -12,24 +12,23 @@ import pytest
 from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.report import gather as gather_module
 from aot_plus.report import scores as scores_module
 from aot_plus.report.gather import PICTURE_BUDGET, gather
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
-from aot_plus.report.page import page
-from aot_plus.report.runs import Run, read_runs
-from aot_plus.report.scores import score_run
+from aot_plus.report.result_folder import read_folders
+from aot_plus.report.scores import score_folder
 from aot_plus.report.timeline import read_timelines
-from aot_plus.tools import report as report_tool
+from aot_plus.report.write import page_text
 from aot_plus.tools.report import main
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from evaluation import evaluate
-from evaluation.command import main as metric
+from evaluation.results import evaluate
 from tests.report_data import FRAMES, HTML_NAME, SEQUENCES, make_dataset, make_run, mask_of, page_data
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Path:
+def data(tmp_path: Path) -> Path:
     """A folder with ``dataset`` and the runs ``emfs`` (with scores in its trace) and ``fifo``."""
     dataset = make_dataset(tmp_path / "dataset")
     make_run(tmp_path / "emfs", dataset, "emfs", drift=0.2, scores=("relevance", "redundancy"))
@@ -37,21 +36,9 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def data(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, where the metric runs in this process: starting another takes a second."""
-
-    def run_metric(run: Run, dataset: VOSTDataset, split: str, workers: int | None) -> None:
-        paths = ["--results_path", str(run.folder), "--dataset_path", str(dataset.root)]
-        assert metric([*paths, "--set", split, "--per_frame", "--workers", "1"]) == 0
-
-    monkeypatch.setattr(scores_module, "_run_metric", run_metric)
-    return folders
-
-
 def gathered(data: Path, *names: str, pictures: int = 2) -> dict[str, Any]:
-    runs = read_runs([data / name for name in names])
-    return gather(runs, VOSTDataset(data / "dataset", "dataset"), "val", pictures=pictures, workers=1)
+    folders = read_folders([data / name for name in names])
+    return gather(folders, VOSTDataset(data / "dataset", "dataset"), "val", pictures=pictures, workers=1)
 
 
 def report(data: Path, *names: str, flags: tuple[str, ...] = ()) -> int:
@@ -68,15 +55,9 @@ def page_values(path: Path) -> dict[str, Any]:
 
 def test_figures_are_the_metrics(data: Path) -> None:
     found = gathered(data, "fifo")
-    expected = evaluate(data / "fifo", data / "dataset", "val", workers=1)
-    figures = [
-        (f"{sequence['name']}_{number}", *sequence["runs"][0]["figures"][index])
-        for sequence in found["sequences"]
-        for index, number in enumerate(sequence["objects"])
-    ]
-    of_objects = expected.objects.set_index("Sequence")
-    assert [name for name, _, _ in figures] == list(of_objects.index)
-    np.testing.assert_allclose([row[1:] for row in figures], 100 * of_objects, atol=0.006)
+    expected = evaluate(data / "fifo", data / "dataset", "val", 1)
+    figures = [row for sequence in found["sequences"] for row in sequence["runs"][0]["figures"]]
+    np.testing.assert_allclose(figures, 100 * expected.objects[["J-Mean", "J_last-Mean"]], atol=0.006)
     overall = found["runs"][0]["all"]
     np.testing.assert_allclose(
         (overall["j"], overall["jTr"]), (100 * expected.j, 100 * expected.j_tr), atol=0.006
@@ -108,8 +89,8 @@ def test_a_run_says_what_made_it(data: Path) -> None:
 )
 def test_the_papers_rows_are_shown_for_vost_val(data: Path, name: str, split: str, shown: int) -> None:
     (data / "dataset" / "ImageSets" / "test.txt").write_text("0001_cut\n")
-    runs = read_runs([data / "emfs"])
-    found = gather(runs, VOSTDataset(data / "dataset", name), split, pictures=0, workers=1)
+    folders = read_folders([data / "emfs"])
+    found = gather(folders, VOSTDataset(data / "dataset", name), split, pictures=0, workers=1)
     assert len(found["paper"]) == shown
 
 
@@ -171,8 +152,8 @@ def test_a_run_without_config_summary_and_trace(data: Path) -> None:
     found = gathered(data, "emfs")
     run = found["runs"][0]
     assert (run["policy"], run["capacity"], run["framesPerSecond"]) == (None, None, None)
-    assert "There is no config.yaml" in run["notes"][0]
-    assert "There is no summary.json" in run["notes"][1]
+    assert "config.yaml" in run["notes"][0]
+    assert "summary.json" in run["notes"][1]
     assert found["sequences"][0]["runs"][0]["memory"] is None
     assert found["sequences"][1]["runs"][0]["memory"] is not None
 
@@ -192,8 +173,8 @@ def test_scores_that_are_not_finite(data: Path) -> None:
     path = data / "emfs" / "traces" / "0001_cut.jsonl"
     path.write_text('{"frame": 5, "group": 0, "bank": [0], "relevance": [NaN], "dropped": null}\n')
     found = gathered(data, "emfs")
-    assert found["sequences"][0]["runs"][0]["memory"][0]["stored"][0]["scores"] == [[5, None]]
-    assert "NaN" not in page(found).split('id="data"')[1]
+    assert found["sequences"][0]["runs"][0]["memory"][0]["stored"][0]["scores"] == [(5, None)]
+    assert "NaN" not in page_text(found).split('id="data"')[1]
 
 
 def test_timelines(data: Path) -> None:
@@ -203,8 +184,7 @@ def test_timelines(data: Path) -> None:
         *((0, None), (5, 15), (10, 20), (15, None), (20, None))
     ]
     first = group.stored[0]
-    assert [frame for frame, _ in first.scores] == [15, 20]
-    assert first.scores[0][1] == pytest.approx([0.1, 0.1])
+    assert first.scores == [(15, 0.1, 0.1), (20, 0.1, 0.1)]
 
 
 def test_timelines_of_several_groups(tmp_path: Path) -> None:
@@ -220,16 +200,19 @@ def test_timelines_of_several_groups(tmp_path: Path) -> None:
 
 
 def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[str] = []
-    run_metric = scores_module._run_metric
-    monkeypatch.setattr(
-        scores_module, "_run_metric", lambda *args: (ran.append(args[0].name), run_metric(*args))
-    )
+    ran: list[Path] = []
+    score_all = scores_module.evaluate_per_frame
+
+    def note(folder: Path, *rest: Any) -> Any:
+        ran.append(folder)
+        return score_all(folder, *rest)
+
+    monkeypatch.setattr(scores_module, "evaluate_per_frame", note)
     dataset = VOSTDataset(data / "dataset", "dataset")
 
     def score() -> int:
         ran.clear()
-        score_run(read_runs([data / "emfs"])[0], dataset, "val", workers=1)
+        score_folder(read_folders([data / "emfs"])[0], dataset, "val", workers=1)
         return len(ran)
 
     later = time.time() + 60
@@ -239,7 +222,9 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     os.utime(data / "emfs" / "0001_cut" / "frame00004.png", (0, 0))
     assert score() == 0
     table = data / "emfs" / "per-frame_results-val.csv"
-    for damaged in ("damaged\n", table.read_text().replace("1.000000", "nan", 1)):
+    text = table.read_text()
+    one_row_less = "".join(line for line in text.splitlines(True) if "0001_cut,2,frame00006" not in line)
+    for damaged in ("damaged\n", text.replace("1.000000", "nan", 1), one_row_less):
         table.write_text(damaged)
         assert (score(), score()) == (1, 0)
     (data / "emfs" / "0003_tear").rename(data / "emfs" / "0004_other")
@@ -282,10 +267,10 @@ def test_ragged_contours_are_simplified(tmp_path: Path) -> None:
     assert 0 < len(path) < 5000
 
 
-def test_the_tool_writes_one_file(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(folders, "emfs", "fifo", flags=("--pictures", "1")) == 0
-    assert f"Report: {folders / 'report.html'}" in capsys.readouterr().out
-    found = page_values(folders / "report.html")
+def test_the_tool_writes_one_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(data, "emfs", "fifo", flags=("--pictures", "1")) == 0
+    assert f"Report: {data / 'report.html'}" in capsys.readouterr().out
+    found = page_values(data / "report.html")
     assert [run["name"] for run in found["runs"]] == ["emfs", "fifo"]
     assert [len(sequence["pictures"]) for sequence in found["sequences"]] == [1, 1, 1]
     assert found["sequences"][1]["name"] == HTML_NAME
@@ -295,14 +280,14 @@ def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:
     values = page_data(1)
     values["runs"][0]["name"] = "</script><script>alert(1)</script><!--{{style}}"
     path = tmp_path / "page.html"
-    path.write_text(page(values))
+    path.write_text(page_text(values))
     assert page_values(path) == values
     assert "alert(1)</script>" not in path.read_text()
 
 
 def test_70_sequences_stay_under_30_mb() -> None:
     limit = PICTURE_BUDGET // (70 * 4)
-    size = len(page(page_data(70, picture_characters=limit)).encode())
+    size = len(page_text(page_data(70, picture_characters=limit)).encode())
     assert 20e6 < size < 30e6
 
 
@@ -311,6 +296,8 @@ def bad_input(data: Path, case: str) -> list[str]:
     emfs, fifo = str(data / "emfs"), str(data / "fifo")
     if case == "no config":
         (data / "emfs" / "config.yaml").write_text(": [")
+    if case == "no predictions":
+        (data / "dataset" / "ImageSets" / "val.txt").write_text("elsewhere\n")
     if case == "two datasets":
         path = data / "fifo" / "config.yaml"
         path.write_text(path.read_text().replace("dataset\n", "other\n"))
@@ -323,6 +310,7 @@ def bad_input(data: Path, case: str) -> list[str]:
         "no layout": [emfs, "--dataset", str(data / "empty")],
         "split": [emfs, "--split", "valid"],
         "no config": [emfs],
+        "no predictions": [emfs],
         "two datasets": [emfs, fifo],
     }[case]
 
@@ -337,6 +325,7 @@ def bad_input(data: Path, case: str) -> list[str]:
         ("no layout", "not a dataset in VOST's layout"),
         ("split", "unknown split 'valid'"),
         ("no config", "no config says TEST_DATASET: give --dataset"),
+        ("no predictions", "there are no predictions for any sequence"),
         ("two datasets", "runs over different data cannot be compared"),
     ],
 )
@@ -358,18 +347,9 @@ def test_an_output_that_is_a_folder(data: Path, capsys: pytest.CaptureFixture[st
 def test_an_output_that_cannot_be_written_is_said_before_the_work(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_tool, "gather", lambda *_, **__: pytest.fail("the work was begun"))
+    monkeypatch.setattr(gather_module, "gather", lambda *_, **__: pytest.fail("the work was begun"))
     assert main([str(data / "emfs"), "--out", str(data / "emfs" / "config.yaml" / "report.html")]) == 1
     assert "cannot be written" in capsys.readouterr().err
-
-
-def test_a_metric_that_fails_is_an_error(folders: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (folders / "dataset" / "ImageSets" / "val.txt").write_text("elsewhere\n")
-    assert report(folders, "emfs") == 1
-    shown = capfd.readouterr().err
-    assert "there are no predictions for any sequence" in shown
-    assert "the metric could not score this run" in shown
-    assert "Traceback" not in shown
 
 
 def test_scores_of_other_annotations_are_not_mixed(data: Path) -> None:
@@ -384,5 +364,5 @@ def test_scores_of_other_annotations_are_not_mixed(data: Path) -> None:
 def test_runs_of_the_same_name_are_told_apart(data: Path) -> None:
     for parent in ("aot", "deaot"):
         make_run(data / parent / "eval" / "emfs", data / "dataset", "emfs", sequences=("0001_cut",))
-    runs = read_runs([data / "aot/eval/emfs", data / "deaot/eval/emfs", data / "fifo"])
-    assert [run.name for run in runs] == ["aot/emfs", "deaot/emfs", "fifo"]
+    folders = read_folders([data / "aot/eval/emfs", data / "deaot/eval/emfs", data / "fifo"])
+    assert [folder.name for folder in folders] == ["aot/emfs", "deaot/emfs", "fifo"]

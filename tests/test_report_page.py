@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from aot_plus.report.page import write_page
+from aot_plus.report.write import write_page
 from aot_plus.tools.report import main
 from tests.report_data import HTML_NAME, SEQUENCES, make_dataset, make_run, page_data
 

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
-from aot_plus.report.runs import Run
-from aot_plus.report.scores import ScoredRun, SequenceScores, score_run
+from aot_plus.report.result_folder import ResultFolder
+from aot_plus.report.scores import ScoredFolder, SequenceScores, score_folder
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
 
@@ -21,84 +22,74 @@ _PAPER_CAPACITY = "1 + 8"
 
 
 def gather(
-    runs: Sequence[Run], dataset: VOSTDataset, split: str, *, pictures: int, workers: int | None = None
+    folders: Sequence[ResultFolder],
+    dataset: VOSTDataset,
+    split: str,
+    *,
+    pictures: int,
+    workers: int | None = None,
 ) -> dict[str, Any]:
-    """Runs the metric where its figures are missing, and gathers what the page shows.
+    """Scores runs where their figures are missing, and gathers the page's data.
 
     Args:
-        runs: over the same dataset and split; each may hold any part of its sequences.
+        folders: of the runs, over the same dataset and split; each may hold any part of its sequences.
+        dataset: of the images and annotations.
+        split: of the dataset.
         pictures: worst moments of each sequence to show.
         workers: processes of the metric; None for as many as there are processors.
     Returns:
         ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val) and ``sequences``, in the
         split's order. J and J_tr are in percent.
     Raises:
-        DataError: an unusable split, or a run that the metric cannot score at all.
+        DataError: an unusable split, or a folder none of whose sequences can be scored.
     """
     order = dataset.sequences(split)
-    scored = [score_run(run, dataset, split, workers=workers) for run in runs]
-    common = set.intersection(*(set(one.scores) for one in scored))
-    names = [name for name in order if any(name in run.sequences for run in runs)]
+    runs = [score_folder(folder, dataset, split, workers=workers) for folder in folders]
+    common = set.intersection(*(set(run.scores) for run in runs))
+    names = [name for name in order if any(name in folder.sequences for folder in folders)]
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
     is_paper = dataset.name == PAPER_DATASET and split == _PAPER_SPLIT
     return {
         "dataset": dataset.root.resolve().name,
         "split": split,
         "splitSequences": len(order),
-        "runs": [_run_values(one, common, order) for one in scored],
-        "paper": _paper_values() if is_paper else [],
+        "runs": [_run_values(run, common, order) for run in runs],
+        "paper": [
+            asdict(row) | {"jTr": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
+        ],
         "sequences": [
-            sequence_values(name, scored, dataset, pictures, limit)
+            sequence_values(name, runs, dataset, pictures, limit)
             for name in tqdm(names, desc="gather", unit="sequence")
         ],
     }
 
 
-def _paper_values() -> list[dict[str, Any]]:
-    return [
-        {
-            "method": row.method,
-            "model": row.model,
-            "policy": row.policy,
-            "capacity": _PAPER_CAPACITY,
-            "j": row.j,
-            "jTr": row.j_tr,
-        }
-        for row in PAPER_ROWS
-    ]
-
-
-def _run_values(one: ScoredRun, common: set[str], order: Sequence[str]) -> dict[str, Any]:
+def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> dict[str, Any]:
     """A run's facts and figures; ``common``: sequences that all runs have scores of."""
-    run, summary = one.run, one.run.summary
-    notes = list(run.notes)
-    strangers = sorted(set(run.sequences) - set(order))
+    results, summary = run.results, run.results.summary
+    notes = list(results.notes)
+    strangers = sorted(set(results.sequences) - set(order))
     if strangers:
         notes.append(f"Not in the split, so not shown: {', '.join(strangers)}.")
     return {
-        "name": run.name,
-        "folder": str(run.folder),
-        "model": run.model,
-        "checkpoint": run.checkpoint,
-        "policy": run.policy,
-        "capacity": run.capacity,
+        "name": results.name,
+        "folder": str(results.path),
+        **results.facts(),
         "framesPerSecond": _number(summary.get("frames_per_second")),
         "memory": _number(summary.get("peak_memory")),
         "gpuMemory": _number(summary.get("peak_cuda_memory")),
-        "sequences": len(one.scores),
-        "all": _means(one.scores.values()),
-        "common": _means(one.scores[name] for name in sorted(common)),
+        "sequences": len(run.scores),
+        "all": _means(run.scores.values()),
+        "common": _means(scores for name, scores in run.scores.items() if name in common),
         "notes": notes,
     }
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
     """Number of objects, J and J_tr in percent: means over objects, as the metric's."""
-    figures = [figure for sequence in sequences for figure in sequence.figures().values()]
-    if not figures:
-        return {"objects": 0, "j": None, "jTr": None}
-    j, j_tr = np.mean(figures, axis=0)
-    return {"objects": len(figures), "j": percent(j), "jTr": percent(j_tr)}
+    figures = pd.concat([pd.DataFrame(columns=["j", "jTr"]), *(one.figures() for one in sequences)])
+    means = {name: percent(figures[name].mean()) if len(figures) else None for name in figures}
+    return {"objects": len(figures), **means}
 
 
 def _number(value: object) -> float | None:

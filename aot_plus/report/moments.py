@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import read_image
 from evaluation.masks import IGNORE_ID, read_mask
 
 __all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
@@ -49,12 +49,7 @@ def small_jpeg(path: Path, limit: int) -> Picture:
 
     Raises ``DataError`` if it cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # JPEG is decoded at a fraction of its size
-            frame = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+    frame = Image.fromarray(read_image(path))
     side = min(MAX_SIDE, max(frame.size))
     while True:
         frame.thumbnail((side, side), Image.Resampling.LANCZOS)

@@ -1,59 +1,62 @@
-"""What the page shows of one sequence."""
+"""A sequence's part of the page's data."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
-from aot_plus.report.runs import Run
-from aot_plus.report.scores import ScoredRun, SequenceScores
-from aot_plus.report.timeline import GroupTimeline, read_timelines
+from aot_plus.report.scores import ScoredFolder, SequenceScores
+from aot_plus.report.timeline import read_timelines
 from aot_plus.utils.errors import DataError
 from evaluation.vost import ANNOTATIONS
 
 __all__ = ["percent", "sequence_values"]
 
-_TRACE_DIGITS = 4
 Values = dict[str, Any]
 
 
 def sequence_values(
-    name: str, runs: Sequence[ScoredRun], dataset: VOSTDataset, pictures: int, limit: int
+    name: str, runs: Sequence[ScoredFolder], dataset: VOSTDataset, pictures: int, limit: int
 ) -> Values:
-    """A sequence's J per frame, memory and pictures; what is missing is said in ``notes``.
+    """A sequence's J per frame, memory and pictures; ``notes`` say what is missing.
 
     Args:
         name: of the sequence; at least one run has masks of it.
         runs: all runs.
-        dataset: where its images and annotations are.
-        pictures: how many worst moments.
+        dataset: of its images and annotations.
+        pictures: number of worst moments.
         limit: characters of one picture.
     Raises:
         DataError: runs were scored with different annotations.
     """
     notes: list[str] = []
-    present = [one.scores[name] for one in runs if name in one.scores]
-    _check_same_annotations(name, runs)
-    scores = present[0] if present else SequenceScores()
-    positions, length = _positions(name, scores.frames, dataset, notes)
+    scores = _same_annotations(name, runs)
+    j, last = (scores[0].j, scores[0].last) if scores else (pd.DataFrame(), pd.Series(dtype=bool))
+    images = _images(name, dataset, notes)
+    positions, length = _positions(j.index.tolist(), images, notes)
     made = []
-    for index in worst_frames(np.min([one.mean() for one in present], axis=0), pictures) if present else []:
+    worst = np.min([one.j.mean(axis=1) for one in scores], axis=0) if scores else np.empty(0)
+    for index in worst_frames(worst, pictures):
+        frame = j.index[index]
         try:
-            made.append(_picture(name, runs, dataset, index, limit) | {"position": positions[index]})
+            picture = _picture(name, frame, images.get(frame), runs, dataset, limit)
         except DataError as error:
             notes.append(f"No picture: {error}.")
+        else:
+            made.append({"index": index, "frame": frame, "position": positions[index]} | picture)
     return {
         "name": name,
         "length": length,
         "frames": positions,
-        "labels": scores.frames,
-        "last": scores.last.index(True) if scores.last else None,
-        "objects": sorted(scores.objects),
-        "runs": [_run_values(name, one, notes) for one in runs],
+        "labels": j.index.tolist(),
+        "last": int(last.argmax()) if scores else None,
+        "objects": j.columns.tolist(),
+        "runs": [_run_values(name, run, notes) for run in runs],
         "pictures": made,
         "notes": notes,
     }
@@ -64,93 +67,81 @@ def percent(value: float) -> float:
     return round(100 * float(value), 2)
 
 
-def _check_same_annotations(name: str, runs: Sequence[ScoredRun]) -> None:
-    """Raises ``DataError`` if two runs were scored with different objects or frames."""
-    present = [one for one in runs if name in one.scores]
-    for one in present[1:]:
-        ours, first = one.scores[name], present[0].scores[name]
-        if (ours.frames, ours.objects.keys()) != (first.frames, first.objects.keys()):
+def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceScores]:
+    """The scores of those runs that have some. Raises ``DataError`` if their objects or frames differ."""
+    present = [run for run in runs if name in run.scores]
+    for run in present[1:]:
+        first, j = present[0].scores[name].j, run.scores[name].j
+        if not (j.index.equals(first.index) and j.columns.equals(first.columns)):
             raise DataError(
-                f"{name}: {present[0].run.folder} and {one.run.folder} were scored with different "
+                f"{name}: {present[0].results.path} and {run.results.path} were scored with different "
                 "annotations; remove their per-frame_results-*.csv"
             )
+    return [run.scores[name] for run in present]
 
 
-def _positions(
-    name: str, scored: Sequence[str], dataset: VOSTDataset, notes: list[str]
-) -> tuple[list[int], int]:
-    """Numbers of the scored frames in the video, as inference counts them, and the video's length."""
+def _images(name: str, dataset: VOSTDataset, notes: list[str]) -> dict[str, Path]:
+    """The video's images by frame, in order."""
     try:
-        frames = {path.stem: index for index, path in enumerate(dataset.sequence(name).frames)}
-        return [frames[frame] for frame in scored], len(frames)
+        return {path.stem: path for path in dataset.sequence(name).frames}
     except DataError as error:
-        notes.append(f"{error}. Frames are numbered by annotation.")
-    except KeyError as error:
-        notes.append(f"Annotated frame {error} has no image. Frames are numbered by annotation.")
+        notes.append(f"{error}.")
+        return {}
+
+
+def _positions(scored: Sequence[str], images: Iterable[str], notes: list[str]) -> tuple[list[int], int]:
+    """Numbers of the scored frames in the video, as inference counts them, and the video's length."""
+    numbers = {frame: number for number, frame in enumerate(images)}
+    without = [frame for frame in scored if frame not in numbers]
+    if not without:
+        return [numbers[frame] for frame in scored], len(numbers)
+    notes.append(f"Annotated frame {without[0]} has no image. Frames are numbered by annotation.")
     return list(range(1, len(scored) + 1)), len(scored) + 2
 
 
-def _run_values(name: str, one: ScoredRun, notes: list[str]) -> Values | None:
+def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None:
     """J of each object and frame, figures and memory of one run; None where it has no masks."""
-    if name not in one.run.sequences:
-        notes.append(f"{one.run.name} has no masks of this sequence.")
+    if name not in run.results.sequences:
+        notes.append(f"{run.results.name} has no masks of this sequence.")
         return None
-    if name in one.problems:
-        notes.append(f"{one.run.name} is not scored: {one.problems[name]}")
-    scores = one.scores.get(name, SequenceScores())
-    figures = scores.figures()
-    return {
-        "j": [[percent(value) for value in scores.objects[number]] for number in sorted(figures)],
-        "figures": [[percent(value) for value in figures[number]] for number in sorted(figures)],
-        "memory": _memory(name, one.run, notes),
-    }
+    if name in run.problems:
+        notes.append(f"{run.results.name} is not scored: {run.problems[name]}")
+    memory = _memory(run.results.trace(name), notes)
+    if name not in run.scores:
+        return {"j": [], "figures": [], "memory": memory}
+    scores = run.scores[name]
+    return {"j": _percents(scores.j.T), "figures": _percents(scores.figures()), "memory": memory}
 
 
-def _memory(name: str, run: Run, notes: list[str]) -> list[Values] | None:
+def _percents(shares: pd.DataFrame) -> list[list[float]]:
+    """Rows of shares as ``percent`` gives them."""
+    rows: list[list[float]] = (100 * shares).round(2).to_numpy().tolist()
+    return rows
+
+
+def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
     """The memory's timelines, a group each; None where there is no trace."""
-    path = run.trace(name)
-    if not path.is_file():
-        return None
     try:
-        return [_timeline_values(timeline) for timeline in read_timelines(path)]
+        return [asdict(timeline) for timeline in read_timelines(trace)] if trace.is_file() else None
     except DataError as error:
         notes.append(f"{error}.")
         return None
 
 
-def _timeline_values(timeline: GroupTimeline) -> Values:
-    """The timeline's attributes by name; a score is [frame, value, ...]."""
-    values = asdict(timeline)
-    for row in values["stored"]:
-        row["scores"] = [[frame, *map(_score, scores)] for frame, scores in row["scores"]]
-    return values
-
-
-def _score(value: float | None) -> float | None:
-    """A score with as many digits as a reader can use; None where it is not a number."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(f"{value:.{_TRACE_DIGITS}g}")
-
-
-def _picture(name: str, runs: Sequence[ScoredRun], dataset: VOSTDataset, index: int, limit: int) -> Values:
-    """One moment: the image, and the contours of the truth and of every run (None where it is not scored).
+def _picture(
+    name: str, frame: str, image: Path | None, runs: Sequence[ScoredFolder], dataset: VOSTDataset, limit: int
+) -> Values:
+    """The image of a moment, and the contours of the truth and of every run (None where it is not scored).
 
     Raises ``DataError`` if an image or mask cannot be read.
     """
-    scores = next(one.scores[name] for one in runs if name in one.scores)
-    frame, objects = scores.frames[index], sorted(scores.objects)
-    path = next((path for path in dataset.sequence(name).frames if path.stem == frame), None)
-    if path is None:
+    if image is None:
         raise DataError(f"{dataset.root}: {name} has no image of frame {frame}")
-    picture = small_jpeg(path, limit)
+    picture = small_jpeg(image, limit)
     size = (picture.width, picture.height)
-    truth = dataset.root / ANNOTATIONS / name / f"{frame}.png"
+    objects = next(run.scores[name].j.columns.tolist() for run in runs if name in run.scores)
+    masks = [run.results.mask(name, frame) if name in run.scores else None for run in runs]
     return asdict(picture) | {
-        "index": index,
-        "frame": frame,
-        "truth": contours(truth, size, objects),
-        "runs": [
-            contours(one.run.mask(name, frame), size, objects) if name in one.scores else None for one in runs
-        ],
+        "truth": contours(dataset.root / ANNOTATIONS / name / f"{frame}.png", size, objects),
+        "runs": [None if mask is None else contours(mask, size, objects) for mask in masks],
     }

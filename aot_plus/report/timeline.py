@@ -1,27 +1,28 @@
 """The memory's history of a video, from the trace that inference wrote: which frame was stored when."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aot_plus.networks.memory.trace import Entry, read_trace, score_names
 
-__all__ = ["GroupTimeline", "StoredFrame", "read_timelines"]
+__all__ = ["GroupTimeline", "Stay", "read_timelines"]
 
 
 @dataclass
-class StoredFrame:
-    """A frame in the memory bank.
+class Stay:
+    """A frame's stay in the memory bank.
 
     Attributes:
         frame: its number, which is also when it came.
         until: number of the frame that it made room for; None if it stayed to the end.
-        scores: (number of the appended frame, values in the order of the timeline's ``names``) for every
-            append that the policy looked at scores for; a value is None where that score was not computed.
+        scores: for every append that the policy looked at scores for: the number of the appended frame, and
+            the values in the order of the timeline's ``names``, None where there is none.
     """
 
     frame: int
     until: int | None = None
-    scores: list[tuple[int, list[float | None]]] = field(default_factory=list)
+    scores: list[tuple[float | None, ...]] = field(default_factory=list)
 
 
 @dataclass
@@ -30,7 +31,7 @@ class GroupTimeline:
 
     group: int
     names: list[str]
-    stored: list[StoredFrame]
+    stored: list[Stay]
 
 
 def read_timelines(path: Path) -> list[GroupTimeline]:
@@ -43,14 +44,19 @@ def read_timelines(path: Path) -> list[GroupTimeline]:
 
 def _timeline(group: int, entries: list[Entry]) -> GroupTimeline:
     names = list(dict.fromkeys(name for entry in entries for name in score_names(entry)))
-    stored: dict[int, StoredFrame] = {}
+    stored: dict[int, Stay] = {}
     for entry in entries:
         for position, frame in enumerate(entry["bank"]):
-            row = stored.setdefault(frame, StoredFrame(frame))
-            values = [float(entry[name][position]) if name in entry else None for name in names]
-            if any(value is not None for value in values):
-                row.scores.append((entry["frame"], values))
-        stored.setdefault(entry["frame"], StoredFrame(entry["frame"]))
+            stay = stored.setdefault(frame, Stay(frame))
+            if score_names(entry):
+                values = (_rounded(entry[name][position]) if name in entry else None for name in names)
+                stay.scores.append((entry["frame"], *values))
+        stored.setdefault(entry["frame"], Stay(entry["frame"]))
         if entry["dropped"] is not None:
             stored[entry["dropped"]].until = entry["frame"]
-    return GroupTimeline(group, names, sorted(stored.values(), key=lambda row: row.frame))
+    return GroupTimeline(group, names, sorted(stored.values(), key=lambda stay: stay.frame))
+
+
+def _rounded(score: float) -> float | None:
+    """As many digits as a reader can use; None for what is not finite, which JSON does not know."""
+    return float(f"{score:.4g}") if math.isfinite(score) else None

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.report.gather import gather
-from aot_plus.report.page import write_page
-from aot_plus.report.runs import chosen_dataset, read_runs
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.errors import DataError
 from evaluation.files import require_writable
@@ -19,21 +16,25 @@ from evaluation.home import home
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
     """Gathers, writes the page and says where it is. Gives the exit code."""
     args = _parse(argv, prog)
+    return run_tool(lambda: _report(args))
 
-    def work() -> int:
-        require_writable(args.out)
-        runs = read_runs(args.results)
-        name, split = chosen_dataset(runs, args.dataset, args.split)
-        dataset = open_dataset(name, home() / Config.DIR_DATA)
-        data = gather(runs, dataset, split, pictures=args.pictures, workers=args.workers)
-        try:
-            size = write_page(args.out, data)
-        except OSError as error:
-            raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
-        print(f"Report: {args.out} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
-        return 0
 
-    return run_tool(work)
+def _report(args: argparse.Namespace) -> int:
+    from aot_plus.report.gather import gather
+    from aot_plus.report.result_folder import chosen_dataset, read_folders
+    from aot_plus.report.write import write_page
+
+    require_writable(args.out)
+    folders = read_folders(args.results)
+    name, split = chosen_dataset(folders, args.dataset, args.split)
+    dataset = open_dataset(name, home() / Config.DIR_DATA)
+    data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers)
+    try:
+        size = write_page(args.out, data)
+    except OSError as error:
+        raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+    print(f"Report: {args.out} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
+    return 0
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:

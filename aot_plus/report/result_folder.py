@@ -1,0 +1,129 @@
+"""Result folders: what made them, how fast, and which sequences they hold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aot_plus.utils.config import read_saved_config
+from aot_plus.utils.errors import ConfigError, DataError
+
+__all__ = ["ResultFolder", "chosen_dataset", "read_folders"]
+
+_TRACES = "traces"
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """A folder with the masks of a run.
+
+    Attributes:
+        path: resolved.
+        name: the folder's, made longer where two are the same.
+        config: the resolved config, empty where there is none.
+        summary: of the last inference into this folder, empty where there is none.
+        sequences: names of the folders with masks, in alphabetical order.
+        notes: what is missing, in words.
+    """
+
+    path: Path
+    name: str
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    sequences: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def facts(self) -> dict[str, str | None]:
+        """Model, checkpoint (its file's name), policy and capacity (like ``1 + 8``); None if not known."""
+        checkpoint = self.config.get("TEST_CKPT_PATH")
+        policy = self.config.get("MEM_POLICY")
+        sizes = [self.config.get(name) for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN")]
+        capacity = None if None in sizes else " + ".join(map(str, sizes))
+        return {
+            "model": self.config.get("MODEL_NAME"),
+            "checkpoint": Path(checkpoint).name if checkpoint else None,
+            "policy": policy,
+            "capacity": policy if policy == "unbounded" else capacity,
+        }
+
+    def trace(self, sequence: str) -> Path:
+        """The file of the memory's decisions in a sequence, if inference wrote it."""
+        return self.path / _TRACES / f"{sequence}.jsonl"
+
+    def mask(self, sequence: str, frame: str) -> Path:
+        """The prediction of a frame (name without suffix)."""
+        return self.path / sequence / f"{frame}.png"
+
+
+def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
+    """Reads result folders.
+
+    Raises ``DataError`` for a folder that is not there, holds no sequence, or is given twice.
+    """
+    resolved = [path.resolve() for path in paths]
+    for given, path in zip(paths, resolved, strict=True):
+        if not path.is_dir():
+            raise DataError(f"{given}: there is no such result folder")
+        if resolved.count(path) > 1:
+            raise DataError(f"{given}: this result folder is given more than once")
+    return [_read_folder(path, name) for path, name in zip(resolved, _distinct_names(resolved), strict=True)]
+
+
+def chosen_dataset(
+    folders: Sequence[ResultFolder], dataset: str | None, split: str | None
+) -> tuple[str, str]:
+    """Name or path of the dataset, and the split: the given ones, else those of the folders' configs.
+
+    Raises ``DataError`` where the configs do not agree, or none says it.
+    """
+    return (
+        dataset or _agreed(folders, "TEST_DATASET", "--dataset"),
+        split or _agreed(folders, "TEST_DATASET_SPLIT", "--split"),
+    )
+
+
+def _agreed(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
+    values = {str(folder.config[key]): folder.path for folder in folders if key in folder.config}
+    if not values:
+        raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
+    if len(values) > 1:
+        said = ", ".join(f"{value} ({path})" for value, path in values.items())
+        raise DataError(f"runs over different data cannot be compared: {key} is {said}")
+    return next(iter(values))
+
+
+def _read_folder(path: Path, name: str) -> ResultFolder:
+    sequences = tuple(sorted(folder.name for folder in path.iterdir() if _is_sequence(folder)))
+    if not sequences:
+        raise DataError(f"{path}: not a result folder: it holds no <sequence>/<frame>.png")
+    config: Mapping[str, Any] = {}
+    summary: Mapping[str, Any] = {}
+    notes = []
+    try:
+        config = read_saved_config(path / "config.yaml")
+    except ConfigError as error:
+        notes.append(f"Policy, capacity and model are not known: {error}.")
+    try:
+        summary = dict(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        notes.append(f"Speed and memory are not known: {path / 'summary.json'} cannot be read ({error}).")
+    return ResultFolder(path, name, config, summary, sequences, tuple(notes))
+
+
+def _is_sequence(path: Path) -> bool:
+    named = path.is_dir() and not path.name.startswith(".") and path.name != _TRACES
+    return named and any(path.glob("*.png"))
+
+
+def _distinct_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names; those that are the same with the parts of their paths that differ before them."""
+    names = []
+    for folder in folders:
+        same = [other for other in folders if other.name == folder.name]
+        parts = [other.parts[::-1] for other in same]  # from the name upwards
+        depth = min(map(len, parts))
+        differing = [i for i in range(1, depth) if len({part[i] for part in parts}) > 1]
+        path = folder.parts[::-1]
+        names.append("/".join([*(path[i] for i in reversed(differing)), folder.name]))
+    return names

@@ -1,0 +1,36 @@
+"""The page: a template with the style, the scripts and the data put into it. One file, nothing is fetched."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evaluation.files import replacing
+
+__all__ = ["page_text", "write_page"]
+
+_FOLDER = Path(__file__).parent / "page"
+# The scripts share one scope, and are put together in this order.
+_SCRIPTS = ("basics.js", "overview.js", "table.js", "plot.js", "memory.js", "moments.js", "main.js")
+
+
+def page_text(data: dict[str, Any]) -> str:
+    """The HTML text. ``data`` is that of ``gather``."""
+    # In JSON for a script element ``<`` is escaped, so that no name can end the element.
+    values = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    # The data go in last: whatever a name in them looks like, it is not replaced.
+    return (
+        _part("template.html")
+        .replace("{{style}}", _part("report.css"))
+        .replace("{{script}}", "\n".join(map(_part, _SCRIPTS)))
+        .replace("{{data}}", values)
+    )
+
+
+def write_page(path: Path, data: dict[str, Any]) -> int:
+    """Writes the page; returns its size in bytes."""
+    with replacing(path) as temporary:
+        return temporary.write_bytes(page_text(data).encode())
+
+
+def _part(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
