@@ -22,6 +22,33 @@ function build(element, attributes, children) {
   return element;
 }
 
+/** A panel with a heading. */
+function panel(title, ...content) {
+  return h("section", { class: "panel", "aria-label": title }, h("h2", {}, title), ...content);
+}
+
+/** Where a key leads among `length` things, from `here` (-1: nowhere); undefined for keys that lead nowhere. */
+function target(key, back, forth, here, length) {
+  const last = length - 1;
+  const targets = { [back]: here < 0 ? last : Math.max(0, here - 1), [forth]: Math.min(last, here + 1), Home: 0, End: last };
+  return targets[key];
+}
+
+/** Focuses one of several rows, and lets Tab reach only that one. */
+function focusRow(rows, row) {
+  for (const other of rows) other.setAttribute("tabindex", -1);
+  row.setAttribute("tabindex", 0);
+  row.focus();
+}
+
+/** A horizontal line with its value before it. */
+function gridLine(left, right, y, value) {
+  return [
+    s("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }),
+    s("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, String(value)),
+  ];
+}
+
 /** A figure in percent with one decimal; a dash where there is none. */
 function percent(value) {
   return value == null ? "–" : value.toFixed(1);
@@ -87,17 +114,19 @@ function drawWaiting() {
   for (const update of waiting.splice(0)) update();
 }
 
+/** The rows, one for each object, of one object; of all where it is null. */
+function ofObject(sequence, rows, object) {
+  return (rows ?? []).filter((_, index) => object == null || sequence.objects[index] === object);
+}
+
 /** J and J_tr of a run in a sequence: of one object, or the mean of all; nulls where it was not scored. */
 function figuresOf(sequence, run, object = null) {
-  const figures = sequence.runs[run]?.figures ?? [];
-  const chosen = object == null ? figures : figures.filter((_, index) => sequence.objects[index] === object);
-  return { j: mean(chosen.map((pair) => pair[0])), jTr: mean(chosen.map((pair) => pair[1])) };
+  const rows = ofObject(sequence, sequence.runs[run]?.figures, object);
+  return { j: mean(rows.map((pair) => pair[0])), jTr: mean(rows.map((pair) => pair[1])) };
 }
 
 /** J of every scored frame of a run in a sequence: of one object, or the mean of all; null if not scored. */
 function curveOf(sequence, run, object = null) {
-  const curves = sequence.runs[run]?.j ?? [];
-  const chosen = object == null ? curves : curves.filter((_, index) => sequence.objects[index] === object);
-  if (!chosen.length) return null;
-  return sequence.frames.map((_, frame) => mean(chosen.map((values) => values[frame])));
+  const rows = ofObject(sequence, sequence.runs[run]?.j, object);
+  return rows.length ? sequence.frames.map((_, frame) => mean(rows.map((values) => values[frame]))) : null;
 }

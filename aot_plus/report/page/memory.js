@@ -16,8 +16,7 @@ function memoryPanel(sequence, cursor) {
     },
   }, names.map((name) => h("option", { value: name, selected: name === shading.name }, name))));
   draw();
-  return h("section", { class: "panel", "aria-label": "Memory" },
-    h("h2", {}, "Memory"),
+  return panel("Memory",
     h("p", { class: "muted small" }, "A row for each stored frame, on the frames of the curve above. A mark at its end: it was dropped. Stronger colour: a higher score."),
     choice ? h("div", { class: "controls" }, choice) : null,
     timelines);
@@ -31,8 +30,10 @@ function runTimelines(sequence, run, index, cursor) {
   const title = (words) => h("h3", {}, swatch(index), `${run.name}${words}`);
   if (!sequence.runs[index]) return [];
   const groups = sequence.runs[index].memory;
-  if (!groups) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "No trace: inference writes one with --trace."))];
-  if (!groups.length) return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, "The video is too short: nothing was added after the first frame."))];
+  if (!groups?.length) {
+    const why = groups ? "The video is too short: nothing was added after the first frame." : "No trace: inference writes one with --trace.";
+    return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, why))];
+  }
   const bank = [run.policy && `policy ${run.policy}`, run.capacity !== run.policy && run.capacity].filter(Boolean).join(", ");
   return groups.map((group) => timeline(sequence, group, index, cursor,
     title([bank && ` · ${bank}`, groups.length > 1 && ` · group ${group.group + 1} of objects`].filter(Boolean).join(""))));
@@ -63,8 +64,8 @@ function drawTimeline(box, width, view) {
   const rows = stored.map((row, index) => storedRow(view, row, index, { scale, pitch, width, shade }));
   if (rows.length) rows[0].setAttribute("tabindex", 0);
   const svg = s("svg", { class: "plot", width, height, role: "group", "aria-label": `Frames in the memory of ${DATA.runs[view.run].name}` },
-    rows, frameTicks(view.sequence, scale, height - 6), cursorLine(() => scale, view.cursor, 0, height - 20));
-  followPointer(svg, () => scale, view.cursor);
+    rows, frameTicks(view.sequence, scale, height - 6), cursorLine(scale, view.cursor, 0, height - 20));
+  followPointer(svg, scale, view.cursor);
   // After the cursor has moved: the scores are those at the cursor.
   svg.addEventListener("pointermove", (event) => {
     const index = rows.indexOf(event.target.closest(".stored"));
@@ -146,18 +147,13 @@ function rowWords(view, row, score) {
 function timelineKey(event, view, row) {
   const element = event.currentTarget;
   const rows = [...element.parentElement.querySelectorAll(".stored")];
-  const index = rows.indexOf(element);
-  const target = { ArrowDown: rows[index + 1], ArrowUp: rows[index - 1], Home: rows[0], End: rows.at(-1) };
-  if (event.key in target) {
-    if (!target[event.key]) return;
-    for (const other of rows) other.setAttribute("tabindex", -1);
-    target[event.key].setAttribute("tabindex", 0);
-    target[event.key].focus();
-  } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-    const frames = row.scores.map((score) => score[0]);
-    const here = frames.findLastIndex((frame) => view.cursor.frame != null && frame <= view.cursor.frame);
-    const next = here < 0 ? frames.length - 1 : here + (event.key === "ArrowLeft" ? -1 : 1);
-    view.cursor.move(frames[Math.min(frames.length - 1, Math.max(0, next))] ?? null);
+  const frames = row.scores.map((score) => score[0]);
+  const here = view.cursor.frame == null ? -1 : frames.findLastIndex((frame) => frame <= view.cursor.frame);
+  const index = target(event.key, "ArrowUp", "ArrowDown", rows.indexOf(element), rows.length);
+  const score = target(event.key, "ArrowLeft", "ArrowRight", here, frames.length);
+  if (index !== undefined) focusRow(rows, rows[index]);
+  else if (score !== undefined) {
+    view.cursor.move(frames[score] ?? null);
     pointAt(view, row, element);
   } else return;
   event.preventDefault();

@@ -6,28 +6,32 @@ const OBJECT_COLOURS = ["#ffb000", "#4cc9ff", "#ff6fb5", "#3ee6a0", "#c7a3ff", "
 const outlines = { truth: true, prediction: true };
 
 function momentsPanel(sequence) {
-  const panel = h("section", { class: "panel", "aria-label": "Worst moments" });
   const toggle = (key, words, mark) => h("label", {},
     h("input", {
       type: "checkbox", checked: outlines[key],
       change: (event) => {
         outlines[key] = event.target.checked;
-        panel.classList.toggle(`hide-${key}`, !outlines[key]);
+        show();
       },
     }), mark, words);
-  for (const key of Object.keys(outlines)) panel.classList.toggle(`hide-${key}`, !outlines[key]);
-  panel.append(
-    h("h2", {}, "Worst moments"),
+  const objects = sequence.objects.length > 1 && h("span", { class: "objects" }, "objects",
+    sequence.objects.map((object) => h("span", { class: "object", style: objectColour(sequence, object) }, String(object))));
+  const section = panel("Worst moments",
     h("div", { class: "key muted" },
       toggle("prediction", "prediction", h("i")),
       toggle("truth", "ground truth", h("i", { class: "dash" })),
-      sequence.objects.length > 1 ? h("span", { class: "objects" }, "objects", sequence.objects.map((object) => h("span", { class: "object", style: `--object: ${objectColour(sequence, object)}` }, String(object)))) : null),
+      objects || null),
     h("div", { class: "moments" }, sequence.pictures.map((picture, index) => moment(sequence, picture, index))));
-  return panel;
+  const show = () => {
+    for (const [key, shown] of Object.entries(outlines)) section.classList.toggle(`hide-${key}`, !shown);
+  };
+  show();
+  return section;
 }
 
+/** Style that gives an element the colour of an object. */
 function objectColour(sequence, object) {
-  return OBJECT_COLOURS[sequence.objects.indexOf(object) % OBJECT_COLOURS.length];
+  return `--object: ${OBJECT_COLOURS[sequence.objects.indexOf(object) % OBJECT_COLOURS.length]}`;
 }
 
 function moment(sequence, picture, index) {
@@ -43,15 +47,13 @@ function momentFigure(sequence, picture, run, number) {
     src: `data:image/jpeg;base64,${picture.jpeg}`, width: picture.width, height: picture.height,
     alt: `Frame ${picture.position}, ${run.name}: J ${percent(shown)}`, decoding: "async",
   });
-  const colour = (object) => objectColour(sequence, object);
+  const outline = (kind, shape) => ([object, path]) => s("g", { class: `of-${kind}` },
+    s("path", { class: "casing", d: path }),
+    s("path", { class: shape, d: path, "fill-rule": "evenodd", style: objectColour(sequence, object) }));
   const drawing = s("svg", { viewBox: `0 0 ${picture.width} ${picture.height}`, "aria-hidden": "true" },
     // The truth goes first: it is seen where the prediction is not the same.
-    picture.truth.map(([object, path]) => s("g", { class: "of-truth" },
-      s("path", { class: "casing", d: path }),
-      s("path", { class: "truth", d: path, style: `--object: ${colour(object)}` }))),
-    picture.runs[number].map(([object, path]) => s("g", { class: "of-prediction" },
-      s("path", { class: "casing", d: path }),
-      s("path", { class: "predicted", d: path, "fill-rule": "evenodd", style: `--object: ${colour(object)}` }))));
+    picture.truth.map(outline("truth", "truth")),
+    picture.runs[number].map(outline("prediction", "predicted")));
   return h("figure", {},
     h("div", { class: "frame" }, image, drawing),
     h("figcaption", {}, h("span", { class: "name" }, swatch(number), run.name), h("span", {}, "J ", h("b", {}, percent(shown)))));

@@ -11,7 +11,7 @@ function showOverview() {
   showHistogram();
 }
 
-/** Whether all runs have the same objects, so that their means can be compared as they are. */
+/** True where all runs have the same objects: their means can be compared as they are. */
 function runsAreComparable() {
   return DATA.runs.every((run) => run.all.objects === run.common.objects);
 }
@@ -19,35 +19,30 @@ function runsAreComparable() {
 function showRuns() {
   const comparable = runsAreComparable();
   const key = comparable ? "all" : "common";
-  const head = ["Run", "J", jTr()];
-  if (!comparable) head.push("J, own", [...jTr(), ", own"], "Objects");
-  head.push("Policy", "Capacity", "Model", "Frames/s", "Memory");
+  const head = ["Run", "J", jTr(), ...(comparable ? [] : ["J, own", [...jTr(), ", own"], "Objects"]), "Policy", "Capacity", "Model", "Frames/s", "Memory"];
   const isText = (name) => name === "Policy" || name === "Model";
+  const td = (value) => h("td", {}, value);
+  const row = (attributes, name, figures, own, run, speed) => h("tr", attributes,
+    name,
+    figures,
+    comparable ? null : own.map(td),
+    h("td", { class: "text" }, run.policy ?? "–"), td(run.capacity ?? "–"),
+    h("td", { class: "text", title: run.checkpoint }, run.model ?? "–"),
+    speed.map(td));
   const best = (figure) => Math.max(...DATA.runs.map((run) => run[key][figure] ?? -1));
-  const bests = { j: best("j"), jTr: best("jTr") };
-  const cell = (run, figure) =>
-    h("td", { class: DATA.runs.length > 1 && run[key][figure] === bests[figure] ? "best" : null }, percent(run[key][figure]));
-  const rows = DATA.runs.map((run, index) =>
-    h("tr", {},
-      h("th", { scope: "row", title: run.folder }, swatch(index), run.name),
-      cell(run, "j"),
-      cell(run, "jTr"),
-      comparable ? null : [h("td", {}, percent(run.all.j)), h("td", {}, percent(run.all.jTr)), h("td", {}, String(run.all.objects))],
-      h("td", { class: "text" }, run.policy ?? "–"),
-      h("td", {}, run.capacity ?? "–"),
-      h("td", { class: "text", title: run.checkpoint }, run.model ?? "–"),
-      h("td", {}, run.framesPerSecond == null ? "–" : run.framesPerSecond.toFixed(1)),
-      h("td", {}, memoryText(run))));
-  const paper = DATA.paper.map((row) =>
-    h("tr", { class: "paper" },
-      h("th", { scope: "row" }, `Paper: ${row.method}`),
-      h("td", {}, percent(row.j)), h("td", {}, percent(row.jTr)),
-      comparable ? null : [h("td"), h("td"), h("td")],
-      h("td", { class: "text" }, row.policy), h("td", {}, row.capacity), h("td", { class: "text" }, row.model),
-      h("td"), h("td")));
+  const figure = (run, name) =>
+    h("td", { class: DATA.runs.length > 1 && run[key][name] === best(name) ? "best" : null }, percent(run[key][name]));
+  const runs = DATA.runs.map((run, index) => row({},
+    h("th", { scope: "row", title: run.folder }, swatch(index), run.name),
+    [figure(run, "j"), figure(run, "jTr")],
+    [percent(run.all.j), percent(run.all.jTr), String(run.all.objects)],
+    run, [run.framesPerSecond?.toFixed(1) ?? "–", memoryText(run)]));
+  const paper = DATA.paper.map((line) => row({ class: "paper" },
+    h("th", { scope: "row" }, `Paper: ${line.method}`),
+    [td(percent(line.j)), td(percent(line.jTr))], ["", "", ""], line, ["", ""]));
   document.getElementById("runs").replaceChildren(
     h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: isText(name) ? "text" : null }, name)))),
-    h("tbody", {}, rows),
+    h("tbody", {}, runs),
     ...(paper.length ? [h("tbody", {}, paper)] : []));
 }
 
@@ -92,7 +87,7 @@ function showHistogram() {
 }
 
 function histogram(bins, width) {
-  const height = 170, left = 26, bottom = 22, top = 8;
+  const height = 170, left = 28, bottom = 22, top = 8;
   const most = Math.max(1, ...bins.flat());
   const step = niceStep(most / 4);
   const ceiling = Math.ceil(most / step) * step;
@@ -101,8 +96,7 @@ function histogram(bins, width) {
   const bar = Math.min(18, (slot - 4) / bins.length);
   const parts = [];
   for (let value = 0; value <= ceiling; value += step) {
-    parts.push(s("line", { class: "grid", x1: left, x2: width, y1: y(value), y2: y(value) }));
-    parts.push(s("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, String(value)));
+    parts.push(...gridLine(left, width, y(value), value));
   }
   for (let bin = 0; bin < BINS; bin++) {
     const from = left + bin * slot;

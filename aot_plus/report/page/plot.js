@@ -27,20 +27,25 @@ function newCursor() {
 
 /** Lets the pointer move the cursor while it is over the drawing. */
 function followPointer(svg, scale, cursor) {
-  const move = (event) => cursor.move(scale().frame(event.clientX - svg.getBoundingClientRect().left));
+  const move = (event) => cursor.move(scale.frame(event.clientX - svg.getBoundingClientRect().left));
   svg.addEventListener("pointermove", move);
   svg.addEventListener("pointerdown", move);
   svg.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && cursor.move(null));
 }
 
+/** Shows an element while the cursor is somewhere; `attributes` gives its place at a frame. */
+function atCursor(element, cursor, attributes) {
+  element.setAttribute("visibility", "hidden");
+  cursor.onMove((frame) => {
+    element.setAttribute("visibility", frame == null ? "hidden" : "visible");
+    if (frame != null) for (const [name, value] of Object.entries(attributes(frame))) element.setAttribute(name, value);
+  });
+  return element;
+}
+
 /** A dashed line at the cursor. */
 function cursorLine(scale, cursor, y1, y2) {
-  const line = s("line", { class: "cursor", y1, y2, visibility: "hidden" });
-  cursor.onMove((frame) => {
-    line.setAttribute("visibility", frame == null ? "hidden" : "visible");
-    if (frame != null) for (const end of ["x1", "x2"]) line.setAttribute(end, scale().x(frame));
-  });
-  return line;
+  return atCursor(s("line", { class: "cursor", y1, y2 }), cursor, (frame) => ({ x1: scale.x(frame), x2: scale.x(frame) }));
 }
 
 /** The position in `sequence.frames` of the scored frame nearest to a frame of the video. */
@@ -56,14 +61,14 @@ function nearestScored(sequence, frame) {
 function curvePanel(sequence, object, cursor) {
   const curves = DATA.runs.map((_, run) => curveOf(sequence, run, object));
   const box = h("div", { class: "curve-box" });
-  const panel = h("section", { class: "panel", "aria-label": "J per frame" },
+  const section = h("section", { class: "panel", "aria-label": "J per frame" },
     h("div", { class: "list-head" }, h("h2", {}, "J per frame"), h("span", { class: "muted" }, "in percent")),
     objectChoice(sequence, object),
     curveLegend(sequence, object, curves, cursor),
     box);
   if (!curves.some(Boolean)) box.append(h("p", { class: "muted small" }, "No run could be scored here."));
   else whenResized(box, (width) => drawCurves(box, width, sequence, curves, cursor));
-  return panel;
+  return section;
 }
 
 /** Buttons for the mean over objects and for each object. */
@@ -121,19 +126,16 @@ function drawCurves(box, width, sequence, curves, cursor) {
   },
     s("rect", { class: "shade", x: shadeFrom, y: PLOT.top, width: Math.max(1, shadeTo - shadeFrom), height: floor - PLOT.top }),
     s("text", { x: shadeTo - 4, y: floor - 6, "text-anchor": "end" }, "last quarter"),
-    [0, 25, 50, 75, 100].flatMap((value) => [
-      s("line", { class: "grid", x1: PLOT.left, x2: width - PLOT.right, y1: y(value), y2: y(value) }),
-      s("text", { x: PLOT.left - 8, y: y(value) + 4, "text-anchor": "end" }, String(value)),
-    ]),
+    [0, 25, 50, 75, 100].flatMap((value) => gridLine(PLOT.left, width - PLOT.right, y(value), value)),
     frameTicks(sequence, scale, PLOT.height - 8),
     curves.map((values, run) => values && s("polyline", {
       class: "curve", style: runColour(run), "stroke-dasharray": isDashed(run) ? "5 3" : null,
       points: values.map((value, index) => `${scale.x(sequence.frames[index]).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
     })),
-    cursorLine(() => scale, cursor, PLOT.top, floor),
+    cursorLine(scale, cursor, PLOT.top, floor),
     curvePoints(sequence, curves, scale, y, cursor),
     momentMarks(sequence, scale));
-  followPointer(svg, () => scale, cursor);
+  followPointer(svg, scale, cursor);
   svg.addEventListener("keydown", (event) => moveByKey(event, sequence, cursor));
   svg.addEventListener("blur", () => cursor.move(null));
   box.replaceChildren(svg);
@@ -152,18 +154,10 @@ function frameTicks(sequence, scale, y) {
 
 /** A dot on every curve at the cursor. */
 function curvePoints(sequence, curves, scale, y, cursor) {
-  return curves.map((values, run) => {
-    if (!values) return null;
-    const point = s("circle", { class: "point", style: runColour(run), r: 4, visibility: "hidden" });
-    cursor.onMove((frame) => {
-      point.setAttribute("visibility", frame == null ? "hidden" : "visible");
-      if (frame == null) return;
-      const index = nearestScored(sequence, frame);
-      point.setAttribute("cx", scale.x(sequence.frames[index]));
-      point.setAttribute("cy", y(values[index]));
-    });
-    return point;
-  });
+  return curves.map((values, run) => values && atCursor(s("circle", { class: "point", style: runColour(run), r: 4 }), cursor, (frame) => {
+    const index = nearestScored(sequence, frame);
+    return { cx: scale.x(sequence.frames[index]), cy: y(values[index]) };
+  }));
 }
 
 /** Numbers above the curve, where the pictures are from. */
@@ -179,15 +173,9 @@ function momentMarks(sequence, scale) {
 }
 
 function moveByKey(event, sequence, cursor) {
-  const last = sequence.frames.length - 1;
-  const here = cursor.frame == null ? null : nearestScored(sequence, cursor.frame);
-  const targets = {
-    ArrowLeft: here == null ? last : Math.max(0, here - 1),
-    ArrowRight: here == null ? 0 : Math.min(last, here + 1),
-    Home: 0,
-    End: last,
-  };
-  if (!(event.key in targets)) return;
-  cursor.move(sequence.frames[targets[event.key]]);
+  const here = cursor.frame == null ? -1 : nearestScored(sequence, cursor.frame);
+  const next = target(event.key, "ArrowLeft", "ArrowRight", here, sequence.frames.length);
+  if (next === undefined) return;
+  cursor.move(sequence.frames[next]);
   event.preventDefault();
 }

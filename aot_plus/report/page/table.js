@@ -23,12 +23,14 @@ function tableRows() {
 
 /** The columns: a key, a heading, the value to sort by, and how it is shown. */
 function tableColumns() {
-  const columns = [{ key: "name", head: "Name", group: "", value: (row) => row.sequence.name, show: (row) => row.sequence.name }];
-  if (table.rows === "objects") {
-    columns.push({ key: "object", head: "Id", group: "", value: (row) => row.object, show: (row) => String(row.object) });
-  } else {
-    columns.push({ key: "objects", head: "Objects", group: "", value: (row) => row.sequence.objects.length, show: (row) => String(row.sequence.objects.length) });
-  }
+  const [key, head, number] = table.rows === "objects"
+    ? ["object", "Id", (row) => row.object]
+    : ["objects", "Objects", (row) => row.sequence.objects.length];
+  const name = (row) => row.sequence.name;
+  const columns = [
+    { key: "name", head: "Name", group: "", value: name, show: name },
+    { key, head, group: "", value: number, show: (row) => String(number(row)) },
+  ];
   for (const figure of ["jTr", "j"]) {
     const value = (run) => (row) => row.figures[run][figure];
     DATA.runs.forEach((run, index) => columns.push({
@@ -61,6 +63,12 @@ function showTable() {
   markChosenRow();
 }
 
+/** Columns have a line before them where another group begins. */
+function edgeClass(columns, index) {
+  const { group } = columns[index];
+  return group && group !== columns[index - 1].group ? "edge" : null;
+}
+
 /** Rows without a value come last in both directions. */
 function compare(a, b, descending) {
   if (a == null || b == null) return (a == null) - (b == null);
@@ -83,7 +91,7 @@ function tableHead(columns) {
     }, names[group.name]))),
     h("tr", {}, columns.map((column, index) => h("th", {
       scope: "col",
-      class: column.group && column.group !== columns[index - 1].group ? "edge" : null,
+      class: edgeClass(columns, index),
       "aria-sort": column.key === table.column ? (table.descending ? "descending" : "ascending") : null,
     }, h("button", { type: "button", title: column.title ?? column.head, "data-column": column.key, click: () => sortBy(column.key) },
       column.run == null ? null : swatch(column.run), column.head)))));
@@ -101,30 +109,19 @@ function sortBy(key) {
 function tableRow(row, columns) {
   const choose = () => chooseRow(row);
   return h("tr", { tabindex: -1, "data-name": row.sequence.name, "data-object": row.object, click: choose, keydown: rowKey(choose) },
-    columns.map((column, index) => h("td", {
-      class: column.group && column.group !== columns[index - 1].group ? "edge" : null,
-      title: index === 0 ? row.sequence.name : null,
-    }, column.show(row))));
+    columns.map((column, index) => h("td", { class: edgeClass(columns, index), title: index ? null : row.sequence.name }, column.show(row))));
 }
 
 /** Enter and space choose; the arrows, Home and End move. */
 function rowKey(choose) {
   return (event) => {
-    const row = event.currentTarget;
-    const rows = [...row.parentElement.children];
-    const moves = { ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling, Home: rows[0], End: rows.at(-1) };
+    const rows = [...event.currentTarget.parentElement.children];
+    const next = target(event.key, "ArrowUp", "ArrowDown", rows.indexOf(event.currentTarget), rows.length);
     if (event.key === "Enter" || event.key === " ") choose();
-    else if (moves[event.key]) focusRow(moves[event.key]);
-    else if (!(event.key in moves)) return;
+    else if (next !== undefined) focusRow(rows, rows[next]);
+    else return;
     event.preventDefault();
   };
-}
-
-/** One row at a time can be reached with Tab. */
-function focusRow(row) {
-  for (const other of row.parentElement.children) other.tabIndex = -1;
-  row.tabIndex = 0;
-  row.focus();
 }
 
 function markChosenRow() {
