@@ -10,62 +10,50 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.dataloaders.mini_vost.writer import make_dataset
-from aot_plus.tools.common import whole_number
-from aot_plus.utils.errors import VOSError
-from aot_plus.viz.mini_vost_preview import write_preview
+from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.utils.errors import DataError
 
 
-def parse_arguments(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Reads the command line (``sys.argv`` by default)."""
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.make_mini_vost") -> int:
+    """Parses the flags, makes what they ask for. Gives the exit code."""
+    args = _parse(argv, prog)
+    return run_tool(lambda: _make(args))
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=prog, description="Makes MiniVOST, synthetic videos in VOST's layout. Run again, it goes on."
+        prog=prog,
+        description="Makes MiniVOST, synthetic videos in VOST's layout. Rerun the same command to resume.",
     )
-    parser.add_argument(
-        "--out", type=Path, help="the dataset's folder, new or made by this tool with the same seed"
-    )
-    parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="another seed gives other videos (default: 0)"
-    )
-    parser.add_argument(
-        "--train", type=whole_number(0), default=200, help="sequences to train on (default: 200)"
-    )
-    parser.add_argument(
-        "--val", type=whole_number(0), default=20, help="sequences to evaluate on (default: 20)"
-    )
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
-    parser.add_argument(
-        "--preview", type=Path, metavar="PNG", help="also, or only, a picture of some val sequences"
-    )
-    options = parser.parse_args(arguments)
-    if options.out is None and options.preview is None:
+    add, number = parser.add_argument, whole_number(0)
+    add("--out", type=Path, help="the dataset's folder, new or made by this tool with the same seed")
+    add("--seed", type=number, default=0, help="another seed gives other videos (default: 0)")
+    add("--train", type=number, default=200, help="sequences to train on (default: 200)")
+    add("--val", type=number, default=20, help="sequences to evaluate on (default: 20)")
+    add("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add("--preview", type=Path, metavar="PNG", help="also, or only, a picture of some val sequences")
+    args = parser.parse_args(argv)
+    if args.out is None and args.preview is None:
         parser.error("expected --out DIR, --preview PNG, or both")
-    return options
+    return args
 
 
-def main(
-    arguments: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.make_mini_vost"
-) -> int:
-    """Runs the tool; returns its exit code."""
-    options = parse_arguments(arguments, prog)
+def _make(args: argparse.Namespace) -> int:
+    from aot_plus.dataloaders.mini_vost.writer import make_dataset
+    from aot_plus.viz.mini_vost_preview import write_preview
+
     try:
-        if options.preview is not None:
-            write_preview(options.preview, options.seed)
-            print(f"Wrote {options.preview}")
-        if options.out is not None:
-            workers = min(options.workers, max(options.train + options.val, 1))
-            make_dataset(options.out, options.seed, options.train, options.val, workers)
-            print(f"MiniVOST in {options.out}: {options.train} train and {options.val} val sequences")
-    except (VOSError, OSError) as error:
-        print(f"make_mini_vost: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("make_mini_vost: stopped; run it again to go on", file=sys.stderr)
-        return 130
+        if args.preview is not None:
+            write_preview(args.preview, args.seed)
+            print(f"Wrote {args.preview}")
+        if args.out is not None:
+            workers = min(args.workers, max(args.train + args.val, 1))
+            make_dataset(args.out, args.seed, args.train, args.val, workers)
+            print(f"MiniVOST in {args.out}: {args.train} train and {args.val} val sequences")
+    except OSError as error:
+        raise DataError(str(error)) from error
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())
