@@ -1,0 +1,103 @@
+"""The wheel: what is in it, and that it works outside the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aot_plus import __version__
+from aot_plus.dataloaders.mini_vost.writer import FOLDERS, make_dataset
+
+pytest.importorskip("pip")
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_FRAMES = 8
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the working tree, built in a copy: pip leaves a folder ``build`` behind."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    downloaded = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST", "*.pth")
+    for folder in ("aot_plus", "evaluation"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=downloaded)
+    for file in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / file, tree / file)
+    (tree / "aot_plus" / "pretrain_models" / "AOT_EMFS.pth").write_bytes(b"downloaded")
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", str(out), str(tree))
+    (built,) = out.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the installed package; what it depends on is taken from the running environment."""
+    folder = tmp_path_factory.mktemp("installed")
+    _pip("install", "--target", str(folder), str(wheel))
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder outside any checkout, with one short video of MiniVOST."""
+    root = tmp_path / "aot_plus" / "datasets" / "MiniVOST"
+    make_dataset(root, seed=0, train=0, val=1)
+    for folder in FOLDERS:
+        for path in sorted((root / folder).glob("*/*"))[NUM_FRAMES:]:
+            path.unlink()
+    return tmp_path
+
+
+def _pip(command: str, *arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", command, "--quiet", "--no-deps", "--no-index", *arguments],
+        check=True,
+        timeout=300,
+    )
+
+
+def _files(folder: Path) -> dict[Path, float]:
+    return {path: path.stat().st_mtime for path in folder.rglob("*")}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert wheel.name.startswith(f"aot_plus-{__version__}-")
+    assert {name.split("/")[0] for name in names} == {
+        "aot_plus",
+        "evaluation",
+        f"aot_plus-{__version__}.dist-info",
+    }
+    held = {name for name in names if not name.endswith(".py") and "dist-info" not in name}
+    wanted = [
+        *(ROOT / "aot_plus/pretrain_models").glob("*_mini.*"),
+        *(ROOT / "aot_plus/report/page").iterdir(),
+    ]
+    assert held == {str(path.relative_to(ROOT)) for path in wanted}
+
+
+def test_a_video_is_segmented_outside_the_checkout(installed: Path, workplace: Path) -> None:
+    before = _files(installed)
+    environment = {name: value for name, value in os.environ.items() if name != "AOT_PLUS_HOME"}
+    environment |= {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    flags = ["--dataset", "mini_vost", "--model", "aot_mini", "--stage", "mini_vost"]
+    flags += ["--ckpt_path", str(installed / "aot_plus" / "pretrain_models" / "aot_mini.safetensors")]
+    done = subprocess.run(
+        [str(installed / "bin" / "aot-plus"), "eval", *flags],
+        cwd=workplace,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (
+        len(list(workplace.glob("results/default_aot_mini/mini_vost/eval/mini_vost/*/*/*.png"))) >= NUM_FRAMES
+    )
+    assert _files(installed) == before
