@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def checkout() -> Path | None:
+    """Gives the root of the checkout that this file lies in; None for an installed package."""
+    return _ROOT if (_ROOT / "eval_vost.sh").is_file() else None
 
 
 def home() -> Path:
@@ -12,6 +17,4 @@ def home() -> Path:
     So nothing is ever looked for, or written, inside an installed package.
     """
     named = os.environ.get("AOT_PLUS_HOME")
-    if named:
-        return Path(named).resolve()
-    return _CHECKOUT if (_CHECKOUT / "eval_vost.sh").is_file() else Path.cwd()
+    return Path(named).resolve() if named else checkout() or Path.cwd()

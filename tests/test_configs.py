@@ -284,8 +284,9 @@ def test_a_missing_saved_config_is_named(tmp_path: Path) -> None:
 
 
 def test_no_git_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config_module, "_CHECKOUT", tmp_path)
-    assert config_module.git_commit() is None
+    for root in (None, tmp_path):
+        monkeypatch.setattr(config_module, "checkout", lambda root=root: root)
+        assert config_module.git_commit() is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert config_module.git_commit() is None
 

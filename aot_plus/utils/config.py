@@ -20,9 +20,9 @@ import aot_plus.configs.models as models
 from aot_plus.configs import Config
 from aot_plus.utils.errors import ConfigError
 from evaluation.files import replacing
+from evaluation.home import checkout
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
-_LIBRARIES = ("torch", "numpy", "opencv-python", "scipy", "pillow", "safetensors")
+_LIBRARIES = ("aot-plus", "torch", "numpy", "opencv-python", "scipy", "pillow", "safetensors")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -93,7 +93,10 @@ def read_saved_config(path: Path) -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """The commit the repository is at, or None where there is no git or no repository."""
-    command = ["git", "-C", str(_CHECKOUT), "rev-parse", "--verify", "HEAD"]
+    root = checkout()
+    if root is None:  # an installed package, which may lie inside another repository
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -183,7 +186,7 @@ def _options(expected: Any) -> tuple[Any, ...]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results depend on, as far as they are installed."""
+    """Versions of Python, of this package and of what results depend on, as far as they are installed."""
     versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
