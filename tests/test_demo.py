@@ -349,9 +349,6 @@ def test_a_mask_after_the_end_of_a_video(tmp_path: Path, capsys: pytest.CaptureF
         (["--start", "-1"], "--start: expected 0"),
         (["--start", "3", "--end", "3"], "--end: expected more than --start, 3"),
         (["--every", "0"], "--every: expected 1"),
-        (["--memory_gap", "0"], "--memory_gap: expected 1"),
-        (["--capacity", "1"], "--capacity: expected 2"),
-        (["--max_resolution", "0"], "--max_resolution: expected 32"),
         (["--dtype", "float99"], "float99"),
         (["--policy", "nonsense"], "nonsense"),
     ],
@@ -366,6 +363,15 @@ def test_bad_flags_are_named(
 ) -> None:
     assert run(folder, mask, tmp_path / "out", *flags) == 1
     assert message in error_of(capsys)
+
+
+@pytest.mark.parametrize("flag", ["--memory_gap", "--capacity", "--max_resolution"])
+def test_numbers_that_are_too_small_are_named(
+    flag: str, folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(folder, mask, tmp_path / "out", flag, "0")
+    assert f"argument {flag}: expected" in capsys.readouterr().err
 
 
 def test_without_a_checkpoint(

@@ -1,6 +1,7 @@
 """A user's own video: masks and an overlay video, one frame at a time."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,13 @@ from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import build_policy
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
 
-__all__ = ["DemoResult", "DemoRun"]
+__all__ = ["DemoResult", "DemoRun", "clear_output"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class _Frame(NamedTuple):
 
 @dataclass
 class DemoResult:
-    """What a run has written so far."""
+    """The frames and files written so far."""
 
     masks: Path
     frames: int = 0
@@ -78,7 +79,7 @@ class DemoRun:
         """
         Args:
             segmenter: for this video.
-            video: what to segment.
+            video: its selected frames are segmented.
             masks: by frame number, the first frame's among them (``find_masks``).
             output: folder; files of the same names are replaced.
             gap: frames between two entries into the memory; by default from the video's length.
@@ -180,6 +181,30 @@ class DemoRun:
         if self.masks:
             unused = ", ".join(str(path) for _, path in sorted(self.masks.items()))
             raise DataError(f"{self.video.path}: ended before the frames of these masks: {unused}")
+
+
+def clear_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Makes room for the results in the folder ``output``.
+
+    Raises ``ConfigError`` where they would replace an input, or earlier results without ``overwrite``, and
+    where nothing can be written.
+    """
+    written = [(output / name).resolve() for name in ("masks", "overlay.mp4", "overlay.avi")]
+    for given in (path.resolve() for path in inputs):
+        if given in written or written[0] in given.parents:
+            raise ConfigError(f"--output {output}: the results would replace the input {given}")
+    earlier = [path for path in written if path.exists()]
+    if earlier and not overwrite:
+        raise ConfigError(
+            f"--output {output}: holds the results of an earlier run; "
+            "choose another folder, or give --overwrite to remove them"
+        )
+    try:
+        for path in earlier:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {output}: cannot be written to ({error})") from error
 
 
 def _draw(

@@ -1,4 +1,4 @@
-"""Result folders: what made them, how fast, and which sequences they hold."""
+"""Result folders: their config, speed and sequences."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class ResultFolder:
         config: the resolved config, empty where there is none.
         summary: of the last inference into this folder, empty where there is none.
         sequences: names of the folders with masks, in alphabetical order.
-        notes: what is missing, in words.
+        notes: about missing files.
     """
 
     path: Path

@@ -2,28 +2,26 @@
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import cv2
-import torch
-from tqdm.contrib.logging import logging_redirect_tqdm
+from typing import TYPE_CHECKING
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
-from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.models.loading import load_from_config
-from aot_plus.pipeline.demo import DemoResult, DemoRun
 from aot_plus.tools.common import (
     add_checkpoint_arguments,
     add_config_arguments,
+    add_device_arguments,
+    add_policy_argument,
     chosen_checkpoint,
     config_of,
     run_tool,
+    whole_number,
 )
 from aot_plus.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from aot_plus.pipeline.demo import DemoResult
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.demo") -> int:
@@ -54,16 +52,40 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
     add("--end", type=int, help="number of the frame to stop before (default: the video's end)")
     add("--every", type=int, default=1, help="take every n-th frame (default: %(default)s)")
-    add("--max_resolution", type=float, help="longest side, in pixels, at which the network works")
-    add("--policy", help="memory policy: unbounded, fifo, rmem, emfs, random, uniform or your own")
-    add("--memory_gap", type=int, help="frames between two entries into the memory (default: by length)")
-    add("--capacity", type=int, help="frames in the memory, the first one included")
-    add("--device", help="auto, cpu, cuda or cuda:<number>")
-    add("--dtype", help="float32, bfloat16 or float16")
+    add(
+        "--max_resolution",
+        dest="TEST_MAX_LONG_EDGE",
+        type=whole_number(32),
+        metavar="PIXELS",
+        help="longest side at which the network works",
+    )
+    add_policy_argument(parser)
+    add(
+        "--memory_gap",
+        type=whole_number(1),
+        metavar="FRAMES",
+        help="frames between two entries into the memory (default: by length)",
+    )
+    add(
+        "--capacity",
+        type=whole_number(2),
+        metavar="FRAMES",
+        help="frames in the memory, the first one included",
+    )
+    add_device_arguments(parser)
     return parser.parse_args(argv)
 
 
 def _demo(args: argparse.Namespace) -> int:
+    import cv2
+    import torch
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
+    from aot_plus.networks.engines.segmenter import VideoSegmenter
+    from aot_plus.networks.models.loading import load_from_config
+    from aot_plus.pipeline.demo import DemoRun, clear_output
+
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # codecs are tried: failures are expected
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     cfg = _config(args)
@@ -72,7 +94,7 @@ def _demo(args: argparse.Namespace) -> int:
     checkpoint = chosen_checkpoint(args, cfg)
     torch.manual_seed(0)
     model = load_from_config(cfg, checkpoint)
-    _prepare_output(args)
+    clear_output(args.output, (args.input, args.mask), overwrite=args.overwrite)
     with logging_redirect_tqdm():
         result = DemoRun(VideoSegmenter(model), video, masks, args.output, gap=args.memory_gap).run()
     print(_describe(result))
@@ -82,18 +104,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> Config:
-    flags = {
-        "TEST_CKPT_PATH": args.ckpt_path,
-        "TEST_MAX_LONG_EDGE": args.max_resolution,
-        "MEM_POLICY": args.policy,
-        "TEST_DEVICE": args.device,
-        "TEST_DTYPE": args.dtype,
-    }
-    cfg = config_of(args, flags)
-    if args.memory_gap is not None and args.memory_gap < 1:
-        raise ConfigError(f"--memory_gap: expected 1 or more, found {args.memory_gap}")
-    if args.max_resolution is not None and args.max_resolution < 32:
-        raise ConfigError(f"--max_resolution: expected 32 pixels or more, found {args.max_resolution}")
+    cfg = config_of(args, {"TEST_CKPT_PATH": args.ckpt_path})
     if args.capacity is not None:
         cfg.LATTER_MEM_LEN = args.capacity - cfg.FORMER_MEM_LEN
         if cfg.LATTER_MEM_LEN < 1:
@@ -101,31 +112,7 @@ def _config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _prepare_output(args: argparse.Namespace) -> None:
-    """Makes room for the results; never where the input or the masks are."""
-    written = (args.output / "masks").resolve()
-    videos = [args.output / f"overlay{suffix}" for suffix in (".mp4", ".avi")]
-    for given in (args.input.resolve(), args.mask.resolve()):
-        if given == written or written in given.parents or given in [path.resolve() for path in videos]:
-            raise ConfigError(f"--output {args.output}: the results would replace the input {given}")
-    earlier = [path for path in (written, *videos) if path.exists()]
-    if earlier and not args.overwrite:
-        raise ConfigError(
-            f"--output {args.output}: holds the results of an earlier run; "
-            "choose another folder, or give --overwrite to remove them"
-        )
-    try:
-        for path in earlier:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--output {args.output}: cannot be written to ({error})") from error
-
-
-def _describe(result: DemoResult) -> str:
+def _describe(result: "DemoResult") -> str:
     rate = result.frames / result.seconds if result.seconds else 0.0
     began = "Interrupted: " if result.interrupted else ""
     return (

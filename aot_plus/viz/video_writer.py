@@ -36,7 +36,7 @@ class VideoWriter:
         self._temporary = stem
         self._size = (0, 0)  # height, width of the frames
         self.path: Path | None = None  # of the file; None before the first frame
-        self.codec = ""  # what people call it
+        self.codec = ""  # its usual name
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -82,7 +82,7 @@ class VideoWriter:
 
 
 def _plays(path: Path) -> bool:
-    """Whether a frame can be read. OpenCV says nothing of a video that it could not finish."""
+    """True if a frame can be read: OpenCV says nothing of a video that it could not finish."""
     capture = cv2.VideoCapture(str(path))
     try:
         return capture.read()[0]

@@ -1,4 +1,4 @@
-// What the memory held: a row for each stored frame, from its arrival to its eviction, for each run and group.
+// Frames in the memory: a row for each, from its arrival to its eviction, for each run and group.
 
 const LABEL_PITCH = 13; // pixels from row to row; where there are fewer, every other row is labelled
 const shading = { name: "relevance" }; // the score that the rows are shaded by
@@ -48,7 +48,7 @@ function timeline(sequence, group, run, cursor, title) {
   return h("div", { class: "timeline", style: runColour(run) }, title, readout, box);
 }
 
-/** What the whole timeline says, while no row is pointed at. */
+/** Describes the whole timeline, while no row is pointed at. */
 function describeTimeline(view) {
   const { stored } = view.group;
   const dropped = stored.filter((row) => row.until != null).length;
