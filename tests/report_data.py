@@ -120,7 +120,7 @@ def page_data(sequences: int, runs: int = 2, picture_characters: int = 100) -> d
                 "name": f"{number:04d}_synthetic",
                 "length": 2 * frames + 4,
                 "frames": list(range(2, 2 * frames + 2, 2)),
-                "labels": [f"frame{frame:05d}" for frame in range(frames)],
+                "frameNames": [f"frame{frame:05d}" for frame in range(frames)],
                 "last": 75,
                 "objects": [1, 2, 3],
                 "runs": [of_run() for _ in range(runs)],

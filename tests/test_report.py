@@ -67,7 +67,7 @@ def test_figures_are_the_metrics(data: Path) -> None:
 def test_frames_are_numbered_as_inference_counts_them(data: Path) -> None:
     sequence = gathered(data, "emfs")["sequences"][0]
     assert sequence["frames"] == list(range(2, FRAMES - 2, 2))
-    assert sequence["labels"][0] == "frame00002"
+    assert sequence["frameNames"][0] == "frame00002"
     assert sequence["length"] == FRAMES
     assert sequence["last"] == int(0.75 * len(sequence["frames"]))
 

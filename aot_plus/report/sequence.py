@@ -53,7 +53,7 @@ def sequence_values(
         "name": name,
         "length": length,
         "frames": positions,
-        "labels": j.index.tolist(),
+        "frameNames": j.index.tolist(),
         "last": int(last.argmax()) if scores else None,
         "objects": j.columns.tolist(),
         "runs": [_run_values(name, run, notes) for run in runs],

@@ -101,7 +101,7 @@ function curveLegend(sequence, object, curves, cursor) {
     const index = frame == null ? null : nearestScored(sequence, frame);
     heading.replaceChildren(...(index == null
       ? ["Whole video"]
-      : ["Frame ", h("b", {}, String(sequence.frames[index])), ` · ${sequence.labels[index]}`]));
+      : ["Frame ", h("b", {}, String(sequence.frames[index])), ` · ${sequence.frameNames[index]}`]));
     values.forEach((value, run) => {
       const figures = figuresOf(sequence, run, object);
       if (!curves[run]) value.textContent = sequence.runs[run] ? "not scored" : "no masks";
