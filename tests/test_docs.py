@@ -235,7 +235,7 @@ def _python_texts(path: Path) -> list[Parts]:
 
 def _shell_texts(path: Path) -> list[Parts]:
     said = re.findall(r'(?:say|die) "(.*)"', path.read_text(encoding="utf-8"))
-    return [[None if part[:1] == "$" else part for part in re.split(r"(\$\w+)", text)] for text in said]
+    return [[None if part[:1] == "$" else part for part in re.split(r"(\$[\w*]+)", text)] for text in said]
 
 
 def _templates() -> list[re.Pattern[str]]:
