@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aot_plus.dataloaders.mini_vost import Sequence
+from aot_plus.dataloaders.mini_vost import RenderedSequence
 from aot_plus.utils.errors import ConfigError
 from benchmarks import inference
 from benchmarks.frame_cost import measure_frame
@@ -162,7 +162,7 @@ def test_the_command_compares_number_formats(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, masks = zip(*map(SyntheticVideo((33, 49), objects=2).frame, range(4)), strict=True)
-    short = Sequence("short", np.stack(images), np.stack(masks), num_objects=2)
+    short = RenderedSequence("short", np.stack(images), np.stack(masks), num_objects=2)
     monkeypatch.setattr("benchmarks.whole_runs.render_sequence", lambda *_: short)
     rng = np.random.default_rng(0)
     (tmp_path / "video").mkdir()

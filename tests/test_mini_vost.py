@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.mini_vost import (
-    Sequence,
+    RenderedSequence,
     make_dataset,
     plan_scene,
     render_frame,
@@ -53,7 +53,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sequence() -> Sequence:
+def sequence() -> RenderedSequence:
     return render_sequence(3, "val", 0)
 
 
@@ -73,7 +73,7 @@ def test_repeating_the_first_mask_is_not_enough_on_val() -> None:
     assert mean_j_tr < 0.13
 
 
-def test_sequence_is_a_video(sequence: Sequence) -> None:
+def test_sequence_is_a_video(sequence: RenderedSequence) -> None:
     count = len(sequence.frames)
     assert 140 <= count <= 160
     assert sequence.frames.shape == (count, 192, 256, 3)
@@ -98,7 +98,7 @@ def test_first_frame_has_all_ids_and_nothing_ignored() -> None:
     assert counts == {1, 2, 3, 4}
 
 
-def test_same_seed_same_bits_other_seed_or_split_other_video(sequence: Sequence) -> None:
+def test_same_seed_same_bits_other_seed_or_split_other_video(sequence: RenderedSequence) -> None:
     again = render_sequence(3, "val", 0)
     assert np.array_equal(again.frames, sequence.frames)
     assert np.array_equal(again.masks, sequence.masks)
@@ -106,7 +106,7 @@ def test_same_seed_same_bits_other_seed_or_split_other_video(sequence: Sequence)
         assert not np.array_equal(render_frame(other, 0)[0], sequence.frames[0])
 
 
-def test_a_single_frame_equals_the_frame_of_the_whole_video(sequence: Sequence) -> None:
+def test_a_single_frame_equals_the_frame_of_the_whole_video(sequence: RenderedSequence) -> None:
     picture, ids = render_frame(plan_scene(3, "val", 0), 77)
     assert np.array_equal(picture, sequence.frames[77])
     assert np.array_equal(ids, sequence.masks[77])
@@ -144,7 +144,7 @@ def test_bad_arguments_are_refused(seed: int, split: str, index: int) -> None:
         render_sequence(seed, split, index)
 
 
-def test_layout_is_vosts(dataset: Path, sequence: Sequence) -> None:
+def test_layout_is_vosts(dataset: Path, sequence: RenderedSequence) -> None:
     lists = {
         name: (dataset / "ImageSets" / f"{name}.txt").read_text().split() for name in ("train", "val", "test")
     }
@@ -159,7 +159,7 @@ def test_layout_is_vosts(dataset: Path, sequence: Sequence) -> None:
     assert not (dataset / ".unfinished").exists()
 
 
-def test_files_hold_what_was_rendered(dataset: Path, sequence: Sequence) -> None:
+def test_files_hold_what_was_rendered(dataset: Path, sequence: RenderedSequence) -> None:
     number = int(sequence.annotated[20])
     name = sequence.frame_names[number]
     mask = read_mask(dataset / "Annotations" / sequence.name / f"{name}.png")
@@ -176,16 +176,16 @@ def test_bytes_do_not_depend_on_the_number_of_workers(dataset: Path, tmp_path: P
 
 
 def test_run_again_keeps_finished_sequences_and_makes_the_missing_ones(
-    tmp_path: Path, sequence: Sequence, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sequence: RenderedSequence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[str, int]] = []
 
-    def render(seed: int, split: str, index: int) -> Sequence:
+    def render(seed: int, split: str, index: int) -> RenderedSequence:
         if (split, index) == ("val", 1) and len(made) == 1:
             raise KeyboardInterrupt
         made.append((split, index))
         name = writer_module.sequence_generator(seed, split, index)[1]
-        return Sequence(name, sequence.frames[:3], sequence.masks[:3], sequence.num_objects)
+        return RenderedSequence(name, sequence.frames[:3], sequence.masks[:3], sequence.num_objects)
 
     monkeypatch.setattr(writer_module, "render_sequence", render)
     with pytest.raises(KeyboardInterrupt):
@@ -197,8 +197,10 @@ def test_run_again_keeps_finished_sequences_and_makes_the_missing_ones(
     assert len((tmp_path / "ImageSets" / "val.txt").read_text().split()) == 2
 
 
-def test_a_sequence_that_was_not_moved_in_whole_is_made_again(tmp_path: Path, sequence: Sequence) -> None:
-    short = Sequence("0001_cut_test", sequence.frames[:3], sequence.masks[:3], sequence.num_objects)
+def test_a_sequence_that_was_not_moved_in_whole_is_made_again(
+    tmp_path: Path, sequence: RenderedSequence
+) -> None:
+    short = RenderedSequence("0001_cut_test", sequence.frames[:3], sequence.masks[:3], sequence.num_objects)
     (tmp_path / "JPEGImages" / short.name).mkdir(parents=True)
     (tmp_path / "JPEGImages" / short.name / "left_over.jpg").touch()
     assert not writer_module.is_complete(tmp_path, short.name)

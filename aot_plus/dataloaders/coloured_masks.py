@@ -6,10 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from aot_plus.utils.errors import DataError
-from evaluation.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID, Mask, opened
 
 __all__ = ["MaskReader"]
 
@@ -38,7 +37,7 @@ class MaskReader:
         self._colours: dict[int, int] = {0: 0}  # the id of each colour
         self._used: set[int] = {0, IGNORE_ID}
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
+    def read(self, path: Path) -> Mask:
         """Gives a mask as ids (H x W, 0 background, 255 ignored).
 
         Raises ``DataError`` for a file that is missing, unreadable, not a mask, or shows no object.
@@ -51,7 +50,7 @@ class MaskReader:
         self._used |= shown
         return ids
 
-    def _ids(self, path: Path, mode: str, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _ids(self, path: Path, mode: str, pixels: NDArray[np.uint8]) -> Mask:
         if mode == "grey" and _is_drawn(pixels):
             return self._coloured(path, np.repeat(pixels[..., None], 3, axis=2))
         if mode == "colour":
@@ -60,7 +59,7 @@ class MaskReader:
             return np.asarray(pixels == IGNORE_ID, np.uint8)
         return pixels
 
-    def _coloured(self, path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _coloured(self, path: Path, pixels: NDArray[np.uint8]) -> Mask:
         """``H x W x 3`` colours to ids."""
         codes = _encode(pixels)
         colours, counts = np.unique(codes, return_counts=True)
@@ -93,22 +92,15 @@ class MaskReader:
 
 def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
     """``ids``, ``grey`` (H x W) or ``colour`` (H x W x 3) and the pixels; transparent ones are black."""
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("P", "1"):
-                return "ids", np.array(image, dtype=np.uint8)
-            if image.mode == "L":
-                return "grey", np.array(image, dtype=np.uint8)
-            if image.mode not in ("RGB", "RGBA", "LA"):
-                raise DataError(
-                    f"{path}: a mask must be indexed, or grey or coloured with 8 bits a channel, "
-                    f"found mode {image.mode}"
-                )
-            pixels = np.array(image.convert("RGBA"), dtype=np.uint8)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such mask") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a mask ({error})") from error
+    with opened(path, "a mask") as image:
+        if image.mode in ("P", "1", "L"):
+            return "grey" if image.mode == "L" else "ids", np.array(image, dtype=np.uint8)
+        if image.mode not in ("RGB", "RGBA", "LA"):
+            raise DataError(
+                f"{path}: a mask must be indexed, or grey or coloured with 8 bits a channel, "
+                f"found mode {image.mode}"
+            )
+        pixels = np.array(image.convert("RGBA"), dtype=np.uint8)
     return "colour", np.where(pixels[..., 3:] >= 128, pixels[..., :3], 0).astype(np.uint8)
 
 

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aot_plus.dataloaders.mini_vost import Scene, plan_scene, render_frame
+from aot_plus.utils.images import Image
+from evaluation.masks import Mask
 
 # A sample comes from one or two sequences, and reads a frame's image and its mask, often the mask twice.
 _plan = lru_cache(maxsize=4)(plan_scene)
 
 
 @lru_cache(maxsize=64)
-def _draw(seed: int, index: int, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _draw(seed: int, index: int, frame: int) -> tuple[Image, Mask]:
     return render_frame(_plan(seed, "train", index), frame)
 
 
@@ -38,11 +37,11 @@ class DrawnVideo:
         """One flag per frame, all true."""
         return [True] * self._scene.num_frames
 
-    def read_image(self, index: int) -> NDArray[np.uint8]:
+    def read_image(self, index: int) -> Image:
         """Frame ``index``, H x W x 3 RGB. Not to be changed: it is kept for the next call."""
         return _draw(self.seed, self.index, index)[0]
 
-    def read_mask(self, index: int) -> NDArray[np.uint8]:
+    def read_mask(self, index: int) -> Mask:
         """Its mask, H x W ids. Not to be changed: it is kept for the next call."""
         return _draw(self.seed, self.index, index)[1]
 

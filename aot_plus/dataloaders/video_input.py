@@ -1,7 +1,6 @@
 """A user's video: a file or a folder of images, frame by frame, and the masks that belong to its frames."""
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.images import Image, natural_order
 from aot_plus.utils.masks import read_image
+from evaluation.masks import opened
 
 __all__ = ["Selection", "VideoInput", "check_mask_sizes", "find_masks", "open_video"]
 
@@ -57,8 +56,8 @@ class VideoInput(Protocol):
     total: int | None  # frames of the whole video, None if it does not say
     fps: float  # frames per second of the whole video
 
-    def __iter__(self) -> Iterator[tuple[int, str, NDArray[np.uint8]]]:
-        """Number, name and image (H x W x 3, RGB, uint8) of each selected frame."""
+    def __iter__(self) -> Iterator[tuple[int, str, Image]]:
+        """Number, name and image (H x W x 3, RGB) of each selected frame."""
         ...
 
     def index(self, name: str) -> int | None:
@@ -86,17 +85,20 @@ class _ImageFolder:
         self.path = path
         self.selection = selection
         self.fps = FOLDER_FPS
-        self._frames = sorted((entry for entry in path.iterdir() if _is_image(entry)), key=_natural_order)
-        if not self._frames:
+        self._images = sorted(
+            (entry for entry in path.iterdir() if _is_image(entry)),
+            key=lambda entry: natural_order(entry.name),
+        )
+        if not self._images:
             raise DataError(f"{path}: the folder has no frames ({', '.join(FOLDER_SUFFIXES)})")
-        self.total: int | None = len(self._frames)
-        self._numbers = {frame.stem: number for number, frame in enumerate(self._frames)}
-        if len(self._numbers) < len(self._frames):
+        self.total: int | None = len(self._images)
+        self._numbers = {image.stem: number for number, image in enumerate(self._images)}
+        if len(self._numbers) < len(self._images):
             raise DataError(f"{path}: some images have the same name but for their suffix")
 
-    def __iter__(self) -> Iterator[tuple[int, str, NDArray[np.uint8]]]:
+    def __iter__(self) -> Iterator[tuple[int, str, Image]]:
         size = None
-        for number, path in enumerate(self._frames):
+        for number, path in enumerate(self._images):
             if number not in self.selection:
                 continue
             image = read_image(path)
@@ -126,7 +128,7 @@ class _VideoFile:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= 1000 else FOLDER_FPS
 
-    def __iter__(self) -> Iterator[tuple[int, str, NDArray[np.uint8]]]:
+    def __iter__(self) -> Iterator[tuple[int, str, Image]]:
         number, end = 0, self.selection.end
         try:
             # Frames are skipped by decoding: positions asked of a video file are not exact.
@@ -144,7 +146,7 @@ class _VideoFile:
         number = int(name)
         return number if self.total is None or number < self.total else None
 
-    def _decode(self, number: int) -> NDArray[np.uint8]:
+    def _decode(self, number: int) -> Image:
         decoded, image = self._capture.retrieve()
         if not decoded or image is None:
             raise DataError(f"{self.path}: frame {number} cannot be decoded")
@@ -178,9 +180,9 @@ def find_masks(path: Path, video: VideoInput) -> dict[int, Path]:
     if not path.is_dir():
         raise DataError(f"{path}: there is no such mask, or folder of masks")
     found: dict[int, Path] = {}
-    for mask in sorted(
-        entry for entry in path.iterdir() if _is_image(entry) and entry.suffix.lower() == ".png"
-    ):
+    for mask in sorted(filter(_is_image, path.iterdir())):
+        if mask.suffix.lower() != ".png":
+            continue
         number = video.index(mask.stem)
         if number is None:
             raise DataError(f"{mask}: {video.path} has no frame of this name{_frame_names(video)}")
@@ -199,11 +201,8 @@ def find_masks(path: Path, video: VideoInput) -> dict[int, Path]:
 def check_mask_sizes(masks: dict[int, Path], size: tuple[int, int]) -> None:
     """Raises ``DataError`` for the first mask that is not ``size`` (H, W) pixels; opens headers only."""
     for path in masks.values():
-        try:
-            with Image.open(path) as image:
-                found = image.size
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read as a mask ({error})") from error
+        with opened(path, "a mask") as image:
+            found = image.size
         if found != size[::-1]:
             raise DataError(
                 f"{path}: the mask is {found[0]} x {found[1]} pixels, its frame {size[1]} x {size[0]}"
@@ -216,9 +215,3 @@ def _frame_names(video: VideoInput) -> str:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in FOLDER_SUFFIXES and not path.name.startswith(".")
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Sorts numbers in names by value."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,9 +1,12 @@
-"""Images as the networks take them."""
+"""Images as the networks take them, and the order of their files."""
 
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]  # H x W x 3, RGB
 
 # ImageNet statistics of RGB values in 0..1, as all encoders were trained with.
 MEAN = np.array([0.485, 0.456, 0.406])
@@ -20,3 +23,9 @@ def restore(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The inverse of ``normalise``: ``... x 3 x H x W`` to RGB ``... x H x W x 3`` in 0..255."""
     colours = np.moveaxis(values, -3, -1) * STD + MEAN
     return np.clip(np.round(colours * 255), 0, 255).astype(np.uint8)
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by value: ``2.jpg`` comes before ``10.jpg``."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+import PIL.Image
+import PIL.ImageOps
 
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 from evaluation.files import replacing
+from evaluation.masks import Mask, opened
 
 
 def davis_palette() -> list[int]:
@@ -20,26 +22,21 @@ def davis_palette() -> list[int]:
     return [int(value) for value in palette.ravel()]
 
 
-def write_mask(path: Path, ids: NDArray[np.uint8]) -> None:
-    """Writes ids (H x W, uint8) as a palette PNG, by way of a temporary file."""
-    image = Image.fromarray(ids)
+def write_mask(path: Path, ids: Mask) -> None:
+    """Writes ids (H x W) as a palette PNG, by way of a temporary file."""
+    image = PIL.Image.fromarray(ids)
     image.putpalette(davis_palette())  # turns a grey image into an indexed one
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Reads an 8-bit image as RGB (H x W x 3, uint8), turned as its EXIF says. Raises ``DataError``.
+def read_image(path: Path) -> Image:
+    """Reads an 8-bit image as RGB (H x W x 3), turned as its EXIF says. Raises ``DataError``.
 
     Pillow decodes JPEG to the same values as OpenCV (both use libjpeg-turbo), but refuses a truncated file
     where OpenCV fills the missing part with grey.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(f"{path}: an image must have 8 bits a channel, found mode {image.mode}")
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+    with opened(path, "an image") as image:
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{path}: an image must have 8 bits a channel, found mode {image.mode}")
+        return np.array(PIL.ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)

@@ -1,18 +1,18 @@
 """What a mask shows, and checks of the objects in a sequence's masks."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette
-from evaluation.masks import IGNORE_ID, read_mask
+from evaluation.masks import IGNORE_ID, opened, read_mask
 
 _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 
@@ -54,7 +54,7 @@ def read_facts(path: Path) -> MaskFacts:
     height, width = mask.shape
     counts = np.bincount(mask.ravel(), minlength=IGNORE_ID + 1)
     present = np.flatnonzero(counts[:IGNORE_ID])
-    with Image.open(path) as image:
+    with opened(path, "a mask") as image:
         grey, palette = image.mode == "L", image.getpalette("RGB") or []
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours.ravel()[: len(palette)] = palette
@@ -71,14 +71,11 @@ def read_facts(path: Path) -> MaskFacts:
 
 def _wide_ids(path: Path) -> str:
     """For a mask of more than 8 bits, a few words on its largest id."""
-    try:
-        with Image.open(path) as image:
-            if not image.mode.startswith("I"):
-                return ""
+    with suppress(DataError), opened(path, "a mask") as image:
+        if image.mode.startswith("I"):
             largest = int(np.array(image).max(initial=0))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return ""
-    return f"; its largest id is {largest}, objects may have 1..{IGNORE_ID - 1}"
+            return f"; its largest id is {largest}, objects may have 1..{IGNORE_ID - 1}"
+    return ""
 
 
 def check_objects(sequence: str, masks: Sequence[MaskFacts | None], first_frame: str | None) -> list[Finding]:

@@ -1,6 +1,5 @@
 """Checks of one sequence: the names of its files, its images, its masks."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from aot_plus.dataloaders.dataset_check.layout import IMAGES_5FPS
 from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts
 from aot_plus.dataloaders.eval_datasets import FRAMES, IMAGE_SUFFIXES, VOSTDataset
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import natural_order
 from aot_plus.utils.masks import read_image
 from evaluation.metrics import MIN_ANNOTATED_FRAMES
 from evaluation.vost import ANNOTATIONS, annotation_paths
@@ -56,18 +56,12 @@ def _list_frames(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
     except (DataError, OSError) as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return []
-    in_order = sorted(frames, key=lambda path: _numbers(path.stem))
+    in_order = sorted(frames, key=lambda path: natural_order(path.stem))
     for by_name, by_number in zip(frames, in_order, strict=True):
         if by_name != by_number:
             report.add(kinds.FRAME_ORDER, f"{by_name.name} comes where {by_number.name} should")
             break
     return frames
-
-
-def _numbers(stem: str) -> list[tuple[bool, int, str]]:
-    """Sorts a name's runs of digits as numbers and the rest as text."""
-    parts = [part for part in re.split(r"([0-9]+)", stem) if part]
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def _list_masks(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:

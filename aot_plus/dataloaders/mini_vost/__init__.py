@@ -4,17 +4,17 @@
 the frames of a clip. ``make_dataset`` and ``write_sequence`` put sequences on disk.
 """
 
-from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLITS, plan_scene
+from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLIT_NAMES, plan_scene
 from aot_plus.dataloaders.mini_vost.render import render_frame
 from aot_plus.dataloaders.mini_vost.scene import Scene
-from aot_plus.dataloaders.mini_vost.sequence import Sequence, render_sequence
+from aot_plus.dataloaders.mini_vost.sequence import RenderedSequence, render_sequence
 from aot_plus.dataloaders.mini_vost.writer import make_dataset, write_sequence
 
 __all__ = [
     "GENERATOR_VERSION",
-    "SPLITS",
+    "SPLIT_NAMES",
+    "RenderedSequence",
     "Scene",
-    "Sequence",
     "make_dataset",
     "plan_scene",
     "render_frame",

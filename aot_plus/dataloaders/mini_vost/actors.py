@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette
 from aot_plus.dataloaders.mini_vost.events import Cut, Story, colour_matrices, squash_matrices
 from aot_plus.dataloaders.mini_vost.motion import rotations, settle, translations
-from aot_plus.dataloaders.mini_vost.shapes import Mask, Sprite, centroid, cut_line, make_sprite, split
-
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
-Rng = np.random.Generator
+from aot_plus.dataloaders.mini_vost.shapes import Sprite, centroid, cut_line, make_sprite, split
 
 FRESH_FRAMES = 14
 """A cut's border is annotated as ignored for this many frames, about 1.4 seconds."""
@@ -30,7 +27,7 @@ class FreshCut:
 class Piece:
     """A part of an actor, seen from frame ``first`` to ``end`` (exclusive)."""
 
-    mask: Mask
+    mask: Silhouette
     sprite: Sprite
     pose: Array  # T x 3 x 3, piece to actor
     first: int
@@ -52,9 +49,9 @@ class Actor:
 class Look:
     """What an actor looks like: look-alikes share it."""
 
-    outline: Mask
-    texture: Image  # side x side x 3
-    flesh: Image  # RGB of the cut faces
+    outline: Silhouette
+    texture: Picture  # side x side x 3
+    flesh: Picture  # RGB of the cut faces
     radius: float
 
 
@@ -87,7 +84,7 @@ def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Pi
     return pieces
 
 
-def _drift(rng: Rng, cut: Cut, half: Mask, direction: float, radius: float, frames: int) -> Array:
+def _drift(rng: Rng, cut: Cut, half: Silhouette, direction: float, radius: float, frames: int) -> Array:
     """T x 3 x 3: how a half moves away from the other one and turns about its own middle."""
     amount = settle(frames, cut.frame, cut.pace)
     heading = cut.angle + direction * np.pi / 2 + float(rng.uniform(-0.4, 0.4))

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.dataloaders.mini_vost.arrays import Array, Rng
 from aot_plus.dataloaders.mini_vost.motion import ramp
-
-Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "cut": ("bread", "apple", "carrot", "cheese", "melon", "cake"),

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from aot_plus.dataloaders.mini_vost.arrays import Array, Rng
 
 HEIGHT, WIDTH = 192, 256
-
-Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 
 def smooth_step(position: Array) -> Array:

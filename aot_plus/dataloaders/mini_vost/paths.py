@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aot_plus.dataloaders.mini_vost.arrays import Array, Rng
 from aot_plus.dataloaders.mini_vost.events import Absence
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_times, through_points
-
-Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 INTERVAL = (24, 46)
 """Frames between two resting places, lowest and highest."""

@@ -2,9 +2,9 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, Look, Piece, make_actor
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng
 from aot_plus.dataloaders.mini_vost.events import NOUNS, Story, draw_cuts, draw_story
 from aot_plus.dataloaders.mini_vost.motion import (
     HEIGHT,
@@ -28,14 +28,10 @@ from aot_plus.dataloaders.mini_vost.textures import (
 
 GENERATOR_VERSION = 1
 """Goes up with every change that changes a pixel for the same seed."""
-SPLITS = ("train", "val")
+SPLIT_NAMES = ("train", "val")
 BACKGROUND_SIZE = (440, 560)
 MIN_VISIBLE = 200
 """Pixels of every tracked object in the first frame, at least."""
-
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
-Rng = np.random.Generator
 
 
 def sequence_generator(seed: int, split: str, index: int) -> tuple[Rng, str]:
@@ -43,16 +39,16 @@ def sequence_generator(seed: int, split: str, index: int) -> tuple[Rng, str]:
 
     Train sequences have even numbers and val sequences odd ones, so names never meet. Raises ``ValueError``.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+    if split not in SPLIT_NAMES:
+        raise ValueError(f"split: expected one of {', '.join(SPLIT_NAMES)}, found {split!r}")
     if not 0 <= seed < 2**32 or not 0 <= index < 2**31:
         raise ValueError(
             f"seed and index must be whole numbers from 0 and fit in 32 bits, found {seed} and {index}"
         )
-    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    rng = np.random.default_rng([seed, SPLIT_NAMES.index(split), index])
     verb = str(rng.choice(list(NOUNS)))
     noun = str(rng.choice(NOUNS[verb]))
-    return rng, f"{2 * index + SPLITS.index(split):04d}_{verb}_{noun}"
+    return rng, f"{2 * index + SPLIT_NAMES.index(split):04d}_{verb}_{noun}"
 
 
 def plan_scene(seed: int, split: str, index: int) -> Scene:
@@ -155,7 +151,7 @@ def _arm(rng: Rng, camera: Array, target: Array, meeting: int) -> Actor:
     return Actor(0, [Piece(mask, sprite, still, 0, frames)], pose)
 
 
-def _cluttered(rng: Rng, background: Image) -> Image:
+def _cluttered(rng: Rng, background: Picture) -> Picture:
     """Lays a few things that never move on the background."""
     for _ in range(int(rng.integers(4, 12))):
         radius = float(rng.uniform(10, 34))
@@ -173,7 +169,7 @@ def _cluttered(rng: Rng, background: Image) -> Image:
     return background
 
 
-def _light(rng: Rng) -> Image:
+def _light(rng: Rng) -> Picture:
     """Brightness over the frame: a lamp to one side, and soft patches of shade."""
     patches = cv2.GaussianBlur(fractal_noise(rng, HEIGHT, WIDTH, 110.0, 1), (0, 0), 12.0)
     slope = float(rng.uniform(-0.12, 0.12)) * np.linspace(-1, 1, WIDTH, dtype=np.float32)

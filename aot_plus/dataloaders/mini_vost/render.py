@@ -2,23 +2,20 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, FreshCut, Piece
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import Sprite
-from evaluation.masks import IGNORE_ID
+from aot_plus.utils.images import Image
+from evaluation.masks import IGNORE_ID, Mask
 
 IGNORED_WIDTH = 3
 """Thickness of the ignored border along a fresh cut, pixels."""
 
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
-Ids = NDArray[np.uint8]
 
-
-def render_frame(scene: Scene, frame: int) -> tuple[NDArray[np.uint8], Ids]:
+def render_frame(scene: Scene, frame: int) -> tuple[Image, Mask]:
     """Draws frame number ``frame`` (0-based): RGB, H x W x 3 uint8, and ids, H x W uint8.
 
     Ids are exact: the topmost actor that covers at least half of the pixel (0 where it is not tracked), 255
@@ -38,7 +35,7 @@ def render_frame(scene: Scene, frame: int) -> tuple[NDArray[np.uint8], Ids]:
     return np.clip(picture, 0, 255).astype(np.uint8), ids
 
 
-def _background(scene: Scene, frame: int, camera: Array) -> Image:
+def _background(scene: Scene, frame: int, camera: Array) -> Picture:
     height, width = scene.background.shape[:2]
     to_middle = np.array([[1.0, 0.0, -width / 2], [0.0, 1.0, -height / 2], [0.0, 0.0, 1.0]])
     matrix = camera @ scene.background_pose[frame] @ to_middle
@@ -52,7 +49,7 @@ def _background(scene: Scene, frame: int, camera: Array) -> Image:
     return np.asarray(warped, dtype=np.float32)
 
 
-def _draw_piece(picture: Image, ids: Ids, actor: Actor, piece: Piece, matrix: Array, frame: int) -> None:
+def _draw_piece(picture: Picture, ids: Mask, actor: Actor, piece: Piece, matrix: Array, frame: int) -> None:
     """Lays a piece over the picture and writes its ids; ``matrix`` is 3 x 3, piece to screen."""
     box = _box_on_screen(piece.sprite, matrix)
     if box is None:
@@ -79,7 +76,7 @@ def _draw_piece(picture: Image, ids: Ids, actor: Actor, piece: Piece, matrix: Ar
 
 
 def _ignore_fresh_cuts(
-    ids: Ids, body: Image, object_id: int, cuts: list[FreshCut], matrix: Array, corner: tuple[int, int]
+    ids: Mask, body: Picture, object_id: int, cuts: list[FreshCut], matrix: Array, corner: tuple[int, int]
 ) -> None:
     """Marks what lies along the cuts as ignored: on the object itself and on bare ground just beside it."""
     if not cuts:

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.mini_vost.actors import Actor
-
-Array = NDArray[np.float64]
-Image = NDArray[np.float32]
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture
 
 
 @dataclass(frozen=True)
@@ -18,11 +16,11 @@ class Scene:
     name: str
     num_frames: int
     num_objects: int
-    background: Image  # BACKGROUND_SIZE x 3, its middle at the world's origin
+    background: Picture  # BACKGROUND_SIZE x 3, its middle at the world's origin
     background_pose: Array  # T x 3 x 3, background (origin in its middle) to world
     camera: Array  # T x 3 x 3, world to screen
     actors: list[Actor]  # the lowest first
-    light: Image  # HEIGHT x WIDTH x 1, brightness over the frame
-    gain: Image  # T x 3, brightness over time per colour channel
-    noise: Image  # (HEIGHT + 64) x (WIDTH + 64) x 1, grey levels
+    light: Picture  # HEIGHT x WIDTH x 1, brightness over the frame
+    gain: Picture  # T x 3, brightness over time per colour channel
+    noise: Picture  # (HEIGHT + 64) x (WIDTH + 64) x 1, grey levels
     noise_offset: NDArray[np.int64]  # T x 2, 0..63, where each frame cuts its noise from

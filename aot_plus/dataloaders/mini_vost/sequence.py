@@ -13,7 +13,7 @@ ANNOTATION_STEP = 2
 
 
 @dataclass(frozen=True)
-class Sequence:
+class RenderedSequence:
     """A video at 10 fps. Masks exist for every frame; the dataset on disk keeps those of ``annotated``."""
 
     name: str
@@ -32,7 +32,7 @@ class Sequence:
         return [f"frame{number:05d}" for number in range(len(self.frames))]
 
 
-def render_sequence(seed: int, split: str, index: int) -> Sequence:
+def render_sequence(seed: int, split: str, index: int) -> RenderedSequence:
     """Renders sequence ``index`` (from 0) of a split ("train" or "val"); equal arguments give equal bits.
 
     Raises ``ValueError`` for an unknown split or numbers out of range.
@@ -41,4 +41,4 @@ def render_sequence(seed: int, split: str, index: int) -> Sequence:
     drawn = [render_frame(scene, frame) for frame in range(scene.num_frames)]
     frames = np.stack([picture for picture, _ in drawn])
     masks = np.stack([ids for _, ids in drawn])
-    return Sequence(scene.name, frames, masks, scene.num_objects)
+    return RenderedSequence(scene.name, frames, masks, scene.num_objects)

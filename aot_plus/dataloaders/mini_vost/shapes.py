@@ -10,23 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette
+
 SUPERSAMPLE = 2
 MARGIN = 10  # units around an outline, room for the shadow
 SHADOW_SPREAD = 2.2
 SHADOW_STRENGTH = 0.45
-
-Mask = NDArray[np.uint8]
-Image = NDArray[np.float32]
-Array = NDArray[np.float64]
-Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
 class Sprite:
     """The picture of a piece, ready to be warped into a frame."""
 
-    pixels: Image  # h x w x 4, RGB 0..255 premultiplied by alpha, and alpha 0..1 with the soft shadow in it
-    body: Image  # h x w, share of each pixel that the piece itself covers, 0..1
+    pixels: Picture  # h x w x 4, RGB 0..255 premultiplied by alpha, and alpha 0..1 with the soft shadow in it
+    body: Picture  # h x w, share of each pixel that the piece itself covers, 0..1
     corner: tuple[float, float]  # object coordinates (x, y) of the middle of the top left pixel
 
 
@@ -35,7 +32,7 @@ def canvas_side(radius: float) -> int:
     return 2 * (int(np.ceil(radius)) + MARGIN)
 
 
-def draw_outline(rng: Rng, radius: float) -> Mask:
+def draw_outline(rng: Rng, radius: float) -> Silhouette:
     """A random closed outline of about ``radius`` units: ellipse, rounded polygon or box, flower, or blob."""
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     kind = int(rng.integers(4))
@@ -57,7 +54,7 @@ def draw_outline(rng: Rng, radius: float) -> Mask:
     return fill(points, canvas_side(radius))
 
 
-def draw_arm(length: float, width: float) -> Mask:
+def draw_arm(length: float, width: float) -> Silhouette:
     """A hand with fingers around the origin and its forearm, which leaves along +x."""
     side = canvas_side(length)
     canvas = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
@@ -71,21 +68,21 @@ def draw_arm(length: float, width: float) -> Mask:
     return canvas
 
 
-def fill(points: Array, side: int) -> Mask:
+def fill(points: Array, side: int) -> Silhouette:
     """The mask of a polygon (n x 2, object coordinates) on a canvas of ``side`` units."""
     canvas = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     cv2.fillPoly(canvas, [_to_canvas(points, side)], 1)
     return canvas
 
 
-def centroid(mask: Mask) -> Array:
+def centroid(mask: Silhouette) -> Array:
     """The middle of a mask, in object coordinates (x, y)."""
     moments = cv2.moments(mask, binaryImage=True)
     pixel = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     return _to_object(pixel, mask.shape[0] // SUPERSAMPLE)
 
 
-def cut_line(rng: Rng, mask: Mask, angle: float, jagged: bool) -> Array:
+def cut_line(rng: Rng, mask: Silhouette, angle: float, jagged: bool) -> Array:
     """A line through a mask's middle at ``angle``, as n x 2 object coordinates; a torn one zigzags."""
     reach = mask.shape[0] / SUPERSAMPLE
     direction = np.array([np.cos(angle), np.sin(angle)])
@@ -95,7 +92,7 @@ def cut_line(rng: Rng, mask: Mask, angle: float, jagged: bool) -> Array:
     return centroid(mask) + along[:, None] * direction + sideways[:, None] * normal
 
 
-def split(mask: Mask, line: Array) -> tuple[Mask, Mask]:
+def split(mask: Silhouette, line: Array) -> tuple[Silhouette, Silhouette]:
     """The parts of a mask on the two sides of a line; the first on the side 90 degrees from its direction."""
     side = mask.shape[0] // SUPERSAMPLE
     direction = (line[-1] - line[0]) / np.linalg.norm(line[-1] - line[0])
@@ -105,7 +102,7 @@ def split(mask: Mask, line: Array) -> tuple[Mask, Mask]:
     return mask & left, mask & (1 - left)
 
 
-def make_sprite(mask: Mask, texture: Image, flesh: Image, cuts: list[Array]) -> Sprite:
+def make_sprite(mask: Silhouette, texture: Picture, flesh: Picture, cuts: list[Array]) -> Sprite:
     """Shades a piece like a rounded solid, with ``flesh`` (RGB) along its cut faces and a soft shadow around.
 
     ``texture`` covers the whole canvas (side x side x 3), so that the pieces of an object fit together.
@@ -129,7 +126,7 @@ def make_sprite(mask: Mask, texture: Image, flesh: Image, cuts: list[Array]) -> 
     return Sprite(np.ascontiguousarray(pixels[box]), np.ascontiguousarray(body[box]), corner)
 
 
-def _cut_faces(cuts: list[Array], side: int) -> Image:
+def _cut_faces(cuts: list[Array], side: int) -> Picture:
     """How much of each pixel (side x side, 0..1) lies on the bare faces along the cuts."""
     faces = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     for line in cuts:
@@ -138,7 +135,9 @@ def _cut_faces(cuts: list[Array], side: int) -> Image:
     return cv2.resize(blurred, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
 
 
-def _thick_line(canvas: Mask, start: tuple[float, float], end: tuple[float, float], width: float) -> None:
+def _thick_line(
+    canvas: Silhouette, start: tuple[float, float], end: tuple[float, float], width: float
+) -> None:
     ends = _to_canvas(np.array([start, end]), canvas.shape[0] // SUPERSAMPLE)
     first, second = ((int(x), int(y)) for x, y in ends)
     cv2.line(canvas, first, second, 1, thickness=max(int(width * SUPERSAMPLE), 1))

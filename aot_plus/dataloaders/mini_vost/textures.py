@@ -6,20 +6,18 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_sample_image
 
-Image = NDArray[np.float32]
-Rng = np.random.Generator
+from aot_plus.dataloaders.mini_vost.arrays import Picture, Rng
 
 
 def random_colour(
     rng: Rng, saturation: tuple[float, float] = (0.45, 0.95), value: tuple[float, float] = (0.45, 0.95)
-) -> Image:
+) -> Picture:
     """An RGB colour (3 values, 0..255) with a hue from the whole circle."""
     return _from_hsv(float(rng.uniform(0, 360)), float(rng.uniform(*saturation)), float(rng.uniform(*value)))
 
 
-def object_texture(rng: Rng, side: int) -> Image:
+def object_texture(rng: Rng, side: int) -> Picture:
     """A strong, colourful texture for a foreground object: ``side`` x ``side`` x 3."""
     if rng.random() < 0.25:
         return _photo_patch(rng, side, side)
@@ -31,7 +29,7 @@ def object_texture(rng: Rng, side: int) -> Image:
     return _two_tone(rng, pattern(rng, side, side, float(rng.uniform(8, 16))), first, second)
 
 
-def background_texture(rng: Rng, height: int, width: int) -> Image:
+def background_texture(rng: Rng, height: int, width: int) -> Picture:
     """A calmer texture for a table or floor: lower contrast and saturation than the objects'."""
     if rng.random() < 0.25:
         photo = cv2.GaussianBlur(_photo_patch(rng, height, width), (0, 0), 1.5)
@@ -46,7 +44,7 @@ def background_texture(rng: Rng, height: int, width: int) -> Image:
     return _two_tone(rng, pattern(rng, height, width, float(rng.uniform(22, 48))), first, second)
 
 
-def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int = 3) -> Image:
+def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int = 3) -> Picture:
     """Smooth value noise, h x w in 0..1: each octave is half as large and half as strong as the last."""
     total = np.zeros((height, width), dtype=np.float32)
     weight = 1.0
@@ -61,10 +59,12 @@ def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int =
 
 @lru_cache(maxsize=2)
 def _photograph(name: str) -> NDArray[np.uint8]:
+    from sklearn.datasets import load_sample_image  # here, for it takes seconds
+
     return np.asarray(load_sample_image(name), dtype=np.uint8)
 
 
-def _photo_patch(rng: Rng, height: int, width: int) -> Image:
+def _photo_patch(rng: Rng, height: int, width: int) -> Picture:
     """The best of a few random crops, with the colour channels re-weighted."""
     photo = _photograph(("china.jpg", "flower.jpg")[int(rng.integers(2))])
     zoom = min(float(rng.uniform(0.9, 2.0)), photo.shape[0] / height, photo.shape[1] / width)
@@ -86,12 +86,12 @@ def _liveliness(crop: NDArray[np.uint8]) -> float:
     return float(few.std() + np.percentile(few, 15))
 
 
-def _from_hsv(hue: float, saturation: float, value: float) -> Image:
+def _from_hsv(hue: float, saturation: float, value: float) -> Picture:
     pixel = np.array([[[hue % 360.0, saturation, value]]], dtype=np.float32)
     return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0] * 255.0, dtype=np.float32)
 
 
-def _two_tone(rng: Rng, amount: Image, first: Image, second: Image) -> Image:
+def _two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Picture:
     """Mixes two colours by ``amount`` (h x w, 0..1) and adds a little uneven brightness."""
     height, width = amount.shape
     mixed = first + amount[..., None] * (second - first)
@@ -99,7 +99,7 @@ def _two_tone(rng: Rng, amount: Image, first: Image, second: Image) -> Image:
     return np.asarray(np.clip(mixed * uneven[..., None], 0, 255), dtype=np.float32)
 
 
-def _turned_grid(rng: Rng, height: int, width: int) -> tuple[Image, Image]:
+def _turned_grid(rng: Rng, height: int, width: int) -> tuple[Picture, Picture]:
     """Pixel coordinates in a frame turned by a random angle: two h x w arrays."""
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     angle = float(rng.uniform(0, np.pi))
@@ -107,37 +107,37 @@ def _turned_grid(rng: Rng, height: int, width: int) -> tuple[Image, Image]:
     return columns * cos + rows * sin, rows * cos - columns * sin
 
 
-def _soft_step(wave: Image, sharpness: float) -> Image:
+def _soft_step(wave: Picture, sharpness: float) -> Picture:
     return np.asarray(np.clip(0.5 + sharpness * wave, 0, 1), dtype=np.float32)
 
 
-def _stripes(rng: Rng, height: int, width: int, period: float) -> Image:
+def _stripes(rng: Rng, height: int, width: int, period: float) -> Picture:
     across, _ = _turned_grid(rng, height, width)
     bend = fractal_noise(rng, height, width, 3 * period, 2) * rng.uniform(0, 6)
     return _soft_step(np.sin(across * np.float32(2 * np.pi / period) + bend.astype(np.float32)), 1.5)
 
 
-def _checks(rng: Rng, height: int, width: int, period: float) -> Image:
+def _checks(rng: Rng, height: int, width: int, period: float) -> Picture:
     across, along = _turned_grid(rng, height, width)
     step = np.float32(np.pi / period)
     return _soft_step(np.sin(across * step) * np.sin(along * step), 4.0)
 
 
-def _dots(rng: Rng, height: int, width: int, period: float) -> Image:
+def _dots(rng: Rng, height: int, width: int, period: float) -> Picture:
     across, along = _turned_grid(rng, height, width)
     step = np.float32(2 * np.pi / period)
     return _soft_step(np.cos(across * step) + np.cos(along * step) - 0.6, 1.5)
 
 
-def _clouds(rng: Rng, height: int, width: int, period: float) -> Image:
+def _clouds(rng: Rng, height: int, width: int, period: float) -> Picture:
     return _soft_step(fractal_noise(rng, height, width, 1.5 * period, 3) - 0.5, 1.6)
 
 
-def _spots(rng: Rng, height: int, width: int, period: float) -> Image:
+def _spots(rng: Rng, height: int, width: int, period: float) -> Picture:
     return _soft_step(fractal_noise(rng, height, width, 0.8 * period, 2) - 0.6, 8.0)
 
 
-def _marble(rng: Rng, height: int, width: int, period: float) -> Image:
+def _marble(rng: Rng, height: int, width: int, period: float) -> Picture:
     across, _ = _turned_grid(rng, height, width)
     veins = np.sin(
         across * np.float32(np.pi / period) + 9.0 * fractal_noise(rng, height, width, 2 * period, 4)
@@ -145,7 +145,7 @@ def _marble(rng: Rng, height: int, width: int, period: float) -> Image:
     return np.asarray(np.abs(veins) ** 0.7, dtype=np.float32)
 
 
-def _tiles(rng: Rng, height: int, width: int, period: float) -> Image:
+def _tiles(rng: Rng, height: int, width: int, period: float) -> Picture:
     """Square tiles of slightly different brightness with dark joints."""
     across, along = _turned_grid(rng, height, width)
     offset = float(height + width)
@@ -157,7 +157,7 @@ def _tiles(rng: Rng, height: int, width: int, period: float) -> Image:
     return np.where(edge, np.float32(1.0), 0.6 * shade + 0.1 * joint).astype(np.float32)
 
 
-def _planks(rng: Rng, height: int, width: int, period: float) -> Image:
+def _planks(rng: Rng, height: int, width: int, period: float) -> Picture:
     """Wooden boards: long grain, each board shifted and shaded on its own."""
     across, along = _turned_grid(rng, height, width)
     board = (across + float(height + width)) / period
@@ -169,6 +169,6 @@ def _planks(rng: Rng, height: int, width: int, period: float) -> Image:
     return np.where(joint, np.float32(1.0), 0.45 * shades[number] + 0.12 * rings + 0.15).astype(np.float32)
 
 
-Pattern = Callable[[Rng, int, int, float], Image]
+Pattern = Callable[[Rng, int, int, float], Picture]
 _OBJECT_PATTERNS: tuple[Pattern, ...] = (_stripes, _checks, _dots, _clouds, _spots, _marble)
 _BACKGROUND_PATTERNS: tuple[Pattern, ...] = (_tiles, _planks, _clouds, _marble, _planks, _checks)

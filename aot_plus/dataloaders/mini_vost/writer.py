@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 
-from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLITS, sequence_generator
-from aot_plus.dataloaders.mini_vost.sequence import Sequence, render_sequence
+from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLIT_NAMES, sequence_generator
+from aot_plus.dataloaders.mini_vost.sequence import RenderedSequence, render_sequence
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.files import replacing
@@ -39,13 +39,13 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -
     missing = [job for job in wanted if not is_complete(out, names[job])]
     map_in_processes(partial(_make_one, out, seed), missing, workers, "make")
     shutil.rmtree(out / UNFINISHED, ignore_errors=True)
-    for split in (*SPLITS, "test"):
+    for split in (*SPLIT_NAMES, "test"):
         lines = [f"{name}\n" for (of_split, _), name in names.items() if of_split == split]
         with replacing(out / "ImageSets" / f"{split}.txt") as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def write_sequence(out: Path, sequence: Sequence) -> None:
+def write_sequence(out: Path, sequence: RenderedSequence) -> None:
     """Writes one sequence as VOST does: all frames at 10 fps, and images and annotations at 5 fps.
 
     The files are made aside and moved into place as whole folders. Raises ``OSError``.
@@ -74,7 +74,7 @@ def is_complete(out: Path, name: str) -> bool:
     return all((out / folder / name).is_dir() for folder in FOLDERS)
 
 
-def _encode(sequence: Sequence, number: int) -> bytes:
+def _encode(sequence: RenderedSequence, number: int) -> bytes:
     bgr = cv2.cvtColor(sequence.frames[number], cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
