@@ -15,11 +15,11 @@ from aot_plus.dataloaders.mini_vost import render_sequence
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.train_datasets import (
     ClipStream,
-    StepSampler,
     TrainDataset,
     build_train_dataset,
     build_train_loader,
     crop_size,
+    share_of_batch,
 )
 from aot_plus.dataloaders.video_clips import ClipRules, FolderVideo, VideoClips
 from aot_plus.dataloaders.video_transforms import (
@@ -133,10 +133,9 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) 
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match="TRAIN_BATCH_SIZE: expected a multiple of the 3 processes, found 4"
-    ):
-        StepSampler(4, 0, 1, rank=0, world_size=3)
+    cfg = get_config("mini_vost", "aott", overrides={"TRAIN_BATCH_SIZE": 4})
+    with pytest.raises(ConfigError, match=r"TRAIN_BATCH_SIZE: expected a multiple of 3 process.*found 4"):
+        share_of_batch(cfg, 3)
 
 
 @pytest.mark.parametrize(

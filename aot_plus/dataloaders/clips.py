@@ -1,4 +1,4 @@
-"""What a training sample is made of: raw clips, merging two of them, and the batch the network gets."""
+"""Training samples: raw clips, merging two of them, and the batch that the network gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
 
 
 def object_ids(label: IdMap, min_pixels: int = 1) -> list[int]:
-    """Ids of the objects with at least ``min_pixels`` pixels, ascending; 0 and 255 are no objects."""
+    """Lists the ids, ascending, of objects with at least ``min_pixels`` pixels; 0 and 255 are no objects."""
     counts = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)
     return [int(i) for i in np.flatnonzero(counts[1:IGNORE_ID] >= min_pixels) + 1]
 

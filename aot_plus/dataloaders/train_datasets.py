@@ -66,7 +66,7 @@ class TrainDataset:
         return finish_clip(clip, count)
 
     def _draw(self, rng: np.random.Generator, other_than: int | None) -> tuple[int, RawClip, int]:
-        """An augmented clip, its ids 1..K: the item it is of, the clip, K."""
+        """Draws an augmented clip: the item it is of, the clip with ids 1..K, K."""
         for _ in range(_DRAW_TRIES):
             index = self._draw_index(rng, other_than)
             raw = self._source.draw(index, rng) if self._is_usable(index) else None
@@ -86,7 +86,7 @@ class TrainDataset:
         return int(other_than + 1 + rng.integers(count - 1)) % count
 
     def _is_usable(self, index: int) -> bool:
-        """Whether an item takes part. Where unreadable ones do not, the first question reads all of it."""
+        """Tells if an item takes part. Where unreadable ones do not, the first call reads all of it."""
         if self._known is None:
             return True
         if self._known[index] == _UNKNOWN:
@@ -116,23 +116,27 @@ class ClipStream(Dataset[Clip]):
         return self._dataset.sample(np.random.default_rng([self._run_seed, step, sample]))
 
 
-class StepSampler(Sampler[list[int]]):
-    """One process's share of each step's batch, as items, for the steps ``start_step``..``end_step - 1``.
+def share_of_batch(cfg: Config, world_size: int) -> int:
+    """Gives the clips of a step that each process works through.
 
-    Process ``rank`` of ``world_size`` gets the contiguous part ``rank`` of the batch. Raises
-    ``ConfigError`` when the batch cannot be shared out evenly.
+    Raises ``ConfigError`` when they cannot be shared out evenly, or not in equal parts for accumulation.
     """
+    parts = world_size * cfg.TRAIN_ACCUMULATION_STEPS
+    if parts < 1 or cfg.TRAIN_BATCH_SIZE < 1 or cfg.TRAIN_BATCH_SIZE % parts:
+        raise ConfigError(
+            f"TRAIN_BATCH_SIZE: expected a multiple of {world_size} process(es) x TRAIN_ACCUMULATION_STEPS "
+            f"({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), found {cfg.TRAIN_BATCH_SIZE}"
+        )
+    return cfg.TRAIN_BATCH_SIZE // world_size
 
-    def __init__(
-        self, total_batch: int, start_step: int, end_step: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        if total_batch < 1 or total_batch % world_size:
-            raise ConfigError(
-                f"TRAIN_BATCH_SIZE: expected a multiple of the {world_size} processes, found {total_batch}"
-            )
-        self._total_batch = total_batch
-        self._steps = range(start_step, end_step)
-        share = total_batch // world_size
+
+class StepSampler(Sampler[list[int]]):
+    """The share of process ``rank`` of each step's batch, as items of ``ClipStream``: a contiguous part."""
+
+    def __init__(self, cfg: Config, start_step: int, rank: int, world_size: int) -> None:
+        self._total_batch = cfg.TRAIN_BATCH_SIZE
+        self._steps = range(start_step, cfg.TRAIN_TOTAL_STEPS)
+        share = share_of_batch(cfg, world_size)
         self._share = range(rank * share, (rank + 1) * share)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -144,7 +148,7 @@ class StepSampler(Sampler[list[int]]):
 
 
 def crop_size(cfg: Config) -> tuple[int, int]:
-    """Rows and columns of a crop: ``DATA_RANDOMCROP``, one less each without align_corners (465 -> 464).
+    """Gives a crop's rows and columns: ``DATA_RANDOMCROP``, one less without align_corners (465 -> 464).
 
     Raises ``ConfigError`` where a side is neither 16k + 1 nor, without align_corners, 16k.
     """
@@ -157,19 +161,16 @@ def crop_size(cfg: Config) -> tuple[int, int]:
 
 
 def build_source(cfg: Config) -> ClipSource:
-    """What ``DATASETS`` names: ``static`` alone, or any of ``vost``, ``mini_vost`` and folders.
+    """Opens what ``DATASETS`` names: ``static`` alone, or any of ``vost``, ``mini_vost`` and folders.
 
-    ``mini_vost`` are sequences drawn on the way; a folder is one in VOST's layout, of which the split
-    ``train`` is used.
+    ``mini_vost`` are sequences drawn on the way. A folder has VOST's layout; its split ``train`` is used.
     """
     folder = home() / cfg.DIR_DATA
     if "static" in cfg.DATASETS:
         if len(cfg.DATASETS) > 1:
             raise ConfigError(f"DATASETS: static stands alone, found {cfg.DATASETS}")
         return StaticClips(list_static_images(folder / "Static"), cfg.DATA_SEQ_LEN)
-    videos: list[Video] = []
-    for name in cfg.DATASETS:
-        videos += _videos(name, cfg, folder)
+    videos = [video for name in cfg.DATASETS for video in _videos(name, cfg, folder)]
     return VideoClips(videos, _clip_rules(cfg))
 
 
@@ -195,7 +196,7 @@ def _clip_rules(cfg: Config) -> ClipRules:
 
 
 def build_train_dataset(cfg: Config) -> TrainDataset:
-    """A config's training data. Raises ``DataError`` or ``ConfigError`` for what is missing or unfit."""
+    """Opens the training data. Raises ``DataError`` or ``ConfigError`` for what is missing or unfit."""
     transform = ClipTransform(
         crop=crop_size(cfg),
         short_side=cfg.DATA_SHORT_EDGE_LEN,
@@ -217,15 +218,14 @@ def build_train_dataset(cfg: Config) -> TrainDataset:
 def build_train_loader(
     cfg: Config, start_step: int = 0, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Clip]:
-    """Batches of this process for the steps ``start_step``..``TRAIN_TOTAL_STEPS - 1``, one per step.
+    """Loads this process's batches for the steps ``start_step``..``TRAIN_TOTAL_STEPS - 1``, one per step.
 
     A ``Batch`` holds ``TRAIN_BATCH_SIZE / world_size`` clips. The batches of the processes, put together in
     the order of their ranks, are the same whatever the number of processes and of workers.
     """
-    sampler = StepSampler(cfg.TRAIN_BATCH_SIZE, start_step, cfg.TRAIN_TOTAL_STEPS, rank, world_size)
     return DataLoader(
         ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE),
-        batch_sampler=sampler,
+        batch_sampler=StepSampler(cfg, start_step, rank, world_size),
         collate_fn=collate,
         num_workers=cfg.DATA_WORKERS,
         worker_init_fn=_prepare_worker,
@@ -234,7 +234,7 @@ def build_train_loader(
 
 
 def _prepare_worker(worker: int) -> None:
-    """Workers share the cores by being several; OpenCV's own threads would only get in each other's way.
+    """Leaves OpenCV one thread, as workers share the cores by being several, and the process group.
 
     Ctrl-C, and torchrun's SIGTERM, go to whole process groups and must leave the workers alive: the training
     process finishes its step and saves first. So they leave its group; they still end with it.

@@ -109,7 +109,7 @@ class ClipRules:
     consistent_tries: int = 5
 
     def accepts_reference(self, label: NDArray[np.uint8]) -> bool:
-        """Whether a mask (H x W) may be a clip's reference."""
+        """Tells if a mask (H x W) may be a clip's reference."""
         labelled = np.count_nonzero(label)
         ignored = np.count_nonzero(label == IGNORE_ID)
         return bool(labelled > self.min_object_pixels and ignored <= self.max_ignored * labelled)
@@ -182,7 +182,7 @@ class VideoClips:
 
 
 def _consistent(labels: Sequence[NDArray[np.uint8] | None]) -> bool:
-    """Whether every object of the clip is in its first label."""
+    """Tells if every object of the clip is in its first label."""
     ids = [set(object_ids(label)) for label in labels if label is not None]
     return all(later <= ids[0] for later in ids)
 

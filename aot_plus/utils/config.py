@@ -22,7 +22,7 @@ from aot_plus.utils.errors import ConfigError
 from evaluation.files import replacing
 from evaluation.home import checkout
 
-_LIBRARIES = ("aot-plus", "torch", "numpy", "opencv-python", "scipy", "pillow", "safetensors")
+_LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
 _BOOLEANS = {"true": True, "false": False}
 
 

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
+from aot_plus.dataloaders.train_datasets import share_of_batch
 from aot_plus.networks.engines.training import IdShuffle, TrainingEngine, TrainOutput
 from aot_plus.networks.managers.ema import ModelEMA
 from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
@@ -49,16 +50,10 @@ class Learner:
 
         Raises ``ConfigError`` for a batch that cannot be shared out, and for what the device cannot do.
         """
-        parts = place.world_size * cfg.TRAIN_ACCUMULATION_STEPS
-        if cfg.TRAIN_ACCUMULATION_STEPS < 1 or cfg.TRAIN_BATCH_SIZE % parts:
-            raise ConfigError(
-                f"TRAIN_BATCH_SIZE: expected a multiple of {place.world_size} process(es) x "
-                f"TRAIN_ACCUMULATION_STEPS ({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), "
-                f"found {cfg.TRAIN_BATCH_SIZE}"
-            )
         self.cfg = cfg
         self.device = device
         self.place = place
+        self._share = share_of_batch(cfg, place.world_size)
         freeze_encoder(model.encoder, cfg.MODEL_ENCODER, cfg.TRAIN_ENCODER_FREEZE_AT)
         if cfg.TRAIN_SYNC_BN and place.world_size > 1:
             if device.type != "cuda":
@@ -96,7 +91,7 @@ class Learner:
         )
 
     def commits_predictions(self, step: int) -> bool:
-        """Whether a step commits predictions: a draw from (run seed, step), with the schedule's share."""
+        """Draws if a step commits predictions, from (run seed, step), with the schedule's share."""
         cfg = self.cfg
         share = prediction_share(
             step,
@@ -108,7 +103,7 @@ class Learner:
         return bool(np.random.default_rng([cfg.TRAIN_SEED, step, 0, _SEQUENTIAL_STREAM]).random() < share)
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` takes: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
+        """Gives what ``load_state`` takes: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
         return {
             "state_dict": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -162,7 +157,7 @@ class Learner:
         """The id shuffle of some of this process's samples: drawn from (run seed, step, sample)."""
         if not self.cfg.TRAIN_ID_SHUFFLE:
             return None
-        first += self.place.rank * (self.cfg.TRAIN_BATCH_SIZE // self.place.world_size)
+        first += self.place.rank * self._share
         seeds = [
             [self.cfg.TRAIN_SEED, step, sample, _SHUFFLE_STREAM] for sample in range(first, first + count)
         ]

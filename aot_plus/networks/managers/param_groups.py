@@ -1,4 +1,4 @@
-"""What the optimizer gets: AdamW's parameter groups, the frozen part of the encoder, the rates of a step."""
+"""AdamW's parameter groups, the frozen part of the encoder, the rates of a step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -97,5 +97,5 @@ def _role(name: str, sequential_freeze: Sequence[str]) -> str:
 
 
 def _names_a(name: str, parts: Sequence[str]) -> bool:
-    """Whether one of ``parts`` is a part of the dotted ``name``."""
+    """Tells if one of ``parts`` is a part of the dotted ``name``."""
     return any(part in name.split(".") for part in parts)

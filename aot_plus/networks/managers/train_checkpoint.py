@@ -5,7 +5,6 @@ A checkpoint is a pair of files with the same step, ``ckpt/save_step_<k>.pth`` a
 """
 
 import logging
-import pickle
 import random
 import re
 import zipfile
@@ -37,16 +36,6 @@ _log = logging.getLogger(__name__)
 TRAINING_FOLDER = "ckpt"
 EMA_FOLDER = "ema_ckpt"
 _FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass
@@ -68,25 +57,18 @@ def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> 
     Each file is written aside and renamed, the training file last: it exists only when its partner does.
     Returns the training file's path. To be called by one process only.
     """
-    training, ema = _paths(folder, checkpoint.step)
-    with replacing(ema) as temporary:
-        torch.save({**checkpoint.ema, "step": checkpoint.step}, temporary)
-    content = {
-        "state_dict": checkpoint.state_dict,
-        "optimizer": checkpoint.optimizer,
-        "scaler": checkpoint.scaler,
-        "step": checkpoint.step,
-        "random_states": checkpoint.random_states,
-        "counters": checkpoint.counters,
-    }
-    with replacing(training) as temporary:
-        torch.save(content, temporary)
+    content = dict(vars(checkpoint))
+    ema = {**content.pop("ema"), "step": checkpoint.step}
+    training_path = _path(folder, TRAINING_FOLDER, checkpoint.step)
+    for path, values in ((ema_path(folder, checkpoint.step), ema), (training_path, content)):
+        with replacing(path) as temporary:
+            torch.save(values, temporary)
     _remove_old(folder, checkpoint.step, keep)
-    return training
+    return training_path
 
 
 def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
-    """The newest readable checkpoint under ``folder``, its tensors on the CPU; None when there is none.
+    """Reads the newest readable checkpoint under ``folder``, tensors on the CPU; None when there is none.
 
     A damaged one is named in a warning, and the one before it is tried. Raises ``CheckpointError`` when there
     are checkpoints but not one can be read.
@@ -104,28 +86,28 @@ def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
 
 
 def saved_steps(folder: Path) -> list[int]:
-    """The steps of the complete pairs of files under ``folder``, ascending."""
+    """Lists the steps of the complete pairs of files under ``folder``, ascending."""
     return sorted(_steps_in(folder / TRAINING_FOLDER) & _steps_in(folder / EMA_FOLDER))
 
 
 def ema_path(folder: Path, step: int) -> Path:
-    """The file of the averaged weights of a step, which need not exist."""
-    return _file(folder, EMA_FOLDER, step)
+    """Names the file of the averaged weights of a step, which need not exist."""
+    return _path(folder, EMA_FOLDER, step)
 
 
 def get_random_state() -> dict[str, Any]:
-    """The state of this process's random generators: Python's, NumPy's, torch's, and its CUDA device's."""
-    version, python_state, python_gauss = random.getstate()
+    """Gives the state of this process's random generators: Python's, NumPy's, torch's, its CUDA device's.
+
+    Numbers in tensors, as ``torch.load`` reads nothing else with ``weights_only``.
+    """
+    version, numbers, gauss = random.getstate()
     numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
-    numpy_inner = numpy_state["state"]
+    key, position = numpy_state["state"]["key"], numpy_state["state"]["pos"]
     state: dict[str, Any] = {
-        "python": {"version": version, "state": torch.tensor(python_state), "gauss": python_gauss},
+        "python": {"version": version, "state": torch.tensor(numbers), "gauss": gauss},
         "numpy": {
             **numpy_state,
-            "state": {
-                "key": torch.from_numpy(numpy_inner["key"].astype(np.int64)),
-                "pos": int(numpy_inner["pos"]),
-            },
+            "state": {"key": torch.from_numpy(key.astype(np.int64)), "pos": int(position)},
         },
         "torch": torch.get_rng_state(),
     }
@@ -147,23 +129,23 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 def _load(folder: Path, step: int) -> TrainingCheckpoint:
     """Reads the pair of files of ``step``. Raises ``CheckpointError``."""
-    training_path, ema_path = _paths(folder, step)
     keys = ("state_dict", "optimizer", "scaler", "random_states", "counters")
-    training = _read(training_path, step, keys)
-    ema = _read(ema_path, step, ("state_dict", "updates"))
+    training = _read(_path(folder, TRAINING_FOLDER, step), step, keys)
+    ema = _read(ema_path(folder, step), step, ("state_dict", "updates"))
     return TrainingCheckpoint(step=step, ema=ema, **training)
 
 
 def _read(path: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    """The ``keys`` of a file, which must be of ``step``. Raises ``CheckpointError``."""
+    """Reads the ``keys`` of a file, which must be of ``step``. Raises ``CheckpointError``."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load compares no checksums
         if damaged is not None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {_first_line(error)})") from error
+    except Exception as error:  # a damaged file can raise nearly anything in what reads it
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {reason})") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a training checkpoint, found a {type(content).__name__}")
     missing = [key for key in (*keys, "step") if key not in content]
@@ -172,11 +154,6 @@ def _read(path: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
     if content["step"] != step:
         raise CheckpointError(f"{path}: expected step {step}, found {content['step']}")
     return {key: content[key] for key in keys}
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return (str(error).splitlines() or [""])[0]
 
 
 def _remove_old(folder: Path, step: int, keep: int) -> None:
@@ -188,24 +165,19 @@ def _remove_old(folder: Path, step: int, keep: int) -> None:
     for name in (TRAINING_FOLDER, EMA_FOLDER):
         for old in _steps_in(folder / name):
             if old < kept[0]:
-                _file(folder, name, old).unlink(missing_ok=True)
+                _path(folder, name, old).unlink(missing_ok=True)
         for stray in (folder / name).glob(".save_step_*.pth"):
             stray.unlink(missing_ok=True)
 
 
 def _steps_in(folder: Path) -> set[int]:
-    """The steps of the checkpoint files in a folder, which need not exist."""
+    """Finds the steps of the checkpoint files in a folder, which need not exist."""
     if not folder.is_dir():
         return set()
     matches = (_FILE_NAME.fullmatch(path.name) for path in folder.iterdir())
     return {int(match.group(1)) for match in matches if match}
 
 
-def _paths(folder: Path, step: int) -> tuple[Path, Path]:
-    """The training file and the EMA file of a step."""
-    return _file(folder, TRAINING_FOLDER, step), _file(folder, EMA_FOLDER, step)
-
-
-def _file(folder: Path, name: str, step: int) -> Path:
-    """The file of a step in one of the two folders."""
+def _path(folder: Path, name: str, step: int) -> Path:
+    """Names the file of a step in one of the two folders."""
     return folder / name / f"save_step_{step}.pth"

@@ -36,7 +36,7 @@ _IRRELEVANT = frozenset(
 
 
 def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: bool) -> bool:
-    """Whether the training in ``folder`` goes on. Changes nothing.
+    """Decides if the training in ``folder`` goes on. Changes nothing.
 
     Args:
         cfg: of the run to come.

@@ -1,4 +1,4 @@
-"""What a training tells its user: progress bar, JSON lines, TensorBoard, pictures of predictions."""
+"""The log of a training: progress bar, JSON lines, TensorBoard, pictures of predictions."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,9 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
 from aot_plus.viz.clips import clip_row
 from evaluation.files import replacing
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["TrainLog"]
 
@@ -137,8 +140,8 @@ def _drop_lines(path: Path, start_step: int) -> None:
         temporary.write_text("".join(kept), encoding="utf-8")
 
 
-def _tensorboard(folder: Path, start_step: int) -> Any:
-    """A TensorBoard writer. Raises ``ConfigError`` where TensorBoard is not installed."""
+def _tensorboard(folder: Path, start_step: int) -> "SummaryWriter":
+    """Opens a TensorBoard writer. Raises ``ConfigError`` where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

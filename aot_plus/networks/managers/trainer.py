@@ -11,7 +11,7 @@ import torch
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
-from aot_plus.dataloaders.train_datasets import build_train_dataset, build_train_loader
+from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace, any_process, gather, process_group
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains as ``cfg`` says and keeps all there is of it under ``folder``.
+    """Trains as ``cfg`` says and keeps everything under ``folder``.
 
     ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` what the training tells its user, ``config.yaml``
     the config. A killed run, started again, goes on from its last checkpoint: on the CPU, with as many
@@ -86,7 +86,7 @@ class Trainer:
         resume = decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite)
         if not resume:  # what is missing is said before anything is removed
             pretrained_file(self.cfg)
-            build_train_dataset(self.cfg)
+            build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
         gather(self.place, None)  # all have looked before the first one changes anything
         if self.place.rank == 0:
             if not resume:
