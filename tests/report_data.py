@@ -85,7 +85,7 @@ def trace(scores: tuple[str, ...]) -> list[dict[str, Any]]:
     return entries
 
 
-def page_data(sequences: int, runs: int = 2, picture_characters: int = 100) -> dict[str, Any]:
+def page_data(sequences: int, runs: int = 2) -> dict[str, Any]:
     """Data as ``gather`` gives them, of as many sequences as asked for, with 4 pictures each."""
     rng = np.random.default_rng(0)
     frames, objects = 100, 3
@@ -131,7 +131,7 @@ def page_data(sequences: int, runs: int = 2, picture_characters: int = 100) -> d
                         "frame": f"frame{20 * k:05d}",
                         "width": 480,
                         "height": 270,
-                        "jpeg": "A" * picture_characters,
+                        "jpeg": "A" * 100,
                         "truth": outlines,
                         "runs": [outlines for _ in range(runs)],
                     }

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.utils.masks import read_image
-from evaluation.masks import IGNORE_ID, read_mask
+from evaluation.masks import read_mask
 
 __all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
 
-MAX_SIDE = 480  # pixels of a picture's longer side
-_MIN_SIDE = 160
-_QUALITIES = (78, 65, 50)  # of JPEG, tried in turn until the picture is small enough
+_SIDES = (480, 360, 270, 200, 160)  # pixels of the longer side, tried in turn until a picture is small enough
 _MAX_OUTLINES = 24  # of one object; the largest are drawn
 _MAX_POINTS = 240  # of one object's contours
 _MIN_AREA = 3.0  # square pixels of the picture; smaller spots are not drawn
@@ -45,27 +43,19 @@ def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
 
 
 def small_jpeg(path: Path, limit: int) -> Picture:
-    """A frame as a small JPEG of at most ``limit`` characters, as far as its size and quality may fall.
+    """A frame as a JPEG of at most ``limit`` characters, as far as its size may fall.
 
     Raises ``DataError`` if it cannot be read.
     """
     frame = Image.fromarray(read_image(path))
-    side = min(MAX_SIDE, max(frame.size))
-    while True:
+    for side in _SIDES:
         frame.thumbnail((side, side), Image.Resampling.LANCZOS)
-        for quality in _QUALITIES:
-            encoded = _encoded(frame, quality)
-            if len(encoded) <= limit:
-                return Picture(encoded, *frame.size)
-        if side <= _MIN_SIDE:
-            return Picture(encoded, *frame.size)
-        side = max(_MIN_SIDE, side * 3 // 4)
-
-
-def _encoded(image: Image.Image, quality: int) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+        buffer = io.BytesIO()
+        frame.save(buffer, "JPEG", quality=75, optimize=True, progressive=True)
+        encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+        if len(encoded) <= limit:
+            break
+    return Picture(encoded, *frame.size)
 
 
 def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:
@@ -75,12 +65,8 @@ def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[
     """
     mask = read_mask(path)
     scale = np.array(size) / (mask.shape[1], mask.shape[0])
-    found = []
-    for number in objects:
-        shape = np.asarray(mask == number, np.uint8) if number != IGNORE_ID else np.zeros_like(mask)
-        if shape.any():
-            found.append((number, _path(shape, scale)))
-    return [(number, path) for number, path in found if path]
+    paths = [(number, _path(np.asarray(mask == number, np.uint8), scale)) for number in objects]
+    return [(number, path) for number, path in paths if path]
 
 
 def _path(shape: NDArray[np.uint8], scale: NDArray[np.float64]) -> str:
@@ -93,7 +79,7 @@ def _path(shape: NDArray[np.uint8], scale: NDArray[np.float64]) -> str:
     tolerance = 0.5
     while True:
         simple = [cv2.approxPolyDP(outline, tolerance, closed=True)[:, 0] for outline in large]
-        if sum(map(len, simple)) <= _MAX_POINTS or tolerance > MAX_SIDE:
+        if sum(map(len, simple)) <= _MAX_POINTS or tolerance > _SIDES[0]:
             return "".join(map(_polygon, simple))
         tolerance *= 1.5
 
