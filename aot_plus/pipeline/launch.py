@@ -1,0 +1,114 @@
+"""A function in several processes of this machine, by torchrun's launcher."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from aot_plus.utils.errors import VOSError
+from aot_plus.utils.logs import start_logging
+from evaluation.worker import end_with_parent
+
+__all__ = ["launch"]
+
+T = TypeVar("T")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # those that torchrun handles
+_TALKATIVE = (  # they log, at length, what is raised here
+    "torch.distributed.elastic.agent.server.api",
+    "torch.distributed.elastic.multiprocessing.api",
+    "torch.multiprocessing.spawn",
+)
+_INTERRUPTED = 130  # exit code of a process after Ctrl-C
+_PATIENCE = "300"  # seconds: a step of a training, and then saving it
+
+
+def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
+    """Calls a function in ``processes`` processes at once and gives what the first one's call gives.
+
+    The function finds its place by ``ProcessPlace.from_environment``. With one process, or in a process that
+    torchrun has started, it is simply called here.
+
+    Raises:
+        VOSError: as one of the calls raised it; the other processes are ended.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once all processes have ended.
+    """
+    if processes == 1 or "RANK" in os.environ:
+        return function(*arguments)
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _PATIENCE)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with TemporaryDirectory(prefix="aot_plus_") as logs, _signals_restored():
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=os.path.basename(logs),
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=logs),
+        )
+        try:
+            results: dict[int, T] = elastic_launch(config, _work)(function, *arguments)
+        except SignalException:
+            raise KeyboardInterrupt("Interrupted. Run the same command again to go on.") from None
+        except ChildFailedError as error:
+            raise _cause(error) from None
+    return results[0]
+
+
+def _work(function: Callable[..., T], *arguments: object) -> T:
+    """Calls the function in a process that was started for it."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, _interrupt_once)
+    start_logging()
+    try:
+        return function(*arguments)
+    except KeyboardInterrupt as interrupt:
+        if os.environ["RANK"] == "0" and str(interrupt):
+            print(f"\n{interrupt}", file=sys.stderr)
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """Raises ``KeyboardInterrupt`` once: Ctrl-C comes from the terminal and from torchrun."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _cause(error: Any) -> BaseException:
+    """What ended the processes: our own errors as they were, others with their traceback."""
+    _, failure = error.get_first_failure()
+    if failure.exitcode == _INTERRUPTED:
+        return KeyboardInterrupt("Interrupted. Run the same command again to go on.")
+    message = failure.message
+    if not isinstance(message, dict):
+        ended = f"process {failure.local_rank} ended with exit code {failure.exitcode}"
+        return VOSError(f"{ended} (out of memory?)")
+    kind, _, text = message["message"].partition(": ")
+    if kind in {cls.__name__ for cls in (VOSError, *VOSError.__subclasses__())}:
+        return VOSError(text)
+    return RuntimeError(message["extraInfo"]["py_callstack"])
+
+
+@contextmanager
+def _signals_restored() -> Iterator[None]:
+    """Puts the handlers of this process back, which torchrun replaces with its own."""
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in previous.items():
+                signal.signal(number, handler)
