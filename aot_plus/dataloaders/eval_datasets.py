@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aot_plus.utils.catalogue import VOST_PAGE
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.paths import find_path
 from evaluation.vost import ANNOTATIONS, DATASET_FOLDERS, SPLITS, list_splits, read_split
 
 FRAMES = "JPEGImages_10fps"
@@ -92,8 +93,8 @@ def open_dataset(name: str, data_folder: Path) -> VOSTDataset:
     """The dataset ``vost`` or ``mini_vost`` in ``data_folder``, or the one at the path ``name``."""
     if name in DATASET_FOLDERS:
         return VOSTDataset(data_folder / DATASET_FOLDERS[name], name)
-    root = Path(name)
-    if not root.is_dir():
+    root = find_path(name)
+    if root is None or not root.is_dir():
         known = ", ".join(DATASET_FOLDERS)
         raise DataError(f"{name}: neither a known dataset ({known}) nor a folder in VOST's layout")
     return VOSTDataset(root, root.resolve().name.lower())

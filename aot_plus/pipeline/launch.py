@@ -1,6 +1,7 @@
 """A function in several processes of this machine, by torchrun's launcher."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.logs import start_logging
-from evaluation.worker import end_with_parent
 
 __all__ = ["launch"]
 
@@ -70,7 +70,7 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
 
 def _work(function: Callable[..., T], *arguments: object) -> T:
     """Calls the function in a process that was started for it."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt_once)
     start_logging()
     try:
@@ -79,6 +79,14 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
         if os.environ["RANK"] == "0" and str(interrupt):
             print(f"\n{interrupt}", file=sys.stderr)
         raise SystemExit(_INTERRUPTED) from None
+
+
+def _end_with_parent() -> None:
+    """Ends a process whose first one was killed: nobody would stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _interrupt_once(number: int, frame: object) -> None:

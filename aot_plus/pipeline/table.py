@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aot_plus.pipeline.reproduction import Outcome
 from aot_plus.pipeline.rows import SMALL_POLICIES, Run
+from aot_plus.pipeline.run import Evaluation
 
 FIGURES = {"J_tr": "j_tr", "J": "j"}  # as in tables, as in Figures
 _CSV_COLUMNS = ("row", "model", "policy", "checkpoint", *FIGURES)
@@ -55,6 +56,21 @@ def render_csv(outcomes: Outcomes) -> str:
         line |= {"status": outcome.status, "reason": "; ".join(outcome.reasons)}
         writer.writerow(line | {"results": str(outcome.folder or "")})
     return text.getvalue()
+
+
+def compare(evaluations: Sequence[Evaluation]) -> str:
+    """J and J_tr of several jobs of one model on one dataset, side by side."""
+    import pandas as pd
+
+    cfg = evaluations[0].job.cfg
+    columns = {
+        f"{cfg.MODEL_NAME} on {cfg.TEST_DATASET} {cfg.TEST_DATASET_SPLIT}": [
+            evaluation.job.folder.name for evaluation in evaluations
+        ],
+        "J": [evaluation.results.j for evaluation in evaluations],
+        "J_tr": [evaluation.results.j_tr for evaluation in evaluations],
+    }
+    return str(pd.DataFrame(columns).to_string(index=False, float_format="{:.4f}".format))
 
 
 def _has_published(outcomes: Outcomes) -> bool:

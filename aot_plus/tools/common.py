@@ -2,24 +2,35 @@
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.config import get_config, parse_assignments
+from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
 from aot_plus.utils.errors import ConfigError, VOSError
+from aot_plus.utils.logs import start_logging
 from evaluation.home import home
 
 _log = logging.getLogger(__name__)
 
 
-def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str, model: str) -> None:
-    """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--set``."""
-    parser.add_argument("--stage", default=stage, help="config of the stage (default: %(default)s)")
-    parser.add_argument("--model", default=model, help="config of the model (default: %(default)s)")
-    parser.add_argument("--exp_name", default="default", help="name of the experiment (default: %(default)s)")
+def add_config_arguments(
+    parser: argparse.ArgumentParser, *, stage: str | None = None, model: str | None = None
+) -> None:
+    """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--set``.
+
+    stage, model: the defaults; None where they are chosen later: the model, and the stage that belongs to it.
+    """
+    add = parser.add_argument
+    stages, models = "aot_plus/configs", "aot_plus/configs/models"
+    default = stage or f"the model's; {default_stage(DEFAULT_MODEL)} of {DEFAULT_MODEL}"
+    add("--stage", default=stage, help=f"config of the stage, in {stages} (default: {default})")
+    default = model or DEFAULT_MODEL
+    add("--model", default=model, help=f"config of the model, in {models} (default: {default})")
+    add("--exp_name", default="default", help="name of the experiment (default: %(default)s)")
     add_data_argument(parser)
     parser.add_argument(
         "--set",
@@ -37,10 +48,18 @@ def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) 
     A flag that stands for a config value has that name as its ``dest``, in capitals, and wins over ``--set``,
     as do ``flags``, further values by name. None stands for not given.
     """
+    from aot_plus.utils.config import get_config
+
+    return get_config(args.stage, args.model, args.exp_name, overrides_of(args, flags))
+
+
+def overrides_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The config values that the flags give, as in ``config_of``."""
+    from aot_plus.utils.config import parse_assignments  # needs PyYAML; --help does not
+
     overrides: dict[str, Any] = dict(parse_assignments(args.set))
     given = {name: value for name, value in vars(args).items() if name.isupper()} | dict(flags or {})
-    overrides |= {name: value for name, value in given.items() if value is not None}
-    return get_config(args.stage, args.model, args.exp_name, overrides)
+    return overrides | {name: value for name, value in given.items() if value is not None}
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
@@ -114,9 +133,19 @@ def whole_number(lowest: int) -> Callable[[str], int]:
     return parse
 
 
+def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[str]:
+    """The arguments, before them those of ``flags`` that the environment gives: ``MODEL`` for ``--model``.
+
+    A ``--``, which sets further flags apart, is left out.
+    """
+    given = [argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--"]
+    values = {flag: os.environ.get(flag.removeprefix("--").upper()) for flag in flags}
+    return [f"{flag}={value}" for flag, value in values.items() if value] + given
+
+
 def run_tool(work: Callable[[], int]) -> int:
     """Runs a tool's work and gives its exit code: 1 and a message for a user's error, 130 after Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    start_logging()
     try:
         return work()
     except VOSError as error:

@@ -1,132 +1,157 @@
-"""Runs inference over a dataset: ``python -m aot_plus.tools.eval --help``.
+"""Evaluates a model on a dataset, inference and metric: ``python -m aot_plus.tools.eval --help``.
 
 Under ``torchrun --nproc_per_node K -m aot_plus.tools.eval ...`` the sequences are shared out among the
-processes.
+processes, as with ``--processes K``.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import torch
-from tqdm.contrib.logging import logging_redirect_tqdm
-
-from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.managers.evaluator import Evaluator
-from aot_plus.networks.managers.processes import ProcessPlace, choose_device, process_group, share_cores
-from aot_plus.networks.memory.policies import build_policy
-from aot_plus.networks.models.loading import load_from_config
 from aot_plus.tools.common import (
-    add_checkpoint_arguments,
     add_config_arguments,
-    chosen_checkpoint,
-    config_of,
+    add_device_arguments,
+    add_policy_argument,
+    overrides_of,
     run_tool,
+    whole_number,
+    with_environment,
 )
 from evaluation.home import home
 
+if TYPE_CHECKING:
+    from aot_plus.pipeline.run import Job
+
+_DESCRIPTION = """\
+Runs a model over a dataset, writes its masks under results/, and prints J and J_tr (J_last). Without arguments:
+AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it says how to get it, and
+runs a small model that ships with the project on MiniVOST, which it makes itself. Sequences that are finished are
+skipped.
+"""
+_EPILOG = """\
+MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment stand for the flags
+of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST is made with (default: 10).
+"""
+_FROM_ENVIRONMENT = (
+    *("--model", "--stage", "--checkpoint", "--policy", "--dataset", "--split"),
+    *("--result_name", "--processes", "--mini_vost_val"),
+)
+
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.eval") -> int:
-    """Parses the flags, evaluates, prints a summary and the result folder. Gives the exit code."""
-    args = _parse(argv, prog)
+    """Parses the flags, evaluates, prints the figures and where they are. Gives the exit code."""
+    args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
     return run_tool(lambda: _evaluate(args))
 
 
-def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description="Inference over a dataset.")
-    add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
-    add_checkpoint_arguments(parser)
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
+    add_config_arguments(parser)
     add = parser.add_argument
-    add("--dataset", help="vost, mini_vost, or a folder in VOST's layout")
-    add("--split", help="name of a file in ImageSets, without .txt")
-    add("--sequences", nargs="+", metavar="NAME", help="only these sequences of the split")
-    add("--policy", help="memory policy: unbounded, fifo, rmem, emfs, random, uniform or your own")
     add(
-        "--eval_name",
-        help="name of the result folder (default: from the policy and its capacity, like emfs_1+8)",
+        "--checkpoint",
+        metavar="FILE",
+        help=".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: the model's file there)",
     )
-    add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
+    add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
     add(
-        "--overwrite",
+        "--random_weights",
         action="store_true",
-        help="remove the results of these sequences first and do them again",
+        help="no checkpoint: to try the pipeline; what comes out means nothing",
     )
-    add("--device", help="auto, cpu, cuda or cuda:<number>")
-    add("--dtype", help="float32, bfloat16 or float16")
-    add("--flip", action="store_true", help="average over the mirrored image as well")
-    add("--ms", nargs="+", type=float, metavar="SCALE", help="average over these scales, for example 1.0 1.2")
-    add("--trace", action="store_true", help="write the memory's decisions to traces/<sequence>.jsonl")
-    return parser.parse_args(argv)
-
-
-def _config(args: argparse.Namespace) -> Config:
-    """The config, with the flags that stand for one of its values."""
-    flags = {
-        "TEST_DATASET": args.dataset,
-        "TEST_DATASET_SPLIT": args.split,
-        "TEST_CKPT_PATH": args.ckpt_path,
-        "MEM_POLICY": args.policy,
-        "TEST_DEVICE": args.device,
-        "TEST_DTYPE": args.dtype,
-        "TEST_FLIP": args.flip or None,
-        "TEST_MULTISCALE": tuple(args.ms) if args.ms else None,
-        "TEST_MEM_TRACE": args.trace or None,
-    }
-    cfg = config_of(args, flags)
-    if args.random_weights:
-        cfg.TEST_CKPT_PATH = None
-    return cfg
+    add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the stage's)")
+    add(
+        "--split",
+        dest="TEST_DATASET_SPLIT",
+        metavar="SPLIT",
+        help="name of a file in ImageSets, without .txt (default: val)",
+    )
+    add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
+    add_policy_argument(parser)
+    add("--result_name", metavar="NAME", help="of the result folder (default: policy and capacity: emfs_1+8)")
+    add("--eval_name", dest="result_name", help=argparse.SUPPRESS)
+    add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
+    add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
+    add("--overwrite", action="store_true", help="remove the results of these sequences first, do them again")
+    add("--no_metric", action="store_true", help="inference alone")
+    add_device_arguments(parser)
+    add(
+        "--flip",
+        dest="TEST_FLIP",
+        action="store_true",
+        default=None,
+        help="average over the mirrored image as well",
+    )
+    add(
+        *("--ms",),
+        dest="TEST_MULTISCALE",
+        nargs="+",
+        type=float,
+        metavar="SCALE",
+        help="average over these scales, for example 1.0 1.2",
+    )
+    add(
+        "--trace",
+        dest="TEST_MEM_TRACE",
+        action="store_true",
+        default=None,
+        help="write the memory's decisions to traces/<sequence>.jsonl",
+    )
+    add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
+    return parser
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    cfg = _config(args)
-    place = ProcessPlace.from_environment()
-    dataset = open_dataset(cfg.TEST_DATASET, home() / cfg.DIR_DATA)
-    sequences = dataset.select(cfg.TEST_DATASET_SPLIT, args.sequences)
-    device = choose_device(cfg.TEST_DEVICE, place)
-    build_policy(cfg)  # a wrong one is said before anything is read or written
-    checkpoint = chosen_checkpoint(args, cfg)
-    result_dir = args.result_dir or _result_dir(args, cfg, dataset.name)
-    share_cores(place)
-    cv2.setNumThreads(1)  # frames are resized by several threads as it is, beside the network's
-    with process_group(place), logging_redirect_tqdm():
-        torch.manual_seed(0)  # random weights are the same in all processes
-        model = load_from_config(cfg, checkpoint, device=str(device))
-        evaluator = Evaluator(
-            model.cfg,
-            lambda trace: VideoSegmenter(model, trace=trace),
-            dataset,
-            sequences,
-            result_dir,
-            overwrite=args.overwrite,
-            place=place,
-            device=device,
-        )
-        summary = evaluator.run()
-    if place.rank > 0:
+    from aot_plus.pipeline.run import evaluate, infer
+    from aot_plus.pipeline.table import compare
+
+    jobs = _jobs(args)
+    if os.environ.get("RANK", "0") != "0":
+        for job in jobs:
+            infer(job)
         return 0  # torchrun stops all processes when one fails: the first one reports for all
-    print(summary.describe())
-    if checkpoint is None:
-        print("The weights were random: these masks and any numbers made from them mean nothing.")
-    print(f"Results: {result_dir}")
-    return 1 if summary.failed else 0
+    if args.no_metric or args.sequences:
+        done = [infer(job) for job in jobs]
+        print("\n".join(each.describe() for each in done))
+        return 1 if any(each.summary.failed for each in done) else 0
+    evaluations = [evaluate(job, print) for job in jobs]
+    if len(jobs) > 1:
+        print(f"\n{compare(evaluations)}")
+    return 0
 
 
-def _result_dir(args: argparse.Namespace, cfg: Config, dataset: str) -> Path:
-    """``results/<exp>_<model>/<stage>/eval/<dataset>/<eval_name>`` at the repository's root."""
-    name = args.eval_name or _default_eval_name(cfg, random_weights=args.random_weights)
-    run = f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}"
-    return home() / cfg.DIR_RESULT / run / cfg.STAGE_NAME / "eval" / dataset / name
+def _jobs(args: argparse.Namespace) -> "list[Job]":
+    """What the flags ask for; where a shipped model stands in for it, fifo as well, for comparison."""
+    from aot_plus.pipeline.choices import Wanted, choose, ensure_mini_vost
+    from aot_plus.pipeline.run import Job, result_folder
 
-
-def _default_eval_name(cfg: Config, *, random_weights: bool) -> str:
-    """The policy and its capacity, like ``emfs_1+8``."""
-    capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
-    return f"{'random_weights_' if random_weights else ''}{cfg.MEM_POLICY}{capacity}"
+    choice = choose(
+        Wanted(
+            args.model,
+            args.stage,
+            args.checkpoint,
+            args.dataset,
+            args.random_weights,
+            args.exp_name,
+            overrides_of(args),
+        )
+    )
+    if choice.cfg.TEST_DATASET == "mini_vost" and "RANK" not in os.environ:
+        ensure_mini_vost(home() / choice.cfg.DIR_DATA, args.mini_vost_val)
+    configs = [choice.cfg]
+    if choice.shipped and args.result_dir is None and choice.cfg.MEM_POLICY != "fifo":
+        configs.append(copy(choice.cfg))
+        configs[1].MEM_POLICY = "fifo"
+    jobs = []
+    for cfg in configs:
+        name = f"{args.result_name}_{cfg.MEM_POLICY}" if jobs and args.result_name else args.result_name
+        folder = args.result_dir or result_folder(cfg, name, random_weights=args.random_weights)
+        jobs.append(Job(cfg, choice.checkpoint, folder, args.sequences, args.overwrite, args.processes))
+    return jobs
 
 
 if __name__ == "__main__":

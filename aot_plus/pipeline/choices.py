@@ -1,0 +1,175 @@
+"""What to evaluate where a user has left it open, down to what a bare machine has."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, SPLITS, VOSTDataset, open_dataset
+from aot_plus.utils.catalogue import (
+    DEFAULT_MODEL,
+    PAPER_DATASET,
+    SHIPPED_MODELS,
+    SMALL_STAGE,
+    VOST_PAGE,
+    default_checkpoint,
+    default_stage,
+    find_checkpoint,
+)
+from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.paths import find_path, stored_path
+from evaluation.home import home
+
+__all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset"]
+
+_log = logging.getLogger(__name__)
+
+MINI_VOST = "mini_vost"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model, a checkpoint and a dataset by name, and config values; None is left to choose."""
+
+    model: str | None = None
+    stage: str | None = None
+    checkpoint: str | None = None
+    dataset: str | None = None
+    random_weights: bool = False
+    exp_name: str = "default"
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+    def config(self, **values: object) -> Config:
+        """The config of the model and stage, or of the default ones, with further values."""
+        model = self.model or DEFAULT_MODEL
+        stage = self.stage or default_stage(model)
+        return get_config(stage, model, self.exp_name, {**self.overrides, **values})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to evaluate. ``shipped``: a small model stands in for what is missing."""
+
+    cfg: Config
+    checkpoint: Path | None  # None: random weights
+    shipped: bool = False
+
+
+def choose(wanted: Wanted) -> Choice:
+    """Fills what was left open; where VOST or the checkpoint is missing, with the small model and MiniVOST.
+
+    Raises ``ConfigError`` or ``DataError`` for what was named and is missing.
+    """
+    cfg = wanted.config()
+    checkpoint = _find_checkpoint(wanted, cfg)
+    if wanted.dataset is None and cfg.TEST_DATASET != PAPER_DATASET:
+        wanted = replace(wanted, dataset=cfg.TEST_DATASET)
+    if wanted.dataset is not None:
+        wanted = replace(wanted, dataset=find_dataset(wanted.dataset, cfg))
+    missing = [*_missing_dataset(wanted, cfg), *_missing_checkpoint(wanted, cfg, checkpoint)]
+    for problem in missing:
+        _log.warning("%s", problem)
+    shipped = bool(missing) and not (wanted.checkpoint or cfg.TEST_CKPT_PATH or wanted.random_weights)
+    if missing:
+        wanted = replace(wanted, dataset=MINI_VOST)
+    if shipped:
+        wanted, checkpoint = _choose_shipped(wanted, cfg)
+    cfg = wanted.config(
+        TEST_DATASET=wanted.dataset or PAPER_DATASET,
+        TEST_CKPT_PATH=None if checkpoint is None else stored_path(checkpoint),
+    )
+    return Choice(cfg, checkpoint, shipped)
+
+
+def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
+    """The path of the named checkpoint or the model's own; None where there is none."""
+    if wanted.random_weights:
+        return None
+    named = wanted.checkpoint or cfg.TEST_CKPT_PATH
+    if not named:
+        default = default_checkpoint(cfg.MODEL_NAME)
+        return find_checkpoint(default, cfg.DIR_PRETRAIN) if default else None
+    found = find_path(named, home() / cfg.DIR_PRETRAIN)
+    if found is None:
+        raise ConfigError(f"there is no checkpoint {named}; {_how_to_get(cfg)}")
+    return found
+
+
+def find_dataset(name: str, cfg: Config) -> str:
+    """``vost``, ``mini_vost`` or the stored path of a folder. Raises ``DataError`` if it is not there.
+
+    MiniVOST need not be there: it can be made.
+    """
+    if name == MINI_VOST:
+        return name
+    dataset = open_dataset(name, home() / cfg.DIR_DATA)
+    return name if name in DATASET_FOLDERS else stored_path(dataset.root)
+
+
+def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:
+    path = home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET]
+    if wanted.dataset is not None or path.is_dir():
+        return []
+    return [f"There is no {stored_path(path)}; get VOST from {VOST_PAGE} and put (or link) it there."]
+
+
+def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) -> list[str]:
+    if checkpoint is not None or wanted.random_weights:
+        return []
+    default = default_checkpoint(cfg.MODEL_NAME)
+    needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
+    if wanted.dataset not in (None, MINI_VOST):
+        raise ConfigError(
+            f"{wanted.dataset} was asked for, and there is no {needed}: choose one with --checkpoint FILE, "
+            "or --random_weights to try the pipeline without one"
+        )
+    return [f"There is no {needed}; {_how_to_get(cfg)}."]
+
+
+def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
+    """The small trained model of the same family."""
+    model = SHIPPED_MODELS[cfg.MODEL_VOS]
+    file = default_checkpoint(model) or ""
+    checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)
+    if checkpoint is None:
+        raise ConfigError(
+            f"there is no {cfg.DIR_PRETRAIN}/{file}, which belongs to the project: "
+            f"git restore {cfg.DIR_PRETRAIN}"
+        )
+    _log.warning("Running on MiniVOST instead, with the small model %s that ships with the project.", model)
+    return replace(wanted, model=model, stage=SMALL_STAGE), checkpoint
+
+
+def _how_to_get(cfg: Config) -> str:
+    return f"{cfg.DIR_PRETRAIN}/README.md lists the published files and where to put them"
+
+
+def ensure_mini_vost(data_folder: Path, val: int) -> VOSTDataset:
+    """Makes MiniVOST where it has no val sequence, with ``val`` of them, and opens it.
+
+    One that is there is left as it is. Raises ``DataError``.
+    """
+    from aot_plus.dataloaders.mini_vost import make_dataset
+
+    root = data_folder / DATASET_FOLDERS[MINI_VOST]
+    counts = {split: _count_names(root / SPLITS / f"{split}.txt") for split in ("train", "val")}
+    if not counts["val"]:
+        _log.info("making MiniVOST in %s", root)
+        try:
+            make_dataset(root, 0, counts["train"], val, min(os.cpu_count() or 1, val))
+        except OSError as error:
+            raise DataError(f"{root}: MiniVOST cannot be made there ({error})") from error
+    return open_dataset(MINI_VOST, data_folder)
+
+
+def _count_names(path: Path) -> int:
+    """How many sequences a split file names; 0 if it is not there. Raises ``DataError``."""
+    try:
+        return len(path.read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return 0
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,152 @@
+"""Inference, then the metric: the one way of the tools, the end of a training and the benchmarks."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import evaluation
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
+from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.pipeline.launch import launch
+from aot_plus.utils.errors import VOSError
+from evaluation.home import home
+from evaluation.results import Results, csv_paths, format_table
+
+__all__ = ["Evaluation", "Inference", "Job", "evaluate", "infer", "result_folder"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model with one policy over the split ``TEST_DATASET_SPLIT`` of ``TEST_DATASET``.
+
+    checkpoint: None for random weights.
+    result_dir: by default ``result_folder`` of the config.
+    sequences: of the split; None for all.
+    overwrite: do again what is finished.
+    processes: that share the sequences.
+    """
+
+    cfg: Config
+    checkpoint: Path | None
+    result_dir: Path | None = None
+    sequences: tuple[str, ...] | None = None
+    overwrite: bool = False
+    processes: int = 1
+
+    def open_dataset(self) -> VOSTDataset:
+        """Raises ``DataError`` if it is not there."""
+        return open_dataset(self.cfg.TEST_DATASET, home() / self.cfg.DIR_DATA)
+
+    @property
+    def folder(self) -> Path:
+        """Of the masks and figures."""
+        if self.result_dir is not None:
+            return self.result_dir
+        return result_folder(self.cfg, random_weights=self.checkpoint is None)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A job whose masks are in its folder, and how making them went."""
+
+    job: Job
+    summary: EvaluationSummary
+
+    def describe(self) -> str:
+        """A few lines for a terminal."""
+        lines = [self.summary.describe()]
+        if self.job.checkpoint is None:
+            lines.append("The weights were random: these masks and any numbers made from them mean nothing.")
+        return "\n".join([*lines, f"Results: {self.job.folder}"])
+
+
+@dataclass(frozen=True)
+class Evaluation(Inference):
+    """A job's masks with their figures."""
+
+    results: Results
+
+
+def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool = False) -> Path:
+    """``results/<exp>_<model>/<stage>/eval/<dataset>/<name>``, from ``home()``.
+
+    ``name``: by default the policy and its capacity, like ``emfs_1+8``.
+    """
+    if name is None:
+        capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
+        name = f"{'random_weights_' if random_weights else ''}{cfg.MEM_POLICY}{capacity}"
+    dataset = open_dataset(cfg.TEST_DATASET, home() / cfg.DIR_DATA).name
+    run = f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}"
+    return home() / cfg.DIR_RESULT / run / cfg.STAGE_NAME / "eval" / dataset / name
+
+
+def infer(job: Job) -> Inference:
+    """Writes the masks that are not there yet. Errors of single sequences are in the summary.
+
+    Raises ``VOSError`` for what concerns them all, and ``KeyboardInterrupt`` with a message.
+    """
+    return Inference(job, launch(_infer, job, processes=job.processes))
+
+
+def _infer(job: Job) -> EvaluationSummary:
+    """This process's share; gives the summary of all."""
+    import cv2
+    import torch
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from aot_plus.networks.engines.segmenter import VideoSegmenter
+    from aot_plus.networks.managers.evaluator import Evaluator
+    from aot_plus.networks.managers.processes import ProcessPlace, choose_device, process_group, share_cores
+    from aot_plus.networks.memory.policies import build_policy
+    from aot_plus.networks.models.loading import load_from_config
+
+    place = ProcessPlace.from_environment()
+    dataset = job.open_dataset()
+    sequences = dataset.select(job.cfg.TEST_DATASET_SPLIT, job.sequences)
+    device = choose_device(job.cfg.TEST_DEVICE, place)
+    build_policy(job.cfg)  # a wrong one is said before anything is read or written
+    share_cores(place)
+    cv2.setNumThreads(1)  # frames are resized by several threads as it is, beside the network's
+    with process_group(place), logging_redirect_tqdm():
+        torch.manual_seed(0)  # random weights are the same in all processes
+        model = load_from_config(job.cfg, job.checkpoint, device=str(device))
+        return Evaluator(
+            model.cfg,
+            lambda trace: VideoSegmenter(model, trace=trace),
+            dataset,
+            sequences,
+            job.folder,
+            overwrite=job.overwrite,
+            place=place,
+            device=device,
+        ).run()
+
+
+def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
+    """Inference and metric of a whole split; ``say`` gets what a user wants to read.
+
+    Raises ``VOSError``.
+    """
+    cfg = job.cfg
+    weights = job.checkpoint or "random weights"
+    _log.info(
+        "== Inference: %s, %s, %s, %s %s",
+        *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
+    )
+    no_metric = "inference failed; the metric was not computed"
+    try:
+        done = infer(job)
+    except VOSError as error:
+        raise VOSError(f"{error}\n{no_metric}") from error
+    say(done.describe())
+    if done.summary.failed:
+        raise VOSError(no_metric)
+    _log.info("== Metric: %s", job.folder)
+    results = evaluation.evaluate(job.folder, job.open_dataset().root, cfg.TEST_DATASET_SPLIT)
+    per_object, overall = csv_paths(job.folder, cfg.TEST_DATASET_SPLIT)
+    say(f"{format_table(results)}\nCSV files: {overall} and {per_object.name}")
+    return Evaluation(job, done.summary, results)

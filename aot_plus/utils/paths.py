@@ -1,0 +1,26 @@
+"""Paths as users give them, and as configs and results remember them."""
+
+import os
+from pathlib import Path
+
+from evaluation.home import home
+
+__all__ = ["find_path", "stored_path"]
+
+
+def find_path(name: str | Path, *more: Path) -> Path | None:
+    """Looks for ``name`` in the working folder, ``home()``, its ``aot_plus``, then in ``more``.
+
+    Gives the absolute path of the first that exists, else None.
+    """
+    for folder in (Path.cwd(), home(), home() / "aot_plus", *more):
+        path = Path(os.path.abspath(folder / name))
+        if path.exists():
+            return path
+    return None
+
+
+def stored_path(path: Path) -> str:
+    """One file's one text, wherever a command was started: from ``home()`` if it lies there, else absolute."""
+    absolute = Path(os.path.abspath(path))
+    return str(absolute.relative_to(home()) if absolute.is_relative_to(home()) else absolute)
