@@ -32,7 +32,8 @@ def dataset(tmp_path: Path) -> Path:
 
 def evaluate(dataset: Path, *flags: str) -> int:
     common = ["--model", "aott", "--dataset", str(dataset), "--device", "cpu"]
-    return eval_tool.main([*common, "--result_dir", str(dataset.parent / "results"), *flags])
+    results = ["--result_dir", str(dataset.parent / "results")]
+    return eval_tool.main([*common, *results, "--no_metric", *flags])
 
 
 def test_the_whole_way(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +69,7 @@ def test_a_broken_sequence_gives_exit_code_1(dataset: Path, capsys: pytest.Captu
         (["--random_weights", "--split", "tst"], "unknown split 'tst'; splits here: val"),
         (["--random_weights", "--sequences", "a", "c"], "no sequence c in split 'val'"),
         (["--random_weights", "--dataset", "nowhere"], "nowhere: neither a known dataset"),
-        ([], "no checkpoint: give --ckpt_path FILE, or --random_weights"),
+        ([], "choose one with --checkpoint FILE, or --random_weights"),
         (["--ckpt_path", "missing.pth"], "missing.pth"),
         (["--random_weights", "--set", "LATER_MEM_LEN=3"], "LATTER_MEM_LEN"),
         (["--random_weights", "--dtype", "float8"], "TEST_DTYPE"),

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,12 +19,10 @@ from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.networks.models import build_model
 from aot_plus.pipeline import commands, reproduction
 from aot_plus.pipeline.commands import Finished, eval_command, run_shown
-from aot_plus.pipeline.rows import SMALL_POLICIES, Run, paper_runs, small_runs
+from aot_plus.pipeline.rows import SMALL_POLICIES, paper_runs, small_runs
 from aot_plus.pipeline.table import signed
-from aot_plus.tools import eval as eval_tool
 from aot_plus.tools import reproduce
-from aot_plus.utils.catalogue import PAPER_ROWS
-from aot_plus.utils.config import config_to_dict, get_config
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.command import main as metric
@@ -245,74 +242,6 @@ def test_processes_are_passed_on(videos: Path, fake: FakeCommands) -> None:
     assert run(videos, fake, "--rows", "1", "--processes", "2") == 0
     assert fake.commands[0][5] == "2"
     assert "--nproc_per_node" not in fake.commands[1]
-
-
-def _described(arguments: Sequence[str]) -> tuple[dict[str, object], Path]:
-    """The config and the result folder that ``aot_plus.tools.eval`` makes of its arguments."""
-    args = eval_tool._parse(arguments, "eval")
-    cfg = eval_tool._config(args)
-    return config_to_dict(cfg) | {"checkpoint": args.ckpt_path}, eval_tool._result_dir(args, cfg, "d")
-
-
-def _infer_arguments(run: Run, dataset: str) -> list[str]:
-    command = eval_command(
-        model=run.model,
-        stage=run.stage,
-        checkpoint=run.checkpoint,
-        dataset=dataset,
-        split="val",
-        policy=run.policy,
-    )
-    return command[3:]
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    """``eval_vost.sh`` where all data is there, with a Python that notes the arguments of inference."""
-    tree = tmp_path / "tree"
-    (tree / "aot_plus" / "datasets" / "VOST").mkdir(parents=True)
-    lists = tree / "aot_plus" / "datasets" / "MiniVOST" / "ImageSets"
-    lists.mkdir(parents=True)
-    (lists / "val.txt").write_text("a\n")
-    shutil.copy(ROOT / "eval_vost.sh", tree)
-    shutil.copytree(ROOT / "aot_plus" / "tools", tree / "aot_plus" / "tools")
-    for run in [*paper_runs(), *small_runs()]:
-        (tree / run.checkpoint).parent.mkdir(exist_ok=True)
-        (tree / run.checkpoint).touch()
-    python = tmp_path / "bin" / "python3"
-    python.parent.mkdir()
-    noted = tree / "noted"
-    python.write_text(
-        f'#!/bin/bash\ncase "$*" in "-m aot_plus.tools.eval "*) printf "%s\\n" "${{@:3}}" >{noted} ;; esac\n'
-        "echo Results: folder\n"
-    )
-    python.chmod(0o755)
-    return tree / "eval_vost.sh"
-
-
-def _script_arguments(script: Path, flags: str) -> list[str]:
-    """The arguments that the script gives to ``aot_plus.tools.eval``."""
-    path = f"{script.parents[1] / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(
-        ["bash", str(script), *flags.split()], env={"PATH": path}, capture_output=True, check=True, timeout=60
-    )
-    return (script.parent / "noted").read_text().splitlines()
-
-
-def test_the_readmes_commands_give_the_same_results(script: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\S.*?) \| ([\d.]+) \| ([\d.]+) \| `\./eval_vost\.sh ?(.*?)` \|$", readme, re.M)
-    assert [(method, float(j_tr), float(j)) for method, j_tr, j, _ in rows] == [
-        (row.method, row.j_tr, row.j) for row in PAPER_ROWS
-    ]
-    for (*_, flags), run in zip(rows, paper_runs(), strict=True):
-        assert _described(_infer_arguments(run, "vost")) == _described(_script_arguments(script, flags))
-
-
-def test_the_scripts_small_models_give_the_same_results(script: Path) -> None:
-    for run in small_runs()[:2]:
-        flags = f"--model {run.model} --dataset mini_vost --policy {run.policy}"
-        assert _described(_infer_arguments(run, "mini_vost")) == _described(_script_arguments(script, flags))
 
 
 # What is missing

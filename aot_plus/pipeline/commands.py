@@ -33,7 +33,7 @@ def eval_command(
     if processes > 1:
         start += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return [
-        *(*start, "-m", "aot_plus.tools.eval"),
+        *(*start, "-m", "aot_plus.tools.eval", "--no_metric"),
         *("--model", model),
         *("--stage", stage),
         *("--ckpt_path", checkpoint),

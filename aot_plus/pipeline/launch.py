@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any, TypeVar
 
+from aot_plus.utils import errors
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.logs import start_logging
 
@@ -77,7 +79,7 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
         return function(*arguments)
     except KeyboardInterrupt as interrupt:
         if os.environ["RANK"] == "0" and str(interrupt):
-            print(f"\n{interrupt}", file=sys.stderr)
+            sys.stderr.write(f"\n{interrupt}\n")
         raise SystemExit(_INTERRUPTED) from None
 
 
@@ -89,7 +91,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _interrupt_once(number: int, frame: object) -> None:
+def _interrupt_once(number: int, frame: FrameType | None) -> None:
     """Raises ``KeyboardInterrupt`` once: Ctrl-C comes from the terminal and from torchrun."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -105,7 +107,7 @@ def _cause(error: Any) -> BaseException:
         ended = f"process {failure.local_rank} ended with exit code {failure.exitcode}"
         return VOSError(f"{ended} (out of memory?)")
     kind, _, text = message["message"].partition(": ")
-    if kind in {cls.__name__ for cls in (VOSError, *VOSError.__subclasses__())}:
+    if kind in errors.__all__:
         return VOSError(text)
     return RuntimeError(message["extraInfo"]["py_callstack"])
 

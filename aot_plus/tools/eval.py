@@ -26,16 +26,12 @@ from evaluation.home import home
 if TYPE_CHECKING:
     from aot_plus.pipeline.run import Job
 
-_DESCRIPTION = """\
-Runs a model over a dataset, writes its masks under results/, and prints J and J_tr (J_last). Without arguments:
-AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it says how to get it, and
-runs a small model that ships with the project on MiniVOST, which it makes itself. Sequences that are finished are
-skipped.
-"""
-_EPILOG = """\
-MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment stand for the flags
-of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST is made with (default: 10).
-"""
+_DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints J and J_tr.
+Without arguments: AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it
+says how to get it, and runs a small model that ships with the project on MiniVOST, which it makes itself.
+Sequences that are finished are skipped."""
+_EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
+stand for the flags of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST gets (10)."""
 _FROM_ENVIRONMENT = (
     *("--model", "--stage", "--checkpoint", "--policy", "--dataset", "--split"),
     *("--result_name", "--processes", "--mini_vost_val"),
@@ -55,7 +51,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add(
         "--checkpoint",
         metavar="FILE",
-        help=".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: the model's file there)",
+        help=".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: the model's file)",
     )
     add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
     add(
@@ -87,7 +83,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="average over the mirrored image as well",
     )
     add(
-        *("--ms",),
+        "--ms",
         dest="TEST_MULTISCALE",
         nargs="+",
         type=float,
@@ -146,7 +142,7 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     if choice.shipped and args.result_dir is None and choice.cfg.MEM_POLICY != "fifo":
         configs.append(copy(choice.cfg))
         configs[1].MEM_POLICY = "fifo"
-    jobs = []
+    jobs: list[Job] = []
     for cfg in configs:
         name = f"{args.result_name}_{cfg.MEM_POLICY}" if jobs and args.result_name else args.result_name
         folder = args.result_dir or result_folder(cfg, name, random_weights=args.random_weights)

@@ -97,3 +97,13 @@ find_base_python() {
     done
     return 1
 }
+
+# Runs a tool of aot_plus from wherever the script was started. --help needs no more than a bare Python.
+run_tool() {
+    case " $* " in
+        *" --help "* | *" -h "*) PYTHON="$(find_base_python)" || die "Python 3.10 or newer is needed" ;;
+        *) use_python requirements.txt ;;
+    esac
+    export PYTHONPATH="$REPOSITORY${PYTHONPATH:+:$PYTHONPATH}"
+    exec "$PYTHON" -m aot_plus "$@"
+}

@@ -21,6 +21,6 @@ def find_path(name: str | Path, *more: Path) -> Path | None:
 
 
 def stored_path(path: Path) -> str:
-    """One file's one text, wherever a command was started: from ``home()`` if it lies there, else absolute."""
+    """Gives a file the same text wherever a command was started: from ``home()`` if it lies there."""
     absolute = Path(os.path.abspath(path))
     return str(absolute.relative_to(home()) if absolute.is_relative_to(home()) else absolute)
