@@ -107,7 +107,7 @@ def measure_pipeline(setup: Setup, dataset: str | None, sequences: list[str] | N
 def _evaluate(setup: Setup, dataset: str, sequences: list[str] | None, masks: Path) -> Record:
     """The summary of an evaluation in a process with as many threads as this one."""
     weights = ["--random_weights"] if setup.checkpoint is None else ["--ckpt_path", str(setup.checkpoint)]
-    command = [sys.executable, "-m", "aot_plus.tools.eval", *weights]
+    command = [sys.executable, "-m", "aot_plus.tools.eval", "--no_metric", *weights]
     command += ["--model", setup.model, "--stage", setup.stage, "--dtype", setup.dtype]
     command += ["--device", setup.device, "--policy", setup.policy, "--dataset", dataset]
     command += ["--result_dir", str(masks), *(["--sequences", *sequences] if sequences else [])]

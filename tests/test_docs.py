@@ -160,7 +160,7 @@ def test_the_policy_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "page_policies.py").write_text(block, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     _tiny_dataset(tmp_path / "data", 7)
-    flags = ["--model", "aott", "--random_weights", "--dataset", str(tmp_path / "data"), "--device", "cpu"]
+    flags = ["--model", "aott", "--random_weights", "--no_metric", "--dataset", str(tmp_path / "data")]
     values = ["--set", "TEST_MEM_GAP_MIN=1", "LATTER_MEM_LEN=2"]
     folder = tmp_path / "out"
     policy = ["--policy", "page_policies:BestMoment", "--trace", "--result_dir", str(folder)]
