@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aot_plus.dataloaders.coloured_masks import MaskReader
@@ -21,17 +20,18 @@ from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.images import Image
 from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
+from evaluation.masks import Mask
 
 __all__ = ["DemoResult", "DemoRun", "clear_output"]
 
 _log = logging.getLogger(__name__)
 
-Image = NDArray[np.uint8]
-LazyLabels = Callable[[], Image]  # gives H x W ids
+LazyMask = Callable[[], Mask]
 
 _UNBOUNDED_ROOM = 9  # frames in the strip when the memory has no capacity
 
@@ -109,8 +109,8 @@ class DemoRun:
         ):
             started = time.perf_counter()
             try:
-                for name, labels, draw in self._segmented(frames, result):
-                    masks.write(result.masks / f"{name}.png", labels)
+                for name, predicted, draw in self._segmented(frames, result):
+                    masks.write(result.masks / f"{name}.png", predicted)
                     pictures.write(self.output, draw)
                     result.frames += 1
                     bar.update()
@@ -132,8 +132,8 @@ class DemoRun:
 
     def _segmented(
         self, frames: Iterable[_Frame], result: DemoResult
-    ) -> Iterator[tuple[str, LazyLabels, Callable[[], Image]]]:
-        """Of each frame its name, what gives its labels, and what draws its picture, frame by frame."""
+    ) -> Iterator[tuple[str, LazyMask, Callable[[], Image]]]:
+        """Of each frame its name, what gives its mask, and what draws its picture, frame by frame."""
         strip: MemoryStrip | None = None
         for index, frame in enumerate(frames):
             if strip is None:
@@ -141,20 +141,20 @@ class DemoRun:
                 strip = MemoryStrip(frame.prepared.size, self._strip_room())
             mask = self._mask(frame.number, frame.name, result)
             if index == 0:
-                labels = self._start(frame, mask)
+                predicted = self._start(frame, mask)
             else:
-                labels = self.segmenter.submit(frame.prepared, mask).array
+                predicted = self.segmenter.submit(frame.prepared, mask).array
             bank = self.segmenter.banks[0]
             title = self._title(frame.name, len(bank))
-            yield frame.name, labels, partial(_draw, frame, index, labels, strip, bank, title)
+            yield frame.name, predicted, partial(_draw, frame, index, predicted, strip, bank, title)
 
-    def _start(self, frame: _Frame, mask: Image | None) -> LazyLabels:
+    def _start(self, frame: _Frame, mask: Mask | None) -> LazyMask:
         if mask is None:
             raise DataError(f"{self.video.path}: there is no mask of the first frame")
-        labels = self.segmenter.start(frame.prepared, mask, memory_gap=self.gap)
-        return lambda: labels
+        predicted = self.segmenter.start(frame.prepared, mask, memory_gap=self.gap)
+        return lambda: predicted
 
-    def _mask(self, number: int, name: str, result: DemoResult) -> Image | None:
+    def _mask(self, number: int, name: str, result: DemoResult) -> Mask | None:
         """The mask given for a frame, if there is one. Says what it shows."""
         path = self.masks.pop(number, None)
         if path is None:
@@ -208,9 +208,9 @@ def clear_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> No
 
 
 def _draw(
-    frame: _Frame, index: int, labels: LazyLabels, strip: MemoryStrip, bank: Sequence[int], title: str
+    frame: _Frame, index: int, predicted: LazyMask, strip: MemoryStrip, bank: Sequence[int], title: str
 ) -> Image:
     """The frame with its objects, H x W x 3, and under it the strip as it is after this frame."""
-    picture = draw_objects(frame.image, labels())
+    picture = draw_objects(frame.image, predicted())
     strip.update(bank, index, frame.name, picture)
     return np.concatenate([picture, strip.draw(title)])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.utils.masks import read_image
-from evaluation.masks import read_mask
+from evaluation.masks import Mask, read_mask
 
 __all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
 
@@ -69,7 +69,7 @@ def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[
     return [(number, path) for number, path in paths if path]
 
 
-def _path(shape: NDArray[np.uint8], scale: NDArray[np.float64]) -> str:
+def _path(shape: Mask, scale: NDArray[np.float64]) -> str:
     """The outlines of a binary mask, with fewer points the more ragged it is."""
     outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # Points are at the pixels' centres.

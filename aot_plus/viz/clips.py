@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+import PIL.Image
+from PIL import ImageDraw
 
-from aot_plus.viz.ink import Picture, font
+from aot_plus.utils.images import Image
+from aot_plus.viz.ink import font
 from aot_plus.viz.overlay import draw_objects
+from evaluation.masks import Mask
 
 __all__ = ["clip_row"]
 
@@ -16,7 +18,7 @@ _MARGIN = 4  # pixels between frames
 _TITLE = 18  # pixels above a row
 
 
-def clip_row(title: str, images: Sequence[Picture], masks: Sequence[NDArray[np.uint8]]) -> Picture:
+def clip_row(title: str, images: Sequence[Image], masks: Sequence[Mask]) -> Image:
     """T images (H x W x 3) with their objects (H x W ids), side by side under a line of text."""
     cells = [
         np.pad(
@@ -27,6 +29,6 @@ def clip_row(title: str, images: Sequence[Picture], masks: Sequence[NDArray[np.u
         for image, mask in zip(images, masks, strict=True)
     ]
     row = np.concatenate(cells, axis=1)
-    line = Image.new("RGB", (row.shape[1], _TITLE), "white")
+    line = PIL.Image.new("RGB", (row.shape[1], _TITLE), "white")
     ImageDraw.Draw(line).text((2, 0), title, fill="black", font=font(14))
     return np.concatenate([np.asarray(line), row], axis=0)

@@ -4,12 +4,13 @@ from functools import cache
 
 import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
+
+from aot_plus.utils.images import Image
 
 __all__ = ["ADDED", "BLACK", "DROPPED", "WHITE", "Colour", "Picture", "font", "write"]
 
-Picture = NDArray[np.uint8]  # H x W x 3, RGB
+Picture = Image
 Colour = tuple[int, int, int]  # RGB
 
 WHITE: Colour = (255, 255, 255)
@@ -25,7 +26,7 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def write(
-    image: Picture,
+    image: Image,
     words: str,
     place: tuple[int, int],
     size: int,

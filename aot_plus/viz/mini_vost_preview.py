@@ -4,13 +4,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+import PIL.Image
 
 from aot_plus.dataloaders.mini_vost.events import NOUNS
 from aot_plus.dataloaders.mini_vost.planning import plan_scene, sequence_generator
 from aot_plus.dataloaders.mini_vost.render import render_frame
+from aot_plus.utils.images import Image
 from aot_plus.viz.clips import clip_row
-from aot_plus.viz.ink import Picture
 from evaluation.files import replacing
 
 _MOMENTS = 6
@@ -24,7 +24,7 @@ def write_preview(path: Path, seed: int, split: str = "val") -> None:
     # Five bits per channel halve the file, and the loss is not seen.
     coarse = np.asarray(small, dtype=np.uint8) & 0xF8 | 4
     with replacing(path) as temporary:
-        Image.fromarray(coarse).save(temporary, format="PNG", optimize=True)
+        PIL.Image.fromarray(coarse).save(temporary, format="PNG", optimize=True)
 
 
 def _one_of_each(seed: int, split: str) -> list[int]:
@@ -38,7 +38,7 @@ def _one_of_each(seed: int, split: str) -> list[int]:
     return [found[verb] for verb in NOUNS]
 
 
-def _row(seed: int, split: str, index: int) -> Picture:
+def _row(seed: int, split: str, index: int) -> Image:
     """A sequence's moments side by side under its name."""
     scene = plan_scene(seed, split, index)
     moments = np.linspace(0, scene.num_frames - 1, _MOMENTS).astype(int)

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.utils.images import Image
 from aot_plus.utils.masks import davis_palette
-from aot_plus.viz.ink import BLACK, Picture, write
-from evaluation.masks import IGNORE_ID
+from aot_plus.viz.ink import BLACK, write
+from evaluation.masks import IGNORE_ID, Mask
 
 __all__ = ["draw_objects"]
 
@@ -15,9 +16,7 @@ _PALETTE = np.minimum(45 + np.array(davis_palette()).reshape(256, 3) * 210 // 19
 _STRIPE = 6  # pixels from one stripe of an ignored region to the next
 
 
-def draw_objects(
-    image: Picture, ids: NDArray[np.uint8], *, numbered: bool = True, fill: float = 0.35
-) -> Picture:
+def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float = 0.35) -> Image:
     """A copy of a frame with its objects tinted and outlined; ignored regions are striped.
 
     Args:
@@ -46,13 +45,13 @@ def draw_objects(
     return drawn
 
 
-def _draw_stripes(image: Picture, region: NDArray[np.bool_]) -> None:
+def _draw_stripes(image: Image, region: NDArray[np.bool_]) -> None:
     rows, columns = np.nonzero(region)
     stripes = np.where((rows + columns) % _STRIPE < _STRIPE // 3, 255, 128)[:, None]
     image[region] = (image[region] + stripes) // 2
 
 
-def _draw_contour(image: Picture, ids: NDArray[np.uint8], value: int, thickness: int) -> tuple[int, int]:
+def _draw_contour(image: Image, ids: Mask, value: int, thickness: int) -> tuple[int, int]:
     """Draws the contours of one object, bright on black; gives x, y of its innermost point."""
     shape = np.asarray(ids == value, np.uint8)
     contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from aot_plus.viz.ink import ADDED, DROPPED, WHITE, Colour, Picture, font, write
+from aot_plus.utils.images import Image
+from aot_plus.viz.ink import ADDED, DROPPED, WHITE, Colour, font, write
 
 __all__ = ["MemoryStrip"]
 
@@ -27,7 +28,7 @@ _GAP = 4  # pixels between cells
 class _Cell:
     """One stored frame."""
 
-    thumbnail: Picture
+    thumbnail: Image
     caption: str
     mark: str = ""  # "", "added" or "dropped"
 
@@ -49,7 +50,7 @@ class MemoryStrip:
         self._bank: set[int] = set()
         self._changed_at = 0  # frame of the last change
 
-    def update(self, bank: Sequence[int], frame: int, name: str, picture: Picture) -> None:
+    def update(self, bank: Sequence[int], frame: int, name: str, picture: Image) -> None:
         """Takes over the bank after ``frame``: a frame just added is marked, and one just dropped.
 
         Args:
@@ -72,11 +73,11 @@ class MemoryStrip:
         recent = sorted(self._cells.keys() & marks.keys())[-self._room :]
         self._cells = {number: replace(self._cells[number], mark=marks[number]) for number in recent}
 
-    def _thumbnail(self, picture: Picture) -> Picture:
+    def _thumbnail(self, picture: Image) -> Image:
         pitch, height = self._cell
         return np.asarray(cv2.resize(picture, (pitch - _GAP, height), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def draw(self, title: str) -> Picture:
+    def draw(self, title: str) -> Image:
         """The strip, ``height x W x 3``, from the oldest frame to the newest."""
         strip = np.full((self.height, self._width, 3), _BACKGROUND, np.uint8)
         size = next((size for size in range(14, 9, -1) if font(size).getlength(title) < self._width - 6), 9)
@@ -89,7 +90,7 @@ class MemoryStrip:
         return strip
 
 
-def _draw_cell(place: Picture, cell: _Cell) -> None:
+def _draw_cell(place: Image, cell: _Cell) -> None:
     """Draws into a view of the strip: a green border marks an added frame, a red cross a dropped one."""
     height, width = cell.thumbnail.shape[:2]
     thumbnail = cell.thumbnail.copy()

@@ -6,9 +6,9 @@ from types import TracebackType
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 
 __all__ = ["VideoWriter"]
 
@@ -56,7 +56,7 @@ class VideoWriter:
             raise DataError(problem)
         _log.error(problem)  # the error that ended the block is the one to be raised
 
-    def write(self, image: NDArray[np.uint8]) -> None:
+    def write(self, image: Image) -> None:
         """Appends a frame (H x W x 3, RGB), all of one size. Raises ``DataError`` if no codec works."""
         if self._writer is None:
             self._size = (image.shape[0], image.shape[1])
@@ -90,7 +90,7 @@ def _plays(path: Path) -> bool:
         capture.release()
 
 
-def _even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _even(image: Image) -> Image:
     """Repeats the last row or column of an odd side: codecs halve the colours' resolution."""
     bottom, right = image.shape[0] % 2, image.shape[1] % 2
     return np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge") if bottom or right else image
