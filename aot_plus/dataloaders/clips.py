@@ -5,15 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.images import normalise
-from evaluation.masks import IGNORE_ID
-
-IdMap = NDArray[np.uint8]  # H x W: 0 background, then objects, 255 ignored
-Image = NDArray[np.uint8]  # H x W x 3, RGB
+from aot_plus.utils.images import Image, normalise
+from evaluation.masks import IGNORE_ID, Mask
 
 
 @dataclass(frozen=True)
@@ -24,11 +20,11 @@ class RawClip:
     """
 
     images: list[Image]
-    labels: list[IdMap | None]
+    labels: list[Mask | None]
     names: list[str]
 
     @property
-    def reference(self) -> IdMap:
+    def reference(self) -> Mask:
         """The first frame's label, H x W."""
         label = self.labels[0]
         if label is None:
@@ -77,7 +73,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
     )
 
 
-def object_ids(label: IdMap, min_pixels: int = 1) -> list[int]:
+def object_ids(label: Mask, min_pixels: int = 1) -> list[int]:
     """Lists the ids, ascending, of objects with at least ``min_pixels`` pixels; 0 and 255 are no objects."""
     counts = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)
     return [int(i) for i in np.flatnonzero(counts[1:IGNORE_ID] >= min_pixels) + 1]
@@ -110,7 +106,7 @@ def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     picture.
     """
     images: list[Image] = []
-    labels: list[IdMap | None] = []
+    labels: list[Mask | None] = []
     place = np.zeros(over.reference.shape, dtype=bool)  # H x W
     for index, (low, high) in enumerate(zip(under.labels, over.labels, strict=True)):
         if high is not None:
@@ -120,7 +116,7 @@ def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     return RawClip(images, labels, under.names + over.names)
 
 
-def _paste_label(low: IdMap, high: IdMap, shift: int) -> IdMap:
+def _paste_label(low: Mask, high: Mask, shift: int) -> Mask:
     label = np.where(high != 0, high + np.uint8(shift), low)
     label[(low == IGNORE_ID) | (high == IGNORE_ID)] = IGNORE_ID
     return label

@@ -11,8 +11,9 @@ from scipy.interpolate import RBFInterpolator
 from aot_plus.dataloaders.clips import RawClip, object_ids
 from aot_plus.dataloaders.eval_datasets import IMAGE_SUFFIXES
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
-from evaluation.masks import read_mask
+from evaluation.masks import Mask, read_mask
 from evaluation.vost import ANNOTATIONS
 
 IMAGES = "JPEGImages"
@@ -89,7 +90,7 @@ class StaticClips:
         """Raises ``DataError`` if an image or its mask cannot be used."""
         self._read(index)
 
-    def _read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _read(self, index: int) -> tuple[Image, Mask]:
         image_path, mask_path = self._pairs[index]
         image, mask = read_image(image_path), read_mask(mask_path)
         if image.shape[:2] != mask.shape:
@@ -134,13 +135,13 @@ def _bend(size: tuple[int, ...], deviation: float, rng: np.random.Generator) -> 
     return np.asarray(cv2.resize(coarse.astype(np.float32), (size[1], size[0])), dtype=np.float32)
 
 
-def warp_image(image: NDArray[np.uint8], warp: NDArray[np.float32]) -> NDArray[np.uint8]:
+def warp_image(image: Image, warp: NDArray[np.float32]) -> Image:
     """H x W x 3, bilinear; beyond its borders the image is mirrored."""
     warped = cv2.remap(image, warp[..., 0], warp[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(warped, dtype=np.uint8)
 
 
-def warp_mask(mask: NDArray[np.uint8], warp: NDArray[np.float32]) -> NDArray[np.uint8]:
+def warp_mask(mask: Mask, warp: NDArray[np.float32]) -> Mask:
     """H x W ids, nearest; mirrored like the image, so that a mirrored part of an object keeps its id."""
     warped = cv2.remap(mask, warp[..., 0], warp[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(warped, dtype=np.uint8)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aot_plus.dataloaders.clips import RawClip, object_ids
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
-from evaluation.masks import IGNORE_ID, read_mask
+from evaluation.masks import IGNORE_ID, Mask, read_mask
 from evaluation.vost import ANNOTATIONS
 
 
@@ -28,10 +28,10 @@ class Video(Protocol):
     def annotated(self) -> Sequence[bool]:
         """For each frame, in time order, whether it has a mask."""
 
-    def read_image(self, index: int) -> NDArray[np.uint8]:
+    def read_image(self, index: int) -> Image:
         """Frame ``index``, H x W x 3 RGB."""
 
-    def read_mask(self, index: int) -> NDArray[np.uint8]:
+    def read_mask(self, index: int) -> Mask:
         """Its mask, H x W ids: 0 background, 255 ignored."""
 
     def check(self) -> None:
@@ -74,11 +74,11 @@ class FolderVideo:
             raise DataError(f"{self._annotations}: no mask (.png) for any frame of the sequence {self.name}")
         return flags
 
-    def read_image(self, index: int) -> NDArray[np.uint8]:
+    def read_image(self, index: int) -> Image:
         """Frame ``index``, H x W x 3 RGB."""
         return read_image(self._frames[index])
 
-    def read_mask(self, index: int) -> NDArray[np.uint8]:
+    def read_mask(self, index: int) -> Mask:
         """The mask of an annotated frame, H x W ids."""
         return read_mask(self._annotations / f"{self._frames[index].stem}.png")
 
@@ -108,7 +108,7 @@ class ClipRules:
     reference_tries: int = 40
     consistent_tries: int = 5
 
-    def accepts_reference(self, label: NDArray[np.uint8]) -> bool:
+    def accepts_reference(self, label: Mask) -> bool:
         """Tells if a mask (H x W) may be a clip's reference."""
         labelled = np.count_nonzero(label)
         ignored = np.count_nonzero(label == IGNORE_ID)
@@ -181,7 +181,7 @@ class VideoClips:
         return None
 
 
-def _consistent(labels: Sequence[NDArray[np.uint8] | None]) -> bool:
+def _consistent(labels: Sequence[Mask | None]) -> bool:
     """Tells if every object of the clip is in its first label."""
     ids = [set(object_ids(label)) for label in labels if label is not None]
     return all(later <= ids[0] for later in ids)
@@ -191,8 +191,8 @@ def _check_sizes(
     video: Video,
     index: int,
     size: tuple[int, ...],
-    image: NDArray[np.uint8],
-    label: NDArray[np.uint8] | None,
+    image: Image,
+    label: Mask | None,
 ) -> None:
     for kind, picture in (("image", image), ("mask", label)):
         if picture is not None and picture.shape[:2] != size:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.clips import RawClip
-from aot_plus.utils.images import MEAN
-from evaluation.masks import IGNORE_ID
+from aot_plus.utils.images import MEAN, Image
+from evaluation.masks import IGNORE_ID, Mask
 
 PADDING_COLOUR = np.round(MEAN * 255).astype(np.uint8)
 PADDING_ID = 0
@@ -26,13 +26,13 @@ class Geometry:
     crop: tuple[int, int]
     flip: bool
 
-    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def image(self, image: Image) -> Image:
         """H x W x 3 -> crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
         scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
         canvas = np.broadcast_to(PADDING_COLOUR, (*self.crop, 3)).copy()
         return self._mirrored(self._cut(np.asarray(scaled, dtype=np.uint8), canvas))
 
-    def label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, label: Mask) -> Mask:
         """H x W ids -> crop, nearest; what lies outside the frame is background.
 
         Background and not ignored: nothing is there, and a network that has to say so learns to stay on its
@@ -42,7 +42,7 @@ class Geometry:
             self._cut(self.scale_label(label), np.full(self.crop, PADDING_ID, dtype=np.uint8))
         )
 
-    def scale_label(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def scale_label(self, label: Mask) -> Mask:
         """H x W ids at the scaled size, sampled at pixel centres, as the images are."""
         scaled = cv2.resize(label, self.scaled[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(scaled, dtype=np.uint8)
@@ -84,7 +84,7 @@ class ClipTransform:
     crop_tries: int = 10
     min_pixels: int = 100
 
-    def draw(self, reference: NDArray[np.uint8], rng: np.random.Generator) -> Geometry:
+    def draw(self, reference: Mask, rng: np.random.Generator) -> Geometry:
         """Draws the geometry of a clip whose reference label (H x W) shows at least one object.
 
         The crop always shows a pixel of an object.
@@ -102,7 +102,7 @@ class ClipTransform:
         labels = [None if label is None else geometry.label(label) for label in clip.labels]
         return RawClip([geometry.image(image) for image in clip.images], labels, clip.names)
 
-    def _balanced_corner(self, label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+    def _balanced_corner(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
         wanted = np.minimum(_object_pixels(label), self.min_pixels)  # 254
         best: tuple[int, int] = (0, 0)
         most = 0
@@ -121,7 +121,7 @@ class ClipTransform:
         row, column = (int(rng.integers(min(0, room), max(0, room) + 1)) for room in spare)
         return row, column
 
-    def _corner_around_object(self, label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+    def _corner_around_object(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
         pixels = np.argwhere((label != 0) & (label != IGNORE_ID))
         # A thin object can vanish in the scaling down: then the middle is as good as any place.
         centre = pixels[rng.integers(len(pixels))] if len(pixels) else np.array(label.shape) // 2
@@ -131,11 +131,11 @@ class ClipTransform:
         )
         return row, column
 
-    def _view(self, label: NDArray[np.uint8], corner: tuple[int, int]) -> NDArray[np.uint8]:
+    def _view(self, label: Mask, corner: tuple[int, int]) -> Mask:
         (row, column), (height, width) = corner, self.crop
         return label[max(row, 0) : max(row + height, 0), max(column, 0) : max(column + width, 0)]
 
 
-def _object_pixels(label: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _object_pixels(label: Mask) -> NDArray[np.int64]:
     """Pixels of each of the ids 1..254."""
     return np.bincount(label.ravel(), minlength=256)[1:IGNORE_ID]
