@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from aot_plus.configs import Config
 from aot_plus.networks.memory.policies import Append, EmfsPolicy, ReadStatistics
-from aot_plus.networks.memory.scores import redundancy_penalty
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError, VOSError
 
 TOLERANCE = 1e-4
-QUANTITIES = ("relevance", "redundancy", "penalty", "score")
+QUANTITIES = {"relevance": "relevance", "redundancy": "redundancy", "novelty": "penalty", "score": "score"}
+"""Names of the scores, and what the published code calls them."""
 PRESET_MODELS = {"aot": "r50_aotl", "deaot": "r50_deaotl"}
 """Models whose configs hold the presets."""
 
@@ -47,8 +47,8 @@ def replay_decisions(path: Path) -> dict[str, Any]:
     for index, case in enumerate(cases):
         try:
             found, dropped = _decide(arrays, index, case, configs[case["preset"]])
-            for name in QUANTITIES:
-                difference = np.abs(np.subtract(found[name], case[name])).max()
+            for name, published in QUANTITIES.items():
+                difference = np.abs(np.subtract(found[name], case[published])).max()
                 differences[name] = float(np.maximum(differences[name], difference))  # a NaN stays one
             agree += dropped == case["dropped"]
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
@@ -99,9 +99,7 @@ def _decide(
     policy.running_relevance.values = torch.tensor(list(case["previous_averages"].values()))
     policy.observe(append)
     dropped = frames[policy.drop(append)]
-    found = policy.explain()
-    penalty = redundancy_penalty(torch.tensor(found["redundancy"]), cfg.MEM_EMFS_SLOPE, cfg.MEM_EMFS_MIDPOINT)
-    return {**found, "penalty": penalty.tolist()}, dropped
+    return policy.explain(), dropped
 
 
 def main(arguments: list[str] | None = None) -> int:

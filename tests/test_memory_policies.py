@@ -21,7 +21,7 @@ from aot_plus.networks.memory.policies import (
     build_policy,
 )
 from aot_plus.utils.errors import ConfigError
-from tests.replay_decisions import main, replay_decisions
+from tests.replay_decisions import QUANTITIES, main, replay_decisions
 
 GOLDEN = Path(__file__).parent / "golden"
 DECISIONS = GOLDEN / "emfs_decisions.npz"
@@ -161,7 +161,7 @@ def test_averages_start_at_the_overflow_or_at_the_first_append(name: str) -> Non
     early.observe(append_of([0], 5, reading([1.0]), overflows=False))
     assert (late.averages, late.explain()) == ({}, {})
     assert early.averages == {0: 1.0}
-    assert early.explain() == {"relevance": [1.0]}
+    assert early.explain() == {"read": [1.0], "relevance": [1.0]}
     for policy in (late, early):
         decide(policy, append_of([0, 5], 10, reading([0.6, 0.4])))
     assert late.averages == pytest.approx({0: 0.6, 5: 0.4})
@@ -173,12 +173,13 @@ def test_emfs_score_by_hand() -> None:
     keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])[..., None]
     policy = build_policy(config("emfs"))
     assert decide(policy, append_of([0, 5, 10], 15, reading([0.4, 0.25, 0.35], keys))) == 2
-    penalties = [1 / (1 + math.exp(10 * (value - 0.4))) for value in (0.5, 0.0, 0.5)]
+    novelty = [1 / (1 + math.exp(10 * (value - 0.4))) for value in (0.5, 0.0, 0.5)]
     explained = policy.explain()
     assert explained["relevance"] == pytest.approx([0.4, 0.25, 0.35])
     assert explained["redundancy"] == pytest.approx([0.5, 0.0, 0.5])
+    assert explained["novelty"] == pytest.approx(novelty)
     assert explained["score"] == pytest.approx(
-        [4 * value + penalty for value, penalty in zip((0.4, 0.25, 0.35), penalties, strict=True)]
+        [4 * value + novel for value, novel in zip((0.4, 0.25, 0.35), novelty, strict=True)]
     )
     # With a weight of 40 the relevance decides.
     relevant = build_policy(config("emfs", MEM_EMFS_WEIGHT=40.0))
@@ -306,10 +307,10 @@ def test_replay_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(line)["dropped_agree"] == 40
 
 
-@pytest.mark.parametrize("name", ["relevance", "redundancy", "penalty", "score"])
+@pytest.mark.parametrize("name", QUANTITIES)
 def test_replay_notices_another_number(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(arrays: dict[str, Any], cases: list[dict[str, Any]]) -> None:
-        cases[7][name][1] += 2e-4
+        cases[7][QUANTITIES[name]][1] += 2e-4
 
     assert main([str(changed_decisions(tmp_path, change))]) == 1
     result = json.loads(capsys.readouterr().out)

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from aot_plus.networks.memory.scores import (
     attention_per_frame,
     foreground_probability,
+    novelty,
     redundancy,
-    redundancy_penalty,
     relevance,
 )
 
@@ -150,8 +150,8 @@ def test_redundancy_is_rounded_and_zero_without_a_total() -> None:
     assert torch.equal(redundancy(torch.zeros(3, 6, 3)), torch.zeros(3))
 
 
-def test_redundancy_penalty() -> None:
-    found = redundancy_penalty(torch.tensor([0.4, 0.0, 0.5]), slope=10.0, midpoint=0.4)
+def test_novelty() -> None:
+    found = novelty(torch.tensor([0.4, 0.0, 0.5]), slope=10.0, midpoint=0.4)
     expected = torch.tensor([0.5, 1 / (1 + math.exp(-4)), 1 / (1 + math.exp(1))])
     torch.testing.assert_close(found, expected)
 

@@ -1,4 +1,4 @@
-"""The picture and the table of one decision of EMFS."""
+"""The picture and the table of one decision of a memory policy."""
 
 import json
 from pathlib import Path
@@ -9,36 +9,20 @@ import pytest
 import yaml
 from PIL import Image
 
+from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.tools import show_decision
 from aot_plus.utils.masks import write_mask
-from aot_plus.viz.decision import Decision, StoredFrame, draw_decision
+from aot_plus.viz.decision import draw_decision
 
-CONFIG = {
-    "MEM_RELEVANCE_KEEP": 0.2,
-    "MEM_EMFS_WEIGHT": 4.0,
-    "MEM_EMFS_SLOPE": 10.0,
-    "MEM_EMFS_MIDPOINT": 0.4,
-    "DIR_DATA": "aot_plus/datasets",
-}
-# Frame 4 comes to a bank of 0, 1, 3; the entry before is that of frame 3.
 ENTRIES: list[dict[str, Any]] = [
     {"frame": 1, "group": 0, "bank": [0], "dropped": None},
     {"frame": 2, "group": 0, "bank": [0, 1], "dropped": None},
-    {
-        "frame": 3,
-        "group": 0,
-        "bank": [0, 1, 2],
-        "relevance": [0.5, 0.3, 0.2],
-        "redundancy": [0.3, 0.3, 0.4],
-        "score": [2.73, 1.93, 1.3],
-        "dropped": 2,
-    },
+    {"frame": 3, "group": 0, "bank": [0, 1, 2], "best": [0.5, 0.3, 0.2], "dropped": 2},
     {
         "frame": 4,
         "group": 0,
         "bank": [0, 1, 3],
         "relevance": [0.4, 0.26, 0.3],
-        "redundancy": [0.2, 0.2, 0.6],
         "score": [2.48, 1.92, 1.32],
         "dropped": 3,
     },
@@ -47,7 +31,7 @@ ENTRIES: list[dict[str, Any]] = [
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """A dataset of one video and the results of EMFS on it."""
+    """A dataset of one video and the results on it."""
     data, results = tmp_path / "data", tmp_path / "results"
     frames = data / "JPEGImages_10fps" / "video"
     frames.mkdir(parents=True)
@@ -58,7 +42,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         mask = np.zeros((24, 32), np.uint8)
         mask[5:15, 8:20] = 1
         write_mask(results / "video" / f"{number}.png", mask)
-    (results / "config.yaml").write_text(yaml.safe_dump({"config": CONFIG}), encoding="utf-8")
+    config = {"config": {"DIR_DATA": "aot_plus/datasets"}}
+    (results / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     _write_trace(results, ENTRIES)
     return data, results
 
@@ -78,39 +63,54 @@ def _run(folders: tuple[Path, Path], *flags: str) -> int:
 def test_table_and_picture(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(folders, "--frame", "4") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "| 0 | 0.5000 | 0.3750 | 0.4000 | 0.2000 | 0.8808 | 2.4800 |  |"
-    # Frame 3 was appended last: no average before. Its redundancy is beyond the midpoint.
-    assert lines[4] == "| 3 |  | 0.3000 | 0.3000 | 0.6000 | 0.1192 | 1.3200 | dropped |"
-    assert lines[5] == "1 of the sequence's 2 decisions dropped the least relevant frame."
+    assert lines[0] == "| frame | relevance | score | |"
+    assert lines[2] == "| 0 | 0.4000 | 2.4800 |  |"
+    assert lines[4] == "| 3 | 0.3000 | 1.3200 | dropped |"
     with Image.open(folders[1] / "out.png") as picture:
         assert picture.mode == "RGB"
         assert len(np.unique(np.asarray(picture))) > 10
 
 
-def test_the_first_decision_by_default(
+def test_the_first_decision_by_default_and_scores_of_any_name(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(folders) == 0
-    assert "| 2 |  | 0.2000 | 0.2000 | 0.4000 | 0.5000 | 1.3000 | dropped |" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "| frame | best | |" in output
+    assert "| 2 | 0.2000 | dropped |" in output
 
 
-def test_the_higher_score_is_the_higher_bar_and_the_dropped_column_is_marked() -> None:
-    picture = np.zeros((30, 40, 3), np.uint8)
-    frames = [StoredFrame(n, picture, relevance, 0.5, 1.0) for n, relevance in enumerate((0.1, 0.4, 0.2))]
-    image = np.asarray(draw_decision(Decision("title", 2.0, frames, 2, 3, picture)))
-    blue = (image == (78, 121, 167)).all(axis=2)
-    columns = [int(blue[:, 130 + 124 * number : 130 + 124 * (number + 1)].sum()) for number in range(4)]
+def test_a_policy_without_scores(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    _write_trace(folders[1], [{"frame": 3, "group": 0, "bank": [0, 1, 2], "dropped": 1}])
+    assert _run(folders) == 0
+    assert "| 1 | dropped |" in capsys.readouterr().out
+
+
+def test_a_row_of_bars_for_each_score_and_the_dropped_column_is_marked() -> None:
+    pictures = [np.zeros((30, 40, 3), np.uint8)] * 4
+    entry = TraceEntry(7, 0, [0, 1, 2], {"best": [0.1, 0.4, 0.2]}, 2)
+    image = np.asarray(draw_decision("video", entry, pictures))
+    bars = (image == (160, 187, 217)).all(axis=2)
+    columns = [int(bars[:, 130 + 124 * number : 130 + 124 * (number + 1)].sum()) for number in range(4)]
     assert columns[0] < columns[2] < columns[1]
     assert columns[3] == 0  # the new frame has no score
     band = (image == (252, 236, 234)).all(axis=2).any(axis=0)
     assert np.flatnonzero(band)[[0, -1]].tolist() == [130 + 2 * 124, 130 + 3 * 124 - 1]
+    entry.scores["other"] = [1.0, 2.0, 3.0]
+    assert draw_decision("video", entry, pictures).height > image.shape[0]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [-1.0, -0.5], [float("inf"), float("nan")]])
+def test_scores_that_are_zero_negative_or_not_finite_are_drawn(values: list[float]) -> None:
+    pictures = [np.zeros((30, 40, 3), np.uint8)] * 3
+    assert draw_decision("video", TraceEntry(2, 0, [0, 1], {"score": values}, 1), pictures).width > 0
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("--frame", "2"), "no decision at frame 2; there are: 3, 4"),
-        (("--group", "1"), "this group of objects has no decision"),
+        (("--group", "1"), "group 1 of the objects has no decision"),
         (("--sequence", "other"), "there is no such trace; tools.eval writes it with --trace"),
     ],
 )
@@ -125,34 +125,12 @@ def test_what_is_not_there(
     assert not (folders[1] / "out.png").exists()
 
 
-def test_traces_of_other_policies_and_damaged_ones(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    fifo = [{"frame": 3, "group": 0, "bank": [0, 1, 2], "dropped": 1}]
-    _write_trace(folders[1], fifo)
+@pytest.mark.parametrize("text", ["{", '{"frame": 3, "bank": [0, 1], "dropped": 1}'])
+def test_a_damaged_trace(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], text: str) -> None:
+    path = folders[1] / "traces" / "video.jsonl"
+    path.write_text(text, encoding="utf-8")
     assert _run(folders) == 1
-    assert "expected decisions of EMFS, found none" in capsys.readouterr().err
-    (folders[1] / "traces" / "video.jsonl").write_text("{", encoding="utf-8")
-    assert _run(folders) == 1
-    assert "cannot be read as a trace" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("missing", ["group", "score"])
-def test_a_trace_that_lacks_something(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], missing: str
-) -> None:
-    lacking = [{name: value for name, value in entry.items() if name != missing} for entry in ENTRIES]
-    _write_trace(folders[1], lacking)
-    assert _run(folders) == 1
-    assert f"error: {folders[1] / 'traces' / 'video.jsonl'}: " in capsys.readouterr().err
-
-
-def test_a_config_that_lacks_something(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folders[1] / "config.yaml").write_text("config: {DIR_DATA: x}\n", encoding="utf-8")
-    assert _run(folders) == 1
-    assert "config.yaml: cannot be read as a saved config (KeyError('MEM_" in capsys.readouterr().err
+    assert f"error: {path}: cannot be read as a trace" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written(
@@ -162,12 +140,6 @@ def test_an_output_that_cannot_be_written(
     assert "expected a name that ends in .png" in capsys.readouterr().err
     assert _run(folders, "--out", str(folders[1] / "config.yaml" / "out.png")) == 1
     assert "cannot be written" in capsys.readouterr().err
-
-
-def test_frames_without_any_relevance_are_drawn() -> None:
-    picture = np.zeros((30, 40, 3), np.uint8)
-    frames = [StoredFrame(number, picture, 0.0, 0.5, 0.5) for number in range(2)]
-    assert draw_decision(Decision("title", 4.0, frames, 1, 2, picture)).width > 0
 
 
 def test_results_of_a_longer_video(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aot_plus.networks.memory.trace import Entry, read_trace, score_names
+from aot_plus.networks.memory.trace import TraceEntry, read_trace
 
 __all__ = ["GroupTimeline", "Stay", "read_timelines"]
 
@@ -36,24 +36,26 @@ class GroupTimeline:
 
 def read_timelines(path: Path) -> list[GroupTimeline]:
     """The timelines of a trace. Raises ``DataError`` naming the file."""
-    entries: dict[int, list[Entry]] = {}
+    entries: dict[int, list[TraceEntry]] = {}
     for entry in read_trace(path):
-        entries.setdefault(entry["group"], []).append(entry)
+        entries.setdefault(entry.group, []).append(entry)
     return [_timeline(group, found) for group, found in sorted(entries.items())]
 
 
-def _timeline(group: int, entries: list[Entry]) -> GroupTimeline:
-    names = list(dict.fromkeys(name for entry in entries for name in score_names(entry)))
+def _timeline(group: int, entries: list[TraceEntry]) -> GroupTimeline:
+    names = list(dict.fromkeys(name for entry in entries for name in entry.scores))
     stored: dict[int, Stay] = {}
     for entry in entries:
-        for position, frame in enumerate(entry["bank"]):
+        for position, frame in enumerate(entry.bank):
             stay = stored.setdefault(frame, Stay(frame))
-            if score_names(entry):
-                values = (_rounded(entry[name][position]) if name in entry else None for name in names)
-                stay.scores.append((entry["frame"], *values))
-        stored.setdefault(entry["frame"], Stay(entry["frame"]))
-        if entry["dropped"] is not None:
-            stored[entry["dropped"]].until = entry["frame"]
+            if entry.scores:
+                values = (
+                    _rounded(entry.scores[name][position]) if name in entry.scores else None for name in names
+                )
+                stay.scores.append((entry.frame, *values))
+        stored.setdefault(entry.frame, Stay(entry.frame))
+        if entry.dropped is not None:
+            stored[entry.dropped].until = entry.frame
     return GroupTimeline(group, names, sorted(stored.values(), key=lambda stay: stay.frame))
 
 

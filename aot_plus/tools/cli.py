@@ -20,7 +20,7 @@ _TOOLS = {
     "export": ("aot_plus.tools.export", "a training's weights as a small file"),
     "make-mini-vost": ("aot_plus.tools.make_mini_vost", "make MiniVOST, synthetic videos in VOST's layout"),
     "show-batch": ("aot_plus.tools.show_batch", "a picture of a training batch"),
-    "show-decision": ("aot_plus.tools.show_decision", "a picture of one decision of EMFS"),
+    "show-decision": ("aot_plus.tools.show_decision", "a picture of one decision of the memory policy"),
 }
 
 

@@ -1,9 +1,8 @@
 """One video, one frame at a time, on tensors at the network's input size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +13,13 @@ from aot_plus.networks.layers.memory_types import add_embedding
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatistics, build_policy
 from aot_plus.networks.memory.scores import attention_per_frame, foreground_probability
+from aot_plus.networks.memory.trace import TraceEntry, TraceSink
 from aot_plus.networks.models import AOT, Features, Propagation
 from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 
 UNLIKELY = -1e10  # logit of an id that no object has
 IGNORED = -1  # label of an ignored pixel among packed ids
-Trace = Callable[[dict[str, Any]], None]
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Prediction:
 class InferenceEngine:
     """Runs videos through a model. It holds no state of a video, so one engine serves many."""
 
-    def __init__(self, model: AOT, cfg: Config, *, trace: Trace | None = None) -> None:
+    def __init__(self, model: AOT, cfg: Config, *, trace: TraceSink | None = None) -> None:
         """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and
         did.
         """
@@ -176,7 +175,10 @@ class InferenceEngine:
             if position is not None:
                 dropped.append(position)
             if self.trace is not None:
-                self.trace(_trace_entry(batch.groups[index], append, policy, position))
+                left = None if position is None else append.frames[position]
+                group, scores = batch.groups[index], policy.explain()
+                entry = TraceEntry(append.new_frame, group, append.frames, scores, left)
+                self.trace(entry.as_dict())
         return dropped if overflows else None
 
     def _droppable(self, batch: GroupBatch, index: int) -> list[int]:
@@ -200,16 +202,6 @@ class InferenceEngine:
         attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]
         logits = prediction.logits[batch.groups[index]]
         return ReadStatistics(attention, keys, foreground_probability(logits, prediction.features.size))
-
-
-def _trace_entry(group: int, append: Append, policy: MemoryPolicy, position: int | None) -> dict[str, Any]:
-    return {
-        "frame": append.new_frame,
-        "group": group,
-        "bank": append.frames,
-        **policy.explain(),
-        "dropped": None if position is None else append.frames[position],
-    }
 
 
 def merge_groups(logits: Sequence[Tensor]) -> Tensor:

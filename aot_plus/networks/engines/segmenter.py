@@ -16,10 +16,10 @@ from aot_plus.networks.engines.inference import (
     IGNORED,
     InferenceEngine,
     Prediction,
-    Trace,
     VideoState,
     merge_groups,
 )
+from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, input_size
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import normalise
@@ -88,7 +88,7 @@ class VideoSegmenter:
     and ``submit`` does not wait for the labels.
     """
 
-    def __init__(self, model: AOT, cfg: Config | None = None, *, trace: Trace | None = None) -> None:
+    def __init__(self, model: AOT, cfg: Config | None = None, *, trace: TraceSink | None = None) -> None:
         """
         Args:
             model: from ``load_model``.

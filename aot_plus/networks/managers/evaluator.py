@@ -22,6 +22,7 @@ from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder
 from aot_plus.networks.memory.gap import memory_gap
+from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
@@ -30,7 +31,6 @@ from evaluation.masks import IGNORE_ID, read_mask
 _log = logging.getLogger(__name__)
 
 Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
-TraceSink = Callable[[dict[str, Any]], None]
 
 # What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)

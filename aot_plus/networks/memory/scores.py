@@ -103,6 +103,6 @@ def redundancy(keys: Tensor) -> Tensor:
     return torch.where(total != 0, per_frame / total, 0).round(decimals=4)
 
 
-def redundancy_penalty(redundancy: Tensor, slope: float, midpoint: float) -> Tensor:
+def novelty(redundancy: Tensor, slope: float, midpoint: float) -> Tensor:
     """1 / (1 + exp(slope * (redundancy - midpoint))): near 1 for a frame unlike the others."""
     return torch.sigmoid(-slope * (redundancy - midpoint))

@@ -1,21 +1,42 @@
-"""Reading the traces that inference writes: what happened to the memory bank, a JSON object a line."""
+"""Traces: what happened to the memory bank of a video, one JSON object a line for each appended frame."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aot_plus.utils.errors import DataError
 
-__all__ = ["Entry", "read_trace", "score_names"]
+__all__ = ["TraceEntry", "TraceSink", "find_decision", "read_trace"]
 
-Entry = dict[
-    str, Any
-]  # "frame", "group", "bank" (frame numbers), "dropped" (one of them or None), and scores
-
-_FACTS = frozenset({"frame", "group", "bank", "dropped"})
+TraceSink = Callable[[dict[str, object]], None]  # is given ``TraceEntry.as_dict()``
 
 
-def read_trace(path: Path) -> list[Entry]:
+@dataclass(frozen=True)
+class TraceEntry:
+    """A frame was appended to the bank of a group of objects.
+
+    Attributes:
+        frame: number of the appended frame.
+        group: number of the group.
+        bank: numbers of the frames that were stored before, oldest first.
+        scores: all that the policy computed, by name, each a value for every frame of ``bank``.
+        dropped: number of the frame that went, one of ``bank``; None while there was room.
+    """
+
+    frame: int
+    group: int
+    bank: list[int]
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    dropped: int | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """A line of a trace: the scores stand beside the other values, by their names."""
+        facts = {"frame": self.frame, "group": self.group, "bank": self.bank}
+        return {**facts, **self.scores, "dropped": self.dropped}
+
+
+def read_trace(path: Path) -> list[TraceEntry]:
     """The appended frames of a video, in their order. Raises ``DataError`` naming the file."""
     try:
         return [_entry(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -25,20 +46,30 @@ def read_trace(path: Path) -> list[Entry]:
         raise DataError(f"{path}: cannot be read as a trace ({error!r})") from error
 
 
-def score_names(entry: Entry) -> list[str]:
-    """Names of an entry's scores, each a list of numbers in the order of its ``bank``."""
-    return [name for name in entry if name not in _FACTS]
-
-
-def _entry(line: str) -> Entry:
+def _entry(line: str) -> TraceEntry:
     """A line's values; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
-    entry: Entry = json.loads(line)
-    whole = [entry["frame"], entry["group"], *entry["bank"]]
-    if not all(isinstance(value, int) for value in whole):
+    scores = json.loads(line)
+    frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
+    if not all(isinstance(value, int) for value in (frame, group, *bank)):
         raise ValueError("frames and groups must be whole numbers")
-    if entry["dropped"] not in (None, *entry["bank"]):
-        raise ValueError(f"the dropped frame {entry['dropped']!r} is not in the bank")
-    for name in score_names(entry):
-        if len(entry[name]) != len(entry["bank"]) or not all(isinstance(v, int | float) for v in entry[name]):
-            raise ValueError(f"{name}: expected a number for each of the {len(entry['bank'])} frames")
-    return entry
+    if dropped not in (None, *bank):
+        raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
+    for name, values in scores.items():
+        if len(values) != len(bank) or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"{name}: expected a number for each of the {len(bank)} frames")
+    return TraceEntry(frame, group, bank, scores, dropped)
+
+
+def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
+    """The decision of a group at ``frame`` (None: its first one) in a trace.
+
+    Raises ``DataError`` where there is none, with those that there are, or where the trace cannot be read.
+    """
+    decisions = [entry for entry in read_trace(path) if entry.group == group and entry.dropped is not None]
+    if not decisions:
+        raise DataError(f"{path}: group {group} of the objects has no decision")
+    for entry in decisions:
+        if frame in (None, entry.frame):
+            return entry
+    known = ", ".join(str(entry.frame) for entry in decisions)
+    raise DataError(f"{path}: no decision at frame {frame}; there are: {known}")

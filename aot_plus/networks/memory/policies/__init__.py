@@ -7,12 +7,9 @@ import inspect
 from typing import TYPE_CHECKING
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy, ReadStatistics
-from aot_plus.networks.memory.policies.relevance import (
-    EmfsPolicy,
-    RelevancePolicy,
-    RMemPolicy,
-    RunningRelevance,
-)
+from aot_plus.networks.memory.policies.emfs import EmfsPolicy
+from aot_plus.networks.memory.policies.relevance import RelevancePolicy, RunningRelevance
+from aot_plus.networks.memory.policies.rmem import RMemPolicy
 from aot_plus.networks.memory.policies.simple import FifoPolicy, RandomPolicy, UnboundedPolicy, UniformPolicy
 from aot_plus.utils.errors import ConfigError
 

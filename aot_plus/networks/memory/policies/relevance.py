@@ -1,8 +1,7 @@
-"""Policies that score entries by a running average of their relevance: EMFS and RMem."""
+"""The running average of the relevance, which EMFS and RMem score entries by."""
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
-from aot_plus.networks.memory.scores import redundancy, redundancy_penalty, relevance
+from aot_plus.networks.memory.scores import relevance
 from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 
@@ -76,8 +75,11 @@ class RelevancePolicy(MemoryPolicy):
     def run(self, append: Append) -> None:
         """Takes this read into the running averages."""
         statistics = append.statistics()
-        new = relevance(statistics.attention, statistics.foreground)
-        self.last_scores["relevance"] = self.running_relevance.update(append.frames, new)
+        read = relevance(statistics.attention, statistics.foreground)
+        self.last_scores = {
+            "read": read,
+            "relevance": self.running_relevance.update(append.frames, read),
+        }
 
     @abstractmethod
     def score(self, append: Append, averages: Tensor) -> Tensor:
@@ -95,37 +97,3 @@ class RelevancePolicy(MemoryPolicy):
     def averages(self) -> dict[int, float]:
         """The running averages of the relevance, by frame number, as of the last run."""
         return self.running_relevance.as_dict()
-
-
-class EmfsPolicy(RelevancePolicy):
-    """EMFS: ``MEM_EMFS_WEIGHT`` times the relevance, plus a term that falls with the redundancy (a sigmoid of
-    ``MEM_EMFS_SLOPE`` and ``MEM_EMFS_MIDPOINT``)."""
-
-    def score(self, append: Append, averages: Tensor) -> Tensor:
-        """weight * R_t + P_t."""
-        repeated = redundancy(append.statistics().keys)
-        self.last_scores["redundancy"] = repeated
-        penalty = redundancy_penalty(repeated, self.cfg.MEM_EMFS_SLOPE, self.cfg.MEM_EMFS_MIDPOINT)
-        return self.cfg.MEM_EMFS_WEIGHT * averages + penalty
-
-
-class RMemPolicy(RelevancePolicy):
-    """RMem: the relevance, plus a bonus for entries that the policy has seen few times (as UCB does)."""
-
-    def __init__(self, cfg: Config) -> None:
-        super().__init__(cfg)
-        if cfg.MEM_RMEM_OFFSET < 0:
-            raise ConfigError(f"MEM_RMEM_OFFSET: expected 0 or more, found {cfg.MEM_RMEM_OFFSET!r}")
-        self._runs: dict[int, int] = {}
-
-    def run(self, append: Append) -> None:
-        """Counts the run for every entry, and for the new frame as its first one."""
-        super().run(append)
-        self._runs = {frame: self._runs.get(frame, 0) + 1 for frame in [*append.frames, append.new_frame]}
-
-    def score(self, append: Append, averages: Tensor) -> Tensor:
-        """R_t + exploration * sqrt(ln(sum_t a_t) / (a_t + offset)); a_t: the runs of entry t, a_0 = T."""
-        runs = [len(append.frames)] + [self._runs[frame] for frame in append.frames[1:]]
-        log_total = math.log(sum(runs))
-        bonus = [math.sqrt(log_total / (count + self.cfg.MEM_RMEM_OFFSET)) for count in runs]
-        return averages + self.cfg.MEM_RMEM_EXPLORATION * on_device(bonus, averages.device)
