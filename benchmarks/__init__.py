@@ -1,15 +1,11 @@
-"""What the code costs and what the memory policies are worth; none of it is needed to use the project.
+"""Measurements of speed, memory and the memory policies; none of it is needed to use the project.
 
-Commands, each with ``--help``:
+Each command has ``--help``, prints a table, and as its last line the figures as JSON:
 
-- ``python -m benchmarks.performance`` runs the three below, a process each, and writes
-  ``docs/performance.md`` (``performance_goals``: the targets; ``performance_page``: the page).
-- ``python -m benchmarks.inference``: one frame (``frame_cost``, ``parts``), growth with video and objects
-  (``scaling``, ``streams``), whole runs (``whole_runs``).
-- ``python -m benchmarks.metric``, compared with ``metric_decode``.
-- ``python -m benchmarks.training``.
-- ``python -m benchmarks.policies`` compares the memory policies and writes ``docs/results.md``
-  (``policy_runs``, ``policy_statistics``, ``policy_page``).
-
-They share ``arguments``, ``devices``, ``report``, ``units`` and ``videos``.
+- ``python -m benchmarks.inference``: a frame, growth, number formats, a whole evaluation.
+- ``python -m benchmarks.training``: a step of training.
+- ``python -m benchmarks.metric``: the metric against decoding alone.
+- ``python -m benchmarks.policies``: the memory policies on MiniVOST.
+- ``python -m benchmarks``: those of the first three that ``docs/performance.md`` shows, into
+  ``results/benchmarks``.
 """

@@ -1,47 +1,58 @@
 """Time, memory and operations of inference: ``python -m benchmarks.inference --help``.
 
-Without ``--scenario`` it measures a frame with a full bank, and its parts. The video is synthetic, the
-weights are random unless a checkpoint is given. The last line of the output is the result as JSON.
+Without ``--scenario`` it measures a frame with a full bank and its stages. The video is synthetic, the
+weights are random unless a checkpoint is given: neither time nor memory depends on them.
 """
 
 import argparse
-import signal
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import linregress
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
-from aot_plus.configs import Config
-from aot_plus.networks.memory.policies import POLICIES
+from aot_plus.networks.engines.inference import InferenceEngine
+from aot_plus.networks.memory.policies import build_policy
+from aot_plus.networks.models import AOT
 from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError
-from benchmarks.arguments import DTYPES, add_compute_arguments, image_size
-from benchmarks.frame_cost import measure_frame
-from benchmarks.report import Record, show
-from benchmarks.scaling import measure_growth, measure_objects, measure_unbounded
-from benchmarks.streams import Setup
-from evaluation.home import home
+from benchmarks.real_videos import measure_agreement, measure_pipeline
+from benchmarks.report import DTYPES, Figures, add_arguments, image_size, resident_memory, show, spread
+from benchmarks.streams import Stream, alternate, load_for_size
+from benchmarks.units import UNIT_SIZE, booked, device_name, make_clock, memory_facts, unit_times
 
-# What a scenario measures unless flags say otherwise.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "frame": {"model": "r50_aotl", "size": (481, 849), "frames": 25, "dtype": "float32"},
-    "growth": {"model": "aot_mini", "size": (97, 129), "frames": 10000, "dtype": "float32"},
-    "objects": {"model": "r50_aotl", "size": (481, 849), "frames": 15, "dtype": "float32"},
-    "unbounded": {"model": "r50_aotl", "size": (241, 433), "frames": 50, "dtype": "float32"},
-    "agreement": {"model": "aot_mini", "size": (0, 0), "frames": 100, "dtype": "bfloat16"},
-    "pipeline": {"model": "aot_mini", "size": (0, 0), "frames": 0, "dtype": "float32"},
-}
+STAGE_CYCLES = 3
+COMPARED_CYCLES = 40  # of two streams that take turns
+EARLY, LATE = 200, 2000  # frames whose times are compared
+MEMORY_SAMPLES = 10
+FEW, MANY = 10, 30  # objects
+FIRST = 5  # frames in the unbounded bank from which times count
+UNBOUNDED_RUNS = 3
+
 SCENARIOS = """scenarios:
-  frame      a frame's time with a full bank, its parts, operations and memory; --frames are timed
-  growth     frame 200 against frame 2000, and the memory over a stream of --frames
+  frame      a frame with a full bank: step and streamed, stages, operations, memory; --frames are timed
+  growth     frame 2000 against frame 200, and the memory over a stream of --frames
   objects    30 objects against 10; --frames of each are timed
   unbounded  time over the number of frames in a bank that grows from 5 to --frames
-  agreement  equal labels of float32 and --dtype over a MiniVOST val video, and --video with --mask
-  pipeline   an evaluation's time against the computing in it, over MiniVOST or --dataset
-defaults of --model, --size, --frames, --dtype:
+  agreement  equal labels of float32 and --dtype over a MiniVOST video, and --video with --mask
+  pipeline   the time of an evaluation of MiniVOST against the computing in it
 """
+# Where a scenario's flags differ from those of "frame".
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "frame": {"model": "r50_aotl", "size": (481, 849), "frames": 25, "dtype": "float32"},
+    "growth": {"model": "aot_mini", "size": (97, 129), "frames": 10000},
+    "objects": {"frames": 15},
+    "unbounded": {"size": (241, 433), "frames": 50},
+    "agreement": {"model": "aot_mini", "frames": 100, "dtype": "bfloat16"},
+    "pipeline": {"model": "aot_mini"},
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,94 +65,181 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.inference",
         description="Time, memory and operations of inference.",
-        epilog=SCENARIOS + "\n".join(f"  {name:<9}  {_text(values)}" for name, values in DEFAULTS.items()),
+        epilog=SCENARIOS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--scenario", choices=list(DEFAULTS), default="frame", help="what to measure (default: %(default)s)")
-    add("--model", help="config of the model")
-    add("--stage", default="pre_vost_2", help="config of the stage (default: %(default)s)")
-    add("--ckpt_path", type=Path, help="checkpoint (default: random weights; where real pictures are "
-        "segmented, the one that ships with the model)")  # fmt: skip
-    add("--size", type=image_size, metavar="HxW", help="of the network's input, sides 16k + 1")
-    add(
-        "--memory_frames", type=whole_number(2), default=9, help="capacity of the bank (default: %(default)s)"
-    )
-    add("--objects", type=whole_number(1), default=2, help="in the synthetic video (default: %(default)s)")
-    add("--dtype", choices=DTYPES)
-    add("--frames", type=whole_number(1), help="see below")
-    add("--policy", choices=list(POLICIES), default="emfs", help="of the memory (default: %(default)s)")
-    add("--memory_gap", type=whole_number(1), default=5, help="frames between writes (default: %(default)s)")
+    add("--scenario", choices=list(DEFAULTS), default="frame", help="what to measure (default: frame)")
+    add("--model", help="config of the model (default: r50_aotl, aot_mini for growth and real videos)")
+    add("--ckpt_path", type=Path, help="checkpoint (default: random weights)")
+    add("--size", type=image_size, metavar="HxW", help="of the network's input (default: 481x849 for frame)")
+    add("--memory_frames", type=whole_number(2), default=9, help="capacity of the bank (default: 9)")
+    add("--objects", type=whole_number(1), default=2, help="in the synthetic video (default: 2)")
+    add("--dtype", choices=DTYPES, help="number format (default: float32)")
+    add("--frames", type=whole_number(1), help="see below (default: 25 for frame)")
+    add("--policy", default="emfs", help="of the memory, also package.module:Class (default: emfs)")
+    add("--memory_gap", type=whole_number(1), default=5, help="frames between writes (default: 5)")
     add("--video", type=Path, help="agreement: a video or a folder of images")
     add("--mask", type=Path, help="agreement: the mask of its first frame")
-    add("--dataset", help="pipeline: vost, mini_vost or a folder in VOST's layout (default: made on the way)")
-    add("--sequences", nargs="+", metavar="NAME", help="pipeline: only these")
-    add_compute_arguments(parser)
+    add_arguments(parser)
     args = parser.parse_args(argv)
     if (args.video is None) != (args.mask is None):
         parser.error("--video and --mask belong together")
     if args.objects > 254:
         parser.error(f"--objects: expected at most 254, found {args.objects}")
+    for name, value in (DEFAULTS["frame"] | DEFAULTS[args.scenario]).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     return args
-
-
-def _text(values: dict[str, Any]) -> str:
-    size = "x".join(map(str, values["size"])) if values["size"][0] else "that of the pictures"
-    return f"{values['model']}, {size}, {values['frames'] or 'all'}, {values['dtype']}"
-
-
-def _setup(args: argparse.Namespace) -> Setup:
-    """The flags, with the scenario's defaults for those that were not given."""
-    given = {name: getattr(args, name) for name in ("model", "size", "frames", "dtype")}
-    chosen = DEFAULTS[args.scenario] | {name: value for name, value in given.items() if value is not None}
-    checkpoint = args.ckpt_path
-    if checkpoint is None and args.scenario in ("agreement", "pipeline"):
-        checkpoint = _shipped(chosen["model"])
-        if checkpoint is None and args.scenario == "agreement":
-            raise ConfigError(f"--ckpt_path: none ships for {chosen['model']}, and random labels say nothing")
-    return Setup(
-        stage=args.stage,
-        checkpoint=checkpoint,
-        memory_frames=args.memory_frames,
-        objects=args.objects,
-        policy=args.policy,
-        memory_gap=args.memory_gap,
-        device=args.device,
-        **chosen,
-    )
-
-
-def _shipped(model: str) -> Path | None:
-    """The checkpoint of that model that comes with the project, if there is one."""
-    path = home() / Config.DIR_PRETRAIN / f"{model}.safetensors"
-    return path if path.exists() else None
 
 
 def _measure(args: argparse.Namespace) -> int:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    table, record = _run(_setup(args), args)
-    show(table, record, args.json)
+    device = resolve_device(args.device, "--device")
+    show(args, device_name(device), torch.get_num_threads(), MEASURES[args.scenario](args))
     return 0
 
 
-def _run(setup: Setup, args: argparse.Namespace) -> tuple[str, Record]:
-    if args.scenario == "growth":
-        return measure_growth(setup)
-    if args.scenario == "objects":
-        return measure_objects(setup)
-    if args.scenario == "unbounded":
-        return measure_unbounded(setup)
-    if args.scenario == "frame":
-        return measure_frame(setup)
-    # Imported here: MiniVOST's libraries take memory that is none of the scenarios' above.
-    from benchmarks.whole_runs import measure_agreement, measure_pipeline
+def measure_frame(flags: argparse.Namespace) -> Figures:
+    """Times frames with a full bank, then their stages in a second pass, then counts operations in a third.
 
-    if args.scenario == "agreement":
-        return measure_agreement(setup, args.video, args.mask)
-    return measure_pipeline(setup, args.dataset, args.sequences)
+    Seconds are means over a gap cycle: one frame that is written to the bank, the others not.
+    """
+    imports = resident_memory()
+    model = load_for_size(flags)
+    stream = Stream(model, flags)
+    stream.fill(flags.memory_frames)
+    device = stream.segmenter.device
+    memory = memory_facts(imports, device)  # now: the unit's matrices are not the network's
+    products = unit_times(device)
+    cycles = tqdm(range(-(-flags.frames // flags.memory_gap)), desc="frames", unit="cycle")
+    step, streamed = zip(*((stream.step_cycle(), stream.streamed_cycle()) for _ in cycles), strict=True)
+    profiles = [stage_totals(stream, model, make_clock(device)) for _ in range(STAGE_CYCLES)]
+    products += unit_times(device)
+    unit = statistics.median(products)
+    with _operation_counter() as counter:
+        operations = stage_totals(stream, model, counter.get_total_flops)
+    total = sum(operations.values())
+    return {
+        "step": {**spread(step, unit), "operations": total},
+        "streamed": spread(streamed, unit),
+        **{
+            name: {**spread([profile[name] for profile in profiles], unit), "operations": count}
+            for name, count in operations.items()
+        },
+        "unit": spread(products),
+        "operations_units": total / (2 * UNIT_SIZE**3),  # if all ran as fast as a unit
+        "memory_frames": stream.memory_frames,
+        **memory,
+    }
 
+
+def stage_totals(stream: Stream, model: AOT, read: Callable[[], float]) -> dict[str, float]:
+    """The rise of ``read()`` by stage, for a frame, on average over one gap cycle."""
+    policy = type(build_policy(model.cfg))
+    methods = [
+        *((model, name, name) for name in ("encode", "propagate", "decode")),
+        (InferenceEngine, "commit", "commit"),
+        *((policy, name, "policy") for name in ("observe", "drop")),
+    ]
+    images = stream.images()
+    with booked(read, methods) as totals:
+        for image in images:
+            stream.segmenter.step(image)
+    return {stage: total / len(images) for stage, total in totals.items()}
+
+
+def _operation_counter() -> FlopCounterMode:
+    """Counts operations of matrix products, convolutions and attention; not of norms, softmax, resizing."""
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which PyTorch's counter lacks
+    return FlopCounterMode(display=False, custom_mapping={on_cpu: attention_operations})
+
+
+def attention_operations(
+    queries: Sequence[int], keys: Sequence[int], values: Sequence[int], *_: Any, **__: Any
+) -> int:
+    """Counts 2 B H N M (d + e), from shapes ``B x H x N x d``, ``B x H x M x d``, ``B x H x M x e``."""
+    batch, heads, num_queries, width = queries
+    return 2 * batch * heads * num_queries * keys[2] * (width + values[3])
+
+
+def measure_growth(flags: argparse.Namespace) -> Figures:
+    """Times a stream at frame ``EARLY`` and one at ``LATE`` in turns; the second goes on to ``frames``."""
+    model = load_for_size(flags)
+    old, young = Stream(model, flags), Stream(model, flags)
+    old.advance(LATE)
+    young.advance(EARLY)
+    times = alternate([young, old], COMPARED_CYCLES)
+    del young
+    resident = {}
+    marks = np.linspace(old.frame, max(flags.frames, old.frame), MEMORY_SAMPLES + 1).round().astype(int)
+    for mark in tqdm(marks.tolist(), desc="memory", unit="sample"):
+        old.advance(mark)
+        resident[str(mark)] = resident_memory()
+    return {
+        "early": spread(times[0]),
+        "late": spread(times[1]),
+        "time_ratio": _median_ratio(times),
+        "resident_mb": resident,
+        "memory_ratio": resident[str(marks[-1])] / resident[str(marks[0])],
+    }
+
+
+def measure_objects(flags: argparse.Namespace) -> Figures:
+    """Times ``FEW`` and ``MANY`` objects in turns, banks full; then their stages."""
+    model = load_for_size(flags)
+    streams = [Stream(model, flags, objects=objects) for objects in (FEW, MANY)]
+    for stream in streams:
+        stream.fill(flags.memory_frames)
+    times = alternate(streams, -(-flags.frames // flags.memory_gap))
+    clock = make_clock(streams[0].segmenter.device)
+    return {
+        "few": {**spread(times[0]), **stage_totals(streams[0], model, clock)},
+        "many": {**spread(times[1]), **stage_totals(streams[1], model, clock)},
+        "ratio": _median_ratio(times),
+    }
+
+
+def measure_unbounded(flags: argparse.Namespace) -> Figures:
+    """Times frames over T, the frames of an unbounded bank, which gets every frame, and fits a line.
+
+    ``residual``: root mean square distance from the line as a share of the mean.
+    """
+    if flags.frames < FIRST + 2:
+        raise ConfigError(f"--frames: expected at least {FIRST + 2}, found {flags.frames}")
+    model = load_for_size(flags, MEM_POLICY="unbounded")
+    counts = np.arange(FIRST, flags.frames + 1)
+    runs = []
+    for _ in tqdm(range(UNBOUNDED_RUNS), desc="unbounded", unit="run"):
+        stream = Stream(model, flags, gap=1)
+        stream.advance(FIRST - 1)
+        runs.append([stream.step_cycle() for _ in counts])
+    seconds = np.median(runs, axis=0)
+    line = linregress(counts, seconds)
+    distance = seconds - (line.slope * counts + line.intercept)
+    return {
+        "seconds": dict(zip(map(str, counts), seconds.tolist(), strict=True)),
+        "slope": float(line.slope),
+        "intercept": float(line.intercept),
+        "residual": float(np.sqrt(np.mean(distance**2)) / seconds.mean()),
+        "r_squared": float(line.rvalue**2),
+    }
+
+
+def _median_ratio(times: Sequence[Sequence[float]]) -> float:
+    """The second stream's time over the first's: the median over pairs of neighbouring cycles."""
+    return statistics.median(late / early for early, late in zip(*times, strict=True))
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace], Figures]] = {
+    "frame": measure_frame,
+    "growth": measure_growth,
+    "objects": measure_objects,
+    "unbounded": measure_unbounded,
+    "agreement": measure_agreement,
+    "pipeline": measure_pipeline,
+}
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an evaluation's process is ended first
     sys.exit(main())

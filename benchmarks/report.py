@@ -1,8 +1,9 @@
-"""What a benchmark tells: the spread of repeated values, memory, the machine, a table and a JSON line.
+"""Shared by all benchmarks: flags, memory, and the output, a table and a line of JSON.
 
-Nothing here imports torch, so that a small benchmark stays a small process.
+Nothing here imports torch, so that a benchmark of a small process is one itself.
 """
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -15,55 +16,60 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from aot_plus.tools.common import whole_number
 from aot_plus.utils.config import git_commit
 from evaluation.files import replacing
 
-MIB = 2**20
-_STATUS = Path("/proc/self/status")  # Linux
-_CPU_INFO = Path("/proc/cpuinfo")
+DTYPES = ("float32", "bfloat16", "float16")
+MB = 1e6  # bytes
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of getrusage's sizes
 
-Record = dict[str, Any]
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, minimum, maximum and number of at least one value."""
-    return {
-        "median": statistics.median(values),
-        "min": min(values),
-        "max": max(values),
-        "runs": len(values),
-    }
+Figures = dict[str, Any]
 
 
-def peak_memory() -> float:
-    """The most resident memory this process has had, in MiB."""
-    found = _read_status("VmHWM")
-    if found is not None:
-        return found
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes, kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+def image_size(text: str) -> tuple[int, int]:
+    """Reads ``HEIGHTxWIDTH`` in pixels, like 481x849 (an argparse type)."""
+    height, _, width = text.partition("x")
+    if not height.isdecimal() or not width.isdecimal() or not int(height) or not int(width):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH like 481x849, found {text!r}")
+    return int(height), int(width)
 
 
-def resident_memory() -> float:
-    """The resident memory of this process now, in MiB; its peak where the system does not tell."""
-    found = _read_status("VmRSS")
-    return peak_memory() if found is None else found
+def add_arguments(parser: argparse.ArgumentParser, *, compute: bool = True) -> None:
+    """Adds ``--json``, and with ``compute`` ``--device`` and ``--threads``."""
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="write the JSON line here as well")
+    if compute:
+        add("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
+        add("--threads", type=whole_number(1), help="of PyTorch (default: PyTorch's choice)")
 
 
-def _read_status(name: str) -> float | None:
-    """A size of ``/proc/self/status`` in MiB. Unlike getrusage's, its peak is not that of the parent."""
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / MIB
-    return None
+def spread(values: Sequence[float], unit: float | None = None) -> dict[str, float]:
+    """Median, minimum and maximum of seconds, and with ``unit`` (in seconds) the median in units."""
+    median = statistics.median(values)
+    found = {"median": median, "min": min(values), "max": max(values)}
+    return found if unit is None else {**found, "units": median / unit}
 
 
-def machine_facts(threads: int, device: str = "cpu") -> Record:
-    """What figures depend on besides the settings: machine, threads, versions, commit, date."""
-    return {
-        "processor": _processor(),
+def resident_memory(*, peak: bool = False) -> float:
+    """Resident memory of this process in MB, now or at its peak; always the peak where there is no /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / MB
+    # Unlike getrusage's, this peak is not that of the process that started this one.
+    values = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+    return int(values["VmHWM" if peak else "VmRSS"].split()[0]) * 1024 / MB
+
+
+def show(args: argparse.Namespace, device: str, threads: int, figures: Figures) -> None:
+    """Prints the figures as a table, then the line of JSON, with flags and machine, that ``--json`` gets."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    machine = {
+        "processor": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device,
@@ -72,32 +78,11 @@ def machine_facts(threads: int, device: str = "cpu") -> Record:
         "commit": git_commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
-
-
-def _processor() -> str:
-    """The processor's name as Linux knows it, elsewhere its architecture."""
-    if _CPU_INFO.exists():
-        for line in _CPU_INFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def format_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of equally many cells in aligned columns, the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)
-
-
-def show(table: str, record: Record, path: Path | None = None) -> None:
-    """Prints the table for people, and as the last line the record as JSON; ``path`` gets it as well."""
-    line = json.dumps(record)
-    if path is not None:
-        with replacing(path) as temporary:
+    line = json.dumps({"settings": vars(args), "machine": machine, "figures": figures}, default=str)
+    if args.json is not None:
+        with replacing(args.json) as temporary:
             temporary.write_text(f"{line}\n", encoding="utf-8")
-    print(table)
-    print(line, flush=True)
+    rows = {name: of if isinstance(of, dict) else {"": of} for name, of in figures.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    text = table.to_string(float_format="{:.4g}".format, na_rep="", line_width=110)
+    print(f"{text}\n{line}", flush=True)

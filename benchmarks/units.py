@@ -1,21 +1,25 @@
-"""Time on shared machines: seconds, and seconds counted in matrix products of the same process."""
+"""Time and memory of what runs on a device; time also in units, for shared machines."""
 
-import statistics
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
 
 import torch
 
-from benchmarks.report import Record, spread
+from benchmarks.report import MB, Figures, resident_memory
 
 UNIT_SIZE = 4096
-REPEATS = 5  # before, and again after what is measured
+REPEATS = 5
+OTHER = "other"
 
 Clock = Callable[[], float]
 
 
 def make_clock(device: torch.device) -> Clock:
-    """Seconds of a monotonic clock, read when the device has done all it was given."""
+    """A clock in seconds, read when the device has done all it was given."""
 
     def read() -> float:
         if device.type == "cuda":
@@ -25,55 +29,67 @@ def make_clock(device: torch.device) -> Clock:
     return read
 
 
-class UnitOfTime:
-    """The time of one float32 product of two ``size x size`` matrices on the device, measured several times.
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
-    ``measure`` is called before and after what is to be counted in units; the unit is the median of all.
+
+def memory_facts(imports: float, device: torch.device) -> Figures:
+    """Memory in MB: of the ``imports``, the peak above them, and the peak that CUDA allocated."""
+    figures = {"imports_mb": imports, "memory_above_imports_mb": resident_memory(peak=True) - imports}
+    if device.type == "cuda":
+        figures["cuda_memory_mb"] = torch.cuda.max_memory_allocated(device) / MB
+    return figures
+
+
+def unit_times(device: torch.device) -> list[float]:
+    """Seconds of some float32 products of two 4096 x 4096 matrices on the device.
+
+    One unit is the median of those before and those after what is measured in units.
     """
+    clock, times = make_clock(device), []
+    matrix = torch.rand(UNIT_SIZE, UNIT_SIZE, device=device)
+    out = torch.mm(matrix, matrix)  # not timed
+    for _ in range(REPEATS):
+        started = clock()
+        torch.mm(matrix, matrix, out=out)
+        times.append(clock() - started)
+    return times
 
-    def __init__(self, device: torch.device, size: int = UNIT_SIZE, clock: Clock | None = None) -> None:
-        self.size = size
-        self._device = device
-        self._clock = clock or make_clock(device)
-        self._times: list[list[float]] = []
 
-    def measure(self, repeats: int = REPEATS) -> None:
-        """Times ``repeats`` products after one that is not timed."""
-        matrix = torch.rand(self.size, self.size, device=self._device)
-        out = torch.empty_like(matrix)
-        times = []
-        with torch.inference_mode():
-            torch.mm(matrix, matrix, out=out)
-            for _ in range(repeats):
-                started = self._clock()
-                torch.mm(matrix, matrix, out=out)
-                times.append(self._clock() - started)
-        self._times.append(times)
+@contextmanager
+def booked(read: Clock, methods: Sequence[tuple[Any, str, str]]) -> Iterator[dict[str, float]]:
+    """Gives the rise of ``read()`` within the block by part; it is complete when the block ends.
 
-    @property
-    def seconds(self) -> float:
-        """One unit."""
-        return statistics.median(self._all())
+    Args:
+        read: a clock, or a counter of operations.
+        methods: owner, name of the method, and part that its calls are. A part inside another is booked
+            alone; outside all of them is ``other``.
+    """
+    totals: dict[str, float] = defaultdict(float)
+    running = [OTHER]
+    last = read()
 
-    @property
-    def operations(self) -> int:
-        """Floating-point operations of one unit: 2 n^3, counting a multiplication and an addition as two."""
-        return 2 * self.size**3
+    def book() -> None:
+        nonlocal last
+        now = read()
+        totals[running[-1]] += now - last
+        last = now
 
-    def record(self) -> Record:
-        """The unit's seconds with their spread, and the medians before and after."""
-        medians = [statistics.median(times) for times in self._times]
-        return {"size": self.size, "seconds": spread(self._all()), "before": medians[0], "after": medians[-1]}
+    def wrap(method: Callable[..., Any], part: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            book()
+            running.append(part)
+            try:
+                return method(*arguments, **named)
+            finally:
+                book()
+                running.pop()
 
-    def describe(self) -> str:
-        """A line for the terminal."""
-        facts = self.record()
-        times = facts["seconds"]
-        return (
-            f"One unit, a {self.size} x {self.size} float32 matrix product: {times['median']:.4g} s "
-            f"({times['min']:.4g} to {times['max']:.4g}; "
-            f"before {facts['before']:.4g}, after {facts['after']:.4g})"
-        )
+        return call
 
-    def _all(self) -> list[float]:
-        return [value for times in self._times for value in times]
+    with ExitStack() as stack:
+        for owner, name, part in methods:
+            stack.enter_context(patch.object(owner, name, wrap(getattr(owner, name), part)))
+        yield totals
+        book()

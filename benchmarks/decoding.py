@@ -1,4 +1,4 @@
-"""Only decodes PNG files: ``python -m benchmarks.metric_decode FOLDER... --processes 2``.
+"""Decodes PNG files and does nothing else: ``python -m benchmarks.decoding FOLDER... --processes 2``.
 
 The yardstick of ``benchmarks.metric``. It takes nothing from the metric, so that it gets no faster with it.
 """
@@ -15,18 +15,13 @@ from PIL import Image
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Decodes every PNG file of the folders, a folder at a time in each process. Gives the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.metric_decode")
+    """Decodes the folders' PNG files, a folder at a time in each process. Gives the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding")
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--processes", type=int, default=1)
     args = parser.parse_args(argv)
-    if args.processes == 1:
-        counts = list(map(decode, args.folders))
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(args.processes, mp_context=context) as executor:
-            counts = list(executor.map(decode, args.folders))
-    print(f"{sum(counts)} masks")
+    with ProcessPoolExecutor(args.processes, mp_context=multiprocessing.get_context("spawn")) as executor:
+        print(f"{sum(executor.map(decode, args.folders))} masks")
     return 0
 
 

@@ -1,0 +1,76 @@
+"""Scenarios of inference over real pictures: agreement of number formats, and a whole evaluation."""
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.dataloaders.mini_vost import make_dataset, render_sequence
+from aot_plus.dataloaders.video_input import Selection, open_video
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers.evaluator import Evaluator
+from aot_plus.utils.catalogue import find_checkpoint
+from aot_plus.utils.errors import DataError
+from benchmarks.report import Figures
+from benchmarks.streams import load
+from benchmarks.videos import Image
+from evaluation.home import home
+from evaluation.masks import read_mask
+
+SEED = 0  # of MiniVOST
+SEQUENCES = 2  # of MiniVOST val, for the pipeline
+
+
+def measure_agreement(flags: Namespace) -> Figures:
+    """Counts the pixels that ``--dtype`` labels as float32 does, each with its own memory.
+
+    Of a MiniVOST video, and of ``--video`` with the ``--mask`` of its first frame if they are given; at most
+    ``--frames``. The first frame does not count.
+    """
+    flags.ckpt_path = flags.ckpt_path or find_checkpoint(f"{flags.model}.safetensors")
+    if flags.ckpt_path is None:
+        raise DataError(f"--ckpt_path: none ships for {flags.model}, and random labels say nothing")
+    sequence = render_sequence(SEED, "val", 0)
+    figures = {sequence.name: _equal_labels(flags, iter(sequence.frames), sequence.masks[0])}
+    if flags.video is not None:
+        images = (image for _, _, image in open_video(flags.video, Selection()))
+        figures[flags.video.name] = _equal_labels(flags, images, read_mask(flags.mask))
+    return figures
+
+
+def _equal_labels(flags: Namespace, images: Iterator[Image], mask: Image) -> Figures:
+    """The share of equal labels in the frames after the first: their mean and the worst frame's."""
+    first = next(images)
+    segmenters = [VideoSegmenter(load(flags, TEST_DTYPE=dtype)) for dtype in ("float32", flags.dtype)]
+    for segmenter in segmenters:
+        segmenter.start(first, mask, memory_gap=flags.memory_gap)
+    shares = []
+    for image in tqdm(islice(images, flags.frames), desc="agreement", unit="frame"):
+        one, other = (segmenter.step(image) for segmenter in segmenters)
+        shares.append(float(np.mean(one == other)))
+    if not shares:
+        raise DataError("a video of at least two frames is needed to compare labels")
+    return {"equal_labels": float(np.mean(shares)), "worst": min(shares), "frames": len(shares)}
+
+
+def measure_pipeline(flags: Namespace) -> Figures:
+    """Times the inference of a few MiniVOST sequences, with reading and writing, against its computing."""
+    with tempfile.TemporaryDirectory() as temporary:
+        dataset = Path(temporary) / "MiniVOST"
+        make_dataset(dataset, SEED, train=0, val=SEQUENCES)
+        data = open_dataset(str(dataset), home())
+        model = load(flags)
+        masks = Path(temporary) / "masks"
+        names = data.select("val", None)
+        summary = Evaluator(model.cfg, lambda _: VideoSegmenter(model), data, names, masks).run()
+    return {
+        "frames": summary.frames,
+        "seconds": summary.seconds,
+        "compute_seconds": summary.compute_seconds,
+        "ratio": summary.seconds / summary.compute_seconds,
+    }

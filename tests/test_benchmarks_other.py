@@ -1,0 +1,72 @@
+"""The benchmarks of metric and training at tiny sizes, and the command that runs the list."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as everything
+from benchmarks import metric, training, units
+from tests.test_benchmarks_inference import assert_finite
+
+
+def test_the_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--frames", "7", "--sequences", "2", "--size", "48x64", "--processes", "1", "--runs", "1"]
+    assert metric.main(flags) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["settings"]["size"] == [48, 64]
+    found = record["figures"]
+    assert_finite(found)
+    assert found["ratio"] == pytest.approx(found["metric"]["median"] / found["decoding alone"]["median"])
+
+
+def test_training(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "UNIT_SIZE", 16)
+    flags = ["--batch", "1", "--frames", "2", "--crop", "49x49", "--steps", "1", "--dtype", "float32"]
+    assert training.main([*flags, "--device", "cpu"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    assert_finite(found)
+    parts = sum(found[part]["median"] for part in ("forward", "backward", "update", "other"))
+    assert found["step"]["median"] == pytest.approx(parts)
+    assert found["data"]["median"] > 0
+
+
+def test_a_crop_is_cut_from_a_frame_with_room_for_it() -> None:
+    cfg = training._config(training._parse(["--crop", "241x257", "--checkpoint_activations"]))
+    assert cfg.DATA_RANDOMCROP == (241, 257)
+    assert cfg.DATA_SHORT_EDGE_LEN == 249  # 241 * 480 / 465, as in the published recipe
+    assert cfg.TRAIN_CHECKPOINT_ACTIVATIONS
+
+
+@pytest.mark.parametrize("flags", [["--model", "nothing"], ["--crop", "48x48"], ["--device", "tpu"]])
+def test_a_wrong_value_is_one_line(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert training.main(flags) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--size", "480"], "expected HEIGHTxWIDTH"),
+        (["--frames", "20"], "expected at least 3 for each of 10"),
+    ],
+)
+def test_a_wrong_flag(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        metric.main(flags)
+    assert message in capsys.readouterr().err
+
+
+def test_the_list_keeps_the_json_of_what_worked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = "metric --frames 6 --sequences 2 --size 48x64 --processes 1 --runs 1"
+    monkeypatch.setattr(everything, "ITEMS", {"metric": tiny, "broken": "metric --size nothing"})
+    monkeypatch.setattr(everything, "FOLDER", tmp_path)
+    assert everything.main(["--threads", "1"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: failed, see above: broken"
+    assert [path.name for path in tmp_path.iterdir()] == ["metric.json"]
+    assert_finite(json.loads((tmp_path / "metric.json").read_text())["figures"])
