@@ -95,23 +95,15 @@ function jTr() {
   return [document.createTextNode("J"), h("sub", {}, "tr")];
 }
 
-const waiting = []; // what is to be drawn once its element is on the page
-
-/** Draws when `drawWaiting` is called, and whenever the element gets another width. */
+/** Draws once the element is on the page, and whenever it gets another width. */
 function whenResized(element, draw) {
   let last = 0;
-  const update = () => {
+  const observer = new ResizeObserver(() => {
     const width = Math.floor(element.clientWidth);
     if (!element.isConnected) observer.disconnect();
     else if (width > 0 && width !== last) draw((last = width));
-  };
-  const observer = new ResizeObserver(update);
+  });
   observer.observe(element);
-  waiting.push(update);
-}
-
-function drawWaiting() {
-  for (const update of waiting.splice(0)) update();
 }
 
 /** The rows, one for each object, of one object; of all where it is null. */

@@ -49,7 +49,6 @@ function showChosen() {
     curvePanel(sequence, object, cursor),
     memoryPanel(sequence, cursor),
     ...(sequence.pictures.length ? [momentsPanel(sequence)] : []));
-  drawWaiting();
 }
 
 function detailHead(sequence) {

@@ -12,7 +12,6 @@ function memoryPanel(sequence, cursor) {
     change: (event) => {
       shading.name = event.target.value;
       draw();
-      drawWaiting();
     },
   }, names.map((name) => h("option", { value: name, selected: name === shading.name }, name))));
   draw();

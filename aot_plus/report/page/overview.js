@@ -83,7 +83,6 @@ function showHistogram() {
   });
   const box = document.getElementById("histogram");
   whenResized(box, (width) => box.replaceChildren(histogram(bins, width)));
-  drawWaiting();
 }
 
 function histogram(bins, width) {
