@@ -53,7 +53,7 @@ finally:
 """
 
 
-_TO_DO = {"eval", "train", "demo"}
+_TO_DO = {"eval"}
 
 
 @pytest.mark.parametrize("tool", [tool for tool in cli._TOOLS if tool not in _TO_DO])

@@ -4,12 +4,10 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset_check.findings import Severity, format_findings, has_errors
 from aot_plus.dataloaders.dataset_check.runner import DatasetReport, check_dataset
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import run_tool, whole_number
-from evaluation.home import home
+from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:
@@ -17,7 +15,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
     options = _parse(argv, prog)
 
     def work() -> int:
-        dataset = open_dataset(options.dataset, home() / Config.DIR_DATA)
+        dataset = open_dataset(options.dataset, data_root(options))
         report = check_dataset(dataset, options.split, options.workers)
         if report.findings:
             print(format_findings(report.findings) + "\n")
@@ -34,6 +32,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         "will do with what is unusual. Exit code 1 if something would break a run, else 0.",
     )
     parser.add_argument("dataset", metavar="DIR", help="vost, mini_vost, or a folder in VOST's layout")
+    add_data_argument(parser)
     parser.add_argument("--split", help="only this one: a file in ImageSets, without .txt (default: all)")
     parser.add_argument(
         "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"

@@ -5,12 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
 from aot_plus.utils.errors import DataError
 from evaluation.files import require_writable
-from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
@@ -27,7 +25,7 @@ def _report(args: argparse.Namespace) -> int:
     require_writable(args.out)
     folders = read_folders(args.results)
     name, split = chosen_dataset(folders, args.dataset, args.split)
-    dataset = open_dataset(name, home() / Config.DIR_DATA)
+    dataset = open_dataset(name, data_root(args))
     data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers)
     try:
         size = write_page(args.out, data)
@@ -47,6 +45,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
     add("--out", type=Path, required=True, metavar="HTML", help="the page to write")
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the runs' config)")
+    add_data_argument(parser)
     add("--split", help="name of a file in ImageSets, without .txt (default: the runs' config)")
     add(
         "--pictures",

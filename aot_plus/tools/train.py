@@ -8,11 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from tqdm.contrib.logging import logging_redirect_tqdm
-
-from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
-from aot_plus.networks.managers.trainer import Trainer
-from aot_plus.tools.common import add_config_arguments, config_of, run_tool
+from aot_plus.tools.common import add_config_arguments, add_device_arguments, config_of, run_tool
 from evaluation.home import home
 
 
@@ -26,10 +22,21 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description="Train a model.")
     add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
     add = parser.add_argument
-    add("--device", help="auto, cpu, cuda or cuda:<number> (default: the config's TRAIN_DEVICE)")
-    add("--dtype", help="float32, bfloat16 or float16 (default: the config's TRAIN_DTYPE)")
-    add("--batch_size", type=int, help="clips of a step, over all processes")
-    add("--steps", type=int, help="TRAIN_TOTAL_STEPS; the schedules follow it")
+    add_device_arguments(parser, "TRAIN")
+    add(
+        "--batch_size",
+        dest="TRAIN_BATCH_SIZE",
+        metavar="B",
+        type=int,
+        help="clips of a step, over all processes (default: the stage's)",
+    )
+    add(
+        "--steps",
+        dest="TRAIN_TOTAL_STEPS",
+        metavar="N",
+        type=int,
+        help="of the whole training; the schedules follow (default: the stage's)",
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
@@ -45,13 +52,12 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _train(args: argparse.Namespace) -> int:
-    flags = {
-        "TRAIN_DEVICE": args.device,
-        "TRAIN_DTYPE": args.dtype,
-        "TRAIN_BATCH_SIZE": args.batch_size,
-        "TRAIN_TOTAL_STEPS": args.steps,
-    }
-    cfg = config_of(args, flags)
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
+    from aot_plus.networks.managers.trainer import Trainer
+
+    cfg = config_of(args)
     place = ProcessPlace.from_environment()
     device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
     share_cores(place)
