@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from aot_plus.configs import Config, DefaultModel, DefaultStage
+from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.utils import config as config_module
 from aot_plus.utils.config import (
     config_to_dict,
@@ -84,7 +85,6 @@ def test_models_are_those_of_the_table(model: str) -> None:
     )
     assert found == MODELS[model]
     light = config.MODEL_ENCODER == "mobilenetv2"
-    assert ((24, 32, 96, 1280) if light else (256, 512, 1024, 1024)) == config.MODEL_ENCODER_DIM
     assert (2e-5 if light else 1e-5) == config.TRAIN_LR_MIN
 
 
@@ -212,6 +212,29 @@ def test_unknown_names_list_what_exists() -> None:
         get_config("pre_vost", "R50_AOTL")
     with pytest.raises(ConfigError, match=r"'TEST_FLIPS'.*TEST_FLIP"):
         get_config("pre_vost", "aott", overrides={"TEST_FLIPS": True})
+
+
+def test_a_removed_name_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "MODEL_ENCODER_DIM.*says its own channels; remove it"
+    with pytest.raises(ConfigError, match=message):
+        get_config("pre_vost", "aott", overrides={"MODEL_ENCODER_DIM": "(24, 32, 96, 1280)"})
+
+    class ModelConfig(DefaultModel):
+        MODEL_ENCODER_DIM = (24, 32, 96, 1280)
+
+    monkeypatch.setattr("aot_plus.configs.models.aott.ModelConfig", ModelConfig)
+    with pytest.raises(ConfigError, match=message):
+        get_config("pre_vost", "aott")
+
+
+def test_results_of_a_config_with_a_removed_name_can_be_resumed(tmp_path: Path) -> None:
+    config = get_config("pre_vost", "aott")
+    save_config(config, tmp_path / "config.yaml")
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    saved["config"]["MODEL_ENCODER_DIM"] = [24, 32, 96, 1280]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(saved))
+    (tmp_path / "sequence").mkdir()
+    claim_result_folder(config, tmp_path, ["sequence"], overwrite=False, write=False)
 
 
 @pytest.mark.parametrize("name", ["models", "default_deaot", "../pre", "models.aott", "", "__init__"])

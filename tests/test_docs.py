@@ -65,7 +65,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 def test_every_page_is_in_the_index() -> None:
     index = _text("README.md")
-    own = {"checkpoints", "data", "design", "evaluation", "memory_policies", "troubleshooting"}
+    own = {"checkpoints", "data", "design", "encoders", "evaluation", "memory_policies", "troubleshooting"}
     assert [name for name in own if f"]({name}.md)" not in index] == []
 
 

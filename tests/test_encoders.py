@@ -1,16 +1,37 @@
-"""The encoders against torchvision's, whose ImageNet weights they take."""
+"""Encoders: torchvision's levels, timm's backbones, one's own, and the errors of those that do not fit."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders import FrozenBatchNorm2d, build_encoder
-from aot_plus.networks.layers.basic import DropPath
+from aot_plus.networks.encoders import Encoder, build_encoder
+from aot_plus.networks.managers.param_groups import freeze_encoder
+from aot_plus.networks.models import build_model
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
+from tests.own_encoders import Pooled
 from tests.weights_by_name import fill_by_name
 
 IMAGES = (2, 3, 65, 97)
+FOREIGN = ["timm:convnext_atto", "timm:regnetx_002", "timm:hrnet_w18_small", "tests.own_encoders:Pooled"]
+
+
+def _images(*shape: int) -> Tensor:
+    return torch.randn(shape or IMAGES, generator=torch.Generator().manual_seed(0))
+
+
+def _shapes(levels: Sequence[Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(level.shape[1:]) for level in levels]
+
+
+def _expected(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]]:
+    strides = zip(encoder.channels, (4, 8, 16, 16), strict=True)
+    return [(channels, -(-height // stride), -(-width // stride)) for channels, stride in strides]
 
 
 def _pair(name: str, *, freeze_bn: bool) -> tuple[nn.Module, nn.Module]:
@@ -26,12 +47,9 @@ def _pair(name: str, *, freeze_bn: bool) -> tuple[nn.Module, nn.Module]:
     return own, reference
 
 
-def _images() -> Tensor:
-    return torch.randn(IMAGES, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize("freeze_bn", [True, False])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet101"])
+@pytest.mark.parametrize(
+    ("name", "freeze_bn"), [("resnet18", False), ("resnet50", True), ("resnet101", True)]
+)
 def test_resnets_are_torchvisions(name: str, freeze_bn: bool) -> None:
     own, reference = _pair(name, freeze_bn=freeze_bn)
     stem = nn.Sequential(reference.conv1, reference.bn1, reference.relu, reference.maxpool)
@@ -42,57 +60,149 @@ def test_resnets_are_torchvisions(name: str, freeze_bn: bool) -> None:
             expected = stage(expected)
             torch.testing.assert_close(level, expected)
     assert levels[3] is levels[2]
+    assert _shapes(levels) == _expected(own, 65, 97)
 
 
 @pytest.mark.parametrize("freeze_bn", [True, False])
 def test_mobilenetv2_is_torchvisions_with_dilation_for_the_last_stride(freeze_bn: bool) -> None:
     own, reference = _pair("mobilenetv2", freeze_bn=freeze_bn)
-    for index in range(14, 18):  # the blocks at 1/32
-        depthwise = reference.features[index].conv[1][0]
-        depthwise.stride = (1, 1)
-        if index > 14:
-            depthwise.dilation = depthwise.padding = (2, 2)
     with torch.no_grad():
         levels = own(_images())
-        expected = _images()
-        for level, (start, stop) in zip(levels, ((0, 4), (4, 7), (7, 14), (14, 19)), strict=True):
-            expected = reference.features[start:stop](expected)
-            torch.testing.assert_close(level, expected)
-    assert [level.shape[1] for level in levels] == [24, 32, 96, 1280]
+        expected = reference.features[:14](_images())
+        torch.testing.assert_close(levels[2], expected)
+        reference.features[14].conv[1][0].stride = (1, 1)
+        for block in reference.features[15:18]:
+            block.conv[1][0].dilation = block.conv[1][0].padding = (2, 2)
+        torch.testing.assert_close(levels[3], reference.features[14:](expected))
+    assert _shapes(levels) == _expected(own, 65, 97)
+    assert own.channels == (24, 32, 96, 1280)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
-def test_training_reaches_every_weight(name: str) -> None:
-    encoder = build_encoder(name, freeze_bn=False)
-    sum(level.square().mean() for level in encoder(_images())).backward()
-    assert all(parameter.grad is not None for parameter in encoder.parameters())
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2", *FOREIGN])
+def test_training_reaches_every_weight_that_can_learn(name: str) -> None:
+    encoder = build_encoder(name, freeze_bn=False, align_corners=False)
+    images = _images(2, 3, 64, 96)
+    torch.stack([level.square().mean() for level in encoder(images)]).sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters() if parameter.requires_grad)
 
 
-def test_frozen_norms_have_nothing_to_learn() -> None:
-    names = {name for name, _ in build_encoder("resnet18", freeze_bn=True).named_parameters()}
-    assert not any("bn" in name or "downsample.1" in name for name in names)
+@pytest.mark.parametrize("name", ["resnet18", "timm:regnetx_002", "tests.own_encoders:Pooled"])
+def test_frozen_norms_have_nothing_to_learn_and_keep_their_statistics(name: str) -> None:
+    learning = build_encoder(name, freeze_bn=False, align_corners=False)
+    encoder = build_encoder(name, freeze_bn=True, align_corners=False).train()
+    assert encoder.channels == learning.channels
+    before = {key: tensor.clone() for key, tensor in encoder.named_buffers()}
+    encoder(_images(2, 3, 64, 96))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in encoder.named_buffers())
+    frozen = {key for key, _ in learning.named_parameters()} - {key for key, _ in encoder.named_parameters()}
+    norms = [module for module in learning.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(frozen) == 2 * len(norms) > 0
 
 
-def test_frozen_norm_is_batch_norm_in_evaluation() -> None:
-    frozen, norm = FrozenBatchNorm2d(5), nn.BatchNorm2d(5).eval()
-    fill_by_name(frozen)
-    norm.load_state_dict(frozen.state_dict(), strict=False)
-    x = torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(frozen.train()(x), norm(x))
+@pytest.mark.parametrize("size", [(64, 96), (80, 112), (65, 97), (81, 113)])
+@pytest.mark.parametrize(
+    "name",
+    ["convnext_atto", "dla34", "hrnet_w18_small", "mambaout_femto", "regnetx_002", "swin_s3_tiny_224"],
+)
+def test_timm_backbones_take_both_kinds_of_sides(name: str, size: tuple[int, int]) -> None:
+    encoder = _backbone(name)
+    with torch.no_grad():
+        assert _shapes(encoder(_images(1, 3, *size))) == _expected(encoder, *size)
 
 
-def test_an_unknown_encoder_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"MODEL_ENCODER.*resnet18.*'vgg'"):
-        build_encoder("vgg", freeze_bn=True)
+_BACKBONES: dict[str, Encoder] = {}
 
 
-def test_drop_path_leaves_whole_samples_out_and_keeps_the_mean() -> None:
+def _backbone(name: str) -> Encoder:
+    if name not in _BACKBONES:
+        _BACKBONES[name] = build_encoder(f"timm:{name}", freeze_bn=True).eval()
+    return _BACKBONES[name]
+
+
+def test_a_timm_backbone_is_built_to_its_third_level_only() -> None:
+    """Blocks behind it would cost time and, without gradients, stop data-parallel training."""
+    names = {name.split(".")[2] for name, _ in _backbone_blocks("mobilenetv3_small_100")}
+    assert names == {"0", "1", "2", "3"}
+    assert not any("stages_3" in name for name, _ in _backbone("convnext_atto").named_parameters())
+
+
+def _backbone_blocks(name: str) -> list[tuple[str, nn.Parameter]]:
+    parameters = _backbone(name).named_parameters()
+    return [(key, value) for key, value in parameters if key.startswith("backbone.blocks")]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:regnetx_002", "tests.own_encoders:Pooled"])
+def test_an_encoder_keeps_the_weights_it_gives_itself(name: str) -> None:
+    encoder = build_encoder(name, freeze_bn=False, align_corners=False)
+    if isinstance(encoder, Pooled):
+        assert (encoder.body.bias == 7).all()
     torch.manual_seed(0)
-    samples = DropPath(0.25)(torch.ones(4000, 2, 3))
-    assert set(samples.flatten(1).sum(dim=1).tolist()) == {0.0, 8.0}
-    assert samples.mean().item() == pytest.approx(1, abs=0.03)
+    first = build_encoder(name, freeze_bn=False, align_corners=False).state_dict()
+    torch.manual_seed(0)
+    again = build_encoder(name, freeze_bn=True, align_corners=False).state_dict()
+    assert all(torch.equal(first[key], tensor) for key, tensor in again.items())
 
 
-def test_drop_path_does_nothing_in_evaluation() -> None:
-    x = torch.ones(2, 3, 4)
-    assert DropPath(0.9).eval()(x) is x
+def test_trying_an_encoder_leaves_no_trace() -> None:
+    torch.manual_seed(0)
+    encoder = Pooled()
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    tried = build_encoder("tests.own_encoders:Pooled", freeze_bn=False, align_corners=False)
+    assert torch.equal(torch.rand(3), after)
+    assert tried.training
+    for key, tensor in encoder.state_dict().items():
+        assert torch.equal(tried.state_dict()[key], tensor), key
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vgg", r"MODEL_ENCODER.*resnet18.*'vgg'"),
+        ("timm:convnext_tinny", r"timm has no 'convnext_tinny'; the nearest: convnext_tiny"),
+        ("timm:vit_tiny_patch16_224", r"strides 4, 8 and 16, found strides 16, 16, 16"),
+        ("timm:levit_128s", r"strides 4, 8 and 16, found strides 16, 32, 64"),
+        ("timm:maxvit_rmlp_pico_rw_256", r"images of any size: .*Choose a backbone"),
+        ("no_such_module:Encoder", r"cannot build 'no_such_module:Encoder'"),
+        ("tests.own_encoders:Missing", r"cannot build .*Missing"),
+        ("tests.own_encoders:NoChannels", r"a tuple of four numbers .*NoChannels with None"),
+        (
+            "tests.own_encoders:WrongChannels",
+            r"64 x 80.*\(16, 16, 20\).*found \[\(8, 16, 20\).*docs/encoders",
+        ),
+        ("tests.own_encoders:ThreeLevels", r"expected levels .*docs/encoders\.md"),
+        ("tests.own_encoders:Failing", r"ends in RuntimeError .*docs/encoders\.md"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_encoder(name, freeze_bn=True, align_corners=False)
+
+
+def test_an_encoder_for_other_sides_names_the_flag() -> None:
+    with pytest.raises(ConfigError, match=r"expected levels .* fits with MODEL_ALIGN_CORNERS = False"):
+        build_model(get_config("mini_vost", "aott", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"}))
+
+
+def test_the_encoder_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    (code,) = (
+        block for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "forward" in block
+    )
+    (tmp_path / "my_encoders.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for align_corners in (True, False):
+        encoder = build_encoder("my_encoders:Small", freeze_bn=True, align_corners=align_corners)
+    assert len(freeze_encoder(encoder, 3)) == len(list(encoder.parameters()))
+
+
+@pytest.mark.parametrize("model", ["aott", "deaott"])
+@pytest.mark.parametrize("name", ["timm:regnetx_002", "tests.own_encoders:Pooled"])
+def test_networks_take_a_foreign_encoder(model: str, name: str) -> None:
+    overrides = {"MODEL_ENCODER": name, "MODEL_ALIGN_CORNERS": False, "MODEL_ENCODER_EMBEDDING_DIM": 64}
+    network = build_model(get_config("mini_vost", model, overrides=overrides)).eval()
+    with torch.inference_mode():
+        features = network.encode(_images(1, 3, 64, 96))
+        identity = network.embed_identity(torch.ones(1, 64, 96, dtype=torch.int), reference=True)
+        logits = network.decode(features, network.propagate_reference(features, identity))
+    assert logits.shape == (1, 11, 16, 24)

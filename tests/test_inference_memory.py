@@ -117,7 +117,7 @@ def test_what_is_kept_of_a_frame_has_storage_of_its_own(name: str) -> None:
     """A part of a larger tensor would keep all of it."""
     engine = _engine(name)
     prediction = engine.predict(_start(engine), _image(1))
-    for frame in prediction.propagations[0].frames:
+    for frame in prediction.propagations[0].kept:
         tensors = [tensor for tensor in vars(frame).values() if tensor is not None]
         assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)
 

@@ -110,7 +110,7 @@ def test_groups_survive_the_optimizers_state_dict() -> None:
 
 def test_resnet50_is_frozen_up_to_its_first_stage() -> None:
     encoder = build_encoder("resnet50", freeze_bn=True)
-    frozen = freeze_encoder(encoder, "resnet50", 2)
+    frozen = freeze_encoder(encoder, 2)
     # The published training run's list: the stem's convolution and ten of layer1.
     assert len(frozen) == 11
     assert {"conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight"} <= set(frozen)
@@ -124,17 +124,45 @@ def test_resnet50_is_frozen_up_to_its_first_stage() -> None:
     [(1, {"features.0"}), (2, {f"features.{i}" for i in range(4)}), (3, {f"features.{i}" for i in range(7)})],
 )
 def test_mobilenetv2_stages(freeze_at: int, modules: set[str]) -> None:
-    frozen = freeze_encoder(build_encoder("mobilenetv2", freeze_bn=False), "mobilenetv2", freeze_at)
+    frozen = freeze_encoder(build_encoder("mobilenetv2", freeze_bn=False), freeze_at)
     assert {".".join(name.split(".")[:2]) for name in frozen} == modules
 
 
 def test_nothing_is_frozen_at_0() -> None:
     encoder = nn.Conv2d(1, 1, 1)
-    assert freeze_encoder(encoder, "any", 0) == []
+    assert freeze_encoder(encoder, 0) == []
     assert encoder.weight.requires_grad
 
 
-@pytest.mark.parametrize(("name", "freeze_at"), [("resnet50", 5), ("resnet50", -1), ("unknown", 1)])
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("timm:convnext_atto", [{"stem_0", "stem_1"}, {"stages_0"}, {"stages_1"}, {"stages_2"}]),
+        ("timm:regnetx_002", [{"stem"}, {"s1"}, {"s2"}, {"s3"}]),
+        (
+            "timm:mobilenetv3_small_100",
+            [{"conv_stem", "bn1"}, {"blocks.0"}, {"blocks.1"}, {"blocks.2", "blocks.3"}],
+        ),
+    ],
+)
+def test_the_stages_of_a_timm_backbone(name: str, stages: list[set[str]]) -> None:
+    encoder = build_encoder(name, freeze_bn=False)
+    parameters = set(dict(encoder.named_parameters()))
+    for number in range(1, 5):
+        frozen = set(freeze_encoder(encoder, number))
+        modules = {f"backbone.{module}." for stage in stages[:number] for module in stage}
+        assert frozen == {name for name in parameters if any(name.startswith(module) for module in modules)}
+    assert frozen == parameters
+
+
+def test_an_own_encoder_is_frozen_by_the_stages_it_names() -> None:
+    encoder = build_encoder("tests.own_encoders:Pooled", freeze_bn=True, align_corners=False)
+    assert freeze_encoder(encoder, 1) == ["stem.0.weight", "stem.0.bias"]
+
+
+@pytest.mark.parametrize(
+    ("name", "freeze_at"), [("resnet18", 5), ("resnet18", -1), ("timm:hrnet_w18_small", 1)]
+)
 def test_stages_that_do_not_exist(name: str, freeze_at: int) -> None:
-    with pytest.raises(ConfigError, match=f"TRAIN_ENCODER_FREEZE_AT.*{name}.*{freeze_at}"):
-        freeze_encoder(nn.Conv2d(1, 1, 1), name, freeze_at)
+    with pytest.raises(ConfigError, match=f"TRAIN_ENCODER_FREEZE_AT: expected 0.*found {freeze_at}"):
+        freeze_encoder(build_encoder(name, freeze_bn=True), freeze_at)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from aot_plus.networks.encoders import FrozenBatchNorm2d
+from aot_plus.networks.encoders import FrozenBatchNorm2d, ResNetEncoder, build_encoder
 from aot_plus.networks.models import AOT, build_model, prepare
 from aot_plus.networks.models.loading import load_model
 from aot_plus.networks.models.prepare import prepare_for_inference
@@ -17,19 +17,36 @@ from aot_plus.utils.errors import ConfigError
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 NAMES = ["aott", "aot_mini", "r50_deaotl"]  # MobileNetV2, ResNet-18 whose batch norms learn, ResNet-50
 
+BACKBONES = [
+    "convnext_atto",
+    "efficientnet_lite0",
+    "ghostnet_050",
+    "hrnet_w18_small",
+    "mambaout_femto",  # channels last
+    "mobilenetv3_small_100",
+    "regnetx_002",
+    "repvgg_a0",
+    "resnet10t",
+    "tf_efficientnetv2_b0",
+]
+
 
 def _with_statistics(name: str) -> AOT:
     """A model whose batch norms have statistics and weights of their own."""
     torch.manual_seed(0)
     model = build_model(get_config("pre_vost_2", name))
+    _draw_statistics(model)
+    return model.eval()
+
+
+def _draw_statistics(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, NORMS):
+        if hasattr(module, "running_mean"):
             for key, tensor in module.state_dict().items():
                 if key in ("running_mean", "bias"):
                     nn.init.normal_(tensor, std=0.1)
                 elif key in ("running_var", "weight"):
                     nn.init.uniform_(tensor, 0.5, 1.5)
-    return model.eval()
 
 
 @cache
@@ -54,6 +71,32 @@ def test_a_prepared_model_computes_the_same(name: str) -> None:
         identity = model.embed_identity(labels, reference=True)
         logits.append(model.decode(features, model.propagate_reference(features, identity)))
     torch.testing.assert_close(logits[1], logits[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("freeze_bn", [True, False])
+@pytest.mark.parametrize("name", BACKBONES)
+@torch.inference_mode()
+def test_a_prepared_timm_backbone_computes_the_same(name: str, freeze_bn: bool) -> None:
+    """Their norms may hold activations, and their parts need not run in the order they are registered in."""
+    encoder = build_encoder(f"timm:{name}", freeze_bn=freeze_bn).eval()
+    _draw_statistics(encoder)
+    images = torch.randn(1, 3, 64, 64)
+    before = encoder(images)
+    for expected, level in zip(before, prepare_for_inference(encoder)(images), strict=True):
+        torch.testing.assert_close(level, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_norm_that_does_more_is_not_folded() -> None:
+    class NormAct(nn.BatchNorm2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).relu()
+
+    encoder = ResNetEncoder("resnet18", NormAct).eval()
+    images = torch.randn(1, 3, 65, 65)
+    with torch.inference_mode():
+        expected = encoder(images)[2]
+        found = prepare_for_inference(encoder)(images)[2]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", NAMES)

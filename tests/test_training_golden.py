@@ -43,7 +43,7 @@ def test_losses_and_gradients_are_the_published_ones(case: dict[str, Any]) -> No
     cfg = get_config("pre_vost_2", case["model"], overrides=overrides)
     model = build_model(cfg).eval()  # without dropout
     fill_by_name(model)
-    frozen = freeze_encoder(model.encoder, cfg.MODEL_ENCODER, cfg.TRAIN_ENCODER_FREEZE_AT)
+    frozen = freeze_encoder(model.encoder, cfg.TRAIN_ENCODER_FREEZE_AT)
     assert len(frozen) == case["num_frozen"]
     frames, masks = clips()
 

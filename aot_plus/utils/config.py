@@ -23,6 +23,7 @@ from evaluation.files import replacing
 from evaluation.home import checkout
 
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
+_REMOVED = {"MODEL_ENCODER_DIM": "an encoder says its own channels; remove it"}
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -129,6 +130,8 @@ def _annotations() -> dict[str, Any]:
 def _checked(name: str, value: object) -> object:
     """The value as its name's type; text is parsed. Raises ``ConfigError``."""
     annotations = _annotations()
+    if name in _REMOVED:
+        raise ConfigError(f"{name} is no longer a name of the config: {_REMOVED[name]}")
     if name not in annotations:
         near = difflib.get_close_matches(name.upper(), annotations, n=5, cutoff=0.5)
         raise ConfigError(f"unknown config name {name!r}; the nearest: {', '.join(near) or 'none'}")

@@ -7,7 +7,6 @@ class ModelConfig(DefaultModel):
     """The AOT+ that ships with the project, trained on MiniVOST. Its batch norms learn as well."""
 
     MODEL_ENCODER = "resnet18"
-    MODEL_ENCODER_DIM = (64, 128, 256, 256)
     MODEL_ENCODER_EMBEDDING_DIM = 128
     MODEL_FREEZE_BN = False
     MODEL_SELF_HEADS = 4

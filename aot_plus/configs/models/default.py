@@ -8,8 +8,8 @@ class DefaultModel:
 
     MODEL_NAME: str = "default"  # name of the model's file; set by get_config
     MODEL_VOS: Literal["aot", "deaot"] = "aot"  # class of the network: AOT+ or DeAOT
+    # mobilenetv2, resnet18, resnet50, resnet101, timm:NAME, or your own package.module:ClassName
     MODEL_ENCODER: str = "mobilenetv2"
-    MODEL_ENCODER_DIM: tuple[int, ...] = (24, 32, 96, 1280)  # channels at 1/4, 1/8, 1/16, 1/16
     MODEL_ENCODER_EMBEDDING_DIM: int = 256  # channels C of the transformer
     MODEL_DECODER_INTERMEDIATE_LSTT: bool = True  # the decoder reads all layers, not the last alone
     MODEL_FREEZE_BN: bool = True  # the encoder's batch norm keeps its statistics and affine parameters

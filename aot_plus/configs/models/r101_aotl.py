@@ -7,7 +7,6 @@ class ModelConfig(aotl.ModelConfig):
     """AOTL with another encoder."""
 
     MODEL_ENCODER = "resnet101"
-    MODEL_ENCODER_DIM = (256, 512, 1024, 1024)
     TRAIN_LR_MIN = 1e-5
     PRETRAIN_MODEL = "R101_AOTL_PRE_YTB_DAV.pth"
     PRETRAIN_ENCODER = "resnet101-63fe2227.pth"

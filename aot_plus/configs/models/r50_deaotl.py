@@ -7,7 +7,6 @@ class ModelConfig(deaotl.ModelConfig):
     """DeAOTL with another encoder."""
 
     MODEL_ENCODER = "resnet50"
-    MODEL_ENCODER_DIM = (256, 512, 1024, 1024)
     USE_TEMPORAL_POSITIONAL_EMBEDDING = True
     TRAIN_LR_MIN = 1e-5
     PRETRAIN_MODEL = "R50_DeAOTL_PRE_YTB_DAV.pth"

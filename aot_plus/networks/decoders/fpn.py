@@ -34,9 +34,9 @@ class FPNDecoder(nn.Module):
         self.conv_out = nn.Conv2d(hidden // 2, out_channels, 1)
 
     def adapt(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """What the decoder takes of the encoder's maps at 1/4, 1/8 and 1/16 (``B x c x . x .``).
+        """Reduces the encoder's maps at 1/4, 1/8 and 1/16 (``B x c x . x .``) to what decoding needs.
 
-        It is half as large, and all that has to be kept until the frame is decoded.
+        That is half as large, and all that has to be kept until the frame is decoded.
         """
         adapters = self.adapter_4x, self.adapter_8x, self.adapter_16x
         return [adapter(level) for adapter, level in zip(adapters, levels, strict=True)]

@@ -1,35 +1,79 @@
 """Image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
+import importlib
 from collections.abc import Callable
+from typing import cast
 
+from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
-from aot_plus.networks.encoders.mobilenetv2 import MobileNetV2Encoder
-from aot_plus.networks.encoders.norm import FrozenBatchNorm2d, Norm
-from aot_plus.networks.encoders.resnet import ResNetEncoder
+from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, Encoder, misfit
+from aot_plus.networks.encoders.from_timm import TimmEncoder
+from aot_plus.networks.encoders.from_torchvision import (
+    FrozenBatchNorm2d,
+    MobileNetV2Encoder,
+    Norm,
+    ResNetEncoder,
+)
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["FrozenBatchNorm2d", "build_encoder"]
+__all__ = [
+    "Encoder",
+    "FrozenBatchNorm2d",
+    "MobileNetV2Encoder",
+    "ResNetEncoder",
+    "TimmEncoder",
+    "build_encoder",
+]
 
-_BUILDERS: dict[str, Callable[[Norm], nn.Module]] = {
+_BUILDERS: dict[str, Callable[[Norm], Encoder]] = {
     "mobilenetv2": MobileNetV2Encoder,
-    "resnet18": lambda norm: ResNetEncoder(18, norm),
-    "resnet50": lambda norm: ResNetEncoder(50, norm),
-    "resnet101": lambda norm: ResNetEncoder(101, norm),
+    "resnet18": lambda norm: ResNetEncoder("resnet18", norm),
+    "resnet50": lambda norm: ResNetEncoder("resnet50", norm),
+    "resnet101": lambda norm: ResNetEncoder("resnet101", norm),
 }
 
 
-def build_encoder(name: str, *, freeze_bn: bool) -> nn.Module:
-    """The encoder of that name, with random weights. ``freeze_bn``: batch norms with fixed statistics and
-    weights.
+def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> Encoder:
+    """Builds the encoder that ``MODEL_ENCODER`` names, with the weights it gives itself.
+
+    Args:
+        name: a name of torchvision's, ``timm:NAME``, or ``package.module:ClassName`` for one of your own.
+        freeze_bn: batch norms with fixed statistics and weights.
+        align_corners: the sides of images are 16k + 1, without it 16k.
 
     Raises:
-        ConfigError: for an unknown name.
+        ConfigError: for an unknown name, and an encoder that is not as ``docs/encoders.md`` says.
     """
-    if name not in _BUILDERS:
-        raise ConfigError(f"MODEL_ENCODER: expected one of {', '.join(_BUILDERS)}, found {name!r}")
-    encoder = _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
-    for module in encoder.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    if name in _BUILDERS:
+        return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
+    kind, colon, backbone = name.partition(":")
+    if not colon:
+        raise ConfigError(
+            f'MODEL_ENCODER: expected one of {", ".join(_BUILDERS)}, "timm:NAME" or '
+            f'"package.module:ClassName", found {name!r}'
+        )
+    encoder = TimmEncoder(backbone) if kind == "timm" else _build_own(name, align_corners=align_corners)
+    return freeze_batch_norm_2d(encoder) if freeze_bn else encoder
+
+
+def _build_own(path: str, *, align_corners: bool) -> Encoder:
+    """An instance of the class at ``package.module:ClassName``, tried with a small image."""
+    module_name, class_name = path.split(":", maxsplit=1)
+    try:
+        encoder = getattr(importlib.import_module(module_name), class_name)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"MODEL_ENCODER: cannot build {path!r} ({error})") from error
+    channels = getattr(encoder, "channels", None)
+    if not isinstance(encoder, nn.Module) or not isinstance(channels, tuple) or len(channels) != 4:
+        raise ConfigError(
+            f"MODEL_ENCODER: {path!r}: expected a torch.nn.Module whose `channels` are a tuple of four "
+            f"numbers (levels at 1/4, 1/8, 1/16, 1/16), found {type(encoder).__name__} with {channels!r}"
+        )
+    encoder = cast(Encoder, encoder)
+    sides, others = (ODD_SIDES, EVEN_SIDES) if align_corners else (EVEN_SIDES, ODD_SIDES)
+    if problem := misfit(encoder, sides):
+        fits_others = f"it fits with MODEL_ALIGN_CORNERS = {not align_corners}"
+        cure = "see docs/encoders.md" if misfit(encoder, others) else fits_others
+        raise ConfigError(f"MODEL_ENCODER: {path!r}: {problem}; {cure}")
     return encoder

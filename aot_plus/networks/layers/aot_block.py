@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from aot_plus.networks.layers.attention import MultiheadAttention
-from aot_plus.networks.layers.basic import DropPath, NormActDepthwiseConv
+from aot_plus.networks.layers.basic import NormActDepthwiseConv
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
 FEED_FORWARD_RATIO = 4
@@ -14,7 +15,7 @@ FEED_FORWARD_RATIO = 4
 
 @dataclass(frozen=True)
 class AOTFrame:
-    """What a block keeps of a frame until its mask is known. All ``B x N x C``."""
+    """Holds what a block keeps of a frame until its mask is known. All ``B x N x C``."""
 
     keys: Tensor  # Q = K of the block, without temporal embedding
     visual: Tensor  # normalised input

@@ -71,21 +71,6 @@ class NormActDepthwiseConv(nn.Module):
         return to_tokens(self.conv(self.activate(self.gn(to_map(tokens, size)))))
 
 
-class DropPath(nn.Module):
-    """Leaves a branch out for some samples of the batch, in training (Huang et al., 2016)."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``B x N x C`` to the same; what stays is scaled so that the mean stays as well."""
-        if not self.training or self.probability == 0:
-            return x
-        kept = 1 - self.probability
-        return x * x.new_empty(len(x), 1, 1).bernoulli_(kept).div_(kept or 1)
-
-
 class DepthwiseConv(nn.Module):
     """5x5 depth-wise convolution over the map, with channel dropout in training."""
 

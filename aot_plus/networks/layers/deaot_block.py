@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from aot_plus.networks.layers.attention import attention
-from aot_plus.networks.layers.basic import DepthwiseConv, DropPath, to_map, to_tokens
+from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
@@ -17,7 +18,7 @@ MAX_DISTANCE = 7  # of the short-term window, in pixels of the feature map
 
 @dataclass(frozen=True)
 class DeAOTFrame:
-    """What a block keeps of a frame until its mask is known."""
+    """Holds what a block keeps of a frame until its mask is known."""
 
     keys: Tensor  # B x N x D, Q = K of the block, without temporal embedding
     values: Tensor  # B x N x E, visual values

@@ -1,13 +1,13 @@
-"""What passes between the transformer's blocks and the memory: plain tuples of tensors, no state."""
+"""Types of all that passes between the transformer's blocks and the memory: tensors, no state."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 
 class KeyValue(NamedTuple):
-    """What one layer keeps of a frame, or of several frames one after another.
+    """Holds what one layer keeps of a frame, or of several frames one after another.
 
     ``keys``: ``B x N x D``; ``values``: ``B x N x E`` (DeAOT: visual and identity values side by side).
     For several frames N is the number of all their tokens.
@@ -18,15 +18,24 @@ class KeyValue(NamedTuple):
 
 
 class LayerMemory(NamedTuple):
-    """What one layer reads: the long-term memory (temporal embedding in its keys) and the last frame."""
+    """Holds what one layer reads: the long-term memory (temporal embedding in its keys) and the last frame."""
 
     long: KeyValue
     short: KeyValue
 
 
+class BlockFrame(Protocol):
+    """Holds what a block keeps of a frame until its mask is known: ``AOTFrame`` or ``DeAOTFrame``."""
+
+    @property
+    def keys(self) -> Tensor:
+        """``B x N x D``, queries as well, without temporal embedding."""
+        ...
+
+
 @dataclass(frozen=True)
 class BlockContext:
-    """What all blocks share while one frame passes through them.
+    """Holds what all blocks share while one frame passes through them.
 
     Attributes:
         size: ``(h, w)`` of the feature map.

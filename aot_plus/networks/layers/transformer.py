@@ -1,23 +1,23 @@
 """The stack of transformer blocks (``LSTT`` in the published checkpoints)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory
+from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory
 
 
 class Block(Protocol):
-    """What the stack asks of its blocks: ``AOTBlock`` or ``DeAOTBlock``."""
+    """Is what the stack asks of its blocks: ``AOTBlock`` or ``DeAOTBlock``."""
 
     def __call__(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
-    ) -> tuple[Tensor, Any]: ...
+    ) -> tuple[Tensor, BlockFrame]: ...
 
-    def bind_long(self, frame: Any, identity: Tensor) -> KeyValue: ...
+    def bind_long(self, frame: BlockFrame, identity: Tensor) -> KeyValue: ...
 
-    def bind_short(self, frame: Any, identity: Tensor) -> KeyValue: ...
+    def bind_short(self, frame: BlockFrame, identity: Tensor) -> KeyValue: ...
 
 
 class LSTT(nn.Module):
@@ -33,7 +33,7 @@ class LSTT(nn.Module):
 
     def forward(
         self, tokens: Tensor, context: BlockContext, memory: Sequence[LayerMemory] | None
-    ) -> tuple[list[Tensor], list[Any]]:
+    ) -> tuple[list[Tensor], list[BlockFrame]]:
         """Passes ``B x N x C`` tokens through all blocks.
 
         Args:
@@ -45,25 +45,24 @@ class LSTT(nn.Module):
             Every layer's output (``B x N x C``, DeAOT ``B x N x 2C``), normalised where there is a norm for
             it, and what each block keeps of the frame until its mask is known.
         """
-        outputs, frames = [], []
+        outputs: list[Tensor] = []
+        kept: list[BlockFrame] = []
         for index, block in enumerate(self._blocks()):
             tokens, frame = block(tokens, context, memory[index] if memory is not None else None)
             outputs.append(tokens)
-            frames.append(frame)
+            kept.append(frame)
         first = len(outputs) - len(self.decoder_norms)
         for offset, norm in enumerate(self.decoder_norms):
             outputs[first + offset] = norm(outputs[first + offset])
-        return outputs, frames
+        return outputs, kept
 
-    def bind_long(self, frames: Sequence[Any], identity: Tensor) -> list[KeyValue]:
-        """All layers' long-term entries of a frame whose mask has the identity embedding ``B x N x C``."""
-        return [layer.bind_long(frame, identity) for layer, frame in zip(self._blocks(), frames, strict=True)]
+    def bind_long(self, kept: Sequence[BlockFrame], identity: Tensor) -> list[KeyValue]:
+        """Gives all layers' long-term entries of a frame whose mask is embedded as ``B x N x C`` identity."""
+        return [layer.bind_long(frame, identity) for layer, frame in zip(self._blocks(), kept, strict=True)]
 
-    def bind_short(self, frames: Sequence[Any], identity: Tensor) -> list[KeyValue]:
-        """The short-term memories of all layers."""
-        return [
-            layer.bind_short(frame, identity) for layer, frame in zip(self._blocks(), frames, strict=True)
-        ]
+    def bind_short(self, kept: Sequence[BlockFrame], identity: Tensor) -> list[KeyValue]:
+        """Gives all layers' short-term memories of that frame."""
+        return [layer.bind_short(frame, identity) for layer, frame in zip(self._blocks(), kept, strict=True)]
 
     def _blocks(self) -> list[Block]:
         return [cast(Block, layer) for layer in self.layers]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -54,11 +55,11 @@ class Learner:
         self.device = device
         self.place = place
         self._share = share_of_batch(cfg, place.world_size)
-        freeze_encoder(model.encoder, cfg.MODEL_ENCODER, cfg.TRAIN_ENCODER_FREEZE_AT)
+        freeze_encoder(model.encoder, cfg.TRAIN_ENCODER_FREEZE_AT)
         if cfg.TRAIN_SYNC_BN and place.world_size > 1:
             if device.type != "cuda":
                 raise ConfigError("TRAIN_SYNC_BN: expected CUDA devices or False, found the CPU")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = convert_sync_batchnorm(model)  # PyTorch's own would lose the activation in timm's norms
         self.model = model.to(device).train()
         groups = parameter_groups(
             self.model,

@@ -13,37 +13,25 @@ ENCODER = "encoder"
 SEQUENTIAL_FREEZE = "sequential_freeze"
 MAIN = "main"
 
-_RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
-_MOBILENETV2_STAGES = (
-    ("features.0",),
-    tuple(f"features.{i}" for i in range(1, 4)),
-    tuple(f"features.{i}" for i in range(4, 7)),
-    tuple(f"features.{i}" for i in range(7, 14)),
-    tuple(f"features.{i}" for i in range(14, 19)),
-)
-_STAGES = {"resnet": _RESNET_STAGES, "resnest": _RESNET_STAGES, "mobilenetv2": _MOBILENETV2_STAGES}
 
-
-def freeze_encoder(encoder: nn.Module, name: str, freeze_at: int) -> list[str]:
-    """Freezes the first ``freeze_at`` stages of an encoder; returns the names of the frozen parameters.
+def freeze_encoder(encoder: nn.Module, freeze_at: int) -> list[str]:
+    """Freezes the first ``freeze_at`` of the encoder's ``stages``; returns the frozen parameters' names.
 
     Stage 1 is the stem, stage 2 what follows at 1/4 of the size (ResNet's ``layer1``), and so on; 0 freezes
-    nothing. ``name`` is ``MODEL_ENCODER``; module names are torchvision's. Raises ``ConfigError`` when the
-    encoder has no such stages.
+    nothing. Raises ``ConfigError`` when the encoder has no such stages.
     """
-    if freeze_at == 0:
-        return []
-    stages = next((stages for kind, stages in _STAGES.items() if name.startswith(kind)), ())
-    if not 0 < freeze_at <= len(stages):
+    stages: Sequence[Sequence[str]] = getattr(encoder, "stages", ())
+    if not 0 <= freeze_at <= len(stages):
         raise ConfigError(
-            f"TRAIN_ENCODER_FREEZE_AT: expected 0..{len(stages)} for the encoder {name!r}, found {freeze_at}"
+            f"TRAIN_ENCODER_FREEZE_AT: expected 0..{len(stages)}, the number of stages that "
+            f"{type(encoder).__name__} names, found {freeze_at}"
         )
     modules = [module for stage in stages[:freeze_at] for module in stage]
     frozen = []
-    for parameter_name, parameter in encoder.named_parameters():
-        if any(parameter_name.startswith(f"{module}.") for module in modules):
+    for name, parameter in encoder.named_parameters():
+        if any(name.startswith(f"{module}.") for module in modules):
             parameter.requires_grad_(False)
-            frozen.append(parameter_name)
+            frozen.append(name)
     return frozen
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from aot_plus.networks.decoders.fpn import FPNDecoder
 from aot_plus.networks.encoders import build_encoder
 from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.layers.basic import to_map, to_tokens
-from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory
+from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.layers.transformer import LSTT
 from aot_plus.utils.device import on_device
@@ -41,12 +40,12 @@ class Propagation:
     """A frame after the transformer."""
 
     outputs: list[Tensor]  # of each layer: G x N x C, DeAOT G x N x 2C
-    frames: list[Any]  # what each block needs to bind the frame's mask
+    kept: list[BlockFrame]  # of each layer, until the frame's mask is known and can be bound
 
     @property
     def first_keys(self) -> Tensor:
         """Layer 0's keys, which are its queries as well, without temporal embedding: ``G x N x D``."""
-        return self.frames[0].keys
+        return self.kept[0].keys
 
 
 class AOT(nn.Module):
@@ -57,14 +56,16 @@ class AOT(nn.Module):
         self.cfg = cfg
         channels = cfg.MODEL_ENCODER_EMBEDDING_DIM
         self.num_ids = cfg.MODEL_MAX_OBJ_NUM + 1  # with the background
-        self.encoder = build_encoder(cfg.MODEL_ENCODER, freeze_bn=cfg.MODEL_FREEZE_BN)
-        self.encoder_projector = nn.Conv2d(cfg.MODEL_ENCODER_DIM[-1], channels, 1)
+        self.encoder = build_encoder(
+            cfg.MODEL_ENCODER, freeze_bn=cfg.MODEL_FREEZE_BN, align_corners=cfg.MODEL_ALIGN_CORNERS
+        )
+        self.encoder_projector = nn.Conv2d(self.encoder.channels[-1], channels, 1)
         self.LSTT = self._build_transformer(cfg)
         self.decoder = FPNDecoder(
             self._decoder_channels(cfg),
             self.num_ids,
             channels,
-            cfg.MODEL_ENCODER_DIM,
+            self.encoder.channels,
             align_corners=cfg.MODEL_ALIGN_CORNERS,
         )
         kernel, padding = (STRIDE + 1, STRIDE // 2) if cfg.MODEL_ALIGN_CORNERS else (STRIDE, 0)
@@ -180,11 +181,11 @@ class AOT(nn.Module):
 
     def bind_long(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
         """Every layer's long-term entry of a frame, once its mask is embedded (``G x N x C``)."""
-        return self.LSTT.bind_long(propagation.frames, identity)
+        return self.LSTT.bind_long(propagation.kept, identity)
 
     def bind_short(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
         """Every layer's short-term memory of a frame, once its mask is embedded (``G x N x C``)."""
-        return self.LSTT.bind_short(propagation.frames, identity)
+        return self.LSTT.bind_short(propagation.kept, identity)
 
     def memory_embedding(self, num_frames: int) -> Tensor | None:
         """The temporal embedding of T memory frames, oldest first (``T x D``); None when it is off."""

@@ -25,7 +25,7 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a file says about the model it was saved from; None where it does not say."""
+    """Holds what a file says about the model it was saved from; None where it does not say."""
 
     has_temporal_embedding: bool
     temporal_slots: int | None  # rows of the memory's temporal embedding: 4 or 2
@@ -35,7 +35,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor. The mappings lead from a name to its shape, or what was found."""
+    """Tells the fate of every tensor. The mappings lead from a name to its shape, or what was found."""
 
     source: str
     loaded: dict[str, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
 
 def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
-    """What the file says about its model, for adapting a config before the model is built."""
+    """Reads what the file says about its model, for adapting a config before the model is built."""
     tensors = read_state_dict(path)
     memory_embedding = tensors.get("mem_pos_emb")
     has_temporal = memory_embedding is not None and "cur_pos_emb" in tensors
@@ -194,7 +194,7 @@ def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _counts(name: str) -> bool:
-    """Whether a tensor matters: batch norms have no use for the number of batches they have seen."""
+    """Tells if a tensor matters: batch norms have no use for the number of batches they have seen."""
     return name.rpartition(".")[2] != "num_batches_tracked"
 
 

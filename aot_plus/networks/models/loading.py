@@ -1,5 +1,6 @@
 """A model ready to use, from its name and a checkpoint."""
 
+import copy
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,8 @@ def load_model(
 
 
 def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str | None = None) -> AOT:
-    """As ``load_model``, from a config, which is changed where the checkpoint asks for it (logged)."""
+    """Loads as ``load_model``, from a config; the model's ``cfg`` is a copy, adapted to the checkpoint."""
+    cfg = copy.copy(cfg)
     target = resolve_device(cfg.TEST_DEVICE if device is None else device)
     if checkpoint is not None:
         _adapt_to_file(cfg, Path(checkpoint))

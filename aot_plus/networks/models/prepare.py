@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from aot_plus.networks.encoders import FrozenBatchNorm2d
+from aot_plus.networks.encoders import FrozenBatchNorm2d, MobileNetV2Encoder, ResNetEncoder
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
@@ -16,18 +16,23 @@ Model = TypeVar("Model", bound=nn.Module)
 
 COMPILE_BACKEND = "inductor"
 
+# A norm registered right after a convolution follows it in these encoders; in others that need not be so.
+_FOLDABLE = (MobileNetV2Encoder, ResNetEncoder)
 _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def prepare_for_inference(model: Model) -> Model:
     """Changes a model, in place, for inference only, and returns it in evaluation mode, without gradients.
 
-    Every batch norm is folded into the convolution before it, so results differ by rounding alone;
-    convolutions then run channels-last, as the transformer's tokens lie in memory. The state dict afterwards
-    fits no checkpoint: to train, take a model as ``build_model`` makes it. A second call changes nothing.
+    Batch norms of torchvision's encoders are folded into the convolutions before them, so results differ by
+    rounding alone; convolutions then run channels-last, as the transformer's tokens lie in memory. The state
+    dict afterwards fits no checkpoint: to train, take a model as ``build_model`` makes it. A second call
+    changes nothing.
     """
     model.eval().requires_grad_(False)
-    _fold_batch_norms(model)
+    for module in model.modules():
+        if isinstance(module, _FOLDABLE):
+            _fold_batch_norms(module)
     model.to(memory_format=torch.channels_last)
     return model
 
@@ -50,10 +55,10 @@ def compile_for_inference(model: AOT) -> None:
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Folds each batch norm that directly follows a convolution, as all encoders have it."""
+    """Folds each batch norm that is registered right after a convolution."""
     before: nn.Module | None = None
     for name, child in list(module.named_children()):
-        if isinstance(child, _NORMS) and isinstance(before, nn.Conv2d):
+        if type(child) in _NORMS and isinstance(before, nn.Conv2d):  # a derived norm may do more
             _fold(before, child)
             setattr(module, name, nn.Identity())
         else:

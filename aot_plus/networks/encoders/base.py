@@ -1,0 +1,60 @@
+"""The interface of an encoder, and the check that one keeps it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+STRIDES = (4, 8, 16, 16)  # of the four levels
+ODD_SIDES, EVEN_SIDES = (65, 81), (64, 80)  # of images to try an encoder with: 16k + 1 and 16k
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class Encoder(nn.Module):
+    """Makes four levels of features of an image. An own class looks like it, and need not inherit from it."""
+
+    channels: tuple[int, ...]  # of the levels at 1/4, 1/8, 1/16 and 1/16
+    # Names of the leading modules, the stem's first: TRAIN_ENCODER_FREEZE_AT counts these stages.
+    stages: tuple[tuple[str, ...], ...] = ()
+
+    def forward(self, images: Tensor) -> Sequence[Tensor]:
+        """Normalised images ``B x 3 x H x W`` to four levels ``B x c x ceil(H/stride) x ceil(W/stride)``."""
+        raise NotImplementedError
+
+
+@contextmanager
+def unnoticed(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a moment; the modes and the state of random numbers come back afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def misfit(encoder: Encoder, sides: tuple[int, int]) -> str:
+    """Says what is wrong with the levels of an image of these sides: nothing ("") where they fit."""
+    expected = [
+        (channels, *(-(-side // stride) for side in sides))
+        for channels, stride in zip(encoder.channels, STRIDES, strict=True)
+    ]
+    try:
+        with unnoticed(encoder), torch.no_grad():
+            found = [tuple(level.shape[1:]) for level in encoder(torch.zeros(1, 3, *sides))]
+    except _FAILURES as error:
+        return f"an image of {sides[0]} x {sides[1]} pixels ends in {type(error).__name__} ({error})"
+    if found == expected:
+        return ""
+    return f"for an image of {sides[0]} x {sides[1]} pixels, expected levels {expected}, found {found}"

@@ -1,0 +1,129 @@
+"""Any backbone of timm as an encoder."""
+
+import difflib
+from itertools import pairwise
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, STRIDES, Encoder, misfit, unnoticed
+from aot_plus.utils.errors import ConfigError
+
+# Sides are padded to a multiple of one of them: some backbones drop what does not fill a patch or a pair.
+MULTIPLES = (1, 16, 32)
+
+
+class TimmEncoder(Encoder):
+    """The levels of a backbone at 1/4, 1/8 and 1/16, the last of them twice; nothing behind them is built."""
+
+    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+        """Builds the backbone as timm initialises it, or (``pretrained``) with the weights timm downloads.
+
+        Raises ``ConfigError`` for a name that timm lacks, and for a backbone that cannot be an encoder.
+        """
+        super().__init__()
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+            raise ConfigError(
+                f"MODEL_ENCODER: timm has no {name!r}; the nearest: {', '.join(near) or 'none'}"
+            )
+        indices = _indices_of_levels(name)
+        self.backbone = _create(name, out_indices=indices, pretrained=pretrained)
+        info: Any = self.backbone.feature_info
+        channels = info.channels()
+        self.channels = (*channels, channels[-1])
+        ends = [entry["module"] for entry in info.get_dicts(keys=["module"])]
+        _remove_blocks_after(self.backbone, ends[-1])
+        self.stages = _stages(self.backbone, ends)
+        self.multiple = self._fitting_multiple(name)
+        self._freeze_unused()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """``B x 3 x H x W`` normalised images to the four levels."""
+        height, width = images.shape[2:]
+        levels = self.backbone(F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple)))
+        if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC":
+            levels = [level.permute(0, 3, 1, 2) for level in levels]
+        levels = [
+            level[:, :, : -(-height // stride), : -(-width // stride)]
+            for level, stride in zip(levels, STRIDES, strict=False)
+        ]
+        return [*levels, levels[-1]]
+
+    def _fitting_multiple(self, name: str) -> int:
+        """The smallest multiple with which the levels have the sizes they should have."""
+        problem = ""
+        for multiple in MULTIPLES:
+            self.multiple = multiple
+            problem = misfit(self, EVEN_SIDES) or misfit(self, ODD_SIDES)
+            if not problem:
+                return multiple
+        raise ConfigError(
+            f"MODEL_ENCODER: timm's {name!r} does not take images of any size: {problem}. "
+            f"Choose a backbone without fixed image or window sizes"
+        )
+
+    def _freeze_unused(self) -> None:
+        """Freezes what no level depends on: data-parallel training waits for all other gradients."""
+        if torch.is_inference_mode_enabled():  # where nothing can be trained either
+            return
+        parameters = list(self.parameters())
+        with unnoticed(self), torch.enable_grad():
+            total = torch.stack([level.sum() for level in self(torch.zeros(1, 3, *EVEN_SIDES))]).sum()
+            gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
+
+
+def _create(name: str, **options: Any) -> nn.Module:
+    """The feature extractor that timm makes of a backbone."""
+    try:
+        try:
+            return timm.create_model(name, features_only=True, strict_img_size=False, **options)
+        except TypeError as error:  # only backbones with an image size of their own have the option
+            if "strict_img_size" not in str(error):
+                raise
+            return timm.create_model(name, features_only=True, **options)
+    except Exception as error:  # of any kind: each backbone has its own
+        raise ConfigError(f"MODEL_ENCODER: timm makes no features of {name!r} ({error})") from error
+
+
+def _indices_of_levels(name: str) -> list[int]:
+    """The numbers of timm's levels with strides 4, 8 and 16: of several with the same stride, the last."""
+    info: Any = _create(name).feature_info
+    number_of = dict(zip(info.reduction(), info.out_indices, strict=True))
+    missing = [stride for stride in STRIDES[:3] if stride not in number_of]
+    if missing:
+        raise ConfigError(
+            f"MODEL_ENCODER: timm's {name!r}: expected levels of strides 4, 8 and 16, found strides "
+            f"{', '.join(map(str, info.reduction()))}"
+        )
+    return [number_of[stride] for stride in STRIDES[:3]]
+
+
+def _remove_blocks_after(backbone: nn.Module, last: str) -> None:
+    """Removes what follows a module such as ``blocks.4``, which timm's EfficientNets would compute."""
+    parent, _, index = last.rpartition(".")
+    blocks = dict(backbone.named_modules()).get(parent) if parent else None
+    if isinstance(blocks, nn.Sequential) and index.isdigit():
+        del blocks[int(index) + 1 :]
+
+
+def _stages(backbone: nn.Module, ends: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Stages of a backbone whose levels are the outputs of the modules ``ends``; none where that is unclear.
+
+    The first stage is what comes before the module that gives the first level.
+    """
+    names = []
+    for name, child in backbone.named_children():
+        holds_levels = any(end.startswith(f"{name}.") for end in ends)
+        names += [f"{name}.{inner}" for inner, _ in child.named_children()] if holds_levels else [name]
+    found = [end if end in names else end.replace(".", "_") for end in ends]  # timm flattens sequences
+    if not all(end in names for end in found):
+        return ()
+    first, *others = [names.index(end) for end in found]
+    bounds = [0, first, first + 1, *(index + 1 for index in others)]
+    return tuple(tuple(f"backbone.{name}" for name in names[start:end]) for start, end in pairwise(bounds))

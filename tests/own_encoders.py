@@ -1,0 +1,45 @@
+"""Encoders of a user's own, right and wrong, as ``tests.own_encoders:ClassName``."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Pooled(nn.Module):
+    """The smallest encoder: a convolution of averages over patches, for sides 16k."""
+
+    channels = (8, 8, 8, 8)
+    stages = (("stem",), ("body",))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8))
+        self.body = nn.Conv2d(8, 8, 1)
+        nn.init.constant_(self.body.bias, 7)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features = self.body(self.stem(images))
+        return [F.avg_pool2d(features, stride) for stride in (4, 8, 16, 16)]
+
+
+class WrongChannels(Pooled):
+    """It has 8 channels at 1/4."""
+
+    channels = (16, 8, 8, 8)
+
+
+class ThreeLevels(Pooled):
+    """It gives a level too few."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return super().forward(images)[:3]
+
+
+class Failing(Pooled):
+    """Its forward does not work."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self.stem(images.flatten(1))
+
+
+class NoChannels(nn.Module):
+    """It does not say its channels."""
