@@ -18,7 +18,7 @@ class KeyValue(NamedTuple):
 
 
 class LayerMemory(NamedTuple):
-    """Holds what one layer reads: the long-term memory (temporal embedding in its keys) and the last frame."""
+    """Holds what one layer reads: the long-term memory (keys with temporal embedding) and the last frame."""
 
     long: KeyValue
     short: KeyValue
