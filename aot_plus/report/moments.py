@@ -15,7 +15,7 @@ from PIL import Image
 from aot_plus.utils.masks import read_image
 from evaluation.masks import Mask, read_mask
 
-__all__ = ["Picture", "contours", "small_jpeg", "worst_frames"]
+__all__ = ["Jpeg", "contours", "small_jpeg", "worst_frames"]
 
 _SIDES = (480, 360, 270, 200, 160)  # pixels of the longer side, tried in turn until a picture is small enough
 _MAX_OUTLINES = 24  # of one object; the largest are drawn
@@ -24,7 +24,7 @@ _MIN_AREA = 3.0  # square pixels of the picture; smaller spots are not drawn
 
 
 @dataclass(frozen=True)
-class Picture:
+class Jpeg:
     """A picture as base64 JPEG, ``width x height`` pixels."""
 
     jpeg: str
@@ -42,7 +42,7 @@ def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
     return sorted(chosen)
 
 
-def small_jpeg(path: Path, limit: int) -> Picture:
+def small_jpeg(path: Path, limit: int) -> Jpeg:
     """A frame as a JPEG of at most ``limit`` characters, as far as its size may fall.
 
     Raises ``DataError`` if it cannot be read.
@@ -55,7 +55,7 @@ def small_jpeg(path: Path, limit: int) -> Picture:
         encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
         if len(encoded) <= limit:
             break
-    return Picture(encoded, *frame.size)
+    return Jpeg(encoded, *frame.size)
 
 
 def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:

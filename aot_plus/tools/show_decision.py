@@ -15,9 +15,9 @@ from aot_plus.networks.memory.trace import TraceEntry, find_decision
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.config import read_saved_config
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from aot_plus.viz.decision import draw_decision
-from aot_plus.viz.ink import Picture
 from aot_plus.viz.overlay import draw_objects
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
@@ -69,7 +69,7 @@ def _table(entry: TraceEntry) -> str:
     return "\n".join(lines)
 
 
-def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list[Picture]:
+def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list[Image]:
     """The stored frames and the new one, H x W x 3, with the predicted objects."""
     if entry.frame >= len(video.frames):
         found = f"the trace has frame {entry.frame}, the video {len(video.frames)} frames"

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+import PIL.Image
+from PIL import ImageDraw
 
 from aot_plus.networks.memory.trace import TraceEntry
-from aot_plus.viz.ink import Colour, Picture, font
+from aot_plus.utils.images import Image
+from aot_plus.viz.ink import Colour, font
 
 __all__ = ["draw_decision"]
 
@@ -28,7 +30,7 @@ _DROPPED_BAND: Colour = (252, 236, 234)
 _NEW: Colour = (60, 140, 80)
 
 
-def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Picture]) -> Image.Image:
+def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -> PIL.Image.Image:
     """The stored frames from left to right, the new one last, and under them a row of bars for each score.
 
     In every row bars start at 0, and the highest one fills the row.
@@ -42,7 +44,7 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Picture])
     thumbnail = (_COLUMN - 8, round((_COLUMN - 8) * aspect))
     bars = _TITLE + thumbnail[1] + _CAPTION
     width = _left(len(pictures)) + _MARGIN
-    image = Image.new("RGB", (width, bars + len(entry.scores) * (_PANEL + _PANEL_GAP) + _MARGIN), _PAPER)
+    image = PIL.Image.new("RGB", (width, bars + len(entry.scores) * (_PANEL + _PANEL_GAP) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(image)
     if entry.dropped is not None:
         left = _left(entry.bank.index(entry.dropped))
@@ -56,7 +58,7 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Picture])
 
 
 def _draw_thumbnails(
-    image: Image.Image, entry: TraceEntry, pictures: Sequence[Picture], size: tuple[int, int]
+    image: PIL.Image.Image, entry: TraceEntry, pictures: Sequence[Image], size: tuple[int, int]
 ) -> None:
     draw = ImageDraw.Draw(image)
     numbers = [*entry.bank, entry.frame]
@@ -67,7 +69,7 @@ def _draw_thumbnails(
     }
     for position, (picture, number) in enumerate(zip(pictures, numbers, strict=True)):
         x, y = _left(position) + 4, _TITLE
-        image.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (x, y))
+        image.paste(PIL.Image.fromarray(picture).resize(size, PIL.Image.Resampling.LANCZOS), (x, y))
         right, bottom = x + size[0] - 1, y + size[1] - 1
         note, colour = notes.get(number, ("", _LINE))
         draw.rectangle((x, y, right, bottom), outline=colour, width=3 if note else 1)

@@ -8,9 +8,8 @@ from PIL import ImageDraw, ImageFont
 
 from aot_plus.utils.images import Image
 
-__all__ = ["ADDED", "BLACK", "DROPPED", "WHITE", "Colour", "Picture", "font", "write"]
+__all__ = ["ADDED", "BLACK", "DROPPED", "WHITE", "Colour", "font", "write"]
 
-Picture = Image
 Colour = tuple[int, int, int]  # RGB
 
 WHITE: Colour = (255, 255, 255)
