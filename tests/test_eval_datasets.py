@@ -35,7 +35,7 @@ def test_listing(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
     assert dataset.sequences("val") == ["b", "a"]
     sequence = dataset.sequence("a")
-    assert [path.name for path in sequence.frames] == ["frame_001.PNG", "frame_002.jpg", "frame_010.jpg"]
+    assert [path.name for path in sequence.images] == ["frame_001.PNG", "frame_002.jpg", "frame_010.jpg"]
     assert sequence.annotation == root / "Annotations" / "a" / "frame_001.png"
     assert (dataset.length("a"), dataset.length("b")) == (3, 0)
 

@@ -74,15 +74,15 @@ def test_repeating_the_first_mask_is_not_enough_on_val() -> None:
 
 
 def test_sequence_is_a_video(sequence: RenderedSequence) -> None:
-    count = len(sequence.frames)
+    count = len(sequence.images)
     assert 140 <= count <= 160
-    assert sequence.frames.shape == (count, 192, 256, 3)
-    assert sequence.frames.dtype == np.uint8
+    assert sequence.images.shape == (count, 192, 256, 3)
+    assert sequence.images.dtype == np.uint8
     assert sequence.masks.shape == (count, 192, 256)
     assert sequence.masks.dtype == np.uint8
     assert set(np.unique(sequence.masks)) <= {*range(sequence.num_objects + 1), 255}
-    steps = np.abs(np.diff(sequence.frames[:, ::4, ::4].astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
-    far = np.abs(sequence.frames[0].astype(np.int16) - sequence.frames[count // 2]).mean()
+    steps = np.abs(np.diff(sequence.images[:, ::4, ::4].astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
+    far = np.abs(sequence.images[0].astype(np.int16) - sequence.images[count // 2]).mean()
     assert steps.max() < far, "neighbouring frames are more alike than far ones"
     assert steps.min() > 0
 
@@ -100,15 +100,15 @@ def test_first_frame_has_all_ids_and_nothing_ignored() -> None:
 
 def test_same_seed_same_bits_other_seed_or_split_other_video(sequence: RenderedSequence) -> None:
     again = render_sequence(3, "val", 0)
-    assert np.array_equal(again.frames, sequence.frames)
+    assert np.array_equal(again.images, sequence.images)
     assert np.array_equal(again.masks, sequence.masks)
     for other in (plan_scene(4, "val", 0), plan_scene(3, "train", 0), plan_scene(3, "val", 1)):
-        assert not np.array_equal(render_frame(other, 0)[0], sequence.frames[0])
+        assert not np.array_equal(render_frame(other, 0)[0], sequence.images[0])
 
 
 def test_a_single_frame_equals_the_frame_of_the_whole_video(sequence: RenderedSequence) -> None:
     picture, ids = render_frame(plan_scene(3, "val", 0), 77)
-    assert np.array_equal(picture, sequence.frames[77])
+    assert np.array_equal(picture, sequence.images[77])
     assert np.array_equal(ids, sequence.masks[77])
 
 
@@ -165,7 +165,7 @@ def test_files_hold_what_was_rendered(dataset: Path, sequence: RenderedSequence)
     mask = read_mask(dataset / "Annotations" / sequence.name / f"{name}.png")
     assert np.array_equal(mask, sequence.masks[number])
     image = read_image(dataset / "JPEGImages_10fps" / sequence.name / f"{name}.jpg")
-    assert np.abs(image.astype(np.int16) - sequence.frames[number]).mean() < 6
+    assert np.abs(image.astype(np.int16) - sequence.images[number]).mean() < 6
     kept = read_image(dataset / "JPEGImages" / sequence.name / f"{name}.jpg")
     assert np.array_equal(image, kept)
 
@@ -185,7 +185,7 @@ def test_run_again_keeps_finished_sequences_and_makes_the_missing_ones(
             raise KeyboardInterrupt
         made.append((split, index))
         name = writer_module.sequence_generator(seed, split, index)[1]
-        return RenderedSequence(name, sequence.frames[:3], sequence.masks[:3], sequence.num_objects)
+        return RenderedSequence(name, sequence.images[:3], sequence.masks[:3], sequence.num_objects)
 
     monkeypatch.setattr(writer_module, "render_sequence", render)
     with pytest.raises(KeyboardInterrupt):
@@ -200,7 +200,7 @@ def test_run_again_keeps_finished_sequences_and_makes_the_missing_ones(
 def test_a_sequence_that_was_not_moved_in_whole_is_made_again(
     tmp_path: Path, sequence: RenderedSequence
 ) -> None:
-    short = RenderedSequence("0001_cut_test", sequence.frames[:3], sequence.masks[:3], sequence.num_objects)
+    short = RenderedSequence("0001_cut_test", sequence.images[:3], sequence.masks[:3], sequence.num_objects)
     (tmp_path / "JPEGImages" / short.name).mkdir(parents=True)
     (tmp_path / "JPEGImages" / short.name / "left_over.jpg").touch()
     assert not writer_module.is_complete(tmp_path, short.name)

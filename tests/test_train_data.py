@@ -262,9 +262,9 @@ def test_mini_vost_clips_show_the_frames_of_the_train_sequences() -> None:
     sequence = render_sequence(3, "train", 1)
     video = DrawnVideo(3, 1)
     assert video.name == sequence.name
-    assert video.annotated == [True] * len(sequence.frames)
-    for index in (0, 70, len(sequence.frames) - 1):
-        np.testing.assert_array_equal(video.read_image(index), sequence.frames[index])
+    assert video.annotated == [True] * len(sequence.images)
+    for index in (0, 70, len(sequence.images) - 1):
+        np.testing.assert_array_equal(video.read_image(index), sequence.images[index])
         np.testing.assert_array_equal(video.read_mask(index), sequence.masks[index])
 
 

@@ -20,10 +20,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class VideoSequence:
-    """One video: its frames in name order and the path of the first frame's annotation."""
+    """One video: the images of its frames in name order and the path of the first frame's annotation."""
 
     name: str
-    frames: tuple[Path, ...]
+    images: tuple[Path, ...]
     annotation: Path
 
 
@@ -71,13 +71,13 @@ class VOSTDataset:
         folder = self.root / FRAMES / name
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such sequence folder")
-        frames = tuple(sorted(path for path in folder.iterdir() if _is_frame(path)))
-        if not frames:
+        images = tuple(sorted(path for path in folder.iterdir() if _is_frame(path)))
+        if not images:
             raise DataError(f"{folder}: the sequence has no frames ({', '.join(IMAGE_SUFFIXES)})")
-        for one, other in pairwise(frames):
+        for one, other in pairwise(images):
             if one.stem == other.stem:
                 raise DataError(f"{folder}: two images of one frame: {one.name} and {other.name}")
-        return VideoSequence(name, frames, self.root / ANNOTATIONS / name / f"{frames[0].stem}.png")
+        return VideoSequence(name, images, self.root / ANNOTATIONS / name / f"{images[0].stem}.png")
 
     def length(self, name: str) -> int:
         """Number of a sequence's frames; 0 where its folder is missing."""

@@ -59,7 +59,7 @@ class FolderVideo:
 
     @cached_property
     def _frames(self) -> tuple[Path, ...]:
-        return self.dataset.sequence(self.name).frames
+        return self.dataset.sequence(self.name).images
 
     @property
     def _annotations(self) -> Path:

@@ -83,7 +83,7 @@ def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceS
 def _images(name: str, dataset: VOSTDataset, notes: list[str]) -> dict[str, Path]:
     """The video's images by frame, in order."""
     try:
-        return {path.stem: path for path in dataset.sequence(name).frames}
+        return {path.stem: path for path in dataset.sequence(name).images}
     except DataError as error:
         notes.append(f"{error}.")
         return {}

@@ -71,10 +71,10 @@ def _table(entry: TraceEntry) -> str:
 
 def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list[Image]:
     """The stored frames and the new one, H x W x 3, with the predicted objects."""
-    if entry.frame >= len(video.frames):
-        found = f"the trace has frame {entry.frame}, the video {len(video.frames)} frames"
+    if entry.frame >= len(video.images):
+        found = f"the trace has frame {entry.frame}, the video {len(video.images)} frames"
         raise DataError(f"{video.name}: {found}")
-    paths = [video.frames[number] for number in [*entry.bank, entry.frame]]
+    paths = [video.images[number] for number in [*entry.bank, entry.frame]]
     masks = [read_mask(result_dir / video.name / f"{path.stem}.png") for path in paths]
     return [
         draw_objects(read_image(path), mask, numbered=False) for path, mask in zip(paths, masks, strict=True)

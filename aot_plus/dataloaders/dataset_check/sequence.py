@@ -52,7 +52,7 @@ def check_sequence(dataset: VOSTDataset, name: str) -> SequenceReport:
 
 def _list_frames(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
     try:
-        frames = list(dataset.sequence(report.name).frames)
+        frames = list(dataset.sequence(report.name).images)
     except (DataError, OSError) as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return []

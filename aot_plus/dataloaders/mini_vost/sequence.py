@@ -17,19 +17,19 @@ class RenderedSequence:
     """A video at 10 fps. Masks exist for every frame; the dataset on disk keeps those of ``annotated``."""
 
     name: str
-    frames: NDArray[np.uint8]  # T x H x W x 3, RGB
+    images: NDArray[np.uint8]  # T x H x W x 3, RGB
     masks: NDArray[np.uint8]  # T x H x W, 0 background, 1..K objects, 255 ignored
     num_objects: int  # K
 
     @property
     def annotated(self) -> NDArray[np.int64]:
         """The numbers of the annotated frames, from 0, in order."""
-        return np.arange(0, len(self.frames), ANNOTATION_STEP)
+        return np.arange(0, len(self.images), ANNOTATION_STEP)
 
     @property
     def frame_names(self) -> list[str]:
         """The names of all T frames, without suffix."""
-        return [f"frame{number:05d}" for number in range(len(self.frames))]
+        return [f"frame{number:05d}" for number in range(len(self.images))]
 
 
 def render_sequence(seed: int, split: str, index: int) -> RenderedSequence:
@@ -39,6 +39,6 @@ def render_sequence(seed: int, split: str, index: int) -> RenderedSequence:
     """
     scene = plan_scene(seed, split, index)
     drawn = [render_frame(scene, frame) for frame in range(scene.num_frames)]
-    frames = np.stack([picture for picture, _ in drawn])
+    images = np.stack([picture for picture, _ in drawn])
     masks = np.stack([ids for _, ids in drawn])
-    return RenderedSequence(scene.name, frames, masks, scene.num_objects)
+    return RenderedSequence(scene.name, images, masks, scene.num_objects)

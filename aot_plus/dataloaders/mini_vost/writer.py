@@ -75,7 +75,7 @@ def is_complete(out: Path, name: str) -> bool:
 
 
 def _encode(sequence: RenderedSequence, number: int) -> bytes:
-    bgr = cv2.cvtColor(sequence.frames[number], cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(sequence.images[number], cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise DataError(f"{sequence.name}, frame {number}: OpenCV could not encode the image")

@@ -114,12 +114,12 @@ class Evaluator:
 
     def _run_share(self, summary: EvaluationSummary) -> None:
         work = self._plan(summary)
-        total = sum(len(sequence.frames) for sequence in work)
+        total = sum(len(sequence.images) for sequence in work)
         hidden = not work or self.place.rank > 0
         with tqdm(total=total, unit="frame", disable=hidden, mininterval=1.0) as bar:
             for sequence in work:
                 bar.set_description(sequence.name)
-                expected = bar.n + len(sequence.frames)
+                expected = bar.n + len(sequence.images)
                 try:
                     self._run_sequence(sequence, summary, bar)
                     summary.done.append(sequence.name)
@@ -163,7 +163,7 @@ class Evaluator:
             def read(path: Path) -> PreparedFrame:
                 return segmenter.prepare(read_image(path))
 
-            reads = [partial(read, path) for path in sequence.frames]
+            reads = [partial(read, path) for path in sequence.images]
             with ReadAhead(reads) as reader, BackgroundWriter(self.cfg.TEST_WRITERS) as writer:
                 for frame, labels in self._labels(sequence, segmenter, reader, summary):
                     writer.write(masks / f"{frame}.png", labels)
@@ -187,11 +187,11 @@ class Evaluator:
         mask = read_first_mask(sequence)
         labels: LazyImage = mask
         submitted: FrameLabels | None = None
-        for path, frame in zip(sequence.frames, reader, strict=True):
+        for path, frame in zip(sequence.images, reader, strict=True):
             _check_size(sequence, path, frame, mask)
             started = time.perf_counter()
-            if path == sequence.frames[0]:
-                segmenter.start(frame, mask, memory_gap=memory_gap(self.cfg, len(sequence.frames)))
+            if path == sequence.images[0]:
+                segmenter.start(frame, mask, memory_gap=memory_gap(self.cfg, len(sequence.images)))
             else:
                 before, submitted = submitted, segmenter.submit(frame)
                 labels = submitted.array
@@ -215,14 +215,14 @@ def read_first_mask(sequence: VideoSequence) -> Ids:
 
 def _names(sequence: VideoSequence) -> list[str]:
     """Names of the frames, without suffix."""
-    return [path.stem for path in sequence.frames]
+    return [path.stem for path in sequence.images]
 
 
 def _check_size(sequence: VideoSequence, path: Path, frame: PreparedFrame, mask: Ids) -> None:
     """Raises ``DataError`` for a frame that has not the size of the first mask."""
     if frame.size == mask.shape:
         return
-    first = sequence.frames[0]
+    first = sequence.images[0]
     other = f"annotation {sequence.annotation}" if path == first else f"first frame {first}"
     height, width = frame.size
     raise DataError(
