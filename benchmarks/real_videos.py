@@ -36,7 +36,7 @@ def measure_agreement(flags: Namespace) -> Figures:
     if flags.ckpt_path is None:
         raise DataError(f"--ckpt_path: none ships for {flags.model}, and random labels say nothing")
     sequence = render_sequence(SEED, "val", 0)
-    figures = {sequence.name: _equal_labels(flags, iter(sequence.frames), sequence.masks[0])}
+    figures = {sequence.name: _equal_labels(flags, iter(sequence.images), sequence.masks[0])}
     if flags.video is not None:
         images = (image for _, _, image in open_video(flags.video, Selection()))
         figures[flags.video.name] = _equal_labels(flags, images, read_mask(flags.mask))
