@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, SPLITS, VOSTDataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.utils.catalogue import (
     DEFAULT_MODEL,
     PAPER_DATASET,
@@ -22,6 +22,7 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import find_path, stored_path
 from evaluation.home import home
+from evaluation.vost import DATASET_FOLDERS, SPLITS, read_names
 
 __all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset"]
 
@@ -167,9 +168,4 @@ def ensure_mini_vost(data_folder: Path, val: int) -> VOSTDataset:
 
 def _count_names(path: Path) -> int:
     """How many sequences a split file names; 0 if it is not there. Raises ``DataError``."""
-    try:
-        return len(path.read_text(encoding="utf-8").split())
-    except FileNotFoundError:
-        return 0
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    return len(read_names(path)) if path.is_file() else 0
