@@ -12,7 +12,7 @@ from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
-VARIABLES = ("MODEL", "STAGE", "EXP_NAME", "PROCESSES", "BATCH_SIZE", "DTYPE", "STEPS", "DATASET", "POLICY")
+VARIABLES = ("MODEL", "STAGE", "EXP_NAME", "PROCESSES", "BATCH_SIZE", "DTYPE", "STEPS", "DATASET")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_all_that_must_be_downloaded_is_said_at_once(
 ) -> None:
     done = run(tree, *arguments, folder="aot_plus")
     assert done.returncode == 1
-    for told in ("https://www.vostdataset.org", file, "README.md", "./train_vost.sh --stage mini_vost"):
+    for told in ("https://www.vostdataset.org", file, "MODEL_ZOO.md", "./train_vost.sh --stage mini_vost"):
         assert told in done.stderr
     assert not (tree / "results").exists()
 
@@ -59,9 +59,10 @@ def test_all_that_must_be_downloaded_is_said_at_once(
 def test_a_wrong_flag_is_named(tree: Path) -> None:
     done = run(tree, "--modle", "aott")
     assert done.returncode == 2
-    assert "unknown flag --modle" in done.stderr
+    assert "--modle" in done.stderr
     assert run(tree, "--processes", "two").returncode == 2
-    assert run(tree, "--help").stdout.startswith("Usage: ./train_vost.sh")
+    help_text = run(tree, "--help").stdout
+    assert [name for name in VARIABLES if name not in help_text or f"--{name.lower()}" not in help_text] == []
 
 
 def test_it_trains_and_evaluates_the_averaged_weights(tree: Path) -> None:
@@ -71,7 +72,18 @@ def test_it_trains_and_evaluates_the_averaged_weights(tree: Path) -> None:
     shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")
     flags = as_flags(tiny_config(dataset, TRAIN_TOTAL_STEPS=2))
     settings = flags[flags.index("--set") :]
-    arguments = ("--stage", "mini_vost", "--exp_name", "try", "--dataset", "videos", "--", *settings)
+    arguments = (
+        "--stage",
+        "mini_vost",
+        "--exp_name",
+        "try",
+        "--dataset",
+        "videos",
+        "--processes",
+        "2",
+        "--",
+        *settings,
+    )
     done = run(tree, *arguments)
     assert done.returncode == 0, done.stderr
     folder = tree / "results" / "try_aot_mini" / "mini_vost"

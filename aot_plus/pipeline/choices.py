@@ -148,7 +148,7 @@ def _how_to_get(cfg: Config) -> str:
     return f"{cfg.DIR_PRETRAIN}/README.md lists the published files and where to put them"
 
 
-def ensure_mini_vost(data_folder: Path, val: int) -> VOSTDataset:
+def ensure_mini_vost(data_folder: Path, val: int = 10) -> VOSTDataset:
     """Makes MiniVOST where it has no val sequence, with ``val`` of them, and opens it.
 
     One that is there is left as it is. Raises ``DataError``.

@@ -1,42 +1,69 @@
-"""Trains a model: ``python -m aot_plus.tools.train --help``.
+"""Trains a model, then evaluates the average of its weights: ``python -m aot_plus.tools.train --help``.
 
-On several GPUs or machines: ``torchrun --nproc_per_node K -m aot_plus.tools.train ...``.
+On several machines: ``torchrun --nnodes N --nproc_per_node K -m aot_plus.tools.train ...``; it only trains.
 """
 
 import argparse
-import logging
+import os
 import sys
+import time
 from collections.abc import Sequence
 
-from aot_plus.tools.common import add_config_arguments, add_device_arguments, config_of, run_tool
+from aot_plus.tools.common import (
+    add_config_arguments,
+    add_device_arguments,
+    overrides_of,
+    run_tool,
+    whole_number,
+    with_environment,
+)
+from aot_plus.utils.catalogue import default_model
 from evaluation.home import home
+
+_DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
+the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
+checkpoint. What must be downloaded is said first. Rerun the same command to resume from the last checkpoint;
+Ctrl-C saves first."""
+_EPILOG = """MODEL, STAGE, EXP_NAME, PROCESSES, BATCH_SIZE, DTYPE, STEPS and DATASET in the environment stand
+for the flags of these names, which win. Nothing to download: --stage mini_vost trains a small model on
+MiniVOST, about an hour on two cores."""
+_FROM_ENVIRONMENT = (
+    *("--model", "--stage", "--exp_name", "--processes", "--batch_size", "--dtype", "--steps", "--dataset"),
+)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.train") -> int:
-    """Parses the flags and trains. Gives the exit code."""
-    args = _parse(argv, prog)
+    """Parses the flags, trains and evaluates. Gives the exit code."""
+    args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
+    args.model = args.model or default_model(args.stage)
     return run_tool(lambda: _train(args))
 
 
-def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description="Train a model.")
-    add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
-    add = parser.add_argument
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
+    add_config_arguments(parser, stage="pre_vost_2")
     add_device_arguments(parser, "TRAIN")
+    add = parser.add_argument
+    add("--processes", type=whole_number(1), help="that share each batch (default: one for each GPU)")
     add(
         "--batch_size",
         dest="TRAIN_BATCH_SIZE",
-        metavar="B",
         type=int,
-        help="clips of a step, over all processes (default: the stage's)",
+        metavar="CLIPS",
+        help="clips of a step, over all processes",
     )
     add(
         "--steps",
         dest="TRAIN_TOTAL_STEPS",
-        metavar="N",
         type=int,
-        help="of the whole training; the schedules follow (default: the stage's)",
+        metavar="N",
+        help="of the whole training; the schedules follow",
     )
+    add(
+        "--dataset",
+        help="to evaluate on: vost, mini_vost or a folder in VOST's layout (default: the stage's)",
+    )
+    add("--no_eval", action="store_true", help="training alone")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
@@ -48,27 +75,35 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     start.add_argument(
         "--overwrite", action="store_true", help="remove the training in the folder and start anew"
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def _train(args: argparse.Namespace) -> int:
-    from tqdm.contrib.logging import logging_redirect_tqdm
+    import torch
 
-    from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
-    from aot_plus.networks.managers.trainer import Trainer
+    from aot_plus.pipeline.choices import ensure_mini_vost, find_dataset
+    from aot_plus.pipeline.run import Job, evaluate
+    from aot_plus.pipeline.train import check_files, train
+    from aot_plus.utils.config import get_config
+    from aot_plus.utils.paths import stored_path
 
-    cfg = config_of(args)
-    place = ProcessPlace.from_environment()
-    device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
-    share_cores(place)
-    folder = home() / cfg.DIR_RESULT / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
-    trainer = Trainer(cfg, folder, device=device, place=place, resume=args.resume, overwrite=args.overwrite)
-    if place.rank > 0:
-        logging.getLogger().setLevel(logging.WARNING)  # the first process says what concerns all
-    with logging_redirect_tqdm():
-        weights = trainer.run()
-    if place.rank == 0:
+    overrides = overrides_of(args, {"TEST_DATASET": args.dataset})
+    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    evaluated = not args.no_eval and "RANK" not in os.environ
+    check_files(cfg, overwrite=args.overwrite, evaluated=evaluated)
+    processes = args.processes or max(torch.cuda.device_count(), 1)
+    started = time.time()
+    weights = train(cfg, resume=args.resume, overwrite=args.overwrite, processes=processes)
+    if os.environ.get("RANK", "0") == "0":
         print(f"Trained weights (moving average): {weights}")
+    if evaluated:
+        names = {"TEST_CKPT_PATH": stored_path(weights), "TEST_DATASET": find_dataset(cfg.TEST_DATASET, cfg)}
+        cfg = get_config(args.stage, args.model, args.exp_name, {**overrides, **names})
+        if cfg.TEST_DATASET == "mini_vost":
+            ensure_mini_vost(home() / cfg.DIR_DATA)
+        # Results that older weights of the same name left are replaced.
+        new = weights.stat().st_mtime >= started
+        evaluate(Job(cfg, weights, overwrite=new, processes=processes), print)
     return 0
 
 

@@ -1,0 +1,71 @@
+"""Training from start to end: what is missing is said first, then the training in its processes."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.train_datasets import build_train_dataset
+from aot_plus.networks.managers.initial_weights import pretrained_file
+from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
+from aot_plus.networks.managers.train_checkpoint import saved_steps
+from aot_plus.networks.managers.trainer import Trainer
+from aot_plus.pipeline.choices import find_dataset
+from aot_plus.pipeline.launch import launch
+from aot_plus.utils.catalogue import SMALL_STAGE
+from aot_plus.utils.errors import CheckpointError, DataError
+from evaluation.home import home
+
+__all__ = ["check_files", "run_folder", "train"]
+
+_log = logging.getLogger(__name__)
+
+
+def run_folder(cfg: Config) -> Path:
+    """``results/<exp>_<model>/<stage>``, from ``home()``."""
+    return home() / cfg.DIR_RESULT / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
+
+
+def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
+    """Raises ``DataError`` that lists all data sets and weights that are missing.
+
+    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``.
+    """
+    checks: list[Callable[[], object]] = [partial(build_train_dataset, cfg)]
+    if overwrite or not saved_steps(run_folder(cfg)):
+        checks.append(partial(pretrained_file, cfg))
+    if evaluated:
+        checks.append(partial(find_dataset, cfg.TEST_DATASET, cfg))
+    problems: dict[str, None] = {}
+    for check in checks:
+        try:
+            check()
+        except (DataError, CheckpointError) as error:
+            problems[str(error)] = None
+    if problems:
+        hint = f"Training that needs no download: ./train_vost.sh --stage {SMALL_STAGE}"
+        raise DataError("\n".join([*problems, hint]))
+
+
+def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) -> Path:
+    """Trains in ``processes`` processes and gives the path of the averaged weights.
+
+    ``resume``, ``overwrite``: see ``decide_resume``. Raises as ``Trainer.run`` does.
+    """
+    _log.info("== Training: %s, %s, %d process(es)", cfg.MODEL_NAME, cfg.STAGE_NAME, processes)
+    return launch(_train, cfg, resume, overwrite, processes=processes)
+
+
+def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
+    """This process's part."""
+    place = ProcessPlace.from_environment()
+    device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
+    share_cores(place)
+    trainer = Trainer(cfg, run_folder(cfg), device=device, place=place, resume=resume, overwrite=overwrite)
+    if place.rank > 0:
+        logging.getLogger().setLevel(logging.WARNING)  # the first process says what concerns all
+    with logging_redirect_tqdm():
+        return trainer.run()
