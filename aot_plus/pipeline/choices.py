@@ -68,8 +68,8 @@ def choose(wanted: Wanted) -> Choice:
     checkpoint = _find_checkpoint(wanted, cfg)
     if wanted.dataset is None and cfg.TEST_DATASET != PAPER_DATASET:
         wanted = replace(wanted, dataset=cfg.TEST_DATASET)
-    if wanted.dataset is not None:
-        wanted = replace(wanted, dataset=find_dataset(wanted.dataset, cfg))
+    if wanted.dataset not in (None, MINI_VOST):  # that can be made
+        wanted = replace(wanted, dataset=find_dataset(wanted.dataset, home() / cfg.DIR_DATA)[0])
     missing = [*_missing_dataset(wanted, cfg), *_missing_checkpoint(wanted, cfg, checkpoint)]
     for problem in missing:
         _log.warning("%s", problem)
@@ -99,15 +99,10 @@ def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
     return found
 
 
-def find_dataset(name: str, cfg: Config) -> str:
-    """``vost``, ``mini_vost`` or the stored path of a folder. Raises ``DataError`` if it is not there.
-
-    MiniVOST need not be there: it can be made.
-    """
-    if name == MINI_VOST:
-        return name
-    dataset = open_dataset(name, home() / cfg.DIR_DATA)
-    return name if name in DATASET_FOLDERS else stored_path(dataset.root)
+def find_dataset(name: str, data_folder: Path) -> tuple[str, VOSTDataset]:
+    """``vost``, ``mini_vost`` or a folder: its name in configs, and itself. Raises ``DataError``."""
+    dataset = open_dataset(name, data_folder)
+    return name if name in DATASET_FOLDERS else stored_path(dataset.root), dataset
 
 
 def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:

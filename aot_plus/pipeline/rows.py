@@ -3,89 +3,85 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from aot_plus.utils.catalogue import PAPER_ROWS, PAPER_STAGE
-from aot_plus.utils.config import get_config
+from aot_plus.configs import Config
+from aot_plus.utils.catalogue import (
+    PAPER_ROWS,
+    PAPER_STAGE,
+    SHIPPED_MODELS,
+    SMALL_STAGE,
+    PaperRow,
+    default_checkpoint,
+    find_checkpoint,
+)
 from aot_plus.utils.errors import ConfigError
+from evaluation.home import home
 
-SMALL_MODELS = ("aot_mini", "deaot_mini")
+__all__ = ["SMALL_POLICIES", "Row", "choose_rows", "numbered_rows", "paper_rows", "small_rows"]
+
 SMALL_POLICIES = ("fifo", "emfs", "rmem", "uniform", "random", "unbounded")
-_SMALL_STAGE = "mini_vost"
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Means over all objects, in percent."""
+class Row:
+    """One model with one policy. The small models' rows share a name, one for each policy."""
 
-    j_tr: float
-    j: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model with one policy. The runs of a row share its name, model and checkpoint."""
-
-    row: str
+    name: str
     model: str
     stage: str
-    checkpoint: str  # its path from the repository's root
+    file: str  # the checkpoint's name in DIR_PRETRAIN
     policy: str
-    published: Figures | None = None
+    published: PaperRow | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The path of the file, which may be missing."""
+        return find_checkpoint(self.file, Config.DIR_PRETRAIN) or home() / Config.DIR_PRETRAIN / self.file
 
 
-def paper_runs() -> list[Run]:
-    """The rows of the paper's table, one run each."""
+def paper_rows() -> list[Row]:
+    """The rows of the paper's table."""
     return [
-        Run(
-            row.method,
-            row.model,
-            PAPER_STAGE,
-            _checkpoint(PAPER_STAGE, row.model, row.checkpoint),
-            row.policy,
-            Figures(row.j_tr, row.j),
-        )
+        Row(row.method, row.model, PAPER_STAGE, row.checkpoint, row.policy, published=row)
         for row in PAPER_ROWS
     ]
 
 
-def small_runs() -> list[Run]:
-    """The small models, a row each, with every policy."""
+def small_rows() -> list[Row]:
+    """The small models, each with every policy."""
     return [
-        Run(model, model, _SMALL_STAGE, _checkpoint(_SMALL_STAGE, model, f"{model}.safetensors"), policy)
-        for model in SMALL_MODELS
+        Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
+        for model in SHIPPED_MODELS.values()
         for policy in SMALL_POLICIES
     ]
 
 
-def _checkpoint(stage: str, model: str, file: str) -> str:
-    return f"{get_config(stage, model).DIR_PRETRAIN}/{file}"
-
-
-def choose_rows(runs: Iterable[Run], wanted: Sequence[str] | None) -> list[str]:
+def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None) -> list[str]:
     """The names of the wanted rows, given by name or by number from 1; all for None.
 
     In names, case and everything but letters and digits does not count. Raises ``ConfigError`` for an unknown
     row; the message lists the nearest ones and all.
     """
-    rows = _names(runs)
-    keys = {_key(row): row for row in rows} | {str(number): row for number, row in enumerate(rows, start=1)}
+    names = _names(rows)
+    keys = {_key(name): name for name in names} | {str(number): name for number, name in enumerate(names, 1)}
     for text in wanted or ():
         if _key(text) not in keys:
             near = dict.fromkeys(keys[key] for key in difflib.get_close_matches(_key(text), keys))
             raise ConfigError(
                 f"--rows: unknown row {text!r}; the nearest: {', '.join(near) or 'none'}; "
-                f"there are: {', '.join(numbered_rows(runs))}"
+                f"there are: {', '.join(numbered_rows(rows))}"
             )
-    return rows if wanted is None else [keys[_key(text)] for text in wanted]
+    return names if wanted is None else [keys[_key(text)] for text in wanted]
 
 
-def numbered_rows(runs: Iterable[Run]) -> list[str]:
+def numbered_rows(rows: Iterable[Row]) -> list[str]:
     """The names of the rows after their numbers."""
-    return [f"{number} {row}" for number, row in enumerate(_names(runs), start=1)]
+    return [f"{number} {name}" for number, name in enumerate(_names(rows), start=1)]
 
 
-def _names(runs: Iterable[Run]) -> list[str]:
-    return list(dict.fromkeys(run.row for run in runs))
+def _names(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(row.name for row in rows))
 
 
 def _key(text: str) -> str:

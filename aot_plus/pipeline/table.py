@@ -1,19 +1,60 @@
-"""What was reproduced, as text for the terminal, as a Markdown page and as a CSV file."""
+"""Figures as tables: several evaluations side by side, and what was reproduced."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from aot_plus.pipeline.reproduction import Outcome
-from aot_plus.pipeline.rows import SMALL_POLICIES, Run
+from aot_plus.pipeline.rows import SMALL_POLICIES, Row
 from aot_plus.pipeline.run import Evaluation
+from aot_plus.utils.paths import stored_path
 
-FIGURES = {"J_tr": "j_tr", "J": "j"}  # as in tables, as in Figures
-_CSV_COLUMNS = ("row", "model", "policy", "checkpoint", *FIGURES)
-_CSV_COLUMNS += tuple(f"{kind}_{figure}" for kind in ("published", "difference") for figure in FIGURES)
-_CSV_COLUMNS += ("status", "reason", "results")
+if TYPE_CHECKING:
+    import pandas as pd
 
-Outcomes = Mapping[Run, Outcome]
+__all__ = ["as_frame", "compare", "render_page", "render_reasons", "render_table", "signed"]
+
+FIGURES = ("J_tr", "J")
+
+Outcomes = Mapping[Row, Outcome]
+
+
+def compare(evaluations: Sequence[Evaluation]) -> str:
+    """J and J_tr of several jobs of one model on one dataset, side by side."""
+    import pandas as pd
+
+    cfg = evaluations[0].job.cfg
+    title = f"{cfg.MODEL_NAME} on {cfg.TEST_DATASET} {cfg.TEST_DATASET_SPLIT}"
+    rows = [(each.job.folder.name, each.results.j, each.results.j_tr) for each in evaluations]
+    return str(pd.DataFrame(rows, columns=[title, "J", "J_tr"]).to_string(index=False, float_format="%.4f"))
+
+
+def as_frame(outcomes: Outcomes) -> pd.DataFrame:
+    """A line for each row; figures in percent, NaN where there are none. As it stands the CSV file."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "row": row.name,
+            "model": row.model,
+            "policy": row.policy,
+            "checkpoint": stored_path(row.checkpoint),
+            "J_tr": 100 * outcome.results.j_tr if outcome.results else None,
+            "J": 100 * outcome.results.j if outcome.results else None,
+            "published_J_tr": row.published.j_tr if row.published else None,
+            "published_J": row.published.j if row.published else None,
+            "status": outcome.status,
+            "reason": "; ".join(outcome.reasons),
+            "results": str(outcome.folder or ""),
+        }
+        for row, outcome in outcomes.items()
+    )
+    for figure in FIGURES:
+        frame[[figure, f"published_{figure}"]] = frame[[figure, f"published_{figure}"]].astype(float)
+        difference = frame[figure] - frame[f"published_{figure}"]
+        frame.insert(frame.columns.get_loc("status"), f"difference_{figure}", difference)
+    return frame
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
@@ -27,13 +68,9 @@ def render_page(outcomes: Outcomes, source: str, command: str) -> str:
 
 def render_table(outcomes: Outcomes) -> str:
     """A Markdown table that is legible as it stands, and below it ``render_reasons``."""
-    lines = _paper_lines(outcomes) if _has_published(outcomes) else _small_lines(outcomes)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    words = 1 if _has_published(outcomes) else 2  # columns of words; the others hold numbers
-    rule = ["-" * width if index < words else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
-    table = [_padded(line, widths, words) for line in (lines[0], rule, *lines[1:])]
-    reasons = render_reasons(outcomes)
-    return "\n".join([*table, "", reasons] if reasons else table)
+    frame = as_frame(outcomes)
+    table = _paper_table(frame) if _has_published(outcomes) else _small_table(frame)
+    return "\n\n".join(filter(None, [markdown(table), render_reasons(outcomes)]))
 
 
 def render_reasons(outcomes: Outcomes) -> str:
@@ -42,72 +79,22 @@ def render_reasons(outcomes: Outcomes) -> str:
     return "\n".join(["Not measured:", "", *reasons]) if reasons else ""
 
 
-def render_csv(outcomes: Outcomes) -> str:
-    """A line for each run; figures in percent with 4 decimals, empty where there are none."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for run, outcome in outcomes.items():
-        line = {"row": run.row, "model": run.model, "policy": run.policy, "checkpoint": run.checkpoint}
-        for figure in FIGURES:
-            values = {figure: _measured(outcome, figure), f"published_{figure}": _published(run, figure)}
-            values[f"difference_{figure}"] = _difference(run, outcome, figure)
-            line |= {name: f"{value:.4f}" for name, value in values.items() if value is not None}
-        line |= {"status": outcome.status, "reason": "; ".join(outcome.reasons)}
-        writer.writerow(line | {"results": str(outcome.folder or "")})
-    return text.getvalue()
-
-
-def compare(evaluations: Sequence[Evaluation]) -> str:
-    """J and J_tr of several jobs of one model on one dataset, side by side."""
-    import pandas as pd
-
-    cfg = evaluations[0].job.cfg
-    columns = {
-        f"{cfg.MODEL_NAME} on {cfg.TEST_DATASET} {cfg.TEST_DATASET_SPLIT}": [
-            evaluation.job.folder.name for evaluation in evaluations
-        ],
-        "J": [evaluation.results.j for evaluation in evaluations],
-        "J_tr": [evaluation.results.j_tr for evaluation in evaluations],
-    }
-    return str(pd.DataFrame(columns).to_string(index=False, float_format="{:.4f}".format))
-
-
-def _has_published(outcomes: Outcomes) -> bool:
-    return any(run.published for run in outcomes)
-
-
-def _paper_lines(outcomes: Outcomes) -> list[list[str]]:
-    """Header and rows: for each figure, measured, published, difference."""
-    lines = [["method", *(name for figure in FIGURES for name in (figure, "published", "difference"))]]
-    for run, outcome in outcomes.items():
-        line = [run.row]
-        for figure in FIGURES:
-            published, difference = _published(run, figure), _difference(run, outcome, figure)
-            line += [
-                _cell(outcome, figure),
-                "–" if published is None else f"{published:.1f}",
-                "–" if difference is None else signed(difference),
-            ]
-        lines.append(line)
-    return lines
-
-
-def _small_lines(outcomes: Outcomes) -> list[list[str]]:
-    """Header and rows: for each model and figure, the policies as columns."""
-    lines = [["model", "figure", *SMALL_POLICIES]]
-    for row in dict.fromkeys(run.row for run in outcomes):
-        of_policy = {run.policy: outcome for run, outcome in outcomes.items() if run.row == row}
-        lines += [
-            [row, figure, *(_cell(of_policy[policy], figure) for policy in SMALL_POLICIES)]
-            for figure in FIGURES
+def markdown(table: pd.DataFrame) -> str:
+    """A table of texts; columns named ``method``, ``model`` and ``figure`` are words, the others numbers."""
+    lines = [list(table.columns), *table.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    words = [name in ("method", "model", "figure") for name in table.columns]
+    rule = [
+        "-" * width if word else "-" * (width - 1) + ":" for width, word in zip(widths, words, strict=True)
+    ]
+    padded = [
+        [
+            cell.ljust(width) if word else cell.rjust(width)
+            for cell, width, word in zip(line, widths, words, strict=True)
         ]
-    return lines
-
-
-def _cell(outcome: Outcome, figure: str) -> str:
-    measured = _measured(outcome, figure)
-    return outcome.status if measured is None else f"{measured:.2f}"
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
 
 
 def signed(difference: float) -> str:
@@ -116,41 +103,56 @@ def signed(difference: float) -> str:
     return text[1:] if text[1:] == "0.00" else text
 
 
-def _measured(outcome: Outcome, figure: str) -> float | None:
-    return getattr(outcome.figures, FIGURES[figure]) if outcome.figures else None
+def _has_published(outcomes: Outcomes) -> bool:
+    return any(row.published for row in outcomes)
 
 
-def _published(run: Run, figure: str) -> float | None:
-    return getattr(run.published, FIGURES[figure]) if run.published else None
+def _cells(frame: pd.DataFrame, figure: str) -> pd.Series[str]:
+    """The measured figure as text, or why there is none."""
+    return frame[figure].map("{:.2f}".format).where(frame[figure].notna(), frame["status"])
 
 
-def _difference(run: Run, outcome: Outcome, figure: str) -> float | None:
-    measured, published = _measured(outcome, figure), _published(run, figure)
-    return None if measured is None or published is None else measured - published
+def _paper_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """For each figure: measured, published, difference."""
+    import pandas as pd
+
+    columns = [frame["row"].rename("method")]
+    for figure in FIGURES:
+        difference = frame[f"difference_{figure}"]
+        columns += [
+            _cells(frame, figure).rename(figure),
+            frame[f"published_{figure}"].map("{:.1f}".format).rename("published"),
+            difference.map(signed).where(difference.notna(), "–").rename("difference"),
+        ]
+    return pd.concat(columns, axis="columns")
 
 
-def _padded(cells: Sequence[str], widths: Sequence[int], words: int) -> str:
-    texts = [
-        cell.ljust(width) if index < words else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """For each model and figure, the policies as columns."""
+    import pandas as pd
+
+    parts = [
+        frame.assign(cell=_cells(frame, figure))
+        .pivot(index="row", columns="policy", values="cell")
+        .reindex(index=frame["row"].unique(), columns=SMALL_POLICIES)
+        .assign(figure=figure)
+        for figure in FIGURES
     ]
-    return f"| {' | '.join(texts)} |"
+    table = pd.concat(parts).sort_index(kind="stable").reset_index(names="model")
+    return table[["model", "figure", *SMALL_POLICIES]]
 
 
 def _reasons(outcomes: Outcomes) -> dict[str, list[str]]:
     """Each reason with what it concerns: whole rows, or some policies of a row."""
     found: dict[str, dict[str, list[str]]] = {}  # reason -> row -> policies
-    for run, outcome in outcomes.items():
+    for row, outcome in outcomes.items():
         for reason in outcome.reasons:
-            found.setdefault(reason, {}).setdefault(run.row, []).append(run.policy)
+            found.setdefault(reason, {}).setdefault(row.name, []).append(row.policy)
+    names = [row.name for row in outcomes]
     return {
         reason: [
-            row if len(policies) == _count(outcomes, row) else f"{row} ({', '.join(policies)})"
-            for row, policies in rows.items()
+            name if len(policies) == names.count(name) else f"{name} ({', '.join(policies)})"
+            for name, policies in rows.items()
         ]
         for reason, rows in found.items()
     }
-
-
-def _count(outcomes: Iterable[Run], row: str) -> int:
-    return sum(run.row == row for run in outcomes)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from aot_plus.networks.managers.initial_weights import pretrained_file
 from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
 from aot_plus.networks.managers.train_checkpoint import saved_steps
 from aot_plus.networks.managers.trainer import Trainer
-from aot_plus.pipeline.choices import find_dataset
+from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.launch import launch
+from aot_plus.pipeline.run import Job
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.errors import CheckpointError, DataError
+from aot_plus.utils.paths import stored_path
 from evaluation.home import home
 
-__all__ = ["check_files", "run_folder", "train"]
+__all__ = ["check_files", "evaluation_job", "run_folder", "train"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +40,8 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
     checks: list[Callable[[], object]] = [partial(build_train_dataset, cfg)]
     if overwrite or not saved_steps(run_folder(cfg)):
         checks.append(partial(pretrained_file, cfg))
-    if evaluated:
-        checks.append(partial(find_dataset, cfg.TEST_DATASET, cfg))
+    if evaluated and cfg.TEST_DATASET != MINI_VOST:  # that can be made
+        checks.append(partial(find_dataset, cfg.TEST_DATASET, home() / cfg.DIR_DATA))
     problems: dict[str, None] = {}
     for check in checks:
         try:
@@ -69,3 +72,17 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
         logging.getLogger().setLevel(logging.WARNING)  # the first process says what concerns all
     with logging_redirect_tqdm():
         return trainer.run()
+
+
+def evaluation_job(cfg: Config, weights: Path, processes: int, *, overwrite: bool) -> Job:
+    """The evaluation of trained weights with the training's config. MiniVOST is made if it is not there.
+
+    ``overwrite``: replace the results that older weights of that name left.
+    """
+    cfg = copy(cfg)
+    data_folder = home() / cfg.DIR_DATA
+    if cfg.TEST_DATASET == MINI_VOST:
+        ensure_mini_vost(data_folder)
+    cfg.TEST_DATASET, _ = find_dataset(cfg.TEST_DATASET, data_folder)
+    cfg.TEST_CKPT_PATH = stored_path(weights)
+    return Job(cfg, weights, overwrite=overwrite, processes=processes)

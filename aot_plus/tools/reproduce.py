@@ -2,40 +2,20 @@
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aot_plus.configs import Config
-from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
-from aot_plus.pipeline.commands import run_shown
-from aot_plus.pipeline.reproduction import (
-    FAILED,
-    MEASURED,
-    PENDING,
-    SPLIT,
-    Execute,
-    dataset_argument,
-    is_mini_vost,
-    measure_all,
-    open_argument,
-    plan,
-    without_dataset,
-)
-from aot_plus.pipeline.rows import numbered_rows, paper_runs, small_runs
-from aot_plus.pipeline.table import (
-    render_csv,
-    render_page,
-    render_reasons,
-    render_table,
-)
-from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.pipeline.rows import numbered_rows, paper_rows, small_rows
+from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
 from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.files import replacing
 from evaluation.home import home
+
+if TYPE_CHECKING:
+    from aot_plus.dataloaders.eval_datasets import VOSTDataset
 
 _DESCRIPTION = """\
 Runs the rows of a table, inference and metric, and prints J_tr and J in percent: for VOST the four rows of
@@ -52,19 +32,12 @@ is in the table, and the same command goes on.
 """
 
 
-def main(
-    argv: Sequence[str] | None = None,
-    execute: Execute = run_shown,
-    prog: str = "python -m aot_plus.tools.reproduce",
-) -> int:
-    """Parses the flags, runs what is missing, prints and writes the table. Gives the exit code.
-
-    ``execute`` replaces how commands are run.
-    """
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.reproduce") -> int:
+    """Parses the flags, runs what is missing, prints and writes the table. Gives the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = _parse(arguments, prog)
-    command = f"{prog} {shlex.join(arguments)}"
-    return run_tool(lambda: _reproduce(args, command, execute))
+    command = f"{prog} {shlex.join(arguments)}".strip()
+    return run_tool(lambda: _reproduce(args, command))
 
 
 def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
@@ -79,6 +52,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
         default="vost",
         help="vost, mini_vost (made where it is not there), or the folder of either (default: %(default)s)",
     )
+    add_data_argument(parser)
     add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
     add(
         "--processes",
@@ -95,43 +69,51 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
 
 
 def _list_rows() -> str:
-    tables = {"VOST": paper_runs(), "MiniVOST": small_runs()}
-    return "\n".join(f"  {name}: {', '.join(numbered_rows(runs))}" for name, runs in tables.items())
+    tables = {"VOST": paper_rows(), "MiniVOST": small_rows()}
+    return "\n".join(f"  {name}: {', '.join(numbered_rows(rows))}" for name, rows in tables.items())
 
 
-def _reproduce(args: argparse.Namespace, command: str, execute: Execute) -> int:
+def _reproduce(args: argparse.Namespace, command: str) -> int:
+    from aot_plus.configs import Config
+    from aot_plus.pipeline import reproduction
+    from aot_plus.pipeline.table import as_frame, render_page, render_reasons, render_table
+
     if args.out and args.out.is_dir():  # said before hours of work, not after it
         raise ConfigError(f"--out: {args.out} is a folder; expected the path of both files, without suffix")
-    dataset = dataset_argument(args.dataset)
-    outcomes = plan(small_runs() if is_mini_vost(dataset) else paper_runs(), args.rows)
+    small = reproduction.is_mini_vost(args.dataset)
+    outcomes = reproduction.plan(small_rows() if small else paper_rows(), args.rows)
     try:
-        opened = open_argument(dataset, home() / Config.DIR_DATA)
+        dataset, opened = reproduction.prepare_dataset(args.dataset, data_root(args))
     except DataError as error:
-        print(render_table(without_dataset(outcomes, str(error))))
-        hint = " --dataset mini_vost needs no download." if dataset == PAPER_DATASET else ""
+        print(render_table(reproduction.without_dataset(outcomes, str(error))))
+        hint = " --dataset mini_vost needs no download." if args.dataset == PAPER_DATASET else ""
         print(f"\nNothing was measured.{hint}")
         return 1
-    if any(outcome.status == PENDING for outcome in outcomes.values()):
+    if any(outcome.status == reproduction.PENDING for outcome in outcomes.values()):
         print(render_reasons(outcomes), file=sys.stderr)  # before hours of work, not only after it
-    interrupted = measure_all(outcomes, dataset, opened, args.processes, execute)
-    source = _describe(dataset, opened)
+    values = {"DIR_DATA": args.DIR_DATA} if args.DIR_DATA else {}
+    interrupted = reproduction.measure_all(outcomes, dataset, args.processes, values)
+    source = _describe(opened, reproduction.SPLIT, small=small)
     print(f"\nOn {source}\n\n{render_table(outcomes)}\n")
     statuses = {outcome.status for outcome in outcomes.values()}
-    if MEASURED in statuses:
+    if reproduction.MEASURED in statuses:
         out = args.out or home() / Config.DIR_RESULT / "reproduce" / opened.name
-        _write(out, {".csv": render_csv(outcomes), ".md": render_page(outcomes, source, command)})
+        csv = as_frame(outcomes).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        _write(out, {".csv": csv, ".md": render_page(outcomes, source, command)})
     else:
         print("Nothing was measured, and no file written.")
     if interrupted:
         raise KeyboardInterrupt("Interrupted. Run the same command again to go on.")
-    return 0 if MEASURED in statuses and FAILED not in statuses else 1
+    return 0 if reproduction.MEASURED in statuses and reproduction.FAILED not in statuses else 1
 
 
-def _describe(dataset: str, opened: VOSTDataset) -> str:
+def _describe(opened: "VOSTDataset", split: str, *, small: bool) -> str:
     """What was measured on, in words."""
-    found, expected = len(opened.sequences(SPLIT)), VOST_SEQUENCES[SPLIT]
-    text = f"{opened.name} {SPLIT}, {found} sequence{'s' * (found != 1)}."
-    if is_mini_vost(dataset):
+    from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
+
+    found, expected = len(opened.sequences(split)), VOST_SEQUENCES[split]
+    text = f"{opened.name} {split}, {found} sequence{'s' * (found != 1)}."
+    if small:
         return f"{text} `python -m benchmarks.policies` says which differences are more than chance."
     if found != expected:
         return f"{text} The published figures are of VOST's {expected}: the differences mean little."
@@ -152,5 +134,4 @@ def _write(out: Path, texts: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the command that runs, too
     sys.exit(main())

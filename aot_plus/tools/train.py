@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from aot_plus.tools.common import (
     add_config_arguments,
     add_device_arguments,
-    overrides_of,
+    config_of,
     run_tool,
     whole_number,
     with_environment,
 )
 from aot_plus.utils.catalogue import default_model
-from evaluation.home import home
 
 _DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
 the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
@@ -81,14 +80,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 def _train(args: argparse.Namespace) -> int:
     import torch
 
-    from aot_plus.pipeline.choices import ensure_mini_vost, find_dataset
-    from aot_plus.pipeline.run import Job, evaluate
-    from aot_plus.pipeline.train import check_files, train
-    from aot_plus.utils.config import get_config
-    from aot_plus.utils.paths import stored_path
+    from aot_plus.pipeline.run import evaluate
+    from aot_plus.pipeline.train import check_files, evaluation_job, train
 
-    overrides = overrides_of(args, {"TEST_DATASET": args.dataset})
-    cfg = get_config(args.stage, args.model, args.exp_name, overrides)
+    cfg = config_of(args, {"TEST_DATASET": args.dataset})
     evaluated = not args.no_eval and "RANK" not in os.environ
     check_files(cfg, overwrite=args.overwrite, evaluated=evaluated)
     processes = args.processes or max(torch.cuda.device_count(), 1)
@@ -97,13 +92,8 @@ def _train(args: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":
         print(f"Trained weights (moving average): {weights}")
     if evaluated:
-        names = {"TEST_CKPT_PATH": stored_path(weights), "TEST_DATASET": find_dataset(cfg.TEST_DATASET, cfg)}
-        cfg = get_config(args.stage, args.model, args.exp_name, {**overrides, **names})
-        if cfg.TEST_DATASET == "mini_vost":
-            ensure_mini_vost(home() / cfg.DIR_DATA)
-        # Results that older weights of the same name left are replaced.
         new = weights.stat().st_mtime >= started
-        evaluate(Job(cfg, weights, overwrite=new, processes=processes), print)
+        evaluate(evaluation_job(cfg, weights, processes, overwrite=new), print)
     return 0
 
 
