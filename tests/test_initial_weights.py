@@ -98,6 +98,12 @@ def test_a_missing_file_says_how_to_get_it(tmp_path: Path, stage: str, model: st
         initialised(get_config(stage, model), tmp_path)
 
 
+def test_a_missing_file_of_a_timm_backbone_is_not_looked_for_at_torchvision(tmp_path: Path) -> None:
+    cfg = get_config("pre", "aott", overrides={"MODEL_ENCODER": "timm:convnext_atto"})
+    with pytest.raises(CheckpointError, match=r"\(PRETRAIN_ENCODER\).*docs/encoders\.md"):
+        initialised(cfg, tmp_path)
+
+
 def test_a_file_of_another_family_is_refused(tmp_path: Path) -> None:
     cfg = get_config("pre_vost_2", "r50_aotl")
     torch.save({"conv1.weight": torch.ones(3)}, tmp_path / cfg.PRETRAIN_MODEL)

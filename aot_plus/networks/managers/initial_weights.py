@@ -39,6 +39,8 @@ def pretrained_file(cfg: Config) -> Path | None:
     if not path.is_file():
         key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
         source = source_of(path.name, encoder=not cfg.PRETRAIN_MODEL).page
+        if ":" in cfg.MODEL_ENCODER and not cfg.PRETRAIN_MODEL:  # timm's, or one's own
+            source = "where docs/encoders.md says"
         raise CheckpointError(
             f"{path}: there is no such file ({key}). Get it from {source} and put it there, "
             f"or start from random weights with --set PRETRAIN_MODEL= PRETRAIN_ENCODER="
