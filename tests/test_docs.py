@@ -83,23 +83,21 @@ def test_tools_and_flags_of_the_commands_exist(page: Path) -> None:
 
 
 def _decision() -> dict[str, list[float]]:
-    """The columns of the decision that is worked through; no value (NaN) where a cell is empty."""
-    header = "| frame | before | read | relevance | redundancy | novelty | score | |"
+    """The columns of the decision that is worked through."""
+    header = "| frame | read | relevance | redundancy | novelty | score | |"
     rows = _rows(_text("memory_policies.md"), header)
-    names = ["frame", "before", "read", "relevance", "redundancy", "novelty", "score"]
-    columns = zip(*([float(cell or "nan") for cell in row[:7]] for row in rows), strict=True)
-    dropped = [float(row[7] == "dropped") for row in rows]
+    names = ["frame", "read", "relevance", "redundancy", "novelty", "score"]
+    columns = zip(*([float(cell) for cell in row[:6]] for row in rows), strict=True)
+    dropped = [float(row[6] == "dropped") for row in rows]
     return {**{name: list(column) for name, column in zip(names, columns, strict=True)}, "dropped": dropped}
 
 
 def test_the_worked_decision_follows_from_the_formulas() -> None:
     table, cfg = _decision(), get_config("mini_vost", "aot_mini")
-    keep, half = cfg.MEM_RELEVANCE_KEEP, 0.5e-4  # half of the last digit
+    half = 0.5e-4  # of the last digit
     assert len(table["frame"]) == cfg.FORMER_MEM_LEN + cfg.LATTER_MEM_LEN
-    for index, before in enumerate(table["before"]):
-        read, relevance = table["read"][index], table["relevance"][index]
-        average = read if math.isnan(before) else keep * before + (1 - keep) * read
-        assert relevance == pytest.approx(average, abs=2.1 * half)
+    assert table["relevance"][-1] == table["read"][-1]  # seen for the first time
+    for index, relevance in enumerate(table["relevance"]):
         novelty = 1 / (
             1 + math.exp(cfg.MEM_EMFS_SLOPE * (table["redundancy"][index] - cfg.MEM_EMFS_MIDPOINT))
         )
@@ -115,11 +113,12 @@ def test_the_worked_decision_follows_from_the_formulas() -> None:
 def test_the_worked_lines_use_the_numbers_of_the_table() -> None:
     table, text = _decision(), _text("memory_policies.md")
     row = {name: values[table["dropped"].index(1)] for name, values in table.items()}
-    (frame,) = re.findall(r"^- Frame (\d+): \$R = ", text, flags=re.MULTILINE)
+    ((frame, before),) = re.findall(r"^- Frame (\d+) had an average of ([\d.]+) ", text, flags=re.MULTILINE)
     assert int(frame) == row["frame"]
+    assert 0.2 * float(before) + 0.8 * row["read"] == pytest.approx(row["relevance"], abs=1e-4)
     rounded = 4 * row["relevance"] + row["novelty"]
     lines = (
-        f"R = 0.2 \\cdot {row['before']:.4f} + 0.8 \\cdot {row['read']:.4f} = {row['relevance']:.4f}$",
+        f"R = 0.2 \\cdot {before} + 0.8 \\cdot {row['read']:.4f} = {row['relevance']:.4f}$",
         f"e^{{10 ({row['redundancy']:.4f} - 0.40)}}) = {row['novelty']:.4f}$",
         f"4 \\cdot {row['relevance']:.4f} + {row['novelty']:.4f} = {rounded:.4f}$",
         f"the table says {row['score']:.4f}",

@@ -111,24 +111,19 @@ def test_reference_logits(stages: _Stages) -> None:
     _close(stages.model.decode(features, propagation)[0], stages.golden["logits_frame_0"])
 
 
-@pytest.mark.parametrize("inference", [True, False])
-def test_groups_are_embedded_and_decoded_one_after_another_in_inference_only(inference: bool) -> None:
+@torch.inference_mode()
+def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
     model = build_model(get_config("mini_vost", "aott")).eval()
     fill_by_name(model)
     labels = torch.arange(3 * 33 * 49).view(3, 33, 49) % torch.tensor([2, 5, 11])[:, None, None]
-    decoded, embedded = [], []
-    for part, batches in ((model.decoder, decoded), (model.patch_wise_id_bank, embedded)):
-        part.register_forward_pre_hook(lambda _, inputs, batches=batches: batches.append(len(inputs[0])))
-    with torch.inference_mode(inference):
-        features = model.encode(torch.linspace(-1, 1, 3 * 33 * 49).view(1, 3, 33, 49))
-        identity = model.embed_identity(labels, reference=True)
-        logits = model.decode(features, model.propagate_reference(features, identity))
-        assert decoded == embedded == ([1, 1, 1] if inference else [3])
-        for group in range(3):
-            alone = model.embed_identity(labels[group : group + 1], reference=True)
-            propagation = model.propagate_reference(features, alone)
-            torch.testing.assert_close(identity[group : group + 1], alone)
-            torch.testing.assert_close(logits[group : group + 1], model.decode(features, propagation))
+    features = model.encode(torch.linspace(-1, 1, 3 * 33 * 49).view(1, 3, 33, 49))
+    identity = model.embed_identity(labels, reference=True)
+    logits = model.decode(features, model.propagate_reference(features, identity))
+    for group in range(3):
+        alone = model.embed_identity(labels[group : group + 1], reference=True)
+        propagation = model.propagate_reference(features, alone)
+        torch.testing.assert_close(identity[group : group + 1], alone)
+        torch.testing.assert_close(logits[group : group + 1], model.decode(features, propagation))
     assert not torch.allclose(logits[0], logits[1])
 
 
@@ -201,9 +196,15 @@ def test_attention_with_wide_values_equals_the_plain_formula() -> None:
     torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
 
 
+@pytest.mark.parametrize("in_parts", [True, False])
 @torch.inference_mode()
-def test_attention_in_bfloat16_is_that_of_float32_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aot_plus.networks.layers.attention.CHUNK", 70 * 20)  # 20 queries at a time
+def test_attention_in_bfloat16_is_that_of_float32_rounded(
+    monkeypatch: pytest.MonkeyPatch, in_parts: bool
+) -> None:
+    monkeypatch.setattr("aot_plus.networks.layers.attention.attends_in_parts", lambda q, v: in_parts)
+    monkeypatch.setattr(
+        "aot_plus.networks.layers.attention.WEIGHTS_AT_A_TIME", 70 * 20
+    )  # 20 queries at a time
     torch.manual_seed(0)
     tensors = [torch.randn(2, length, 32).bfloat16() for length in (50, 70, 70)]
     expected = attention(*(tensor.float() for tensor in tensors), num_heads=4)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 import aot_plus
 from aot_plus.networks.engines.inference import merge_groups
-from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter, best_channel, merged_labels
+from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
+from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
@@ -235,16 +236,7 @@ def test_the_best_channel_is_the_one_argmax_says(channels: int) -> None:
     ties = torch.randint(0, 3, scores.shape, generator=generator).float()
     ties[:, 0] = -torch.inf
     for case in (scores, ties, scores.bfloat16().float(), ties.transpose(1, 2)):
-        assert torch.equal(best_channel(case), case.argmax(dim=0).int())
-
-
-@pytest.mark.parametrize("height", [31, 32, 70])
-def test_groups_merged_in_bands_give_the_labels_of_the_whole(height: int) -> None:
-    generator = torch.manual_seed(height)
-    groups = [5 * torch.randn(objects + 1, height, 23, generator=generator) for objects in (10, 10, 3)]
-    labels = merged_labels(groups)
-    assert torch.equal(labels, merge_groups(groups).argmax(dim=0).int())
-    assert int(labels.max()) > 20
+        assert torch.equal(best_channel(case), case.argmax(dim=0))
 
 
 def test_labels_of_255_objects() -> None:

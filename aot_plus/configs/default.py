@@ -97,12 +97,12 @@ class DefaultStage:
     TEST_MEM_TRACE: bool = False  # write the memory policy's decisions as JSON lines
 
     # Long-term memory bank: capacity FORMER_MEM_LEN + LATTER_MEM_LEN frames.
-    FORMER_MEM_LEN: int = 1  # oldest frames that are protected
+    FORMER_MEM_LEN: int = 1  # oldest frames that fifo and training keep; other policies keep references only
     LATTER_MEM_LEN: int = 8
     MEM_POLICY: str = "emfs"  # unbounded, fifo, rmem, emfs, random, uniform, or one of your own
     MEM_RELEVANCE_KEEP: float = 0.2  # weight of the old value in the running average of relevance
     MEM_RMEM_EXPLORATION: float = 1.5  # factor of RMem's exploration term
-    MEM_RMEM_OFFSET: float = 8.0  # added to a frame's age in that term
+    MEM_RMEM_OFFSET: float = 8.0  # added, in that term, to the policy's runs since the frame entered the bank
     MEM_RANDOM_SEED: int = 0  # of the policy random
 
 

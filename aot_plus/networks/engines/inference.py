@@ -150,7 +150,7 @@ class InferenceEngine:
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
 
     def _without_unused_ids(self, logits: Tensor, num_objects: int) -> Tensor:
-        """Logits ``G x (M+1) x . x .`` of all groups where ids that no object has are out of the question."""
+        """Logits ``G x (M+1) x . x .`` of all groups, ids that no object has masked out."""
         used = num_objects - self.cfg.MODEL_MAX_OBJ_NUM * (logits.shape[0] - 1)  # by the last group
         if used < self.cfg.MODEL_MAX_OBJ_NUM:
             logits[-1, used + 1 :] = UNLIKELY

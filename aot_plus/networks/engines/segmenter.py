@@ -19,6 +19,7 @@ from aot_plus.networks.engines.inference import (
     VideoState,
     merge_groups,
 )
+from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, input_size
 from aot_plus.utils.errors import DataError
@@ -26,7 +27,6 @@ from aot_plus.utils.images import normalise
 from evaluation.masks import IGNORE_ID
 
 _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_BAND_ROWS = 32  # groups are merged some rows at a time, so that what is made on the way stays in the cache
 
 
 @dataclass(frozen=True)
@@ -259,13 +259,13 @@ class VideoSegmenter:
         """The packed labels at the video's size (``H x W``), from the mean of the views' probabilities."""
         groups = [self._full_logits(prediction.logits) for prediction in predictions]
         if len(groups) == 1:
-            return merged_labels(groups[0])
+            return best_channel(merge_groups(groups[0])).int()
         scores = [merge_groups(own) for own in groups]  # of each view: (K+1) x H x W
         probabilities = [
             torch.softmax(score.flip(2) if view.flip else score, dim=0)
             for score, view in zip(scores, self._views, strict=True)
         ]
-        return best_channel(torch.stack(probabilities).mean(dim=0))
+        return best_channel(torch.stack(probabilities).mean(dim=0)).int()
 
     def _full_logits(self, logits: Tensor) -> list[Tensor]:
         """Logits ``groups x (M+1) x H/4 x W/4`` of a view at the video's size.
@@ -308,19 +308,6 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
-
-
-def merged_labels(groups: Sequence[Tensor]) -> Tensor:
-    """The packed labels ``H x W`` of the logits of groups, each ``(1 + its objects) x H x W``."""
-    if len(groups) == 1:
-        return best_channel(groups[0])
-    bands = [slice(row, row + _BAND_ROWS) for row in range(0, groups[0].shape[1], _BAND_ROWS)]
-    return torch.cat([best_channel(merge_groups([group[:, band] for group in groups])) for band in bands])
-
-
-def best_channel(scores: Tensor) -> Tensor:
-    """The channel with the highest score, the first of equal ones: ``C x H x W`` to ``H x W``."""
-    return scores.max(dim=0).indices.int()  # argmax says the same, many times slower on a CPU
 
 
 def _state(view: _View) -> VideoState:

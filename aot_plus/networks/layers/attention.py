@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHUNK = 4 * 2**20  # attention weights at a time: enough for fast matrix products, few enough for the cache
+from aot_plus.networks.layers.processor import WEIGHTS_AT_A_TIME, attends_in_parts
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
@@ -25,26 +25,17 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> 
 
 def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """As ``attention``: ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to ``B x H x N x e``."""
-    if q.device.type == "cpu" and _better_by_chunks(q, v):
-        return _attention_by_chunks(q, k, v)
+    if attends_in_parts(q, v):
+        return _attention_in_parts(q, k, v)
     width = v.shape[3]
     if width < q.shape[3]:  # the fused kernels want values as wide as keys
         v = F.pad(v, (0, q.shape[3] - width))
     return F.scaled_dot_product_attention(q, k, v)[..., :width]
 
 
-def _better_by_chunks(q: Tensor, v: Tensor) -> bool:
-    """Whether PyTorch's CPU kernel is not the one to take.
-
-    With values wider than keys it would store all B x N x M weights; in bfloat16, plain matrix products take
-    half its time.
-    """
-    return q.shape[3] < v.shape[3] or (q.dtype == torch.bfloat16 and not torch.is_grad_enabled())
-
-
-def _attention_by_chunks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of ``B x H x N x d`` queries, some queries of one head at a time."""
-    rows = max(1, CHUNK // k.shape[2])
+    rows = max(1, WEIGHTS_AT_A_TIME // k.shape[2])
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [

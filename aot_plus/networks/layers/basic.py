@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from aot_plus.networks.layers.processor import depthwise_in_float32
+
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """``B x N x C`` tokens as a ``B x C x h x w`` map."""
@@ -46,14 +48,10 @@ class Depthwise5x5(nn.Conv2d):
         super().__init__(channels, channels, 5, padding=2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``B x C x h x w`` to the same.
-
-        In training on a CPU it is computed in the weights' type, whatever autocast says: PyTorch's backward
-        pass of it takes about half as long in float32 as in bfloat16.
-        """
-        if x.device.type != "cpu" or not torch.is_grad_enabled():
+        """``B x C x h x w`` to the same."""
+        if not depthwise_in_float32(x):
             return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.to(self.weight.dtype)).to(x.dtype)
 
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aot_plus.networks.layers.processor import tiles_at_a_time
+
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
-TILES_AT_A_TIME = 2  # on a CPU
 SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with their borders
 
 
@@ -54,8 +55,7 @@ def _by_tiles(
     maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
     maps += [(_padded(x, max_distance), max_distance) for x in (keys, values, inside)]
     rows, columns = -(-height // TILE), -(-width // TILE)
-    # A CPU takes so few tiles of a row at a time that its cache holds them; a GPU all of them.
-    step = (1, TILES_AT_A_TIME) if queries.device.type == "cpu" else (rows, columns)
+    step = tiles_at_a_time(rows, columns, queries.device)
     out = [
         _attend_in_tiles(
             *(_tiles(x, border, (row, column), step) for x, border in maps), max_distance=max_distance

@@ -1,6 +1,6 @@
 """AOT+: weights and forward functions. A model holds nothing of a video: one serves any number of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -144,13 +144,9 @@ class AOT(nn.Module):
         if self.cfg.MODEL_IGNORE_TOKEN:
             ids.append(NO_ID if reference else 255)
         channels = on_device(ids, labels.device)
-
-        def embed(part: Tensor) -> Tensor:
-            # The convolution takes the channels last: made so, they need not be copied.
-            planes = part[..., None] == channels  # G x H x W x (M+1 or M+2)
-            return self.embed_planes(planes.movedim(3, 1).to(self.patch_wise_id_bank.weight.dtype))
-
-        return _by_group(embed, labels)
+        # The convolution takes the channels last: made so, they need not be copied.
+        planes = labels[..., None] == channels  # G x H x W x (M+1 or M+2)
+        return self.embed_planes(planes.movedim(3, 1).to(self.patch_wise_id_bank.weight.dtype))
 
     def embed_planes(self, planes: Tensor) -> Tensor:
         """The identity embedding of id (and ignore) channels ``G x (M+1 or M+2) x H x W``, values 0..1."""
@@ -193,10 +189,7 @@ class AOT(nn.Module):
 
     def decode(self, features: Features, propagation: Propagation) -> Tensor:
         """Logits of background and M objects, ``G x (M+1) x H/4 x W/4``."""
-        x = self._decoder_input(features, propagation)
-        if features.projected.shape[0] > 1:  # in training every sample has a frame of its own
-            return self.decoder(x, features.adapted)
-        return _by_group(lambda group: self.decoder(group, features.adapted), x)
+        return self.decoder(self._decoder_input(features, propagation), features.adapted)
 
     def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:
         outputs = (
@@ -205,17 +198,6 @@ class AOT(nn.Module):
         groups = outputs[0].shape[0]
         maps = [to_map(output, features.size) for output in outputs]
         return torch.cat([features.projected.expand(groups, -1, -1, -1), *maps], dim=1)
-
-
-def _by_group(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """``function`` of a batch of groups; in inference on a CPU one after another.
-
-    For maps of 1/4 of the image's size or more: those of several groups take more than the 32 MiB up to which
-    an allocator gives the same pages again, and new ones cost more than the batch saves.
-    """
-    if batch.device.type != "cpu" or torch.is_grad_enabled() or len(batch) == 1:
-        return function(batch)
-    return torch.cat([function(group) for group in batch.split(1)])
 
 
 def input_size(height: float, width: float, *, align_corners: bool) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from aot_plus.networks.encoders import FrozenBatchNorm2d, MobileNetV2Encoder, ResNetEncoder
+from aot_plus.networks.layers.processor import CONVOLUTION_FORMAT
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
@@ -33,7 +34,7 @@ def prepare_for_inference(model: Model) -> Model:
     for module in model.modules():
         if isinstance(module, _FOLDABLE):
             _fold_batch_norms(module)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=CONVOLUTION_FORMAT)
     return model
 
 

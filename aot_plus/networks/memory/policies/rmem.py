@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class RMemPolicy(RelevancePolicy):
     """Scores an entry by its relevance, plus a bonus that falls with its age, as UCB has it.
 
-    The age of an entry is the number of runs of the policy since its frame came, that run included.
+    The age of an entry is the number of runs of the policy since its frame entered the bank, the first one
+    included.
     """
 
     def __init__(self, cfg: Config) -> None:
