@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -233,7 +232,7 @@ class VideoSegmenter:
                 views.append(_View(scale, size, flip, InferenceEngine(self.model, self.cfg, trace=trace)))
         return views
 
-    def _precision(self) -> Any:
+    def _precision(self) -> torch.autocast:
         """Automatic mixed precision as ``TEST_DTYPE`` says."""
         return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
 
