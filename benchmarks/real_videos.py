@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.dataloaders.mini_vost import make_dataset, render_sequence
 from aot_plus.dataloaders.video_input import Selection, open_video
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.managers.evaluator import Evaluator
+from aot_plus.pipeline.run import Job, infer
 from aot_plus.utils.catalogue import find_checkpoint
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from benchmarks.report import Figures
-from benchmarks.streams import load
+from benchmarks.streams import load, overrides
 from benchmarks.videos import Image
-from evaluation.home import home
 from evaluation.masks import read_mask
 
 SEED = 0  # of MiniVOST
@@ -63,11 +62,9 @@ def measure_pipeline(flags: Namespace) -> Figures:
     with tempfile.TemporaryDirectory() as temporary:
         dataset = Path(temporary) / "MiniVOST"
         make_dataset(dataset, SEED, train=0, val=SEQUENCES)
-        data = open_dataset(str(dataset), home())
-        model = load(flags)
-        masks = Path(temporary) / "masks"
-        names = data.select("val", None)
-        summary = Evaluator(model.cfg, lambda _: VideoSegmenter(model), data, names, masks).run()
+        values = {**overrides(flags), "TEST_DATASET": str(dataset), "TEST_DATASET_SPLIT": "val"}
+        cfg = get_config("pre_vost_2", flags.model, overrides=values)
+        summary = infer(Job(cfg, flags.ckpt_path, Path(temporary) / "masks")).summary
     return {
         "frames": summary.frames,
         "seconds": summary.seconds,
