@@ -54,51 +54,33 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help=".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: the model's file)",
     )
     add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
-    add(
-        "--random_weights",
-        action="store_true",
-        help="no checkpoint: to try the pipeline; what comes out means nothing",
-    )
+    add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline, for no result")
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the stage's)")
-    add(
-        "--split",
-        dest="TEST_DATASET_SPLIT",
-        metavar="SPLIT",
-        help="name of a file in ImageSets, without .txt (default: val)",
-    )
+    split = "name of a file in ImageSets, without .txt (default: val)"
+    add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
     add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
-    add_policy_argument(parser)
     add("--result_name", metavar="NAME", help="of the result folder (default: policy and capacity: emfs_1+8)")
     add("--eval_name", dest="result_name", help=argparse.SUPPRESS)
     add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
     add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
     add("--overwrite", action="store_true", help="remove the results of these sequences first, do them again")
     add("--no_metric", action="store_true", help="inference alone")
-    add_device_arguments(parser)
-    add(
-        "--flip",
-        dest="TEST_FLIP",
-        action="store_true",
-        default=None,
-        help="average over the mirrored image as well",
-    )
-    add(
-        "--ms",
-        dest="TEST_MULTISCALE",
-        nargs="+",
-        type=float,
-        metavar="SCALE",
-        help="average over these scales, for example 1.0 1.2",
-    )
-    add(
-        "--trace",
-        dest="TEST_MEM_TRACE",
-        action="store_true",
-        default=None,
-        help="write the memory's decisions to traces/<sequence>.jsonl",
-    )
     add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
+    _add_inference_arguments(parser)
     return parser
+
+
+def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags that stand for config values."""
+    add_policy_argument(parser)
+    add_device_arguments(parser)
+    scales = "average over these scales, for example 1.0 1.2"
+    parser.add_argument("--ms", dest="TEST_MULTISCALE", nargs="+", type=float, metavar="SCALE", help=scales)
+    for flag, name, about in (
+        ("--flip", "TEST_FLIP", "average over the mirrored image as well"),
+        ("--trace", "TEST_MEM_TRACE", "write the memory's decisions to traces/<sequence>.jsonl"),
+    ):
+        parser.add_argument(flag, dest=name, action="store_true", default=None, help=about)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

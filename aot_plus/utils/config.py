@@ -8,7 +8,7 @@ import pkgutil
 import platform
 import subprocess
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -25,6 +25,9 @@ from evaluation.home import checkout
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
 _REMOVED = {"MODEL_ENCODER_DIM": "an encoder says its own channels; remove it"}
 _BOOLEANS = {"true": True, "false": False}
+
+
+CONFIG_FILE = "config.yaml"  # the saved config in a run's folder
 
 
 def get_config(
@@ -90,6 +93,20 @@ def read_saved_config(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{path}: cannot be read as a saved config ({reason})") from error
+
+
+def config_differences(path: Path, config: Config, ignored: Collection[str]) -> list[str]:
+    """Says what differs from a saved config, of the names that both have.
+
+    ``ignored``: names, and beginnings of names that end in ``_``. Raises as ``read_saved_config``.
+    """
+    old, new = read_saved_config(path), config_to_dict(config)
+    beginnings = tuple(name for name in ignored if name.endswith("_"))
+    return [
+        f"{name} was {old[name]!r}, is {new[name]!r}"
+        for name in new
+        if name in old and old[name] != new[name] and name not in ignored and not name.startswith(beginnings)
+    ]
 
 
 def git_commit() -> str | None:

@@ -2,15 +2,12 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.config import config_to_dict, read_saved_config, save_config
+from aot_plus.utils.config import CONFIG_FILE, config_differences, save_config
 from aot_plus.utils.errors import ConfigError
 
-CONFIG_FILE = "config.yaml"
-
-# Names that cannot change a mask.
+# Names, and beginnings of names, that cannot change a mask.
 _IRRELEVANT = frozenset(
     {
         "EXP_NAME",
@@ -20,9 +17,9 @@ _IRRELEVANT = frozenset(
         "TEST_DEVICE",
         "TEST_WRITERS",
         "TEST_MEM_TRACE",
+        *("DATA_", "DIR_", "TRAIN_"),
     }
 )
-_IRRELEVANT_PREFIXES = ("DATA_", "DIR_", "TRAIN_")
 
 
 def claim_result_folder(
@@ -46,7 +43,7 @@ def claim_result_folder(
         )
     kept = [name for name in finished if name not in replaced]
     if kept:
-        differences = _differences(read_saved_config(path), config_to_dict(cfg))
+        differences = config_differences(path, cfg, _IRRELEVANT)
         if differences:
             raise ConfigError(
                 f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made with another config: "
@@ -63,13 +60,3 @@ def _finished(result_dir: Path) -> list[str]:
         for folder in result_dir.iterdir()
         if folder.is_dir() and not folder.name.startswith(".") and folder.name != "traces"
     )
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs, of the names that both have and that matter to the masks."""
-    names = [name for name in old if name in new and name not in _IRRELEVANT]
-    return [
-        f"{name} was {old[name]!r}, is {new[name]!r}"
-        for name in names
-        if not name.startswith(_IRRELEVANT_PREFIXES) and old[name] != new[name]
-    ]

@@ -3,22 +3,19 @@
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.networks.managers.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
-from aot_plus.utils.config import config_to_dict, read_saved_config
+from aot_plus.utils.config import CONFIG_FILE, config_differences
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["CONFIG_FILE", "LOG_FOLDER", "clear_run", "decide_resume"]
+__all__ = ["LOG_FOLDER", "clear_run", "decide_resume"]
 
 _log = logging.getLogger(__name__)
 
-CONFIG_FILE = "config.yaml"
 LOG_FOLDER = "log"
 
-# Names that do not change which weights a training ends with.
-_IRRELEVANT_PREFIXES = ("TEST_", "DIR_", "MEM_")
+# Names, and beginnings of names, that do not change which weights a training ends with.
 _IRRELEVANT = frozenset(
     {
         "DATA_WORKERS",
@@ -31,6 +28,7 @@ _IRRELEVANT = frozenset(
         "TRAIN_MAX_KEEP_CKPT",
         "TRAIN_SAVE_STEP",
         "TRAIN_TBLOG",
+        *("TEST_", "DIR_", "MEM_"),
     }
 )
 
@@ -79,20 +77,6 @@ def clear_run(folder: Path) -> None:
 
 
 def _differences(path: Path, cfg: Config) -> list[str]:
-    """What differs from a saved config, of the names that matter to the weights."""
     if not path.is_file():
         return [f"{path.name} is missing"]
-    old = read_saved_config(path)
-    return [
-        f"{name} was {old[name]!r}, is {value!r}"
-        for name, value in _relevant(config_to_dict(cfg)).items()
-        if name in old and old[name] != value
-    ]
-
-
-def _relevant(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in _IRRELEVANT and not name.startswith(_IRRELEVANT_PREFIXES)
-    }
+    return config_differences(path, cfg, _IRRELEVANT)

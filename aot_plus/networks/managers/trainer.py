@@ -24,10 +24,10 @@ from aot_plus.networks.managers.train_checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from aot_plus.networks.managers.train_folder import CONFIG_FILE, LOG_FOLDER, clear_run, decide_resume
+from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume
 from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.models import build_model
-from aot_plus.utils.config import save_config
+from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.errors import CheckpointError, DataError, VOSError
 
 __all__ = ["Trainer"]
