@@ -92,8 +92,18 @@ def add_policy_argument(parser: argparse.ArgumentParser) -> None:
 def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") -> None:
     """Adds ``--device`` and ``--dtype``, which stand for ``TEST_DEVICE`` or ``TRAIN_DEVICE`` and so on."""
     add = parser.add_argument
-    add("--device", dest=f"{kind}_DEVICE", metavar="DEVICE", help="auto, cpu, cuda or cuda:<number>")
-    add("--dtype", dest=f"{kind}_DTYPE", metavar="DTYPE", help="float32, bfloat16 or float16")
+    add(
+        "--device",
+        dest=f"{kind}_DEVICE",
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:<number> (default: the config's, auto)",
+    )
+    add(
+        "--dtype",
+        dest=f"{kind}_DTYPE",
+        metavar="DTYPE",
+        help="float32, bfloat16 or float16 (default: the config's)",
+    )
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
