@@ -16,3 +16,19 @@ def golden(tmp_path: Path) -> Path:
     with zipfile.ZipFile(Path(__file__).parent / "golden" / "metrics.zip") as archive:
         archive.extractall(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def short_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniVOST with one val sequence of 21 frames; not to be written to."""
+    from aot_plus.dataloaders.mini_vost.writer import FOLDERS, make_dataset
+
+    root = tmp_path_factory.mktemp("data") / "MiniVOST"
+    make_dataset(root, seed=0, train=0, val=1)
+    name = (root / "ImageSets" / "val.txt").read_text(encoding="utf-8").strip()
+    kept = {path.stem for path in sorted((root / FOLDERS[0] / name).iterdir())[:21]}
+    for folder in FOLDERS:
+        for path in (root / folder / name).iterdir():
+            if path.stem not in kept:
+                path.unlink()
+    return root

@@ -53,7 +53,7 @@ finally:
 """
 
 
-_TO_DO = {"eval"}
+_TO_DO = {"reproduce"}
 
 
 @pytest.mark.parametrize("tool", [tool for tool in cli._TOOLS if tool not in _TO_DO])

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from aot_plus import __version__
-from aot_plus.dataloaders.mini_vost.writer import FOLDERS, make_dataset
 
 pytest.importorskip("pip")
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_FRAMES = 8
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +37,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     _pip("install", "--target", str(folder), str(wheel))
     return folder
-
-
-@pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A folder outside any checkout, with one short video of MiniVOST."""
-    root = tmp_path / "aot_plus" / "datasets" / "MiniVOST"
-    make_dataset(root, seed=0, train=0, val=1)
-    for folder in FOLDERS:
-        for path in sorted((root / folder).glob("*/*"))[NUM_FRAMES:]:
-            path.unlink()
-    return tmp_path
 
 
 def _pip(command: str, *arguments: str) -> None:
@@ -81,15 +68,16 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert held == {str(path.relative_to(ROOT)) for path in wanted}
 
 
-def test_a_video_is_segmented_outside_the_checkout(installed: Path, workplace: Path) -> None:
+def test_a_video_is_segmented_outside_the_checkout(
+    installed: Path, short_dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(short_dataset, tmp_path / "aot_plus" / "datasets" / "MiniVOST")
     before = _files(installed)
     environment = {name: value for name, value in os.environ.items() if name != "AOT_PLUS_HOME"}
     environment |= {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-    flags = ["--dataset", "mini_vost", "--model", "aot_mini", "--stage", "mini_vost"]
-    flags += ["--ckpt_path", str(installed / "aot_plus" / "pretrain_models" / "aot_mini.safetensors")]
     done = subprocess.run(
-        [str(installed / "bin" / "aot-plus"), "eval", *flags],
-        cwd=workplace,
+        [str(installed / "bin" / "aot-plus"), "eval", "--dataset", "mini_vost", "--policy", "fifo"],
+        cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
@@ -97,7 +85,7 @@ def test_a_video_is_segmented_outside_the_checkout(installed: Path, workplace: P
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        len(list(workplace.glob("results/default_aot_mini/mini_vost/eval/mini_vost/*/*/*.png"))) >= NUM_FRAMES
-    )
+    (results,) = tmp_path.glob("results/default_aot_mini/mini_vost/eval/mini_vost/fifo_1+8")
+    assert len(list(results.glob("*/*.png"))) == 21
+    assert (results / "global_results-val.csv").is_file()
     assert _files(installed) == before

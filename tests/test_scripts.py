@@ -12,31 +12,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from aot_plus.dataloaders.mini_vost.writer import FOLDERS, make_dataset
 from aot_plus.networks.models import build_model
 from aot_plus.tools.check_requirements import main as check_requirements
 from aot_plus.tools.check_requirements import release
 from aot_plus.utils.config import get_config
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_FRAMES = 21
 VARIABLES = ("MODEL", "STAGE", "CHECKPOINT", "POLICY", "DATASET", "SPLIT", "RESULT_NAME", "PROCESSES")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def short_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MiniVOST with one val sequence of ``NUM_FRAMES`` frames."""
-    root = tmp_path_factory.mktemp("data") / "MiniVOST"
-    make_dataset(root, seed=0, train=0, val=1)
-    name = (root / "ImageSets" / "val.txt").read_text(encoding="utf-8").strip()
-    kept = {path.stem for path in sorted((root / FOLDERS[0] / name).iterdir())[:NUM_FRAMES]}
-    for folder in FOLDERS:
-        for path in (root / folder / name).iterdir():
-            if path.stem not in kept:
-                path.unlink()
-    return root
 
 
 @pytest.fixture
