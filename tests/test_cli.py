@@ -53,10 +53,7 @@ finally:
 """
 
 
-_TO_DO = {"reproduce"}
-
-
-@pytest.mark.parametrize("tool", [tool for tool in cli._TOOLS if tool not in _TO_DO])
+@pytest.mark.parametrize("tool", cli._TOOLS)
 def test_help_says_how_it_was_called_and_imports_no_torch(tool: str) -> None:
     done = _run("-c", _SAY_TORCH.format(tool=tool))
     assert done.returncode == 0, done.stderr
