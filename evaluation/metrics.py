@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 
 
 def count_objects(first_annotation: Mask) -> int:
-    """How many objects a sequence scores: the largest id of its first annotation (255 excluded).
+    """Counts the scored objects of a sequence: the largest id of its first annotation (255 excluded).
 
     An id in ``1..K`` that never occurs is scored as well; objects that come later are not.
     Raises ``DataError`` if the annotation holds no object.

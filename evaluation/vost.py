@@ -168,7 +168,7 @@ def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]
 
 
 def read_num_objects(sequence: AnnotatedSequence) -> int:
-    """How many objects the sequence scores. Raises ``DataError`` that names its first annotation."""
+    """Counts the scored objects. Raises a ``DataError`` that names the first annotation."""
     path = sequence.annotations / sequence.frames[0]
     mask = read_mask(path)
     try:

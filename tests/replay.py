@@ -30,7 +30,7 @@ CLOSE_CALL = 1e-4  # labels count where the two best golden logits differ by mor
 
 @dataclass
 class Replay:
-    """How far a replay is from its golden file."""
+    """The distance of a replay from its golden file."""
 
     case: str
     teacher_forced: bool

@@ -177,7 +177,7 @@ class FirstMask:
 
 
 def run_breaks(root: Path, results: Path) -> bool:
-    """Whether inference over val, or the metric after it, ends with an error."""
+    """Returns True if inference over val, or the metric after it, ends with an error."""
     cfg = get_config("pre_vost_2", "r50_aotl")
     dataset = VOSTDataset(root, "data")
     try:

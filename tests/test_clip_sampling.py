@@ -1,4 +1,4 @@
-"""Which frames make a training clip, its ids, and merging two clips."""
+"""The frames of a training clip, its ids, and merging two clips."""
 
 import numpy as np
 import pytest

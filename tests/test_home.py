@@ -1,4 +1,4 @@
-"""Where relative paths start, and that shipped checkpoints are found from anywhere."""
+"""Relative paths start at the right folder, and shipped checkpoints are found from anywhere."""
 
 from pathlib import Path
 

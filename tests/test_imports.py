@@ -1,4 +1,4 @@
-"""What needs no network does not import torch, and ``--help`` not pandas either: both take seconds."""
+"""Tools without a network do not import torch, and ``--help`` not pandas either: both take seconds."""
 
 import subprocess
 import sys

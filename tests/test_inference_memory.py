@@ -1,4 +1,4 @@
-"""What a video keeps while it runs: as the bank says, never more, and on the device."""
+"""A running video keeps no more than its bank, and keeps it on the device."""
 
 from functools import cache
 

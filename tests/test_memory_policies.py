@@ -1,4 +1,4 @@
-"""Which frame the policies drop: small cases worked out by hand, and published runs."""
+"""The policies drop the right frame: small cases worked out by hand, and published runs."""
 
 import json
 import math

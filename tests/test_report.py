@@ -1,4 +1,4 @@
-"""What the report gathers: the metric's figures, the memory's history, pictures, and what is missing."""
+"""The report gathers the metric's figures, the memory's history and pictures, and says what is missing."""
 
 import json
 import os

@@ -51,7 +51,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """What the last checkpoint holds."""
+    """Reads the last checkpoint."""
     checkpoint = load_latest_checkpoint(folder)
     assert checkpoint is not None
     return vars(checkpoint)

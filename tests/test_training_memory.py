@@ -1,4 +1,4 @@
-"""What a training step costs: every frame is encoded once; recomputed activations are not kept."""
+"""The cost of a training step: every frame is encoded once; recomputed activations are not kept."""
 
 import weakref
 from typing import Any
@@ -60,7 +60,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def kept_bytes(cfg: Config) -> int:
-    """What a forward pass leaves for the backward pass, the weights apart."""
+    """Measures what a forward pass leaves for the backward pass, apart from the weights."""
     model = model_of(cfg)
     with LiveBytes() as live:
         loss = forward(model, cfg, FRAMES).loss

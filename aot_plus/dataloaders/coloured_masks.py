@@ -105,7 +105,7 @@ def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
 
 
 def _is_drawn(levels: NDArray[np.uint8]) -> bool:
-    """Whether grey levels (H x W) are a drawing with smooth edges, and not ids."""
+    """Returns True if grey levels (H x W) are a drawing with smooth edges, not ids."""
     solid = np.unique(levels[_inner(levels)])
     blends = len(np.unique(levels)) - len(solid)
     white_on_black = np.array_equal(solid[solid > 0], [255])

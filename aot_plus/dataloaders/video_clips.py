@@ -93,7 +93,7 @@ class FolderVideo:
 
 @dataclass(frozen=True)
 class ClipRules:
-    """Which frames may make a clip.
+    """Decides which frames may form a clip.
 
     ``length``: frames, at least 2. ``max_gap``: largest distance of neighbours, in frames. A reference
     frame shows more than ``min_object_pixels`` pixels that are not background, at most ``max_ignored``

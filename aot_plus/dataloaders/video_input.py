@@ -43,7 +43,7 @@ class Selection:
         return index >= self.start and before_end and (index - self.start) % self.every == 0
 
     def count(self, total: int) -> int:
-        """How many of ``total`` frames are selected."""
+        """Counts the selected frames of a video of ``total`` frames."""
         end = total if self.end is None else min(self.end, total)
         return len(range(self.start, end, self.every))
 

@@ -16,7 +16,7 @@ PADDING_ID = 0
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a crop comes from: the scaled frame's size, the crop's corner in it (may be negative), mirror.
+    """A crop's geometry: the scaled frame's size, the crop's corner in it (may be negative), mirroring.
 
     All in pixels, rows first.
     """

@@ -1,4 +1,4 @@
-"""What to evaluate where a user has left it open, down to what a bare machine has."""
+"""Chooses model, checkpoint and dataset where the user has not, down to those of a bare machine."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to evaluate. ``shipped``: a small model stands in for what is missing."""
+    """The model and data to evaluate. ``shipped``: a small model stands in for a missing file."""
 
     cfg: Config
     checkpoint: Path | None  # None: random weights
@@ -162,5 +162,5 @@ def ensure_mini_vost(data_folder: Path, val: int = 10) -> VOSTDataset:
 
 
 def _count_names(path: Path) -> int:
-    """How many sequences a split file names; 0 if it is not there. Raises ``DataError``."""
+    """Counts the sequences that a split file names; 0 without the file. Raises ``DataError``."""
     return len(read_names(path)) if path.is_file() else 0

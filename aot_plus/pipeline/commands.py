@@ -19,7 +19,7 @@ GRACE_SECONDS = 10.0  # for a command that was interrupted
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command left: exit code and the output that was shown."""
+    """The exit code of a command and the output that was shown."""
 
     returncode: int
     output: str

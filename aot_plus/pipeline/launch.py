@@ -98,7 +98,7 @@ def _interrupt_once(number: int, frame: FrameType | None) -> None:
 
 
 def _cause(error: Any) -> BaseException:
-    """What ended the processes: our own errors as they were, others with their traceback."""
+    """Returns the error that ended the processes: our own as they were, others with their traceback."""
     _, failure = error.get_first_failure()
     if failure.exitcode == _INTERRUPTED:
         return KeyboardInterrupt("Interrupted. Run the same command again to go on.")

@@ -29,7 +29,7 @@ PENDING, MEASURED, MISSING, FAILED, NOT_RUN = "pending", "measured", "missing", 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a row: ``MISSING`` lacks something, ``NOT_RUN`` was not chosen, or interrupted."""
+    """The state of a row: ``MISSING`` lacks a file, ``NOT_RUN`` was not chosen or was interrupted."""
 
     status: str
     reasons: tuple[str, ...] = ()  # why it was not measured
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def is_mini_vost(dataset: str) -> bool:
-    """Whether that is MiniVOST, by its name or as a folder that the project made."""
+    """Returns True for MiniVOST, by its name or as a folder that the project made."""
     folder = find_path(dataset)
     made = dataset not in DATASET_FOLDERS and folder is not None and (folder / INFO_FILE).is_file()
     return dataset == MINI_VOST or made
@@ -57,7 +57,7 @@ def prepare_dataset(name: str, data_folder: Path) -> tuple[str, VOSTDataset]:
 
 
 def plan(rows: Sequence[Row], wanted: Sequence[str] | None) -> dict[Row, Outcome]:
-    """What is known before anything runs: all that can be done is ``PENDING``.
+    """Checks a row before anything runs: one that can run is ``PENDING``.
 
     ``wanted``: as for ``choose_rows``, which may raise ``ConfigError``.
     """
@@ -145,7 +145,7 @@ def _warn_if_outdated(job: Job, names: Sequence[str]) -> None:
 
 
 def _current_results(folder: Path, dataset: VOSTDataset) -> Results | None:
-    """What the metric wrote, if it is of these sequences and not older than their masks and annotations."""
+    """Reads the metric's file if it is of these sequences and not older than their masks and annotations."""
     names = dataset.sequences(SPLIT)
     masks = [parent / name for parent in (folder, dataset.root / ANNOTATIONS) for name in names]
     try:

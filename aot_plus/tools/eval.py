@@ -103,7 +103,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _jobs(args: argparse.Namespace) -> "list[Job]":
-    """What the flags ask for; where a shipped model stands in for it, fifo as well, for comparison."""
+    """Returns the runs that the flags ask for; a shipped model also runs with fifo, for comparison."""
     from aot_plus.pipeline.choices import Wanted, choose, ensure_mini_vost
     from aot_plus.pipeline.run import Job, result_folder
 

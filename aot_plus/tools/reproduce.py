@@ -108,7 +108,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
 
 
 def _describe(opened: "VOSTDataset", split: str, *, small: bool) -> str:
-    """What was measured on, in words."""
+    """Describes the machine in words."""
     from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
 
     found, expected = len(opened.sequences(split)), VOST_SEQUENCES[split]

@@ -89,7 +89,7 @@ def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file comes from: the page that lists it, and its id on Google Drive where it has one."""
+    """The source of a file: the page that lists it, and its id on Google Drive where it has one."""
 
     page: str
     drive_id: str = ""
@@ -110,7 +110,7 @@ _SOURCES = {
 
 
 def source_of(file: str, *, encoder: bool = False) -> Source:
-    """Where a file of ``DIR_PRETRAIN`` comes from, by its name; ``encoder``: weights of an encoder alone."""
+    """Finds the source of a file of ``DIR_PRETRAIN`` by name; ``encoder``: weights of an encoder alone."""
     if encoder:
         return Source(f"{_TORCHVISION}/{file}")
     return _SOURCES.get(file, Source(_ZOO))

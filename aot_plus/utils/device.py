@@ -1,4 +1,4 @@
-"""Which device to compute on, and small lists there."""
+"""Chooses the device to compute on, and moves small lists to it."""
 
 from collections.abc import Sequence
 

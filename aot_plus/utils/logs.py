@@ -1,4 +1,4 @@
-"""How the tools, and the processes that they start, show log messages."""
+"""Shows log messages, in the tools and the processes that they start."""
 
 import logging
 

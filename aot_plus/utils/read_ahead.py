@@ -1,4 +1,4 @@
-"""What is needed next, fetched by threads while something else runs."""
+"""Fetches the next items in threads while something else runs."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a check can find, how bad it is, what the pipeline makes of it, and the text of a report."""
+"""Lists the findings of a check with their severity and their effect on a run; formats the report."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -200,7 +200,7 @@ VOST_COUNTS = Kind(
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:
-    """Whether any of them would break a run."""
+    """Returns True if any of them would break a run."""
     return any(finding.kind.severity is Severity.ERROR for finding in findings)
 
 

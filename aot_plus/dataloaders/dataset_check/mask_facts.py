@@ -1,4 +1,4 @@
-"""What a mask shows, and checks of the objects in a sequence's masks."""
+"""Measures masks, and checks the objects in a sequence's masks."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,12 +36,12 @@ class MaskFacts:
 
     @property
     def much_ignored(self) -> bool:
-        """Whether too many of the labelled pixels are ignored for a training clip to begin with it."""
+        """True if too many labelled pixels are ignored for a training clip to begin with this mask."""
         return self.ignored > Config.DATA_REF_MAX_IGNORED_RATIO * self.labelled
 
     @property
     def may_begin_clip(self) -> bool:
-        """Whether a training clip may begin with it (``ClipRules`` has the same rule, but needs torch)."""
+        """True if a training clip may begin with this mask (the rule of ``ClipRules``, without torch)."""
         return self.labelled > Config.DATA_REF_MIN_OBJ_PIXELS and not self.much_ignored
 
 

@@ -18,7 +18,7 @@ from evaluation.vost import ANNOTATIONS, annotation_paths
 
 @dataclass
 class SequenceReport:
-    """What was found in a sequence, and how much was read (``pixels`` and ``ignored``: of its masks)."""
+    """The findings of a sequence and the amount read (``pixels`` and ``ignored`` count its masks)."""
 
     name: str
     findings: list[Finding] = field(default_factory=list)

@@ -47,7 +47,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Look:
-    """What an actor looks like: look-alikes share it."""
+    """The appearance of an actor; look-alikes share it."""
 
     outline: Silhouette
     texture: Picture  # side x side x 3

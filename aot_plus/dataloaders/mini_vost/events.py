@@ -1,4 +1,4 @@
-"""What happens to an object: cuts, tears, squashing, change of colour, absence; when and how strongly."""
+"""Events of an object: cuts, tears, squashing, change of colour, absence; their time and strength."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where actors go: from one resting place on the screen to the next, around each other, out and back."""
+"""Paths of actors: from one resting place on the screen to the next, around each other, out and back."""
 
 from dataclasses import dataclass
 

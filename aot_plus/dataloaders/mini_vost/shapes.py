@@ -127,7 +127,7 @@ def make_sprite(mask: Silhouette, texture: Picture, flesh: Picture, cuts: list[A
 
 
 def _cut_faces(cuts: list[Array], side: int) -> Picture:
-    """How much of each pixel (side x side, 0..1) lies on the bare faces along the cuts."""
+    """Returns the share of each pixel (side x side, 0..1) that lies on the bare faces along the cuts."""
     faces = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     for line in cuts:
         cv2.polylines(faces, [_to_canvas(line, side)], False, 255, thickness=6 * SUPERSAMPLE)

@@ -70,7 +70,7 @@ def write_sequence(out: Path, sequence: RenderedSequence) -> None:
 
 
 def is_complete(out: Path, name: str) -> bool:
-    """Whether a sequence of that name has been written."""
+    """Returns True if a sequence of that name has been written."""
     return all((out / folder / name).is_dir() for folder in FOLDERS)
 
 

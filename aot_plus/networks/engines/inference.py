@@ -34,7 +34,7 @@ class GroupBatch:
 
 @dataclass
 class VideoState:
-    """What a video needs from one frame to the next."""
+    """The state of a video between two frames."""
 
     num_objects: int
     memory_gap: int  # frames between two writes to the bank
@@ -196,7 +196,7 @@ class InferenceEngine:
     def _statistics(
         self, batch: GroupBatch, index: int, prediction: Prediction, propagation: Propagation
     ) -> ReadStatistics:
-        """What the first layer of a group attended to when it read this frame."""
+        """Computes the attention of a group's first layer when it read this frame."""
         keys = batch.memory.chronological_keys(index)  # T x N x D
         queries = add_embedding(propagation.first_keys[index], self.model.cur_pos_emb)  # N x D
         attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]

@@ -11,7 +11,7 @@ from aot_plus.utils.device import on_device
 
 
 class GroupMemory:
-    """What G groups of objects that started together keep of a video. Training and inference share it."""
+    """The memory of G groups of objects that started together. Training and inference share the class."""
 
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
         self.model = model
@@ -21,7 +21,7 @@ class GroupMemory:
         self._long: list[KeyValue] = []
 
     def read(self) -> list[LayerMemory]:
-        """What each layer reads: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
+        """The memory of each layer: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
     def chronological_keys(self, group: int) -> Tensor:

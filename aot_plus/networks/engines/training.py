@@ -75,7 +75,7 @@ class IdShuffle:
 
 @dataclass(frozen=True)
 class _Commit:
-    """How the frames of one batch are committed."""
+    """The plan by which the frames of one batch are committed."""
 
     num_objects: Tensor  # B
     shuffle: IdShuffle
@@ -242,7 +242,7 @@ def mean_object_iou(predictions: Tensor, labels: Tensor, num_objects: int) -> Te
 
 
 def _areas(ids: Tensor) -> Tensor:
-    """How many pixels of ``... x H x W`` have each id: ``... x 256``."""
+    """Counts the pixels of each id: ``... x H x W`` to ``... x 256``."""
     ids = ids.flatten(start_dim=-2).long()
     counts = torch.zeros(*ids.shape[:-1], IGNORE_ID + 1, dtype=torch.long, device=ids.device)
     return counts.scatter_add_(-1, ids, torch.ones_like(ids))

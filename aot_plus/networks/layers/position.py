@@ -1,4 +1,4 @@
-"""Where a token is: the 2-D sine position embedding, and the rank of a memory frame in time."""
+"""Positions of tokens: the 2-D sine position embedding, and the rank of a memory frame in time."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""What is done for one kind of processor only, and what that gains: all such conditions stand here.
+"""Choices that depend on the kind of processor, each with its measured gain; all of them are here.
 
 Gains are of CPU time, or of memory at its peak, of the step itself: 481 x 849, nine stored frames, float32,
 two threads of a processor with AVX2, unless another is named.
@@ -11,7 +11,7 @@ WEIGHTS_AT_A_TIME = 4 * 2**20  # of an attention: enough for fast matrix product
 TILES_AT_A_TIME = 4
 
 CONVOLUTION_FORMAT = torch.channels_last
-"""How prepared models hold their convolutions. Encoding: 1.07 to 0.88 s (ResNet-50)."""
+"""The memory format of convolutions in prepared models. Encoding: 1.07 to 0.88 s (ResNet-50)."""
 
 
 def attends_in_parts(q: Tensor, v: Tensor) -> bool:

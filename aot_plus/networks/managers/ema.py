@@ -42,7 +42,7 @@ class ModelEMA:
 
     @property
     def updates(self) -> int:
-        """How many updates were made."""
+        """Number of updates so far."""
         return int(self._average.n_averaged) - 1
 
     def update(self, model: nn.Module) -> None:

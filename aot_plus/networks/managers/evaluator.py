@@ -37,7 +37,7 @@ SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
 
 
 class Segmenter(Protocol):
-    """What is needed of ``aot_plus.VideoSegmenter``: images H x W x 3 RGB, masks of ids H x W, uint8."""
+    """The part of ``aot_plus.VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
 
     def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame: ...
 

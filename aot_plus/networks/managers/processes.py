@@ -109,7 +109,7 @@ def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
 
 
 def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
-    """Whether ``flag`` is set in any process; the same answer in all of them."""
+    """Returns True in every process if ``flag`` is set in any of them."""
     if place.world_size == 1:
         return flag
     return bool(sum_over_processes(place, torch.tensor(float(flag), device=device)) > 0)

@@ -1,4 +1,4 @@
-"""What an evaluation did: counts, speed and memory, of one process or of all together."""
+"""Summary of an evaluation: counts, speed and memory, of one process or of all together."""
 
 import dataclasses
 import json

@@ -78,7 +78,7 @@ class SequenceFolder:
         self.trace = result_dir / "traces" / f"{sequence}.jsonl"
 
     def is_complete(self, frames: Iterable[str], with_trace: bool) -> bool:
-        """Whether there is a mask for each frame (names without suffix) and, if asked for, the trace."""
+        """Returns True if every frame (names without suffix) has a mask, and the trace exists if wanted."""
         if with_trace and not self.trace.is_file():
             return False
         return not missing_masks(self.target, frames)

@@ -36,7 +36,7 @@ class MemoryBank:
 
     @property
     def is_full(self) -> bool:
-        """Whether another frame fits only in the place of a stored one."""
+        """True if another frame fits only in the place of a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
 
     def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How often a frame is written to the long-term memory."""
+"""Number of frames between two writes to the long-term memory."""
 
 from aot_plus.configs import Config
 

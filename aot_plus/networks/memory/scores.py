@@ -1,4 +1,4 @@
-"""What a memory policy can know about stored frames: pure functions on tensors of any device.
+"""Scores of stored frames, for memory policies: pure functions on tensors of any device.
 
 Letters: B banks (groups of objects), T stored frames, N tokens of a frame (row-major over h x w), D key
 width. Everything but the attention itself, which is computed in the keys' format, is float32, also inside an
@@ -67,7 +67,7 @@ def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def relevance(attention: Tensor, foreground: Tensor) -> Tensor:
-    """How much of the foreground's attention each stored frame gets (EMFS and RMem).
+    """Computes each stored frame's share of the foreground's attention (EMFS and RMem).
 
     Args:
         attention: N x T, rows sum to 1.
@@ -83,7 +83,7 @@ def relevance(attention: Tensor, foreground: Tensor) -> Tensor:
 
 
 def redundancy(keys: Tensor) -> Tensor:
-    """How much each stored frame resembles the others (EMFS).
+    """Measures the resemblance of each stored frame to the others (EMFS).
 
     Every feature column is scaled to unit L2 norm over the N tokens (the published code normalises this axis,
     not the feature axis); the frames' dot products, without the diagonal, are summed per frame and divided by

@@ -1,4 +1,4 @@
-"""Which frame leaves a full long-term memory: policies by name."""
+"""Policies by name: each chooses the frame that leaves a full long-term memory."""
 
 from __future__ import annotations
 

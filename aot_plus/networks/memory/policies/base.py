@@ -1,4 +1,4 @@
-"""What every memory policy is given and has to answer."""
+"""Interface of memory policies: their input and their answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadStatistics:
-    """What the read of a frame tells about the T entries that were in the memory then (N tokens per frame).
+    """Statistics of a frame's read of the T entries that were in the memory then (N tokens per frame).
 
     All of transformer layer 0, and all on the memory's device.
 
@@ -65,7 +65,7 @@ class MemoryPolicy(ABC):
     """
 
     bounded: ClassVar[bool] = True
-    """Whether the memory has a capacity; without one ``drop`` is never called."""
+    """True if the memory has a capacity; without one, ``drop`` is never called."""
 
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
