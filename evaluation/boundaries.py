@@ -36,7 +36,8 @@ class Reach:
 
     Attributes:
         element: n x n, 0 or 1; place ``k`` stands for the offset ``k - n // 2``, in y and in x.
-        square: the largest s with all offsets of at most s, in y and in x, inside the element.
+        square: the largest s with all offsets of at most s, in y and in x, inside the element; -1
+            where even the offset 0 is not, as in the lopsided disk of small frames.
     """
 
     element: Binary
@@ -94,7 +95,7 @@ def lopsided_disk(radius: float) -> Reach:
 
 
 def _reach(element: NDArray[np.bool_]) -> Reach:
-    middle, square = len(element) // 2, 0
+    middle, square = len(element) // 2, -1
     while square < len(element) - 1 - middle and _square(element, square + 1).all():
         square += 1
     return Reach(element.astype(np.uint8), square)
@@ -122,17 +123,18 @@ def boundary_f(annotated: Binary, predicted: Binary, reach: Reach) -> float:
 
 def _found(edges: Binary, others: Binary, reach: Reach) -> int:
     """How many pixels of ``edges`` have one of ``others`` within reach."""
-    side = 2 * reach.square + 1
-    # A square is dilated several times as fast as a disk, and most pixels lie within it.
-    near = cv2.dilate(others, np.ones((side, side), np.uint8))
-    left = cv2.subtract(edges, near)
-    total = cv2.countNonZero(edges)
-    if not cv2.countNonZero(left):
-        return total
+    left = edges
+    if (
+        reach.square >= 0
+    ):  # a square is dilated several times as fast as a disk, and most pixels lie within it
+        square = np.ones((2 * reach.square + 1,) * 2, np.uint8)
+        left = cv2.subtract(edges, cv2.dilate(others, square))
     x, y, width, height = cv2.boundingRect(left)
-    size = len(reach.element)
-    top, before = max(y - size, 0), max(x - size, 0)
-    part = others[top : y + height + size, before : x + width + size]
-    middle = (size // 2, size // 2)
-    covered = cv2.dilate(part, reach.element, anchor=middle)[y - top :, x - before :][:height, :width]
-    return total - cv2.countNonZero(cv2.subtract(left[y : y + height, x : x + width], covered))
+    if width:
+        size = len(reach.element)
+        top, before = max(y - size, 0), max(x - size, 0)
+        part = others[top : y + height + size, before : x + width + size]
+        covered = cv2.dilate(part, reach.element, anchor=(size // 2, size // 2))
+        covered = covered[y - top :, x - before :][:height, :width]
+        left = cv2.subtract(left[y : y + height, x : x + width], covered)
+    return cv2.countNonZero(edges) - cv2.countNonZero(left)
