@@ -123,7 +123,7 @@ def boundary_f(annotated: Binary, predicted: Binary, reach: Reach) -> float:
 
 def _found(edges: Binary, others: Binary, reach: Reach) -> int:
     """How many pixels of ``edges`` have one of ``others`` within reach."""
-    left = edges
+    left: cv2.typing.MatLike = edges
     if (
         reach.square >= 0
     ):  # a square is dilated several times as fast as a disk, and most pixels lie within it
