@@ -136,7 +136,7 @@ def measure_frame(flags: argparse.Namespace) -> Figures:
 
 
 def stage_totals(stream: Stream, model: AOT, read: Callable[[], float]) -> dict[str, float]:
-    """The rise of ``read()`` by stage, for a frame, on average over one gap cycle."""
+    """Computes the rise of ``read()`` by stage, for a frame, on average over one gap cycle."""
     policy = type(build_policy(model.cfg))
     methods = [
         *((model, name, name) for name in ("encode", "propagate", "decode")),
@@ -228,7 +228,7 @@ def measure_unbounded(flags: argparse.Namespace) -> Figures:
 
 
 def _median_ratio(times: Sequence[Sequence[float]]) -> float:
-    """The second stream's time over the first's: the median over pairs of neighbouring cycles."""
+    """Computes the second stream's time over the first's: the median over pairs of neighbouring cycles."""
     return statistics.median(late / early for early, late in zip(*times, strict=True))
 
 

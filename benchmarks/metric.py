@@ -89,7 +89,7 @@ def write_dataset(
 
 
 def _commands(dataset: Path, results: Path, processes: int) -> tuple[list[str], list[str]]:
-    """The metric's command, and the one that only decodes the files that it reads."""
+    """Returns the metric's command, and the one that only decodes the files that it reads."""
     metric = [sys.executable, str(home() / "evaluation" / "evaluation_method.py"), "--re", "--set", "val"]
     metric += ["--results_path", str(results), "--dataset_path", str(dataset), "--workers", str(processes)]
     folders = map(str, sorted([*(dataset / "Annotations").iterdir(), *results.glob("sequence*")]))

@@ -95,7 +95,7 @@ def _checkpoint(model: str) -> Path:
 
 
 def _make_job(model: str, checkpoint: Path, policy: str, latter: int, dataset: Path, folder: Path) -> Job:
-    """The run of a model under a policy, with a bank of 1 + ``latter`` frames, over a dataset.
+    """Makes the run of a model under a policy, with a bank of 1 + ``latter`` frames, over a dataset.
 
     Another checkpoint or dataset gets another folder, so that no masks are mistaken for its own.
     """
@@ -142,7 +142,7 @@ def is_done(job: Job) -> bool:
 
 
 def read_objects(job: Job) -> pd.DataFrame:
-    """The figures of a finished job, a row for each object."""
+    """Reads the figures of a finished job, a row for each object."""
     table = read_results(job.folder, SPLIT).objects.set_axis(["object", "J", "J_tr"], axis=1)
     summary = json.loads((job.folder / "summary.json").read_text(encoding="utf-8"))
     return table.assign(
@@ -174,7 +174,7 @@ def compare(objects: pd.DataFrame) -> pd.DataFrame:
 
 
 def estimate(values: pd.Series) -> tuple[float, float]:
-    """The mean over all objects, and its standard error with sequences as the independent unit.
+    """Computes the mean over all objects, and its standard error with sequences as the independent unit.
 
     Objects of one video share its frames and its memory. The mean is a ratio of two sums over the n
     sequences, of their values s_i and of their numbers of objects k_i. Its variance is
@@ -192,7 +192,7 @@ def estimate(values: pd.Series) -> tuple[float, float]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table of ``compare`` for a page; ``*`` marks what is beyond two standard errors."""
+    """Formats the table of ``compare`` for a page; ``*`` marks differences beyond two standard errors."""
     lines = [
         f"| model | policy | J | J_tr | J - {BASELINE} | J_tr - {BASELINE} | frames/s |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",

@@ -43,7 +43,7 @@ def measure_agreement(flags: Namespace) -> Figures:
 
 
 def _equal_labels(flags: Namespace, images: Iterator[Image], mask: Image) -> Figures:
-    """The share of equal labels in the frames after the first: their mean and the worst frame's."""
+    """Computes the share of equal labels after the first frame: their mean and the worst frame's."""
     first = next(images)
     segmenters = [VideoSegmenter(load(flags, TEST_DTYPE=dtype)) for dtype in ("float32", flags.dtype)]
     for segmenter in segmenters:

@@ -16,7 +16,7 @@ from benchmarks.videos import Image, SyntheticVideo
 
 
 def overrides(flags: Namespace) -> dict[str, Any]:
-    """The config values that the flags of ``benchmarks.inference`` stand for."""
+    """Returns the config values that the flags of ``benchmarks.inference`` stand for."""
     return {
         "TEST_DTYPE": flags.dtype,
         "TEST_DEVICE": str(resolve_device(flags.device, "--device")),
@@ -27,7 +27,7 @@ def overrides(flags: Namespace) -> dict[str, Any]:
 
 
 def load(flags: Namespace, **values: Any) -> AOT:
-    """The model of the flags, random weights always the same. ``values``: config values that win."""
+    """Loads the flags' model; random weights are always the same. ``values``: config values that win."""
     torch.manual_seed(0)
     return load_model(flags.model, flags.ckpt_path, overrides={**overrides(flags), **values})
 
@@ -68,7 +68,7 @@ class Stream:
         self.streamed_cycle()
 
     def images(self) -> list[Image]:
-        """The next images, as many as the gap: one of them is written to the bank."""
+        """Makes the next images, as many as the gap: one of them is written to the bank."""
         first, self.frame = self.frame + 1, self.frame + self.gap
         return [self._video.frame(index)[0] for index in range(first, self.frame + 1)]
 
@@ -99,6 +99,6 @@ class Stream:
 
 
 def alternate(streams: Sequence[Stream], cycles: int) -> list[list[float]]:
-    """The seconds of ``step`` in the cycles of each stream; they take turns, so all are disturbed alike."""
+    """Times the cycles of each stream in seconds; they take turns, so all are disturbed alike."""
     times = [[stream.step_cycle() for stream in streams] for _ in range(cycles)]
     return [list(of_stream) for of_stream in zip(*times, strict=True)]

@@ -53,7 +53,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _config(args: argparse.Namespace) -> Config:
-    """The stage's config with the values of the flags."""
+    """Returns the stage's config with the values of the flags."""
     values = {
         "TRAIN_BATCH_SIZE": args.batch,
         "DATA_SEQ_LEN": args.frames,

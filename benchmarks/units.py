@@ -19,7 +19,7 @@ Clock = Callable[[], float]
 
 
 def make_clock(device: torch.device) -> Clock:
-    """A clock in seconds, read when the device has done all it was given."""
+    """Makes a clock in seconds, read when the device has done all it was given."""
 
     def read() -> float:
         if device.type == "cuda":

@@ -24,7 +24,7 @@ class SyntheticVideo:
         self._colours = rng.integers(0, 256, (objects, 3)).tolist()
 
     def frame(self, index: int) -> tuple[Image, Image]:
-        """The image of frame ``index`` and its mask of ids ``H x W``, both uint8."""
+        """Makes the image of frame ``index`` and its mask of ids ``H x W``, both uint8."""
         image = np.ascontiguousarray(np.roll(self._texture, index, axis=1))
         mask = np.zeros(self.size, dtype=np.uint8)
         radius = max(round(0.3 * float(self._cell.min())), 1)

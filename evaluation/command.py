@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") 
 
 
 def _results(arguments: argparse.Namespace) -> Results:
-    """The results that are there already, or new ones."""
+    """Returns the existing results, or evaluates."""
     folder, split = arguments.results_path, arguments.set
     paths = csv_paths(folder, split)
     if not arguments.re and all(path.exists() for path in paths):

@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """The process's file mode mask (mkstemp ignores it: its files are private)."""
+    """Returns the process's file mode mask (mkstemp ignores it: its files are private)."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -94,12 +94,12 @@ def decay(ious: FloatArray) -> FloatArray:
 
 
 def last_frames(ious: FloatArray) -> FloatArray:
-    """The frames ``floor(0.75 n)..n-1``, which J_tr (J_last) is the mean of. ``ious``: ... x n, n >= 1."""
+    """Returns the frames ``floor(0.75 n)..n-1`` that J_tr (J_last) averages. ``ious``: ... x n, n >= 1."""
     return ious[..., int(LAST_FRAMES_START * ious.shape[-1]) :]
 
 
 def object_figures(ious: FloatArray) -> FloatArray:
-    """The figures of each object. ``ious``: K x n, n >= 1; returns K x 6, columns as in ``FIGURES``."""
+    """Computes each object's figures: K x n IoUs (n >= 1) to K x 6, columns as in ``FIGURES``."""
     columns: list[FloatArray] = []
     for part in (ious, last_frames(ious)):
         columns += [part.mean(axis=-1), recall(part), decay(part)]

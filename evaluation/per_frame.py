@@ -38,7 +38,7 @@ COLUMNS = tuple(_TYPES)
 
 
 def per_frame_path(folder: Path, split: str) -> Path:
-    """The CSV file. Raises ``DataError`` for an impossible split."""
+    """Returns the CSV file's path. Raises ``DataError`` for an impossible split."""
     check_split_name(split)
     return folder / f"per-frame_results-{split}.csv"
 
@@ -98,7 +98,7 @@ def read_per_frame(folder: Path, split: str) -> pd.DataFrame:
 
 
 def _complete_sequence(folder: Path, dataset: Path, name: str) -> AnnotatedSequence:
-    """The sequence; raises ``DataError`` if a scored frame has no prediction."""
+    """Returns the sequence; raises ``DataError`` if a scored frame has no prediction."""
     sequence = find_sequence(dataset, name)
     missing = missing_predictions(folder, sequence)
     if missing:

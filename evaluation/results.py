@@ -85,7 +85,7 @@ def summarise(names: Iterable[str], figures: list[FloatArray]) -> Results:
 
 
 def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
-    """The per-sequence and the global CSV file. Raises ``DataError`` for an impossible split."""
+    """Returns the per-sequence and the global CSV path. Raises ``DataError`` for an impossible split."""
     check_split_name(split)
     return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
 
@@ -149,7 +149,7 @@ def _damaged(path: Path, problem: str) -> DataError:
 
 
 def format_table(results: Results) -> str:
-    """Both tables as text for the terminal."""
+    """Formats both tables for the terminal."""
     decimals = "{:.6f}".format
     objects = results.objects.set_index("Sequence").rename_axis(index=None).to_string(float_format=decimals)
     overall = results.overall.to_string(index=False, float_format=decimals)

@@ -36,7 +36,7 @@ class AnnotatedSequence:
 
 
 def dataset_folder(dataset: str) -> Path:
-    """The folder of ``vost``, ``mini_vost`` or a path. Raises ``DataError`` if it is not there."""
+    """Returns the folder of ``vost``, ``mini_vost`` or a path. Raises ``DataError`` if it does not exist."""
     known = DATASET_FOLDERS.get(dataset)
     folder = home() / _DATA / known if known else Path(dataset)
     if not folder.is_dir():
@@ -45,7 +45,7 @@ def dataset_folder(dataset: str) -> Path:
 
 
 def list_splits(dataset: Path) -> list[str]:
-    """The names of the splits that exist."""
+    """Lists the splits that exist."""
     return sorted(path.stem for path in (dataset / SPLITS).glob("*.txt"))
 
 
@@ -56,7 +56,7 @@ def check_split_name(split: str) -> None:
 
 
 def split_path(dataset: Path, split: str) -> Path:
-    """The file of a split. Raises ``DataError`` for one that is not there, and lists those that are."""
+    """Returns the path of a split's file. A missing one raises a ``DataError`` that lists the others."""
     check_split_name(split)
     path = dataset / SPLITS / f"{split}.txt"
     if not path.is_file():
@@ -66,7 +66,7 @@ def split_path(dataset: Path, split: str) -> Path:
 
 
 def read_split(dataset: Path, split: str) -> list[str]:
-    """The names of the split's sequences, in its order.
+    """Reads the names of the split's sequences, in its order.
 
     Raises ``DataError`` for an unknown or empty split, and as ``read_names`` does.
     """
@@ -78,7 +78,7 @@ def read_split(dataset: Path, split: str) -> list[str]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The sequences that a split file names, in its order; there may be none.
+    """Reads the sequences that a split file names, in its order; it may name none.
 
     Raises ``DataError`` with the line of a name that cannot be a sequence's folder, or that comes again.
     """
@@ -94,7 +94,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def named_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not empty: their numbers, from 1, and the names on them. Raises ``DataError``."""
+    """Reads the non-empty lines: their numbers, from 1, and the names on them. Raises ``DataError``."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -114,13 +114,13 @@ def name_problem(name: str) -> str | None:
 
 
 def annotation_paths(dataset: Path, sequence: str) -> list[Path]:
-    """The annotations of a sequence in the order of their names; none if their folder is missing."""
+    """Lists a sequence's annotations in the order of their names; none if their folder is missing."""
     folder = dataset / ANNOTATIONS / sequence
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
 
 
 def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
-    """The sequences of a split, in its order, with their annotated frames in name order.
+    """Finds the sequences of a split, in its order, with their annotated frames in name order.
 
     Raises ``DataError`` that names every sequence with fewer than 3 annotated frames or none at all.
     """
@@ -136,7 +136,7 @@ def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
 
 
 def find_sequence(dataset: Path, name: str) -> AnnotatedSequence:
-    """One sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
+    """Finds one sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
     folder = dataset / ANNOTATIONS / name
     if not folder.is_dir():
         raise DataError(f"{name}: the annotation folder {folder} is missing")
@@ -162,7 +162,7 @@ def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None
 
 
 def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]:
-    """The scored frames of a sequence that have no prediction."""
+    """Lists the scored frames of a sequence that have no prediction."""
     there = {path.name for path in (results / sequence.name).glob("*.png")}
     return [frame for frame in sequence.scored_frames if frame not in there]
 

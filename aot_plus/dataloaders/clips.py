@@ -57,7 +57,7 @@ class Batch:
     names: list[str]
 
     def pin_memory(self) -> "Batch":
-        """The same batch in page-locked memory (called by the data loader)."""
+        """Copies the batch to page-locked memory (called by the data loader)."""
         return Batch(
             self.images.pin_memory(), self.labels.pin_memory(), self.num_objects.pin_memory(), self.names
         )

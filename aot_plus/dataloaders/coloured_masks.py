@@ -77,7 +77,7 @@ class MaskReader:
         return ids
 
     def _id_of(self, path: Path, code: int) -> int:
-        """The id of a colour, a new one if no colour so far is the same."""
+        """Returns the id of a colour, a new one if no colour so far is the same."""
         colour = _decode(np.array([code]))
         for known, value in self._colours.items():
             if np.abs(colour - _decode(np.array([known]))).max() <= _SAME:
@@ -120,7 +120,7 @@ def _inner(values: NDArray[np.uint8] | Codes) -> NDArray[np.bool_]:
 
 
 def _object_colours(colours: Codes, counts: NDArray[np.int64], solid: Codes) -> Codes:
-    """The colours that stand for themselves: with inner pixels, or some pixels and no mix of two of those."""
+    """Returns the colours of objects: with inner pixels, or some pixels and no mix of two of those."""
     ends = _decode(np.union1d(solid, [0]))
     rest = ~np.isin(colours, solid) & (counts >= _MIN_PIXELS)
     candidates = colours[rest]

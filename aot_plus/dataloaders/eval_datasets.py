@@ -42,15 +42,15 @@ class VOSTDataset:
             raise DataError(f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}")
 
     def splits(self) -> list[str]:
-        """Names of the splits that exist."""
+        """Returns the names of the splits that exist."""
         return list_splits(self.root)
 
     def sequences(self, split: str) -> list[str]:
-        """Names of a split's sequences, in the file's order. Raises ``DataError``."""
+        """Returns the names of a split's sequences, in the file's order. Raises ``DataError``."""
         return read_split(self.root, split)
 
     def select(self, split: str, wanted: Sequence[str] | None) -> list[str]:
-        """The split's sequences, or those of them that are ``wanted``.
+        """Selects the split's sequences, or those of them that are ``wanted``.
 
         Raises ``DataError`` for an unknown one.
         """
@@ -90,7 +90,7 @@ def _is_frame(path: Path) -> bool:
 
 
 def open_dataset(name: str, data_folder: Path) -> VOSTDataset:
-    """The dataset ``vost`` or ``mini_vost`` in ``data_folder``, or the one at the path ``name``."""
+    """Opens the dataset ``vost`` or ``mini_vost`` in ``data_folder``, or the one at the path ``name``."""
     if name in DATASET_FOLDERS:
         return VOSTDataset(data_folder / DATASET_FOLDERS[name], name)
     root = find_path(name)

@@ -69,7 +69,7 @@ class StaticClips:
         return len(self._pairs)
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """A clip of one image; None when its mask, or the first warp of it, shows no object or little else.
+        """Draws a clip of one image; None if its mask or first warp shows no object, or little background.
 
         Raises ``DataError`` for an unreadable file or a mask of another size.
         """

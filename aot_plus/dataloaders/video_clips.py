@@ -44,7 +44,7 @@ class ClipSource(Protocol):
     def __len__(self) -> int: ...
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """A random clip of item ``index``; None if it gives none. Raises ``DataError`` for broken files."""
+        """Draws a clip of item ``index``; None if it has none. Raises ``DataError`` for broken files."""
 
     def check(self, index: int) -> None:
         """Reads every file of item ``index``. Raises ``DataError`` for the first that cannot be used."""
@@ -79,7 +79,7 @@ class FolderVideo:
         return read_image(self._frames[index])
 
     def read_mask(self, index: int) -> Mask:
-        """The mask of an annotated frame, H x W ids."""
+        """Reads the mask of an annotated frame, H x W ids."""
         return read_mask(self._annotations / f"{self._frames[index].stem}.png")
 
     def check(self) -> None:
@@ -142,7 +142,7 @@ class VideoClips:
         return len(self.videos)
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """A random clip of one video, backwards half the time; None when no frame of it may be a reference.
+        """Draws a clip of one video, half the time backwards; None if no frame of it may be a reference.
 
         A clip with objects that its reference lacks is drawn again, up to ``consistent_tries`` in all; then
         it is used as it is (``keep_objects`` makes such objects background).

@@ -61,7 +61,7 @@ class VideoInput(Protocol):
         ...
 
     def index(self, name: str) -> int | None:
-        """The number of the frame that a mask's name without suffix means, if there is one."""
+        """Returns the number of the frame that a mask's name without suffix means, if there is one."""
         ...
 
 
@@ -165,7 +165,7 @@ class _VideoFile:
 
 
 def find_masks(path: Path, video: VideoInput) -> dict[int, Path]:
-    """The masks of the selected frames, by number, the first frame's among them.
+    """Finds the masks of the selected frames, by number, the first frame's among them.
 
     Args:
         path: one mask, of the first selected frame, or a folder of masks named after their frames.

@@ -61,7 +61,7 @@ class Geometry:
 
 
 def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:
-    """The part of the canvas a scaled side fills, and the part of that side it is filled with."""
+    """Returns the part of the canvas a scaled side fills, and the part of that side it is filled with."""
     start, end = max(corner, 0), min(corner + crop, side)
     return slice(start - corner, end - corner), slice(start, end)
 

@@ -44,7 +44,7 @@ class Wanted:
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     def config(self, **values: object) -> Config:
-        """The config of the model and stage, or of the default ones, with further values."""
+        """Builds the config of the model and stage, or of the default ones, with further values."""
         model = self.model or DEFAULT_MODEL
         stage = self.stage or default_stage(model)
         return get_config(stage, model, self.exp_name, {**self.overrides, **values})
@@ -86,7 +86,7 @@ def choose(wanted: Wanted) -> Choice:
 
 
 def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
-    """The path of the named checkpoint or the model's own; None where there is none."""
+    """Finds the named checkpoint or the model's own; None where there is none."""
     if wanted.random_weights:
         return None
     named = wanted.checkpoint or cfg.TEST_CKPT_PATH
@@ -126,7 +126,7 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
 
 
 def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
-    """The small trained model of the same family."""
+    """Chooses the small trained model of the same family."""
     model = SHIPPED_MODELS[cfg.MODEL_VOS]
     file = default_checkpoint(model) or ""
     checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)

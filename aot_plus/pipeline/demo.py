@@ -155,7 +155,7 @@ class DemoRun:
         return lambda: predicted
 
     def _mask(self, number: int, name: str, result: DemoResult) -> Mask | None:
-        """The mask given for a frame, if there is one. Says what it shows."""
+        """Returns the mask given for a frame, if any, and prints what it shows."""
         path = self.masks.pop(number, None)
         if path is None:
             return None
@@ -177,7 +177,7 @@ class DemoRun:
         return f"{name}   memory: {stored}{capacity} ({self.segmenter.cfg.MEM_POLICY}{which})"
 
     def _check_masks_were_used(self) -> None:
-        """A video file that does not say its length shows only at its end which frames it has."""
+        """Checks for masks beyond the end of a video file that does not say its length."""
         if self.masks:
             unused = ", ".join(str(path) for _, path in sorted(self.masks.items()))
             raise DataError(f"{self.video.path}: ended before the frames of these masks: {unused}")
@@ -210,7 +210,7 @@ def clear_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> No
 def _draw(
     frame: _Frame, index: int, predicted: LazyMask, strip: MemoryStrip, bank: Sequence[int], title: str
 ) -> Image:
-    """The frame with its objects, H x W x 3, and under it the strip as it is after this frame."""
+    """Draws the objects on a frame, H x W x 3, and under it the memory strip after this frame."""
     picture = draw_objects(frame.image, predicted())
     strip.update(bank, index, frame.name, picture)
     return np.concatenate([picture, strip.draw(title)])

@@ -75,7 +75,7 @@ def _find_checkpoint(row: Row) -> Outcome:
 
 
 def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:
-    """The outcomes if there is no dataset either."""
+    """Returns the outcomes if there is no dataset either."""
     return {
         row: outcome if outcome.status == NOT_RUN else Outcome(MISSING, (reason, *outcome.reasons))
         for row, outcome in outcomes.items()
@@ -103,7 +103,7 @@ def measure_all(
 
 
 def job_of(row: Row, dataset: str, processes: int = 1, overrides: Mapping[str, object] | None = None) -> Job:
-    """The job that makes a row: the one of ``eval_vost.sh`` with the row's flags."""
+    """Returns the job that makes a row: the one of ``eval_vost.sh`` with the row's flags."""
     values = {
         **(overrides or {}),
         "TEST_DATASET": dataset,

@@ -41,7 +41,7 @@ class Row:
 
 
 def paper_rows() -> list[Row]:
-    """The rows of the paper's table."""
+    """Returns the rows of the paper's table."""
     return [
         Row(row.method, row.model, PAPER_STAGE, row.checkpoint, row.policy, published=row)
         for row in PAPER_ROWS
@@ -49,7 +49,7 @@ def paper_rows() -> list[Row]:
 
 
 def small_rows() -> list[Row]:
-    """The small models, each with every policy."""
+    """Returns the small models, each with every policy."""
     return [
         Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
         for model in SHIPPED_MODELS.values()
@@ -58,7 +58,7 @@ def small_rows() -> list[Row]:
 
 
 def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None) -> list[str]:
-    """The names of the wanted rows, given by name or by number from 1; all for None.
+    """Chooses the names of the wanted rows, given by name or by number from 1; all for None.
 
     In names, case and everything but letters and digits does not count. Raises ``ConfigError`` for an unknown
     row; the message lists the nearest ones and all.
@@ -76,7 +76,7 @@ def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None) -> list[str]:
 
 
 def numbered_rows(rows: Iterable[Row]) -> list[str]:
-    """The names of the rows after their numbers."""
+    """Returns the names of the rows after their numbers."""
     return [f"{number} {name}" for number, name in enumerate(_names(rows), start=1)]
 
 

@@ -57,7 +57,7 @@ class Inference:
     summary: EvaluationSummary
 
     def describe(self) -> str:
-        """A few lines for a terminal."""
+        """Describes the result in a few lines for a terminal."""
         lines = [self.summary.describe()]
         if self.job.checkpoint is None:
             lines.append("The weights were random: these masks and any numbers made from them mean nothing.")

@@ -31,7 +31,7 @@ def compare(evaluations: Sequence[Evaluation]) -> str:
 
 
 def as_frame(outcomes: Outcomes) -> pd.DataFrame:
-    """A line for each row; figures in percent, NaN where there are none. As it stands the CSV file."""
+    """Returns the CSV file's table: a line for each row; figures in percent, NaN where there are none."""
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -58,7 +58,7 @@ def as_frame(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
-    """The Markdown page; ``source`` says in words what was measured on."""
+    """Renders the Markdown page; ``source`` says in words what was measured on."""
     published = " Differences are measured minus published." if _has_published(outcomes) else ""
     return (
         f"# Reproduction\n\nMade by\n```\n{command}\n```\nOn {source}\n\nJ_tr (J over the last quarter of "
@@ -67,20 +67,20 @@ def render_page(outcomes: Outcomes, source: str, command: str) -> str:
 
 
 def render_table(outcomes: Outcomes) -> str:
-    """A Markdown table that is legible as it stands, and below it ``render_reasons``."""
+    """Renders a Markdown table that is legible as it stands, and below it ``render_reasons``."""
     frame = as_frame(outcomes)
     table = _paper_table(frame) if _has_published(outcomes) else _small_table(frame)
     return "\n\n".join(filter(None, [markdown(table), render_reasons(outcomes)]))
 
 
 def render_reasons(outcomes: Outcomes) -> str:
-    """A Markdown list of what was not measured, and why; empty if there is nothing."""
+    """Renders a Markdown list of what was not measured, and why; empty if there is nothing."""
     reasons = [f"- {', '.join(labels)}: {reason}" for reason, labels in _reasons(outcomes).items()]
     return "\n".join(["Not measured:", "", *reasons]) if reasons else ""
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A table of texts; columns named ``method``, ``model`` and ``figure`` are words, the others numbers."""
+    """Formats a table; columns named ``method``, ``model`` and ``figure`` are words, the others numbers."""
     lines = [list(table.columns), *table.to_numpy().tolist()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     words = [name in ("method", "model", "figure") for name in table.columns]
@@ -108,7 +108,7 @@ def _has_published(outcomes: Outcomes) -> bool:
 
 
 def _cells(frame: pd.DataFrame, figure: str) -> pd.Series[str]:
-    """The measured figure as text, or why there is none."""
+    """Formats the measured figures, or the reason why there is none."""
     return frame[figure].map("{:.2f}".format).where(frame[figure].notna(), frame["status"])
 
 
@@ -143,7 +143,7 @@ def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reasons(outcomes: Outcomes) -> dict[str, list[str]]:
-    """Each reason with what it concerns: whole rows, or some policies of a row."""
+    """Collects the reasons with the rows, or policies of a row, that each concerns."""
     found: dict[str, dict[str, list[str]]] = {}  # reason -> row -> policies
     for row, outcome in outcomes.items():
         for reason in outcome.reasons:

@@ -75,7 +75,7 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
 
 
 def evaluation_job(cfg: Config, weights: Path, processes: int, *, overwrite: bool) -> Job:
-    """The evaluation of trained weights with the training's config. MiniVOST is made if it is not there.
+    """Returns the job that evaluates trained weights with the training's config; makes a missing MiniVOST.
 
     ``overwrite``: replace the results that older weights of that name left.
     """

@@ -65,7 +65,7 @@ def gather(
 
 
 def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> dict[str, Any]:
-    """A run's facts and figures; ``common``: sequences that all runs have scores of."""
+    """Returns a run's facts and figures; ``common``: sequences that all runs have scores of."""
     results, summary = run.results, run.results.summary
     notes = list(results.notes)
     strangers = sorted(set(results.sequences) - set(order))
@@ -93,5 +93,5 @@ def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    """A number of a summary, if it is one."""
+    """Returns a number of a summary, if it is one."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

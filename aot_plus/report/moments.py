@@ -43,7 +43,7 @@ def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
 
 
 def small_jpeg(path: Path, limit: int) -> Jpeg:
-    """A frame as a JPEG of at most ``limit`` characters, as far as its size may fall.
+    """Encodes a frame as a JPEG of at most ``limit`` characters, as far as its size may fall.
 
     Raises ``DataError`` if it cannot be read.
     """
@@ -70,7 +70,7 @@ def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[
 
 
 def _path(shape: Mask, scale: NDArray[np.float64]) -> str:
-    """The outlines of a binary mask, with fewer points the more ragged it is."""
+    """Traces the outlines of a binary mask, with fewer points the more ragged it is."""
     outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # Points are at the pixels' centres.
     scaled = [((outline[:, 0] + 0.5) * scale).astype(np.float32) for outline in outlines]

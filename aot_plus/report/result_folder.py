@@ -48,11 +48,11 @@ class ResultFolder:
         }
 
     def trace(self, sequence: str) -> Path:
-        """The file of the memory's decisions in a sequence, if inference wrote it."""
+        """Returns the file of the memory's decisions in a sequence, if inference wrote it."""
         return self.path / _TRACES / f"{sequence}.jsonl"
 
     def mask(self, sequence: str, frame: str) -> Path:
-        """The prediction of a frame (name without suffix)."""
+        """Returns the prediction of a frame (name without suffix)."""
         return self.path / sequence / f"{frame}.png"
 
 
@@ -117,7 +117,7 @@ def _is_sequence(path: Path) -> bool:
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names; those that are the same with the parts of their paths that differ before them."""
+    """Names the folders; equal names get the parts of their paths that differ in front."""
     names = []
     for folder in folders:
         same = [other for other in folders if other.name == folder.name]

@@ -28,7 +28,7 @@ class SequenceScores:
     last: pd.Series
 
     def figures(self) -> pd.DataFrame:
-        """The columns ``j`` and ``jTr`` of each object (a row, by its id)."""
+        """Returns the columns ``j`` and ``jTr`` of each object (a row, by its id)."""
         return pd.DataFrame({"j": self.j.mean(), "jTr": self.j[self.last].mean()})
 
 
@@ -44,7 +44,7 @@ class ScoredFolder:
 def score_folder(
     results: ResultFolder, dataset: VOSTDataset, split: str, *, workers: int | None = None
 ) -> ScoredFolder:
-    """The folder's scores. ``workers``: processes of the metric; None for as many as there are processors.
+    """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
     The metric runs if its file of J per frame is missing or damaged, or older than a mask or an annotation.
     Raises ``DataError`` if no sequence can be scored.
@@ -59,7 +59,7 @@ def score_folder(
 
 
 def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
-    """The metric's table, taken apart. Raises ``ValueError`` where rows are missing or twice there."""
+    """Splits the metric's table by sequence. Raises ``ValueError`` for rows that are missing or doubled."""
     scores = {}
     scored = table[table["Problem"] == ""]
     for name, rows in scored.groupby("Sequence"):
@@ -89,7 +89,7 @@ def _is_current(found: ScoredFolder, dataset: VOSTDataset, split: str) -> bool:
 
 
 def _changes(folder: Path) -> Iterable[int]:
-    """The times at which the folder and its files were last changed, in nanoseconds."""
+    """Yields the times at which the folder and its files were last changed, in nanoseconds."""
     if folder.is_dir():
         yield folder.stat().st_mtime_ns
         yield from (file.stat().st_mtime_ns for file in folder.iterdir())

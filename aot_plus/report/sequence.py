@@ -23,7 +23,7 @@ Values = dict[str, Any]
 def sequence_values(
     name: str, runs: Sequence[ScoredFolder], dataset: VOSTDataset, pictures: int, limit: int
 ) -> Values:
-    """A sequence's J per frame, memory and pictures; ``notes`` say what is missing.
+    """Collects a sequence's J per frame, memory and pictures; ``notes`` say what is missing.
 
     Args:
         name: of the sequence; at least one run has masks of it.
@@ -63,12 +63,12 @@ def sequence_values(
 
 
 def percent(value: float) -> float:
-    """A share in percent, with the digits that the page needs."""
+    """Converts a share to percent, with the digits that the page needs."""
     return round(100 * float(value), 2)
 
 
 def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceScores]:
-    """The scores of those runs that have some. Raises ``DataError`` if their objects or frames differ."""
+    """Returns the scores of the runs that have any. Raises ``DataError`` if objects or frames differ."""
     present = [run for run in runs if name in run.scores]
     for run in present[1:]:
         first, j = present[0].scores[name].j, run.scores[name].j
@@ -81,7 +81,7 @@ def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceS
 
 
 def _images(name: str, dataset: VOSTDataset, notes: list[str]) -> dict[str, Path]:
-    """The video's images by frame, in order."""
+    """Returns the video's images by frame, in order."""
     try:
         return {path.stem: path for path in dataset.sequence(name).images}
     except DataError as error:
@@ -120,7 +120,7 @@ def _percents(shares: pd.DataFrame) -> list[list[float]]:
 
 
 def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
-    """The memory's timelines, a group each; None where there is no trace."""
+    """Returns the memory's timelines, a group each; None where there is no trace."""
     try:
         return [asdict(timeline) for timeline in read_timelines(trace)] if trace.is_file() else None
     except DataError as error:
@@ -131,7 +131,7 @@ def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
 def _picture(
     name: str, frame: str, image: Path | None, runs: Sequence[ScoredFolder], dataset: VOSTDataset, limit: int
 ) -> Values:
-    """The image of a moment, and the contours of the truth and of every run (None where it is not scored).
+    """Returns a moment's image, and the contours of truth and every run (None where it is not scored).
 
     Raises ``DataError`` if an image or mask cannot be read.
     """

@@ -35,7 +35,7 @@ class GroupTimeline:
 
 
 def read_timelines(path: Path) -> list[GroupTimeline]:
-    """The timelines of a trace. Raises ``DataError`` naming the file."""
+    """Reads the timelines of a trace. Raises ``DataError`` naming the file."""
     entries: dict[int, list[TraceEntry]] = {}
     for entry in read_trace(path):
         entries.setdefault(entry.group, []).append(entry)

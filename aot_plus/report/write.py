@@ -14,7 +14,7 @@ _SCRIPTS = ("basics.js", "overview.js", "table.js", "plot.js", "memory.js", "mom
 
 
 def page_text(data: dict[str, Any]) -> str:
-    """The HTML text. ``data`` is that of ``gather``."""
+    """Returns the HTML text; ``data`` comes from ``gather``."""
     # In JSON for a script element ``<`` is escaped, so that no name can end the element.
     values = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     # The data go in last: whatever a name in them looks like, it is not replaced.

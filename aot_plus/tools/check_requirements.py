@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def unsatisfied(requirements: Path) -> list[str]:
-    """One line for each requirement that is missing or too old, such as ``numpy>=2.0 (found 1.26.4)``."""
+    """Lists the requirements that are missing or too old, such as ``numpy>=2.0 (found 1.26.4)``."""
     problems = []
     for line in requirements.read_text(encoding="utf-8").splitlines():
         requirement = line.partition("#")[0].strip()
@@ -21,7 +21,7 @@ def unsatisfied(requirements: Path) -> list[str]:
 
 
 def release(text: str) -> tuple[int, ...]:
-    """The numbers a version begins with: ``2.14.1+cpu`` and ``2.14.1rc1`` are both (2, 14, 1)."""
+    """Parses the leading numbers of a version: ``2.14.1+cpu`` and ``2.14.1rc1`` are both (2, 14, 1)."""
     numbers = []
     for part in text.split("+")[0].split("."):
         digits = "".join(takewhile(str.isdigit, part))

@@ -54,7 +54,7 @@ def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) 
 
 
 def overrides_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config values that the flags give, as in ``config_of``."""
+    """Returns the config values that the flags give, as in ``config_of``."""
     from aot_plus.utils.config import parse_assignments  # needs PyYAML; --help does not
 
     overrides: dict[str, Any] = dict(parse_assignments(args.set))
@@ -74,7 +74,7 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def data_root(args: argparse.Namespace) -> Path:
-    """The folder that ``--data_root`` names, of tools without a config."""
+    """Returns the folder that ``--data_root`` names, of tools without a config."""
     return home() / (args.DIR_DATA or Config.DIR_DATA)
 
 
@@ -144,7 +144,7 @@ def whole_number(lowest: int) -> Callable[[str], int]:
 
 
 def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[str]:
-    """The arguments, before them those of ``flags`` that the environment gives: ``MODEL`` for ``--model``.
+    """Returns the arguments, preceded by ``flags`` that the environment sets: ``MODEL`` for ``--model``.
 
     A ``--``, which sets further flags apart, is left out.
     """

@@ -61,7 +61,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _table(entry: TraceEntry) -> str:
-    """The scores in Markdown."""
+    """Formats the scores in Markdown."""
     lines = [f"| {' | '.join(['frame', *entry.scores])} | |", "|" + "---|" * (len(entry.scores) + 2)]
     for number, *values in zip(entry.bank, *entry.scores.values(), strict=True):
         cells = " | ".join([str(number), *(f"{value:.4f}" for value in values)])
@@ -70,7 +70,7 @@ def _table(entry: TraceEntry) -> str:
 
 
 def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list[Image]:
-    """The stored frames and the new one, H x W x 3, with the predicted objects."""
+    """Reads the stored frames and the new one, H x W x 3, and draws the predicted objects on them."""
     if entry.frame >= len(video.images):
         found = f"the trace has frame {entry.frame}, the video {len(video.images)} frames"
         raise DataError(f"{video.name}: {found}")

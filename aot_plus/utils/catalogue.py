@@ -64,17 +64,17 @@ DEFAULT_MODEL = PAPER_ROWS[0].model
 
 
 def default_checkpoint(model: str) -> str | None:
-    """The file's name in ``DIR_PRETRAIN`` that the model is evaluated with; None where it has none."""
+    """Returns the file in ``DIR_PRETRAIN`` that the model is evaluated with, by name; None if it has none."""
     return _CHECKPOINTS.get(model)
 
 
 def default_stage(model: str) -> str:
-    """The stage that the model is evaluated with."""
+    """Returns the stage that the model is evaluated with."""
     return SMALL_STAGE if model in SHIPPED_MODELS.values() else PAPER_STAGE
 
 
 def default_model(stage: str) -> str:
-    """The model that the stage trains."""
+    """Returns the model that the stage trains."""
     return SHIPPED_MODELS["aot"] if stage == SMALL_STAGE else DEFAULT_MODEL
 
 

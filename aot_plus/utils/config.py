@@ -50,12 +50,12 @@ def get_config(
 
 
 def stage_names() -> list[str]:
-    """The stages there are: one file each in ``aot_plus/configs``."""
+    """Lists the stages: one file each in ``aot_plus/configs``."""
     return [module.name for module in pkgutil.iter_modules(stages.__path__) if not module.ispkg]
 
 
 def model_names() -> list[str]:
-    """The models there are: one file each in ``aot_plus/configs/models``, besides ``default...``."""
+    """Lists the models: one file each in ``aot_plus/configs/models``, besides ``default...``."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__) if not module.ispkg]
     return [name for name in names if not name.startswith("default")]
 
@@ -72,7 +72,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """All names and values, in alphabetical order, of types that JSON and YAML know (tuples become lists)."""
+    """Returns all names and values in alphabetical order, as types of JSON and YAML (tuples become lists)."""
     values = {name: getattr(config, name) for name in sorted(_annotations())}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -85,7 +85,7 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def read_saved_config(path: Path) -> dict[str, Any]:
-    """The names and values that ``save_config`` wrote; lists stand for tuples. Raises ``ConfigError``."""
+    """Reads names and values that ``save_config`` wrote; lists stand for tuples. Raises ``ConfigError``."""
     try:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def config_differences(path: Path, config: Config, ignored: Collection[str]) -> 
 
 
 def git_commit() -> str | None:
-    """The commit the repository is at, or None where there is no git or no repository."""
+    """Returns the repository's commit, or None without git or a repository."""
     root = checkout()
     if root is None:  # an installed package, which may lie inside another repository
         return None
@@ -123,7 +123,7 @@ def git_commit() -> str | None:
 
 
 def _find(kind: str, name: str, known: list[str], package: str, class_name: str) -> type:
-    """The config class of a stage or model."""
+    """Finds the config class of a stage or model."""
     if name not in known:
         raise ConfigError(f"unknown {kind} {name!r}; there are: {', '.join(known)}")
     found = getattr(importlib.import_module(f"{package}.{name}"), class_name, None)
@@ -133,7 +133,7 @@ def _find(kind: str, name: str, known: list[str], package: str, class_name: str)
 
 
 def _values_of(cls: type) -> dict[str, object]:
-    """The names and values a config class has, inherited ones included."""
+    """Returns the names and values a config class has, inherited ones included."""
     return {
         name: value for base in reversed(cls.__mro__) for name, value in vars(base).items() if name[0] != "_"
     }
@@ -145,7 +145,7 @@ def _annotations() -> dict[str, Any]:
 
 
 def _checked(name: str, value: object) -> object:
-    """The value as its name's type; text is parsed. Raises ``ConfigError``."""
+    """Converts the value to its name's type; text is parsed. Raises ``ConfigError``."""
     annotations = _annotations()
     if name in _REMOVED:
         raise ConfigError(f"{name} is no longer a name of the config: {_REMOVED[name]}")
@@ -192,7 +192,7 @@ def _converted(value: object, expected: Any) -> object:
 
 
 def _converted_items(value: object, kinds: tuple[Any, ...]) -> tuple[object, ...]:
-    """The items of a list or tuple as ``kinds``, which is ``(kind, ...)`` for any number of them."""
+    """Converts the items of a list or tuple to ``kinds``; ``(kind, ...)`` takes any number of them."""
     if not isinstance(value, list | tuple):
         raise ValueError
     if kinds[-1] is Ellipsis:
@@ -201,7 +201,7 @@ def _converted_items(value: object, kinds: tuple[Any, ...]) -> tuple[object, ...
 
 
 def _options(expected: Any) -> tuple[Any, ...]:
-    """The members of a union; of any other type itself."""
+    """Returns the members of a union; for any other type, the type itself."""
     return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
 
 

@@ -25,5 +25,5 @@ def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
 
 
 def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> Tensor:
-    """A short list as a tensor on ``device``. Does not wait for a GPU, as ``torch.tensor`` would there."""
+    """Copies a short list to a tensor on ``device``, without the wait for a GPU of ``torch.tensor``."""
     return torch.tensor(values).to(device, non_blocking=True)

@@ -20,12 +20,12 @@ def normalise(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def restore(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The inverse of ``normalise``: ``... x 3 x H x W`` to RGB ``... x H x W x 3`` in 0..255."""
+    """Inverts ``normalise``: ``... x 3 x H x W`` to RGB ``... x H x W x 3`` in 0..255."""
     colours = np.moveaxis(values, -3, -1) * STD + MEAN
     return np.clip(np.round(colours * 255), 0, 255).astype(np.uint8)
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers in names by value: ``2.jpg`` comes before ``10.jpg``."""
+    """Returns a key that sorts numbers in names by value: ``2.jpg`` comes before ``10.jpg``."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -13,7 +13,7 @@ from evaluation.masks import Mask, opened
 
 
 def davis_palette() -> list[int]:
-    """The 256 RGB colours (768 values) of DAVIS and VOST annotations: an id's bits over the channels."""
+    """Returns the 256 RGB colours (768 values) of DAVIS and VOST: an id's bits spread over the channels."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.int64)
     for bit in range(8):

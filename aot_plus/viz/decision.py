@@ -31,7 +31,7 @@ _NEW: Colour = (60, 140, 80)
 
 
 def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -> PIL.Image.Image:
-    """The stored frames from left to right, the new one last, and under them a row of bars for each score.
+    """Draws the stored frames from left to right, the new one last, with a row of bars for each score below.
 
     In every row bars start at 0, and the highest one fills the row.
 
@@ -84,7 +84,7 @@ def _draw_thumbnails(
 def _draw_bars(
     draw: ImageDraw.ImageDraw, name: str, values: Sequence[float], top: int, colour: Colour
 ) -> None:
-    """A row of bars with the values above them; values that are not finite have no bar."""
+    """Draws a row of bars with the values above them; values that are not finite have no bar."""
     finite = [value for value in values if math.isfinite(value)]
     highest, lowest = max([0.0, *finite]), min([0.0, *finite])
     pixels = _PANEL / ((highest - lowest) or 1.0)  # per unit

@@ -28,7 +28,7 @@ def write_preview(path: Path, seed: int, split: str = "val") -> None:
 
 
 def _one_of_each(seed: int, split: str) -> list[int]:
-    """The index of the first sequence of each kind."""
+    """Finds the first sequence of each kind."""
     found: dict[str, int] = {}
     index = 0
     while len(found) < len(NOUNS):
@@ -39,7 +39,7 @@ def _one_of_each(seed: int, split: str) -> list[int]:
 
 
 def _row(seed: int, split: str, index: int) -> Image:
-    """A sequence's moments side by side under its name."""
+    """Draws a sequence's moments side by side under its name."""
     scene = plan_scene(seed, split, index)
     moments = np.linspace(0, scene.num_frames - 1, _MOMENTS).astype(int)
     images, masks = zip(*(render_frame(scene, int(frame)) for frame in moments), strict=True)

@@ -17,7 +17,7 @@ _STRIPE = 6  # pixels from one stripe of an ignored region to the next
 
 
 def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float = 0.35) -> Image:
-    """A copy of a frame with its objects tinted and outlined; ignored regions are striped.
+    """Draws the objects on a copy of a frame, tinted and outlined; ignored regions are striped.
 
     Args:
         image: H x W x 3.

@@ -78,7 +78,7 @@ class MemoryStrip:
         return np.asarray(cv2.resize(picture, (pitch - _GAP, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def draw(self, title: str) -> Image:
-        """The strip, ``height x W x 3``, from the oldest frame to the newest."""
+        """Draws the strip, ``height x W x 3``, from the oldest frame to the newest."""
         strip = np.full((self.height, self._width, 3), _BACKGROUND, np.uint8)
         size = next((size for size in range(14, 9, -1) if font(size).getlength(title) < self._width - 6), 9)
         write(strip, title, (_GAP, 3), size)
@@ -107,6 +107,6 @@ def _draw_cell(place: Image, cell: _Cell) -> None:
 
 
 def _end_of(words: str, width: int) -> str:
-    """The last characters that have room: the number is at the end of a frame's name."""
+    """Shortens a name from the front: the number is at the end of a frame's name."""
     starts = range(len(words))
     return next((words[i:] for i in starts if font(_CAPTION_SIZE).getlength(words[i:]) <= width), "")

@@ -205,7 +205,7 @@ def has_errors(findings: Iterable[Finding]) -> bool:
 
 
 def format_findings(findings: Sequence[Finding]) -> str:
-    """The findings by severity and kind: a line for each place, long lists cut short and counted."""
+    """Formats the findings by severity and kind: a line for each place, long lists cut short and counted."""
     blocks = []
     for severity in Severity:
         kinds = dict.fromkeys(finding.kind for finding in findings if finding.kind.severity is severity)

@@ -13,7 +13,7 @@ VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
 
 def check_folders(dataset: VOSTDataset) -> list[Finding]:
-    """The dataset's folders, other than that of its splits."""
+    """Checks the dataset's folders, apart from that of its splits."""
     found = [
         Finding(kinds.FOLDER_MISSING, folder, "there is no such folder")
         for folder in (FRAMES, ANNOTATIONS)
@@ -25,7 +25,7 @@ def check_folders(dataset: VOSTDataset) -> list[Finding]:
 
 
 def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:
-    """The sequences of ``split`` or, with None, of every split; and what was found in the files.
+    """Checks the files of ``split`` or, with None, of every split; returns their sequences and the findings.
 
     Raises ``DataError`` for an unknown split.
     """
@@ -46,7 +46,7 @@ def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, lis
 
 
 def _check_split(dataset: VOSTDataset, split: str) -> tuple[list[str], list[Finding]]:
-    """The names in a split's file that can be those of sequences, each once, and what was found in it."""
+    """Checks a split's file; returns its possible sequence names, each once, and the findings."""
     path = split_path(dataset.root, split)
     place = f"{SPLITS}/{path.name}"
     try:

@@ -66,7 +66,7 @@ def make_actor(rng: Rng, object_id: int, look: Look, story: Story, path: Array, 
 
 
 def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Piece]:
-    """The pieces of an object over the whole video; each cut parts the largest piece of that moment."""
+    """Cuts an object into pieces over the whole video; each cut parts the largest piece of that moment."""
     still = np.tile(np.eye(3), (frames, 1, 1))
     whole = Piece(look.outline, make_sprite(look.outline, look.texture, look.flesh, []), still, 0, frames)
     pieces = [whole]

@@ -69,7 +69,7 @@ class Story:
 
 
 def draw_story(rng: Rng, frames: int, verb: str) -> Story:
-    """A story around ``verb`` (a key of NOUNS); lesser events may join it."""
+    """Draws a story around ``verb`` (a key of NOUNS); lesser events may join it."""
     cuts = draw_cuts(rng, frames, jagged=verb == "tear") if verb in ("cut", "tear") else ()
     squash = _draw_squash(rng, frames) if verb == "squash" or (not cuts and rng.random() < 0.2) else None
     recolour = _draw_recolour(rng, frames) if verb == "paint" or rng.random() < 0.25 else None
@@ -78,7 +78,7 @@ def draw_story(rng: Rng, frames: int, verb: str) -> Story:
 
 
 def draw_cuts(rng: Rng, frames: int, jagged: bool) -> tuple[Cut, ...]:
-    """One to three cuts in the first two thirds of the video, each at some angle to the one before."""
+    """Draws one to three cuts in the first two thirds of the video, each at some angle to the last one."""
     count = int(rng.integers(1, 4))
     frame = int(frames * rng.uniform(0.08, 0.3))
     angle = float(rng.uniform(0, np.pi))

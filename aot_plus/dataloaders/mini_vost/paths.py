@@ -54,7 +54,7 @@ def to_screen(world: Array, camera: Array) -> Array:
 
 
 def plan_reach(rng: Rng, frames: int, target: Array, meeting: int) -> tuple[Array, float]:
-    """An arm's hand: comes in from an edge, passes over ``target`` (x, y) at frame ``meeting``, withdraws.
+    """Plans a hand that comes in from an edge, passes ``target`` (x, y) at frame ``meeting``, withdraws.
 
     Returns its screen path (T x 2) and the direction, in radians, in which its forearm leaves the hand.
     """
@@ -86,14 +86,14 @@ def _with_absence(times: list[float], absence: Absence) -> tuple[list[float], li
 
 
 def _place_outside(rng: Rng, side: int, radius: float) -> Array:
-    """A place beyond one of the four edges, far enough that nothing of the actor is seen."""
+    """Chooses a place beyond one of the four edges, far enough that nothing of the actor is seen."""
     gap = 1.8 * radius + 30.0
     x, y = float(rng.uniform(40, WIDTH - 40)), float(rng.uniform(40, HEIGHT - 40))
     return np.array([(-gap, y), (WIDTH + gap, y), (x, -gap), (x, HEIGHT + gap)][side])
 
 
 def _best_place(rng: Rng, moment: int, others: list[Trip], places: list[Array]) -> Array:
-    """The best of a few places: away from the other actors, not too far from the actor's last place."""
+    """Chooses the best of a few places: away from other actors, not too far from the actor's last place."""
     candidates = rng.uniform((BORDER, BORDER), (WIDTH - BORDER, HEIGHT - BORDER), (10, 2))
     worth = np.zeros(len(candidates))
     for other in others:

@@ -35,7 +35,7 @@ MIN_VISIBLE = 200
 
 
 def sequence_generator(seed: int, split: str, index: int) -> tuple[Rng, str]:
-    """The random generator of a sequence, after drawing its name, and that name, ``<number>_<verb>_<noun>``.
+    """Returns a sequence's random generator, after drawing its name, and that ``<number>_<verb>_<noun>``.
 
     Train sequences have even numbers and val sequences odd ones, so names never meet. Raises ``ValueError``.
     """
@@ -94,7 +94,7 @@ def _draw_scene(rng: Rng, name: str) -> Scene:
 
 
 def _cast(rng: Rng, camera: Array, count: int, verb: str) -> list[Actor]:
-    """The tracked objects, their look-alikes, and often an arm on top; in drawing order."""
+    """Draws the tracked objects, their look-alikes, and often an arm on top; in drawing order."""
     frames = len(camera)
     trips: list[Trip] = []
     actors: list[Actor] = []
@@ -129,13 +129,13 @@ def _draw_look(rng: Rng, radius: float) -> Look:
 
 
 def _look_alike(rng: Rng, look: Look) -> Look:
-    """The same texture, in the same outline or in another one of the same size."""
+    """Repeats the texture in the same outline, or in another one of the same size."""
     outline = look.outline if rng.random() < 0.5 else draw_outline(rng, look.radius)
     return Look(outline, look.texture, look.flesh, look.radius)
 
 
 def _arm(rng: Rng, camera: Array, target: Array, meeting: int) -> Actor:
-    """A hand on a sleeved arm that passes over a place of the screen; it is not tracked."""
+    """Returns a hand on a sleeved arm that passes over a place of the screen; it is not tracked."""
     frames, length, width = len(camera), 170.0, float(rng.uniform(20, 28))
     path, direction = plan_reach(rng, frames, target, meeting)
     mask = draw_arm(length, width)

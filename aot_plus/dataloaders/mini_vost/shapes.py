@@ -33,7 +33,7 @@ def canvas_side(radius: float) -> int:
 
 
 def draw_outline(rng: Rng, radius: float) -> Silhouette:
-    """A random closed outline of about ``radius`` units: ellipse, rounded polygon or box, flower, or blob."""
+    """Draws a random closed outline of about ``radius`` units: ellipse, polygon or box, flower, or blob."""
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     kind = int(rng.integers(4))
     if kind == 0:
@@ -55,7 +55,7 @@ def draw_outline(rng: Rng, radius: float) -> Silhouette:
 
 
 def draw_arm(length: float, width: float) -> Silhouette:
-    """A hand with fingers around the origin and its forearm, which leaves along +x."""
+    """Draws a hand with fingers around the origin and its forearm, which leaves along +x."""
     side = canvas_side(length)
     canvas = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     _thick_line(canvas, (0.0, 0.0), (length, 0.0), width)
@@ -69,21 +69,21 @@ def draw_arm(length: float, width: float) -> Silhouette:
 
 
 def fill(points: Array, side: int) -> Silhouette:
-    """The mask of a polygon (n x 2, object coordinates) on a canvas of ``side`` units."""
+    """Draws the mask of a polygon (n x 2, object coordinates) on a canvas of ``side`` units."""
     canvas = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     cv2.fillPoly(canvas, [_to_canvas(points, side)], 1)
     return canvas
 
 
 def centroid(mask: Silhouette) -> Array:
-    """The middle of a mask, in object coordinates (x, y)."""
+    """Returns the middle of a mask, in object coordinates (x, y)."""
     moments = cv2.moments(mask, binaryImage=True)
     pixel = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     return _to_object(pixel, mask.shape[0] // SUPERSAMPLE)
 
 
 def cut_line(rng: Rng, mask: Silhouette, angle: float, jagged: bool) -> Array:
-    """A line through a mask's middle at ``angle``, as n x 2 object coordinates; a torn one zigzags."""
+    """Draws a line through a mask's middle at ``angle``: n x 2 object coordinates; a torn one zigzags."""
     reach = mask.shape[0] / SUPERSAMPLE
     direction = np.array([np.cos(angle), np.sin(angle)])
     normal = np.array([-direction[1], direction[0]])
@@ -93,7 +93,7 @@ def cut_line(rng: Rng, mask: Silhouette, angle: float, jagged: bool) -> Array:
 
 
 def split(mask: Silhouette, line: Array) -> tuple[Silhouette, Silhouette]:
-    """The parts of a mask on the two sides of a line; the first on the side 90 degrees from its direction."""
+    """Splits a mask along a line; the first part lies on the side 90 degrees from the line's direction."""
     side = mask.shape[0] // SUPERSAMPLE
     direction = (line[-1] - line[0]) / np.linalg.norm(line[-1] - line[0])
     normal = np.array([-direction[1], direction[0]])

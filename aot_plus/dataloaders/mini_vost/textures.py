@@ -13,12 +13,12 @@ from aot_plus.dataloaders.mini_vost.arrays import Picture, Rng
 def random_colour(
     rng: Rng, saturation: tuple[float, float] = (0.45, 0.95), value: tuple[float, float] = (0.45, 0.95)
 ) -> Picture:
-    """An RGB colour (3 values, 0..255) with a hue from the whole circle."""
+    """Returns an RGB colour (3 values, 0..255) with a hue from the whole circle."""
     return _from_hsv(float(rng.uniform(0, 360)), float(rng.uniform(*saturation)), float(rng.uniform(*value)))
 
 
 def object_texture(rng: Rng, side: int) -> Picture:
-    """A strong, colourful texture for a foreground object: ``side`` x ``side`` x 3."""
+    """Returns a strong, colourful texture for a foreground object: ``side`` x ``side`` x 3."""
     if rng.random() < 0.25:
         return _photo_patch(rng, side, side)
     hue = float(rng.uniform(0, 360))
@@ -30,7 +30,7 @@ def object_texture(rng: Rng, side: int) -> Picture:
 
 
 def background_texture(rng: Rng, height: int, width: int) -> Picture:
-    """A calmer texture for a table or floor: lower contrast and saturation than the objects'."""
+    """Returns a calmer texture for a table or floor: lower contrast and saturation than the objects'."""
     if rng.random() < 0.25:
         photo = cv2.GaussianBlur(_photo_patch(rng, height, width), (0, 0), 1.5)
         grey = photo.mean(axis=2, keepdims=True)
@@ -65,7 +65,7 @@ def _photograph(name: str) -> NDArray[np.uint8]:
 
 
 def _photo_patch(rng: Rng, height: int, width: int) -> Picture:
-    """The best of a few random crops, with the colour channels re-weighted."""
+    """Returns the best of a few random crops, with the colour channels re-weighted."""
     photo = _photograph(("china.jpg", "flower.jpg")[int(rng.integers(2))])
     zoom = min(float(rng.uniform(0.9, 2.0)), photo.shape[0] / height, photo.shape[1] / width)
     rows, columns = int(height * zoom), int(width * zoom)

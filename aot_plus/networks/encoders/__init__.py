@@ -58,7 +58,7 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
 
 
 def _build_own(path: str, *, align_corners: bool) -> Encoder:
-    """An instance of the class at ``package.module:ClassName``, tried with a small image."""
+    """Builds an instance of the class at ``package.module:ClassName``, tried with a small image."""
     module_name, class_name = path.split(":", maxsplit=1)
     try:
         encoder = getattr(importlib.import_module(module_name), class_name)()

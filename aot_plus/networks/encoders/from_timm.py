@@ -54,7 +54,7 @@ class TimmEncoder(Encoder):
         return [*levels, levels[-1]]
 
     def _fitting_multiple(self, name: str) -> int:
-        """The smallest multiple with which the levels have the sizes they should have."""
+        """Returns the smallest multiple with which the levels have the sizes they should have."""
         problem = ""
         for multiple in MULTIPLES:
             self.multiple = multiple
@@ -79,7 +79,7 @@ class TimmEncoder(Encoder):
 
 
 def _create(name: str, **options: Any) -> nn.Module:
-    """The feature extractor that timm makes of a backbone."""
+    """Builds timm's feature extractor of a backbone."""
     try:
         try:
             return timm.create_model(name, features_only=True, strict_img_size=False, **options)
@@ -92,7 +92,7 @@ def _create(name: str, **options: Any) -> nn.Module:
 
 
 def _indices_of_levels(name: str) -> list[int]:
-    """The numbers of timm's levels with strides 4, 8 and 16: of several with the same stride, the last."""
+    """Finds timm's levels with strides 4, 8 and 16: of several with the same stride, the last."""
     info: Any = _create(name).feature_info
     number_of = dict(zip(info.reduction(), info.out_indices, strict=True))
     missing = [stride for stride in STRIDES[:3] if stride not in number_of]

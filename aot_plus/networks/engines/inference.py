@@ -142,7 +142,7 @@ class InferenceEngine:
         state.batches.append(GroupBatch(groups, memory, policies, [[state.frame] for _ in groups]))
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
-        """The identity embedding ``G x N x C`` of ``H x W`` labels: a group's ids become 1..M, others 0."""
+        """Embeds ``H x W`` labels, ``G x N x C``: a group's ids become 1..M, others 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
         first = on_device(list(groups), labels.device)[:, None, None] * size
         own = labels - first  # G x H x W
@@ -205,7 +205,7 @@ class InferenceEngine:
 
 
 def merge_groups(logits: Sequence[Tensor]) -> Tensor:
-    """The logits of all objects from those of their groups (AOT's soft aggregation).
+    """Merges the logits of all objects from those of their groups (AOT's soft aggregation).
 
     Args:
         logits: of each group, ``(1 + its objects) x H x W``, background first.

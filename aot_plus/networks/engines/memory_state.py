@@ -21,7 +21,7 @@ class GroupMemory:
         self._long: list[KeyValue] = []
 
     def read(self) -> list[LayerMemory]:
-        """The memory of each layer: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
+        """Reads every layer: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
     def chronological_keys(self, group: int) -> Tensor:
@@ -46,6 +46,6 @@ class GroupMemory:
 
 
 def _as_read(bank: MemoryBank, num_layers: int, embedding: Tensor | None) -> list[KeyValue]:
-    """Every layer's keys ``G x T*N x D`` and values ``G x T*N x E``; ``embedding`` as in ``layer``."""
+    """Reads every layer's keys ``G x T*N x D`` and values ``G x T*N x E``; ``embedding`` as in ``layer``."""
     layers = [bank.layer(index, embedding) for index in range(num_layers)]
     return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]

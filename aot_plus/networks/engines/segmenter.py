@@ -164,7 +164,7 @@ class VideoSegmenter:
     def submit(
         self, image: NDArray[np.uint8] | PreparedFrame, mask: NDArray[np.uint8] | None = None
     ) -> FrameLabels:
-        """The same as ``step``, but does not wait for the labels.
+        """Does the same as ``step``, but does not wait for the labels.
 
         A GPU can so begin with the next frame as soon as it has finished this one.
         """
@@ -194,7 +194,7 @@ class VideoSegmenter:
         return FrameLabels(labels, self._ids)
 
     def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame:
-        """The image at the network's scales, for ``start``, ``step`` and ``submit``.
+        """Scales the image as the network takes it, for ``start``, ``step`` and ``submit``.
 
         May be called in any thread and before ``start``: it depends on nothing but the image and the config.
         Raises ``DataError`` for an array that is no image.
@@ -224,7 +224,7 @@ class VideoSegmenter:
         ]
 
     def _make_views(self) -> list[_View]:
-        """One view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
+        """Makes one view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
         views: list[_View] = []
         for scale, size in enumerate(self._input_sizes(self._size)):
             for flip in (False, True) if self.cfg.TEST_FLIP else (False,):
@@ -237,14 +237,14 @@ class VideoSegmenter:
         return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
 
     def _input(self, pixels: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
-        """An image ``H x W x 3`` as the network gets it: ``1 x 3 x h x w`` of ``size``."""
+        """Resizes an image ``H x W x 3`` as the network takes it: ``1 x 3 x h x w`` of ``size``."""
         if size != pixels.shape[:2]:
             pixels = np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
         tensor = torch.from_numpy(normalise(pixels))[None]
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     def _view_inputs(self, frame: PreparedFrame) -> list[Tensor]:
-        """A frame for each view, on the device: ``1 x 3 x h x w``."""
+        """Makes a frame for each view, on the device: ``1 x 3 x h x w``."""
         scales = [pixels.to(self.device, non_blocking=True) for pixels in frame.inputs]
         return [scales[view.scale].flip(3) if view.flip else scales[view.scale] for view in self._views]
 
@@ -255,7 +255,7 @@ class VideoSegmenter:
         return packed.flip(1) if view.flip else packed
 
     def _combine(self, predictions: list[Prediction]) -> Tensor:
-        """The packed labels at the video's size (``H x W``), from the mean of the views' probabilities."""
+        """Combines the views' mean probabilities into packed labels at the video's size (``H x W``)."""
         groups = [self._full_logits(prediction.logits) for prediction in predictions]
         if len(groups) == 1:
             return best_channel(merge_groups(groups[0])).int()
@@ -302,7 +302,7 @@ class VideoSegmenter:
                 self._ids.append(value)
 
     def _pack(self, mask: NDArray[np.uint8]) -> Tensor:
-        """A mask's ids as 0..K, on the device; ``IGNORED`` where it is ignored."""
+        """Maps a mask's ids to 0..K, on the device; ``IGNORED`` where it is ignored."""
         table = np.zeros(256, dtype=np.int32)
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)

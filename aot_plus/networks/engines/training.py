@@ -54,7 +54,7 @@ class IdShuffle:
 
     @staticmethod
     def draw(num_ids: int, seeds: Sequence[Sequence[int]], device: torch.device) -> "IdShuffle":
-        """A shuffle of ``num_ids`` (M+1) ids for each sample, drawn from the sample's own seed."""
+        """Draws a shuffle of ``num_ids`` (M+1) ids for each sample, drawn from the sample's own seed."""
         rows = [
             np.concatenate(([0], 1 + np.random.default_rng(seed).permutation(num_ids - 1))) for seed in seeds
         ]
@@ -67,7 +67,7 @@ class IdShuffle:
         return self._table.gather(1, labels.flatten(1).long()).view_as(labels)
 
     def restore(self, logits: Tensor) -> Tensor:
-        """The network's logits ``B x (M+1) x h x w`` to the order of the samples' own ids."""
+        """Puts the network's logits ``B x (M+1) x h x w`` into the order of the samples' own ids."""
         if self._permutations is None:
             return logits
         return torch.stack([sample[order] for sample, order in zip(logits, self._permutations, strict=True)])
@@ -138,7 +138,7 @@ class TrainingEngine(nn.Module):
         return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
 
     def _encode(self, images: Tensor) -> list[Features]:
-        """All frames, in one batch; one by one where that saves memory because activations are recomputed."""
+        """Encodes all frames in one batch; one by one where recomputed activations save memory that way."""
         count, batch = images.shape[:2]
         # Recomputing would show each frame twice to batch norms that follow their input's statistics.
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
@@ -154,7 +154,7 @@ class TrainingEngine(nn.Module):
     def _read_frame(
         self, features: Features, labels: Tensor, memory: GroupMemory, commit: _Commit, index: int
     ) -> tuple[Propagation, Tensor, Tensor | None]:
-        """A frame's propagation, its logits ``B x (M+1) x H/4 x W/4``; a reference's identity embedding."""
+        """Reads a frame: its propagation, its logits ``B x (M+1) x H/4 x W/4``, a reference's identity."""
         if index == 0:
             identity = self._identity(labels, commit, reference=True)
             propagation, logits = self._recomputed(self._read_reference, features, identity)
@@ -179,7 +179,7 @@ class TrainingEngine(nn.Module):
         return function(*args, **kwargs)
 
     def _identity(self, labels: Tensor, commit: _Commit, *, reference: bool) -> Tensor:
-        """The identity embedding ``B x N x C`` of ids ``B x H x W``."""
+        """Computes the identity embedding ``B x N x C`` of ids ``B x H x W``."""
         ids = commit.shuffle.shuffle(labels)
         identity = self._recomputed(self.model.embed_identity, ids, reference=reference)
         return identity.detach() if commit.detach else identity
@@ -193,7 +193,7 @@ class TrainingEngine(nn.Module):
             memory.write_long(propagation, identity, index, dropped)
 
     def _score(self, logits: Tensor, labels: Tensor, commit: _Commit) -> tuple[Tensor, Tensor]:
-        """A frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""
+        """Computes a frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""
         cfg = self.cfg
         logits = F.interpolate(
             logits.to(torch.promote_types(logits.dtype, torch.float32)),
@@ -225,7 +225,7 @@ class TrainingEngine(nn.Module):
 
 
 def mean_object_iou(predictions: Tensor, labels: Tensor, num_objects: int) -> Tensor:
-    """The mean IoU of the objects that a label map or its prediction shows.
+    """Computes the mean IoU of the objects that a label map or its prediction shows.
 
     Args:
         predictions: ``... x H x W`` integer ids, 0 background.

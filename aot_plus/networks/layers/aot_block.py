@@ -74,7 +74,7 @@ class AOTBlock(nn.Module):
         return x, AOTFrame(keys, visual, short)
 
     def _read_itself(self, keys: Tensor, visual: Tensor, context: BlockContext) -> LayerMemory:
-        """The memory of a reference frame: itself, long-term and, for this read only, short-term."""
+        """Returns the memory of a reference frame: itself, long-term and, for this read only, short-term."""
         if context.identity is None:
             raise ValueError("a frame without memory must be a reference frame with an identity embedding")
         values = self.linear_V(visual + context.identity)
@@ -90,9 +90,9 @@ class AOTBlock(nn.Module):
         return self.short_term_attn(keys, self.norm4(short.keys + keys), self.norm4(short.values + visual))
 
     def bind_long(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
-        """The frame's long-term entry once its mask is known. ``identity``: ``B x N x C``."""
+        """Binds the frame to its mask as a long-term entry. ``identity``: ``B x N x C``."""
         return KeyValue(frame.keys, self.linear_V(frame.visual + identity))
 
     def bind_short(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
-        """The frame as the next frame's short-term memory. ``identity``: ``B x N x C``."""
+        """Binds the frame to its mask as the next frame's short-term memory. ``identity``: ``B x N x C``."""
         return KeyValue(self.linear_QMem(frame.short), self.linear_VMem(frame.short + identity))

@@ -12,7 +12,7 @@ def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def to_tokens(feature_map: Tensor) -> Tensor:
-    """A ``B x C x h x w`` map as ``B x N x C`` tokens in row-major order."""
+    """Flattens a ``B x C x h x w`` map to ``B x N x C`` tokens in row-major order."""
     return feature_map.flatten(2).transpose(1, 2)
 
 

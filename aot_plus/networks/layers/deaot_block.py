@@ -78,7 +78,7 @@ class GatedSelfAttention(GatedAttention):
         self.linear_U2 = nn.Linear(channels, value_width)
 
     def forward(self, visual: Tensor, identity: Tensor, size: tuple[int, int]) -> Tensor:
-        """Both branches ``B x N x C``, normalised; returns ``B x N x 2C``."""
+        """Normalises both branches ``B x N x C``; returns ``B x N x 2C``."""
         keys = self.linear_QK(torch.cat((visual, identity), dim=2))
         values = F.silu(torch.cat((self.linear_V1(visual), self.linear_V2(identity)), dim=2))
         gate = F.silu(torch.cat((self.linear_U1(visual), self.linear_U2(identity)), dim=2))
@@ -153,7 +153,7 @@ class DeAOTBlock(nn.Module):
         return torch.cat((visual, F.silu(self.linear_ID_U(identity_tokens))), dim=2)
 
     def _read_itself(self, frame: DeAOTFrame, context: BlockContext) -> LayerMemory:
-        """The memory of a reference frame: the frame itself, bound with its identity embedding."""
+        """Returns the memory of a reference frame: the frame itself, bound with its identity embedding."""
         if context.identity is None:
             raise ValueError("a frame without memory must be a reference frame with an identity embedding")
         own = self.bind_long(frame, context.identity)
@@ -162,7 +162,7 @@ class DeAOTBlock(nn.Module):
         )
 
     def bind_long(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
-        """The frame's entry once its mask is known. ``identity``: ``B x N x C``."""
+        """Binds the frame to its mask as an entry. ``identity``: ``B x N x C``."""
         if frame.identity_tokens is not None:
             identity = torch.cat((frame.identity_tokens, identity), dim=2)
         return KeyValue(frame.keys, torch.cat((frame.values, F.silu(self.linear_ID_V(identity))), dim=2))

@@ -15,7 +15,7 @@ SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with
 def window_attention(
     queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, max_distance: int
 ) -> Tensor:
-    """Each query attends to the keys at most ``max_distance`` away from it in y and in x.
+    """Attends from each query to the keys at most ``max_distance`` away from it in y and in x.
 
     Args:
         queries: ``B x D x h x w``, already scaled.
@@ -91,7 +91,7 @@ def _attend_in_tiles(
 
 
 def _padded(x: Tensor, border: int) -> Tensor:
-    """A ``B x C x h x w`` map as ``B x . x . x C`` with zeros around it: a border, and below and right what
+    """Pads a ``B x C x h x w`` map to ``B x . x . x C`` with zeros: a border, and below and right what
     completes the last tiles. Maps of tokens have their channels last in memory: whole pixels are copied.
     """
     height, width = x.shape[2:]
@@ -125,7 +125,7 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _offsets_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
+    """Returns the offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
     query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
     return _offset_table(query, query, key, key, max_distance, device)
 
@@ -134,7 +134,7 @@ def _offsets_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, T
 def _offsets_of_pairs(
     height: int, width: int, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The offsets between all positions of a map: see ``_offset_table``."""
+    """Returns the offsets between all positions of a map: see ``_offset_table``."""
     rows, columns = torch.arange(height), torch.arange(width)
     return _offset_table(rows, columns, rows, columns, max_distance, device)
 

@@ -13,8 +13,7 @@ MAX_SLOTS = 4
 
 @functools.lru_cache(maxsize=8)
 def sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """The 2-D sine embedding of DETR as AOT uses it, ``1 x N x C`` float32, N = height * width in row-major
-    order.
+    """Computes the sine embedding of DETR as AOT uses it: ``1 x N x C`` float32, N = height * width by rows.
 
     Half of the features belong to y, half to x. Coordinates start at 0, are divided by (last + 1e-6) and
     scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency. It is kept for the next
@@ -40,7 +39,7 @@ def _sine_position_embedding(height: int, width: int, channels: int, device: tor
 
 
 def temporal_rows(table: Tensor, num_frames: int) -> Tensor:
-    """One row of the temporal embedding for each of ``num_frames`` memory frames, oldest first (``T x D``).
+    """Selects a row of the temporal embedding for each of ``num_frames`` frames, oldest first (``T x D``).
 
     ``table`` is the parameter ``mem_pos_emb`` (``S x D``). A table of two rows is first stretched linearly,
     ends aligned, to min(T, 4) rows. Up to S frames take the first rows as they are; more frames share the S

@@ -8,12 +8,12 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_f
 
 
 def final_decay(total_steps: int, ratio: float) -> float:
-    """The decay of a whole training, ``1 - 1 / (ratio * total_steps)`` (``TRAIN_EMA_RATIO``), at least 0."""
+    """Computes a training's final decay, ``1 - 1 / (ratio * total_steps)`` (``TRAIN_EMA_RATIO``), >= 0."""
     return max(1.0 - 1.0 / (ratio * total_steps), 0.0)
 
 
 def decay_at(update: int, decay: float) -> float:
-    """The decay of an update, counted from 1: ``min(decay, (1 + update) / (10 + update))``."""
+    """Computes the decay of an update, counted from 1: ``min(decay, (1 + update) / (10 + update))``."""
     return min(decay, (1 + update) / (10 + update))
 
 

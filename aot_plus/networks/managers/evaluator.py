@@ -128,7 +128,7 @@ class Evaluator:
                 bar.update(expected - bar.n)  # what a broken sequence left
 
     def _plan(self, summary: EvaluationSummary) -> list[VideoSequence]:
-        """The sequences to compute; notes those that are there already and those that cannot be listed."""
+        """Returns the sequences to compute; notes those that are finished and those that cannot be listed."""
         work = []
         for name in self._share():
             folder = SequenceFolder(self.result_dir, name)
@@ -180,7 +180,7 @@ class Evaluator:
         reader: ReadAhead[PreparedFrame],
         summary: EvaluationSummary,
     ) -> Iterator[tuple[str, LazyImage]]:
-        """Every frame's name and labels; the first's are its annotation. Counts frames and computing time.
+        """Yields each frame's name and labels; the first frame's are its annotation. Counts frames and time.
 
         A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
         """
@@ -203,7 +203,7 @@ class Evaluator:
 
 
 def read_first_mask(sequence: VideoSequence) -> Ids:
-    """The first frame's annotation. Raises ``DataError`` if it cannot be read or holds no object."""
+    """Reads the first frame's annotation. Raises ``DataError`` if it cannot be read or holds no object."""
     mask = read_mask(sequence.annotation)
     if not np.any((mask != 0) & (mask != IGNORE_ID)):
         found = ", ".join(str(value) for value in np.unique(mask))
@@ -214,7 +214,7 @@ def read_first_mask(sequence: VideoSequence) -> Ids:
 
 
 def _names(sequence: VideoSequence) -> list[str]:
-    """Names of the frames, without suffix."""
+    """Returns the names of the frames, without suffix."""
     return [path.stem for path in sequence.images]
 
 

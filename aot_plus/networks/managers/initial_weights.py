@@ -31,7 +31,7 @@ def initialise(model: AOT, cfg: Config) -> None:
 
 
 def pretrained_file(cfg: Config) -> Path | None:
-    """The file a training starts from, None for none. Raises ``CheckpointError`` if it is not there."""
+    """Finds the file to start a training from, if any. Raises ``CheckpointError`` if it does not exist."""
     name = cfg.PRETRAIN_MODEL or cfg.PRETRAIN_ENCODER
     if not name:
         return None

@@ -155,7 +155,7 @@ class Learner:
         return outputs
 
     def _shuffle(self, step: int, first: int, count: int) -> IdShuffle | None:
-        """The id shuffle of some of this process's samples: drawn from (run seed, step, sample)."""
+        """Returns the id shuffle of some of this process's samples: drawn from (run seed, step, sample)."""
         if not self.cfg.TRAIN_ID_SHUFFLE:
             return None
         first += self.place.rank * self._share
@@ -205,7 +205,7 @@ class Learner:
 
 
 def _parallel(engine: TrainingEngine, cfg: Config, device: torch.device, place: ProcessPlace) -> nn.Module:
-    """The engine, or with several processes its data-parallel wrapper."""
+    """Wraps the engine for data-parallel training if there are several processes."""
     if place.world_size == 1:
         return engine
     # Frozen parameters get no gradient in steps that commit predictions; the wrapper must look for them.

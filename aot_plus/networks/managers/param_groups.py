@@ -78,7 +78,7 @@ def set_rates(
 
 
 def _role(name: str, sequential_freeze: Sequence[str]) -> str:
-    """The role of the parameter called ``name``."""
+    """Returns the role of the parameter called ``name``."""
     if _names_a(name, sequential_freeze):
         return SEQUENTIAL_FREEZE
     return ENCODER if name.startswith("encoder.") else MAIN

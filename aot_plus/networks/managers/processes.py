@@ -87,7 +87,7 @@ def process_group(place: ProcessPlace, device: torch.device | None = None) -> It
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Every process's item, by rank; waits for all of them. Raises ``VOSError`` when one has died."""
+    """Gathers every process's item, by rank; waits for all. Raises ``VOSError`` when one has died."""
     if place.world_size == 1:
         return [item]
     items: list[T | None] = [None] * place.world_size
@@ -101,7 +101,7 @@ def gather(place: ProcessPlace, item: T) -> list[T]:
 
 
 def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
-    """The sum of every process's ``values`` (any shape, the same everywhere)."""
+    """Computes the sum of every process's ``values`` (any shape, the same everywhere)."""
     if place.world_size > 1:
         values = values.clone()
         distributed.all_reduce(values)
@@ -116,7 +116,7 @@ def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
 
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
-    """The device of the config's ``key``: ``auto`` and ``cuda`` spread a machine's processes over GPUs."""
+    """Chooses the config's device: ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
     if name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{place.local_rank % torch.cuda.device_count()}"
     return resolve_device(name, key)

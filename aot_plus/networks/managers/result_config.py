@@ -54,7 +54,7 @@ def claim_result_folder(
 
 
 def _finished(result_dir: Path) -> list[str]:
-    """Names of the folders with masks."""
+    """Returns the names of the folders with masks."""
     return sorted(
         folder.name
         for folder in result_dir.iterdir()

@@ -4,7 +4,7 @@
 def learning_rate(
     step: int, total: int, base: float, minimum: float, power: float, warm_up_ratio: float
 ) -> float:
-    """The learning rate of a step: linear warm-up, then polynomial decay.
+    """Computes the learning rate of a step: linear warm-up, then polynomial decay.
 
     From ``minimum`` at step 0 to ``base`` after ``warm_up_ratio * total`` steps (in 0..1; rounded down), then
     ``minimum + (base - minimum) * (1 - progress) ** power``, back at ``minimum`` at step ``total`` and after.
@@ -19,14 +19,14 @@ def learning_rate(
 
 
 def encoder_learning_rate(rate: float, minimum: float, ratio: float) -> float:
-    """The encoder's learning rate: ``ratio`` of what ``rate`` has above ``minimum``, plus ``minimum``."""
+    """Computes the encoder's learning rate: ``minimum`` plus ``ratio`` of what ``rate`` has above it."""
     return (rate - minimum) * ratio + minimum
 
 
 def prediction_share(
     step: int, total: int, start_ratio: float, end_ratio: float, final_share: float
 ) -> float:
-    """The share of steps (0..1), around ``step``, that commit predictions and not the ground truth.
+    """Computes the share of steps (0..1), around ``step``, that commit predictions and not the ground truth.
 
     0 before ``start_ratio * total`` steps, then linearly up to ``final_share`` at ``end_ratio * total``, and
     that from there on. An end that is not after the start makes it a jump, as in the published recipe.

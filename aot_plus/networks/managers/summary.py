@@ -54,7 +54,7 @@ class EvaluationSummary:
 
     @classmethod
     def merge(cls, parts: Sequence["EvaluationSummary"]) -> "EvaluationSummary":
-        """The summary of processes that worked side by side."""
+        """Merges the summaries of processes that worked side by side."""
         cuda = [part.peak_cuda_memory for part in parts if part.peak_cuda_memory is not None]
         return cls(
             done=sorted(name for part in parts for name in part.done),
@@ -77,7 +77,7 @@ class EvaluationSummary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     def describe(self) -> str:
-        """A few lines for a terminal."""
+        """Describes the evaluation in a few lines for a terminal."""
         counts = (
             f"{len(self.done)} done, {len(self.skipped)} skipped (already there), {len(self.failed)} failed"
         )

@@ -102,7 +102,7 @@ class TrainLog:
 
 
 def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:
-    """The values of a line; those of no step are None."""
+    """Returns the values of a line; those of no step are None."""
     results = [result for result, _, _ in recent]
     updated = [result for result in results if result.updated]
     return {
@@ -119,7 +119,7 @@ def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of the numbers among ``values``, to six digits; None if there is none."""
+    """Returns the mean of the numbers among ``values``, to six digits; None if there is none."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
 

@@ -64,7 +64,7 @@ class MemoryBank:
         self._write(entries, targets)
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
-        """A layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
+        """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
 
         They are good until the next ``append``.
 
@@ -78,14 +78,14 @@ class MemoryBank:
         return KeyValue(keys, values)
 
     def ranks(self) -> Tensor:
-        """The rank in time (0 = oldest) of the frame in each slot: ``G x T``, on the CPU."""
+        """Returns the rank in time (0 = oldest) of the frame in each slot: ``G x T``, on the CPU."""
         ranks = torch.empty(len(self._slots), len(self), dtype=torch.long)
         for group, slots in enumerate(self._slots):
             ranks[group, torch.tensor(slots, dtype=torch.long)] = torch.arange(len(self))
         return ranks
 
     def slots(self, group: int) -> list[int]:
-        """The slots of a group's frames, oldest frame first."""
+        """Returns the slots of a group's frames, oldest frame first."""
         return list(self._slots[group])
 
     def _by_slot(self, embedding: Tensor, keys: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class MemoryBank:
         return embedding[ranks][:, :, None].to(keys.dtype)
 
     def _embedded_keys(self, index: int) -> Tensor:
-        """The place for a layer's keys with their embedding, ``G x T x N x D``: the same each time."""
+        """Returns the storage for a layer's embedded keys, ``G x T x N x D``: the same each time."""
         stored = self._layers[index].keys
         if index not in self._embedded or self._embedded[index].shape != stored.shape:
             self._embedded[index] = torch.empty_like(stored)
@@ -138,7 +138,7 @@ class DifferentiableBank(MemoryBank):
 
 
 def _doubled(stored: Tensor) -> Tensor:
-    """The same content with twice the slots."""
+    """Copies the content to a tensor with twice the slots."""
     larger = stored.new_empty(stored.shape[0], 2 * stored.shape[1], *stored.shape[2:])
     larger[:, : stored.shape[1]] = stored
     return larger

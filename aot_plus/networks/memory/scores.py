@@ -14,7 +14,7 @@ from aot_plus.networks.layers.attention import attention_of_heads
 
 @torch.no_grad()
 def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor:
-    """The share of every query's attention that goes to each stored frame.
+    """Computes the share of every query's attention that goes to each stored frame.
 
     Softmax over the T*N keys at once with scale 1 / sqrt(D / num_heads), mean over heads, sum over the N keys
     of each frame. It is an attention whose values say which frame a key belongs to, so that the N x (T*N)
@@ -51,7 +51,7 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
 
 
 def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """The probability that a token is not background, for weighing the tokens of a frame.
+    """Computes the probability that a token is not background, for weighing the tokens of a frame.
 
     The logits are resized first (bilinear, corners aligned) and only then put through the softmax.
 

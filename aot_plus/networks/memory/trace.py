@@ -31,13 +31,13 @@ class TraceEntry:
     dropped: int | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """A line of a trace: the scores stand beside the other values, by their names."""
+        """Returns a line of a trace: the scores stand beside the other values, by their names."""
         facts = {"frame": self.frame, "group": self.group, "bank": self.bank}
         return {**facts, **self.scores, "dropped": self.dropped}
 
 
 def read_trace(path: Path) -> list[TraceEntry]:
-    """The appended frames of a video, in their order. Raises ``DataError`` naming the file."""
+    """Reads the appended frames of a video, in their order. Raises ``DataError`` naming the file."""
     try:
         return [_entry(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
@@ -47,7 +47,7 @@ def read_trace(path: Path) -> list[TraceEntry]:
 
 
 def _entry(line: str) -> TraceEntry:
-    """A line's values; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
+    """Parses a line; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
     scores = json.loads(line)
     frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
     if not all(isinstance(value, int) for value in (frame, group, *bank)):
@@ -61,7 +61,7 @@ def _entry(line: str) -> TraceEntry:
 
 
 def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
-    """The decision of a group at ``frame`` (None: its first one) in a trace.
+    """Finds the decision of a group at ``frame`` (None: its first one) in a trace.
 
     Raises ``DataError`` where there is none, with those that there are, or where the trace cannot be read.
     """

@@ -11,7 +11,7 @@ _MODELS: dict[str, type[AOT]] = {"aot": AOT, "deaot": DeAOT}
 
 
 def build_model(cfg: Config) -> AOT:
-    """The network that ``cfg`` describes, with fresh random weights.
+    """Builds the network that ``cfg`` describes, with fresh random weights.
 
     Raises:
         ConfigError: for an unknown ``MODEL_VOS`` or ``MODEL_ENCODER``.

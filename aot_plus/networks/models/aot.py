@@ -107,7 +107,7 @@ class AOT(nn.Module):
         return LSTT(blocks, lambda: nn.LayerNorm(channels), norm_all=cfg.MODEL_DECODER_INTERMEDIATE_LSTT)
 
     def _decoder_channels(self, cfg: Config) -> int:
-        """The encoder's map and the layer outputs side by side."""
+        """Counts the channels of the encoder's map and the layer outputs side by side."""
         read = cfg.MODEL_LSTT_NUM if cfg.MODEL_DECODER_INTERMEDIATE_LSTT else 1
         return cfg.MODEL_ENCODER_EMBEDDING_DIM * (read + 1)
 
@@ -133,7 +133,7 @@ class AOT(nn.Module):
         return Features(self.decoder.adapt(levels[:3]), projected, position.to(projected.dtype))
 
     def embed_identity(self, labels: Tensor, *, reference: bool) -> Tensor:
-        """The identity embedding ``G x N x C`` of a mask.
+        """Embeds a mask as ``G x N x C``.
 
         Args:
             labels: ``G x H x W`` integers: 0 background, 1..M objects, 255 ignored. At an ignored pixel no
@@ -149,7 +149,7 @@ class AOT(nn.Module):
         return self.embed_planes(planes.movedim(3, 1).to(self.patch_wise_id_bank.weight.dtype))
 
     def embed_planes(self, planes: Tensor) -> Tensor:
-        """The identity embedding of id (and ignore) channels ``G x (M+1 or M+2) x H x W``, values 0..1."""
+        """Embeds id (and ignore) channels ``G x (M+1 or M+2) x H x W``, values 0..1, as ``G x N x C``."""
         return self.identity_dropout(to_tokens(self.patch_wise_id_bank(planes)))
 
     def propagate_reference(self, features: Features, identity: Tensor) -> Propagation:
@@ -176,15 +176,15 @@ class AOT(nn.Module):
         return Propagation(*self.LSTT(tokens, context, memory))
 
     def bind_long(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
-        """Every layer's long-term entry of a frame, once its mask is embedded (``G x N x C``)."""
+        """Binds a frame to its embedded mask (``G x N x C``): every layer's long-term entry."""
         return self.LSTT.bind_long(propagation.kept, identity)
 
     def bind_short(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
-        """Every layer's short-term memory of a frame, once its mask is embedded (``G x N x C``)."""
+        """Binds a frame to its embedded mask (``G x N x C``): every layer's short-term memory."""
         return self.LSTT.bind_short(propagation.kept, identity)
 
     def memory_embedding(self, num_frames: int) -> Tensor | None:
-        """The temporal embedding of T memory frames, oldest first (``T x D``); None when it is off."""
+        """Returns the temporal embedding of T memory frames, oldest first (``T x D``); None if it is off."""
         return None if self.mem_pos_emb is None else temporal_rows(self.mem_pos_emb, num_frames)
 
     def decode(self, features: Features, propagation: Propagation) -> Tensor:
@@ -201,7 +201,7 @@ class AOT(nn.Module):
 
 
 def input_size(height: float, width: float, *, align_corners: bool) -> tuple[int, int]:
-    """The nearest sides a network takes: 16k+1 (16k without ``align_corners``), k >= 1, halves to even k."""
+    """Rounds sides to the nearest 16k+1 (16k without ``align_corners``), k >= 1, halves to even k."""
     extra = int(align_corners)
 
     def nearest(side: float) -> int:

@@ -45,7 +45,7 @@ class LoadReport:
     misshapen: dict[str, str] = field(default_factory=dict)  # in both, of different shapes: left as they were
 
     def summary(self) -> str:
-        """The loaded tensors, whole modules as one, then a line for every other tensor."""
+        """Lists the loaded tensors, whole modules as one, then every other tensor on its own line."""
         own = [*self.loaded, *self.adapted, *self.misshapen, *self.missing]
         names = ", ".join(_folded(set(self.loaded), own))
         lines = [f"{self.source}: {len(self.loaded)} of {len(own)} tensors loaded: {names}"]
@@ -156,7 +156,7 @@ def _load_pickle(path: Path) -> Any:
 
 
 def _read(path: Path, load: Callable[[Path], Any]) -> Any:
-    """The content of a file. A damaged one can raise nearly anything in the libraries that read it."""
+    """Reads a file's content. A damaged one can raise nearly anything in the libraries that read it."""
     try:
         return load(path)
     except Exception as error:
@@ -173,7 +173,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
-    """The mapping of names to tensors in a file's content, names without ``module.``."""
+    """Returns the mapping of names to tensors in a file's content, names without ``module.``."""
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -237,7 +237,7 @@ def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
 
 
 def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
-    """The numbered block (``LSTT.layers.2``) of a left-over tensor, where the model ends before it."""
+    """Finds the numbered block (``LSTT.layers.2``) of a left-over tensor beyond the model's last block."""
     for number in re.finditer(r"\.\d+(?=\.)", name):
         parent, block = name[: number.start()], name[: number.end()]
         has_first = any(other.startswith(f"{parent}.0.") for other in own)
@@ -261,7 +261,7 @@ def _folded(names: set[str], universe: list[str], prefix: str = "") -> Iterator[
 
 
 def _listing(tensors: Iterable[str]) -> str:
-    """The count of tensors, and the first of their names."""
+    """Returns the count of tensors, and the first of their names."""
     names = list(tensors)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"{len(names)}: {', '.join(names[:_LISTED])}{more}"

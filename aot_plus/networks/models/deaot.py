@@ -37,11 +37,11 @@ class DeAOT(AOT):
         )
 
     def _decoder_channels(self, cfg: Config) -> int:
-        """Both branches of the last layer."""
+        """Counts the channels of both branches of the last layer."""
         return 2 * cfg.MODEL_ENCODER_EMBEDDING_DIM
 
     def embed_planes(self, planes: Tensor) -> Tensor:
-        """The normalised identity embedding of id channels ``G x (M+1 or M+2) x H x W``: ``G x N x C``."""
+        """Embeds id channels ``G x (M+1 or M+2) x H x W`` and normalises the result: ``G x N x C``."""
         return self.identity_dropout(self.id_norm(to_tokens(self.patch_wise_id_bank(planes))))
 
     def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:

@@ -43,7 +43,7 @@ POLICIES: dict[str, type[MemoryPolicy]] = {
 
 
 def build_policy(cfg: Config) -> MemoryPolicy:
-    """A fresh policy for one memory of one video.
+    """Builds a fresh policy for one memory of one video.
 
     ``cfg.MEM_POLICY`` is a name of ``POLICIES`` or ``"package.module:ClassName"``.
 
@@ -61,7 +61,7 @@ def build_policy(cfg: Config) -> MemoryPolicy:
 
 
 def _import_policy(path: str) -> type[MemoryPolicy]:
-    """The policy class at ``package.module:ClassName``."""
+    """Imports the policy class at ``package.module:ClassName``."""
     module_name, class_name = path.split(":", maxsplit=1)
     try:
         policy = getattr(importlib.import_module(module_name), class_name)

@@ -50,7 +50,7 @@ class Append:
     _statistics: ReadStatistics | None = field(default=None, init=False, repr=False)
 
     def statistics(self) -> ReadStatistics:
-        """The statistics of the new frame's read, computed at the first call."""
+        """Computes the statistics of the new frame's read, computed at the first call."""
         if self._statistics is None:
             self._statistics = self.read_statistics()
         return self._statistics
@@ -76,7 +76,7 @@ class MemoryPolicy(ABC):
 
     @abstractmethod
     def drop(self, append: Append) -> int:
-        """The position in ``append.frames``, one of ``append.droppable``, of the entry to drop.
+        """Chooses the position in ``append.frames``, one of ``append.droppable``, of the entry to drop.
 
         Called after ``observe`` when the memory overflows and something is droppable.
         """
@@ -87,7 +87,7 @@ class MemoryPolicy(ABC):
         return {}
 
     def explain(self) -> dict[str, list[float]]:
-        """The scores of the last append, by name, one value per entry; empty where there are none.
+        """Returns the scores of the last append, by name, one value per entry; empty where there are none.
 
         Only this call moves them off the device.
         """

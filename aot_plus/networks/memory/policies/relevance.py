@@ -46,7 +46,7 @@ class RunningRelevance:
         return averages
 
     def as_dict(self) -> dict[int, float]:
-        """The averages by frame number."""
+        """Returns the averages by frame number."""
         return {} if self.values is None else dict(zip(self.frames, self.values.tolist(), strict=True))
 
 
@@ -83,10 +83,10 @@ class RelevancePolicy(MemoryPolicy):
 
     @abstractmethod
     def score(self, append: Append, averages: Tensor) -> Tensor:
-        """The score of every entry (T), from the running averages (T) that already hold this read."""
+        """Scores every entry (T) from the running averages (T), which already include this read."""
 
     def drop(self, append: Append) -> int:
-        """The droppable entry with the smallest score. Only its index leaves the device."""
+        """Chooses the droppable entry with the smallest score. Only its index leaves the device."""
         scores = self.score(append, self.last_scores["relevance"])
         self.last_scores["score"] = scores
         candidates = on_device(append.droppable, scores.device)

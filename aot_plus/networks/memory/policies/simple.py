@@ -38,7 +38,7 @@ class RandomPolicy(MemoryPolicy):
         self._random = random.Random(cfg.MEM_RANDOM_SEED)
 
     def drop(self, append: Append) -> int:
-        """Any of the droppable entries."""
+        """Chooses any of the droppable entries."""
         return self._random.choice(append.droppable)
 
 
@@ -46,6 +46,6 @@ class UniformPolicy(MemoryPolicy):
     """Drops the entry whose two neighbours in time are closest together: a control that spreads the rest."""
 
     def drop(self, append: Append) -> int:
-        """The droppable entry with the smallest gap around it; the first one on ties."""
+        """Chooses the droppable entry with the smallest gap around it; the first one on ties."""
         frames = [*append.frames, append.new_frame]
         return min(append.droppable, key=lambda position: frames[position + 1] - frames[position - 1])
