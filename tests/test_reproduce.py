@@ -428,7 +428,7 @@ def test_after_an_interrupt_the_table_says_what_was_not_run(
     fake.interrupted = {"rmem"}
     assert run(small_videos, fake) == 130
     captured = capsys.readouterr()
-    assert "Run the same command again to go on." in captured.err
+    assert "Rerun the same command to resume." in captured.err
     assert cells(captured.out, "aot_mini")[0] == ["J_tr", "100.00", "100.00", *["not run"] * 4]
     listed = "- aot_mini (rmem, uniform, random, unbounded), deaot_mini: interrupted"
     assert listed in captured.out

@@ -64,7 +64,7 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
         try:
             results: dict[int, T] = elastic_launch(config, _work)(function, *arguments)
         except SignalException:
-            raise KeyboardInterrupt("Interrupted. Run the same command again to go on.") from None
+            raise KeyboardInterrupt("Interrupted. Rerun the same command to resume.") from None
         except ChildFailedError as error:
             raise _cause(error) from None
     return results[0]
@@ -101,7 +101,7 @@ def _cause(error: Any) -> BaseException:
     """Returns the error that ended the processes: our own as they were, others with their traceback."""
     _, failure = error.get_first_failure()
     if failure.exitcode == _INTERRUPTED:
-        return KeyboardInterrupt("Interrupted. Run the same command again to go on.")
+        return KeyboardInterrupt("Interrupted. Rerun the same command to resume.")
     message = failure.message
     if not isinstance(message, dict):
         ended = f"process {failure.local_rank} ended with exit code {failure.exitcode}"

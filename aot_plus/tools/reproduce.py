@@ -28,7 +28,7 @@ Rows:
 
 Exit code: 0 if something was measured and nothing failed; rows whose checkpoint is missing are in the table
 and do not change that. 1 if a row failed or nothing was measured. 130 after Ctrl-C: what was measured by then
-is in the table, and the same command goes on.
+is in the table; rerun the same command to resume.
 """
 
 
@@ -103,7 +103,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     else:
         print("Nothing was measured, and no file written.")
     if interrupted:
-        raise KeyboardInterrupt("Interrupted. Run the same command again to go on.")
+        raise KeyboardInterrupt("Interrupted. Rerun the same command to resume.")
     return 0 if reproduction.MEASURED in statuses and reproduction.FAILED not in statuses else 1
 
 

@@ -19,10 +19,10 @@ die() {
     exit 1
 }
 
-# Whether a command is a Python that runs and is new enough.
+# Tells if a command is a Python that runs and is new enough.
 is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
 
-# Whether the Python $1 satisfies the requirements files that follow.
+# Tells if the Python $1 satisfies the requirements files that follow.
 satisfies() { is_python "$1" && "$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "${@:2}" >/dev/null; }
 
 use_python() {

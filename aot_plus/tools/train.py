@@ -17,7 +17,7 @@ from aot_plus.tools.common import (
     whole_number,
     with_environment,
 )
-from aot_plus.utils.catalogue import default_model
+from aot_plus.utils.catalogue import PAPER_STAGE, default_model
 
 _DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
 the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
-    add_config_arguments(parser, stage="pre_vost_2")
+    add_config_arguments(parser, stage=PAPER_STAGE)
     add_device_arguments(parser, "TRAIN")
     add = parser.add_argument
     add("--processes", type=whole_number(1), help="that share each batch (default: one for each GPU)")

@@ -50,10 +50,10 @@ class Evaluator:
     """Runs a segmenter over sequences of a dataset and writes ``<result_dir>/<sequence>/<frame>.png``.
 
     A sequence is written to a hidden folder and renamed when it is whole, so after a kill or an error there
-    is either all of it or nothing. Whole sequences are skipped, others start at their first frame: a killed
-    run goes on where it was, sequence by sequence. With ``overwrite``, old results are removed before the
-    first sequence starts, so that results of two runs never mix, and a killed run may go on without
-    ``overwrite``.
+    is either all of it or nothing. Whole sequences are skipped, others start at their first frame, so the
+    same command resumes a killed run, sequence by sequence. With ``overwrite``, old results are removed
+    before the first sequence starts, so that results of two runs never mix, and a killed run is resumed
+    without ``overwrite``.
 
     ``make_segmenter`` gives a segmenter for one video; it gets a function for the memory's decisions, or None
     when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and
@@ -97,7 +97,7 @@ class Evaluator:
             self._run_share(summary)
         except KeyboardInterrupt:
             finished = f"{len(summary.done) + len(summary.skipped)} of {len(self._share())}"
-            again = "Run the same command again (without --overwrite) to go on."
+            again = "Rerun the same command (without --overwrite) to resume."
             raise KeyboardInterrupt(f"Interrupted; finished: {finished} sequences. {again}") from None
         summary.seconds = time.perf_counter() - started
         summary.measure_memory(self.device)
@@ -165,27 +165,27 @@ class Evaluator:
 
             reads = [partial(read, path) for path in sequence.images]
             with ReadAhead(reads) as reader, BackgroundWriter(self.cfg.TEST_WRITERS) as writer:
-                for frame, labels in self._labels(sequence, segmenter, reader, summary):
-                    writer.write(masks / f"{frame}.png", labels)
+                for name, predicted in self._predictions(sequence, segmenter, reader, summary):
+                    writer.write(masks / f"{name}.png", predicted)
                     bar.update()
                 writer.join()
             folder.finish(_names(sequence), trace)
         finally:
             folder.discard_unfinished()
 
-    def _labels(
+    def _predictions(
         self,
         sequence: VideoSequence,
         segmenter: Segmenter,
         reader: ReadAhead[PreparedFrame],
         summary: EvaluationSummary,
     ) -> Iterator[tuple[str, LazyImage]]:
-        """Yields each frame's name and labels; the first frame's are its annotation. Counts frames and time.
+        """Yields each frame's name and mask; the first frame's is its annotation. Counts frames and time.
 
         A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
         """
         mask = read_first_mask(sequence)
-        labels: LazyImage = mask
+        predicted: LazyImage = mask
         submitted: FrameLabels | None = None
         for path, frame in zip(sequence.images, reader, strict=True):
             _check_size(sequence, path, frame, mask)
@@ -194,12 +194,12 @@ class Evaluator:
                 segmenter.start(frame, mask, memory_gap=memory_gap(self.cfg, len(sequence.images)))
             else:
                 before, submitted = submitted, segmenter.submit(frame)
-                labels = submitted.array
+                predicted = submitted.array
                 if before is not None:
                     before.wait()
             summary.compute_seconds += time.perf_counter() - started
             summary.frames += 1
-            yield path.stem, labels
+            yield path.stem, predicted
 
 
 def read_first_mask(sequence: VideoSequence) -> Ids:

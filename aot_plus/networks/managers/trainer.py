@@ -130,7 +130,7 @@ class Trainer:
                 self._save_if_due(learner, step + 1, now=stopping)
                 if stopping and step + 1 < self.cfg.TRAIN_TOTAL_STEPS:
                     raise KeyboardInterrupt(
-                        f"Stopped and saved after {step + 1} steps. Run the same command again to go on."
+                        f"Stopped and saved after {step + 1} steps. Rerun the same command to resume."
                     )
 
     def _batches(self, start: int) -> Iterator[Batch]:

@@ -1,0 +1,75 @@
+"""A function in several processes: its result, its errors, Ctrl-C, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
+from aot_plus.pipeline.launch import launch
+from aot_plus.utils.errors import DataError, VOSError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def collect(failing: str) -> list[str]:
+    """Every process's rank; the second process may fail."""
+    place = ProcessPlace.from_environment()
+    if place.rank == 1 and failing == "error":
+        raise DataError("video.mp4: is broken")
+    if place.rank == 1 and failing == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    with process_group(place):
+        return gather(place, f"{place.rank} of {place.world_size}")
+
+
+def wait_long(folder: Path) -> None:
+    """Notes the process, waits until it is ended."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(300)
+
+
+def test_the_first_ones_result_and_an_error_as_it_was() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    assert launch(collect, "", processes=1) == ["0 of 1"]
+    assert launch(collect, "", processes=2) == ["0 of 2", "1 of 2"]
+    with pytest.raises(VOSError, match=r"^video\.mp4: is broken$"):
+        launch(collect, "error", processes=2)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_process_that_was_killed_is_said() -> None:
+    with pytest.raises(VOSError, match=r"process 1 ended with exit code -9 \(out of memory\?\)"):
+        launch(collect, "killed", processes=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -> None:
+    code = (
+        "from pathlib import Path; from aot_plus.pipeline.launch import launch; "
+        "from aot_plus.tools.common import run_tool; from tests.test_launch import wait_long; "
+        f"raise SystemExit(run_tool(lambda: launch(wait_long, Path({str(tmp_path)!r}), processes=2)))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while len(list(tmp_path.iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert said == "\nInterrupted. Rerun the same command to resume.\n"
+    for path in tmp_path.iterdir():
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{path.name}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{path.name}").exists()
