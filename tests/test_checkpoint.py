@@ -10,7 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_encoder, load_into, read_state_dict
+from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_encoder, load_into
+from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
 from tests.weights_by_name import fill_by_name
 
@@ -288,20 +289,20 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path, strict: bool) -> Non
 
 def test_facts_of_a_file(tmp_path: Path) -> None:
     weights = named_weights(bank_channels=5, temporal_slots=4)
-    facts = inspect_checkpoint(saved(tmp_path / "a.pth", weights))
+    facts = inspect_checkpoint(weights)
     assert (facts.has_temporal_embedding, facts.temporal_slots, facts.has_ignore_token) == (True, 4, True)
     assert facts.linear_q is None
     weights["LSTT.layers.0.linear_QMem.weight"] = torch.zeros(4, 4)
-    assert inspect_checkpoint(saved(tmp_path / "b.pth", weights)).linear_q is True
+    assert inspect_checkpoint(weights).linear_q is True
     weights["LSTT.layers.0.norm4.weight"] = torch.zeros(4)
-    assert inspect_checkpoint(saved(tmp_path / "c.pth", weights)).linear_q is False
-    facts = inspect_checkpoint(saved(tmp_path / "d.pth", named_weights(bank_channels=4, temporal_slots=2)))
+    assert inspect_checkpoint(weights).linear_q is False
+    facts = inspect_checkpoint(named_weights(bank_channels=4, temporal_slots=2))
     assert (facts.has_temporal_embedding, facts.temporal_slots, facts.has_ignore_token) == (True, 2, False)
     weights = named_weights(temporal_slots=4)
     del weights["cur_pos_emb"]
-    facts = inspect_checkpoint(saved(tmp_path / "e.pth", weights))
+    facts = inspect_checkpoint(weights)
     assert (facts.has_temporal_embedding, facts.temporal_slots) == (False, None)
-    facts = inspect_checkpoint(saved(tmp_path / "f.pth", {"conv1.weight": torch.zeros(1)}))
+    facts = inspect_checkpoint({"conv1.weight": torch.zeros(1)})
     assert facts.has_ignore_token is None
 
 

@@ -7,7 +7,6 @@ A checkpoint is a pair of files with the same step, ``ckpt/save_step_<k>.pth`` a
 import logging
 import random
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aot_plus.networks.models.checkpoint_file import check_tensor, read_file
 from aot_plus.utils.errors import CheckpointError
 from evaluation.files import replacing
 
@@ -35,6 +35,14 @@ _log = logging.getLogger(__name__)
 
 TRAINING_FOLDER = "ckpt"
 EMA_FOLDER = "ema_ckpt"
+_TRAINING_VALUES = {
+    "state_dict": dict,
+    "optimizer": dict,
+    "scaler": dict,
+    "random_states": list,
+    "counters": dict,
+}
+_EMA_VALUES = {"state_dict": dict, "updates": int}
 _FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
 
 
@@ -129,31 +137,30 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 def _load(folder: Path, step: int) -> TrainingCheckpoint:
     """Reads the pair of files of ``step``. Raises ``CheckpointError``."""
-    keys = ("state_dict", "optimizer", "scaler", "random_states", "counters")
-    training = _read(_path(folder, TRAINING_FOLDER, step), step, keys)
-    ema = _read(ema_path(folder, step), step, ("state_dict", "updates"))
+    path, of_average = _path(folder, TRAINING_FOLDER, step), ema_path(folder, step)
+    training = _read(path, step, _TRAINING_VALUES)
+    ema = _read(of_average, step, _EMA_VALUES)
+    for file, tensors in ((path, training["state_dict"]), (of_average, ema["state_dict"])):
+        for name, tensor in tensors.items():
+            check_tensor(file, name, tensor)
     return TrainingCheckpoint(step=step, ema=ema, **training)
 
 
-def _read(path: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Reads the ``keys`` of a file, which must be of ``step``. Raises ``CheckpointError``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load compares no checksums
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise nearly anything in what reads it
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {reason})") from error
+def _read(path: Path, step: int, types: Mapping[str, type]) -> dict[str, Any]:
+    """Reads the values of a file, which must be of ``step``, by name and type. Raises ``CheckpointError``."""
+    content = read_file(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a training checkpoint, found a {type(content).__name__}")
-    missing = [key for key in (*keys, "step") if key not in content]
+    missing = [key for key in (*types, "step") if key not in content]
     if missing:
         raise CheckpointError(f"{path}: not a training checkpoint, it has no {', '.join(missing)}")
-    if content["step"] != step:
+    if type(content["step"]) is not int or content["step"] != step:
         raise CheckpointError(f"{path}: expected step {step}, found {content['step']}")
-    return {key: content[key] for key in keys}
+    for key, expected in types.items():
+        if not isinstance(content[key], expected):
+            found = type(content[key]).__name__
+            raise CheckpointError(f"{path}: {key}: expected a {expected.__name__}, found a {found}")
+    return {key: content[key] for key in types}
 
 
 def _remove_old(folder: Path, step: int, keep: int) -> None:

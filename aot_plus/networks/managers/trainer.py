@@ -103,7 +103,7 @@ class Trainer:
         if checkpoint is not None:
             try:
                 learner.load_state(vars(checkpoint))
-            except (RuntimeError, ValueError, KeyError) as error:
+            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
                 raise CheckpointError(
                     f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit: {error}"
                 ) from error
@@ -151,7 +151,13 @@ class Trainer:
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         """Sets this process's random generators, which drop units and paths; other draws have their own."""
         if checkpoint is not None and len(checkpoint.random_states) == self.place.world_size:
-            set_random_state(checkpoint.random_states[self.place.rank])
+            try:
+                set_random_state(checkpoint.random_states[self.place.rank])
+            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+                raise CheckpointError(
+                    f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
+                    f"random states: {error}"
+                ) from error
             return
         if checkpoint is not None:
             _log.warning(

@@ -1,21 +1,19 @@
-"""Reading checkpoint files, and putting them into a model with a report of what became of every tensor."""
+"""Putting a checkpoint's tensors into a model, with a report of what became of every one."""
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
 _ID_BANK = "patch_wise_id_bank.weight"
 # Under this share of a model's tensors a file belongs to something else. Models of this family that differ in
 # class and encoder still share 3% to 10%, most of it the decoder.
@@ -62,40 +60,29 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def read_state_dict(path: Path | str) -> dict[str, Tensor]:
-    """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU; no code in it is run.
-
-    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``; a name's leading
-    ``module.`` (left by data-parallel training) is taken off. Raises ``CheckpointError`` for a file that is
-    missing, damaged or of another kind, and for values that are not finite.
-    """
-    path = Path(path)
-    _check_file(path)
-    content = _read(path, safetensors.torch.load_file if path.suffix == ".safetensors" else _load_pickle)
-    tensors = _unwrapped(path, content)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path}: {name}: expected finite values, found NaN or infinite ones")
-    return tensors
-
-
-def inspect_checkpoint(path: Path | str) -> CheckpointFacts:
-    """Reads what the file says about its model, for adapting a config before the model is built."""
-    tensors = read_state_dict(path)
+def inspect_checkpoint(tensors: Mapping[str, Tensor]) -> CheckpointFacts:
+    """Tells what a file's tensors say about its model, for adapting a config before the model is built."""
     memory_embedding = tensors.get("mem_pos_emb")
     has_temporal = memory_embedding is not None and "cur_pos_emb" in tensors
     bank, output = tensors.get(_ID_BANK), tensors.get("decoder.conv_out.weight")
     is_aot_plus = "LSTT.layers.0.linear_QMem.weight" in tensors
     return CheckpointFacts(
         has_temporal_embedding=has_temporal,
-        temporal_slots=memory_embedding.shape[0] if memory_embedding is not None and has_temporal else None,
+        temporal_slots=_side(memory_embedding, 0) if has_temporal else None,
         # The decoder has M + 1 outputs, the identity bank as many inputs and one more for ignored pixels.
-        has_ignore_token=None if bank is None or output is None else bank.shape[1] == output.shape[0] + 1,
+        has_ignore_token=None
+        if bank is None or output is None
+        else _side(bank, 1) == (_side(output, 0) or 0) + 1,
         linear_q="LSTT.layers.0.norm4.weight" not in tensors if is_aot_plus else None,
     )
 
 
 def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport:
+    """Reads a file (see ``read_state_dict``) and loads it as ``load_tensors`` does."""
+    return load_tensors(model, read_state_dict(path), str(path), strict=strict)
+
+
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *, strict: bool) -> LoadReport:
     """Copies a file's tensors into the model, in place, by name and shape, and logs a report of all of them.
 
     ``num_batches_tracked`` is ignored on both sides. From an identity bank without the channel for ignored
@@ -103,24 +90,29 @@ def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport
 
     Args:
         model: left untouched when an error is raised.
-        path: see ``read_state_dict``.
+        tensors: the file's, by name.
+        source: the file's name in messages.
         strict: for evaluation. Every tensor that the model computes with must be in the file, in its shape; a
             fresh channel of the identity bank becomes zero, so nothing random is left. Otherwise, for the
             start of training: what does not fit is left as it was.
 
     Raises:
-        CheckpointError: the file cannot be read, belongs to another model, or (``strict``) lacks something.
+        CheckpointError: the tensors belong to another model, are of another type than its or beyond the range
+            of its type, or (``strict``) something is missing.
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if _counts(name)}
-    tensors = {name: tensor for name, tensor in read_state_dict(path).items() if _counts(name)}
-    report = _compare(str(path), own, tensors)
-    if len(report.loaded) + len(report.adapted) < max(1.0, _MIN_SHARE * len(own)):
+    tensors = {name: tensor for name, tensor in tensors.items() if _counts(name)}
+    report = _compare(source, own, tensors)
+    taken = [*report.loaded, *report.adapted]
+    if len(taken) < max(1.0, _MIN_SHARE * len(own)):
         raise CheckpointError(
-            f"{path}: belongs to another model: expected {len(own)} tensors, found {len(report.loaded)} of "
+            f"{source}: belongs to another model: expected {len(own)} tensors, found {len(taken)} of "
             f"them; those of the file are {_listing(tensors)}"
         )
     if strict:
         _check_complete(report, own)
+    for name in taken:
+        _check_values(source, name, own[name], tensors[name])
     with torch.no_grad():
         for name in report.loaded:
             own[name].copy_(tensors[name])
@@ -140,62 +132,32 @@ def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
     return load_into(encoder, path, strict=True)
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise CheckpointError(f"{path}: expected a checkpoint file, found a folder")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint file")
-    if path.suffix not in SUFFIXES:
-        raise CheckpointError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
-    if path.stat().st_size == 0:
-        raise CheckpointError(f"{path}: expected a checkpoint, found an empty file")
-
-
-def _load_pickle(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read(path: Path, load: Callable[[Path], Any]) -> Any:
-    """Reads a file's content. A damaged one can raise nearly anything in the libraries that read it."""
-    try:
-        return load(path)
-    except Exception as error:
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if refused:
-            found = f"an object of {refused[1]}, which is not loaded because it could run code"
-        else:
-            found = f"{path.stat().st_size} bytes that cannot be read as one ({_first_line(error)})"
-        raise CheckpointError(f"{path}: expected a checkpoint of tensors, found {found}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
-    """Returns the mapping of names to tensors in a file's content, names without ``module.``."""
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: expected names and tensors, found {type(content).__name__}")
-    tensors: dict[str, Tensor] = {}
-    for key, value in content.items():
-        if not isinstance(value, Tensor) or value.layout != torch.strided:
-            raise CheckpointError(f"{path}: {key}: expected a dense tensor, found {type(value).__name__}")
-        name = str(key).removeprefix("module.")
-        if name in tensors:
-            raise CheckpointError(f"{path}: {name}: expected once, found with and without 'module.'")
-        tensors[name] = value
-    if not tensors:
-        raise CheckpointError(f"{path}: expected names and tensors, found none")
-    return tensors
-
-
 def _counts(name: str) -> bool:
     """Tells if a tensor matters: batch norms have no use for the number of batches they have seen."""
     return name.rpartition(".")[2] != "num_batches_tracked"
+
+
+def _side(tensor: Tensor | None, dimension: int) -> int | None:
+    """Gives the size of a dimension, None where there is none."""
+    return tensor.shape[dimension] if tensor is not None and dimension < tensor.ndim else None
+
+
+def _check_values(source: str, name: str, own: Tensor, found: Tensor) -> None:
+    """Raises ``CheckpointError`` where the model's type cannot hold the file's values."""
+    if own.is_floating_point() != found.is_floating_point():
+        raise CheckpointError(f"{source}: {name}: expected {_type(own)}, found {_type(found)}")
+    if not own.is_floating_point() or torch.finfo(found.dtype).max <= torch.finfo(own.dtype).max:
+        return
+    largest = float(found.abs().max()) if found.numel() else 0.0
+    if largest > torch.finfo(own.dtype).max:
+        raise CheckpointError(
+            f"{source}: {name}: expected values that fit {_type(own)} "
+            f"(up to {torch.finfo(own.dtype).max:g}), found {largest:g}"
+        )
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:

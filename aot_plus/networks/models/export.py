@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from aot_plus.networks.models.checkpoint import read_state_dict
+from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
 from evaluation.files import replacing
 

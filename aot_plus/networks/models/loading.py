@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT, build_model
-from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_into
+from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
+from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.networks.models.prepare import compile_for_inference, prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
@@ -48,11 +51,12 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     """Loads as ``load_model``, from a config; the model's ``cfg`` is a copy, adapted to the checkpoint."""
     cfg = copy.copy(cfg)
     target = resolve_device(cfg.TEST_DEVICE if device is None else device)
-    if checkpoint is not None:
-        _adapt_to_file(cfg, Path(checkpoint))
+    tensors = None if checkpoint is None else read_state_dict(checkpoint)
+    if tensors is not None:
+        _adapt_to_file(cfg, str(checkpoint), tensors)
     network = build_model(cfg)
-    if checkpoint is not None:
-        load_into(network, Path(checkpoint), strict=True)
+    if tensors is not None:
+        load_tensors(network, tensors, str(checkpoint), strict=True)
     prepare_for_inference(network)
     network.to(target)
     if cfg.TEST_COMPILE:
@@ -60,9 +64,9 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     return network
 
 
-def _adapt_to_file(cfg: Config, path: Path) -> None:
+def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> None:
     """Sets what the file decides: temporal embedding (a random one does harm), short-term attention."""
-    facts = inspect_checkpoint(path)
+    facts = inspect_checkpoint(tensors)
     if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and not facts.has_temporal_embedding:
         _log.warning("%s has no temporal embedding: running without it", path)
         cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = False

@@ -1,0 +1,133 @@
+"""Reading checkpoint files: no code in one runs, and none takes more memory than its size."""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from aot_plus.utils.errors import CheckpointError
+
+__all__ = ["check_tensor", "read_file", "read_state_dict"]
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+_ARCHIVE = b"PK\x03\x04"  # how PyTorch's archives begin; its old files are bare pickles
+_TYPES = (
+    *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
+
+
+def read_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU; no code in it is run.
+
+    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``; a name's leading
+    ``module.`` (left by data-parallel training) is taken off. Raises ``CheckpointError`` for a file that is
+    missing, damaged or of another kind, for tensors that are not plain ones (``check_tensor``), and for
+    values that are not finite.
+    """
+    path = Path(path)
+    tensors = _unwrapped(path, read_file(path))
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: {name}: expected finite values, found NaN or infinite ones")
+    return tensors
+
+
+def read_file(path: Path) -> Any:
+    """Reads whatever a checkpoint file holds, tensors to the CPU. Raises ``CheckpointError``.
+
+    An archive is checked before it is loaded: it must not unpack to more than it is (PyTorch compresses
+    nothing), and every checksum must be right, which PyTorch does not look at.
+    """
+    _check_name(path)
+    # A damaged file can raise nearly anything in the libraries that read it.
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        _check_archive(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if refused:
+            found = f"an object of {refused[1]}, which is not loaded because it could run code"
+        else:
+            found = f"{path.stat().st_size} bytes that cannot be read as one ({_first_line(error)})"
+        raise CheckpointError(f"{path}: expected a checkpoint of tensors, found {found}") from error
+
+
+def check_tensor(path: Path, name: object, value: Any) -> None:
+    """Raises ``CheckpointError`` unless ``value`` is a dense tensor of a common type, all of it in the file.
+
+    A tensor of four bytes can say that it is expanded to terabytes, which a copy of it would take.
+    """
+    if type(value) not in (Tensor, nn.Parameter):
+        found = type(value).__name__
+    elif value.is_nested:
+        found = "a nested one"
+    elif value.layout != torch.strided:
+        found = f"a sparse one ({value.layout})"
+    elif value.device.type != "cpu":
+        found = f"one without values (device {value.device})"
+    elif value.dtype not in _TYPES:
+        found = f"one of {value.dtype}"
+    elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        stored = value.untyped_storage().nbytes()
+        found = f"{value.numel() * value.element_size()} bytes, of which the file has {stored}"
+    else:
+        return
+    raise CheckpointError(f"{path}: {name}: expected a dense tensor, found {found}")
+
+
+def _check_name(path: Path) -> None:
+    if path.is_dir():
+        raise CheckpointError(f"{path}: expected a checkpoint file, found a folder")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint file")
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: expected a checkpoint, found an empty file")
+
+
+def _check_archive(path: Path) -> None:
+    """Raises ``BadZipFile`` for an archive that unpacks to more than it is, or whose checksums are wrong."""
+    with path.open("rb") as file:
+        if file.read(len(_ARCHIVE)) != _ARCHIVE:
+            return
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            size = sum(entry.file_size for entry in entries)
+            if size > path.stat().st_size or any(entry.compress_type for entry in entries):
+                raise zipfile.BadZipFile(f"compressed: it unpacks to {size} bytes, PyTorch's are as they are")
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"damaged: the checksum of {damaged} is wrong")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
+    """Returns the mapping of names to tensors in a file's content, names without ``module.``."""
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: expected names and tensors, found {type(content).__name__}")
+    tensors: dict[str, Tensor] = {}
+    for key, value in content.items():
+        check_tensor(path, key, value)
+        name = str(key).removeprefix("module.")
+        if name in tensors:
+            raise CheckpointError(f"{path}: {name}: expected once, found with and without 'module.'")
+        tensors[name] = value.detach()
+    if not tensors:
+        raise CheckpointError(f"{path}: expected names and tensors, found none")
+    return tensors
