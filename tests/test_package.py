@@ -64,6 +64,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     wanted = [
         *(ROOT / "aot_plus/pretrain_models").glob("*_mini.*"),
         *(ROOT / "aot_plus/report/page").iterdir(),
+        *(ROOT / package / "py.typed" for package in ("aot_plus", "evaluation")),
     ]
     assert held == {str(path.relative_to(ROOT)) for path in wanted}
 

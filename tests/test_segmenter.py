@@ -293,7 +293,6 @@ def _start(image: Any, mask: Any) -> None:
         (np.zeros((70, 90), np.uint8), _squares([1]), "70 x 90"),
         (np.zeros((70, 90, 3), np.float32), _squares([1]), "float32"),
         (np.zeros((70, 90, 3), np.uint8), np.ones((60, 90), np.uint8), "60 x 90"),
-        (np.zeros((70, 90, 3), np.uint8), np.ones((70, 90), np.int64), "int64"),
         (np.zeros((70, 90, 3), np.uint8), np.zeros((70, 90), np.uint8), "no object"),
     ],
 )

@@ -41,6 +41,7 @@ class VideoState:
     frame: int = 0  # number of the last frame
     last_write: int = 0
     batches: list[GroupBatch] = field(default_factory=list)
+    removed: set[int] = field(default_factory=set)  # packed ids of objects that are no longer predicted
 
     @property
     def banks(self) -> list[list[int]]:
@@ -93,7 +94,7 @@ class InferenceEngine:
         propagations = [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
         logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
         decoded = replace(features, adapted=[])  # only decoding reads them; they are large
-        return Prediction(decoded, propagations, self._without_unused_ids(logits, state.num_objects))
+        return Prediction(decoded, propagations, self._without_unused_ids(logits, state))
 
     def commit(
         self, state: VideoState, prediction: Prediction, labels: Tensor, *, num_objects: int | None = None
@@ -125,6 +126,12 @@ class InferenceEngine:
             state.last_write = state.frame
         self._add_groups(state, prediction.features, labels)
 
+    def new_memory(self, groups: int) -> tuple[GroupMemory, list[MemoryPolicy]]:
+        """Makes an empty memory for groups that start together, and the policy of each."""
+        policies = [build_policy(self.cfg) for _ in range(groups)]
+        capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN if policies[0].bounded else None
+        return GroupMemory(self.model, MemoryBank(capacity)), policies
+
     def _add_groups(self, state: VideoState, features: Features, labels: Tensor) -> None:
         """Starts, with a reference, the groups that the number of objects asks for and that are missing."""
         have = sum(len(batch.groups) for batch in state.batches)
@@ -132,9 +139,7 @@ class InferenceEngine:
         if need <= have:
             return
         groups = list(range(have, need))
-        policies = [build_policy(self.cfg) for _ in groups]
-        capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN if policies[0].bounded else None
-        memory = GroupMemory(self.model, MemoryBank(capacity))
+        memory, policies = self.new_memory(len(groups))
         identity = self._identity(labels, groups, reference=True)
         propagation = self.model.propagate_reference(features, identity)
         memory.write_short(propagation, identity, state.frame)
@@ -149,11 +154,15 @@ class InferenceEngine:
         own = torch.where((own >= 1) & (own <= size), own, 0)
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
 
-    def _without_unused_ids(self, logits: Tensor, num_objects: int) -> Tensor:
-        """Logits ``G x (M+1) x . x .`` of all groups, ids that no object has masked out."""
-        used = num_objects - self.cfg.MODEL_MAX_OBJ_NUM * (logits.shape[0] - 1)  # by the last group
-        if used < self.cfg.MODEL_MAX_OBJ_NUM:
+    def _without_unused_ids(self, logits: Tensor, state: VideoState) -> Tensor:
+        """Logits ``G x (M+1) x . x .`` of all groups, ids of no object or a removed one masked out."""
+        size = self.cfg.MODEL_MAX_OBJ_NUM
+        used = state.num_objects - size * (logits.shape[0] - 1)  # by the last group
+        if used < size:
             logits[-1, used + 1 :] = UNLIKELY
+        for number in state.removed:
+            group, place = divmod(number - 1, size)
+            logits[group, place + 1] = UNLIKELY
         return logits
 
     def _run_policies(

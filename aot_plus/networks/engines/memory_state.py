@@ -1,6 +1,7 @@
 """The memory of a batch of object groups: long-term bank and short-term memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -32,20 +33,29 @@ class GroupMemory:
     def write_short(self, propagation: Propagation, identity: Tensor, frame: int) -> None:
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
         dropped = [0] * identity.shape[0] if self._last.is_full else None
-        entries = self.model.bind_short(propagation, identity)
-        self._last.append(entries, frame, dropped)
-        self._short = _as_read(self._last, len(entries), None)
+        self._last.append(self.model.bind_short(propagation, identity), frame, dropped)
+        self._short = _as_read(self._last, None)
 
     def write_long(
         self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
     ) -> None:
         """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
-        entries = self.model.bind_long(propagation, identity)
-        self.bank.append(entries, frame, dropped)
-        self._long = _as_read(self.bank, len(entries), self.model.memory_embedding(len(self.bank)))
+        self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
+        self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives what is stored, a copy in plain values."""
+        return {"bank": self.bank.state_dict(), "last": self._last.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a memory gave."""
+        self.bank.load_state_dict(state["bank"])
+        self._last.load_state_dict(state["last"])
+        self._short = _as_read(self._last, None)
+        self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
 
 
-def _as_read(bank: MemoryBank, num_layers: int, embedding: Tensor | None) -> list[KeyValue]:
+def _as_read(bank: MemoryBank, embedding: Tensor | None) -> list[KeyValue]:
     """Reads every layer's keys ``G x T*N x D`` and values ``G x T*N x E``; ``embedding`` as in ``layer``."""
-    layers = [bank.layer(index, embedding) for index in range(num_layers)]
+    layers = [bank.layer(index, embedding) for index in range(bank.num_layers)]
     return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]

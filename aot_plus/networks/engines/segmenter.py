@@ -1,7 +1,8 @@
 """The public way in: images and masks of ids as arrays, one frame after another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -11,19 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.inference import (
-    IGNORED,
-    InferenceEngine,
-    Prediction,
-    VideoState,
-    merge_groups,
+from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
+from aot_plus.networks.engines.given import GivenImage, GivenMask, as_image, as_mask, text_of_size
+from aot_plus.networks.engines.inference import IGNORED, InferenceEngine, VideoState
+from aot_plus.networks.engines.saved_state import (
+    check_config,
+    restored,
+    restored_frame,
+    saved,
+    saved_config,
+    saved_frame,
 )
-from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, input_size
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import normalise
-from evaluation.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID, Mask
 
 _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,6 +38,13 @@ class PreparedFrame:
 
     size: tuple[int, int]  # of the image: H, W
     inputs: list[Tensor]  # at each scale: 1 x 3 x h x w, normalised; in page-locked memory for CUDA
+
+
+class Probabilities(NamedTuple):
+    """How sure a frame's labels are (``VideoSegmenter.probabilities``)."""
+
+    ids: list[int]  # 0 for the background, then those of the objects
+    values: NDArray[np.float32]  # of each id: len(ids) x H x W, 0..1; the sum of a pixel is 1
 
 
 class FrameLabels:
@@ -79,8 +90,9 @@ class VideoSegmenter:
     >>> segmenter.start(first_image, first_mask)
     >>> labels = segmenter.step(next_image)
 
-    Images are RGB, ``H x W x 3`` uint8, all of one size; masks and labels ``H x W`` uint8 ids: 0 background,
-    255 ignored. Memory does not grow with the length of the video, except under the policy ``unbounded``.
+    Images are RGB, ``H x W x 3`` uint8, all of one size; masks are ``H x W`` ids, 0 background, 255 ignored,
+    as bool (True is object 1) or any integers. Both may be paths of image files instead. Labels are ``H x W``
+    uint8 ids. Memory does not grow with the length of the video, except under the policy ``unbounded``.
     Several segmenters can share a model.
 
     Two things can be taken out of ``step``: ``prepare`` makes a frame ready, in another thread ahead of time,
@@ -103,12 +115,13 @@ class VideoSegmenter:
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._size = (0, 0)
         self._views: list[_View] = []
+        self._last: ShownFrame | None = None
 
     @torch.inference_mode()
     def start(
         self,
-        image: NDArray[np.uint8] | PreparedFrame,
-        mask: NDArray[np.uint8],
+        image: GivenImage | PreparedFrame,
+        mask: GivenMask,
         *,
         memory_gap: int | None = None,
     ) -> NDArray[np.uint8]:
@@ -127,8 +140,8 @@ class VideoSegmenter:
             DataError: wrong types or sizes, or a mask without any object.
         """
         frame = self._prepared(image)
-        _check_mask(mask, frame.size)
-        self._ids, self._size = [], frame.size
+        mask = as_mask(mask, frame.size)
+        self._ids, self._size, self._views, self._last = [], frame.size, [], None
         self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
         if not self._ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
@@ -139,11 +152,10 @@ class VideoSegmenter:
             for view, pixels in zip(self._views, self._view_inputs(frame), strict=True):
                 labels = self._view_labels(packed, view)
                 view.state = view.engine.start(pixels, labels, len(self._ids), gap)
+        self._last = ShownFrame(mask=packed, followed=self._followed())
         return mask.copy()
 
-    def step(
-        self, image: NDArray[np.uint8] | PreparedFrame, mask: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
+    def step(self, image: GivenImage | PreparedFrame, mask: GivenMask | None = None) -> NDArray[np.uint8]:
         """Segments the next frame.
 
         Args:
@@ -161,9 +173,7 @@ class VideoSegmenter:
         return self.submit(image, mask).array()
 
     @torch.inference_mode()
-    def submit(
-        self, image: NDArray[np.uint8] | PreparedFrame, mask: NDArray[np.uint8] | None = None
-    ) -> FrameLabels:
+    def submit(self, image: GivenImage | PreparedFrame, mask: GivenMask | None = None) -> FrameLabels:
         """Does the same as ``step``, but does not wait for the labels.
 
         A GPU can so begin with the next frame as soon as it has finished this one.
@@ -173,42 +183,114 @@ class VideoSegmenter:
         frame = self._prepared(image)
         if frame.size != self._size:
             raise DataError(
-                f"the image is {_text(frame.size)} pixels, the video began with {_text(self._size)}"
+                f"the image is {text_of_size(frame.size)} pixels, "
+                f"the video began with {text_of_size(self._size)}"
             )
-        if mask is not None:
-            _check_mask(mask, self._size)
+        given = None if mask is None else as_mask(mask, self._size)
         with self._precision():
             predictions = [
                 view.engine.predict(_state(view), pixels)
                 for view, pixels in zip(self._views, self._view_inputs(frame), strict=True)
             ]
-            labels = self._combine(predictions)
-            committed, num_objects = labels, None
-            if mask is not None:
-                labels, committed = self._apply_mask(labels, mask)
+            scores = self._scores([prediction.logits for prediction in predictions], len(self._ids))
+            labels = committed = scores.labels()
+            packed = num_objects = None
+            if given is not None:
+                packed = self._take_mask(given)
+                labels, committed = _lay_over(labels, packed)
                 num_objects = len(self._ids)
             for view, prediction in zip(self._views, predictions, strict=True):
                 view.engine.commit(
                     _state(view), prediction, self._view_labels(committed, view), num_objects=num_objects
                 )
+        self._last = ShownFrame(scores, packed, self._followed())
         return FrameLabels(labels, self._ids)
 
-    def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame:
+    def prepare(self, image: GivenImage) -> PreparedFrame:
         """Scales the image as the network takes it, for ``start``, ``step`` and ``submit``.
 
         May be called in any thread and before ``start``: it depends on nothing but the image and the config.
-        Raises ``DataError`` for an array that is no image.
+        Raises ``DataError`` for what is no image.
         """
-        size = _check_image(image)
-        pixels = image.astype(np.float32)
+        pixels = as_image(image).astype(np.float32)
+        size = (pixels.shape[0], pixels.shape[1])
         return PreparedFrame(size, [self._input(pixels, target) for target in self._input_sizes(size)])
+
+    @torch.inference_mode()
+    def probabilities(self) -> Probabilities:
+        """Computes the probabilities of the last frame.
+
+        The label of a pixel is the id that is most probable there. The objects of a mask that was given for
+        this frame are certain. Raises ``DataError`` before ``start``.
+        """
+        if self._last is None:
+            raise DataError("probabilities() was called before start()")
+        followed = self._last.followed
+        values = self._last.probabilities(len(self._ids))[[0, *followed]]
+        return Probabilities([0, *self._ids_of(followed)], values.cpu().numpy())
+
+    def remove(self, object_id: int) -> None:
+        """Stops following an object: from the next frame on it is not predicted.
+
+        The place of its pixels in new frames is the background's or other objects'. The frames in memory stay
+        as they are, and so do all other objects. Given again in a mask, the object goes on from what memory
+        holds of it. Raises ``DataError`` if no such object is followed.
+        """
+        followed = self._ids_of(self._followed())
+        if object_id not in followed:
+            known = ", ".join(map(str, followed)) or "none"
+            raise DataError(f"remove({object_id!r}): there is no such object; followed are: {known}")
+        for view in self._views:
+            _state(view).removed.add(self._ids.index(object_id) + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies all that this video needs to go on, but the model, as numbers, text, tensors, lists and dicts.
+
+        ``torch.save`` writes it, and ``torch.load`` reads it. Raises ``DataError`` before ``start``.
+        """
+        if self._last is None:
+            raise DataError("state_dict() was called before start()")
+        return {
+            "config": saved_config(self.cfg),
+            "ids": list(self._ids),
+            "size": list(self._size),
+            "views": [saved(_state(view)) for view in self._views],
+            "last": saved_frame(self._last),
+        }
+
+    @torch.inference_mode()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on with a video where ``state_dict`` was taken: the labels to come are the same.
+
+        The segmenter's model must be the same, and its config in what labels depend on. Any video that it had
+        is forgotten. Raises ``ConfigError`` for another config, ``DataError`` for what is no such state.
+        """
+        try:
+            check_config(state["config"], self.cfg)
+            self._ids, self._size = list(state["ids"]), (int(state["size"][0]), int(state["size"][1]))
+            self._views, self._last = [], None
+            views = self._make_views()
+            for view, own in zip(views, state["views"], strict=True):
+                view.state = restored(own, view.engine, self.device)
+            self._views = views
+            self._last = restored_frame(state["last"], self._scores, self.device)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise DataError(f"this is not what state_dict() of a segmenter gave ({error!r})") from error
 
     @property
     def banks(self) -> list[list[int]]:
         """The frame numbers in the long-term memory of every group of objects, oldest first (first view)."""
         return _state(self._views[0]).banks if self._views else []
 
-    def _prepared(self, image: NDArray[np.uint8] | PreparedFrame) -> PreparedFrame:
+    def _followed(self) -> tuple[int, ...]:
+        """Lists the packed ids of the objects that have not been removed."""
+        removed = _state(self._views[0]).removed if self._views else ()
+        return tuple(number for number in range(1, len(self._ids) + 1) if number not in removed)
+
+    def _ids_of(self, packed: Iterable[int]) -> list[int]:
+        return [self._ids[number - 1] for number in packed]
+
+    def _prepared(self, image: GivenImage | PreparedFrame) -> PreparedFrame:
         return image if isinstance(image, PreparedFrame) else self.prepare(image)
 
     def _input_sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -254,54 +336,27 @@ class VideoSegmenter:
             packed = F.interpolate(packed[None, None].float(), size=view.size, mode="nearest")[0, 0].int()
         return packed.flip(1) if view.flip else packed
 
-    def _combine(self, predictions: list[Prediction]) -> Tensor:
-        """Combines the views' mean probabilities into packed labels at the video's size (``H x W``)."""
-        groups = [self._full_logits(prediction.logits) for prediction in predictions]
-        if len(groups) == 1:
-            return best_channel(merge_groups(groups[0])).int()
-        scores = [merge_groups(own) for own in groups]  # of each view: (K+1) x H x W
-        probabilities = [
-            torch.softmax(score.flip(2) if view.flip else score, dim=0)
-            for score, view in zip(scores, self._views, strict=True)
-        ]
-        return best_channel(torch.stack(probabilities).mean(dim=0)).int()
+    def _scores(self, logits: list[Tensor], num_objects: int) -> FrameScores:
+        """Makes the scores of a frame whose ``num_objects`` were predicted with ``logits`` in each view."""
+        flips = [view.flip for view in self._views]
+        return FrameScores(logits, flips, num_objects, self._size, self.cfg.MODEL_ALIGN_CORNERS)
 
-    def _full_logits(self, logits: Tensor) -> list[Tensor]:
-        """Logits ``groups x (M+1) x H/4 x W/4`` of a view at the video's size.
-
-        Gives each group's, the background's and those of its objects: ``(1 + its objects) x H x W``.
-        """
-        size = self.cfg.MODEL_MAX_OBJ_NUM
-        groups = []
-        for group, own in enumerate(logits.float()):
-            used = min(size, len(self._ids) - group * size)
-            groups.append(
-                F.interpolate(
-                    own[None, : used + 1],
-                    size=self._size,
-                    mode="bilinear",
-                    align_corners=self.cfg.MODEL_ALIGN_CORNERS,
-                )[0]
-            )
-        return groups
-
-    def _apply_mask(self, labels: Tensor, mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """Predicted labels with a given mask laid over them, as they are shown and as they are committed."""
+    def _take_mask(self, mask: Mask) -> Tensor:
+        """Follows the objects of a mask given in mid-video from now on; gives it packed, ``H x W``."""
         self._learn_ids(mask, track_ignored=False)
-        given = self._pack(mask)
-        shown = torch.unique(given[given > 0])
-        labels = torch.where(torch.isin(labels, shown), 0, labels)
-        labels = torch.where(given > 0, given, labels)
-        return labels, torch.where(given == IGNORED, IGNORED, labels)
+        shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
+        for view in self._views:
+            _state(view).removed -= shown
+        return self._pack(mask)
 
-    def _learn_ids(self, mask: NDArray[np.uint8], *, track_ignored: bool) -> None:
+    def _learn_ids(self, mask: Mask, *, track_ignored: bool) -> None:
         """Gives the ids of a mask that are new the next packed ids, in ascending order."""
         for value in np.unique(mask).tolist():
             is_object = value not in (0, IGNORE_ID) or (value == IGNORE_ID and track_ignored)
             if is_object and value not in self._ids:
                 self._ids.append(value)
 
-    def _pack(self, mask: NDArray[np.uint8]) -> Tensor:
+    def _pack(self, mask: Mask) -> Tensor:
         """Maps a mask's ids to 0..K, on the device; ``IGNORED`` where it is ignored."""
         table = np.zeros(256, dtype=np.int32)
         table[IGNORE_ID] = IGNORED
@@ -315,18 +370,9 @@ def _state(view: _View) -> VideoState:
     return view.state
 
 
-def _check_image(image: NDArray[np.uint8]) -> tuple[int, int]:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(f"an image must be H x W x 3 uint8, found {_text(image.shape)} {image.dtype}")
-    return image.shape[0], image.shape[1]
-
-
-def _check_mask(mask: NDArray[np.uint8], size: tuple[int, int]) -> None:
-    if mask.ndim != 2 or mask.dtype != np.uint8:
-        raise DataError(f"a mask must be H x W uint8 ids, found {_text(mask.shape)} {mask.dtype}")
-    if mask.shape != size:
-        raise DataError(f"the mask is {_text(mask.shape)} pixels, its image {_text(size)}")
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+def _lay_over(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Lays a given mask over predicted labels; gives them as they are shown and as they are committed."""
+    shown = torch.unique(mask[mask > 0])
+    labels = torch.where(torch.isin(labels, shown), 0, labels)
+    labels = torch.where(mask > 0, mask, labels)
+    return labels, torch.where(mask == IGNORED, IGNORED, labels)

@@ -1,6 +1,7 @@
 """The long-term memory bank: frames together with their numbers, in storage that is allocated once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,11 @@ class MemoryBank:
     def __len__(self) -> int:
         """T, the frames that each group holds."""
         return len(self._numbers[0]) if self._numbers else 0
+
+    @property
+    def num_layers(self) -> int:
+        """The number of layers of what is stored; 0 before the first frame."""
+        return len(self._layers)
 
     @property
     def frames(self) -> list[list[int]]:
@@ -88,6 +94,26 @@ class MemoryBank:
         """Returns the slots of a group's frames, oldest frame first."""
         return list(self._slots[group])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the frames, their numbers and slots, a copy in plain values."""
+        layers = [[stored[:, : len(self)].clone() for stored in layer] for layer in self._layers]
+        return {"slots": [list(slots) for slots in self._slots], "frames": self.frames, "layers": layers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of a bank of the same capacity gave."""
+        self._slots = [list(slots) for slots in state["slots"]]
+        self._numbers = [list(numbers) for numbers in state["frames"]]
+        self._layers = [KeyValue(*map(self._with_room, layer)) for layer in state["layers"]]
+        self._embedded = {}
+
+    def _with_room(self, frames: Tensor) -> Tensor:
+        """Puts frames ``G x T x N x .`` at the beginning of storage for as many as there may be."""
+        stored = self._allocate(frames[:, 0])
+        while stored.shape[1] < frames.shape[1]:
+            stored = _doubled(stored)
+        stored[:, : frames.shape[1]] = frames
+        return stored
+
     def _by_slot(self, embedding: Tensor, keys: Tensor) -> Tensor:
         """Rows ``T x D`` in time's order as what is added to keys ``G x T x N x D`` in that of the slots."""
         ranks = self.ranks().to(embedding.device, non_blocking=True)
@@ -123,6 +149,11 @@ class DifferentiableBank(MemoryBank):
     def __init__(self, capacity: int | None) -> None:
         super().__init__(capacity)
         self._stored: list[list[KeyValue]] = []  # by slot, then layer
+
+    @property
+    def num_layers(self) -> int:
+        """As ``MemoryBank.num_layers``."""
+        return len(self._stored[0]) if self._stored else 0
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
         """As ``MemoryBank.layer``."""

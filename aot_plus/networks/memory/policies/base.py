@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -92,3 +93,15 @@ class MemoryPolicy(ABC):
         Only this call moves them off the device.
         """
         return {name: values.tolist() for name, values in self.last_scores.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives what the policy keeps of a video, for a segmenter's ``state_dict``: all attributes but ``cfg``.
+
+        A policy that keeps other things than numbers, text, tensors, lists, tuples and dictionaries overrides
+        this and ``load_state_dict``.
+        """
+        return copy.deepcopy({name: value for name, value in vars(self).items() if name != "cfg"})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a policy gave."""
+        vars(self).update(copy.deepcopy(dict(state)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -97,3 +98,17 @@ class RelevancePolicy(MemoryPolicy):
     def averages(self) -> dict[int, float]:
         """The running averages of the relevance, by frame number, as of the last run."""
         return self.running_relevance.as_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives, as ``MemoryPolicy.state_dict``, the running averages as plain values."""
+        running = {"frames": list(self.running_relevance.frames), "values": self.running_relevance.values}
+        return super().state_dict() | {"running_relevance": running}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a policy gave."""
+        running = self.running_relevance
+        running.frames, running.values = (
+            state["running_relevance"]["frames"],
+            state["running_relevance"]["values"],
+        )
+        super().load_state_dict({**state, "running_relevance": running})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
 
@@ -40,6 +41,15 @@ class RandomPolicy(MemoryPolicy):
     def drop(self, append: Append) -> int:
         """Chooses any of the droppable entries."""
         return self._random.choice(append.droppable)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives, as ``MemoryPolicy.state_dict``, the random numbers to come as plain values."""
+        return super().state_dict() | {"_random": self._random.getstate()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a policy gave."""
+        self._random.setstate(state["_random"])
+        super().load_state_dict({**state, "_random": self._random})
 
 
 class UniformPolicy(MemoryPolicy):

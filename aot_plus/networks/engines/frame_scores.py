@@ -1,0 +1,87 @@
+"""A frame's logits, from which its labels are made, and its probabilities where somebody asks for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aot_plus.networks.engines.inference import merge_groups
+from aot_plus.networks.layers.processor import best_channel
+
+__all__ = ["FrameScores", "ShownFrame"]
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """A predicted frame at the network's size, in one or several views of the video."""
+
+    logits: Sequence[Tensor]  # of each view: groups x (M+1) x H/4 x W/4
+    flips: Sequence[bool]  # of each view
+    num_objects: int  # K
+    size: tuple[int, int]  # of the video: H, W
+    align_corners: bool
+
+    def labels(self) -> Tensor:
+        """Chooses packed labels, ``H x W`` at the video's size; of several views, by mean probabilities."""
+        if len(self.logits) == 1:
+            return best_channel(merge_groups(self._full_logits(self.logits[0]))).int()
+        return best_channel(self.probabilities()).int()
+
+    def probabilities(self) -> Tensor:
+        """Averages the views' probabilities at the video's size: ``(K+1) x H x W``, background first."""
+        scores = [merge_groups(self._full_logits(own)) for own in self.logits]  # of each: (K+1) x H x W
+        views = [
+            torch.softmax(score.flip(2) if flip else score, dim=0)
+            for score, flip in zip(scores, self.flips, strict=True)
+        ]
+        return torch.stack(views).mean(dim=0)
+
+    def _full_logits(self, logits: Tensor) -> list[Tensor]:
+        """Resizes logits ``groups x (M+1) x H/4 x W/4`` of a view to the video's size.
+
+        Gives each group's, the background's and those of its objects: ``(1 + its objects) x H x W``.
+        """
+        most = logits.shape[1] - 1
+        groups = []
+        for group, own in enumerate(logits.float()):
+            used = min(most, self.num_objects - group * most)
+            groups.append(
+                F.interpolate(
+                    own[None, : used + 1], size=self.size, mode="bilinear", align_corners=self.align_corners
+                )[0]
+            )
+        return groups
+
+
+@dataclass(frozen=True)
+class ShownFrame:
+    """The last frame of a video: how it was predicted, and the mask that was given for it.
+
+    Both are there where a mask came in mid-video; in its first frame only the mask is.
+    """
+
+    scores: FrameScores | None = None
+    mask: Tensor | None = None  # H x W packed labels, below 0 where ignored
+    followed: tuple[int, ...] = ()  # packed ids
+
+    def probabilities(self, num_objects: int) -> Tensor:
+        """Gives ``(K+1) x H x W``, background first, for K = ``num_objects``.
+
+        A mask is certain: its objects are where it shows them and nowhere else, and where one of them was
+        predicted instead, there is background.
+        """
+        if self.mask is None:
+            if self.scores is None:
+                raise ValueError("a frame was neither predicted nor given")
+            return self.scores.probabilities()
+        certain = F.one_hot(self.mask.clamp(min=0).long(), num_objects + 1).permute(2, 0, 1).float()
+        if self.scores is None:
+            return certain
+        values = torch.zeros_like(certain)
+        values[: self.scores.num_objects + 1] = self.scores.probabilities()
+        shown = torch.unique(self.mask[self.mask > 0]).long()
+        known = (self.mask > 0) | torch.isin(self.scores.labels(), shown)
+        values[shown] = 0
+        return torch.where(known, certain, values / values.sum(dim=0))

@@ -1,0 +1,102 @@
+"""A video's state as plain values, so that it can be paused and go on elsewhere, and back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
+from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
+from aot_plus.utils.errors import ConfigError
+
+__all__ = ["check_config", "restored", "restored_frame", "saved", "saved_config", "saved_frame"]
+
+# What labels depend on, besides the weights and MODEL_ and MEM_ values.
+_DECIDING = (
+    *("FORMER_MEM_LEN", "LATTER_MEM_LEN"),
+    *("USE_TEMPORAL_POSITIONAL_EMBEDDING", "TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4"),
+    *("TEST_MAX_LONG_EDGE", "TEST_MULTISCALE", "TEST_FLIP", "TEST_DTYPE"),
+)
+
+
+def saved_config(cfg: Config) -> dict[str, Any]:
+    """Gives the values that labels depend on."""
+    names = [name for name in dir(cfg) if name.startswith(("MODEL_", "MEM_"))]
+    return {name: getattr(cfg, name) for name in [*names, *_DECIDING]}
+
+
+def check_config(values: Mapping[str, Any], cfg: Config) -> None:
+    """Raises ``ConfigError`` where ``cfg`` has other values than ``saved_config`` gave."""
+    for name, found in saved_config(cfg).items():
+        if values[name] != found:
+            raise ConfigError(
+                f"{name}: the video was saved with {values[name]!r}, this segmenter has {found!r}"
+            )
+
+
+def saved(video: VideoState) -> dict[str, Any]:
+    """Copies all that a video needs from one frame to the next."""
+    return {
+        "num_objects": video.num_objects,
+        "memory_gap": video.memory_gap,
+        "frame": video.frame,
+        "last_write": video.last_write,
+        "removed": sorted(video.removed),
+        "batches": [
+            {
+                "groups": list(batch.groups),
+                "references": [list(frames) for frames in batch.references],
+                "memory": batch.memory.state_dict(),
+                "policies": [policy.state_dict() for policy in batch.policies],
+            }
+            for batch in video.batches
+        ],
+    }
+
+
+def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.device) -> VideoState:
+    """Makes the video that ``saved`` was given, its tensors on ``device``."""
+    state = _map_tensors(state, lambda tensor: tensor.to(device))
+    video = VideoState(state["num_objects"], state["memory_gap"], state["frame"], state["last_write"])
+    video.removed = set(state["removed"])
+    for own in state["batches"]:
+        memory, policies = engine.new_memory(len(own["groups"]))
+        memory.load_state_dict(own["memory"])
+        for policy, kept in zip(policies, own["policies"], strict=True):
+            policy.load_state_dict(kept)
+        references = [list(frames) for frames in own["references"]]
+        video.batches.append(GroupBatch(list(own["groups"]), memory, policies, references))
+    return video
+
+
+def saved_frame(frame: ShownFrame) -> dict[str, Any]:
+    """Copies what the probabilities of the last frame are made of."""
+    scores = None
+    if frame.scores is not None:
+        logits = [own.clone() for own in frame.scores.logits]
+        scores = {"logits": logits, "num_objects": frame.scores.num_objects}
+    mask = None if frame.mask is None else frame.mask.clone()
+    return {"followed": list(frame.followed), "scores": scores, "mask": mask}
+
+
+def restored_frame(
+    state: Mapping[str, Any], scores_of: Callable[[list[Tensor], int], FrameScores], device: torch.device
+) -> ShownFrame:
+    """Makes the frame that ``saved_frame`` was given; ``scores_of``: of logits and number of objects."""
+    state = _map_tensors(state, lambda tensor: tensor.to(device))
+    own = state["scores"]
+    scores = None if own is None else scores_of(own["logits"], own["num_objects"])
+    return ShownFrame(scores, state["mask"], tuple(state["followed"]))
+
+
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Changes every tensor in nested lists, tuples and dictionaries."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _map_tensors(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_map_tensors(item, change) for item in value)
+    return value

@@ -1,0 +1,202 @@
+"""A video that is paused, objects that are removed, probabilities; what is taken for masks and images."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from aot_plus.networks.memory.policies import Append, MemoryPolicy
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.masks import write_mask
+from tests.test_segmenter import HEIGHT, WIDTH, _differ, _run, _segmenter, _squares, _video
+
+
+class SecondBest(MemoryPolicy):
+    """A policy of a user's own, which remembers in attributes how often it was asked."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.asked: dict[int, int] = {}
+
+    def drop(self, append: Append) -> int:
+        for frame in append.frames:
+            self.asked[frame] = self.asked.get(frame, 0) + frame % 3
+        return max(append.droppable, key=lambda position: self.asked[append.frames[position]])
+
+
+def _on_disk(state: dict[str, Any]) -> dict[str, Any]:
+    """The state as another process reads it."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return dict(torch.load(file, weights_only=True))
+
+
+POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", f"{__name__}:SecondBest"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_paused_video_goes_on_with_the_same_labels(policy: str) -> None:
+    video, mask = _video(30, frames=10), _squares(list(range(1, 13)))
+    segmenter = _segmenter(MEM_POLICY=policy)
+    _run(segmenter, video[:6], mask)
+    state = segmenter.state_dict()
+    expected = [segmenter.step(image) for image in video[6:]]
+    resumed = _segmenter(MEM_POLICY=policy)
+    resumed.load_state_dict(_on_disk(state))
+    assert not _differ([resumed.step(image) for image in video[6:]], expected)
+    assert resumed.banks == segmenter.banks
+    np.testing.assert_array_equal(resumed.probabilities().values, segmenter.probabilities().values)
+
+
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_a_pause_right_after_a_mask_and_a_removal_in_several_views(name: str) -> None:
+    video = _video(31, frames=6)
+    views = {"TEST_FLIP": True, "MEM_AVERAGES_START": "append"}
+    segmenter = _segmenter(name, **views)
+    _run(segmenter, video[:3], _squares([1, 2]))
+    segmenter.step(video[3], _squares([0, 0, 0, *range(20, 32)]))  # a second group
+    segmenter.remove(2)
+    resumed = _segmenter(name, **views)
+    resumed.load_state_dict(_on_disk(segmenter.state_dict()))
+    np.testing.assert_array_equal(resumed.probabilities().values, segmenter.probabilities().values)
+    expected = [segmenter.step(image) for image in video[4:]]
+    assert not _differ([resumed.step(image) for image in video[4:]], expected)
+    assert not np.isin(2, expected)
+
+
+def test_the_state_does_not_change_with_the_video() -> None:
+    video, segmenter = _video(32), _segmenter()
+    _run(segmenter, video[:4], _squares([1, 2]))
+    state = segmenter.state_dict()
+    expected = [segmenter.step(image) for image in video[4:]]
+    for _ in range(2):
+        segmenter.load_state_dict(state)
+        assert not _differ([segmenter.step(image) for image in video[4:]], expected)
+
+
+def test_a_state_of_another_config_or_none_at_all_is_refused() -> None:
+    segmenter = _segmenter()
+    with pytest.raises(DataError, match="before start"):
+        segmenter.state_dict()
+    _run(segmenter, _video(33, frames=3), _squares([1]))
+    state = segmenter.state_dict()
+    with pytest.raises(ConfigError, match="MEM_POLICY: the video was saved with 'emfs'"):
+        _segmenter(MEM_POLICY="fifo").load_state_dict(state)
+    for broken in ({}, {**state, "views": []}, {**state, "views": [{"frame": 1}]}):
+        with pytest.raises(DataError, match="state_dict"):
+            _segmenter().load_state_dict(broken)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"TEST_FLIP": True}])
+@pytest.mark.parametrize("count", [3, 12])
+def test_the_label_is_the_most_probable_id(count: int, overrides: dict[str, Any]) -> None:
+    segmenter, video = _segmenter(**overrides), _video(34, frames=3)
+    first = segmenter.start(video[0], _squares([10 * n for n in range(1, count + 1)]))
+    ids, values = segmenter.probabilities()
+    np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], first)
+    for image in video[1:]:
+        labels = segmenter.step(image)
+        ids, values = segmenter.probabilities()
+        assert values.shape == (count + 1, HEIGHT, WIDTH)
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values.sum(axis=0), 1, atol=1e-4)
+        np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], labels)
+
+
+def test_a_given_mask_is_certain_and_the_other_objects_stay_probable() -> None:
+    segmenter, video = _segmenter(), _video(35, frames=3)
+    _run(segmenter, video[:2], _squares([1, 2, 3]))
+    given = _squares([0] * 9 + [2, 200])
+    labels = segmenter.step(video[2], given)
+    ids, values = segmenter.probabilities()
+    assert ids == [0, 1, 2, 3, 200]
+    np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], labels)
+    for value in (2, 200):
+        np.testing.assert_array_equal(values[ids.index(value)], given == value)
+    np.testing.assert_allclose(values.sum(axis=0), 1, atol=1e-4)
+    assert ((values[1] > 0) & (values[1] < 1)).any()
+
+
+def test_probabilities_before_the_start() -> None:
+    with pytest.raises(DataError, match=r"before start\(\)"):
+        _segmenter().probabilities()
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_a_removed_object_is_not_predicted_and_the_others_go_on(count: int) -> None:
+    segmenter, video = _segmenter(), _video(36, frames=8)
+    labels = _run(segmenter, video[:3], _squares(list(range(1, count + 1)), side=20))
+    gone = int(np.bincount(labels[-1].ravel())[1:].argmax()) + 1  # the largest
+    segmenter.remove(gone)
+    assert gone in segmenter.probabilities().ids  # of the frame before
+    later = [segmenter.step(image) for image in video[3:6]]
+    assert not (np.stack(later) == gone).any()
+    assert segmenter.probabilities().ids == [0, *(n for n in range(1, count + 1) if n != gone)]
+    with pytest.raises(DataError, match=rf"remove\({gone}\): there is no such object; followed are: "):
+        segmenter.remove(gone)
+    back = _squares([0] * 5 + [gone])
+    assert ((segmenter.step(video[6], back) == gone) == (back == gone)).all()
+    assert gone in segmenter.probabilities().ids
+
+
+def test_without_the_last_object_all_is_background() -> None:
+    segmenter, video = _segmenter(), _video(37, frames=4)
+    _run(segmenter, video[:2], _squares([4]))
+    segmenter.remove(4)
+    assert not segmenter.step(video[2]).any()
+    assert segmenter.probabilities().ids == [0]
+    assert not segmenter.step(video[3]).any()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.int8, np.uint16, np.int32])
+def test_masks_of_any_integers(dtype: Any) -> None:
+    video, mask = _video(38, frames=4), _squares([1, 0, 1])
+    expected = _run(_segmenter(), video, mask)
+    found = _run(_segmenter(), video, mask.astype(dtype))
+    assert not _differ(found, expected)
+    assert found[0].dtype == np.uint8
+
+
+def test_images_and_masks_as_files(tmp_path: Path) -> None:
+    video, mask = _video(39, frames=3), _squares([3, 200])
+    expected = _run(_segmenter(), video, mask)
+    write_mask(tmp_path / "mask.png", mask)
+    for number, image in enumerate(video):
+        PIL.Image.fromarray(np.ascontiguousarray(image)).save(tmp_path / f"{number}.png")
+    segmenter = _segmenter()
+    labels = [segmenter.start(tmp_path / "0.png", tmp_path / "mask.png", memory_gap=1)]
+    labels.append(segmenter.step(str(tmp_path / "1.png")))
+    labels.append(segmenter.step(segmenter.prepare(tmp_path / "2.png")))
+    assert not _differ(labels, expected)
+    with pytest.raises(DataError, match=r"no_such\.png"):
+        segmenter.step(tmp_path / "no_such.png")
+
+
+IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "cure"),
+    [
+        (IMAGE.transpose(2, 0, 1), _squares([1]), r"transpose\(1, 2, 0\)"),
+        (np.zeros((HEIGHT, WIDTH, 4), np.uint8), _squares([1]), r"\[\.\.\., :3\]"),
+        (IMAGE[..., 0], _squares([1]), "grey image"),
+        (IMAGE / 255.0, _squares([1]), r"255 \* image"),
+        (torch.from_numpy(IMAGE), _squares([1]), r"torch.Tensor; give tensor.cpu\(\).numpy\(\)"),
+        (IMAGE, _squares([1]).astype(np.float32), r"astype\(numpy.uint8\)"),
+        (IMAGE, IMAGE, "not colours"),
+        (IMAGE, _squares([1])[..., None], r"squeeze\(\)"),
+        (IMAGE, _squares([1]).astype(np.int32) * 300, r"ids in 0\.\.255 .*found 300"),
+        (IMAGE, _squares([1]).astype(np.int32) - 1, "found -1"),
+        (IMAGE, _squares([1])[:60], "nearest"),
+        (IMAGE, [[1, 0]], r"builtins.list; give numpy.asarray"),
+    ],
+)
+def test_wrong_types_are_told_the_cure(image: Any, mask: Any, cure: str) -> None:
+    with pytest.raises(DataError, match=cure):
+        _segmenter().start(image, mask)
