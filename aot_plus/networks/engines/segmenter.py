@@ -244,7 +244,7 @@ class VideoSegmenter:
             _state(view).removed.add(self._ids.index(object_id) + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies all that this video needs to go on, but the model, as numbers, text, tensors, lists and dicts.
+        """Copies all that this video needs to go on but the model: numbers, text, tensors in lists and dicts.
 
         ``torch.save`` writes it, and ``torch.load`` reads it. Raises ``DataError`` before ``start``.
         """

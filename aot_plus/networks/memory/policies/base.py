@@ -95,7 +95,7 @@ class MemoryPolicy(ABC):
         return {name: values.tolist() for name, values in self.last_scores.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives what the policy keeps of a video, for a segmenter's ``state_dict``: all attributes but ``cfg``.
+        """Gives what the policy keeps of a video, for that of a segmenter: all attributes but ``cfg``.
 
         A policy that keeps other things than numbers, text, tensors, lists, tuples and dictionaries overrides
         this and ``load_state_dict``.
