@@ -1,6 +1,8 @@
-"""Writing files so that a killed run never leaves half of one."""
+"""Writing files so that a killed run never leaves half of one, and reading nothing that never ends."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,19 +10,28 @@ from pathlib import Path
 
 from evaluation.errors import DataError
 
+__all__ = ["replacing", "require_regular", "require_writable", "write_target", "writing"]
+
 
 def require_writable(path: Path) -> None:
     """Raises ``DataError`` if no file can be written at ``path``: to be called before the work for it.
 
     The folder is made.
     """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; expected the file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    target = write_target(path)
+    with writing(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=target.parent).close()
+
+
+def require_regular(path: Path) -> None:
+    """Raises ``DataError`` for a pipe, a device or a socket, which to read may take for ever.
+
+    What is missing, and a folder, is left to who opens it.
+    """
+    kind = _kind(path)
+    if kind not in (None, "a file", "a folder"):
+        raise DataError(f"{path}: is {kind}; expected a file to read")
 
 
 @contextmanager
@@ -28,17 +39,51 @@ def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path next to ``path``; what was written there becomes ``path`` when the block ends.
 
     When the block raises, the temporary file is removed and ``path`` is left as it was. The folder is made.
+    A link stays, and the file that it leads to is replaced. Raises ``DataError`` that names ``path`` where it
+    is no file but a folder, a device or a pipe, and for an ``OSError`` of the block: a full disk, for one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    target = write_target(path)
+    with writing(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+        temporary = Path(name)
+        try:
+            os.close(handle)
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an ``OSError`` of the block into a ``DataError`` that names the path and the reason."""
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_target(path: Path) -> Path:
+    """Follows a link to what it leads to. Raises ``DataError`` if something is there that is not a file."""
+    kind = _kind(path)
+    if kind not in (None, "a file"):
+        raise DataError(f"{path}: is {kind}; expected the file to write")
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _kind(path: Path) -> str | None:
+    """Says what is at a path, links followed; None if nothing is, or it cannot be looked at."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "a link in a circle" if error.errno == errno.ELOOP else None
+    if stat.S_ISREG(mode):
+        return "a file"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
 
 
 def _umask() -> int:

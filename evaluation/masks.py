@@ -9,6 +9,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from evaluation.errors import DataError
+from evaluation.files import require_regular
 
 __all__ = ["IGNORE_ID", "Mask", "opened", "read_mask"]
 
@@ -21,8 +22,9 @@ Mask = NDArray[np.uint8]  # H x W ids: 0 background, 255 ignored
 def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
     """Opens an image file for the block; ``kind``, in messages, says what it should be ("a mask").
 
-    Raises ``DataError`` for a file that is missing or damaged, also when that shows inside the block.
+    Raises ``DataError`` for a file that is missing, damaged or a pipe, also when that shows inside the block.
     """
+    require_regular(path)
     try:
         with PIL.Image.open(path) as image:
             yield image

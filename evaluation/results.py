@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.files import replacing
+from evaluation.files import replacing, require_regular
 from evaluation.metrics import FIGURES, FloatArray, global_figures, object_figures
 from evaluation.scoring import score_sequences
 from evaluation.vost import check_predictions, check_split_name, find_sequences
@@ -128,12 +128,13 @@ def _read_figures(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def read_table(path: Path, types: Mapping[str, type | str]) -> pd.DataFrame:
-    """Reads a CSV file with at least one row. Raises ``OSError`` or ``ValueError``.
+    """Reads a CSV file with at least one row. Raises ``OSError``, ``ValueError`` or ``DataError`` (a pipe).
 
     ``types``: of its columns. A number may be missing, text may not; no text stands for a missing value.
     """
     import pandas as pd
 
+    require_regular(path)
     text = [column for column, of_column in types.items() if of_column is str]
     missing = {column: [""] for column in types if column not in text}
     table = pd.read_csv(path, dtype=dict(types), keep_default_na=False, na_values=missing)

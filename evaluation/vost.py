@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.errors import DataError
+from evaluation.files import require_regular
 from evaluation.home import home
 from evaluation.masks import Mask, read_mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, count_objects
@@ -95,6 +96,7 @@ def read_names(path: Path) -> list[str]:
 
 def named_lines(path: Path) -> list[tuple[int, str]]:
     """Reads the non-empty lines: their numbers, from 1, and the names on them. Raises ``DataError``."""
+    require_regular(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:

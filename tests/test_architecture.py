@@ -39,7 +39,12 @@ ALLOWED = {
     "aot_plus.networks.layers": ("aot_plus.utils", "evaluation"),
     "aot_plus.networks.encoders": ("aot_plus.networks.layers", "aot_plus.utils"),
     "aot_plus.networks.decoders": ("aot_plus.networks.layers", "aot_plus.utils"),
-    "aot_plus.networks.memory": ("aot_plus.configs", "aot_plus.networks.layers", "aot_plus.utils"),
+    "aot_plus.networks.memory": (
+        "aot_plus.configs",
+        "aot_plus.networks.layers",
+        "aot_plus.utils",
+        "evaluation",
+    ),
     "aot_plus.networks.models": (
         "aot_plus.configs",
         "aot_plus.networks.encoders",

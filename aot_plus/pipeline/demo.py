@@ -25,6 +25,7 @@ from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
+from evaluation.files import write_target
 from evaluation.masks import Mask
 
 __all__ = ["DemoResult", "DemoRun", "clear_output"]
@@ -187,9 +188,10 @@ def clear_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> No
     """Makes room for the results in the folder ``output``.
 
     Raises ``ConfigError`` where they would replace an input, or earlier results without ``overwrite``, and
-    where nothing can be written.
+    where nothing can be written; ``DataError`` where a video would be written to a device or a pipe.
     """
-    written = [(output / name).resolve() for name in ("masks", "overlay.mp4", "overlay.avi")]
+    videos = [write_target(output / name) for name in ("overlay.mp4", "overlay.avi")]
+    written = [path.resolve() for path in (output / "masks", *videos)]
     for given in (path.resolve() for path in inputs):
         if given in written or written[0] in given.parents:
             raise ConfigError(f"--output {output}: the results would replace the input {given}")
@@ -202,7 +204,7 @@ def clear_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> No
     try:
         for path in earlier:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        output.mkdir(parents=True, exist_ok=True)
+        written[0].mkdir(parents=True, exist_ok=True)  # of a link, too: it leads there again
     except OSError as error:
         raise ConfigError(f"--output {output}: cannot be written to ({error})") from error
 

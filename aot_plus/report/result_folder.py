@@ -8,6 +8,7 @@ from typing import Any
 
 from aot_plus.utils.config import read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
+from evaluation.files import require_regular
 
 __all__ = ["ResultFolder", "chosen_dataset", "read_folders"]
 
@@ -104,6 +105,7 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
         config = read_saved_config(path / "config.yaml")
     except ConfigError as error:
         notes.append(f"Policy, capacity and model are not known: {error}.")
+    require_regular(path / "summary.json")
     try:
         summary = dict(json.loads((path / "summary.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

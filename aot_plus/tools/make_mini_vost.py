@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.tools.common import run_tool, whole_number
-from aot_plus.utils.errors import DataError
+from evaluation.files import require_writable
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.make_mini_vost") -> int:
@@ -42,16 +42,14 @@ def _make(args: argparse.Namespace) -> int:
     from aot_plus.dataloaders.mini_vost.writer import make_dataset
     from aot_plus.viz.mini_vost_preview import write_preview
 
-    try:
-        if args.preview is not None:
-            write_preview(args.preview, args.seed)
-            print(f"Wrote {args.preview}")
-        if args.out is not None:
-            workers = min(args.workers, max(args.train + args.val, 1))
-            make_dataset(args.out, args.seed, args.train, args.val, workers)
-            print(f"MiniVOST in {args.out}: {args.train} train and {args.val} val sequences")
-    except OSError as error:
-        raise DataError(str(error)) from error
+    if args.preview is not None:
+        require_writable(args.preview)
+        write_preview(args.preview, args.seed)
+        print(f"Wrote {args.preview}")
+    if args.out is not None:
+        workers = min(args.workers, max(args.train + args.val, 1))
+        make_dataset(args.out, args.seed, args.train, args.val, workers)
+        print(f"MiniVOST in {args.out}: {args.train} train and {args.val} val sequences")
     return 0
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
-from aot_plus.utils.errors import DataError
 from evaluation.files import require_writable
 
 
@@ -27,10 +26,7 @@ def _report(args: argparse.Namespace) -> int:
     name, split = chosen_dataset(folders, args.dataset, args.split)
     dataset = open_dataset(name, data_root(args))
     data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers)
-    try:
-        size = write_page(args.out, data)
-    except OSError as error:
-        raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+    size = write_page(args.out, data)
     print(f"Report: {args.out} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
     return 0
 

@@ -11,11 +11,13 @@ from aot_plus.pipeline.rows import numbered_rows, paper_rows, small_rows
 from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
 from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
-from evaluation.files import replacing
+from evaluation.files import replacing, require_writable
 from evaluation.home import home
 
 if TYPE_CHECKING:
     from aot_plus.dataloaders.eval_datasets import VOSTDataset
+
+_SUFFIXES = (".csv", ".md")  # of the table's files
 
 _DESCRIPTION = """\
 Runs the rows of a table, inference and metric, and prints J_tr and J in percent: for VOST the four rows of
@@ -80,6 +82,8 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
 
     if args.out and args.out.is_dir():  # said before hours of work, not after it
         raise ConfigError(f"--out: {args.out} is a folder; expected the path of both files, without suffix")
+    for path in _table_paths(args.out).values() if args.out else ():
+        require_writable(path)
     small = reproduction.is_mini_vost(args.dataset)
     outcomes = reproduction.plan(small_rows() if small else paper_rows(), args.rows)
     try:
@@ -120,16 +124,17 @@ def _describe(opened: "VOSTDataset", split: str, *, small: bool) -> str:
     return text
 
 
+def _table_paths(out: Path) -> dict[str, Path]:
+    """Names the files of a table, by suffix, one of which ``out`` may have."""
+    name = out.stem if out.suffix in _SUFFIXES else out.name
+    return {suffix: out.with_name(name + suffix) for suffix in _SUFFIXES}
+
+
 def _write(out: Path, texts: Mapping[str, str]) -> None:
-    """Writes the files of a table, one for each suffix."""
-    name = out.stem if out.suffix in texts else out.name
-    for suffix, text in texts.items():
-        path = out.with_name(name + suffix)
-        try:
-            with replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    """Writes the files of a table, a text for each suffix."""
+    for suffix, path in _table_paths(out).items():
+        with replacing(path) as temporary:
+            temporary.write_text(texts[suffix], encoding="utf-8")
         print(f"Wrote {path}")
 
 

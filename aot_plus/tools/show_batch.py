@@ -25,8 +25,9 @@ def _show(args: argparse.Namespace) -> int:
     from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
     from aot_plus.utils.images import restore
     from aot_plus.viz.clips import clip_row
-    from evaluation.files import replacing
+    from evaluation.files import replacing, require_writable
 
+    require_writable(args.out)
     cfg = config_of(args)
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE)
     first = args.step * cfg.TRAIN_BATCH_SIZE

@@ -50,11 +50,8 @@ def _show(args: argparse.Namespace) -> int:
     data = home() / read_saved_config(args.result_dir / "config.yaml")["DIR_DATA"]
     video = open_dataset(args.dataset, data).sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
-    try:
-        with replacing(args.out) as temporary:
-            picture.save(temporary, format="PNG", optimize=True)
-    except OSError as error:
-        raise DataError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+    with replacing(args.out) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
     print(_table(entry))
     print(args.out)
     return 0

@@ -19,7 +19,7 @@ import aot_plus.configs as stages
 import aot_plus.configs.models as models
 from aot_plus.configs import Config
 from aot_plus.utils.errors import ConfigError
-from evaluation.files import replacing
+from evaluation.files import replacing, require_regular
 from evaluation.home import checkout
 
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
@@ -86,6 +86,7 @@ def save_config(config: Config, path: Path) -> None:
 
 def read_saved_config(path: Path) -> dict[str, Any]:
     """Reads names and values that ``save_config`` wrote; lists stand for tuples. Raises ``ConfigError``."""
+    require_regular(path)
     try:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
     except FileNotFoundError:

@@ -18,7 +18,7 @@ _SCALE = 0.75
 
 
 def write_preview(path: Path, seed: int, split: str = "val") -> None:
-    """Writes the first sequence of each kind of event in a split as rows of a PNG. Raises ``OSError``."""
+    """Writes the first sequence of each kind of event in a split as rows of a PNG. Raises ``DataError``."""
     sheet = np.concatenate([_row(seed, split, index) for index in _one_of_each(seed, split)])
     small = cv2.resize(sheet, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_AREA)
     # Five bits per channel halve the file, and the loss is not seen.

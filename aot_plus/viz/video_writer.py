@@ -9,6 +9,7 @@ import numpy as np
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
+from evaluation.files import write_target, writing
 
 __all__ = ["VideoWriter"]
 
@@ -33,7 +34,7 @@ class VideoWriter:
         self._stem = stem
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
-        self._temporary = stem
+        self._temporary = self._target = stem
         self._size = (0, 0)  # height, width of the frames
         self.path: Path | None = None  # of the file; None before the first frame
         self.codec = ""  # its usual name
@@ -48,7 +49,8 @@ class VideoWriter:
             return
         self._writer.release()
         if _plays(self._temporary):
-            self._temporary.replace(self.path)
+            with writing(self.path):
+                self._temporary.replace(self._target)
             return
         self._temporary.unlink(missing_ok=True)
         problem = f"{self.path}: the video could not be written (is the disk full?)"
@@ -66,15 +68,17 @@ class VideoWriter:
         self._writer.write(cv2.cvtColor(_even(image), cv2.COLOR_RGB2BGR))
 
     def _open(self) -> cv2.VideoWriter:
-        self._stem.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self._stem):
+            self._stem.parent.mkdir(parents=True, exist_ok=True)
         height, width = (side + side % 2 for side in self._size)
         for codec, suffix, name in CODECS:
-            temporary = self._stem.with_name(f".{self._stem.name}.unfinished{suffix}")
+            path = self._stem.with_name(self._stem.name + suffix)
+            target = write_target(path)
+            temporary = target.with_name(f".{target.stem}.unfinished{suffix}")
             fourcc = cv2.VideoWriter.fourcc(*codec)
             writer = cv2.VideoWriter(str(temporary), fourcc, self._fps, (width, height))
             if writer.isOpened():
-                self._temporary, self.codec = temporary, name
-                self.path = self._stem.with_name(self._stem.name + suffix)
+                self.path, self._target, self._temporary, self.codec = path, target, temporary, name
                 return writer
             temporary.unlink(missing_ok=True)
         tried = ", ".join(codec for codec, _, _ in CODECS)

@@ -12,7 +12,7 @@ from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLIT_NAM
 from aot_plus.dataloaders.mini_vost.sequence import RenderedSequence, render_sequence
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from evaluation.files import replacing
+from evaluation.files import replacing, require_regular, writing
 from evaluation.parallel import map_in_processes
 
 INFO_FILE = "mini_vost.json"
@@ -48,8 +48,13 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -
 def write_sequence(out: Path, sequence: RenderedSequence) -> None:
     """Writes one sequence as VOST does: all frames at 10 fps, and images and annotations at 5 fps.
 
-    The files are made aside and moved into place as whole folders. Raises ``OSError``.
+    The files are made aside and moved into place as whole folders. Raises ``DataError``.
     """
+    with writing(out / FOLDERS[-1] / sequence.name):
+        _write_sequence(out, sequence)
+
+
+def _write_sequence(out: Path, sequence: RenderedSequence) -> None:
     aside = out / UNFINISHED / sequence.name
     shutil.rmtree(aside, ignore_errors=True)
     for folder in FOLDERS:
@@ -109,6 +114,7 @@ def _claim(out: Path, seed: int, train: int, val: int) -> None:
 
 
 def _read_info(info: Path) -> dict[str, Any]:
+    require_regular(info)
     try:
         found = json.loads(info.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

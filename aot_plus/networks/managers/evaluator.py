@@ -147,7 +147,7 @@ class Evaluator:
         return work
 
     def _note_failure(self, summary: EvaluationSummary, name: str, error: Exception) -> None:
-        unexpected = not isinstance(error, DataError)
+        unexpected = not isinstance(error, DataError | OSError)
         _log.error("sequence %s failed: %s", name, error, exc_info=unexpected)
         summary.failed[name] = f"{type(error).__name__}: {error}" if unexpected else str(error)
 

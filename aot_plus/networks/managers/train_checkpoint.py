@@ -70,7 +70,7 @@ def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> 
     training_path = _path(folder, TRAINING_FOLDER, checkpoint.step)
     for path, values in ((ema_path(folder, checkpoint.step), ema), (training_path, content)):
         with replacing(path) as temporary:
-            torch.save(values, temporary)
+            _write(values, temporary)
     _remove_old(folder, checkpoint.step, keep)
     return training_path
 
@@ -133,6 +133,17 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+
+
+def _write(values: Mapping[str, Any], path: Path) -> None:
+    """Saves values. Raises the ``OSError`` of a full disk, for which torch raises an error of its own."""
+    with path.open("wb") as file:
+        try:
+            torch.save(values, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def _load(folder: Path, step: int) -> TrainingCheckpoint:

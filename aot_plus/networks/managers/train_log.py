@@ -18,7 +18,7 @@ from aot_plus.networks.managers.learner import StepResult
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
 from aot_plus.viz.clips import clip_row
-from evaluation.files import replacing
+from evaluation.files import replacing, writing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -79,7 +79,7 @@ class TrainLog:
         line = _means(self._recent)
         self._recent = []
         line = {"step": done, **line, "skipped_in_all": self.skipped}
-        with self._path.open("a", encoding="utf-8") as file:
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         shown = {"loss": line["loss"], "mIoU": _mean(line["mean_iou"][1:]), "lr": line["lr"]}
         self._bar.set_postfix(

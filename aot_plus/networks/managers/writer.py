@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from evaluation.files import replacing
+from evaluation.files import replacing, writing
 
 Image = NDArray[np.uint8]
 LazyImage = Image | Callable[[], Image]  # an image, or what gives it
@@ -59,10 +59,8 @@ class BackgroundWriter:
 
     def _finish_oldest(self) -> None:
         path, written = self._pending.popleft()
-        try:
+        with writing(path):
             written.result()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 class SequenceFolder:

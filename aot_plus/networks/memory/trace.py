@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aot_plus.utils.errors import DataError
+from evaluation.files import require_regular
 
 __all__ = ["TraceEntry", "TraceSink", "find_decision", "read_trace"]
 
@@ -38,6 +39,7 @@ class TraceEntry:
 
 def read_trace(path: Path) -> list[TraceEntry]:
     """Reads the appended frames of a video, in their order. Raises ``DataError`` naming the file."""
+    require_regular(path)
     try:
         return [_entry(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:

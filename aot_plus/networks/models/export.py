@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
-from evaluation.files import replacing
+from evaluation.files import replacing, require_writable
 
 SUFFIX = ".safetensors"
 
@@ -38,18 +38,16 @@ def export(source: Path, target: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     """Writes the weights of ``source`` to ``target`` (.safetensors), whole or not at all; gives them.
 
     Raises ``CheckpointError``: ``source`` cannot be read or does not fit ``dtype``, ``target`` has another
-    suffix or cannot be written.
+    suffix; ``DataError``: ``target`` cannot be written, which is found before ``source`` is read.
     """
     if target.suffix != SUFFIX:
         raise CheckpointError(f"{target}: expected a name that ends in {SUFFIX}")
+    require_writable(target)
     tensors = read_state_dict(source)
     try:
         weights = cast_weights(tensors, dtype)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
-    try:
-        with replacing(target) as temporary:
-            temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
-    except OSError as error:
-        raise CheckpointError(f"{target}: cannot be written ({error.strerror or error})") from error
+    with replacing(target) as temporary:
+        temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     return weights

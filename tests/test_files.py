@@ -1,0 +1,189 @@
+"""Outputs that are links, pipes or devices, a full disk, and inputs that never end."""
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pytest
+import torch
+
+from aot_plus.networks.managers.train_checkpoint import (
+    TrainingCheckpoint,
+    load_latest_checkpoint,
+    save_checkpoint,
+)
+from aot_plus.networks.memory.trace import read_trace
+from aot_plus.networks.models.checkpoint import read_state_dict
+from aot_plus.tools import demo, export, make_mini_vost, report, reproduce, show_batch
+from aot_plus.utils.config import read_saved_config
+from aot_plus.utils.errors import VOSError
+from aot_plus.utils.masks import read_image, write_mask
+from aot_plus.viz.video_writer import VideoWriter
+from evaluation.errors import DataError
+from evaluation.files import replacing, require_writable
+from evaluation.masks import read_mask
+from evaluation.results import read_results
+from evaluation.vost import read_names
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+SMALL = 1 << 14  # bytes
+
+
+@pytest.fixture(autouse=True)
+def _no_test_waits_for_a_pipe() -> Iterator[None]:
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError("waited for a pipe")
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No file can have more than ``SMALL`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "there" / "file.txt", tmp_path / "link.txt"
+    link.symlink_to(target)  # dangling at first
+    for text in ("first", "second"):
+        _write(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_video_is_written_to_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for suffix in (".mp4", ".avi"):
+        (tmp_path / f"overlay{suffix}").symlink_to(tmp_path / "there" / f"video{suffix}")
+    with VideoWriter(tmp_path / "overlay", 10) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    assert writer.path is not None
+    assert writer.path.is_symlink()
+    assert [path.stem for path in (tmp_path / "there").iterdir()] == ["video"]
+
+
+@pytest.mark.parametrize("found", ["a pipe", "a device", "a link in a circle", "a folder"])
+def test_what_is_no_file_is_never_replaced(tmp_path: Path, pipe: Path, found: str) -> None:
+    path = tmp_path / "out"
+    if found == "a folder":
+        path.mkdir()
+    else:
+        leads_to = {"a pipe": pipe, "a device": Path("/dev/full"), "a link in a circle": path}
+        path.symlink_to(leads_to[found])
+    for write in (require_writable, lambda path: _write(path, "text")):
+        with pytest.raises(DataError, match=rf"out: is {found}.*expected the file to write"):
+            write(path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "pipe"]
+    assert path.is_symlink() or path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("tool", "flags"),
+    [
+        (report.main, [".", "--out"]),
+        (show_batch.main, ["--out"]),
+        (make_mini_vost.main, ["--preview"]),
+        (reproduce.main, ["--dataset", "mini_vost", "--out"]),
+    ],
+)
+def test_tools_refuse_a_pipe_before_they_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: Callable[[list[str]], int], flags: list[str]
+) -> None:
+    for suffix in ("", ".csv"):
+        os.mkfifo(tmp_path / f"table{suffix}")
+    assert tool([*flags, str(tmp_path / "table")]) == 1
+    assert "is a pipe; expected the file to write" in capsys.readouterr().err
+    assert all(path.is_fifo() for path in tmp_path.iterdir())
+
+
+def test_export_and_demo_refuse_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target, source = tmp_path / "weights.safetensors", tmp_path / "weights.pth"
+    torch.save({"weight": torch.ones(1)}, source)
+    os.mkfifo(target)
+    assert export.main(["--input", str(source), "--output", str(target)]) == 1
+    os.mkfifo(tmp_path / "overlay.mp4")
+    write_mask(tmp_path / "video" / "0.png", np.ones((20, 20), np.uint8))
+    inputs = ["--input", str(tmp_path / "video"), "--mask", str(tmp_path / "video" / "0.png")]
+    model = ["--stage", "mini_vost", "--model", "aot_mini", "--random_weights"]
+    assert demo.main([*inputs, *model, "--output", str(tmp_path), "--overwrite"]) == 1
+    assert capsys.readouterr().err.count("is a pipe; expected the file to write") == 2
+    assert (tmp_path / "overlay.mp4").is_fifo()
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_image,
+        read_mask,
+        read_names,
+        read_trace,
+        read_saved_config,
+        lambda path: read_state_dict(path.rename(path.with_suffix(".pth"))),
+        lambda path: read_results(path.rename(path.with_name("per-sequence_results-val.csv")).parent, "val"),
+    ],
+)
+def test_a_pipe_as_an_input_does_not_hang(pipe: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(VOSError):
+        read(pipe)
+
+
+def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    _write(path, "old")
+    with small_disk(), pytest.raises(DataError, match=r"file\.txt: cannot be written \(File too large\)"):
+        _write(path, "x" * 2 * SMALL)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(DataError, match=r"file\.txt: cannot be written \(Read-only file system\)"):
+        _write(tmp_path / "there" / "file.txt", "text")
+
+
+def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(tmp_path: Path) -> None:
+    def checkpoint(step: int, size: int) -> TrainingCheckpoint:
+        weights = {"weight": torch.ones(size)}
+        return TrainingCheckpoint(step, weights, {}, {}, {"state_dict": weights, "updates": 1}, [])
+
+    save_checkpoint(tmp_path, checkpoint(1, 1), keep=1)
+    with small_disk(), pytest.raises(DataError, match=r"save_step_2\.pth: cannot be written \(File too"):
+        save_checkpoint(tmp_path, checkpoint(2, 2 * SMALL), keep=1)
+    latest = load_latest_checkpoint(tmp_path)
+    assert latest is not None
+    assert latest.step == 1
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
