@@ -46,7 +46,7 @@ def per_frame_path(folder: Path, split: str) -> Path:
 def evaluate_per_frame(folder: Path, dataset: Path, split: str, workers: int | None = None) -> pd.DataFrame:
     """Scores the sequences of the split that have a folder of predictions, and writes the CSV file.
 
-    Unlike the metric, it goes on where a sequence cannot be scored: the problem is in the table.
+    Unlike the metric, it continues when a sequence cannot be scored: the table names the problem.
 
     Args:
         folder: of the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<split>.csv`` goes there.

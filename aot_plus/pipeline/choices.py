@@ -119,8 +119,8 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
     needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
     if wanted.dataset not in (None, MINI_VOST):
         raise ConfigError(
-            f"{wanted.dataset} was asked for, and there is no {needed}: choose one with --checkpoint FILE, "
-            "or --random_weights to try the pipeline without one"
+            f"no checkpoint for {wanted.dataset}, there is no {needed}: choose one with --checkpoint FILE, "
+            "or try the pipeline without one (--random_weights)"
         )
     return [f"There is no {needed}; {_how_to_get(cfg)}."]
 
@@ -132,7 +132,7 @@ def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
     checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)
     if checkpoint is None:
         raise ConfigError(
-            f"there is no {cfg.DIR_PRETRAIN}/{file}, which belongs to the project: "
+            f"there is no {cfg.DIR_PRETRAIN}/{file}, which is part of the project: restore it with "
             f"git restore {cfg.DIR_PRETRAIN}"
         )
     _log.warning("Running on MiniVOST instead, with the small model %s that ships with the project.", model)
@@ -144,10 +144,7 @@ def _how_to_get(cfg: Config) -> str:
 
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> VOSTDataset:
-    """Makes MiniVOST where it has no val sequence, with ``val`` of them, and opens it.
-
-    One that is there is left as it is. Raises ``DataError``.
-    """
+    """Opens MiniVOST; makes it first, with ``val`` sequences, if it has none in val. Raises ``DataError``."""
     from aot_plus.dataloaders.mini_vost import make_dataset
 
     root = data_folder / DATASET_FOLDERS[MINI_VOST]

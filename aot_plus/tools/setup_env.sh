@@ -52,7 +52,7 @@ remove_unfinished_venv() {
         say "Setting up $VENV was interrupted: starting again."
         rm -rf "$VENV"
     elif [ -n "$state" ] && ! is_python "$PYTHON"; then
-        say "$PYTHON does not run any more: making $VENV again."
+        say "$PYTHON no longer runs: making $VENV again."
         rm -rf "$VENV"
     fi
 }
@@ -62,7 +62,7 @@ complete_venv() {
     if [ ! -e "$PYTHON" ] && [ ! -L "$PYTHON" ]; then
         make_venv
     elif ! is_python "$PYTHON"; then
-        die "$PYTHON is not Python 3.10 or newer: remove $VENV, and it is made anew"
+        die "$PYTHON is not Python 3.10 or newer: remove $VENV to have it made again"
     elif [ ! -f "$VENV_STATE" ]; then
         made_here=no
     else
@@ -70,7 +70,7 @@ complete_venv() {
     fi
     say "Installing $* into $VENV. The first time this takes minutes: PyTorch is large."
     "$PYTHON" -m pip install --disable-pip-version-check "${@/#/--requirement=}" >&2 </dev/null ||
-        die "pip could not install $* into $VENV (see above); run the same command again to retry"
+        die "pip could not install $* into $VENV (see above); rerun the same command to retry"
     "$PYTHON" "$REPOSITORY/aot_plus/tools/check_requirements.py" "$@" >&2 ||
         die "these are still missing in $VENV after pip"
     [ "$made_here" = no ] || echo ready >"$VENV_STATE"

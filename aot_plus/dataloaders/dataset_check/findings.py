@@ -37,8 +37,8 @@ class Finding:
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _FAILS = (
-    "Inference gives nothing for the sequence, goes on with the others and ends with exit code 1; the metric "
-    "then stops for want of its masks. Training stops when it draws the sequence, or passes over it with "
+    "Inference skips the sequence, finishes the others and ends with exit code 1; the metric then stops "
+    "because its masks are missing. Training stops when it draws the sequence, or leaves it out with "
     "DATA_SKIP_UNREADABLE."
 )
 
@@ -53,7 +53,7 @@ NOTHING_TO_CHECK = Kind(
 )
 SPLIT_UNREADABLE = Kind(_E, "a split file cannot be read", "Inference, metric and training with it stop.")
 SPLIT_BAD_NAME = Kind(
-    _E, "a split file holds a name that is no folder's", "Inference, metric and training with it stop."
+    _E, "a split file holds a name that no folder can have", "Inference, metric and training with it stop."
 )
 SPLIT_TWICE = Kind(_E, "a split names a sequence twice", "Inference, metric and training with it stop.")
 SPLIT_WORDS = Kind(
@@ -65,57 +65,56 @@ SPLIT_EMPTY = Kind(_W, "a split is empty", "Inference, metric and training with 
 SPLITS_OVERLAP = Kind(
     _W,
     "a sequence is in several splits",
-    "Each is used as it stands: figures on one of them are then figures on data of the other.",
+    "Each split is used as it is: figures on one are then partly figures on data of the other.",
 )
 FRAMES_BROKEN = Kind(_E, "the frames cannot be listed", _FAILS)
 NO_ANNOTATIONS = Kind(
     _E,
     "there is no annotation",
-    "Inference gives nothing for the sequence; the metric stops for the whole split; training stops when it "
-    "draws the sequence.",
+    "Inference skips the sequence; the metric stops for the whole split; training stops when it draws the "
+    "sequence.",
 )
 FEW_ANNOTATIONS = Kind(
     _E,
     "there are fewer than 3 annotations",
-    "The metric stops for the whole split: the first and the last do not count. Inference needs the first "
-    "frame's alone.",
+    "The metric stops for the whole split: the first and the last do not count. Inference needs only the "
+    "first frame's.",
 )
 FIRST_NOT_ANNOTATED = Kind(
     _E,
     "the first frame has no annotation",
-    "Inference has no objects to follow and gives nothing for the sequence; the metric then stops. Training "
-    "uses the frames that are annotated.",
+    "Inference has no objects to follow and skips the sequence; the metric then stops. Training uses the "
+    "annotated frames.",
 )
 MASK_WITHOUT_FRAME = Kind(
     _E,
     "an annotation has no frame in JPEGImages_10fps",
-    "Inference writes no mask of that name, so the metric stops: a prediction is missing. Training does not "
-    "see it.",
+    "Inference writes no mask of that name, so the metric stops: a prediction is missing. Training ignores "
+    "it.",
 )
 OUTER_MASK_WITHOUT_FRAME = Kind(
     _W,
     "the first or last annotation has no frame in JPEGImages_10fps",
     "The metric scores neither the first nor the last annotation, but takes the number of objects from the "
-    "first. Inference and training do not see it.",
+    "first. Inference and training ignore it.",
 )
 IMAGE_UNREADABLE = Kind(_E, "an image cannot be read", _FAILS)
 IMAGE_SIZE = Kind(
     _E,
     "an image differs in size from the first frame",
-    "Inference gives nothing for the sequence; the metric then stops. Training stops at a clip with both "
-    "sizes.",
+    "Inference skips the sequence; the metric then stops. Training stops at a clip with both sizes.",
 )
 MASK_UNREADABLE = Kind(
     _E,
     "a mask cannot be read",
-    "The metric stops, and so does training when it draws it. Inference reads the first frame's mask alone: "
-    "without it, it gives nothing for the sequence.",
+    "The metric stops, and so does training when it draws the mask. Inference reads only the first frame's "
+    "mask: without it, it skips the sequence.",
 )
 MASK_SIZE = Kind(
     _E,
     "a mask differs in size from the frames",
-    "The metric stops (predictions have the size of the frames), and so does training when it draws it. "
-    "Where it is the first frame's, inference gives nothing for the sequence.",
+    "The metric stops (predictions have the size of the frames), and so does training when it draws the "
+    "mask. If it is the first frame's, inference skips the sequence.",
 )
 LAST_MASK = Kind(
     _W,
@@ -125,26 +124,26 @@ LAST_MASK = Kind(
 FIRST_MASK_EMPTY = Kind(
     _E,
     "the first mask has no object",
-    "Inference gives nothing for the sequence, the metric stops. Ids 1..254 are objects; 0 is background, "
-    "255 is ignored: a mask of 0 and 255 must be written as 0 and 1.",
+    "Inference skips the sequence, the metric stops. Ids 1..254 are objects; 0 is background, 255 is "
+    "ignored: a mask of 0 and 255 must be written as 0 and 1.",
 )
 ID_GAPS = Kind(
     _W,
     "the first mask's ids have gaps",
-    "The metric scores every id from 1 to the largest; one that is nowhere scores 1 in every frame and lifts "
-    "the means. Inference and training pack the ids and do not mind.",
+    "The metric scores every id from 1 to the largest; one that never occurs scores 1 in every frame and "
+    "raises the means. Inference and training renumber the ids and are not affected.",
 )
 LATE_IDS = Kind(
     _W,
     "ids appear after the first mask",
-    "Inference is not told of them. The metric ignores those above the first annotation's largest id and "
-    "counts those below it as missed. Training makes them background in clips that begin without them.",
+    "Inference does not know about them. The metric ignores those above the first annotation's largest id "
+    "and counts those below it as missed. Training makes them background in clips that begin without them.",
 )
 NO_REFERENCE = Kind(
     _W,
     "no mask may begin a training clip",
-    "Training passes over the sequence: with the usual config a clip's first mask shows more than 200 "
-    "pixels, at most 20 % of them ignored. Inference and metric do not mind.",
+    "Training skips the sequence: with the usual config, a clip's first mask must show more than 200 pixels, "
+    "at most 20 % of them ignored. Inference and metric are not affected.",
 )
 FRAME_ORDER = Kind(
     _W,
@@ -167,14 +166,14 @@ MUCH_IGNORED = Kind(
 MANY_OBJECTS = Kind(
     _N,
     "more than 10 objects in the first mask",
-    "Inference follows them in groups of ten, each with a memory of its own: slower. Training keeps a random "
-    "ten. If there are not so many, the mask may have soft edges.",
+    "Inference follows them in groups of ten, each with its own memory, which is slower. Training keeps a "
+    "random ten. If the video has fewer objects, the mask may have soft edges.",
 )
 GREY_MASK = Kind(_N, "grey masks", "Their values are read as ids. Results are written with VOST's palette.")
 OTHER_PALETTE = Kind(
     _N,
     "masks with another palette than VOST's",
-    "Their indices are read as ids, colours count for nothing. Results are written with VOST's palette.",
+    "Their indices are read as ids, their colours are ignored. Results are written with VOST's palette.",
 )
 OTHER_FILES = Kind(
     _N, "other files among frames or masks", "Nothing reads them: frames are .jpg, .jpeg, .png, masks .png."
@@ -195,7 +194,8 @@ UNLISTED = Kind(_N, "sequences that no split names", "Nothing uses them.")
 VOST_COUNTS = Kind(
     _N,
     "not as many sequences as VOST has",
-    "The pipeline takes what the split names; figures compare with published ones only on the whole split.",
+    "The pipeline uses the sequences in the split; only the whole split gives figures comparable with "
+    "published ones.",
 )
 
 

@@ -49,11 +49,10 @@ class Segmenter(Protocol):
 class Evaluator:
     """Runs a segmenter over sequences of a dataset and writes ``<result_dir>/<sequence>/<frame>.png``.
 
-    A sequence is written to a hidden folder and renamed when it is whole, so after a kill or an error there
-    is either all of it or nothing. Whole sequences are skipped, others start at their first frame, so the
-    same command resumes a killed run, sequence by sequence. With ``overwrite``, old results are removed
-    before the first sequence starts, so that results of two runs never mix, and a killed run is resumed
-    without ``overwrite``.
+    A sequence is written to a hidden folder and renamed when it is complete, so a kill or an error leaves
+    either all of it or nothing. A later run skips complete sequences and starts the others at their first
+    frame. With ``overwrite``, old results are removed before the first sequence starts: results of two runs
+    never mix, and a killed run can be resumed without ``overwrite``.
 
     ``make_segmenter`` gives a segmenter for one video; it gets a function for the memory's decisions, or None
     when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and

@@ -48,7 +48,7 @@ _FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
 
 @dataclass
 class TrainingCheckpoint:
-    """All that a training needs to go on: tensors, numbers, strings and containers of these only."""
+    """The state to resume a training from: tensors, numbers, strings and containers of these only."""
 
     step: int  # steps done; the next one has this number, counted from 0
     state_dict: Mapping[str, Any]  # the model's

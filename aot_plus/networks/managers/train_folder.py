@@ -1,4 +1,4 @@
-"""The folder of a training run: whether a run there goes on, starts anew, or must be left alone."""
+"""The folder of a training run: a run in it is resumed, replaced, or left alone."""
 
 import logging
 import shutil
@@ -34,17 +34,17 @@ _IRRELEVANT = frozenset(
 
 
 def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: bool) -> bool:
-    """Decides if the training in ``folder`` goes on. Changes nothing.
+    """Returns True to resume the training in ``folder``, False to start one. Changes nothing.
 
     Args:
         cfg: of the run to come.
         folder: may be missing.
         resume: True: there must be a training, and config values that differ from its own are a warning;
             None: if there is one, and it had the same config; False: there must be none.
-        overwrite: start anew whatever is there (``clear_run`` then removes it).
+        overwrite: start from the beginning in any case (``clear_run`` then removes the old training).
 
     Raises:
-        ConfigError: what is there and what is asked for do not go together.
+        ConfigError: the folder's training contradicts what is asked for.
     """
     if overwrite:
         return False
@@ -62,15 +62,15 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
     if differences and resume is None:
         raise ConfigError(
             f"{folder}: holds a training of {steps[-1]} steps with another config: {'; '.join(differences)}. "
-            "Go on with the new values (--resume), overwrite it (--overwrite), or choose another --exp_name"
+            "Resume with the new values (--resume), overwrite it (--overwrite), or choose another --exp_name"
         )
     if differences:
-        _log.warning("%s: going on with changed values: %s", folder, "; ".join(differences))
+        _log.warning("%s: resuming with changed values: %s", folder, "; ".join(differences))
     return True
 
 
 def clear_run(folder: Path) -> None:
-    """Removes an earlier training's files; what else is in the folder, such as evaluations, stays."""
+    """Removes an earlier training's files; other contents of the folder, such as evaluations, stay."""
     for name in (TRAINING_FOLDER, EMA_FOLDER, LOG_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)

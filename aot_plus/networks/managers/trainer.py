@@ -38,9 +38,9 @@ _log = logging.getLogger(__name__)
 class Trainer:
     """Trains as ``cfg`` says and keeps everything under ``folder``.
 
-    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` what the training tells its user, ``config.yaml``
-    the config. A killed run, started again, goes on from its last checkpoint: on the CPU, with as many
-    processes and threads as before, it ends with the weights of an undisturbed one.
+    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` the log files, ``config.yaml`` the config. A killed
+    run, started again, resumes from its last checkpoint: on the CPU, with as many processes and threads as
+    before, it ends with the weights of an undisturbed one.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Trainer:
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
     def _open_folder(self) -> TrainingCheckpoint | None:
-        """Makes the folder ready; the checkpoint to go on from, if any."""
+        """Prepares the folder. Returns the checkpoint to resume from, if any."""
         resume = decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite)
         if not resume:  # what is missing is said before anything is removed
             pretrained_file(self.cfg)
@@ -109,7 +109,7 @@ class Trainer:
                 ) from error
             self._skipped = checkpoint.counters.get("skipped", 0)
             self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
-            _log.info("%s: going on from step %d", self.folder, checkpoint.step)
+            _log.info("%s: resuming from step %d", self.folder, checkpoint.step)
         return learner
 
     def _train(self, learner: Learner, start: int, checkpoint: TrainingCheckpoint | None) -> None:
@@ -161,7 +161,7 @@ class Trainer:
             return
         if checkpoint is not None:
             _log.warning(
-                "the training went on %d processes and goes on with %d: its random states are drawn anew",
+                "the training ran in %d processes and resumes in %d: new random states are drawn",
                 len(checkpoint.random_states),
                 self.place.world_size,
             )

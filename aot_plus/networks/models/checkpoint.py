@@ -23,7 +23,7 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """Holds what a file says about the model it was saved from; None where it does not say."""
+    """Facts that a file tells about the model it was saved from; None where it tells nothing."""
 
     has_temporal_embedding: bool
     temporal_slots: int | None  # rows of the memory's temporal embedding: 4 or 2
@@ -33,7 +33,7 @@ class CheckpointFacts:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Tells the fate of every tensor. The mappings lead from a name to its shape, or what was found."""
+    """Lists every tensor by what happened to it. The mappings lead from names to shapes or findings."""
 
     source: str
     loaded: dict[str, str] = field(default_factory=dict)
@@ -183,7 +183,7 @@ def _compare(source: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tenso
 
 def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
     """Raises ``CheckpointError`` unless the model computes what the file's model did."""
-    # linear_KMem is in the published files and in the models, and nothing reads it.
+    # The published files and the models have linear_KMem, but nothing reads it.
     lacking = {name: shape for name, shape in report.missing.items() if ".linear_KMem." not in name}
     for problem, tensors in (("are missing", lacking), ("have another shape", report.misshapen)):
         if tensors:
@@ -194,7 +194,7 @@ def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
     deeper = {block for name in report.unexpected if (block := _extra_block(name, own))}
     if deeper:
         raise CheckpointError(
-            f"{report.source}: belongs to a deeper model: blocks this one has not, {_listing(sorted(deeper))}"
+            f"{report.source}: belongs to a deeper model: blocks this one lacks, {_listing(sorted(deeper))}"
         )
 
 
