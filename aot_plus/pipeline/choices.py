@@ -120,7 +120,7 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
     if wanted.dataset not in (None, MINI_VOST):
         raise ConfigError(
             f"no checkpoint for {wanted.dataset}, there is no {needed}: choose one with --checkpoint FILE, "
-            "or try the pipeline without one (--random_weights)"
+            "or --random_weights to try the pipeline without one"
         )
     return [f"There is no {needed}; {_how_to_get(cfg)}."]
 
