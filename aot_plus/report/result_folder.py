@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aot_plus.utils.config import read_saved_config
+from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.files import require_regular
 
@@ -102,7 +102,7 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
     summary: Mapping[str, Any] = {}
     notes = []
     try:
-        config = read_saved_config(path / "config.yaml")
+        config = read_saved_config(path / CONFIG_FILE)
     except ConfigError as error:
         notes.append(f"Policy, capacity and model are not known: {error}.")
     require_regular(path / "summary.json")

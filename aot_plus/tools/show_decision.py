@@ -13,7 +13,7 @@ from pathlib import Path
 from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision
 from aot_plus.tools.common import run_tool
-from aot_plus.utils.config import read_saved_config
+from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
@@ -47,7 +47,7 @@ def _show(args: argparse.Namespace) -> int:
         raise DataError(f"--out: expected a name that ends in .png, found {args.out}")
     require_writable(args.out)
     entry = find_decision(args.result_dir / "traces" / f"{args.sequence}.jsonl", args.frame, args.group)
-    data = home() / read_saved_config(args.result_dir / "config.yaml")["DIR_DATA"]
+    data = home() / read_saved_config(args.result_dir / CONFIG_FILE)["DIR_DATA"]
     video = open_dataset(args.dataset, data).sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
     with replacing(args.out) as temporary:

@@ -15,6 +15,7 @@ from aot_plus.configs import Config
 from aot_plus.networks.engines.memory_state import GroupMemory
 from aot_plus.networks.layers.loss import auxiliary_weight, frame_loss, hard_pixel_share, mask_foreign
 from aot_plus.networks.layers.memory_types import LayerMemory
+from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.memory.bank import DifferentiableBank
 from aot_plus.networks.models import AOT, Features, Propagation
 from evaluation.masks import IGNORE_ID
@@ -204,8 +205,7 @@ class TrainingEngine(nn.Module):
         logits = mask_foreign(logits, commit.num_objects)
         ramp = cfg.TRAIN_HARD_MINING_RATIO * cfg.TRAIN_TOTAL_STEPS
         share = hard_pixel_share(commit.step, ramp, cfg.TRAIN_TOP_K_PERCENT_PIXELS)
-        # On a CPU the indices of max() take a quarter of argmax()'s time.
-        return frame_loss(logits, labels, share), logits.detach().max(dim=1).indices.to(torch.uint8)
+        return frame_loss(logits, labels, share), best_channel(logits.detach(), dim=1).to(torch.uint8)
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
         """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""
