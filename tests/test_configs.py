@@ -1,6 +1,7 @@
 """Configs: the values of every stage and model, resolving, overriding, saving."""
 
 import json
+import math
 import pickle
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from aot_plus.utils.config import (
     save_config,
     stage_names,
 )
+from aot_plus.utils.config_ranges import RANGES
 from aot_plus.utils.errors import ConfigError
 
 STAGES = ["default", "pre", "pre_vost", "pre_vost_2", "pre_vost_25q", "mini_vost"]
@@ -203,6 +205,103 @@ def test_values_of_another_type_are_errors_that_name_them(name: str, value: obje
         get_config("mini_vost", "aott", overrides={name: value})
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+OUT_OF_RANGE = {
+    "TEST_WRITERS": "0",
+    "TEST_MAX_LONG_EDGE": "-5",
+    "TEST_MULTISCALE": "(0,)",
+    "TEST_MEM_GAP_PARTS": "0",
+    "TEST_MEM_GAP_MIN": "0",
+    "TEST_LONG_TERM_MEM_GAP": "0",
+    "TRAIN_SAVE_STEP": "0",
+    "TRAIN_LOG_STEP": "0",
+    "TRAIN_MAX_KEEP_CKPT": "0",
+    "TRAIN_TOTAL_STEPS": "0",
+    "TRAIN_BATCH_SIZE": "0",
+    "TRAIN_ACCUMULATION_STEPS": "0",
+    "TRAIN_LR": "-1",
+    "TRAIN_LR_POWER": "-1",
+    "TRAIN_LR_WARM_UP_RATIO": "1.5",
+    "TRAIN_WEIGHT_DECAY": "-0.1",
+    "TRAIN_CLIP_GRAD_NORM": "0",
+    "TRAIN_TOP_K_PERCENT_PIXELS": "0",
+    "TRAIN_EMA_RATIO": "0",
+    "TRAIN_SEED": "-1",
+    "TRAIN_LSTT_DROPPATH": "1.1",
+    "TRAIN_ENCODER_FREEZE_AT": "-1",
+    "DATA_WORKERS": "-1",
+    "DATA_SEQ_LEN": "1",
+    "DATA_RANDOMCROP": "(129, 0)",
+    "DATA_RANDOM_GAP_VOST": "0",
+    "DATA_MIN_SCALE_FACTOR": "0",
+    "DATA_MINI_VOST_SEED": "-1",
+    "DATASETS": "()",
+    "FORMER_MEM_LEN": "0",
+    "LATTER_MEM_LEN": "0",
+    "MEM_EMFS_WEIGHT": "1e999",
+    "MEM_RELEVANCE_KEEP": "2",
+    "MODEL_SELF_HEADS": "7",
+    "MODEL_ATT_HEADS": "0",
+    "MODEL_LSTT_NUM": "0",
+    "MODEL_MAX_OBJ_NUM": "255",
+    "MODEL_ENCODER_EMBEDDING_DIM": "100",
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_a_value_out_of_range_is_an_error_that_names_it(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: expected .*, found "):
+        get_config("mini_vost", "aott", overrides={name: OUT_OF_RANGE[name]})
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 10**400, -(10**5000), "9" * 400, "nan"], ids=range(7)
+)
+def test_no_number_may_be_endless_or_none(value: object) -> None:
+    for name in RANGES:
+        given = (value,) if isinstance(getattr(Config, name), tuple) else value
+        with pytest.raises(ConfigError, match=f"{name}: expected .{{1,100}}, found .{{1,104}}$"):
+            get_config("mini_vost", "aott", overrides={name: given})
+
+
+def test_every_number_has_a_range_that_holds_its_default() -> None:
+    numbers = {name for name, value in config_values(Config()).items() if _is_number(value)}
+    assert numbers == set(RANGES)
+    for values in (vars(get_config(stage, model)) for stage in STAGES for model in model_names()):
+        for name in RANGES:
+            items = values[name] if isinstance(values[name], tuple) else (values[name],)
+            assert all(RANGES[name].has(item) for item in items), name
+
+
+def _is_number(value: object) -> bool:
+    first = value[0] if isinstance(value, tuple) and value else value
+    return type(first) in (int, float)
+
+
+def test_a_class_of_ones_own_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    class StageConfig(DefaultStage):
+        TEST_WRITERS = 0
+
+    monkeypatch.setattr("aot_plus.configs.pre_vost.StageConfig", StageConfig)
+    with pytest.raises(ConfigError, match="TEST_WRITERS: expected a finite number from 1 to 256, found 0"):
+        get_config("pre_vost", "aott")
+
+
+def test_values_that_do_not_fit_each_other_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"MODEL_SELF_HEADS: expected a divisor of .*, 256, found 7"):
+        get_config("pre_vost", "aott", overrides={"MODEL_SELF_HEADS": 7})
+    with pytest.raises(ConfigError, match=r"DATA_MIN_SCALE_FACTOR: expected at most .*, 1\.3, found 2\.0"):
+        get_config("pre_vost", "aott", overrides={"DATA_MIN_SCALE_FACTOR": 2})
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\udcff"])
+def test_text_that_no_file_could_hold_is_refused(text: str) -> None:
+    for name in ("TEST_DATASET", "DIR_RESULT", "TEST_CKPT_PATH"):
+        with pytest.raises(ConfigError, match=f"{name}: expected text"):
+            get_config("pre_vost", "aott", overrides={name: text})
+    with pytest.raises(ConfigError, match="EXP_NAME: expected text"):
+        get_config("pre_vost", "aott", text)
 
 
 def test_unknown_names_list_what_exists() -> None:

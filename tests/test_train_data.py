@@ -250,8 +250,6 @@ def test_a_sequence_without_masks_is_named(tmp_path: Path) -> None:
 
 
 def test_unfit_configs_are_refused(dataset_root: Path) -> None:
-    with pytest.raises(ConfigError, match="DATA_SEQ_LEN: expected at least 2"):
-        build_train_dataset(config(dataset_root, DATA_SEQ_LEN=1))
     with pytest.raises(ConfigError, match="static stands alone"):
         build_train_dataset(config(dataset_root, DATASETS=("static", "vost")))
     with pytest.raises(DataError, match="nowhere"):

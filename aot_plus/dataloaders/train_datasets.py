@@ -122,10 +122,10 @@ def share_of_batch(cfg: Config, world_size: int) -> int:
     Raises ``ConfigError`` when they cannot be shared out evenly, or not in equal parts for accumulation.
     """
     parts = world_size * cfg.TRAIN_ACCUMULATION_STEPS
-    if parts < 1 or cfg.TRAIN_BATCH_SIZE < 1 or cfg.TRAIN_BATCH_SIZE % parts:
+    if cfg.TRAIN_BATCH_SIZE % parts:
         raise ConfigError(
             f"TRAIN_BATCH_SIZE: expected a multiple of {world_size} process(es) x TRAIN_ACCUMULATION_STEPS "
-            f"({cfg.TRAIN_ACCUMULATION_STEPS}, at least 1), found {cfg.TRAIN_BATCH_SIZE}"
+            f"({cfg.TRAIN_ACCUMULATION_STEPS}), found {cfg.TRAIN_BATCH_SIZE}"
         )
     return cfg.TRAIN_BATCH_SIZE // world_size
 
@@ -182,8 +182,6 @@ def _videos(name: str, cfg: Config, folder: Path) -> Sequence[Video]:
 
 
 def _clip_rules(cfg: Config) -> ClipRules:
-    if cfg.DATA_SEQ_LEN < 2:
-        raise ConfigError(f"DATA_SEQ_LEN: expected at least 2 frames, found {cfg.DATA_SEQ_LEN}")
     return ClipRules(
         length=cfg.DATA_SEQ_LEN,
         max_gap=cfg.DATA_RANDOM_GAP_VOST,

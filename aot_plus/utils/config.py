@@ -18,12 +18,14 @@ import yaml
 import aot_plus.configs as stages
 import aot_plus.configs.models as models
 from aot_plus.configs import Config
+from aot_plus.utils.config_ranges import check_relations, check_value
 from aot_plus.utils.errors import ConfigError
 from evaluation.files import replacing, require_regular
 from evaluation.home import checkout
 
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
 _REMOVED = {"MODEL_ENCODER_DIM": "an encoder says its own channels; remove it"}
+_LONGEST = 100  # characters of a value in a message
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -36,8 +38,8 @@ def get_config(
     """Resolves a stage and a model, by the names of their files in ``aot_plus/configs``.
 
     Values come from the model, then the stage, then ``overrides``, the last one winning. An override that is
-    text is read as the type of its name. Raises ``ConfigError`` for an unknown stage, model or name and for a
-    value that does not fit its name's type.
+    text is read as the type of its name. Raises ``ConfigError`` for an unknown stage, model or name, for a
+    value that does not fit its name's type or range, and for values that do not fit each other.
     """
     stage_class = _find("stage", stage, stage_names(), stages.__name__, "StageConfig")
     model_class = _find("model", model, model_names(), models.__name__, "ModelConfig")
@@ -46,6 +48,7 @@ def get_config(
     config = Config()
     for name, value in [*values.items(), *(overrides or {}).items()]:
         setattr(config, name, _checked(name, value))
+    check_relations(config)
     return config
 
 
@@ -155,10 +158,20 @@ def _checked(name: str, value: object) -> object:
         raise ConfigError(f"unknown config name {name!r}; the nearest: {', '.join(near) or 'none'}")
     expected = annotations[name]
     try:
-        return _converted(_parsed(value, expected) if isinstance(value, str) else value, expected)
-    except ValueError:
+        converted = _converted(_parsed(value, expected) if isinstance(value, str) else value, expected)
+    except (ValueError, OverflowError):
         text = str(expected) if get_origin(expected) else expected.__name__
-        raise ConfigError(f"{name}: expected {text.replace('typing.', '')}, found {value!r}") from None
+        raise ConfigError(f"{name}: expected {text.replace('typing.', '')}, found {_shown(value)}") from None
+    check_value(name, converted)
+    return converted
+
+
+def _shown(value: object) -> str:
+    """Writes a value of any type, the first of a long one."""
+    try:
+        return repr(value) if len(repr(value)) <= _LONGEST else f"{repr(value)[:_LONGEST]}..."
+    except ValueError:  # an integer of thousands of digits is not written out
+        return f"a {type(value).__name__} that is too large"
 
 
 def _parsed(text: str, expected: Any) -> object:

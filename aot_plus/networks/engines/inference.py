@@ -15,8 +15,8 @@ from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatisti
 from aot_plus.networks.memory.scores import attention_per_frame, foreground_probability
 from aot_plus.networks.memory.trace import TraceEntry, TraceSink
 from aot_plus.networks.models import AOT, Features, Propagation
+from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
-from aot_plus.utils.errors import ConfigError
 
 UNLIKELY = -1e10  # logit of an id that no object has
 IGNORED = -1  # label of an ignored pixel among packed ids
@@ -65,11 +65,8 @@ class InferenceEngine:
         """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and
         did.
         """
-        if cfg.FORMER_MEM_LEN < 1 or cfg.LATTER_MEM_LEN < 1:
-            raise ConfigError(
-                "FORMER_MEM_LEN, LATTER_MEM_LEN: expected at least 1 each, the first frame and one to drop, "
-                f"found {cfg.FORMER_MEM_LEN} and {cfg.LATTER_MEM_LEN}"
-            )
+        for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN"):  # the first frame, and one to drop
+            check_value(name, getattr(cfg, name))
         self.model = model
         self.cfg = cfg
         self.trace = trace

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
 from aot_plus.networks.memory.scores import relevance
+from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 
@@ -63,8 +64,7 @@ class RelevancePolicy(MemoryPolicy):
         if cfg.MEM_AVERAGES_START not in AVERAGES_STARTS:
             raise ConfigError(f"MEM_AVERAGES_START: expected one of {', '.join(AVERAGES_STARTS)}, "
                               f"found {cfg.MEM_AVERAGES_START!r}")  # fmt: skip
-        if not 0 <= cfg.MEM_RELEVANCE_KEEP <= 1:
-            raise ConfigError(f"MEM_RELEVANCE_KEEP: expected 0 to 1, found {cfg.MEM_RELEVANCE_KEEP!r}")
+        check_value("MEM_RELEVANCE_KEEP", cfg.MEM_RELEVANCE_KEEP)
         self.running_relevance = RunningRelevance(cfg.MEM_RELEVANCE_KEEP)
 
     def observe(self, append: Append) -> None:

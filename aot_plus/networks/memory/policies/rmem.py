@@ -9,8 +9,8 @@ from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append
 from aot_plus.networks.memory.policies.relevance import RelevancePolicy
+from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
-from aot_plus.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -25,8 +25,7 @@ class RMemPolicy(RelevancePolicy):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
-        if cfg.MEM_RMEM_OFFSET < 0:
-            raise ConfigError(f"MEM_RMEM_OFFSET: expected 0 or more, found {cfg.MEM_RMEM_OFFSET!r}")
+        check_value("MEM_RMEM_OFFSET", cfg.MEM_RMEM_OFFSET)
         self._ages: dict[int, int] = {}
 
     def run(self, append: Append) -> None:
