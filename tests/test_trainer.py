@@ -352,7 +352,6 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
     [
         ({"TRAIN_BATCH_SIZE": 3, "TRAIN_ACCUMULATION_STEPS": 2}, "TRAIN_BATCH_SIZE: expected a multiple"),
         ({"TRAIN_ENCODER_FREEZE_AT": 9}, "TRAIN_ENCODER_FREEZE_AT: expected"),
-        ({"DATA_SEQ_LEN": 1}, "DATA_SEQ_LEN: expected"),
         ({"DATASETS": ("vost",), "DIR_DATA": "nowhere"}, r"nowhere/VOST.*vostdataset\.org"),
     ],
 )
