@@ -10,7 +10,16 @@ from pathlib import Path
 
 from evaluation.errors import DataError
 
-__all__ = ["replacing", "require_regular", "require_writable", "write_target", "writing"]
+__all__ = [
+    "remove_leftovers",
+    "replacing",
+    "require_regular",
+    "require_writable",
+    "write_target",
+    "writing",
+]
+
+_PARTIAL = ".partial"  # in the name of a file that is being written
 
 
 def require_writable(path: Path) -> None:
@@ -45,7 +54,9 @@ def replacing(path: Path) -> Iterator[Path]:
     target = write_target(path)
     with writing(path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=_PARTIAL + target.suffix, dir=target.parent
+        )
         temporary = Path(name)
         try:
             os.close(handle)
@@ -84,6 +95,15 @@ def _kind(path: Path) -> str | None:
     if stat.S_ISDIR(mode):
         return "a folder"
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of ``replacing`` that killed processes left in a folder.
+
+    No other process may be writing there.
+    """
+    for path in folder.glob(f".*{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

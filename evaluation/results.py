@@ -14,6 +14,7 @@ import numpy as np
 
 from evaluation.errors import DataError
 from evaluation.files import replacing, require_regular
+from evaluation.folder_lock import FolderLock
 from evaluation.metrics import FIGURES, FloatArray, global_figures, object_figures
 from evaluation.scoring import score_sequences
 from evaluation.vost import check_predictions, check_split_name, find_sequences
@@ -58,15 +59,19 @@ def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None
         workers: processes; None for as many as there are processors.
     Raises:
         DataError: a mask is missing or cannot be used, or the split. Nothing is written, and files of an
-            earlier run are gone.
+            earlier run are gone. Or a run is writing masks there.
     """
-    for path in csv_paths(folder, split):
-        path.unlink(missing_ok=True)
-    sequences = find_sequences(dataset, split)
-    check_predictions(folder, sequences)
-    ious = score_sequences(sequences, folder, workers)
-    results = summarise([sequence.name for sequence in sequences], [object_figures(table) for table in ious])
-    write_results(folder, split, results)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such result folder")
+    with FolderLock(folder):
+        for path in csv_paths(folder, split):
+            path.unlink(missing_ok=True)
+        sequences = find_sequences(dataset, split)
+        check_predictions(folder, sequences)
+        ious = score_sequences(sequences, folder, workers)
+        names = [sequence.name for sequence in sequences]
+        results = summarise(names, [object_figures(table) for table in ious])
+        write_results(folder, split, results)
     return results
 
 
@@ -88,6 +93,13 @@ def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
     """Returns the per-sequence and the global CSV path. Raises ``DataError`` for an impossible split."""
     check_split_name(split)
     return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
+
+
+def remove_results(folder: Path) -> None:
+    """Removes the CSV files of all splits."""
+    for kind in ("global", "per-sequence", "per-frame"):
+        for path in folder.glob(f"{kind}_results-*"):
+            path.unlink(missing_ok=True)
 
 
 def write_results(folder: Path, split: str, results: Results) -> None:

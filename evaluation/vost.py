@@ -151,8 +151,6 @@ def find_sequence(dataset: Path, name: str) -> AnnotatedSequence:
 
 def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None:
     """Raises ``DataError`` listing every missing prediction of a scored frame: sequence/frame.png."""
-    if not results.is_dir():
-        raise DataError(f"{results}: there is no such result folder")
     missing = [
         f"{sequence.name}/{frame}"
         for sequence in sequences

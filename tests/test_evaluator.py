@@ -26,7 +26,7 @@ from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
 from aot_plus.networks.managers.processes import ProcessPlace, process_group
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import ConfigError, VOSError
+from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.masks import write_mask
 from evaluation.masks import read_mask
 
@@ -251,7 +251,7 @@ def test_killed_run_goes_on_where_it_was(dataset: VOSTDataset, result_dir: Path,
     process.start()
     process.join(60)
     assert process.exitcode == 9
-    assert (result_dir / ".b_tear.unfinished").is_dir()
+    assert (result_dir / f".b_tear.{process.pid}.unfinished").is_dir()
     assert sorted(path.name for path in result_dir.glob("[a-z]*/") if path.is_dir()) == ["a_cut"]
     summary = run(dataset, result_dir)
     assert (summary.skipped, summary.done) == (["a_cut"], ["b_tear", "c_fold"])
@@ -395,6 +395,41 @@ def test_results_of_two_configs_do_not_mix(dataset: VOSTDataset, result_dir: Pat
         run(dataset, result_dir, cfg=other, overwrite=True, sequences=["a_cut"])
     assert run(dataset, result_dir, cfg=other, overwrite=True).done == list(LENGTHS)
     assert run(dataset, result_dir, cfg=config(MEM_POLICY="fifo", TEST_WRITERS=1)).skipped == list(LENGTHS)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_run_in_the_folder_is_refused(
+    dataset: VOSTDataset, result_dir: Path, tmp_path: Path, overwrite: bool
+) -> None:
+    refusals = []
+
+    def start_another(segmenter: FakeSegmenter) -> None:
+        if not refusals:
+            with pytest.raises(DataError, match=f"another run works there: process {os.getpid()}") as refusal:
+                run(dataset, result_dir, cfg=config(MEM_POLICY="fifo"), overwrite=overwrite)
+            refusals.append(refusal)
+
+    assert run(dataset, result_dir, start_another).done == list(LENGTHS)
+    assert len(refusals) == 1
+    run(dataset, tmp_path / "undisturbed")
+    assert masks(result_dir) == masks(tmp_path / "undisturbed")
+    assert yaml.safe_load((result_dir / "config.yaml").read_text())["config"]["MEM_POLICY"] == "emfs"
+
+
+def test_overwriting_removes_the_old_figures_first(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir)
+    old = [result_dir / name for name in ("global_results-val.csv", "per-frame_results-x.csv")]
+    for path in old:
+        path.write_text("of the old masks")
+    run(dataset, result_dir)
+    assert all(path.exists() for path in old)
+
+    def interrupt(segmenter: FakeSegmenter) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, result_dir, interrupt, overwrite=True)
+    assert [path.name for path in result_dir.iterdir()] == ["config.yaml"]
 
 
 def test_a_folder_that_is_no_result_folder_is_left_alone(dataset: VOSTDataset) -> None:

@@ -28,6 +28,7 @@ from aot_plus.networks.managers.train_checkpoint import ema_path, load_latest_ch
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
+from aot_plus.utils.config import read_saved_config
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
 from evaluation.home import home
 from tests.tiny_training import as_flags, tiny_config
@@ -273,6 +274,25 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     assert saved_steps(tmp_path) == [2]
     assert [line["step"] for line in log_lines(tmp_path)] == [1, 2]
     assert (tmp_path / "eval").is_dir()
+
+
+def test_a_second_training_in_the_folder_is_refused(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, other = (tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_LR=rate) for rate in (6e-4, 1e-3))
+
+    def load(*arguments: Any) -> Any:
+        for batch in build_train_loader(*arguments):
+            for flags in ({}, {"resume": True}, {"overwrite": True}):
+                with pytest.raises(DataError, match="another run works there"):
+                    Trainer(other, tmp_path, **flags).run()
+            yield batch
+
+    monkeypatch.setattr(trainer_module, "build_train_loader", load)
+    Trainer(cfg, tmp_path).run()
+    assert saved_steps(tmp_path) == [2]
+    assert read_saved_config(tmp_path / "config.yaml")["TRAIN_LR"] == 6e-4
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_a_complete_training_is_left_as_it_is(dataset: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,9 +27,10 @@ from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
 from evaluation.files import write_target
+from evaluation.folder_lock import FolderLock
 from evaluation.masks import Mask
 
-__all__ = ["DemoResult", "DemoRun", "clear_output"]
+__all__ = ["DemoResult", "DemoRun", "claimed_output"]
 
 _log = logging.getLogger(__name__)
 
@@ -184,17 +186,30 @@ class DemoRun:
             raise DataError(f"{self.video.path}: ended before the frames of these masks: {unused}")
 
 
-def clear_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Makes room for the results in the folder ``output``.
+@contextmanager
+def claimed_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> Iterator[None]:
+    """Makes room for the results in the folder ``output``, and locks it as long as the block lasts.
 
     Raises ``ConfigError`` where they would replace an input, or earlier results without ``overwrite``, and
-    where nothing can be written; ``DataError`` where a video would be written to a device or a pipe.
+    where nothing can be written; ``DataError`` where a video would be written to a device or a pipe, or
+    another run works.
     """
     videos = [write_target(output / name) for name in ("overlay.mp4", "overlay.avi")]
     written = [path.resolve() for path in (output / "masks", *videos)]
     for given in (path.resolve() for path in inputs):
         if given in written or written[0] in given.parents:
             raise ConfigError(f"--output {output}: the results would replace the input {given}")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {output}: cannot be written to ({error})") from error
+    with FolderLock(output):
+        _clear(output, written, overwrite=overwrite)
+        yield
+
+
+def _clear(output: Path, written: Sequence[Path], *, overwrite: bool) -> None:
+    """Removes earlier results, the folder of masks first in ``written``. Raises ``ConfigError``."""
     earlier = [path for path in written if path.exists()]
     if earlier and not overwrite:
         raise ConfigError(

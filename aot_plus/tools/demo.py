@@ -84,7 +84,7 @@ def _demo(args: argparse.Namespace) -> int:
     from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
     from aot_plus.networks.engines.segmenter import VideoSegmenter
     from aot_plus.networks.models.loading import load_from_config
-    from aot_plus.pipeline.demo import DemoRun, clear_output
+    from aot_plus.pipeline.demo import DemoRun, claimed_output
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # codecs are tried: failures are expected
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -94,8 +94,8 @@ def _demo(args: argparse.Namespace) -> int:
     checkpoint = chosen_checkpoint(args, cfg)
     torch.manual_seed(0)
     model = load_from_config(cfg, checkpoint)
-    clear_output(args.output, (args.input, args.mask), overwrite=args.overwrite)
-    with logging_redirect_tqdm():
+    output = claimed_output(args.output, (args.input, args.mask), overwrite=args.overwrite)
+    with output, logging_redirect_tqdm():
         result = DemoRun(VideoSegmenter(model), video, masks, args.output, gap=args.memory_gap).run()
     print(_describe(result))
     if checkpoint is None:

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset
 from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
+from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
-from aot_plus.networks.managers.summary import EvaluationSummary
-from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder
+from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
+from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder, remove_unfinished
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.errors import DataError
@@ -84,12 +85,22 @@ class Evaluator:
         """Does this process's share, waits for the others, and gives the summary of all.
 
         Errors of single sequences are in the summary's ``failed``. Raises ``ConfigError`` if the folder holds
-        results of another config. An interrupt (Ctrl-C) is raised again with a message that says what is
-        finished.
+        results of another config, and ``DataError`` if another run works in it. An interrupt (Ctrl-C) is
+        raised again with a message that says what is finished.
         """
-        claim_result_folder(
-            self.cfg, self.result_dir, self.sequences, overwrite=self.overwrite, write=self.place.rank == 0
-        )
+        with claimed(self.result_dir, self.place, self._claim):
+            summary = self._summarise_share()
+            total = EvaluationSummary.merge(gather(self.place, summary))
+            if self.place.rank == 0:
+                total.save(self.result_dir / SUMMARY_FILE)
+        return total
+
+    def _claim(self) -> None:
+        """Makes the folder this run's. Raises ``ConfigError``."""
+        remove_unfinished(self.result_dir)
+        claim_result_folder(self.cfg, self.result_dir, self.sequences, overwrite=self.overwrite)
+
+    def _summarise_share(self) -> EvaluationSummary:
         summary = EvaluationSummary()
         started = time.perf_counter()
         try:
@@ -100,10 +111,7 @@ class Evaluator:
             raise KeyboardInterrupt(f"Interrupted; finished: {finished} sequences. {again}") from None
         summary.seconds = time.perf_counter() - started
         summary.measure_memory(self.device)
-        total = EvaluationSummary.merge(gather(self.place, summary))
-        if self.place.rank == 0:
-            total.save(self.result_dir / "summary.json")
-        return total
+        return summary
 
     def _share(self) -> list[str]:
         """This process's sequences, in the split's order."""
@@ -136,7 +144,6 @@ class Evaluator:
                     folder.discard()
                 sequence = self.dataset.sequence(name)
                 if folder.is_complete(_names(sequence), self.cfg.TEST_MEM_TRACE):
-                    folder.discard_unfinished()
                     summary.skipped.append(name)
                 else:
                     folder.discard()

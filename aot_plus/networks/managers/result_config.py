@@ -4,8 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from aot_plus.configs import Config
+from aot_plus.networks.managers.summary import SUMMARY_FILE
 from aot_plus.utils.config import CONFIG_FILE, config_differences, save_config
 from aot_plus.utils.errors import ConfigError
+from evaluation.results import remove_results
 
 # Names, and beginnings of names, that cannot change a mask.
 _IRRELEVANT = frozenset(
@@ -23,17 +25,13 @@ _IRRELEVANT = frozenset(
 
 
 def claim_result_folder(
-    cfg: Config, result_dir: Path, sequences: Collection[str], *, overwrite: bool, write: bool
+    cfg: Config, result_dir: Path, sequences: Collection[str], *, overwrite: bool
 ) -> None:
-    """Makes the folder and (if ``write``) puts the config into it.
+    """Puts the config into the folder; with ``overwrite`` removes the figures and the summary of old masks.
 
     Raises ``ConfigError`` with the names that differ if the folder holds results of another config that would
     stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``.
     """
-    try:
-        result_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{result_dir}: cannot be made the result folder ({error.strerror})") from error
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
     finished = _finished(result_dir)
@@ -49,8 +47,10 @@ def claim_result_folder(
                 f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made with another config: "
                 f"{'; '.join(differences)}. Choose another result folder, or overwrite all of them"
             )
-    if write:
-        save_config(cfg, path)
+    if overwrite:
+        remove_results(result_dir)
+        (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
+    save_config(cfg, path)
 
 
 def _finished(result_dir: Path) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 
 from evaluation.files import replacing
 
+SUMMARY_FILE = "summary.json"
 _MIB = 2**20
 
 

@@ -12,6 +12,7 @@ import torch
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace, any_process, gather, process_group
@@ -67,32 +68,33 @@ class Trainer:
         """Trains to ``TRAIN_TOTAL_STEPS`` and gives the path of the averaged weights.
 
         Raises:
-            VOSError: config, data or checkpoints that cannot be used; ``TRAIN_MAX_BAD_STEPS`` steps in a
-                row whose loss or gradients are not finite.
+            VOSError: config, data or checkpoints that cannot be used; another run in the folder;
+                ``TRAIN_MAX_BAD_STEPS`` steps in a row whose loss or gradients are not finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
-        with process_group(self.place, self.device):
-            checkpoint = self._open_folder()
-            learner = self._build_learner(checkpoint)
-            start = checkpoint.step if checkpoint else 0
-            if start < self.cfg.TRAIN_TOTAL_STEPS:
-                self._train(learner, start, checkpoint)
-            else:
-                _log.info("%s: the training is complete", self.folder)
-        return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
+        with (
+            process_group(self.place, self.device),
+            claimed(self.folder, self.place, self._prepare_folder),
+        ):
+            return self._run()
 
-    def _open_folder(self) -> TrainingCheckpoint | None:
-        """Prepares the folder. Returns the checkpoint to resume from, if any."""
-        resume = decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite)
-        if not resume:  # what is missing is said before anything is removed
-            pretrained_file(self.cfg)
+    def _prepare_folder(self) -> None:
+        """Removes what is to be overwritten, and saves the config."""
+        if not decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
+            pretrained_file(self.cfg)  # what is missing is said before anything is removed
             build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
-        gather(self.place, None)  # all have looked before the first one changes anything
-        if self.place.rank == 0:
-            if not resume:
-                clear_run(self.folder)
-            save_config(self.cfg, self.folder / CONFIG_FILE)
-        return load_latest_checkpoint(self.folder) if resume else None
+            clear_run(self.folder)
+        save_config(self.cfg, self.folder / CONFIG_FILE)
+
+    def _run(self) -> Path:
+        checkpoint = load_latest_checkpoint(self.folder)
+        learner = self._build_learner(checkpoint)
+        start = checkpoint.step if checkpoint else 0
+        if start < self.cfg.TRAIN_TOTAL_STEPS:
+            self._train(learner, start, checkpoint)
+        else:
+            _log.info("%s: the training is complete", self.folder)
+        return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
     def _build_learner(self, checkpoint: TrainingCheckpoint | None) -> Learner:
         torch.manual_seed(self.cfg.TRAIN_SEED)  # the same weights in all processes

@@ -1,5 +1,6 @@
 """Results: images written in the background, and a sequence's folder that gets its name when whole."""
 
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from evaluation.files import replacing, writing
 Image = NDArray[np.uint8]
 LazyImage = Image | Callable[[], Image]  # an image, or what gives it
 
+_UNFINISHED = ".unfinished"
 IMAGES_PER_THREAD = 4  # how many images may wait for each thread before ``write`` blocks
 
 
@@ -66,13 +68,13 @@ class BackgroundWriter:
 class SequenceFolder:
     """The result folder of one sequence.
 
-    Masks go to the hidden folder ``.<sequence>.unfinished`` next to it, which is renamed once every mask is
-    there: a folder with the sequence's name is always whole, whenever the process is killed.
+    Masks go to the hidden folder ``.<sequence>.<process>.unfinished`` next to it, which is renamed once every
+    mask is there: a folder with the sequence's name is always whole, whenever the process is killed.
     """
 
     def __init__(self, result_dir: Path, sequence: str) -> None:
         self.target = result_dir / sequence
-        self.temporary = result_dir / f".{sequence}.unfinished"
+        self.temporary = result_dir / f".{sequence}.{os.getpid()}{_UNFINISHED}"
         self.trace = result_dir / "traces" / f"{sequence}.jsonl"
 
     def is_complete(self, frames: Iterable[str], with_trace: bool) -> bool:
@@ -115,6 +117,12 @@ class SequenceFolder:
             with replacing(self.trace) as path:
                 path.write_text("".join(line + "\n" for line in trace), encoding="utf-8")
         self.temporary.rename(self.target)
+
+
+def remove_unfinished(result_dir: Path) -> None:
+    """Removes the sequences' hidden folders that killed runs left. No other run may be writing there."""
+    for path in result_dir.glob(f".*{_UNFINISHED}"):
+        shutil.rmtree(path)
 
 
 def missing_masks(folder: Path, frames: Iterable[str]) -> list[str]:

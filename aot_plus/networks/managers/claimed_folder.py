@@ -1,0 +1,45 @@
+"""A folder that belongs to one run, of one or several processes, as long as that lasts."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from aot_plus.networks.managers.processes import ProcessPlace, gather
+from aot_plus.utils.errors import ConfigError, VOSError
+from evaluation.folder_lock import FolderLock
+
+__all__ = ["claimed"]
+
+
+@contextmanager
+def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> Iterator[None]:
+    """Makes and locks a folder for a run; its first process calls ``prepare`` before any goes on.
+
+    Raises ``DataError`` in all processes if another run works there, and what ``prepare`` raises.
+    """
+    with ExitStack() as held:
+        problem: VOSError | None = None
+        if place.rank == 0:
+            try:
+                _make(folder)
+                lock = held.enter_context(FolderLock(folder))
+                prepare()
+                if place.world_size > 1:
+                    lock.share()
+            except VOSError as error:
+                problem = error
+        problems = [one for one in gather(place, problem) if one is not None]
+        if problems:
+            raise problems[0]
+        if place.rank > 0:  # so that the folder is locked until the last process has ended
+            _make(folder)
+            held.enter_context(FolderLock(folder, shared=True))
+        yield
+    gather(place, None)  # the folder is free when the first process goes on
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made the result folder ({error.strerror})") from error

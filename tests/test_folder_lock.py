@@ -1,0 +1,111 @@
+"""Two runs in one folder: the second one is refused, and nothing of a dead one is in the way."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evaluation import evaluate
+from evaluation.errors import DataError
+from evaluation.files import replacing
+from evaluation.folder_lock import FolderLock, refuse_locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from evaluation.files import replacing
+from evaluation.folder_lock import FolderLock
+with FolderLock(Path(sys.argv[1])), replacing(Path(sys.argv[1]) / "config.yaml"):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
+    """A process that has locked ``tmp_path`` and is writing a file there."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_told_who_is_there(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    with pytest.raises(DataError) as refusal, FolderLock(tmp_path):
+        pass
+    message = str(refusal.value)
+    assert message.startswith(f"{tmp_path}: another run works there: process {holder.pid} on ")
+    assert socket.gethostname() in message
+    assert " since 20" in message
+    assert str(tmp_path) in message.partition("(")[2]  # its command
+
+
+def test_the_lock_of_a_killed_run_is_free_and_its_half_files_go(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
+    (half,) = tmp_path.glob(".config.*.yaml")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert half.exists()
+    with FolderLock(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_figures_are_made_of_masks_that_are_being_written(golden: Path) -> None:
+    folder = golden / "predictions"
+    with FolderLock(folder), pytest.raises(DataError, match="another run works there"):
+        evaluate(folder, golden / "VOST", "val")
+    assert evaluate(folder, golden / "VOST", "val", workers=1).j > 0
+
+
+def test_a_folder_that_cannot_be_written_to_can_be_asked(tmp_path: Path) -> None:
+    refuse_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with FolderLock(tmp_path), pytest.raises(DataError, match=f"process {os.getpid()}"):
+        refuse_locked(tmp_path)
+    refuse_locked(tmp_path)
+
+
+def test_the_processes_of_a_run_share_its_lock(tmp_path: Path) -> None:
+    """It ends with the last of them, here the second one, as when the first is killed."""
+    with FolderLock(tmp_path, shared=True), pytest.raises(DataError), FolderLock(tmp_path):
+        pass
+    first = FolderLock(tmp_path)
+    with first:
+        with pytest.raises(DataError), FolderLock(tmp_path, shared=True):
+            pass
+        first.share()
+        second = FolderLock(tmp_path, shared=True).__enter__()
+    with pytest.raises(DataError), FolderLock(tmp_path):
+        pass
+    second.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forked_process_does_not_hold_the_lock(tmp_path: Path) -> None:
+    """Such as a worker that reads data and outlives its parent for some seconds."""
+    context = multiprocessing.get_context("fork")
+    release = context.Event()
+    with FolderLock(tmp_path):
+        worker = context.Process(target=release.wait, args=(60,))
+        worker.start()
+    with FolderLock(tmp_path):
+        release.set()
+    worker.join()
+
+
+def test_a_file_in_the_making_has_a_name_that_is_recognised(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.yaml") as temporary:
+        assert temporary.name.startswith(".a.")
+        assert temporary.name.endswith(".partial.yaml")
