@@ -20,7 +20,7 @@ def test_help_lists_the_tools_and_each_is_there(capsys: pytest.CaptureFixture[st
         cli.main(["--help"])
     assert ended.value.code == 0
     page = capsys.readouterr().out
-    for name, (_, about) in cli._TOOLS.items():
+    for name, (_, about) in cli.TOOLS.items():
         assert name in page
         assert about in page
 
@@ -53,7 +53,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("tool", cli._TOOLS)
+@pytest.mark.parametrize("tool", cli.TOOLS)
 def test_help_says_how_it_was_called_and_imports_no_torch(tool: str) -> None:
     done = _run("-c", _SAY_TORCH.format(tool=tool))
     assert done.returncode == 0, done.stderr

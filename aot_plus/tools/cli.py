@@ -9,7 +9,7 @@ from importlib import import_module
 from aot_plus import __version__
 
 # Name: module with a function ``main``, one line about it. A module is imported when its tool is chosen.
-_TOOLS = {
+TOOLS = {
     "eval": ("aot_plus.tools.eval", "segment the videos of a data set"),
     "train": ("aot_plus.tools.train", "train a model"),
     "demo": ("aot_plus.tools.demo", "segment a video of your own"),
@@ -29,15 +29,15 @@ def main(argv: Sequence[str] | None = None, prog: str = "aot-plus") -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(prog)
     tool = parser.parse_args(arguments[:1]).tool
-    if tool not in _TOOLS:
-        near = difflib.get_close_matches(tool, _TOOLS, cutoff=0.5) or list(_TOOLS)
+    if tool not in TOOLS:
+        near = difflib.get_close_matches(tool, TOOLS, cutoff=0.5) or list(TOOLS)
         parser.error(f"unknown tool {tool!r}; the nearest: {', '.join(near)}")
-    work = import_module(_TOOLS[tool][0]).main
+    work = import_module(TOOLS[tool][0]).main
     return int(work(arguments[1:], prog=f"{prog} {tool}"))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
-    lines = "\n".join(f"  {name:16}{about}" for name, (_, about) in _TOOLS.items())
+    lines = "\n".join(f"  {name:16}{about}" for name, (_, about) in TOOLS.items())
     parser = argparse.ArgumentParser(
         prog=prog,
         usage=f"{prog} TOOL ...",
