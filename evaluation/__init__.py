@@ -1,8 +1,9 @@
-"""The VOST metric: pure functions on mask arrays, functions on folders of PNG files, and a command.
+"""J, F and J_tr as the published tools define them: functions on mask arrays and on folders, and a command.
 
 >>> ious = score_sequence(annotations, predictions)  # iterables of H x W uint8 masks; K x frames
 >>> object_figures(ious)  # K x 6, columns as in FIGURES
 >>> evaluate(folder, dataset, "val").j_tr  # scores a folder of predictions and writes the CSV files there
+>>> evaluate(folder, davis, "val", protocol="davis").overall  # J&F, J and F under a protocol of PROTOCOLS
 """
 
 from importlib import import_module
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
         score_sequence,
     )
     from evaluation.per_frame import evaluate_per_frame, read_per_frame
+    from evaluation.protocols import PROTOCOLS, get_protocol
     from evaluation.results import Results, evaluate, read_results
 
 __all__ = [
     "FIGURES",
+    "PROTOCOLS",
     "DataError",
     "Results",
     "count_objects",
@@ -35,6 +38,7 @@ __all__ = [
     "evaluate",
     "evaluate_per_frame",
     "frame_ious",
+    "get_protocol",
     "global_figures",
     "last_frames",
     "object_figures",
@@ -46,9 +50,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "PROTOCOLS": "protocols",
     "Results": "results",
     "evaluate": "results",
     "evaluate_per_frame": "per_frame",
+    "get_protocol": "protocols",
     "read_per_frame": "per_frame",
     "read_results": "results",
 }

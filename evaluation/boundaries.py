@@ -45,7 +45,7 @@ class Reach:
 
 
 def edge_map(mask: Binary) -> Binary:
-    """The pixels that differ from their neighbour to the right, below, or right below, of those there are.
+    """Finds pixels that differ from the one to the right, below, or right below, where there is one.
 
     So the last row is compared to the right alone, the last column downwards alone, and the last pixel with
     nothing: the border of the image is no edge. ``mask``: H x W, 0 or 1; returns the same.
@@ -58,17 +58,17 @@ def edge_map(mask: Binary) -> Binary:
 
 
 def tolerance(height: int, width: int) -> float:
-    """The distance in pixels (not rounded) at which edges still match: 0.008 of the diagonal."""
+    """Gives the distance in pixels (not rounded) at which edges still match: 0.008 of the diagonal."""
     return TOLERANCE * math.hypot(height, width)
 
 
 def boundary_radius(height: int, width: int) -> int:
-    """The radius of the disk in which edges match, in pixels: the tolerance rounded up."""
+    """Gives the radius of the disk in which edges match, in pixels: the tolerance rounded up."""
     return math.ceil(tolerance(height, width))
 
 
 def object_edges(annotation: Mask, prediction: Mask, number: int) -> tuple[Binary, Binary]:
-    """The edge maps of object ``number`` in both masks (H x W ids), cut to where there can be edges.
+    """Gives the edge maps of object ``number`` in both masks (H x W ids), cut to where there can be edges.
 
     The object is in one of the masks at least.
     """
@@ -82,14 +82,14 @@ def object_edges(annotation: Mask, prediction: Mask, number: int) -> tuple[Binar
 
 @lru_cache(maxsize=256)
 def disk(radius: int) -> Reach:
-    """All offsets with dy^2 + dx^2 <= radius^2."""
+    """Takes all offsets with dy^2 + dx^2 <= radius^2."""
     squares = np.arange(-radius, radius + 1) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 
 
 @lru_cache(maxsize=16)
 def lopsided_disk(radius: float) -> Reach:
-    """MOSE v2's element: the disk's centre is at ``radius``, beside the array's middle if no integer."""
+    """Makes MOSE v2's element, whose centre is at ``radius``, beside the array's middle if no integer."""
     squares = (np.arange(math.ceil(2 * radius + 1)) - radius) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 
@@ -102,13 +102,13 @@ def _reach(element: NDArray[np.bool_]) -> Reach:
 
 
 def _square(element: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
-    """The part of the offsets from ``-largest`` to ``largest``."""
+    """Cuts out the offsets from ``-largest`` to ``largest``."""
     part = slice(len(element) // 2 - largest, len(element) // 2 + largest + 1)
     return element[part, part]
 
 
 def boundary_f(annotated: Binary, predicted: Binary, reach: Reach) -> float:
-    """F of two edge maps (H x W, 0 or 1): the harmonic mean of precision and recall of their pixels, 0..1.
+    """Computes F, 0..1, of two edge maps (H x W, 0 or 1): the harmonic mean of their precision and recall.
 
     A pixel is found if the other map has a pixel within reach; several may find the same. Two maps without
     edges score 1, one alone scores 0.
@@ -122,7 +122,7 @@ def boundary_f(annotated: Binary, predicted: Binary, reach: Reach) -> float:
 
 
 def _found(edges: Binary, others: Binary, reach: Reach) -> int:
-    """How many pixels of ``edges`` have one of ``others`` within reach."""
+    """Counts the pixels of ``edges`` that have one of ``others`` within reach."""
     left: cv2.typing.MatLike = edges
     if (
         reach.square >= 0

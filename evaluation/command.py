@@ -1,4 +1,4 @@
-"""The command line of the VOST metric."""
+"""The command line of the metric."""
 
 import argparse
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from evaluation.errors import DataError
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
-from evaluation.results import Results, csv_paths, evaluate, format_table, read_results
+from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
+from evaluation.results import Results, evaluate, figure_paths, format_table, read_results
 from evaluation.vost import DATASET_FOLDERS, dataset_folder
 
 
@@ -28,53 +29,82 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") 
     return 0
 
 
+def _protocol(arguments: argparse.Namespace) -> Protocol:
+    return get_protocol(arguments.protocol, all_frames=arguments.all_frames, strict=arguments.strict)
+
+
 def _results(arguments: argparse.Namespace) -> Results:
-    """Returns the existing results, or evaluates."""
-    folder, split = arguments.results_path, arguments.set
-    paths = csv_paths(folder, split)
-    if not arguments.re and all(path.exists() for path in paths):
-        results = read_results(folder, split)
-        sys.stdout.write(f"read from {' and '.join(map(str, paths))}; --re evaluates again\n")
-        return results
-    return evaluate(folder, dataset_folder(arguments.dataset_path), split, arguments.workers)
+    """Returns the existing results, or evaluates. Only VOST's existing files are used."""
+    folder, split, protocol = arguments.results_path, arguments.set, _protocol(arguments)
+    if protocol == PROTOCOLS["vost"] and not arguments.re:
+        paths = figure_paths(folder, split, protocol)
+        if all(path.exists() for path in paths):
+            results = read_results(folder, protocol.set_name(split))
+            sys.stdout.write(f"read from {' and '.join(map(str, paths))}; --re evaluates again\n")
+            return results
+    return evaluate(folder, dataset_folder(arguments.dataset_path), split, arguments.workers, protocol)
 
 
 def _per_frame(arguments: argparse.Namespace) -> str:
-    """Writes J per frame; says what was written, and what could not be scored."""
-    folder, split = arguments.results_path, arguments.set
-    table = evaluate_per_frame(folder, dataset_folder(arguments.dataset_path), split, arguments.workers)
+    """Writes the measures per frame; says what was written, and what could not be scored."""
+    folder, split, protocol = arguments.results_path, arguments.set, _protocol(arguments)
+    dataset = dataset_folder(arguments.dataset_path)
+    table = evaluate_per_frame(folder, dataset, split, arguments.workers, protocol)
     problems = table.loc[table["Problem"] != "", "Problem"]
     lines = [f"not scored: {problem}" for problem in problems]
-    return "\n".join([*lines, f"J per frame: {per_frame_path(folder, split)}"])
+    measures = ", ".join(protocol.measures)
+    return "\n".join([*lines, f"{measures} per frame: {per_frame_path(folder, protocol.set_name(split))}"])
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=prog, description="J and J_tr (J_last) of predictions, as VOST defines them."
+        prog=prog, description="J, F and J_tr (J_last) of predictions, as the published tools define them."
     )
     parser.add_argument(
         "--results_path",
         type=Path,
         required=True,
-        help="folder of the predictions, <sequence>/<frame>.png; the two CSV files are written there",
+        help="folder of the predictions, <sequence>/<frame>.png; the figures are written there",
     )
     parser.add_argument(
         "--dataset_path",
         required=True,
         help=f"dataset folder, or one of the words {', '.join(DATASET_FOLDERS)} (in aot_plus/datasets)",
     )
-    parser.add_argument("--set", default="val", help="split to evaluate (default: val)")
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="vost",
+        help="the rules, the layout of the dataset and the files that are written (default: vost)",
+    )
+    parser.add_argument("--set", help=f"split to evaluate (default: {_default_sets()})")
     parser.add_argument("--re", action="store_true", help="evaluate again even if both CSV files are there")
+    parser.add_argument(
+        "--all_frames", action="store_true", help="the first and the last annotated frame count as well"
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="vos-benchmark, sav: sequences that only one of the two folders has are an error",
+    )
     parser.add_argument(
         "--per_frame",
         action="store_true",
-        help="instead, write J of every frame to per-frame_results-<set>.csv, for those sequences of the "
-        f"split that have predictions; columns: {', '.join(COLUMNS)}",
+        help="instead, write the measures of every frame to per-frame_results-<set>.csv, for those sequences "
+        f"of the split that have predictions; columns under vost: {', '.join(COLUMNS)}",
     )
     parser.add_argument(
         "--workers", type=_positive, help="processes, each takes whole sequences (default: one a processor)"
     )
     return parser.parse_args(argv)
+
+
+def _default_sets() -> str:
+    """Lists the protocols by their own set, for the help."""
+    sets: dict[str, list[str]] = {}
+    for protocol in PROTOCOLS.values():
+        sets.setdefault(protocol.split or "all that both folders have", []).append(protocol.name)
+    return "; ".join(f"{split} for {', '.join(names)}" for split, names in sets.items())
 
 
 def _positive(text: str) -> int:

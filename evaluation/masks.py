@@ -1,6 +1,6 @@
 """Masks of object ids on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,10 +34,13 @@ def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
         raise DataError(f"{path}: cannot be read as {kind} ({error})") from error
 
 
-def read_mask(path: Path) -> Mask:
-    """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``."""
+def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
+    """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``.
+
+    ``modes``: Pillow's names of the kinds of image that are taken.
+    """
     with opened(path, "a mask") as image:
-        if image.mode not in ("P", "L"):
+        if image.mode not in modes:
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"
             )

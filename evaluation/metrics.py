@@ -49,20 +49,31 @@ def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArr
     Raises:
         DataError: the masks are not uint8, not H x W, or not of the same size.
     """
+    intersection, annotated, predicted = frame_overlaps(annotation, prediction, num_objects)
+    union = annotated + predicted - intersection
+    return np.divide(intersection, union, out=np.ones(num_objects), where=union > 0)
+
+
+def frame_overlaps(
+    annotation: Mask, prediction: Mask, num_objects: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Counts the objects' pixels in both masks, in the annotation, in the prediction (K each).
+
+    Arguments and errors as for ``frame_ious``.
+    """
     _check_masks(annotation, prediction)
     # Pixels that are background in both masks count for nothing, and are most of the frame as a rule.
     x, y, width, height = cv2.boundingRect(cv2.max(annotation, prediction))
     if not width:
-        return np.ones(num_objects)
+        return np.zeros(num_objects), np.zeros(num_objects), np.zeros(num_objects)
     inside = [mask[y : y + height, x : x + width] for mask in (annotation, prediction)]
     # All objects at once: one joint histogram of annotated id by predicted id. A bin for each of the 256 ids
     # costs less than a pass over the pixels that puts those which do not count together.
     joint = cv2.calcHist(inside, [0, 1], None, [256, 256], [0, 256, 0, 256])
     objects = slice(1, num_objects + 1)
-    intersection = np.diagonal(joint)[objects].astype(np.float64)
-    union = joint[objects].sum(axis=1, dtype=np.float64) + joint[:, objects].sum(axis=0, dtype=np.float64)
-    union -= intersection
-    return np.divide(intersection, union, out=np.ones(num_objects), where=union > 0)
+    annotated = joint[objects].sum(axis=1, dtype=np.float64)
+    predicted = joint[:, objects].sum(axis=0, dtype=np.float64)
+    return np.diagonal(joint)[objects].astype(np.float64), annotated, predicted
 
 
 def _check_masks(annotation: Mask, prediction: Mask) -> None:

@@ -10,31 +10,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evaluation.errors import DataError
 from evaluation.files import replacing
-from evaluation.metrics import FloatArray, last_frames
+from evaluation.layouts import sequence_finders
+from evaluation.metrics import last_frames
+from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import read_table, write_table
-from evaluation.scoring import score_each
-from evaluation.vost import (
-    AnnotatedSequence,
-    check_split_name,
-    find_sequence,
-    missing_predictions,
-    read_split,
-)
+from evaluation.scoring import ObjectScores, score_each
+from evaluation.vost import AnnotatedSequence, check_split_name, missing_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TYPES: dict[str, type | str] = {
-    "Sequence": str,
-    "Object": "Int64",
-    "Frame": str,
-    "J": float,
-    "Last": "Int64",
-    "Problem": str,
-}
-COLUMNS = tuple(_TYPES)
+_DECIMALS = 6
+
+Row = dict[str, object]
+
+
+def _types(protocol: Protocol) -> dict[str, type | str]:
+    """Lists the columns and their types. ``Last`` is VOST's alone."""
+    types: dict[str, type | str] = {"Sequence": str, "Object": "Int64", "Frame": str}
+    types |= dict.fromkeys(protocol.measures, float)
+    return types | ({"Last": "Int64"} if protocol.figures == "vost" else {}) | {"Problem": str}
+
+
+COLUMNS = tuple(_types(PROTOCOLS["vost"]))
 
 
 def per_frame_path(folder: Path, split: str) -> Path:
@@ -43,52 +45,58 @@ def per_frame_path(folder: Path, split: str) -> Path:
     return folder / f"per-frame_results-{split}.csv"
 
 
-def evaluate_per_frame(folder: Path, dataset: Path, split: str, workers: int | None = None) -> pd.DataFrame:
-    """Scores the sequences of the split that have a folder of predictions, and writes the CSV file.
+def evaluate_per_frame(
+    folder: Path,
+    dataset: Path,
+    split: str | None = None,
+    workers: int | None = None,
+    protocol: Protocol | str = "vost",
+) -> pd.DataFrame:
+    """Scores the sequences of the set that have a folder of predictions, and writes the CSV file.
 
     Unlike the metric, it continues when a sequence cannot be scored: the table names the problem.
 
     Args:
-        folder: of the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<split>.csv`` goes there.
-        dataset: a folder in VOST's layout.
-        workers: processes; None for as many as there are processors.
+        folder: of the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<set>.csv`` goes there.
+        dataset, split, workers, protocol: as for ``results.evaluate``.
     Returns:
-        The columns ``COLUMNS``; where there is a problem, ``Object``, ``J`` and ``Last`` are missing values.
+        The columns of the protocol; where there is a problem, ``Object`` and the measures are missing values.
     Raises:
         DataError: an unusable split, no sequence with predictions, or a worker that died; nothing is
             written, and a file of an earlier run is gone.
     """
     import pandas as pd
 
-    path = per_frame_path(folder, split)
+    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    path = per_frame_path(folder, protocol.set_name(split))
     path.unlink(missing_ok=True)
-    names = [name for name in read_split(dataset, split) if (folder / name).is_dir()]
-    if not names:
-        raise DataError(f"{folder}: there are no predictions for any sequence of split {split!r}")
-    rows: dict[str, list[tuple[object, ...]]] = {}
-    sequences = []
-    for name in names:
+    finders = sequence_finders(dataset, folder, split, protocol)
+    rows: dict[str, list[Row]] = {name: [] for name in finders if (folder / name).is_dir()}
+    if not rows:
+        name = protocol.set_name(split)
+        raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
+    sequences: list[AnnotatedSequence] = []
+    for name in rows:
         try:
-            sequences.append(_complete_sequence(folder, dataset, name))
+            sequences += _complete(folder, finders[name]())
         except DataError as error:
             rows[name] = [_problem_row(name, error)]
-    for sequence, outcome in zip(sequences, score_each(sequences, folder, workers), strict=True):
-        if isinstance(outcome, DataError):
-            rows[sequence.name] = [_problem_row(sequence.name, outcome)]
-        else:
-            rows[sequence.name] = _rows(sequence, outcome)
-    table = pd.DataFrame([row for name in names for row in rows[name]], columns=COLUMNS)
-    table = table.astype(_TYPES).round({"J": 6})
+    for sequence, outcome in zip(sequences, score_each(sequences, folder, workers, protocol), strict=True):
+        name = sequence.name.partition("/")[0]
+        rows[name] += [_problem_row(name, outcome)] if isinstance(outcome, DataError) else _rows(outcome)
+    types = _types(protocol)
+    table = pd.DataFrame([row for of_name in rows.values() for row in of_name], columns=tuple(types))
+    table = table.astype(types).round(dict.fromkeys(protocol.measures, _DECIMALS))
     with replacing(path) as temporary:
-        write_table(table, temporary)
+        write_table(table, temporary, _DECIMALS)
     return table
 
 
 def read_per_frame(folder: Path, split: str) -> pd.DataFrame:
-    """Reads what ``evaluate_per_frame`` wrote. Raises ``DataError`` for a file that it did not write."""
+    """Reads what ``evaluate_per_frame`` wrote under VOST. Raises ``DataError`` for another file."""
     path = per_frame_path(folder, split)
     try:
-        table = read_table(path, _TYPES)
+        table = read_table(path, _types(PROTOCOLS["vost"]))
         scored = table[table["Problem"] == ""]
         if scored.isna().any(axis=None) or not scored["J"].between(0, 1).all():
             raise ValueError("expected J in 0..1 in every row without a problem")
@@ -97,26 +105,29 @@ def read_per_frame(folder: Path, split: str) -> pd.DataFrame:
     return table
 
 
-def _complete_sequence(folder: Path, dataset: Path, name: str) -> AnnotatedSequence:
-    """Returns the sequence; raises ``DataError`` if a scored frame has no prediction."""
-    sequence = find_sequence(dataset, name)
-    missing = missing_predictions(folder, sequence)
-    if missing:
-        count = f"{len(missing)} of {len(sequence.scored_frames)}"
-        raise DataError(f"{name}: {count} predictions are missing, the first: {missing[0]}")
-    return sequence
+def _complete(folder: Path, sequences: list[AnnotatedSequence]) -> list[AnnotatedSequence]:
+    """Returns the sequences; raises ``DataError`` if a scored frame has no prediction."""
+    for sequence in sequences:
+        missing = missing_predictions(folder, sequence)
+        if missing:
+            count = f"{len(missing)} of {len(sequence.scored_frames)}"
+            raise DataError(f"{sequence.name}: {count} predictions are missing, the first: {missing[0]}")
+    return sequences
 
 
-def _problem_row(name: str, problem: DataError) -> tuple[object, ...]:
-    return name, None, "", None, None, str(problem)
+def _problem_row(name: str, problem: DataError) -> Row:
+    return {"Sequence": name, "Frame": "", "Problem": str(problem)}
 
 
-def _rows(sequence: AnnotatedSequence, ious: FloatArray) -> list[tuple[object, ...]]:
-    """``ious``: K x scored frames."""
-    frames = [Path(frame).stem for frame in sequence.scored_frames]
-    first_last = len(frames) - last_frames(ious).shape[1]
-    return [
-        (sequence.name, number, frame, value, int(index >= first_last), "")
-        for number, values in enumerate(ious, start=1)
-        for index, (frame, value) in enumerate(zip(frames, values, strict=True))
-    ]
+def _rows(objects: list[ObjectScores]) -> list[Row]:
+    """Makes a row for each object and frame that counts for it."""
+    rows: list[Row] = []
+    for one in objects:
+        first_last = len(one.frames) - len(last_frames(one.values["J"]))
+        for index, frame in enumerate(one.frames):
+            measured = {name: values[index] for name, values in one.values.items()}
+            if np.isnan(measured["J"]):
+                continue
+            row: Row = {"Sequence": one.sequence, "Object": int(one.number), "Frame": frame, **measured}
+            rows.append(row | {"Last": int(index >= first_last), "Problem": ""})
+    return rows

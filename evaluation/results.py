@@ -5,7 +5,8 @@ Functions that need pandas import it, since worker processes and ``--help`` woul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,31 +14,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.errors import DataError
+from evaluation.figures import FIGURE_SETS
 from evaluation.files import replacing, require_regular
 from evaluation.folder_lock import FolderLock
-from evaluation.metrics import FIGURES, FloatArray, global_figures, object_figures
-from evaluation.scoring import score_sequences
-from evaluation.vost import check_predictions, check_split_name, find_sequences
+from evaluation.layouts import scored_sequences
+from evaluation.metrics import FIGURES
+from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
+from evaluation.scoring import ObjectScores, score_sequences
+from evaluation.vost import check_predictions, check_split_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_OBJECT_COLUMNS = ("Sequence", "J-Mean", "J_last-Mean")
 # Figures are written with 6 decimals: a mean of rounded figures is this close to the rounded mean.
 _ROUNDING = 2e-6
+_PADDED_FILE = "results.csv"  # of vos-benchmark
+_LINES_FILE = "scores.txt"  # of MOSE v2's scorer
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The figures of a split, 0..1.
+    """The figures of a set: 0..1, or percent under vos-benchmark and sav.
 
     Attributes:
-        objects: a row for each object: ``Sequence`` (``<sequence>_<object>``), ``J-Mean``, ``J_last-Mean``.
-        overall: one row, the means over all objects, with the columns ``FIGURES``.
+        objects: a row for each object: ``Sequence`` (``<sequence>_<object>``) and its figures; under VOST
+            ``J-Mean`` and ``J_last-Mean``.
+        overall: one row, over all objects; under VOST the columns ``metrics.FIGURES``.
+        protocol: that the figures follow.
     """
 
     objects: pd.DataFrame
     overall: pd.DataFrame
+    protocol: Protocol = PROTOCOLS["vost"]
 
     @property
     def j(self) -> float:
@@ -46,47 +54,53 @@ class Results:
 
     @property
     def j_tr(self) -> float:
-        """J_tr (``J_last`` in the files), the mean over all objects."""
+        """J_tr (``J_last`` in the files), the mean over all objects. VOST alone has it."""
         return float(self.overall["J_last-Mean"].iloc[0])
 
 
-def evaluate(folder: Path, dataset: Path, split: str, workers: int | None = None) -> Results:
-    """Scores predictions of all sequences of a split and writes both CSV files beside them.
+def evaluate(
+    folder: Path,
+    dataset: Path,
+    split: str | None = None,
+    workers: int | None = None,
+    protocol: Protocol | str = "vost",
+) -> Results:
+    """Scores predictions of all sequences of a set and writes the figures beside them.
 
     Args:
         folder: of the predictions, ``<sequence>/<frame>.png``.
-        dataset: a folder in VOST's layout.
+        dataset: a folder in the protocol's layout.
+        split: the set; None for the protocol's own.
         workers: processes; None for as many as there are processors.
+        protocol: or the name of one.
     Raises:
-        DataError: a mask is missing or cannot be used, or the split. Nothing is written, and files of an
+        DataError: a mask is missing or cannot be used, or the set. Nothing is written, and files of an
             earlier run are gone. Or a run is writing masks there.
     """
+    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such result folder")
     with FolderLock(folder):
-        for path in csv_paths(folder, split):
+        for path in figure_paths(folder, split, protocol):
             path.unlink(missing_ok=True)
-        sequences = find_sequences(dataset, split)
+        sequences = scored_sequences(dataset, folder, split, protocol)
         check_predictions(folder, sequences)
-        ious = score_sequences(sequences, folder, workers)
-        names = [sequence.name for sequence in sequences]
-        results = summarise(names, [object_figures(table) for table in ious])
+        results = summarise(score_sequences(sequences, folder, workers, protocol), protocol)
         write_results(folder, split, results)
     return results
 
 
-def summarise(names: Iterable[str], figures: list[FloatArray]) -> Results:
-    """Results of sequences: their ``names``, and K x 6 ``figures`` of each (``metrics.object_figures``)."""
+def summarise(scores: list[ObjectScores], protocol: Protocol) -> Results:
+    """Computes the results of all objects. Raises ``DataError`` if there is none."""
     import pandas as pd
 
-    objects = pd.DataFrame(np.concatenate(figures), columns=FIGURES)
-    objects["Sequence"] = [
-        f"{name}_{number}"
-        for name, rows in zip(names, figures, strict=True)
-        for number in range(1, len(rows) + 1)
-    ]
-    overall = pd.DataFrame([global_figures(figures)], columns=FIGURES)
-    return Results(objects[list(_OBJECT_COLUMNS)], overall)
+    if not scores:
+        raise DataError("no annotation that counts holds an object")
+    figures = FIGURE_SETS[protocol.figures]
+    rows = [figures.of_object(one) for one in scores]
+    objects = pd.DataFrame(rows, columns=figures.object_columns)
+    objects.insert(0, "Sequence", [f"{one.sequence}_{one.number}" for one in scores])
+    return Results(objects, pd.DataFrame([figures.overall(scores, rows)]), protocol)
 
 
 def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
@@ -96,29 +110,71 @@ def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
 
 
 def remove_results(folder: Path) -> None:
-    """Removes the CSV files of all splits."""
-    for kind in ("global", "per-sequence", "per-frame"):
-        for path in folder.glob(f"{kind}_results-*"):
+    """Removes the files of all splits and protocols."""
+    tables = (f"{kind}_results-*" for kind in ("global", "per-sequence", "per-frame"))
+    for pattern in (*tables, _PADDED_FILE, _LINES_FILE):
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 
-def write_results(folder: Path, split: str, results: Results) -> None:
-    """Writes both CSV files; each appears whole, under its name, or not at all."""
-    objects, overall = csv_paths(folder, split)
-    with replacing(objects) as objects_file, replacing(overall) as overall_file:
-        write_table(results.objects, objects_file)
-        write_table(results.overall, overall_file)
+def figure_paths(folder: Path, split: str | None, protocol: Protocol) -> tuple[Path, ...]:
+    """Lists the files that a protocol's figures are written to."""
+    form = FIGURE_SETS[protocol.figures].form
+    if form == "padded":
+        return (folder / _PADDED_FILE,)
+    per_sequence, overall = csv_paths(folder, protocol.set_name(split))
+    return (per_sequence, folder / _LINES_FILE if form == "lines" else overall)
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a CSV file with 6 decimals, its lines ending in a newline alone."""
-    table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+def write_results(folder: Path, split: str | None, results: Results) -> None:
+    """Writes the files of ``figure_paths``; each appears whole, under its name, or not at all."""
+    figures = FIGURE_SETS[results.protocol.figures]
+    with ExitStack() as stack:
+        paths = figure_paths(folder, split, results.protocol)
+        files = [stack.enter_context(replacing(path)) for path in paths]
+        if figures.form == "padded":
+            files[0].write_text(_padded(results), encoding="utf-8")
+            return
+        write_table(results.objects, files[0], figures.decimals)
+        if figures.form == "lines":
+            files[1].write_text(_lines(results), encoding="utf-8")
+        else:
+            write_table(results.overall, files[1], figures.decimals)
+
+
+def _padded(results: Results) -> str:
+    """Formats vos-benchmark's table: its columns are padded, the first row is the dataset's."""
+    rows = [("sequence", "obj", ["J&F", "J", "F"]), ("Global score", "", _percents(results.overall)[0])]
+    for name, values in zip(results.objects["Sequence"], _percents(results.objects), strict=True):
+        sequence, _, number = name.rpartition("_")
+        rows.append((sequence, number.zfill(3), values))
+    width = max(len(row[0]) for row in rows)
+    return "".join(
+        f"{name:<{width}},{number:<3}," + ",".join(f" {value:>4}" for value in values) + "\n"
+        for name, number, values in rows
+    )
+
+
+def _percents(table: pd.DataFrame) -> list[list[str]]:
+    return [[f"{value:.1f}" for value in row] for row in table[["J&F", "J", "F"]].to_numpy()]
+
+
+def _lines(results: Results) -> str:
+    """Lists MOSE v2's figures in percent, and the same once more in a line."""
+    row = 100 * results.overall.iloc[0]
+    lines = [f"{name}: {value:.2f}" for name, value in row.items()]
+    return "\n".join([*lines, "Copy-Paste: " + ",".join(f"{value:.1f}" for value in row)]) + "\n"
+
+
+def write_table(table: pd.DataFrame, path: Path, decimals: int = 6) -> None:
+    """Writes a CSV file, its lines ending in a newline alone."""
+    table.to_csv(path, index=False, float_format=f"%.{decimals}f", lineterminator="\n")
 
 
 def read_results(folder: Path, split: str) -> Results:
-    """Reads both CSV files. Raises ``DataError`` naming a file that is damaged or of another run."""
+    """Reads both CSV files of VOST. Raises ``DataError`` naming one that is damaged or of another run."""
     object_path, overall_path = csv_paths(folder, split)
-    objects = _read_figures(object_path, _OBJECT_COLUMNS)
+    objects = _read_figures(object_path, ("Sequence", *FIGURE_SETS["vost"].object_columns))
     overall = _read_figures(overall_path, FIGURES)
     if len(overall) != 1:
         raise _damaged(overall_path, f"expected one row of figures, found {len(overall)}")
@@ -163,7 +219,7 @@ def _damaged(path: Path, problem: str) -> DataError:
 
 def format_table(results: Results) -> str:
     """Formats both tables for the terminal."""
-    decimals = "{:.6f}".format
+    decimals = f"{{:.{FIGURE_SETS[results.protocol.figures].decimals}f}}".format
     objects = results.objects.set_index("Sequence").rename_axis(index=None).to_string(float_format=decimals)
     overall = results.overall.to_string(index=False, float_format=decimals)
     return f"{objects}\n\nMean over all objects\n{overall}"

@@ -1,26 +1,55 @@
-"""Scoring the sequences of a split. Worker processes import this, and wait for what it imports."""
+"""Scoring sequences under a protocol. Worker processes import this, and wait for what it imports."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evaluation.errors import DataError
-from evaluation.metrics import FloatArray, score_frames
+from evaluation.frame_scores import score_frame
+from evaluation.masks import IGNORE_ID, Mask, read_mask
+from evaluation.metrics import FloatArray
 from evaluation.parallel import map_in_processes
-from evaluation.vost import AnnotatedSequence, mask_pairs, read_num_objects
+from evaluation.protocols import Protocol
+from evaluation.vost import AnnotatedSequence, mask_pairs, num_objects
 
-# What becomes of a sequence: its IoUs (K x scored frames), or the problem it has.
-Outcome = FloatArray | DataError
+__all__ = ["ObjectScores", "Outcome", "score_each", "score_sequences"]
 
 # Far above a mask's size; the memory is never touched.
 _LARGE_BLOCK = 16 * 2**20  # bytes
 
 
+@dataclass(frozen=True, eq=False)
+class ObjectScores:
+    """An object's measures in the scored frames of its sequence.
+
+    Attributes:
+        sequence, number: as its row is named: "crowd" and "2", SA-V's "sav_000101" and "002".
+        group: that it counts in ("seen"); empty where there are none.
+        frames: the names of the n scored frames, without suffix.
+        values: by the name of the measure, n values in 0..1; NaN where the frame does not count for it.
+        annotated: whether the annotation shows it, n values.
+    """
+
+    sequence: str
+    number: str
+    group: str
+    frames: tuple[str, ...]
+    values: dict[str, FloatArray]
+    annotated: NDArray[np.bool_]
+
+
+# What becomes of a sequence: its objects' scores, or the problem it has.
+Outcome = list[ObjectScores] | DataError
+
+
 def score_sequences(
-    sequences: list[AnnotatedSequence], results: Path, workers: int | None
-) -> list[FloatArray]:
-    """IoUs of the sequences (K x scored frames each), in their order, with a progress bar.
+    sequences: list[AnnotatedSequence], results: Path, workers: int | None, protocol: Protocol
+) -> list[ObjectScores]:
+    """Scores the objects of the sequences, in their order, with a progress bar.
 
     A sequence with a problem does not keep the others from being read, so that one run names all problems.
 
@@ -30,26 +59,113 @@ def score_sequences(
     Raises:
         DataError: the problems of all sequences, a line each, or a worker that died.
     """
-    outcomes = score_each(sequences, results, workers)
+    outcomes = score_each(sequences, results, workers, protocol)
     problems = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
     if problems:
         raise DataError("\n".join(problems))
-    return [outcome for outcome in outcomes if not isinstance(outcome, DataError)]
+    return [scores for outcome in outcomes if not isinstance(outcome, DataError) for scores in outcome]
 
 
-def score_each(sequences: list[AnnotatedSequence], results: Path, workers: int | None) -> list[Outcome]:
+def score_each(
+    sequences: list[AnnotatedSequence], results: Path, workers: int | None, protocol: Protocol
+) -> list[Outcome]:
     """As ``score_sequences``, but a sequence's problem is its outcome. Raises only if a worker died."""
-    score = partial(_score_files, results)
+    score = partial(_score_files, results, protocol)
     return map_in_processes(score, sequences, workers, "evaluate", size=lambda one: len(one.frames))
 
 
-def _score_files(results: Path, sequence: AnnotatedSequence) -> Outcome:
+def _score_files(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> Outcome:
     """Reads a sequence's masks and scores them. ``results``: the folder of the predictions."""
     _keep_freed_memory()
     try:
-        return score_frames(mask_pairs(sequence, results), read_num_objects(sequence))
+        return _score(results, protocol, sequence)
     except DataError as error:
         return error
+
+
+def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> list[ObjectScores]:
+    first = read_mask(sequence.annotations / sequence.frames[0]) if protocol.objects == "first" else None
+    pairs = _with_ids(mask_pairs(sequence, results), _new_ids(protocol, sequence, first))
+    count = _count(protocol, sequence, first)
+    if protocol.refuses_foreign:
+        pairs = _without_foreign(pairs, count, results, sequence)
+    frames = len(sequence.scored_frames)
+    values = np.ones((len(protocol.measures), count, frames))
+    annotated, predicted = np.zeros((2, count, frames), dtype=bool)
+    for index, (annotation, prediction) in enumerate(pairs):
+        scores = score_frame(annotation, prediction, count, protocol)
+        values[..., index] = scores.values
+        annotated[:, index], predicted[:, index] = scores.annotated > 0, scores.predicted > 0
+    if protocol.from_occurrence:
+        before = np.logical_or.accumulate(annotated | predicted, axis=1)
+        values[:, ~before] = np.nan
+    return _objects(protocol, sequence, values, annotated)
+
+
+def _new_ids(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> Mask | None:
+    """Gives the id that each of the 256 stands for; None where all stand for themselves."""
+    if sequence.binary:
+        return np.minimum(np.arange(256), 1).astype(np.uint8)
+    if not protocol.merges:
+        return None
+    ids = np.minimum(np.arange(256), 1).astype(np.uint8)
+    # In the archive of DAVIS 2016 the object is 255; beside other ids that is what is ignored.
+    if first is not None and set(np.unique(first)) != {0, IGNORE_ID}:
+        ids[IGNORE_ID] = 0
+    return ids
+
+
+def _with_ids(pairs: Iterable[tuple[Mask, Mask]], ids: Mask | None) -> Iterator[tuple[Mask, Mask]]:
+    for annotation, prediction in pairs:
+        yield (annotation, prediction) if ids is None else (ids[annotation], ids[prediction])
+
+
+def _count(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> int:
+    """Gives the largest id that can be scored. Raises ``DataError`` for a first annotation without object."""
+    if sequence.binary:
+        return 1
+    if first is not None:
+        ids = _new_ids(protocol, sequence, first)
+        return num_objects(sequence, first if ids is None else ids[first])
+    return max((one.number for one in sequence.objects), default=IGNORE_ID)
+
+
+def _without_foreign(
+    pairs: Iterable[tuple[Mask, Mask]], count: int, results: Path, sequence: AnnotatedSequence
+) -> Iterator[tuple[Mask, Mask]]:
+    """Passes the pairs on. Raises ``DataError`` that names a prediction with an id above ``count``."""
+    for frame, (annotation, prediction) in zip(sequence.scored_frames, pairs, strict=True):
+        largest = int(prediction.max(initial=0))
+        if largest > count:
+            path = results / sequence.name / frame
+            expected = f"those of the first annotation end at {count}"
+            raise DataError(f"{path}: the prediction holds id {largest}; {expected}")
+        yield annotation, prediction
+
+
+def _objects(
+    protocol: Protocol, sequence: AnnotatedSequence, values: FloatArray, annotated: NDArray[np.bool_]
+) -> list[ObjectScores]:
+    """Takes the objects that count. ``values``: measures x K x n; ``annotated``: K x n."""
+    name, _, folder = sequence.name.partition("/")
+    frames = tuple(Path(frame).stem for frame in sequence.scored_frames)
+    if sequence.binary and not annotated.any():
+        raise DataError(f"{sequence.annotations}: no annotation that counts shows the object")
+    numbers: Iterable[int] = range(1, len(annotated) + 1)
+    if protocol.objects == "scored":
+        numbers = (np.flatnonzero(annotated.any(axis=1)) + 1).tolist()
+    listed = {one.number: one for one in sequence.objects}
+    scores = []
+    for number in listed or numbers:
+        of_object, group = values[:, number - 1].copy(), ""
+        if number in listed:
+            counted, group = listed[number].frames, listed[number].group
+            if counted is not None:
+                of_object[:, [frame not in counted for frame in sequence.scored_frames]] = np.nan
+        by_name = dict(zip(protocol.measures, of_object, strict=True))
+        row = folder or str(number)
+        scores.append(ObjectScores(name, row, group, frames, by_name, annotated[number - 1]))
+    return scores
 
 
 def _keep_freed_memory() -> None:

@@ -4,15 +4,17 @@ A dataset holds ``ImageSets/<split>.txt`` (a sequence a line) and ``Annotations/
 predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from evaluation.errors import DataError
 from evaluation.files import require_regular
 from evaluation.home import home
 from evaluation.masks import Mask, read_mask
-from evaluation.metrics import MIN_ANNOTATED_FRAMES, count_objects
+from evaluation.metrics import count_objects
 
 SPLITS = "ImageSets"
 ANNOTATIONS = "Annotations"
@@ -21,19 +23,46 @@ DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 _DATA = "aot_plus/datasets"  # from ``home``
 _LONGEST_NAME = 255  # bytes; longer ones cannot be folders
 
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class ListedObject:
+    """An object that a meta file names: its id, the frames that count for it (None: all), and its group.
+
+    Groups are those that figures are computed apart for, as seen and unseen; empty where there are none.
+    """
+
+    number: int
+    frames: frozenset[str] | None = None
+    group: str = ""
+
 
 @dataclass(frozen=True)
 class AnnotatedSequence:
-    """A sequence to score: its name, the folder of its annotations, all annotated frames in order."""
+    """A sequence to score.
+
+    Attributes:
+        name: its folder in the result folder.
+        annotations: the folder of its annotations.
+        frames: all annotated frames (file names) in order.
+        ends: how many frames at the start and at the end do not count. As a rule the first, which is given,
+            and the last.
+        objects: those that a meta file names, if one does.
+        binary: the sequence is one object's, whose pixels are all that are not 0.
+    """
 
     name: str
     annotations: Path
     frames: tuple[str, ...]
+    ends: tuple[int, int] = (1, 1)
+    objects: tuple[ListedObject, ...] = ()
+    binary: bool = False
 
     @property
     def scored_frames(self) -> tuple[str, ...]:
-        """The frames that count: all but the first, which is given, and the last."""
-        return self.frames[1:-1]
+        """The frames that count."""
+        return self.frames[self.ends[0] : len(self.frames) - self.ends[1]]
 
 
 def dataset_folder(dataset: str) -> Path:
@@ -56,22 +85,26 @@ def check_split_name(split: str) -> None:
         raise DataError(f"{split!r} cannot be the name of a split")
 
 
-def split_path(dataset: Path, split: str) -> Path:
-    """Returns the path of a split's file. A missing one raises a ``DataError`` that lists the others."""
+def split_path(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> Path:
+    """Returns the path of a split's file, in the first of ``ImageSets``' folders that has one.
+
+    Raises ``DataError`` for one that is not there, and lists those that are.
+    """
     check_split_name(split)
-    path = dataset / SPLITS / f"{split}.txt"
-    if not path.is_file():
-        known = ", ".join(list_splits(dataset)) or "none"
-        raise DataError(f"{path}: unknown split {split!r}; splits here: {known}")
-    return path
+    paths = [dataset / SPLITS / folder / f"{split}.txt" for folder in folders]
+    for path in paths:
+        if path.is_file():
+            return path
+    known = sorted({other.stem for path in paths for other in path.parent.glob("*.txt")})
+    raise DataError(f"{paths[0]}: unknown split {split!r}; splits here: {', '.join(known) or 'none'}")
 
 
-def read_split(dataset: Path, split: str) -> list[str]:
-    """Reads the names of the split's sequences, in its order.
+def read_split(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> list[str]:
+    """Reads the names of the split's sequences, in its order. ``folders``: as for ``split_path``.
 
     Raises ``DataError`` for an unknown or empty split, and as ``read_names`` does.
     """
-    path = split_path(dataset, split)
+    path = split_path(dataset, split, folders)
     names = read_names(path)
     if not names:
         raise DataError(f"{path}: names no sequence")
@@ -117,7 +150,11 @@ def name_problem(name: str) -> str | None:
 
 def annotation_paths(dataset: Path, sequence: str) -> list[Path]:
     """Lists a sequence's annotations in the order of their names; none if their folder is missing."""
-    folder = dataset / ANNOTATIONS / sequence
+    return mask_paths(dataset / ANNOTATIONS / sequence)
+
+
+def mask_paths(folder: Path) -> list[Path]:
+    """Lists a folder's PNG files in the order of their names; none if it is missing."""
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
 
 
@@ -126,27 +163,38 @@ def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
 
     Raises ``DataError`` that names every sequence with fewer than 3 annotated frames or none at all.
     """
-    sequences, problems = [], []
-    for name in read_split(dataset, split):
+    return without_problems(partial(find_sequence, dataset), read_split(dataset, split))
+
+
+def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
+    """Gives ``find``'s result for each name. Raises one ``DataError`` with the problems of all."""
+    found, problems = [], []
+    for name in names:
         try:
-            sequences.append(find_sequence(dataset, name))
+            found.append(find(name))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
-    return sequences
+    return found
 
 
 def find_sequence(dataset: Path, name: str) -> AnnotatedSequence:
     """Finds one sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
-    folder = dataset / ANNOTATIONS / name
+    return with_frames(AnnotatedSequence(name, dataset / ANNOTATIONS / name, ()))
+
+
+def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
+    """Adds the frames of a sequence's annotation folder. Raises ``DataError`` if none of them counts."""
+    name, folder = sequence.name, sequence.annotations
     if not folder.is_dir():
         raise DataError(f"{name}: the annotation folder {folder} is missing")
-    frames = tuple(path.name for path in annotation_paths(dataset, name))
-    if len(frames) < MIN_ANNOTATED_FRAMES:
-        needed = f"at least {MIN_ANNOTATED_FRAMES} annotated frames are needed"
-        raise DataError(f"{name}: {needed}, {folder} has {len(frames)}")
-    return AnnotatedSequence(name, folder, frames)
+    frames = tuple(path.name for path in mask_paths(folder))
+    needed = sum(sequence.ends) + 1
+    if len(frames) < needed:
+        needs = f"at least {needed} annotated frame{'s are' if needed > 1 else ' is'} needed"
+        raise DataError(f"{name}: {needs}, {folder} has {len(frames)}")
+    return replace(sequence, frames=frames)
 
 
 def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None:
@@ -169,12 +217,15 @@ def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]
 
 def read_num_objects(sequence: AnnotatedSequence) -> int:
     """Counts the scored objects. Raises a ``DataError`` that names the first annotation."""
-    path = sequence.annotations / sequence.frames[0]
-    mask = read_mask(path)
+    return num_objects(sequence, read_mask(sequence.annotations / sequence.frames[0]))
+
+
+def num_objects(sequence: AnnotatedSequence, first: Mask) -> int:
+    """Counts the scored objects, as ``read_num_objects``, in the mask of the first annotation."""
     try:
-        return count_objects(mask)
+        return count_objects(first)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{sequence.annotations / sequence.frames[0]}: {error}") from error
 
 
 def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
@@ -182,9 +233,10 @@ def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mas
 
     Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.
     """
+    modes = ("P", "L", "1") if sequence.binary else ("P", "L")
     for frame in sequence.scored_frames:
         path = results / sequence.name / frame
-        annotation, prediction = read_mask(sequence.annotations / frame), read_mask(path)
+        annotation, prediction = (read_mask(mask, modes) for mask in (sequence.annotations / frame, path))
         if annotation.shape != prediction.shape:
             sizes = f"{_size(prediction)} pixels, its annotation is {_size(annotation)}"
             raise DataError(f"{path}: the prediction is {sizes}")

@@ -1,0 +1,162 @@
+"""The figures of objects and of a dataset under each protocol, and how they are written."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.metrics import FIGURES, FloatArray, decay, object_figures, recall
+from evaluation.scoring import ObjectScores
+
+__all__ = ["FIGURE_SETS", "FigureSet", "Row"]
+
+Row = dict[str, float]
+
+GROUPS = ("seen", "unseen")
+_V_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class FigureSet:
+    """What is computed of the scores.
+
+    Attributes:
+        of_object: an object's figures.
+        overall: the dataset's, of the scores of all objects and their figures.
+        object_columns: of an object's figures, those that are written.
+        decimals: they are written with.
+        form: ``tables``, two CSV files with the set in their names; ``padded``, vos-benchmark's
+            ``results.csv``; ``lines``, MOSE v2's ``scores.txt``.
+        means: the dataset's figures of the objects' names are the means of theirs.
+    """
+
+    of_object: Callable[[ObjectScores], Row]
+    overall: Callable[[Sequence[ObjectScores], Sequence[Row]], Row]
+    object_columns: tuple[str, ...]
+    decimals: int
+    form: str = "tables"
+    means: bool = True
+
+
+def _mean(values: Iterable[float] | FloatArray) -> float:
+    """Averages the values that count; NaN where none does."""
+    counted = np.array([value for value in values if not math.isnan(value)])
+    return float(counted.mean()) if counted.size else math.nan
+
+
+def _means(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
+    return {name: _mean([row[name] for row in rows]) for name in rows[0]}
+
+
+def _vost_object(scores: ObjectScores) -> Row:
+    return dict(zip(FIGURES, object_figures(scores.values["J"][None])[0].tolist(), strict=True))
+
+
+def _davis_object(scores: ObjectScores) -> Row:
+    row: Row = {}
+    for name, values in scores.values.items():
+        row |= {
+            f"{name}-Mean": float(values.mean()),
+            f"{name}-Recall": float(recall(values)),
+            f"{name}-Decay": float(decay(values)),
+        }
+    return row
+
+
+def _davis_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
+    means = _means(scores, rows)
+    return {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2, **means}
+
+
+def _percent_object(scores: ObjectScores) -> Row:
+    j, f = (100 * _mean(scores.values[name]) for name in ("J", "F"))
+    return {"J&F": (j + f) / 2, "J": j, "F": f}
+
+
+def _lvos_object(scores: ObjectScores) -> Row:
+    """Computes J, F and V, the spread of the mean of J and F over the frames."""
+    j, f = scores.values["J"], scores.values["F"]
+    variance = round(float(np.nanvar((j + f) / 2)), _V_DECIMALS)
+    return {"J-Mean": _mean(j), "F-Mean": _mean(f), "V-Mean": math.sqrt(variance)}
+
+
+def _grouped(scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str) -> dict[str, list[float]]:
+    """Gives, by the measure's letter, its mean over the seen and over the unseen objects."""
+    return {
+        measure: [
+            _mean(row[f"{measure}-Mean"] for one, row in zip(scores, rows, strict=True) if one.group == group)
+            for group in GROUPS
+        ]
+        for measure in measures
+    }
+
+
+def _lvos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
+    groups = _grouped(scores, rows, "JFV")
+    row = {"J&F-Mean": float(np.mean([groups["J"], groups["F"]]))}
+    for measure, (seen, unseen) in groups.items():
+        row |= {
+            f"{measure}-Mean": (seen + unseen) / 2,
+            f"{measure}-seen-Mean": seen,
+            f"{measure}-unseen-Mean": unseen,
+        }
+    return row
+
+
+def _youtube_vos_object(scores: ObjectScores) -> Row:
+    return {f"{name}-Mean": _mean(values) for name, values in scores.values.items()}
+
+
+def _youtube_vos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
+    """Computes G, the mean of four (NaN without categories of both kinds), and J and F of all objects."""
+    groups = _grouped(scores, rows, "JF")
+    row = {"G-Mean": float(np.mean([groups["J"], groups["F"]]))}
+    for measure, (seen, unseen) in groups.items():
+        row |= {f"{measure}-seen-Mean": seen, f"{measure}-unseen-Mean": unseen}
+    return row | _means(scores, rows)
+
+
+def _mosev2_object(scores: ObjectScores) -> Row:
+    """Adds to the means those over the runs in which the object is gone, and in which it is back."""
+    row = {name: _mean(values) for name, values in scores.values.items()}
+    runs = _runs(scores.annotated)
+    for name, back in (("disappear", False), ("reappear", True)):
+        for measure in ("J", "F_new"):
+            values = scores.values[measure]
+            row[f"{name}_{measure}"] = _mean(
+                float(values[run].mean()) for run in runs if scores.annotated[run.start] == back
+            )
+    return row
+
+
+def _runs(annotated: NDArray[np.bool_]) -> list[slice]:
+    """Finds the runs of frames with, and without, the object, but the one that starts the sequence."""
+    starts = (np.flatnonzero(annotated[1:] != annotated[:-1]) + 1).tolist()
+    return [slice(start, end) for start, end in pairwise([*starts, len(annotated)])]
+
+
+def _mosev2_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
+    means = _means(scores, rows)
+    back, gone = ((means[f"{name}_J"] + means[f"{name}_F_new"]) / 2 for name in ("reappear", "disappear"))
+    return {
+        "J&F_new": (means["J"] + means["F_new"]) / 2,
+        "J": means["J"],
+        "F_new": means["F_new"],
+        "disappear_J&F_new": gone,
+        "reappear_J&F_new": back,
+        "F": means["F"],
+        "J&F": (means["J"] + means["F"]) / 2,
+    }
+
+
+FIGURE_SETS = {
+    "vost": FigureSet(_vost_object, _means, ("J-Mean", "J_last-Mean"), 6),
+    "davis": FigureSet(_davis_object, _davis_overall, ("J-Mean", "F-Mean"), 3),
+    "percent": FigureSet(_percent_object, _means, ("J&F", "J", "F"), 1, "padded"),
+    "lvos": FigureSet(_lvos_object, _lvos_overall, ("J-Mean", "F-Mean", "V-Mean"), 3, means=False),
+    "mosev2": FigureSet(_mosev2_object, _mosev2_overall, ("J", "F_new", "F"), 4, "lines"),
+    "youtube-vos": FigureSet(_youtube_vos_object, _youtube_vos_overall, ("J-Mean", "F-Mean"), 3),
+}

@@ -1,0 +1,65 @@
+"""The measures of all objects in one frame, under a protocol."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.boundaries import (
+    Reach,
+    boundary_f,
+    boundary_radius,
+    disk,
+    lopsided_disk,
+    object_edges,
+    tolerance,
+)
+from evaluation.masks import Mask
+from evaluation.metrics import FloatArray, frame_overlaps
+from evaluation.protocols import Protocol
+
+__all__ = ["FrameScores", "score_frame"]
+
+_REACH_OF_AREA = 0.1  # MOSE v2: of the square root of an object's pixels
+
+
+@dataclass(frozen=True, eq=False)
+class FrameScores:
+    """Holds, of objects ``1..K``: measures x K values in 0..1; pixels in annotation and prediction (K)."""
+
+    values: FloatArray
+    annotated: FloatArray
+    predicted: FloatArray
+
+
+def score_frame(annotation: Mask, prediction: Mask, num_objects: int, protocol: Protocol) -> FrameScores:
+    """Computes the protocol's measures of the objects ``1..num_objects``. An object in neither mask scores 1.
+
+    Args:
+        annotation, prediction: uint8, H x W, ids; larger ids are background.
+    Raises:
+        DataError: the masks are not uint8, not H x W, or not of the same size.
+    """
+    intersection, annotated, predicted = frame_overlaps(annotation, prediction, num_objects)
+    union = annotated + predicted - intersection
+    values = np.ones((len(protocol.measures), num_objects))
+    smoothing = protocol.smoothing
+    np.divide(intersection + smoothing, union + smoothing, out=values[0], where=union > 0)
+    if len(protocol.measures) > 1:
+        for index in np.flatnonzero(union):
+            edges = object_edges(annotation, prediction, int(index) + 1)
+            reaches = _reaches(annotation.shape, annotated[index], protocol)
+            values[1:, index] = [boundary_f(*edges, reach) for reach in reaches]
+    return FrameScores(values, annotated, predicted)
+
+
+def _reaches(size: tuple[int, ...], area: float, protocol: Protocol) -> list[Reach]:
+    """Gives the reach of each boundary measure of an object with ``area`` annotated pixels."""
+    height, width = size
+    if "F_new" not in protocol.measures:
+        return [disk(boundary_radius(height, width))]
+    largest = tolerance(height, width)
+    own = math.ceil(_REACH_OF_AREA * math.sqrt(area)) if area else math.inf
+    if own < largest:
+        return [disk(int(own)), disk(boundary_radius(height, width))]
+    return [lopsided_disk(largest)] * 2

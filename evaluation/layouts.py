@@ -1,0 +1,222 @@
+"""The sequences of a dataset that a protocol scores, in each of the layouts on disk."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from evaluation.errors import DataError
+from evaluation.files import require_regular
+from evaluation.protocols import Protocol
+from evaluation.vost import (
+    ANNOTATIONS,
+    AnnotatedSequence,
+    ListedObject,
+    check_split_name,
+    read_names,
+    read_split,
+    with_frames,
+    without_problems,
+)
+
+__all__ = ["Finders", "scored_sequences", "sequence_finders"]
+
+_SAV_ANNOTATIONS = "Annotations_6fps"
+_LVOS_STEP = 5  # frame numbers between two annotations
+
+# By the name of a folder of predictions, what gives its sequences (SA-V: one for each object) or raises.
+Finders = dict[str, Callable[[], list[AnnotatedSequence]]]
+
+
+def scored_sequences(
+    dataset: Path, results: Path, split: str | None, protocol: Protocol
+) -> list[AnnotatedSequence]:
+    """Finds the sequences that the protocol scores, in the order of the split or of their names.
+
+    Args:
+        dataset: the folder of the ground truth.
+        results: the folder of the predictions.
+        split: None for the protocol's own.
+    Raises:
+        DataError: naming every sequence with too few annotated frames, and all that is wrong with the split.
+    """
+    finders = sequence_finders(dataset, results, split, protocol)
+    found = without_problems(lambda name: finders[name](), finders)
+    return [sequence for sequences in found for sequence in sequences]
+
+
+def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
+    """Gives what finds each name's sequences, so that each may fail apart. Takes the same arguments."""
+    split = protocol.split if split is None else split
+    if protocol.layout == "folders" or split is None:
+        return _of_folders(dataset, results, split, protocol)
+    if protocol.layout == "splits":
+        return _of_split(dataset, split, protocol)
+    return _of_meta(dataset, split, protocol)
+
+
+def _of_split(dataset: Path, split: str, protocol: Protocol) -> Finders:
+    """Reads ``ImageSets/[<year>/]<split>.txt`` and ``Annotations/[480p/]<sequence>/<frame>.png``."""
+    masks = _annotations(dataset)
+    names = read_split(dataset, split, protocol.split_folders)
+    return {name: partial(_of_masks, masks / name, protocol) for name in names}
+
+
+def _annotations(folder: Path) -> Path:
+    """Returns the folder with a folder of masks for each sequence."""
+    for name in (f"{ANNOTATIONS}/480p", _SAV_ANNOTATIONS, ANNOTATIONS):
+        if (folder / name).is_dir():
+            return folder / name
+    return folder
+
+
+def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
+    """Takes the folders that both sides have, or those that ``<split>.txt`` names."""
+    masks = _annotations(dataset)
+    if split is not None:
+        names = _listed_names(dataset, split, protocol)
+    else:
+        names = _common_names(masks, results, protocol)
+    return {name: partial(_of_folder, masks / name, protocol) for name in names}
+
+
+def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
+    if not results.is_dir():
+        raise DataError(f"{results}: there is no such result folder")
+    annotated, predicted = _folders(masks), _folders(results)
+    alone = sorted({*annotated} ^ {*predicted})
+    if alone and protocol.strict:
+        raise DataError(f"only one of {masks} and {results} has {', '.join(alone)}")
+    names = [name for name in annotated if name in predicted]
+    if not names:
+        raise DataError(f"{masks} and {results} have no sequence in common")
+    return names
+
+
+def _listed_names(dataset: Path, split: str, protocol: Protocol) -> list[str]:
+    check_split_name(split)
+    path = dataset / f"{split}.txt"
+    return read_names(path) if path.is_file() else read_split(dataset, split, protocol.split_folders)
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _of_folder(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
+    """Finds one sequence; in a folder of folders (SA-V), one for each object."""
+    objects = _folders(folder) if folder.is_dir() else []
+    if not objects:
+        return _of_masks(folder, protocol)
+    return [
+        with_frames(AnnotatedSequence(f"{folder.name}/{one}", folder / one, (), protocol.ends, binary=True))
+        for one in objects
+    ]
+
+
+def _of_masks(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
+    return [with_frames(AnnotatedSequence(folder.name, folder, (), protocol.ends))]
+
+
+def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
+    """Reads ``<split>/Annotations/<video>/<frame>.png``, and the objects in ``<split>/[..]meta.json``."""
+    check_split_name(split)
+    folder = dataset / split
+    paths = [folder / f"{split}_meta.json", folder / "meta.json", dataset / "meta.json"]
+    path = next((path for path in paths if path.is_file()), paths[0])
+    objects = _META_OBJECTS[protocol.layout](dataset, protocol)
+    return {
+        name: partial(_of_video, path, name, video, objects, protocol)
+        for name, video in _videos(path).items()
+    }
+
+
+ObjectsOf = Callable[[str, Mapping[str, Any]], list[ListedObject]]
+
+
+def _of_video(
+    path: Path, name: str, video: Mapping[str, Any], objects: ObjectsOf, protocol: Protocol
+) -> list[AnnotatedSequence]:
+    """Finds a video of a meta file. Raises ``DataError`` for one that is not as its layout has it."""
+    try:
+        listed = tuple(sorted(objects(name, video), key=lambda one: one.number))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: {name}: its objects cannot be read ({error!r})") from error
+    if not listed or not all(1 <= one.number <= 255 for one in listed):
+        raise DataError(f"{path}: {name}: expected objects with ids in 1..255")
+    folder = _annotations(path.parent) / name
+    frames = [one.frames for one in listed]
+    if None in frames:
+        return [with_frames(AnnotatedSequence(name, folder, (), protocol.ends, listed))]
+    empty = [str(one.number) for one in listed if not one.frames]
+    if empty:
+        raise DataError(f"{path}: {name}: no frame counts for object {', '.join(empty)}")
+    of_any = sorted(frozenset[str]().union(*(one for one in frames if one)))
+    return [AnnotatedSequence(name, folder, tuple(of_any), (0, 0), listed)]
+
+
+def _videos(path: Path) -> dict[str, Any]:
+    require_regular(path)
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["videos"])
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file; it names the objects to score") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f'{path}: expected a JSON file with "videos" ({error!r})') from error
+
+
+def _lvos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
+    """Reads a range of frames for each object, whose ends do not count; videos are seen or unseen."""
+    unseen = {*read_names(dataset / "unseen_videos.txt")}
+
+    def objects(name: str, video: Mapping[str, Any]) -> list[ListedObject]:
+        group = "unseen" if name in unseen else "seen"
+        return [
+            ListedObject(int(number), _counted(_lvos_frames(one["frame_range"]), protocol), group)
+            for number, one in video["objects"].items()
+        ]
+
+    return objects
+
+
+def _lvos_frames(frames: Mapping[str, Any]) -> list[str]:
+    start = str(frames["start"])
+    numbers = (int(start) + _LVOS_STEP * index for index in range(int(frames["frame_nums"])))
+    return [f"{number:0{len(start)}d}" for number in numbers]
+
+
+def _counted(frames: list[str], protocol: Protocol) -> frozenset[str]:
+    before, after = protocol.ends
+    return frozenset(f"{frame}.png" for frame in frames[before : len(frames) - after])
+
+
+def _mosev2_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
+    return lambda name, video: [ListedObject(int(number)) for number in video["objects"]]
+
+
+def _youtube_vos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
+    """Reads a list of frames for each object; it is seen if the training set has its category."""
+    path = dataset / "train" / "meta.json"
+    training = _videos(path).values() if path.is_file() else []
+    seen = {one.get("category") for video in training for one in video["objects"].values()}
+
+    def objects(name: str, video: Mapping[str, Any]) -> list[ListedObject]:
+        return [
+            ListedObject(int(number), _counted(sorted(one["frames"]), protocol), _group(one, seen))
+            for number, one in video["objects"].items()
+        ]
+
+    return objects
+
+
+def _group(one: Mapping[str, Any], seen: set[str | None]) -> str:
+    category = one.get("category")
+    return "" if category is None or not seen else "seen" if category in seen else "unseen"
+
+
+_META_OBJECTS: dict[str, Callable[[Path, Protocol], ObjectsOf]] = {
+    "lvos": _lvos_objects,
+    "mosev2": _mosev2_objects,
+    "youtube-vos": _youtube_vos_objects,
+}

@@ -1,0 +1,239 @@
+"""J and F under each protocol: the published tools' figures and files, and every bad input by name."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.command import main
+from evaluation.layouts import scored_sequences
+from evaluation.protocols import PROTOCOLS, get_protocol
+from evaluation.results import evaluate
+from evaluation.scoring import ObjectScores, score_sequences
+
+TOLERANCE = 1e-9
+DAVIS = ("davis", "davis/predictions")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden data, which no test changes; ``mosev2`` is made of it."""
+    folder = tmp_path_factory.mktemp("jf")
+    with zipfile.ZipFile(Path(__file__).parent / "golden" / "jf.zip") as archive:
+        archive.extractall(folder)
+    (folder / "mosev2" / "valid").mkdir(parents=True)
+    shutil.copy(folder / "expected" / "mosev2" / "meta.json", folder / "mosev2" / "valid" / "meta.json")
+    (folder / "mosev2" / "valid" / "Annotations").symlink_to(folder / "davis" / "Annotations" / "480p")
+    return folder
+
+
+@pytest.fixture
+def data(unpacked: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change and write results to."""
+    return Path(shutil.copytree(unpacked, tmp_path / "jf", symlinks=True))
+
+
+def scores_of(
+    folder: Path, protocol: str, dataset: str, predictions: str, split: str | None, **flags: bool
+) -> list[ObjectScores]:
+    chosen = get_protocol(protocol, **flags)
+    sequences = scored_sequences(folder / dataset, folder / predictions, split, chosen)
+    return score_sequences(sequences, folder / predictions, 1, chosen)
+
+
+def run(folder: Path, protocol: str, dataset: str, predictions: str, *extra: str) -> int:
+    paths = ["--results_path", str(folder / predictions), "--dataset_path", str(folder / dataset)]
+    return main([*paths, "--protocol", protocol, "--workers", "1", *extra])
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def expected_values(archive: Path, scores: ObjectScores, measure: str) -> np.ndarray:
+    """The published figures of an object, a value for each scored frame; NaN where it does not count."""
+    with np.load(archive) as arrays:
+        of_object = f"{scores.sequence}/{scores.number}/{measure}"
+        if of_object not in arrays:
+            row = arrays[f"{scores.sequence}/ids"].tolist().index(int(scores.number))
+            return arrays[f"{scores.sequence}/{measure}"][row]
+        values = arrays[of_object].ravel()
+    if len(values) == len(scores.frames):
+        return values
+    counted = np.full(len(scores.frames), np.nan)  # only what counts is in the archive
+    counted[~np.isnan(scores.values[measure])] = values
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("protocol", "places", "split", "archive", "objects"),
+    [
+        ("davis", DAVIS, "val", "davis/per_frame-val", 24),
+        ("davis", DAVIS, "test-dev", "davis/per_frame-test-dev", 1),
+        ("davis2016", DAVIS, "val", "davis2016/per_frame-val", 9),
+        ("visor", DAVIS, "val", "visor/per_frame-val", 24),
+        ("vos-benchmark", DAVIS, None, "vos_benchmark/per_frame", 31),
+        ("sav", DAVIS, None, "vos_benchmark/per_frame", 31),
+        ("sav", ("sav", "sav/predictions"), "sav_golden", "sav/per_frame", 5),
+        ("lvos", ("lvos", "lvos/predictions"), "valid", "lvos/per_frame", 6),
+        ("mosev2", ("mosev2", "davis/predictions"), "valid", "mosev2/per_frame", 21),
+    ],
+)
+def test_every_frame_scores_as_in_the_published_tool(
+    unpacked: Path, protocol: str, places: tuple[str, str], split: str | None, archive: str, objects: int
+) -> None:
+    scores = scores_of(unpacked, protocol, *places, split)
+    assert len(scores) == objects
+    for one in scores:
+        for measure in PROTOCOLS[protocol].measures:
+            expected = expected_values(unpacked / "expected" / f"{archive}.npz", one, measure)
+            np.testing.assert_allclose(
+                one.values[measure], expected, rtol=0, atol=TOLERANCE, err_msg=f"{one.sequence} {one.number}"
+            )
+
+
+def test_all_frames_count_where_that_is_asked_for(unpacked: Path) -> None:
+    archive = unpacked / "expected" / "vos_benchmark" / "per_frame-all_frames.npz"
+    for one in scores_of(unpacked, "vos-benchmark", *DAVIS, None, all_frames=True):
+        for measure in ("J", "F"):
+            np.testing.assert_allclose(
+                one.values[measure], expected_values(archive, one, measure), rtol=0, atol=TOLERANCE
+            )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "places", "flags", "expected"),
+    [
+        ("davis", DAVIS, [], {"global_results-val.csv": 0, "per-sequence_results-val.csv": 0}),
+        ("davis2016", DAVIS, [], {"global_results-val.csv": 0, "per-sequence_results-val.csv": 0}),
+        ("vos-benchmark", DAVIS, [], {"results.csv": 0}),
+        ("vos-benchmark", DAVIS, ["--all_frames"], {"results-all_frames.csv": "results.csv"}),
+        ("sav", ("sav", "sav/predictions"), ["--set", "sav_golden"], {"results.csv": 0}),
+        (
+            *("lvos", ("lvos", "lvos/predictions"), []),
+            {"global_results-valid.csv": 0, "per-sequence_results-valid.csv": 0},
+        ),
+        ("mosev2", ("mosev2", "davis/predictions"), [], {"scores.txt": 0}),
+    ],
+)
+def test_files_are_those_of_the_published_tool(
+    data: Path,
+    protocol: str,
+    places: tuple[str, str],
+    flags: list[str],
+    expected: dict[str, str | int],
+) -> None:
+    assert run(data, protocol, *places, *flags) == 0
+    made = written(data / places[1])
+    for name, ours in expected.items():
+        published = data / "expected" / protocol.replace("-", "_") / name
+        assert made[ours or name] == published.read_bytes()
+
+
+@pytest.mark.parametrize("protocol", ["davis", "visor"])
+def test_objects_figures_are_the_published_ones(data: Path, protocol: str) -> None:
+    """Recall and decay of the dataset, in full precision."""
+    results = evaluate(data / "davis" / "predictions", data / "davis", "val", 1, protocol)
+    published = json.loads((data / "expected" / protocol / "full-val.json").read_text())
+    overall = results.overall.iloc[0]
+    for name, value in published["global"].items():
+        assert overall[name] == pytest.approx(value, abs=TOLERANCE), name
+    for _, row in results.objects.iterrows():
+        assert row["J-Mean"] == pytest.approx(published["objects"][row["Sequence"]]["J-Mean"], abs=TOLERANCE)
+        assert row["F-Mean"] == pytest.approx(published["objects"][row["Sequence"]]["F-Mean"], abs=TOLERANCE)
+
+
+def test_decay_of_more_than_256_frames_is_right(data: Path) -> None:
+    results = evaluate(data / "davis" / "predictions", data / "davis", "test-dev", 1, "davis")
+    intended = json.loads((data / "expected" / "davis" / "long_decay.json").read_text())["intended"]
+    for measure in ("J", "F"):
+        assert results.overall[f"{measure}-Decay"].iloc[0] == pytest.approx(intended[measure], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "words"),
+    [("extra_id", "those of the first annotation end at 2"), ("later_high_id", "holds id 3; those of")],
+)
+def test_davis_refuses_foreign_ids(
+    data: Path, capsys: pytest.CaptureFixture[str], sequence: str, words: str
+) -> None:
+    (data / "davis" / "ImageSets" / "2017" / "val.txt").write_text(f"crowd\n{sequence}\n")
+    assert run(data, "davis", *DAVIS) == 1
+    message = capsys.readouterr().err
+    assert f"{sequence}/" in message
+    assert words in message
+    assert written(data / "davis" / "predictions") == {}
+
+
+@pytest.mark.parametrize("protocol", ["davis", "davis2016", "visor", "vos-benchmark", "sav", "mosev2"])
+def test_a_missing_prediction_is_named(data: Path, capsys: pytest.CaptureFixture[str], protocol: str) -> None:
+    (data / "davis" / "predictions" / "crowd" / "00005.png").unlink()
+    dataset = "mosev2" if protocol == "mosev2" else "davis"
+    assert run(data, protocol, dataset, "davis/predictions") == 1
+    assert "crowd/00005.png" in capsys.readouterr().err
+
+
+def test_other_sizes_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = data / "davis" / "predictions" / "short" / "00001.png"
+    Image.fromarray(np.zeros((50, 40), np.uint8)).save(path)
+    assert run(data, "vos-benchmark", *DAVIS) == 1
+    assert f"{path}: the prediction is 40 x 50 pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("protocol", "needed"), [("davis", 3), ("visor", 2), ("vos-benchmark", 3)])
+def test_too_few_annotated_frames(
+    data: Path, capsys: pytest.CaptureFixture[str], protocol: str, needed: int
+) -> None:
+    frames = sorted((data / "davis" / "Annotations" / "480p" / "short").iterdir())
+    for path in frames[needed - 1 :]:
+        path.unlink()
+    assert run(data, protocol, *DAVIS) == 1
+    assert f"short: at least {needed} annotated frames are needed" in capsys.readouterr().err
+
+
+def test_an_object_that_no_mask_shows_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = data / "sav" / "Annotations_6fps" / "sav_000207" / "001"
+    for path in sorted(folder.iterdir())[1:-1]:
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path).convert("L")))).save(path)
+    assert run(data, "sav", "sav", "sav/predictions") == 1
+    assert f"{folder}: no annotation that counts shows the object" in capsys.readouterr().err
+
+
+def test_strict_names_what_only_one_side_has(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(data / "davis" / "predictions" / "thin")
+    assert run(data, "vos-benchmark", *DAVIS) == 0
+    assert b"thin" not in written(data / "davis" / "predictions")["results.csv"]
+    assert run(data, "vos-benchmark", *DAVIS, "--strict") == 1
+    assert "has thin" in capsys.readouterr().err
+
+
+def test_measures_per_frame(data: Path) -> None:
+    assert run(data, "davis", *DAVIS, "--per_frame") == 0
+    lines = (data / "davis" / "predictions" / "per-frame_results-val.csv").read_text().splitlines()
+    assert lines[0] == "Sequence,Object,Frame,J,F,Problem"
+    (first,) = [one for one in scores_of(data, "davis", *DAVIS, "val") if one.sequence == "short"]
+    assert f"short,1,00001,{first.values['J'][0]:.6f},{first.values['F'][0]:.6f}," in lines
+
+
+@pytest.fixture
+def davis2016(tmp_path: Path) -> Path:
+    """A dataset as in the archive of DAVIS 2016, where 255 is the object."""
+    (tmp_path / "ImageSets" / "2016").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "2016" / "val.txt").write_text("bear\n")
+    for root, value in (("Annotations/480p", 255), ("predictions", 1)):
+        folder = tmp_path / root / "bear"
+        folder.mkdir(parents=True)
+        for frame in range(3):
+            mask = np.zeros((20, 30), np.uint8)
+            mask[5:12, 5:12] = value
+            Image.fromarray(mask).save(folder / f"{frame:05d}.png")
+    return tmp_path
+
+
+def test_255_is_the_object_in_the_archive_of_davis_2016(davis2016: Path) -> None:
+    (scores,) = scores_of(davis2016, "davis2016", ".", "predictions", None)
+    assert scores.values["J"].tolist() == scores.values["F"].tolist() == [1.0]
