@@ -9,7 +9,7 @@ class DefaultStage:
     """Defaults of every stage. A stage subclasses it; one that sets a name of the model wins."""
 
     EXP_NAME: str = "default"
-    STAGE_NAME: str = "default"  # name of the stage's file; set by get_config
+    STAGE_NAME: str = "default"  # name of the stage's file or class; set by get_config
 
     # Folders, absolute or relative to the root of the checkout (without one: the working folder).
     DIR_DATA: str = "aot_plus/datasets"
@@ -39,6 +39,7 @@ class DefaultStage:
     DATA_MINI_VOST_SEED: int = 0  # of those sequences
 
     # Training.
+    TRAIN_MODEL: str = "r50_aotl"  # the model of this stage where none is named
     TRAIN_TOTAL_STEPS: int = 20000
     TRAIN_BATCH_SIZE: int = 8  # clips of a step, over all processes
     TRAIN_ACCUMULATION_STEPS: int = 1  # parts a process works through its share of a batch in

@@ -12,6 +12,7 @@ class StageConfig(pre_vost.StageConfig):
     DATA_RANDOMCROP = (129, 129)
     DATA_SHORT_EDGE_LEN = 176
     DATA_RANDOM_GAP_VOST = 7
+    TRAIN_MODEL = "aot_mini"
     TRAIN_TOTAL_STEPS = 3000
     TRAIN_BATCH_SIZE = 4
     TRAIN_DTYPE = "bfloat16"

@@ -11,6 +11,7 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.utils.catalogue import (
     DEFAULT_MODEL,
     PAPER_DATASET,
+    PAPER_STAGE,
     SHIPPED_MODELS,
     SMALL_STAGE,
     VOST_PAGE,
@@ -45,9 +46,13 @@ class Wanted:
 
     def config(self, **values: object) -> Config:
         """Builds the config of the model and stage, or of the default ones, with further values."""
-        model = self.model or DEFAULT_MODEL
-        stage = self.stage or default_stage(model)
-        return get_config(stage, model, self.exp_name, {**self.overrides, **values})
+        stage = self.stage or default_stage(self.model or DEFAULT_MODEL)
+        return get_config(stage, self.model, self.exp_name, {**self.overrides, **values})
+
+    @property
+    def names_stage(self) -> bool:
+        """Tells whether a stage other than the paper's was named; what its values name must be there."""
+        return self.stage not in (None, PAPER_STAGE)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def choose(wanted: Wanted) -> Choice:
     """
     cfg = wanted.config()
     checkpoint = _find_checkpoint(wanted, cfg)
-    if wanted.dataset is None and cfg.TEST_DATASET != PAPER_DATASET:
+    if wanted.dataset is None and (wanted.names_stage or cfg.TEST_DATASET != PAPER_DATASET):
         wanted = replace(wanted, dataset=cfg.TEST_DATASET)
     if wanted.dataset not in (None, MINI_VOST):  # that can be made
         wanted = replace(wanted, dataset=find_dataset(wanted.dataset, home() / cfg.DIR_DATA)[0])
@@ -117,9 +122,10 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
         return []
     default = default_checkpoint(cfg.MODEL_NAME)
     needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
-    if wanted.dataset not in (None, MINI_VOST):
+    if wanted.names_stage or wanted.dataset not in (None, MINI_VOST):
+        asked = wanted.stage if wanted.names_stage else wanted.dataset
         raise ConfigError(
-            f"no checkpoint for {wanted.dataset}, there is no {needed}: choose one with --checkpoint FILE, "
+            f"no checkpoint for {asked}, there is no {needed}: choose one with --checkpoint FILE, "
             "or --random_weights to try the pipeline without one"
         )
     return [f"There is no {needed}; {_how_to_get(cfg)}."]

@@ -17,19 +17,16 @@ from evaluation.home import home
 _log = logging.getLogger(__name__)
 
 
-def add_config_arguments(
-    parser: argparse.ArgumentParser, *, stage: str | None = None, model: str | None = None
-) -> None:
+def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
     """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--set``.
 
-    stage, model: the defaults; None where they are chosen later: the model, and the stage that belongs to it.
+    stage: the default; None where it is the one that the model is evaluated with. The model is the stage's.
     """
     add = parser.add_argument
-    stages, models = "aot_plus/configs", "aot_plus/configs/models"
+    own = "or package.module:ClassName of your own"
     default = stage or f"the model's; {default_stage(DEFAULT_MODEL)} of {DEFAULT_MODEL}"
-    add("--stage", default=stage, help=f"config of the stage, in {stages} (default: {default})")
-    default = model or DEFAULT_MODEL
-    add("--model", default=model, help=f"config of the model, in {models} (default: {default})")
+    add("--stage", default=stage, help=f"a file of aot_plus/configs, {own} (default: {default})")
+    add("--model", help=f"a file of aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)")
     add("--exp_name", default="default", help="name of the experiment (default: %(default)s)")
     add_data_argument(parser)
     parser.add_argument(

@@ -18,6 +18,7 @@ from aot_plus.tools.common import (
     run_tool,
     whole_number,
 )
+from aot_plus.utils.catalogue import PAPER_STAGE
 from aot_plus.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
     add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
-    add_config_arguments(parser, stage="pre_vost_2", model="r50_aotl")
+    add_config_arguments(parser, stage=PAPER_STAGE)
     add_checkpoint_arguments(parser)
     add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
     add("--end", type=int, help="number of the frame to stop before (default: the video's end)")

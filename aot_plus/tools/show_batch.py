@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.tools.common import add_config_arguments, config_of, run_tool, whole_number
+from aot_plus.utils.catalogue import SMALL_STAGE
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:
     """Parses the flags and writes the picture: a row per clip, its name above it. Gives the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="A picture of a training batch with its labels.")
-    add_config_arguments(parser, stage="mini_vost", model="r50_aotl")
+    add_config_arguments(parser, stage=SMALL_STAGE)
     parser.add_argument("--step", type=whole_number(0), default=0, help="training step, from 0 (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     args = parser.parse_args(argv)

@@ -17,7 +17,7 @@ from aot_plus.tools.common import (
     whole_number,
     with_environment,
 )
-from aot_plus.utils.catalogue import PAPER_STAGE, default_model
+from aot_plus.utils.catalogue import PAPER_STAGE
 
 _DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
 the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
@@ -34,7 +34,6 @@ _FROM_ENVIRONMENT = (
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.train") -> int:
     """Parses the flags, trains and evaluates. Gives the exit code."""
     args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
-    args.model = args.model or default_model(args.stage)
     return run_tool(lambda: _train(args))
 
 

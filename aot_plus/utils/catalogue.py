@@ -17,7 +17,6 @@ __all__ = [
     "PaperRow",
     "Source",
     "default_checkpoint",
-    "default_model",
     "default_stage",
     "find_checkpoint",
     "source_of",
@@ -71,11 +70,6 @@ def default_checkpoint(model: str) -> str | None:
 def default_stage(model: str) -> str:
     """Returns the stage that the model is evaluated with."""
     return SMALL_STAGE if model in SHIPPED_MODELS.values() else PAPER_STAGE
-
-
-def default_model(stage: str) -> str:
-    """Returns the model that the stage trains."""
-    return SHIPPED_MODELS["aot"] if stage == SMALL_STAGE else DEFAULT_MODEL
 
 
 def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:

@@ -17,9 +17,10 @@ import yaml
 
 import aot_plus.configs as stages
 import aot_plus.configs.models as models
-from aot_plus.configs import Config
+from aot_plus.configs import Config, DefaultStage
 from aot_plus.utils.config_ranges import check_relations, check_value
 from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.own_classes import import_class
 from evaluation.files import replacing, require_regular
 from evaluation.home import checkout
 
@@ -33,17 +34,22 @@ CONFIG_FILE = "config.yaml"  # the saved config in a run's folder
 
 
 def get_config(
-    stage: str, model: str, exp_name: str = "default", overrides: Mapping[str, object] | None = None
+    stage: str,
+    model: str | None = None,
+    exp_name: str = "default",
+    overrides: Mapping[str, object] | None = None,
 ) -> Config:
-    """Resolves a stage and a model, by the names of their files in ``aot_plus/configs``.
+    """Resolves a stage and a model, by default the stage's ``TRAIN_MODEL``.
 
+    Each is the name of a file in ``aot_plus/configs``, or ``package.module:ClassName`` of a user's own.
     Values come from the model, then the stage, then ``overrides``, the last one winning. An override that is
     text is read as the type of its name. Raises ``ConfigError`` for an unknown stage, model or name, for a
     value that does not fit its name's type or range, and for values that do not fit each other.
     """
-    stage_class = _find("stage", stage, stage_names(), stages.__name__, "StageConfig")
-    model_class = _find("model", model, model_names(), models.__name__, "ModelConfig")
-    values = _values_of(model_class) | _values_of(stage_class)
+    of_stage = _values_of(_find("stage", stage, stage_names(), stages.__name__, "StageConfig"))
+    if model is None:
+        model = str({**vars(DefaultStage), **of_stage, **(overrides or {})}["TRAIN_MODEL"])
+    values = _values_of(_find("model", model, model_names(), models.__name__, "ModelConfig")) | of_stage
     values |= {"STAGE_NAME": stage, "MODEL_NAME": model, "EXP_NAME": exp_name}
     config = Config()
     for name, value in [*values.items(), *(overrides or {}).items()]:
@@ -128,8 +134,11 @@ def git_commit() -> str | None:
 
 def _find(kind: str, name: str, known: list[str], package: str, class_name: str) -> type:
     """Finds the config class of a stage or model."""
+    if ":" in name:
+        return import_class(name, f"--{kind}")
     if name not in known:
-        raise ConfigError(f"unknown {kind} {name!r}; there are: {', '.join(known)}")
+        own = "or package.module:ClassName for one of your own"
+        raise ConfigError(f"unknown {kind} {name!r}; there are: {', '.join(known)}, {own}")
     found = getattr(importlib.import_module(f"{package}.{name}"), class_name, None)
     if not isinstance(found, type):
         raise ConfigError(f"{package}.{name}: expected a class {class_name}, found none")

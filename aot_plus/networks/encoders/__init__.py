@@ -1,6 +1,5 @@
 """Image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
-import importlib
 from collections.abc import Callable
 from typing import cast
 
@@ -16,6 +15,7 @@ from aot_plus.networks.encoders.from_torchvision import (
     ResNetEncoder,
 )
 from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.own_classes import import_class
 
 __all__ = [
     "Encoder",
@@ -59,9 +59,9 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
 
 def _build_own(path: str, *, align_corners: bool) -> Encoder:
     """Builds an instance of the class at ``package.module:ClassName``, tried with a small image."""
-    module_name, class_name = path.split(":", maxsplit=1)
+    encoder_class = import_class(path, "MODEL_ENCODER")
     try:
-        encoder = getattr(importlib.import_module(module_name), class_name)()
+        encoder = encoder_class()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(f"MODEL_ENCODER: cannot build {path!r} ({error})") from error
     channels = getattr(encoder, "channels", None)

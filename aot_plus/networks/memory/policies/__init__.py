@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from aot_plus.networks.memory.policies.relevance import RelevancePolicy, Running
 from aot_plus.networks.memory.policies.rmem import RMemPolicy
 from aot_plus.networks.memory.policies.simple import FifoPolicy, RandomPolicy, UnboundedPolicy, UniformPolicy
 from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.own_classes import import_class
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -62,12 +62,8 @@ def build_policy(cfg: Config) -> MemoryPolicy:
 
 def _import_policy(path: str) -> type[MemoryPolicy]:
     """Imports the policy class at ``package.module:ClassName``."""
-    module_name, class_name = path.split(":", maxsplit=1)
-    try:
-        policy = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"MEM_POLICY: cannot import {path!r} ({error})") from error
-    if not (inspect.isclass(policy) and issubclass(policy, MemoryPolicy)):
+    policy = import_class(path, "MEM_POLICY")
+    if not issubclass(policy, MemoryPolicy):
         raise ConfigError(
             f"MEM_POLICY: expected a subclass of MemoryPolicy, found {path!r}, which is {policy!r}"
         )

@@ -1,0 +1,130 @@
+"""Stages, models and policies of a user's own, in files of the working folder, through the tools' choices."""
+
+from pathlib import Path
+
+import pytest
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.mini_vost.writer import make_dataset
+from aot_plus.networks.memory.policies import build_policy
+from aot_plus.pipeline.choices import Wanted, choose
+from aot_plus.pipeline.train import check_files, evaluation_job, run_folder
+from aot_plus.tools import train as train_tool
+from aot_plus.utils.catalogue import DEFAULT_MODEL
+from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import ConfigError, DataError
+
+FILE = '''
+from aot_plus.configs import mini_vost, pre_vost
+from aot_plus.configs.models import aott
+from aot_plus.networks.memory.policies import FifoPolicy
+
+NOT_A_CLASS = 3
+
+class Mine(pre_vost.StageConfig):
+    """Starts and ends with files and data of its own; its name is like that of no other stage."""
+    DATASETS = ("videos", "more_videos")
+    TEST_DATASET = "videos"
+    TEST_DATASET_SPLIT = "train"
+    TRAIN_MODEL = "aott"
+    PRETRAIN_MODEL = "mine.pth"
+    TEST_CKPT_PATH = "mine.pth"
+
+class mini_vost_on_vost(mini_vost.StageConfig):
+    """Is called as if it were about MiniVOST."""
+    DATASETS = ("vost",)
+    TEST_DATASET = "vost"
+    TRAIN_MODEL = "deaott"
+
+class Small(aott.ModelConfig):
+    MODEL_ENCODER_EMBEDDING_DIM = 64
+
+class Misspelt(pre_vost.StageConfig):
+    DATA_SEQ_LENGTH = 3
+
+class Newest(FifoPolicy):
+    pass
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder that Python does not look into, as for the installed command."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    name = f"stages_{tmp_path.name}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(FILE, encoding="utf-8")
+    return tmp_path / name
+
+
+def test_the_values_of_the_class_count(folder: Path) -> None:
+    cfg = get_config(f"{folder.name}:Mine")
+    assert f"{folder.name}:Mine" == cfg.STAGE_NAME
+    assert cfg.MODEL_NAME == "aott"
+    assert (cfg.DATASETS, cfg.TEST_DATASET) == (("videos", "more_videos"), "videos")
+    assert get_config(f"{folder.name}:Mine", "r50_aotl").MODEL_NAME == "r50_aotl"
+    assert get_config("pre_vost", f"{folder.name}:Small").MODEL_ENCODER_EMBEDDING_DIM == 64
+
+
+def test_a_policy_in_the_working_folder(folder: Path) -> None:
+    cfg = get_config("default", "aott", overrides={"MEM_POLICY": f"{folder.name}:Newest"})
+    assert type(build_policy(cfg)).__name__ == "Newest"
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("no_such_file:Mine", r"--stage: cannot import 'no_such_file:Mine' .*modules are looked for in"),
+        ("{}:NoSuchClass", "--stage: cannot import .*NoSuchClass"),
+        ("{}:NOT_A_CLASS", "--stage: expected a class"),
+        ("{}:Misspelt", "DATA_SEQ_LENGTH.*the nearest: DATA_SEQ_LEN"),
+        ("mini_vos", "there are: .*mini_vost.*package.module:ClassName"),
+    ],
+)
+def test_what_is_wrong_with_a_class_is_said(folder: Path, stage: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        get_config(stage.format(folder.name))
+
+
+def test_evaluation_takes_dataset_checkpoint_and_model_of_the_class(folder: Path) -> None:
+    make_dataset(folder.parent / "videos", 0, 1, 0, 1)
+    wanted = Wanted(stage=f"{folder.name}:Mine")
+    with pytest.raises(ConfigError, match=r"mine\.pth"):
+        choose(wanted)
+    (folder.parent / "mine.pth").touch()
+    choice = choose(wanted)
+    assert choice.checkpoint == folder.parent / "mine.pth"
+    assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aott", "videos")
+    assert choice.cfg.TEST_DATASET_SPLIT == "train"
+    assert not choice.shipped
+
+
+def test_a_named_stage_is_never_replaced_by_the_small_one(folder: Path) -> None:
+    with pytest.raises(DataError, match="VOST: there is no such dataset folder; get VOST from"):
+        choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
+    (folder.parent / "aot_plus/datasets/VOST/ImageSets").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="no checkpoint for deaott"):
+        choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
+
+
+def test_training_takes_data_start_and_test_set_of_the_class(folder: Path) -> None:
+    cfg = get_config(f"{folder.name}:Mine")
+    with pytest.raises(DataError) as missing:
+        check_files(cfg, overwrite=False, evaluated=True)
+    assert "videos: neither a known dataset" in str(missing.value)
+    assert "mine.pth: there is no such file (PRETRAIN_MODEL)" in str(missing.value)
+    make_dataset(folder.parent / "videos", 0, 1, 0, 1)
+    assert evaluation_job(cfg, Path("w.pth"), 1, overwrite=False).cfg.TEST_DATASET == "videos"
+    assert run_folder(cfg).parts[-2:] == ("default_aott", f"{folder.name}:Mine")
+
+
+def test_the_training_tool_names_what_the_class_lacks(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_tool.main(["--stage", f"{folder.name}:Mine"]) == 1
+    assert "mine.pth: there is no such file (PRETRAIN_MODEL)" in capsys.readouterr().err
+
+
+def test_the_paper_s_stage_trains_the_paper_s_model() -> None:
+    assert Config.TRAIN_MODEL == DEFAULT_MODEL
+    assert get_config("mini_vost").MODEL_NAME == "aot_mini"
