@@ -163,8 +163,8 @@ def test_trying_an_encoder_leaves_no_trace() -> None:
         ("timm:vit_tiny_patch16_224", r"strides 4, 8 and 16, found strides 16, 16, 16"),
         ("timm:levit_128s", r"strides 4, 8 and 16, found strides 16, 32, 64"),
         ("timm:maxvit_rmlp_pico_rw_256", r"images of any size: .*Choose a backbone"),
-        ("no_such_module:Encoder", r"cannot build 'no_such_module:Encoder'"),
-        ("tests.own_encoders:Missing", r"cannot build .*Missing"),
+        ("no_such_module:Encoder", r"cannot import 'no_such_module:Encoder'"),
+        ("tests.own_encoders:Missing", r"cannot import .*Missing"),
         ("tests.own_encoders:NoChannels", r"a tuple of four numbers .*NoChannels with None"),
         (
             "tests.own_encoders:WrongChannels",
