@@ -9,24 +9,33 @@ from evaluation.errors import DataError
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import Results, evaluate, figure_paths, format_table, read_results
+from evaluation.signals import exit_code, signals_raised
 from evaluation.vost import DATASET_FOLDERS, dataset_folder
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:
     """Evaluates a result folder.
 
-    Returns the exit code: 0; 1 after a problem, which is named on stderr; 130 after Ctrl-C.
+    Returns the exit code: 0; 1 after a problem, which is named on stderr; 130 after Ctrl-C,
+        143 after SIGTERM.
     """
     arguments = _parse(argv, prog)
     try:
-        text = _per_frame(arguments) if arguments.per_frame else format_table(_results(arguments))
+        with signals_raised():
+            text = _text(arguments)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
     except (DataError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        return 130
-    sys.stdout.write(text + "\n")
+    except KeyboardInterrupt as interrupt:
+        return exit_code(interrupt)
     return 0
+
+
+def _text(arguments: argparse.Namespace) -> str:
+    """Does what was asked for, and says it."""
+    return _per_frame(arguments) if arguments.per_frame else format_table(_results(arguments))
 
 
 def _protocol(arguments: argparse.Namespace) -> Protocol:

@@ -23,6 +23,10 @@ if not __package__:
     _spec.loader.exec_module(sys.modules["evaluation"])
 
 if __name__ == "__main__":
+    from evaluation.signals import end_quietly_until_work
+
+    end_quietly_until_work(Path(__file__).resolve().parent)
+
     from evaluation.command import main  # here, because the workers need no command
 
     raise SystemExit(main())

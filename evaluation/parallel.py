@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,9 @@ from typing import TypeVar
 
 from evaluation.errors import DataError
 
-__all__ = ["map_in_processes"]
+__all__ = ["end_with_parent", "map_in_processes"]
+
+_LOOK_EVERY = 0.5  # seconds
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,6 +64,21 @@ def map_in_processes(
                 for future in as_completed(futures):
                     keep(futures[future], future.result())
     return [results[index] for index in range(len(items))]
+
+
+def end_with_parent() -> None:
+    """Has this process end, at once, after the one that started it, which may have been killed."""
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch_parent(number: int) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    else:
+        while os.getppid() == number:  # an orphan gets another parent
+            time.sleep(_LOOK_EVERY)
+    os._exit(1)
 
 
 @contextmanager

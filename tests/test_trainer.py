@@ -144,7 +144,7 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert "Rerun the same command to resume" in output
     (step,) = saved_steps(run_folder(cfg))
     assert log_lines(run_folder(cfg))[-1]["step"] == step

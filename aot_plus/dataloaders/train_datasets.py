@@ -19,6 +19,7 @@ from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, FolderVideo,
 from aot_plus.dataloaders.video_transforms import ClipTransform
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.home import home
+from evaluation.parallel import end_with_parent
 
 _log = logging.getLogger(__name__)
 _DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
@@ -235,7 +236,8 @@ def _prepare_worker(worker: int) -> None:
     """Leaves OpenCV one thread, as workers share the cores by being several, and the process group.
 
     Ctrl-C, and torchrun's SIGTERM, go to whole process groups and must leave the workers alive: the training
-    process finishes its step and saves first. So they leave its group; they still end with it.
+    process finishes its step and saves first. So they leave its group, and end when it ends.
     """
     cv2.setNumThreads(0)
     os.setpgrp()
+    end_with_parent()

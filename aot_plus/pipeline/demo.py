@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ class DemoResult:
     seconds: float = 0.0
     video: Path | None = None
     codec: str = ""
-    interrupted: bool = False
+    stopped_by: signal.Signals | None = None
     objects: set[int] = field(default_factory=set)  # all ids in the masks that were given
 
 
@@ -118,14 +119,14 @@ class DemoRun:
                     result.frames += 1
                     bar.update()
                     if stop.signal is not None:
-                        result.interrupted = True
+                        result.stopped_by = stop.signal
                         break
             finally:  # also after an error: what was segmented is written
                 masks.join()
                 pictures.join()
             result.seconds = time.perf_counter() - started
         result.video, result.codec = overlay.path, overlay.codec
-        if not result.interrupted:
+        if result.stopped_by is None:
             self._check_masks_were_used()
         return result
 

@@ -1,7 +1,6 @@
 """A function in several processes of this machine, by torchrun's launcher."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -9,12 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any, TypeVar
 
 from aot_plus.utils import errors
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.logs import start_logging
+from evaluation.parallel import end_with_parent
+from evaluation.signals import Terminated, exit_code, interruption, raise_once
 
 __all__ = ["launch"]
 
@@ -26,7 +26,6 @@ _TALKATIVE = (  # they log, at length, what is raised here
     "torch.distributed.elastic.multiprocessing.api",
     "torch.multiprocessing.spawn",
 )
-_INTERRUPTED = 130  # exit code of a process after Ctrl-C
 _PATIENCE = "300"  # seconds: a step of a training, and then saving it
 
 
@@ -41,6 +40,8 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once all processes have ended.
     """
     if processes == 1 or "RANK" in os.environ:
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            end_with_parent()  # torchrun's: if it is killed, nobody else ends its processes
         return function(*arguments)
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -63,8 +64,8 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
         )
         try:
             results: dict[int, T] = elastic_launch(config, _work)(function, *arguments)
-        except SignalException:
-            raise KeyboardInterrupt("Interrupted. Rerun the same command to resume.") from None
+        except SignalException as signalled:
+            raise interruption(signalled.sigval, "Interrupted. Rerun the same command to resume.") from None
         except ChildFailedError as error:
             raise _cause(error) from None
     return results[0]
@@ -72,36 +73,25 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
 
 def _work(function: Callable[..., T], *arguments: object) -> T:
     """Calls the function in a process that was started for it."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, _interrupt_once)
+    end_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, raise_once)  # Ctrl-C comes from the terminal and from torchrun
     start_logging()
     try:
         return function(*arguments)
     except KeyboardInterrupt as interrupt:
-        if os.environ["RANK"] == "0" and str(interrupt):
+        # torchrun also sends SIGTERM to the others when one fails: then this is not what is to be said.
+        if os.environ["RANK"] == "0" and str(interrupt) and not isinstance(interrupt, Terminated):
             sys.stderr.write(f"\n{interrupt}\n")
-        raise SystemExit(_INTERRUPTED) from None
-
-
-def _end_with_parent() -> None:
-    """Ends a process whose first one was killed: nobody would stop it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _interrupt_once(number: int, frame: FrameType | None) -> None:
-    """Raises ``KeyboardInterrupt`` once: Ctrl-C comes from the terminal and from torchrun."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        raise SystemExit(exit_code(interrupt)) from None
 
 
 def _cause(error: Any) -> BaseException:
     """Returns the error that ended the processes: our own as they were, others with their traceback."""
     _, failure = error.get_first_failure()
-    if failure.exitcode == _INTERRUPTED:
-        return KeyboardInterrupt("Interrupted. Rerun the same command to resume.")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if failure.exitcode in (128 + number, -number):
+            return interruption(number, "Interrupted. Rerun the same command to resume.")
     message = failure.message
     if not isinstance(message, dict):
         ended = f"process {failure.local_rank} ended with exit code {failure.exitcode}"

@@ -84,8 +84,8 @@ def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, O
 
 def measure_all(
     outcomes: dict[Row, Outcome], dataset: str, processes: int, overrides: Mapping[str, object]
-) -> bool:
-    """Does the pending rows and puts their outcomes in place. Gives whether that was interrupted.
+) -> KeyboardInterrupt | None:
+    """Does the pending rows and puts their outcomes in place. Gives what interrupted that, if anything did.
 
     ``dataset``: its name in configs; ``overrides``: further config values. A row that fails does not keep the
     others from being done.
@@ -95,11 +95,11 @@ def measure_all(
         for number, row in enumerate(rows, start=1):
             _log.info("== %d of %d: %s, %s", number, len(rows), row.name, row.policy)
             outcomes[row] = _measure(job_of(row, dataset, processes, overrides))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         unfinished = [row for row in rows if outcomes[row].status == PENDING]
         outcomes |= dict.fromkeys(unfinished, Outcome(NOT_RUN, ("interrupted",)))
-        return True
-    return False
+        return interrupt
+    return None
 
 
 def job_of(row: Row, dataset: str, processes: int = 1, overrides: Mapping[str, object] | None = None) -> Job:

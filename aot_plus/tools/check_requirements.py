@@ -4,6 +4,7 @@ Run by its path with any Python 3.10 or newer; it needs nothing but the standard
 lines that this project's files have: ``name`` and ``name>=version``.
 """
 
+import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
@@ -52,4 +53,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     raise SystemExit(main(sys.argv[1:]))

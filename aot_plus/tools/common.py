@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
 from evaluation.home import home
+from evaluation.signals import exit_code, signals_raised
 
 _log = logging.getLogger(__name__)
 
@@ -151,13 +153,33 @@ def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[s
 
 
 def run_tool(work: Callable[[], int]) -> int:
-    """Runs a tool's work and gives its exit code: 1 and a message for a user's error, 130 after Ctrl-C."""
+    """Runs a tool's work and gives its exit code.
+
+    1 and a message for a user's error and for a file that the system refuses, 130 after Ctrl-C, 143 after
+    SIGTERM.
+    """
     start_logging()
     try:
-        return work()
+        with signals_raised():
+            code = work()
+            sys.stdout.flush()
+        return code
     except VOSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        _say_refused(error)
+        return 1
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or 'Interrupted.'}", file=sys.stderr)
-        return 130
+        return exit_code(interrupt)
+
+
+def _say_refused(error: OSError) -> None:
+    """Names the file that the system refused; without a name it is what was printed, as on a full disk."""
+    if error.filename is not None:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return
+    print(f"error: the output cannot be written ({error.strerror or error})", file=sys.stderr)
+    with suppress(OSError, ValueError):  # of a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would write again, in vain

@@ -101,7 +101,7 @@ def _demo(args: argparse.Namespace) -> int:
     print(_describe(result))
     if checkpoint is None:
         print("The weights were random: these masks mean nothing.")
-    return 130 if result.interrupted else 0
+    return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 
 def _config(args: argparse.Namespace) -> Config:
@@ -115,7 +115,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 def _describe(result: "DemoResult") -> str:
     rate = result.frames / result.seconds if result.seconds else 0.0
-    began = "Interrupted: " if result.interrupted else ""
+    began = "Interrupted: " if result.stopped_by else ""
     return (
         f"{began}{result.frames} frames, {rate:.1f} per second\n"
         f"Masks: {result.masks}\nOverlay: {result.video} ({result.codec})"

@@ -106,8 +106,8 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
         _write(out, {".csv": csv, ".md": render_page(outcomes, source, command)})
     else:
         print("Nothing was measured, and no file written.")
-    if interrupted:
-        raise KeyboardInterrupt("Interrupted. Rerun the same command to resume.")
+    if interrupted is not None:
+        raise type(interrupted)("Interrupted. Rerun the same command to resume.")
     return 0 if reproduction.MEASURED in statuses and reproduction.FAILED not in statuses else 1
 
 

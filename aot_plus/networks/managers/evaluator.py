@@ -105,10 +105,10 @@ class Evaluator:
         started = time.perf_counter()
         try:
             self._run_share(summary)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             finished = f"{len(summary.done) + len(summary.skipped)} of {len(self._share())}"
             again = "Rerun the same command (without --overwrite) to resume."
-            raise KeyboardInterrupt(f"Interrupted; finished: {finished} sequences. {again}") from None
+            raise type(interrupt)(f"Interrupted; finished: {finished} sequences. {again}") from None
         summary.seconds = time.perf_counter() - started
         summary.measure_memory(self.device)
         return summary

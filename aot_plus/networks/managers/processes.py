@@ -18,6 +18,7 @@ from aot_plus.utils.errors import ConfigError, VOSError
 
 T = TypeVar("T")
 
+LONGEST_START = timedelta(minutes=2)  # from the first process's start to the last one's
 LONGEST_WAIT = timedelta(days=7)  # for the slowest process; a process that died is noticed at once
 
 
@@ -66,7 +67,8 @@ def process_group(place: ProcessPlace, device: torch.device | None = None) -> It
     """Connects the processes; does nothing for a single one.
 
     ``device``: tensors there are exchanged, with NCCL on CUDA. Without it the processes work apart, and wait
-    for one another as long as the slowest one needs.
+    for one another as long as the slowest one needs. Raises ``VOSError`` if they do not all start within
+    ``LONGEST_START``.
     """
     on_cuda = device is not None and device.type == "cuda"
     if on_cuda:
@@ -76,6 +78,7 @@ def process_group(place: ProcessPlace, device: torch.device | None = None) -> It
         return
     distributed.init_process_group(
         "nccl" if on_cuda else "gloo",
+        store=_meet(place),
         rank=place.rank,
         world_size=place.world_size,
         timeout=LONGEST_WAIT if device is None else None,
@@ -84,6 +87,25 @@ def process_group(place: ProcessPlace, device: torch.device | None = None) -> It
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def _meet(place: ProcessPlace) -> distributed.Store:
+    """Waits until all processes are there, and gives what they share.
+
+    The group's own time limit is for what it exchanges later.
+    """
+    try:
+        store, _, _ = next(
+            distributed.rendezvous("env://", place.rank, place.world_size, timeout=LONGEST_START)
+        )
+        store.set(f"started/{place.rank}", "")
+        store.wait([f"started/{rank}" for rank in range(place.world_size)], LONGEST_START)
+    except RuntimeError as error:
+        minutes = LONGEST_START.total_seconds() / 60
+        raise VOSError(
+            f"process {place.rank} of {place.world_size}: the others did not start in {minutes:g} minutes"
+        ) from error
+    return store
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:

@@ -30,6 +30,7 @@ from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.errors import CheckpointError, DataError, VOSError
+from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
 
@@ -131,8 +132,9 @@ class Trainer:
                 stopping = any_process(self.place, stop.signal is not None, self.device)
                 self._save_if_due(learner, step + 1, now=stopping)
                 if stopping and step + 1 < self.cfg.TRAIN_TOTAL_STEPS:
-                    raise KeyboardInterrupt(
-                        f"Stopped and saved after {step + 1} steps. Rerun the same command to resume."
+                    raise interruption(
+                        stop.signal,
+                        f"Stopped and saved after {step + 1} steps. Rerun the same command to resume.",
                     )
 
     def _batches(self, start: int) -> Iterator[Batch]:

@@ -1,0 +1,80 @@
+"""Ctrl-C and SIGTERM: both end a command by an exception, with exit code 130 or 143 and no traceback."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+__all__ = [
+    "Terminated",
+    "end_quietly_until_work",
+    "exit_code",
+    "interruption",
+    "raise_once",
+    "signals_raised",
+]
+
+
+class Terminated(KeyboardInterrupt):
+    """Means SIGTERM: whatever cleans up after Ctrl-C cleans up after it."""
+
+
+def interruption(number: int | None, message: str = "") -> KeyboardInterrupt:
+    """Makes the exception for a signal."""
+    return Terminated(message) if number == signal.SIGTERM else KeyboardInterrupt(message)
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """Gives a shell's number for a process that the signal ended: 130 or 143."""
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+
+
+def raise_once(number: int, frame: FrameType | None) -> None:
+    """Handles both signals where each comes several times: raises, and ignores those that follow."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise interruption(number)
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Makes Ctrl-C and SIGTERM raise in the block, and puts the handlers of before back at its end.
+
+    A library's import may turn the exception into one of its own: that is undone. What is ignored stays so.
+    """
+    noted: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        if number == signal.SIGINT or len(noted) == 1:  # an impatient Ctrl-C also ends the cleaning up
+            raise interruption(number)
+
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.signal(number, handle)
+    try:
+        yield
+    except Exception as error:
+        if noted:
+            raise interruption(noted[0]) from error
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def end_quietly_until_work(package: Path) -> None:
+    """Leaves Ctrl-C to the system while a program of the ``package`` imports what it needs.
+
+    Nothing is lost yet, and Python would show a traceback from the middle of an import. Does nothing where
+    the package is imported by another program, or Ctrl-C is ignored.
+    """
+    program = Path(sys.argv[0]) if sys.argv else Path()
+    ours = str(program) == "-m" or program.stem == "aot-plus" or package in program.resolve().parents
+    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,110 @@
+"""Ctrl-C and SIGTERM end a command with the shell's exit codes, without a traceback, whenever they come."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aot_plus.tools.common import run_tool
+from evaluation.signals import Terminated, signals_raised
+
+ROOT = Path(__file__).resolve().parents[1]
+ENDED_BY_CTRL_C = (130, -signal.SIGINT)  # a shell shows 130 for both
+
+
+def send(number: int) -> int:
+    os.kill(os.getpid(), number)
+    time.sleep(10)
+    return 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_exit_codes_of_a_tool(number: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(number)
+    assert run_tool(lambda: send(number)) == code
+    assert capsys.readouterr().err == "\nInterrupted.\n"
+    assert signal.getsignal(number) is before
+
+
+def test_an_import_that_turns_ctrl_c_into_its_own_error_hides_nothing() -> None:
+    def broken_import() -> None:
+        try:
+            send(signal.SIGTERM)
+        except KeyboardInterrupt as interrupt:
+            raise ImportError("initialisation failed") from interrupt
+
+    with pytest.raises(Terminated), signals_raised():
+        broken_import()
+
+
+@pytest.mark.parametrize("program", ["aot_plus", "aot_plus.tools.eval"])
+def test_ctrl_c_during_imports_shows_no_traceback(program: str, tmp_path: Path) -> None:
+    """Ctrl-C comes while the program imports argparse, which all of them need: it waits here."""
+    (tmp_path / "argparse.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(tmp_path / 'importing')!r}).touch()\ntime.sleep(60)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", program, "eval"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "importing").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode in ENDED_BY_CTRL_C
+
+
+def test_output_that_cannot_be_written_is_said() -> None:
+    code = "from aot_plus.tools.common import run_tool; exit(run_tool(lambda: print('text') or 0))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: the output cannot be written (No space left on device)\n"
+
+
+def test_processes_of_torchrun_end_when_it_is_killed(tmp_path: Path) -> None:
+    """Also in the middle of their start, where they would wait for one another."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, time, pathlib\n"
+        "from aot_plus.pipeline.launch import launch\n"
+        "def work():\n"
+        f"    pathlib.Path({str(tmp_path)!r}, f'{{os.getpid()}}.pid').touch()\n"
+        "    time.sleep(300)\n"
+        "launch(work, processes=1)\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    torchrun = subprocess.Popen([*command, str(program)], env=environment, stderr=subprocess.DEVNULL)
+    _wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    torchrun.kill()
+    torchrun.wait()
+    workers = [path.stem for path in tmp_path.glob("*.pid")]
+    _wait_until(lambda: not any(map(_is_running, workers)))
+
+
+def _is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_until(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
