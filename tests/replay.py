@@ -35,6 +35,7 @@ class Replay:
     case: str
     teacher_forced: bool
     largest_logit_difference: float = 0.0
+    largest_attention_difference: float = 0.0  # of the official files' layers, of their largest values
     label_agreement: float = 1.0  # share of all pixels of all frames
     banks_equal: bool = True
     largest_average_difference: float = 0.0
@@ -59,16 +60,25 @@ def replay(path: Path) -> Replay:
         golden = {name: file[name] for name in file.files}
     setup = json.loads(str(golden["setup"]))
     engine = InferenceEngine(*_network(setup))
+    read = _kept_attention(engine.model)
     result = Replay(path.stem, bool(setup["teacher_forced"]))
     masks = torch.from_numpy(golden["masks"].astype(np.int32))
     with torch.inference_mode():
         state = engine.start(_images(golden, 0), masks[0], setup["num_objects"], setup["memory_gap"])
         for frame in range(1, len(masks)):
             prediction = engine.predict(state, _images(golden, frame))
-            merged = _merged_logits(prediction.logits, setup["num_objects"], masks.shape[1:])
+            full = F.interpolate(
+                prediction.logits,
+                size=tuple(masks.shape[1:]),
+                mode="bilinear",
+                align_corners=setup.get("align_corners", True),
+            )
+            merged = _merged_logits(full, setup["num_objects"])
             labels = merged.argmax(dim=0).int()
             _compare_logits(result, golden, frame, prediction.logits, merged)
             _compare_labels(result, golden, frame, labels)
+            read |= {f"transformer_output:{i}": x for i, x in enumerate(prediction.propagations[0].outputs)}
+            _compare_attention(result, golden, frame, read)
             engine.commit(state, prediction, masks[frame] if setup["teacher_forced"] else labels)
             _compare_memory(result, golden, frame, state)
     return result
@@ -76,7 +86,7 @@ def replay(path: Path) -> Replay:
 
 def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
     official = setup.get("official_aot", False)
-    overrides = {
+    overrides: dict[str, object] = {
         "MEM_POLICY": setup["policy"],
         "USE_TEMPORAL_POSITIONAL_EMBEDDING": setup["temporal_pe"],
         "MODEL_IGNORE_TOKEN": not official,
@@ -85,9 +95,7 @@ def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
     }
     cfg = get_config("pre_vost_2", setup["model"], overrides=overrides)
     if official and cfg.MODEL_VOS == "aot":
-        raise ValueError(
-            "the AOT of the AOT-benchmark family, with windowed short-term attention, is not AOT+"
-        )
+        cfg.MODEL_VOS = "official_aot"
     model = build_model(cfg)
     fill_by_name(model)
     return prepare_for_inference(model), cfg
@@ -97,10 +105,22 @@ def _images(golden: dict[str, NDArray[Any]], frame: int) -> Tensor:
     return torch.from_numpy(normalise(golden["frames"][frame]))[None]
 
 
-def _merged_logits(logits: Tensor, num_objects: int, size: torch.Size) -> Tensor:
+def _kept_attention(model: AOT) -> dict[str, Tensor]:
+    """A mapping that holds, once a frame is read, what each layer's memory attentions returned for it."""
+    kept: dict[str, Tensor] = {}
+    for index, layer in enumerate(model.LSTT.layers):
+        for kind in ("long", "short"):
+            name = f"{kind}_attention:{index}"
+            attention = layer.get_submodule(f"{kind}_term_attn")
+            attention.register_forward_hook(
+                lambda module, args, output, name=name: kept.update({name: output})
+            )
+    return kept
+
+
+def _merged_logits(full: Tensor, num_objects: int) -> Tensor:
     """The groups' logits at the input's size, as those of all objects."""
-    full = F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=True)
-    per_group = logits.shape[1] - 1
+    per_group = full.shape[1] - 1
     counts = [min(per_group, num_objects - group * per_group) for group in range(len(full))]
     return merge_groups([group[: count + 1] for group, count in zip(full, counts, strict=True)])
 
@@ -123,6 +143,17 @@ def _compare_labels(result: Replay, golden: dict[str, NDArray[Any]], frame: int,
         second, best = np.sort(golden["full_logits"][found[0]].astype(np.float32), axis=0)[-2:]
         equal = equal[best - second > CLOSE_CALL]
     result.count_labels(equal)
+
+
+def _compare_attention(
+    result: Replay, golden: dict[str, NDArray[Any]], frame: int, read: dict[str, Tensor]
+) -> None:
+    for name, mine in read.items():
+        kind, layer = name.split(":")
+        expected = golden.get(f"{kind}_frame_{frame}_layer{layer}")  # N x every 16th channel
+        if expected is not None:
+            difference = np.abs(mine[0, :, ::16].numpy() - expected).max() / np.abs(expected).max()
+            result.largest_attention_difference = max(result.largest_attention_difference, float(difference))
 
 
 def _compare_memory(result: Replay, golden: dict[str, NDArray[Any]], frame: int, state: VideoState) -> None:

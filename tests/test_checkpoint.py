@@ -296,6 +296,11 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
     assert inspect_checkpoint(weights).linear_q is True
     weights["LSTT.layers.0.norm4.weight"] = torch.zeros(4)
     assert inspect_checkpoint(weights).linear_q is False
+    assert inspect_checkpoint(weights).aot_class == "aot"
+    weights = named_weights(bank_channels=4) | {
+        "LSTT.layers.0.short_term_attn.relative_emb_v": torch.zeros(8, 32, 225)
+    }
+    assert inspect_checkpoint(weights).aot_class == "official_aot"
     facts = inspect_checkpoint(named_weights(bank_channels=4, temporal_slots=2))
     assert (facts.has_temporal_embedding, facts.temporal_slots, facts.has_ignore_token) == (True, 2, False)
     weights = named_weights(temporal_slots=4)

@@ -10,12 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import Depthwise5x5
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
+from aot_plus.networks.layers.official_aot_block import ShortTermAttention
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.memory.scores import attention_per_frame
 from aot_plus.networks.models import AOT, build_model
@@ -25,6 +27,7 @@ from tests.weights_by_name import fill_by_name
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY_FILES = sorted((GOLDEN / "state_dict_keys").glob("*.json"))
+OFFICIAL_KEY_FILES = sorted((GOLDEN / "state_dict_keys" / "official").glob("*.json"))
 NETWORKS = sorted((GOLDEN / "network").glob("*.npz"))
 TOLERANCE = 1e-4  # of the largest value
 
@@ -36,13 +39,14 @@ def test_names_and_shapes_are_the_published_ones(path: Path) -> None:
     assert mine == json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("name", ["deaott", "deaots", "deaotb", "deaotl"])
-def test_deaot_is_the_official_one_but_for_the_ignore_channel(name: str) -> None:
-    """These have no file of their own; the official family lacks one channel and keeps batch counters."""
-    expected = json.loads((GOLDEN / "state_dict_keys" / "official" / f"{name}.json").read_text())
-    expected["patch_wise_id_bank.weight"][1] += 1
-    model = build_model(get_config("pre_vost_2", name))
-    assert {key: list(value.shape) for key, value in model.state_dict().items()} == expected
+@pytest.mark.parametrize("path", OFFICIAL_KEY_FILES, ids=lambda path: path.stem)
+def test_names_and_shapes_are_those_of_the_aot_benchmark(path: Path) -> None:
+    """Files of either project then load into the other's network, whole."""
+    cfg = get_config("default", path.stem, overrides={"USE_TEMPORAL_POSITIONAL_EMBEDDING": False})
+    if cfg.MODEL_VOS == "aot":
+        cfg.MODEL_VOS = "official_aot"
+    mine = {name: list(tensor.shape) for name, tensor in build_model(cfg).state_dict().items()}
+    assert mine == json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -233,7 +237,9 @@ def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> N
     distance = 3
     queries, keys = torch.randn(2, 4, height, width), torch.randn(2, 4, height, width)
     values, offsets = torch.randn(2, 6, height, width), torch.randn(2, 49, height, width)
+    by_offset = torch.randn(2, 49, 6)
     found = window_attention(queries, keys, values, offsets, distance)
+    located = window_attention(queries, keys, values, offsets, distance, by_offset)
     for y in range(height):
         for x in range(width):
             seen = [
@@ -247,6 +253,29 @@ def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> N
             weights = torch.softmax(logits, dim=1)
             expected = sum(weights[:, n, None] * values[:, :, i, j] for n, (i, j, _) in enumerate(seen))
             torch.testing.assert_close(found[:, :, y, x], expected)
+            expected = expected + sum(
+                weights[:, n, None] * by_offset[:, o] for n, (_, _, o) in enumerate(seen)
+            )
+            torch.testing.assert_close(located[:, :, y, x], expected)
+
+
+def test_windowed_attention_of_a_large_map_makes_no_map_of_all_pairs() -> None:
+    """At 481 x 849 each head's would be 1,647 x 1,647; a tile's region of keys is 22 x 22."""
+    block = ShortTermAttention(32, 4).requires_grad_(False)
+    sizes: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            sizes.extend(
+                x.numel() for x in (out if isinstance(out, tuple | list) else (out,)) if isinstance(x, Tensor)
+            )
+            return out
+
+    tokens = torch.randn(1, 31 * 54, 32)
+    with Sizes():
+        block(tokens, KeyValue(tokens, tokens), (31, 54))
+    assert max(sizes) < 31 * 54 * 31 * 54
 
 
 def test_temporal_rows_by_hand() -> None:

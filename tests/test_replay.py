@@ -12,7 +12,7 @@ OFFICIAL = sorted((GOLDEN / "official").glob("*.npz"))
 
 
 def test_all_golden_videos_are_here() -> None:
-    assert (len(VIDEOS), len(OFFICIAL)) == (13, 2)
+    assert (len(VIDEOS), len(OFFICIAL)) == (13, 4)
 
 
 @pytest.mark.parametrize("path", VIDEOS, ids=lambda path: path.stem)
@@ -26,9 +26,10 @@ def test_video_equals_the_published_one(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", OFFICIAL, ids=lambda path: path.stem)
-def test_official_deaot_equals_the_published_one(path: Path) -> None:
+def test_official_network_equals_the_published_one(path: Path) -> None:
     found = replay(path)
     assert found.largest_logit_difference < (5e-3 if "20_objects" in path.stem else 1e-4)
+    assert found.largest_attention_difference < 1e-4
     assert found.label_agreement > 0.999
     assert found.banks_equal
 

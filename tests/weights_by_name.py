@@ -18,10 +18,14 @@ def tensor_by_name(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def fill_by_name(module: nn.Module) -> None:
-    """Fills all parameters and buffers of the module's state dict, in place, with their tensors by name."""
+    """Fills all parameters and buffers of the module's state dict, in place, with their tensors by name.
+
+    Other integers than counters (Swin's ``relative_position_index``) keep what the module computed.
+    """
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
-            tensor.copy_(tensor_by_name(name, tuple(tensor.shape)))
+            if tensor.is_floating_point() or name.endswith("num_batches_tracked"):
+                tensor.copy_(tensor_by_name(name, tuple(tensor.shape)))
 
 
 def _scaled(kind: str, noise: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -30,7 +30,8 @@ PAPER_DATASET = "vost"
 PAPER_STAGE = "pre_vost_2"
 
 SMALL_STAGE = "mini_vost"
-SHIPPED_MODELS = {"aot": "aot_mini", "deaot": "deaot_mini"}  # MODEL_VOS -> the small model of that family
+# MODEL_VOS -> the small model of that family
+SHIPPED_MODELS = {"aot": "aot_mini", "official_aot": "aot_mini", "deaot": "deaot_mini"}
 
 
 @dataclass(frozen=True)

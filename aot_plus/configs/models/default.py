@@ -7,7 +7,8 @@ class DefaultModel:
     """Defaults of every model, disjoint from ``DefaultStage``; a stage that sets one of these names wins."""
 
     MODEL_NAME: str = "default"  # name of the model's file; set by get_config
-    MODEL_VOS: Literal["aot", "deaot"] = "aot"  # class of the network: AOT+ or DeAOT
+    # Class of the network: AOT+, the AOT benchmark's AOT, DeAOT. A checkpoint decides between the first two.
+    MODEL_VOS: Literal["aot", "official_aot", "deaot"] = "aot"
     # mobilenetv2, resnet18, resnet50, resnet101, timm:NAME, or your own package.module:ClassName
     MODEL_ENCODER: str = "mobilenetv2"
     MODEL_ENCODER_EMBEDDING_DIM: int = 256  # channels C of the transformer

@@ -1,4 +1,4 @@
-"""The long short-term transformer block of AOT+ (networks of the AOT family, EMFS's AOT*)."""
+"""The long short-term transformer blocks of the AOT family: what they share, and AOT+'s (EMFS's AOT*)."""
 
 from dataclasses import dataclass
 
@@ -22,27 +22,20 @@ class AOTFrame:
     short: Tensor  # output of the short-term attention
 
 
-class AOTBlock(nn.Module):
-    """Self-attention, long-term and (global) short-term attention, feed-forward with convolution."""
+class LongShortBlock(nn.Module):
+    """Self-attention, long-term and short-term attention, feed-forward with convolution.
 
-    def __init__(
-        self, channels: int, self_heads: int, memory_heads: int, droppath: float, *, linear_q: bool
-    ) -> None:
+    A subclass says how the short-term memory is read and what it is of a frame.
+    """
+
+    def __init__(self, channels: int, self_heads: int, memory_heads: int, droppath: float) -> None:
         super().__init__()
-        self.concatenate_short = linear_q
         self.norm1 = nn.LayerNorm(channels)
         self.self_attn = MultiheadAttention(channels, self_heads, project_inputs=True)
         self.norm2 = nn.LayerNorm(channels)
         self.linear_Q = nn.Linear(channels, channels)
         self.linear_V = nn.Linear(channels, channels)
-        self.linear_QMem = nn.Linear(channels, channels)
-        self.linear_VMem = nn.Linear(channels, channels)
-        if not linear_q:
-            self.norm4 = nn.LayerNorm(channels)
-        # Part of the published checkpoints; nothing uses it.
-        self.linear_KMem = nn.Linear(channels, channels).requires_grad_(False)
         self.long_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
-        self.short_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
         self.norm3 = nn.LayerNorm(channels)
         self.linear1 = nn.Linear(channels, FEED_FORWARD_RATIO * channels)
         self.activation = NormActDepthwiseConv(FEED_FORWARD_RATIO * channels)
@@ -66,7 +59,7 @@ class AOTBlock(nn.Module):
         if memory is None:
             memory = self._read_itself(keys, visual, context)
         long = self.long_term_attn(add_embedding(keys, context.query_embedding), *memory.long)
-        short = self._read_short(keys, visual, memory.short)
+        short = self._read_short(keys, visual, memory.short, context.size)
         x = x + long + short
 
         hidden = self.activation(self.linear1(self.norm3(x)), context.size)
@@ -81,17 +74,38 @@ class AOTBlock(nn.Module):
         long_keys = add_embedding(keys, context.reference_embedding)
         return LayerMemory(long=KeyValue(long_keys, values), short=KeyValue(keys, values))
 
-    def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue) -> Tensor:
+    def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue, size: tuple[int, int]) -> Tensor:
+        """Reads the short-term memory with this frame's ``B x N x C`` keys, which are its queries as well."""
+        raise NotImplementedError
+
+    def bind_long(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
+        """Binds the frame to its mask as a long-term entry. ``identity``: ``B x N x C``."""
+        return KeyValue(frame.keys, self.linear_V(frame.visual + identity))
+
+
+class AOTBlock(LongShortBlock):
+    """AOT+'s: its short-term attention reads all of the last frame, and the current one with it."""
+
+    def __init__(
+        self, channels: int, self_heads: int, memory_heads: int, droppath: float, *, linear_q: bool
+    ) -> None:
+        super().__init__(channels, self_heads, memory_heads, droppath)
+        self.concatenate_short = linear_q
+        self.linear_QMem = nn.Linear(channels, channels)
+        self.linear_VMem = nn.Linear(channels, channels)
+        if not linear_q:
+            self.norm4 = nn.LayerNorm(channels)
+        # Part of the published checkpoints; nothing uses it.
+        self.linear_KMem = nn.Linear(channels, channels).requires_grad_(False)
+        self.short_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
+
+    def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue, size: tuple[int, int]) -> Tensor:
         """Attention over the whole last frame, the current one added (VOST stages) or side by side."""
         if self.concatenate_short:
             past_keys = torch.cat((short.keys, keys), dim=1)
             past_values = torch.cat((short.values, visual), dim=1)
             return self.short_term_attn(keys, past_keys, past_values)
         return self.short_term_attn(keys, self.norm4(short.keys + keys), self.norm4(short.values + visual))
-
-    def bind_long(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
-        """Binds the frame to its mask as a long-term entry. ``identity``: ``B x N x C``."""
-        return KeyValue(frame.keys, self.linear_V(frame.visual + identity))
 
     def bind_short(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
         """Binds the frame to its mask as the next frame's short-term memory. ``identity``: ``B x N x C``."""

@@ -13,7 +13,12 @@ SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with
 
 
 def window_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, max_distance: int
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    offset_logits: Tensor,
+    max_distance: int,
+    offset_values: Tensor | None = None,
 ) -> Tensor:
     """Attends from each query to the keys at most ``max_distance`` away from it in y and in x.
 
@@ -24,17 +29,23 @@ def window_attention(
         offset_logits: ``B x W^2 x h x w``, W = 2 * max_distance + 1, added to the logits of the key at each
             offset (key minus query, row-major).
         max_distance: pixels of the map. Positions outside the map are masked out.
+        offset_values: ``B x W^2 x E``, added to the value of the key at each offset.
 
     Returns:
         ``B x E x h x w``.
     """
-    if queries.shape[2] * queries.shape[3] <= SMALL_MAP:
-        return _all_pairs(queries, keys, values, offset_logits, max_distance)
-    return _by_tiles(queries, keys, values, offset_logits, max_distance)
+    small = queries.shape[2] * queries.shape[3] <= SMALL_MAP
+    attend = _all_pairs if small else _by_tiles
+    return attend(queries, keys, values, offset_logits, max_distance, offset_values)
 
 
 def _all_pairs(
-    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, max_distance: int
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    offset_logits: Tensor,
+    max_distance: int,
+    offset_values: Tensor | None,
 ) -> Tensor:
     """``window_attention`` by way of the logits of every query for every key, ``B x N x N``."""
     height, width = queries.shape[2:]
@@ -43,11 +54,20 @@ def _all_pairs(
     relative = offset_logits.flatten(2).transpose(1, 2)  # B x N x W^2
     logits = logits + relative.gather(2, offsets.expand(relative.shape[0], -1, -1))
     weights = torch.softmax(logits.masked_fill(~reachable, torch.finfo(logits.dtype).min), dim=2)
-    return (weights @ values.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (height, width))
+    out = weights @ values.flatten(2).transpose(1, 2)
+    if offset_values is not None:
+        table = _keys_of_pairs(height, width, max_distance, queries.device)
+        out = out + _by_offset(weights, *table) @ offset_values
+    return out.transpose(1, 2).unflatten(2, (height, width))
 
 
 def _by_tiles(
-    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, max_distance: int
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    offset_logits: Tensor,
+    max_distance: int,
+    offset_values: Tensor | None,
 ) -> Tensor:
     """``window_attention`` tile by tile: the cost grows with the map, not with its square."""
     height, width = queries.shape[2:]
@@ -58,7 +78,9 @@ def _by_tiles(
     step = tiles_at_a_time(rows, columns, queries.device)
     out = [
         _attend_in_tiles(
-            *(_tiles(x, border, (row, column), step) for x, border in maps), max_distance=max_distance
+            *(_tiles(x, border, (row, column), step) for x, border in maps),
+            max_distance=max_distance,
+            offset_values=offset_values,
         )
         for row in range(0, rows, step[0])
         for column in range(0, columns, step[1])
@@ -67,7 +89,14 @@ def _by_tiles(
 
 
 def _attend_in_tiles(
-    q: Tensor, offset_logits: Tensor, k: Tensor, v: Tensor, inside: Tensor, *, max_distance: int
+    q: Tensor,
+    offset_logits: Tensor,
+    k: Tensor,
+    v: Tensor,
+    inside: Tensor,
+    *,
+    max_distance: int,
+    offset_values: Tensor | None,
 ) -> Tensor:
     """Attention of each tile's queries to the keys of its region.
 
@@ -78,6 +107,7 @@ def _attend_in_tiles(
         v: ``B x tiles x region^2 x E``.
         inside: ``1 x tiles x region^2 x 1``, 1 on the map, 0 in the padding around it.
         max_distance: of ``window_attention``.
+        offset_values: of ``window_attention``.
 
     Returns:
         ``B x tiles x TILE^2 x E``.
@@ -87,7 +117,16 @@ def _attend_in_tiles(
     visible = reachable & (inside.transpose(2, 3) > 0)
     # Queries of the padding below and right of the map may see nothing: a finite lowest value keeps them
     # from NaN.
-    return torch.softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=3) @ v
+    weights = torch.softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=3)
+    if offset_values is None:
+        return weights @ v
+    by_offset = _by_offset(weights, *_keys_in_tile(max_distance, q.device))
+    return weights @ v + by_offset @ offset_values[:, None]
+
+
+def _by_offset(weights: Tensor, keys: Tensor, exist: Tensor) -> Tensor:
+    """Sorts weights ``... x queries x keys`` by offset, ``... x queries x W^2``: see ``_key_table``."""
+    return weights.gather(weights.ndim - 1, keys.expand(*weights.shape[:-2], -1, -1)) * exist
 
 
 def _padded(x: Tensor, border: int) -> Tensor:
@@ -150,3 +189,30 @@ def _offset_table(
         reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
         index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
         return index.flatten(2).flatten(0, 1).to(device), reachable.flatten(2).flatten(0, 1).to(device)
+
+
+@functools.lru_cache(maxsize=8)
+def _keys_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the keys of a tile's region at each offset from its queries: see ``_key_table``."""
+    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
+    return _key_table(query, query, key, key, max_distance, device)
+
+
+@functools.lru_cache(maxsize=8)
+def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the positions of a map at each offset from each other: see ``_key_table``."""
+    rows, columns = torch.arange(height), torch.arange(width)
+    return _key_table(rows, columns, rows, columns, max_distance, device)
+
+
+def _key_table(
+    query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """For each query of a grid and each offset: the number of the key there, and whether the grid has it."""
+    with torch.inference_mode(False):  # as in _offset_table
+        offsets = torch.arange(2 * max_distance + 1) - max_distance
+        row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
+        column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]
+        exist = (row >= 0) & (row < len(key_y)) & (column >= 0) & (column < len(key_x))
+        index = torch.where(exist, row * len(key_x) + column, 0)  # query rows x columns x W x W
+        return index.flatten(2).flatten(0, 1).to(device), exist.flatten(2).flatten(0, 1).to(device)

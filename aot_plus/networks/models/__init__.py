@@ -3,11 +3,12 @@
 from aot_plus.configs import Config
 from aot_plus.networks.models.aot import AOT, Features, Propagation, input_size
 from aot_plus.networks.models.deaot import DeAOT
+from aot_plus.networks.models.official_aot import OfficialAOT
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["AOT", "DeAOT", "Features", "Propagation", "build_model", "input_size"]
+__all__ = ["AOT", "DeAOT", "Features", "OfficialAOT", "Propagation", "build_model", "input_size"]
 
-_MODELS: dict[str, type[AOT]] = {"aot": AOT, "deaot": DeAOT}
+_MODELS: dict[str, type[AOT]] = {"aot": AOT, "official_aot": OfficialAOT, "deaot": DeAOT}
 
 
 def build_model(cfg: Config) -> AOT:

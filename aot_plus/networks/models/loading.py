@@ -67,6 +67,9 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
 def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> None:
     """Sets what the file decides: temporal embedding (a random one does harm), short-term attention."""
     facts = inspect_checkpoint(tensors)
+    if facts.aot_class is not None and cfg.MODEL_VOS not in ("deaot", facts.aot_class):
+        _log.warning("%s is of MODEL_VOS = %s: running with that", path, facts.aot_class)
+        cfg.MODEL_VOS = facts.aot_class
     if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and not facts.has_temporal_embedding:
         _log.warning("%s has no temporal embedding: running without it", path)
         cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = False
