@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame, VideoSegmenter
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.models import AOT
 from aot_plus.tools import demo
 from aot_plus.viz import video_writer

@@ -65,7 +65,7 @@ def test_crops_keep_objects_in_view() -> None:
     assert all((transform.draw(tiny, np.random.default_rng(s)).label(tiny) == 4).any() for s in range(50))
 
 
-def test_normalising_is_done_in_float64_and_undone() -> None:
+def test_normalised_values_are_those_of_float64_rounded_once_and_can_be_undone() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
     expected = (frames / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     normalised = normalise(frames)

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from aot_plus.dataloaders.coloured_masks import MaskReader
 from aot_plus.dataloaders.video_input import VideoInput, check_mask_sizes
-from aot_plus.networks.engines.segmenter import PreparedFrame, VideoSegmenter
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
 from aot_plus.networks.engines.given import GivenImage, GivenMask, as_image, as_mask, text_of_size
 from aot_plus.networks.engines.inference import IGNORED, InferenceEngine, VideoState
+from aot_plus.networks.engines.prepared import PixelNormaliser, PreparedFrame, prepare_frame
 from aot_plus.networks.engines.saved_state import (
     check_config,
     restored,
@@ -26,18 +26,9 @@ from aot_plus.networks.engines.saved_state import (
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, input_size
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.images import normalise
 from evaluation.masks import IGNORE_ID, Mask
 
 _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class PreparedFrame:
-    """An image as the network takes it (``VideoSegmenter.prepare``)."""
-
-    size: tuple[int, int]  # of the image: H, W
-    inputs: list[Tensor]  # at each scale: 1 x 3 x h x w, normalised; in page-locked memory for CUDA
 
 
 class Probabilities(NamedTuple):
@@ -111,6 +102,7 @@ class VideoSegmenter:
         self.cfg = model.cfg if cfg is None else cfg
         self.device = next(model.parameters()).device
         self._trace = trace
+        self._normalise = PixelNormaliser(self.device)
         self._autocast = _AUTOCAST_DTYPES[self.cfg.TEST_DTYPE]
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._size = (0, 0)
@@ -212,9 +204,9 @@ class VideoSegmenter:
         May be called in any thread and before ``start``: it depends on nothing but the image and the config.
         Raises ``DataError`` for what is no image.
         """
-        pixels = as_image(image).astype(np.float32)
-        size = (pixels.shape[0], pixels.shape[1])
-        return PreparedFrame(size, [self._input(pixels, target) for target in self._input_sizes(size)])
+        pixels = as_image(image)
+        sizes = self._input_sizes((pixels.shape[0], pixels.shape[1]))
+        return prepare_frame(pixels, sizes, pinned=self.device.type == "cuda")
 
     @torch.inference_mode()
     def probabilities(self) -> Probabilities:
@@ -318,16 +310,9 @@ class VideoSegmenter:
         """Automatic mixed precision as ``TEST_DTYPE`` says."""
         return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
 
-    def _input(self, pixels: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
-        """Resizes an image ``H x W x 3`` as the network takes it: ``1 x 3 x h x w`` of ``size``."""
-        if size != pixels.shape[:2]:
-            pixels = np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
-        tensor = torch.from_numpy(normalise(pixels))[None]
-        return tensor.pin_memory() if self.device.type == "cuda" else tensor
-
     def _view_inputs(self, frame: PreparedFrame) -> list[Tensor]:
-        """Makes a frame for each view, on the device: ``1 x 3 x h x w``."""
-        scales = [pixels.to(self.device, non_blocking=True) for pixels in frame.inputs]
+        """Makes a frame for each view, on the device: ``1 x 3 x h x w``, normalised."""
+        scales = [self._normalise(pixels.to(self.device, non_blocking=True)) for pixels in frame.inputs]
         return [scales[view.scale].flip(3) if view.flip else scales[view.scale] for view in self._views]
 
     def _view_labels(self, packed: Tensor, view: _View) -> Tensor:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset
-from aot_plus.networks.engines.segmenter import FrameLabels, PreparedFrame
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
