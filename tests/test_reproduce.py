@@ -236,7 +236,7 @@ def test_wrong_flags_are_said_before_any_work(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reproduce.main(["--dataset", str(videos), "--out", str(videos)]) == 1
-    assert f"error: --out: {videos} is a folder" in capsys.readouterr().err
+    assert f"error: --output: {videos} is a folder" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         run(videos, fake, "--processes", "0")
     assert "--processes: expected a whole number from 1, found '0'" in capsys.readouterr().err

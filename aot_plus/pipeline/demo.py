@@ -78,8 +78,6 @@ class DemoRun:
         video: VideoInput,
         masks: dict[int, Path],
         output: Path,
-        *,
-        gap: int | None = None,
     ) -> None:
         """
         Args:
@@ -87,14 +85,13 @@ class DemoRun:
             video: its selected frames are segmented.
             masks: by frame number, the first frame's among them (``find_masks``).
             output: folder; files of the same names are replaced.
-            gap: frames between two entries into the memory; by default from the video's length.
         """
         self.segmenter = segmenter
         self.video = video
         self.masks = dict(masks)  # those not reached yet
         self.output = output
         self._total = None if video.total is None else video.selection.count(video.total)
-        self.gap = gap if gap is not None else memory_gap(segmenter.cfg, self._total)
+        self.gap = memory_gap(segmenter.cfg, self._total)
         self._reader = MaskReader()
         self._bounded = build_policy(segmenter.cfg).bounded
         if not self._bounded:

@@ -13,6 +13,7 @@ from aot_plus.configs import Config
 from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
+from aot_plus.utils.paths import find_path
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
 
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
-    """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--set``.
+    """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--overrides``.
 
     stage: the default; None where it is the one that the model is evaluated with. The model is the stage's.
     """
@@ -31,21 +32,17 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
     add("--model", help=f"a file of aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)")
     add("--exp_name", default="default", help="name of the experiment (default: %(default)s)")
     add_data_argument(parser)
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="config values to override, for example --set LATTER_MEM_LEN=4 TEST_FLIP=True",
-    )
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    values = "config values, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True"
+    add("--overrides", **several, metavar="NAME=VALUE", help=values)
+    add("--set", dest="overrides", **several, help=argparse.SUPPRESS)
 
 
 def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> Config:
     """Gives the config that the flags choose.
 
-    A flag that stands for a config value has that name as its ``dest``, in capitals, and wins over ``--set``,
-    as do ``flags``, further values by name. None stands for not given.
+    A flag that stands for a config value has that name as its ``dest``, in capitals, and wins over
+    ``--overrides``, as do ``flags``, further values by name. None stands for not given.
     """
     from aot_plus.utils.config import get_config
 
@@ -56,9 +53,25 @@ def overrides_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = Non
     """Returns the config values that the flags give, as in ``config_of``."""
     from aot_plus.utils.config import parse_assignments  # needs PyYAML; --help does not
 
-    overrides: dict[str, Any] = dict(parse_assignments(args.set))
+    overrides: dict[str, Any] = dict(parse_assignments(args.overrides))
     given = {name: value for name, value in vars(args).items() if name.isupper()} | dict(flags or {})
-    return overrides | {name: value for name, value in given.items() if value is not None}
+    overrides |= {name: value for name, value in given.items() if value is not None}
+    if getattr(args, "memory_gap", None) is not None:
+        overrides |= {"TEST_MEM_GAP_BY_LENGTH": False, "TEST_LONG_TERM_MEM_GAP": args.memory_gap}
+    if getattr(args, "capacity", None) is not None:
+        overrides["LATTER_MEM_LEN"] = _later_frames(args, overrides)
+    return overrides
+
+
+def _later_frames(args: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
+    """Returns ``LATTER_MEM_LEN`` for a memory of ``--capacity`` frames."""
+    from aot_plus.utils.config import get_config
+
+    stage = args.stage or default_stage(args.model or DEFAULT_MODEL)
+    first = get_config(stage, args.model, overrides=overrides).FORMER_MEM_LEN
+    if args.capacity <= first:
+        raise ConfigError(f"--capacity: expected {first + 1} or more, found {args.capacity}")
+    return int(args.capacity - first)
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
@@ -77,15 +90,20 @@ def data_root(args: argparse.Namespace) -> Path:
     return home() / (args.DIR_DATA or Config.DIR_DATA)
 
 
-def add_policy_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--policy``."""
-    parser.add_argument(
+def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--policy``, ``--capacity`` and ``--memory_gap``."""
+    add = parser.add_argument
+    add(
         "--policy",
         dest="MEM_POLICY",
         metavar="POLICY",
         help="memory policy: unbounded, fifo, rmem, emfs, random, uniform, or package.module:ClassName "
         "(default: the config's, emfs)",
     )
+    capacity = "frames in the memory, the first one included (default: the config's, 9)"
+    add("--capacity", type=whole_number(2), metavar="FRAMES", help=capacity)
+    gap = "frames between two entries into the memory (default: by the video's length)"
+    add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=gap)
 
 
 def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") -> None:
@@ -105,16 +123,16 @@ def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") ->
     )
 
 
-def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--ckpt_path`` and ``--random_weights``."""
-    parser.add_argument(
-        "--ckpt_path", help="checkpoint, .pth or .safetensors (default: the config's TEST_CKPT_PATH)"
+def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds ``--checkpoint`` and ``--random_weights``; ``default``: the file where none is named, in words."""
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        help=f".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: {default})",
     )
-    parser.add_argument(
-        "--random_weights",
-        action="store_true",
-        help="no checkpoint: to try the pipeline; what comes out means nothing",
-    )
+    add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
+    add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline, for no result")
 
 
 def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
@@ -122,12 +140,12 @@ def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
     if args.random_weights:
         _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
         return None
-    if args.ckpt_path:
-        return Path(args.ckpt_path)
+    if args.checkpoint:
+        return find_path(args.checkpoint, home() / cfg.DIR_PRETRAIN) or Path(args.checkpoint)
     if cfg.TEST_CKPT_PATH:
         return home() / cfg.TEST_CKPT_PATH
     raise ConfigError(
-        "no checkpoint: give --ckpt_path FILE, or --random_weights to try the pipeline without one"
+        "no checkpoint: give --checkpoint FILE, or --random_weights to try the pipeline without one"
     )
 
 

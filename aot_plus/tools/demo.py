@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aot_plus.configs import Config
 from aot_plus.tools.common import (
     add_checkpoint_arguments,
     add_config_arguments,
     add_device_arguments,
-    add_policy_argument,
+    add_memory_arguments,
     chosen_checkpoint,
     config_of,
     run_tool,
     whole_number,
 )
 from aot_plus.utils.catalogue import PAPER_STAGE
-from aot_plus.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from aot_plus.pipeline.demo import DemoResult
@@ -49,7 +47,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
     add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
     add_config_arguments(parser, stage=PAPER_STAGE)
-    add_checkpoint_arguments(parser)
+    add_checkpoint_arguments(parser, "the config's TEST_CKPT_PATH")
     add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
     add("--end", type=int, help="number of the frame to stop before (default: the video's end)")
     add("--every", type=int, default=1, help="take every n-th frame (default: %(default)s)")
@@ -60,19 +58,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         metavar="PIXELS",
         help="longest side at which the network works",
     )
-    add_policy_argument(parser)
-    add(
-        "--memory_gap",
-        type=whole_number(1),
-        metavar="FRAMES",
-        help="frames between two entries into the memory (default: by length)",
-    )
-    add(
-        "--capacity",
-        type=whole_number(2),
-        metavar="FRAMES",
-        help="frames in the memory, the first one included",
-    )
+    add_memory_arguments(parser)
     add_device_arguments(parser)
     return parser.parse_args(argv)
 
@@ -89,7 +75,7 @@ def _demo(args: argparse.Namespace) -> int:
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # codecs are tried: failures are expected
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    cfg = _config(args)
+    cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint})
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.mask, video)
     checkpoint = chosen_checkpoint(args, cfg)
@@ -97,20 +83,11 @@ def _demo(args: argparse.Namespace) -> int:
     model = load_from_config(cfg, checkpoint)
     output = claimed_output(args.output, (args.input, args.mask), overwrite=args.overwrite)
     with output, logging_redirect_tqdm():
-        result = DemoRun(VideoSegmenter(model), video, masks, args.output, gap=args.memory_gap).run()
+        result = DemoRun(VideoSegmenter(model), video, masks, args.output).run()
     print(_describe(result))
     if checkpoint is None:
         print("The weights were random: these masks mean nothing.")
     return 0 if result.stopped_by is None else 128 + result.stopped_by
-
-
-def _config(args: argparse.Namespace) -> Config:
-    cfg = config_of(args, {"TEST_CKPT_PATH": args.ckpt_path})
-    if args.capacity is not None:
-        cfg.LATTER_MEM_LEN = args.capacity - cfg.FORMER_MEM_LEN
-        if cfg.LATTER_MEM_LEN < 1:
-            raise ConfigError(f"--capacity: expected {cfg.FORMER_MEM_LEN + 1} or more, found {args.capacity}")
-    return cfg
 
 
 def _describe(result: "DemoResult") -> str:

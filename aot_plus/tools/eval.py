@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aot_plus.tools.common import (
+    add_checkpoint_arguments,
     add_config_arguments,
     add_device_arguments,
-    add_policy_argument,
+    add_memory_arguments,
     overrides_of,
     run_tool,
     whole_number,
@@ -48,13 +49,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
     add_config_arguments(parser)
     add = parser.add_argument
-    add(
-        "--checkpoint",
-        metavar="FILE",
-        help=".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: the model's file)",
-    )
-    add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
-    add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline, for no result")
+    add_checkpoint_arguments(parser, "the model's file")
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the stage's)")
     split = "name of a file in ImageSets, without .txt (default: val)"
     add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
@@ -72,7 +67,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags that stand for config values."""
-    add_policy_argument(parser)
+    add_memory_arguments(parser)
     add_device_arguments(parser)
     scales = "average over these scales, for example 1.0 1.2"
     parser.add_argument("--ms", dest="TEST_MULTISCALE", nargs="+", type=float, metavar="SCALE", help=scales)

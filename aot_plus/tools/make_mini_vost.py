@@ -1,6 +1,6 @@
 """Makes MiniVOST, a synthetic dataset in VOST's layout.
 
-python -m aot_plus.tools.make_mini_vost --out aot_plus/datasets/MiniVOST --seed 0 --train 200 --val 20
+python -m aot_plus.tools.make_mini_vost --output aot_plus/datasets/MiniVOST --seed 0 --train 200 --val 20
 python -m aot_plus.tools.make_mini_vost --preview docs/images/mini_vost.png
 """
 
@@ -26,15 +26,15 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         description="Makes MiniVOST, synthetic videos in VOST's layout. Rerun the same command to resume.",
     )
     add, number = parser.add_argument, whole_number(0)
-    add("--out", type=Path, help="the dataset's folder, new or made by this tool with the same seed")
+    add("--output", type=Path, help="the dataset's folder, new or made by this tool with the same seed")
     add("--seed", type=number, default=0, help="another seed gives other videos (default: 0)")
     add("--train", type=number, default=200, help="sequences to train on (default: 200)")
     add("--val", type=number, default=20, help="sequences to evaluate on (default: 20)")
     add("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)")
     add("--preview", type=Path, metavar="PNG", help="also, or only, a picture of some val sequences")
     args = parser.parse_args(argv)
-    if args.out is None and args.preview is None:
-        parser.error("expected --out DIR, --preview PNG, or both")
+    if args.output is None and args.preview is None:
+        parser.error("expected --output DIR, --preview PNG, or both")
     return args
 
 
@@ -46,10 +46,10 @@ def _make(args: argparse.Namespace) -> int:
         require_writable(args.preview)
         write_preview(args.preview, args.seed)
         print(f"Wrote {args.preview}")
-    if args.out is not None:
+    if args.output is not None:
         workers = min(args.workers, max(args.train + args.val, 1))
-        make_dataset(args.out, args.seed, args.train, args.val, workers)
-        print(f"MiniVOST in {args.out}: {args.train} train and {args.val} val sequences")
+        make_dataset(args.output, args.seed, args.train, args.val, workers)
+        print(f"MiniVOST in {args.output}: {args.train} train and {args.val} val sequences")
     return 0
 
 

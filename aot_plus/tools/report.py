@@ -1,4 +1,4 @@
-"""One HTML page about runs: ``python -m aot_plus.tools.report RESULT_DIR ... --out report.html``."""
+"""One HTML page about runs: ``python -m aot_plus.tools.report RESULT_DIR ... --output report.html``."""
 
 import argparse
 import sys
@@ -21,13 +21,13 @@ def _report(args: argparse.Namespace) -> int:
     from aot_plus.report.result_folder import chosen_dataset, read_folders
     from aot_plus.report.write import write_page
 
-    require_writable(args.out)
+    require_writable(args.output)
     folders = read_folders(args.results)
     name, split = chosen_dataset(folders, args.dataset, args.split)
     dataset = open_dataset(name, data_root(args))
     data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers)
-    size = write_page(args.out, data)
-    print(f"Report: {args.out} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
+    size = write_page(args.output, data)
+    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
     return 0
 
 
@@ -39,7 +39,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
-    add("--out", type=Path, required=True, metavar="HTML", help="the page to write")
+    add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the runs' config)")
     add_data_argument(parser)
     add("--split", help="name of a file in ImageSets, without .txt (default: the runs' config)")

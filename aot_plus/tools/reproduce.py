@@ -63,7 +63,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
         help="that share the videos; with GPUs, their number (default: 1)",
     )
     add(
-        "--out",
+        "--output",
         type=Path,
         help="path of both files, without suffix (default: results/reproduce/<dataset>)",
     )
@@ -80,9 +80,11 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     from aot_plus.pipeline import reproduction
     from aot_plus.pipeline.table import as_frame, render_page, render_reasons, render_table
 
-    if args.out and args.out.is_dir():  # said before hours of work, not after it
-        raise ConfigError(f"--out: {args.out} is a folder; expected the path of both files, without suffix")
-    for path in _table_paths(args.out).values() if args.out else ():
+    if args.output and args.output.is_dir():  # said before hours of work, not after it
+        raise ConfigError(
+            f"--output: {args.output} is a folder; expected the path of both files, without suffix"
+        )
+    for path in _table_paths(args.output).values() if args.output else ():
         require_writable(path)
     small = reproduction.is_mini_vost(args.dataset)
     outcomes = reproduction.plan(small_rows() if small else paper_rows(), args.rows)
@@ -101,7 +103,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     print(f"\nOn {source}\n\n{render_table(outcomes)}\n")
     statuses = {outcome.status for outcome in outcomes.values()}
     if reproduction.MEASURED in statuses:
-        out = args.out or home() / Config.DIR_RESULT / "reproduce" / opened.name
+        out = args.output or home() / Config.DIR_RESULT / "reproduce" / opened.name
         csv = as_frame(outcomes).to_csv(index=False, float_format="%.4f", lineterminator="\n")
         _write(out, {".csv": csv, ".md": render_page(outcomes, source, command)})
     else:

@@ -1,4 +1,4 @@
-"""``python -m aot_plus.tools.show_batch --stage S --model M --out PNG``: a picture of a training batch."""
+"""``python -m aot_plus.tools.show_batch --stage S --model M --output PNG``: a picture of a training batch."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
     parser = argparse.ArgumentParser(prog=prog, description="A picture of a training batch with its labels.")
     add_config_arguments(parser, stage=SMALL_STAGE)
     parser.add_argument("--step", type=whole_number(0), default=0, help="training step, from 0 (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
+    parser.add_argument("--output", type=Path, required=True, help="PNG file to write")
     args = parser.parse_args(argv)
     return run_tool(lambda: _show(args))
 
@@ -28,7 +28,7 @@ def _show(args: argparse.Namespace) -> int:
     from aot_plus.viz.clips import clip_row
     from evaluation.files import replacing, require_writable
 
-    require_writable(args.out)
+    require_writable(args.output)
     cfg = config_of(args)
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE)
     first = args.step * cfg.TRAIN_BATCH_SIZE
@@ -41,9 +41,9 @@ def _show(args: argparse.Namespace) -> int:
         )
         for clip in clips
     ]
-    with replacing(args.out) as temporary:
+    with replacing(args.output) as temporary:
         Image.fromarray(np.concatenate(rows, axis=0)).save(temporary, format="PNG")
-    print(f"{args.out}: {len(clips)} clips of {len(clips[0].images)} frames, step {args.step}")
+    print(f"{args.output}: {len(clips)} clips of {len(clips[0].images)} frames, step {args.step}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Explains one decision of a memory policy: a picture of the stored frames, and their scores as a table.
 
-python -m aot_plus.tools.show_decision --result_dir DIR --dataset mini_vost --sequence NAME --out PNG
+python -m aot_plus.tools.show_decision --result_dir DIR --dataset mini_vost --sequence NAME --output PNG
 
 The results were made with ``python -m aot_plus.tools.eval --trace``.
 """
@@ -38,22 +38,22 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--sequence", required=True, help="name of the sequence")
     add("--frame", type=int, help="number of the appended frame, from 0 (default: the first decision's)")
     add("--group", type=int, default=0, help="group of ten objects (default: %(default)s)")
-    add("--out", type=Path, required=True, help="PNG file to write")
+    add("--output", type=Path, required=True, help="PNG file to write")
     return parser.parse_args(argv)
 
 
 def _show(args: argparse.Namespace) -> int:
-    if args.out.suffix.lower() != ".png":
-        raise DataError(f"--out: expected a name that ends in .png, found {args.out}")
-    require_writable(args.out)
+    if args.output.suffix.lower() != ".png":
+        raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
+    require_writable(args.output)
     entry = find_decision(args.result_dir / "traces" / f"{args.sequence}.jsonl", args.frame, args.group)
     data = home() / read_saved_config(args.result_dir / CONFIG_FILE)["DIR_DATA"]
     video = open_dataset(args.dataset, data).sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
-    with replacing(args.out) as temporary:
+    with replacing(args.output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
     print(_table(entry))
-    print(args.out)
+    print(args.output)
     return 0
 
 

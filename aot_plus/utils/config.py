@@ -75,7 +75,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name.strip():
-            raise ConfigError(f"--set {assignment!r}: expected NAME=VALUE")
+            raise ConfigError(f"--overrides {assignment!r}: expected NAME=VALUE")
         overrides[name.strip()] = value.strip()
     return overrides
 

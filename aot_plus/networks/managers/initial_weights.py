@@ -43,6 +43,6 @@ def pretrained_file(cfg: Config) -> Path | None:
             source = "where docs/encoders.md says"
         raise CheckpointError(
             f"{path}: there is no such file ({key}). Get it from {source} and put it there, "
-            f"or start from random weights with --set PRETRAIN_MODEL= PRETRAIN_ENCODER="
+            f"or start from random weights with --overrides PRETRAIN_MODEL= PRETRAIN_ENCODER="
         )
     return path
