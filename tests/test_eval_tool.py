@@ -97,3 +97,15 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tool(fail) == 1
     assert run_tool(interrupt) == 130
     assert capsys.readouterr().err == "error: this file\n\nRun it again.\n"
+
+
+def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset / "JPEGImages_10fps").rename(dataset / "JPEGImages")
+    assert evaluate(dataset, "--random_weights") == 1
+    output = "".join(capsys.readouterr())
+    assert output.count("no folder JPEGImages_10fps") == 1
+    assert "are taken with --images JPEGImages (TEST_IMAGES)" in output
+    assert evaluate(dataset, "--random_weights", "--images", "JPEGImages") == 0
+    assert "2 done" in capsys.readouterr().out

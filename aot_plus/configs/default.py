@@ -83,6 +83,7 @@ class DefaultStage:
     # Testing.
     TEST_DATASET: str = "vost"
     TEST_DATASET_SPLIT: str = "val"
+    TEST_IMAGES: str = "JPEGImages_10fps"  # folder of the frames; VOST's JPEGImages has every second one
     TEST_CKPT_PATH: str | None = None
     TEST_MAX_LONG_EDGE: float = 1040.0  # pixels; longer images are scaled down to it
     TEST_MULTISCALE: tuple[float, ...] = (1.0,)

@@ -39,7 +39,7 @@ class Job:
 
     def open_dataset(self) -> VOSTDataset:
         """Raises ``DataError`` if it is not there."""
-        return open_dataset(self.cfg.TEST_DATASET, home() / self.cfg.DIR_DATA)
+        return open_dataset(self.cfg.TEST_DATASET, home() / self.cfg.DIR_DATA, self.cfg.TEST_IMAGES)
 
     @property
     def folder(self) -> Path:
@@ -106,6 +106,7 @@ def _infer(job: Job) -> EvaluationSummary:
 
     place = ProcessPlace.from_environment()
     dataset = job.open_dataset()
+    dataset.require_images()
     sequences = dataset.select(job.cfg.TEST_DATASET_SPLIT, job.sequences)
     device = choose_device(job.cfg.TEST_DEVICE, place)
     build_policy(job.cfg)  # a wrong one is said before anything is read or written

@@ -53,6 +53,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the stage's)")
     split = "name of a file in ImageSets, without .txt (default: val)"
     add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
+    images = "folder of the dataset's frames: JPEGImages_10fps (default) or JPEGImages, VOST's at 5 fps"
+    add("--images", dest="TEST_IMAGES", metavar="FOLDER", help=images)
     add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
     add("--result_name", metavar="NAME", help="of the result folder (default: policy and capacity: emfs_1+8)")
     add("--eval_name", dest="result_name", help=argparse.SUPPRESS)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
+from aot_plus.dataloaders.eval_datasets import FRAMES, VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
@@ -47,8 +47,9 @@ def _show(args: argparse.Namespace) -> int:
         raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
     require_writable(args.output)
     entry = find_decision(args.result_dir / "traces" / f"{args.sequence}.jsonl", args.frame, args.group)
-    data = home() / read_saved_config(args.result_dir / CONFIG_FILE)["DIR_DATA"]
-    video = open_dataset(args.dataset, data).sequence(args.sequence)
+    saved = read_saved_config(args.result_dir / CONFIG_FILE)
+    data = home() / saved["DIR_DATA"]
+    video = open_dataset(args.dataset, data, saved.get("TEST_IMAGES", FRAMES)).sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
     with replacing(args.output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
