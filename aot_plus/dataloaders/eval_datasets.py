@@ -31,7 +31,8 @@ class VideoSequence:
 class VOSTDataset:
     """A folder in VOST's layout: ``JPEGImages_10fps``, ``Annotations`` and ``ImageSets/<split>.txt``.
 
-    ``images``: the folder of the frames, where it is another. Nothing but the folder itself is checked on construction: a broken sequence is an error of that sequence.
+    ``images``: the folder of the frames, where it is another. Nothing but the folder itself is checked on
+    construction: a broken sequence is an error of that sequence.
     """
 
     def __init__(self, root: Path, name: str, images: str = FRAMES) -> None:
