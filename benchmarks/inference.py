@@ -165,7 +165,7 @@ def attention_operations(
 
 
 def measure_growth(flags: argparse.Namespace) -> Figures:
-    """Times a stream at frame ``EARLY`` and one at ``LATE`` in turns; the second goes on to ``frames``."""
+    """Times a stream at frame ``EARLY`` and one at ``LATE`` in turns; the second continues to ``frames``."""
     model = load_for_size(flags)
     old, young = Stream(model, flags), Stream(model, flags)
     old.advance(LATE)

@@ -42,7 +42,7 @@ CLEAR = 2.0  # standard errors from which a difference is marked
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, runs what is missing, writes and prints the table. Gives the exit code."""
+    """Parses the flags, completes missing runs, writes and prints the table. Gives the exit code."""
     args = _parse(argv)
     return run_tool(lambda: _compare(args))
 
@@ -59,7 +59,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--val", type=whole_number(2), default=20, help="sequences for each seed (default: 20)")
     add("--work", type=Path, default=home() / "results/policies", help="folder of videos, masks and tables")
     add("--jobs", type=whole_number(1), default=1, help="runs at a time, which share the cores (default: 1)")
-    add("--overwrite", action="store_true", help="do again what is finished")
+    add("--overwrite", action="store_true", help="repeat finished runs")
     add_arguments(parser, compute=False)
     return parser.parse_args(argv)
 
@@ -68,7 +68,7 @@ def _compare(args: argparse.Namespace) -> int:
     work = args.work.resolve()
     checkpoints = {model: _checkpoint(model) for model in args.models}
     policies = dict.fromkeys([BASELINE, *args.policies])
-    for policy in policies:  # a wrong one is said before anything is made
+    for policy in policies:  # raises for a wrong one before anything is made
         build_policy(get_config(STAGE, args.models[0], overrides={"MEM_POLICY": policy}))
     jobs = []
     for seed in dict.fromkeys(args.seeds):
@@ -112,7 +112,7 @@ def _make_job(model: str, checkpoint: Path, policy: str, latter: int, dataset: P
 
 
 def do_jobs(jobs: Sequence[Job], count: int) -> None:
-    """Does what is not done, ``count`` jobs at a time. Raises ``VOSError`` that names all that failed."""
+    """Runs unfinished jobs, ``count`` at a time. Raises a ``VOSError`` that names all that failed."""
     missing = [job for job in jobs if job.overwrite or not is_done(job)]
     problems = map_in_processes(partial(_do_job, _threads(count)), missing, count, "policies")
     failed = [problem for problem in problems if problem]

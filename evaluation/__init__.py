@@ -61,7 +61,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: who needs an error class does not need OpenCV."""
+    """Imports a name on first use: an error class does not need OpenCV."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"evaluation.{_MODULES.get(name, 'metrics')}"), name)

@@ -85,7 +85,7 @@ def write_target(path: Path) -> Path:
 
 
 def _kind(path: Path) -> str | None:
-    """Says what is at a path, links followed; None if nothing is, or it cannot be looked at."""
+    """Names the kind of entry at a path, links followed; None if there is none, or it is inaccessible."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One function for every item of a list, in processes of their own: the one pool of this project."""
+"""Calls a function for every item of a list in separate processes: the one pool of this project."""
 
 import multiprocessing
 import os

@@ -172,6 +172,6 @@ def _keep_freed_memory() -> None:
     """Has the C library keep what is freed for the next mask, where it would give it back to the system.
 
     glibc takes the size of the first large block that is freed as the one from which on memory goes back.
-    Mapping the memory of every mask anew takes a fifth of the time of scoring it.
+    Mapping the memory of every mask again takes a fifth of the time of scoring it.
     """
     np.empty(_LARGE_BLOCK, dtype=np.uint8)

@@ -34,7 +34,7 @@ class DefaultStage:
     DATA_REF_MAX_IGNORED_RATIO: float = 0.2  # ignored pixels of a reference, as a share of its object pixels
     DATA_REF_TRIES: int = 40  # tries for such a reference frame
     DATA_CONSISTENT_TRIES: int = 5  # tries for a clip whose objects are all in its reference frame
-    DATA_SKIP_UNREADABLE: bool = False  # go on without a sequence that cannot be read, instead of stopping
+    DATA_SKIP_UNREADABLE: bool = False  # leave out a sequence that cannot be read, instead of stopping
     DATA_MINI_VOST_SEQUENCES: int = 20000  # MiniVOST train sequences that clips come from, drawn on the way
     DATA_MINI_VOST_SEED: int = 0  # of those sequences
 

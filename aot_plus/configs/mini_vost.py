@@ -19,7 +19,7 @@ class StageConfig(pre_vost.StageConfig):
     TRAIN_LR = 6e-4
     TRAIN_LR_ENCODER_RATIO = 1.0
     TRAIN_ENCODER_FREEZE_AT = 0
-    # Drift must be learned away: predictions are committed early, and the identity bank goes on learning.
+    # Drift must be learned away: predictions are committed early, and the identity bank keeps learning.
     TRAIN_SEQ_TRAINING_START_RATIO = 0.1
     TRAIN_SEQ_TRAINING_END_RATIO = 0.5
     TRAIN_SEQ_TRAINING_FINAL_SHARE = 0.85

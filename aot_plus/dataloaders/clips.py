@@ -85,8 +85,8 @@ def keep_objects(
     """Renumbers the reference frame's objects to 1..K, other ids to background; returns the clip and K.
 
     An object counts with at least ``min_pixels`` pixels in the reference; of more than ``max_objects``, a
-    random choice stays. An object that is not in the reference cannot be tracked: the network is never told
-    of it, so it is background.
+    random choice stays. An object that is not in the reference cannot be tracked, because the network
+    never sees its mask, so it is background.
     """
     ids = object_ids(clip.reference, min_pixels)
     if len(ids) > max_objects:

@@ -195,7 +195,7 @@ def _clip_rules(cfg: Config) -> ClipRules:
 
 
 def build_train_dataset(cfg: Config) -> TrainDataset:
-    """Opens the training data. Raises ``DataError`` or ``ConfigError`` for what is missing or unfit."""
+    """Opens the training data. Raises ``DataError`` or ``ConfigError`` if it is missing or unsuitable."""
     transform = ClipTransform(
         crop=crop_size(cfg),
         short_side=cfg.DATA_SHORT_EDGE_LEN,

@@ -35,8 +35,7 @@ class Geometry:
     def label(self, label: Mask) -> Mask:
         """H x W ids -> crop, nearest; what lies outside the frame is background.
 
-        Background and not ignored: nothing is there, and a network that has to say so learns to stay on its
-        objects.
+        Background, not ignored: a network that must predict background there learns to stay on its objects.
         """
         return self._mirrored(
             self._cut(self.scale_label(label), np.full(self.crop, PADDING_ID, dtype=np.uint8))

@@ -21,7 +21,7 @@ __all__ = ["launch"]
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # those that torchrun handles
-_TALKATIVE = (  # they log, at length, what is raised here
+_TALKATIVE = (  # they log, at length, the errors that are raised here
     "torch.distributed.elastic.agent.server.api",
     "torch.distributed.elastic.multiprocessing.api",
     "torch.multiprocessing.spawn",

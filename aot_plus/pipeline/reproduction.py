@@ -1,4 +1,4 @@
-"""Reproducing rows: inference of what is not there yet, then the metric unless its files are of the masks."""
+"""Reproduces rows: inference of missing masks, then the metric unless its files are up to date."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def is_mini_vost(dataset: str) -> bool:
 
 
 def prepare_dataset(name: str, data_folder: Path) -> tuple[str, VOSTDataset]:
-    """Finds a dataset, and makes MiniVOST if it is not there: its name in configs, and itself.
+    """Opens a dataset, after making a missing MiniVOST; returns its name in configs and the dataset.
 
     Raises ``DataError``, also if there is no split ``SPLIT``.
     """

@@ -26,7 +26,7 @@ class Job:
     checkpoint: None for random weights.
     result_dir: by default ``result_folder`` of the config.
     sequences: of the split; None for all.
-    overwrite: do again what is finished.
+    overwrite: repeat finished sequences.
     processes: that share the sequences.
     """
 
@@ -109,7 +109,7 @@ def _infer(job: Job) -> EvaluationSummary:
     dataset.require_images()
     sequences = dataset.select(job.cfg.TEST_DATASET_SPLIT, job.sequences)
     device = choose_device(job.cfg.TEST_DEVICE, place)
-    build_policy(job.cfg)  # a wrong one is said before anything is read or written
+    build_policy(job.cfg)  # raises for a wrong one before anything is read or written
     share_cores(place)
     cv2.setNumThreads(1)  # frames are resized by several threads as it is, beside the network's
     with process_group(place), logging_redirect_tqdm():

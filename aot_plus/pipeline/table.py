@@ -67,7 +67,7 @@ def render_page(outcomes: Outcomes, source: str, command: str) -> str:
 
 
 def render_table(outcomes: Outcomes) -> str:
-    """Renders a Markdown table that is legible as it stands, and below it ``render_reasons``."""
+    """Renders a Markdown table that is legible as plain text, and below it ``render_reasons``."""
     frame = as_frame(outcomes)
     table = _paper_table(frame) if _has_published(outcomes) else _small_table(frame)
     return "\n\n".join(filter(None, [markdown(table), render_reasons(outcomes)]))

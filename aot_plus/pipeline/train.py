@@ -1,4 +1,4 @@
-"""Training from start to end: what is missing is said first, then the training in its processes."""
+"""Training from start to end: a check for missing files, then the training in its processes."""
 
 import logging
 from collections.abc import Callable

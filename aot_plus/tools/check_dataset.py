@@ -29,7 +29,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Reads every image and mask of a dataset in VOST's layout and says what the pipeline "
-        "will do with what is unusual. Exit code 1 if something would break a run, else 0.",
+        "will do with each finding. Exit code 1 if something would break a run, else 0.",
     )
     parser.add_argument("dataset", metavar="DIR", help="vost, mini_vost, or a folder in VOST's layout")
     add_data_argument(parser)

@@ -10,13 +10,13 @@ from aot_plus import __version__
 
 # Name: module with a function ``main``, one line about it. A module is imported when its tool is chosen.
 TOOLS = {
-    "eval": ("aot_plus.tools.eval", "segment the videos of a data set"),
+    "eval": ("aot_plus.tools.eval", "segment the videos of a dataset, compute J and J_tr"),
     "train": ("aot_plus.tools.train", "train a model"),
-    "demo": ("aot_plus.tools.demo", "segment a video of your own"),
+    "demo": ("aot_plus.tools.demo", "segment your own video"),
     "report": ("aot_plus.tools.report", "one HTML page about runs"),
     "reproduce": ("aot_plus.tools.reproduce", "the paper's table, measured beside published"),
     "metric": ("evaluation.command", "J and J_tr of a result folder"),
-    "check": ("aot_plus.tools.check_dataset", "find what is unusual in a data set before a run"),
+    "check": ("aot_plus.tools.check_dataset", "find problems of a dataset before a run"),
     "export": ("aot_plus.tools.export", "a training's weights as a small file"),
     "make-mini-vost": ("aot_plus.tools.make_mini_vost", "make MiniVOST, synthetic videos in VOST's layout"),
     "show-batch": ("aot_plus.tools.show_batch", "a picture of a training batch"),
@@ -45,7 +45,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         epilog=f"tools:\n{lines}\n\n{prog} TOOL --help lists the flags of a tool.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("tool", metavar="TOOL", help="one of those below")
+    parser.add_argument("tool", metavar="TOOL", help="one of the tools below")
     parser.add_argument("--version", action="version", version=f"aot-plus {__version__}")
     return parser
 

@@ -1,4 +1,4 @@
-"""Segments a video of your own: ``python -m aot_plus.tools.demo --help``."""
+"""Segments your own video: ``python -m aot_plus.tools.demo --help``."""
 
 import argparse
 import os

@@ -61,7 +61,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
     add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
     add("--overwrite", action="store_true", help="remove the results of these sequences first, do them again")
-    add("--no_metric", action="store_true", help="inference alone")
+    add("--no_metric", action="store_true", help="inference only")
     add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
     _add_inference_arguments(parser)
     return parser

@@ -35,7 +35,7 @@ is in the table; rerun the same command to resume.
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.reproduce") -> int:
-    """Parses the flags, runs what is missing, prints and writes the table. Gives the exit code."""
+    """Parses the flags, completes missing results, prints and writes the table. Gives the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = _parse(arguments, prog)
     command = f"{prog} {shlex.join(arguments)}".strip()
@@ -52,7 +52,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add(
         "--dataset",
         default="vost",
-        help="vost, mini_vost (made where it is not there), or the folder of either (default: %(default)s)",
+        help="vost, mini_vost (made if it is missing), or the folder of either (default: %(default)s)",
     )
     add_data_argument(parser)
     add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
@@ -80,7 +80,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     from aot_plus.pipeline import reproduction
     from aot_plus.pipeline.table import as_frame, render_page, render_reasons, render_table
 
-    if args.output and args.output.is_dir():  # said before hours of work, not after it
+    if args.output and args.output.is_dir():  # checked before hours of work, not after it
         raise ConfigError(
             f"--output: {args.output} is a folder; expected the path of both files, without suffix"
         )

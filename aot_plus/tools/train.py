@@ -21,8 +21,8 @@ from aot_plus.utils.catalogue import PAPER_STAGE
 
 _DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
 the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
-checkpoint. What must be downloaded is said first. Rerun the same command to resume from the last checkpoint;
-Ctrl-C saves first."""
+checkpoint. It lists missing downloads before it starts. Rerun the same command to resume from the last
+checkpoint; Ctrl-C saves first."""
 _EPILOG = """MODEL, STAGE, EXP_NAME, PROCESSES, BATCH_SIZE, DTYPE, STEPS and DATASET in the environment stand
 for the flags of these names, which win. Nothing to download: --stage mini_vost trains a small model on
 MiniVOST, about an hour on two cores."""
@@ -61,17 +61,17 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--dataset",
         help="to evaluate on: vost, mini_vost or a folder in VOST's layout (default: the stage's)",
     )
-    add("--no_eval", action="store_true", help="training alone")
+    add("--no_eval", action="store_true", help="training only")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="go on with the training in the folder, even with changed config values; --no-resume: refuse to "
-        "(default: go on if there is one with the same config)",
+        help="resume the training in the folder, even with changed config values; --no-resume: refuse to "
+        "(default: resume if there is one with the same config)",
     )
     start.add_argument(
-        "--overwrite", action="store_true", help="remove the training in the folder and start anew"
+        "--overwrite", action="store_true", help="remove the training in the folder and start again"
     )
     return parser
 

@@ -12,7 +12,7 @@ class DefaultModel:
     # mobilenetv2, resnet18, resnet50, resnet101, timm:NAME, or your own package.module:ClassName
     MODEL_ENCODER: str = "mobilenetv2"
     MODEL_ENCODER_EMBEDDING_DIM: int = 256  # channels C of the transformer
-    MODEL_DECODER_INTERMEDIATE_LSTT: bool = True  # the decoder reads all layers, not the last alone
+    MODEL_DECODER_INTERMEDIATE_LSTT: bool = True  # the decoder reads all layers, not only the last
     MODEL_FREEZE_BN: bool = True  # the encoder's batch norm keeps its statistics and affine parameters
     MODEL_MAX_OBJ_NUM: int = 10  # objects M of a group; more objects make more groups
     MODEL_SELF_HEADS: int = 8
@@ -32,7 +32,7 @@ class DefaultModel:
     TRAIN_LSTT_ID_DROPOUT: float = 0.0
     TRAIN_LR_MIN: float = 2e-5  # 1e-5 for encoders other than MobileNetV2
 
-    # Files of DIR_PRETRAIN, or paths. Empty PRETRAIN_MODEL: the encoder alone starts from PRETRAIN_ENCODER.
+    # Files of DIR_PRETRAIN, or paths. Empty PRETRAIN_MODEL: only the encoder is loaded, PRETRAIN_ENCODER.
     PRETRAIN_MODEL: str = ""
     PRETRAIN_ENCODER: str = "mobilenet_v2-b0353104.pth"
 

@@ -1,4 +1,4 @@
-"""Checking a whole dataset, several sequences at a time in processes of their own."""
+"""Checks a whole dataset, several sequences at a time in separate processes."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -130,7 +130,7 @@ def _check_images(report: SequenceReport, frames: list[Path]) -> tuple[int, int]
 def _check_masks(
     report: SequenceReport, frames: list[Path], masks: list[Path], size: tuple[int, int] | None
 ) -> list[MaskFacts | None]:
-    """Reads all masks; gives what they show, None for those that cannot be read."""
+    """Reads all masks; returns their facts, None for those that cannot be read."""
     facts: list[MaskFacts | None] = []
     for path in masks:
         report.masks += 1

@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass
 class Actor:
-    """``object_id`` is 0 for what is not tracked. Pieces are drawn in their order."""
+    """An actor of a scene; ``object_id`` is 0 if it is not tracked. Pieces are drawn in their order."""
 
     object_id: int
     pieces: list[Piece]

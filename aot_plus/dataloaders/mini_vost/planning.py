@@ -1,4 +1,4 @@
-"""Planning a sequence: everything random in it is drawn here, from [seed, split, index] alone."""
+"""Plans a sequence: everything random in it is drawn here, only from [seed, split, index]."""
 
 import cv2
 import numpy as np
@@ -54,7 +54,7 @@ def sequence_generator(seed: int, split: str, index: int) -> tuple[Rng, str]:
 def plan_scene(seed: int, split: str, index: int) -> Scene:
     """Plans one sequence: 140 to 160 frames, 1 to 4 tracked objects. Equal arguments give equal scenes.
 
-    Every tracked object shows at least MIN_VISIBLE pixels in the first frame: other plans are drawn anew.
+    Every tracked object shows at least MIN_VISIBLE pixels in the first frame: other plans are drawn again.
     Raises ``ValueError`` for an unknown split or numbers out of range.
     """
     rng, name = sequence_generator(seed, split, index)

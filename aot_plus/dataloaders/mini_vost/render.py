@@ -1,4 +1,4 @@
-"""Drawing a frame of a scene: the picture, and the id of what is seen at each pixel."""
+"""Draws a frame of a scene: the picture, and the id at each pixel."""
 
 import cv2
 import numpy as np

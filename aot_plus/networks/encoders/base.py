@@ -45,7 +45,7 @@ def unnoticed(module: nn.Module) -> Iterator[None]:
 
 
 def misfit(encoder: Encoder, sides: tuple[int, int]) -> str:
-    """Says what is wrong with the levels of an image of these sides: nothing ("") where they fit."""
+    """Describes the misfit of the levels of an image of these sides; empty if they fit."""
     expected = [
         (channels, *(-(-side // stride) for side in sides))
         for channels, stride in zip(encoder.channels, STRIDES, strict=True)

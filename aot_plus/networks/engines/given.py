@@ -66,7 +66,7 @@ def _ids(given: object) -> Mask:
 
 
 def _kind(given: object) -> str:
-    """Names the type of what is no array, with the way to one."""
+    """Names the type of a value that is not an array, and the way to convert it."""
     kind = f"{type(given).__module__}.{type(given).__qualname__}"
     if kind == "torch.Tensor":
         return f"{kind}; give tensor.cpu().numpy()"

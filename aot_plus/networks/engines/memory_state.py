@@ -18,7 +18,7 @@ class GroupMemory:
         self.model = model
         self.bank = bank
         self._last = type(bank)(1)  # the last frame, always in the same place as well
-        self._short: list[KeyValue] = []  # these two as they are read; made anew when a bank changes
+        self._short: list[KeyValue] = []  # these two as they are read; recomputed when a bank changes
         self._long: list[KeyValue] = []
 
     def read(self) -> list[LayerMemory]:
@@ -44,7 +44,7 @@ class GroupMemory:
         self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives what is stored, a copy in plain values."""
+        """Copies the stored frames to plain values."""
         return {"bank": self.bank.state_dict(), "last": self._last.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

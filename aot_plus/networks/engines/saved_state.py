@@ -1,4 +1,4 @@
-"""A video's state as plain values, so that it can be paused and go on elsewhere, and back."""
+"""Converts a video's state to plain values and back, so that it can be paused and resumed elsewhere."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

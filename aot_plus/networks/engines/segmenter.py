@@ -65,7 +65,7 @@ class FrameLabels:
 
 @dataclass
 class _View:
-    """The video at one scale, flipped or not, with memories of its own."""
+    """The video at one scale, flipped or not, with its own memories."""
 
     scale: int  # position in TEST_MULTISCALE
     size: tuple[int, int]  # of the network's input
@@ -153,8 +153,8 @@ class VideoSegmenter:
         Args:
             image: of the size of the first, prepared or not.
             mask: given where objects appear or are corrected. The ids it shows are exactly where it shows
-                them; ids it does not show go on as predicted. At its 255 the prediction stands, and memory
-                ignores the pixel.
+                them; other ids stay as predicted. Where it is 255, the prediction stands, and memory ignores
+                the pixel.
 
         Returns:
             ``H x W`` labels.
@@ -202,7 +202,7 @@ class VideoSegmenter:
         """Scales the image as the network takes it, for ``start``, ``step`` and ``submit``.
 
         May be called in any thread and before ``start``: it depends on nothing but the image and the config.
-        Raises ``DataError`` for what is no image.
+        Raises ``DataError`` for anything else than an image.
         """
         pixels = as_image(image)
         sizes = self._input_sizes((pixels.shape[0], pixels.shape[1]))
@@ -224,9 +224,9 @@ class VideoSegmenter:
     def remove(self, object_id: int) -> None:
         """Stops following an object: from the next frame on it is not predicted.
 
-        The place of its pixels in new frames is the background's or other objects'. The frames in memory stay
-        as they are, and so do all other objects. Given again in a mask, the object goes on from what memory
-        holds of it. Raises ``DataError`` if no such object is followed.
+        In new frames its pixels become background or other objects. The frames in memory and all other
+        objects do not change. A later mask that shows the object resumes it with what memory holds of it.
+        Raises ``DataError`` if no such object is followed.
         """
         followed = self._ids_of(self._followed())
         if object_id not in followed:
@@ -236,7 +236,7 @@ class VideoSegmenter:
             _state(view).removed.add(self._ids.index(object_id) + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies all that this video needs to go on but the model: numbers, text, tensors in lists and dicts.
+        """Copies the state to resume this video from, without the model: plain values and tensors.
 
         ``torch.save`` writes it, and ``torch.load`` reads it. Raises ``DataError`` before ``start``.
         """
@@ -252,10 +252,10 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on with a video where ``state_dict`` was taken: the labels to come are the same.
+        """Resumes a video where ``state_dict`` was taken: the next labels are the same.
 
-        The segmenter's model must be the same, and its config in what labels depend on. Any video that it had
-        is forgotten. Raises ``ConfigError`` for another config, ``DataError`` for what is no such state.
+        The segmenter must have the same model, and the same config values that labels depend on. It forgets
+        its present video. Raises ``ConfigError`` for another config, ``DataError`` for an invalid state.
         """
         try:
             check_config(state["config"], self.cfg)

@@ -39,7 +39,7 @@ class TrainOutput:
 
 
 class IdShuffle:
-    """The ids of each sample under a permutation of its own; the background and 255 keep theirs.
+    """Permutes the ids of each sample in its own way; the background and 255 keep theirs.
 
     The network so sees every id of its identity bank on every kind of object.
     """

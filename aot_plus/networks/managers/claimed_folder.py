@@ -13,7 +13,7 @@ __all__ = ["claimed"]
 
 @contextmanager
 def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> Iterator[None]:
-    """Makes and locks a folder for a run; its first process calls ``prepare`` before any goes on.
+    """Makes and locks a folder for a run; its first process calls ``prepare`` before any continues.
 
     Raises ``DataError`` in all processes if another run works there, and what ``prepare`` raises.
     """
@@ -35,7 +35,7 @@ def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> I
             _make(folder)
             held.enter_context(FolderLock(folder, shared=True))
         yield
-    gather(place, None)  # the folder is free when the first process goes on
+    gather(place, None)  # the folder is free when the first process continues
 
 
 def _make(folder: Path) -> None:

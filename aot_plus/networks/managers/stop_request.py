@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a long run: what is in progress is finished and saved before the process ends."""
+"""Ctrl-C and SIGTERM during a long run: the work in progress is finished and saved before the end."""
 
 import logging
 import signal
@@ -39,6 +39,6 @@ class StopRequest:
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._noted_at = signal.Signals(number), now
-            _log.warning("%s: finishing what is in progress", self.signal.name)
+            _log.warning("%s: finishing the work in progress", self.signal.name)
         elif number == signal.SIGINT and now - self._noted_at > _PATIENCE:
             raise KeyboardInterrupt("Stopped at once: what was in progress is lost.")

@@ -20,10 +20,10 @@ _MIB = 2**20
 class EvaluationSummary:
     """Sequences by outcome (``failed``: name -> reason), frames computed in this run, times and peak memory.
 
-    ``seconds`` is the time from the first sequence to the last. ``compute_seconds`` is the part of it that
-    went by in the segmenter: launching each frame's work and, on CUDA, waiting for it; reading, resizing and
-    writing go on beside it. Of several processes, it is their sum. Memory is in MiB: the resident memory of
-    the largest process, and what CUDA allocated (None without it).
+    ``seconds`` is the time from the first sequence to the last. ``compute_seconds`` is the part spent in the
+    segmenter: launching each frame's work and, on CUDA, waiting for it; reading, resizing and writing run in
+    parallel. Of several processes, it is their sum. Memory is in MiB: the resident memory of the largest
+    process, and the peak that CUDA allocated (None without it).
     """
 
     done: list[str] = field(default_factory=list)

@@ -125,7 +125,7 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Sets what ``get_random_state`` gave; the CUDA part only where there is a CUDA device."""
+    """Restores the state that ``get_random_state`` gave; the CUDA part only with a CUDA device."""
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
     key = numpy_state["state"]["key"].numpy().astype(np.uint32)

@@ -80,9 +80,9 @@ class Trainer:
             return self._run()
 
     def _prepare_folder(self) -> None:
-        """Removes what is to be overwritten, and saves the config."""
+        """Removes an overwritten training, and saves the config."""
         if not decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
-            pretrained_file(self.cfg)  # what is missing is said before anything is removed
+            pretrained_file(self.cfg)  # raises for a missing file before anything is removed
             build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
             clear_run(self.folder)
         save_config(self.cfg, self.folder / CONFIG_FILE)

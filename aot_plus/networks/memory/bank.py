@@ -12,7 +12,7 @@ FIRST_UNBOUNDED_SLOTS = 8
 
 
 class MemoryBank:
-    """Frames of one batch of object groups, each group with frames of its own; all groups hold equally many.
+    """Stores the frames of one batch of object groups: each group has its own, all have equally many.
 
     A group's frames lie in slots; a frame that is dropped gives its slot to the one that replaces it, so
     nothing is moved. ``frames`` says which frame lies where.
@@ -32,7 +32,7 @@ class MemoryBank:
 
     @property
     def num_layers(self) -> int:
-        """The number of layers of what is stored; 0 before the first frame."""
+        """The number of stored layers; 0 before the first frame."""
         return len(self._layers)
 
     @property
@@ -144,7 +144,7 @@ class MemoryBank:
 
 
 class DifferentiableBank(MemoryBank):
-    """A bank for training: gradients flow through what it holds, so nothing is written in place."""
+    """A bank for training: gradients flow through its entries, so nothing is written in place."""
 
     def __init__(self, capacity: int | None) -> None:
         super().__init__(capacity)

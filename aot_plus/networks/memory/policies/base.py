@@ -60,7 +60,7 @@ class Append:
 class MemoryPolicy(ABC):
     """Decides which entry leaves a full long-term memory. One instance serves one memory of one video.
 
-    A policy of your own: subclass this in a file of yours, write ``drop``, and name it in a config as
+    To write your own policy, subclass this in your own file, write ``drop``, and name it in a config as
     ``MEM_POLICY = "package.module:ClassName"``. The scores of the last decision, one per entry, may be left
     in ``last_scores`` (name -> tensor of T values) for the traces.
     """
