@@ -22,6 +22,7 @@ from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import build_policy
+from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.read_ahead import ReadAhead
@@ -109,13 +110,14 @@ class DemoRun:
             ReadAhead.of(self._read()) as frames,
             tqdm(total=self._total, unit="frame", mininterval=0.5) as bar,
         ):
-            started = time.perf_counter()
+            started, pace = time.perf_counter(), Pace()
             try:
                 for name, predicted, draw in self._segmented(frames, result):
                     masks.write(result.masks / f"{name}.png", predicted)
                     pictures.write(self.output, draw)
                     result.frames += 1
                     bar.update()
+                    pace.tick()
                     if stop.signal is not None:
                         result.stopped_by = stop.signal
                         break

@@ -11,6 +11,7 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
+from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
 from aot_plus.utils.paths import find_path
@@ -177,6 +178,7 @@ def run_tool(work: Callable[[], int]) -> int:
     SIGTERM.
     """
     start_logging()
+    choose_wait_policy()
     try:
         with signals_raised():
             code = work()

@@ -70,6 +70,7 @@ def _demo(args: argparse.Namespace) -> int:
 
     from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
     from aot_plus.networks.engines.segmenter import VideoSegmenter
+    from aot_plus.networks.managers.processes import ProcessPlace, share_cores
     from aot_plus.networks.models.loading import load_from_config
     from aot_plus.pipeline.demo import DemoRun, claimed_output
 
@@ -79,6 +80,7 @@ def _demo(args: argparse.Namespace) -> int:
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.mask, video)
     checkpoint = chosen_checkpoint(args, cfg)
+    share_cores(ProcessPlace())
     torch.manual_seed(0)
     model = load_from_config(cfg, checkpoint)
     output = claimed_output(args.output, (args.input, args.mask), overwrite=args.overwrite)

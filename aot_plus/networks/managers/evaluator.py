@@ -25,6 +25,7 @@ from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
 from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder, remove_unfinished
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.trace import TraceSink
+from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
@@ -81,6 +82,7 @@ class Evaluator:
         self.overwrite = overwrite
         self.place = place or ProcessPlace()
         self.device = device or torch.device("cpu")
+        self._pace = Pace()
 
     def run(self) -> EvaluationSummary:
         """Does this process's share, waits for the others, and gives the summary of all.
@@ -175,6 +177,7 @@ class Evaluator:
                 for name, predicted in self._predictions(sequence, segmenter, reader, summary):
                     writer.write(masks / f"{name}.png", predicted)
                     bar.update()
+                    self._pace.tick()
                 writer.join()
             folder.finish(_names(sequence), trace)
         finally:

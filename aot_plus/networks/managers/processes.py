@@ -3,6 +3,7 @@
 torchrun, or ``pipeline.launch``, starts them and describes them in the environment.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +14,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError, VOSError
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 LONGEST_START = timedelta(minutes=2)  # from the first process's start to the last one's
 LONGEST_WAIT = timedelta(days=7)  # for the slowest process; a process that died is noticed at once
@@ -145,9 +149,17 @@ def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> t
 
 
 def share_cores(place: ProcessPlace) -> None:
-    """Gives each of a machine's processes its part of the cores, unless OMP_NUM_THREADS decides.
+    """Gives each of a machine's processes its part of the free cores, unless OMP_NUM_THREADS decides.
 
     torchrun sets OMP_NUM_THREADS to 1 where it was not set. PyTorch starts with a thread for every core.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // place.local_world_size))
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    cores = find_cores()
+    torch.set_num_threads(cores.threads(place.local_world_size))
+    if cores.is_busy and place.local_rank == 0:
+        _log.info(
+            "the machine is busy (%.0f programs compute on %d cores): %d thread(s) each process; "
+            "OMP_NUM_THREADS=%d takes all cores",
+            *(cores.others, cores.machine, cores.threads(place.local_world_size), cores.usable),
+        )
