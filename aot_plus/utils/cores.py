@@ -1,9 +1,9 @@
-"""How many threads compute, and how they wait for one another: chosen by what else the machine does at the start.
+"""How many threads compute, and how they wait for one another, by what else the machine does at the start.
 
-OpenMP's threads meet at a barrier after each part of a layer, and wait there in a busy loop. Where other programs
-hold the cores, a thread that waits so takes the time of the one that it waits for: with two threads on two busy
-cores, 3 frames/s were left of 48. Threads that sleep while they wait (OMP_WAIT_POLICY=PASSIVE) leave 20 to 26,
-but cost a fifth where nothing else runs; so they do that on a busy machine only.
+OpenMP's threads meet at a barrier after each part of a layer, and wait there in a busy loop. Where other
+programs hold the cores, a thread that waits so takes the time of the one that it waits for: with two threads
+on two busy cores, 3 frames/s were left of 48. Threads that sleep while they wait (OMP_WAIT_POLICY=PASSIVE)
+leave 20 to 26, but cost a fifth where nothing else runs; so they do that on a busy machine only.
 """
 
 import logging
@@ -58,7 +58,7 @@ def choose_wait_policy() -> None:
 
 
 class Pace:
-    """Warns once where a run has become far slower than it was at its start, as on a machine that got busy."""
+    """Warns once where a run has become far slower than at its start, as on a machine that got busy."""
 
     def __init__(self, of: int = 100, clock: Callable[[], float] = time.perf_counter) -> None:
         """``of``: frames that are looked at, the first ones and the last ones."""
@@ -79,9 +79,9 @@ class Pace:
         elif seconds > 3 * self._first:
             self._said = True
             _log.warning(
-                "the last %d frames took %.1f s, the first ones %.1f s: if these are no larger and show no more "
-                "objects, something else keeps the machine busy. A run that is stopped and given again chooses "
-                "its threads anew",
+                "the last %d frames took %.1f s, the first ones %.1f s: if these are no larger and show no "
+                "more objects, something else keeps the machine busy. A run that is stopped and given again "
+                "chooses its threads anew",
                 *(self._of, seconds, self._first),
             )
 
@@ -105,9 +105,7 @@ def _others() -> float:
         return 0.0
     load = os.getloadavg()[0]
     try:
-        running = (
-            int(_LOADAVG.read_text(encoding="ascii").split()[3].partition("/")[0]) - 1
-        )  # without this one
+        running = int(_LOADAVG.read_text(encoding="ascii").split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
         return load
-    return min(load, float(running))
+    return min(load, running - 1.0)  # without this one
