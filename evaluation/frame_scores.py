@@ -15,7 +15,7 @@ from evaluation.boundaries import (
     tolerance,
 )
 from evaluation.masks import Mask
-from evaluation.metrics import FloatArray, frame_overlaps
+from evaluation.metrics import FloatArray, frame_overlaps, scored_part
 from evaluation.protocols import Protocol
 
 __all__ = ["FrameScores", "score_frame"]
@@ -40,14 +40,17 @@ def score_frame(annotation: Mask, prediction: Mask, num_objects: int, protocol: 
     Raises:
         DataError: the masks are not uint8, not H x W, or not of the same size.
     """
-    intersection, annotated, predicted = frame_overlaps(annotation, prediction, num_objects)
-    union = annotated + predicted - intersection
     values = np.ones((len(protocol.measures), num_objects))
+    part = scored_part(annotation, prediction)
+    if part is None:
+        return FrameScores(values, np.zeros(num_objects), np.zeros(num_objects))
+    intersection, annotated, predicted = frame_overlaps(*part, num_objects)
+    union = annotated + predicted - intersection
     smoothing = protocol.smoothing
     np.divide(intersection + smoothing, union + smoothing, out=values[0], where=union > 0)
     if len(protocol.measures) > 1:
         for index in np.flatnonzero(union):
-            edges = object_edges(annotation, prediction, int(index) + 1)
+            edges = object_edges(*part, int(index) + 1)
             reaches = _reaches(annotation.shape, annotated[index], protocol)
             values[1:, index] = [boundary_f(*edges, reach) for reach in reaches]
     return FrameScores(values, annotated, predicted)

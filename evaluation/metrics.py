@@ -49,9 +49,26 @@ def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArr
     Raises:
         DataError: the masks are not uint8, not H x W, or not of the same size.
     """
-    intersection, annotated, predicted = frame_overlaps(annotation, prediction, num_objects)
+    part = scored_part(annotation, prediction)
+    if part is None:
+        return np.ones(num_objects)
+    intersection, annotated, predicted = frame_overlaps(*part, num_objects)
     union = annotated + predicted - intersection
     return np.divide(intersection, union, out=np.ones(num_objects), where=union > 0)
+
+
+def scored_part(annotation: Mask, prediction: Mask) -> tuple[Mask, Mask] | None:
+    """Cuts both masks to where one of them holds an object, and a margin of a pixel; None if none does.
+
+    Pixels that are background in both masks count for nothing, and are most of a frame as a rule. The margin
+    is missing at the border of the frame alone. Raises ``DataError`` as ``frame_ious`` does.
+    """
+    _check_masks(annotation, prediction)
+    x, y, width, height = cv2.boundingRect(cv2.max(annotation, prediction))
+    if not width:
+        return None
+    rows, columns = slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+    return annotation[rows, columns], prediction[rows, columns]
 
 
 def frame_overlaps(
@@ -59,17 +76,11 @@ def frame_overlaps(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Counts the objects' pixels in both masks, in the annotation, in the prediction (K each).
 
-    Arguments and errors as for ``frame_ious``.
+    ``annotation``, ``prediction``: of the same size, as ``scored_part`` gives them.
     """
-    _check_masks(annotation, prediction)
-    # Pixels that are background in both masks count for nothing, and are most of the frame as a rule.
-    x, y, width, height = cv2.boundingRect(cv2.max(annotation, prediction))
-    if not width:
-        return np.zeros(num_objects), np.zeros(num_objects), np.zeros(num_objects)
-    inside = [mask[y : y + height, x : x + width] for mask in (annotation, prediction)]
     # All objects at once: one joint histogram of annotated id by predicted id. A bin for each of the 256 ids
     # costs less than a pass over the pixels that puts those which do not count together.
-    joint = cv2.calcHist(inside, [0, 1], None, [256, 256], [0, 256, 0, 256])
+    joint = cv2.calcHist([annotation, prediction], [0, 1], None, [256, 256], [0, 256, 0, 256])
     objects = slice(1, num_objects + 1)
     annotated = joint[objects].sum(axis=1, dtype=np.float64)
     predicted = joint[:, objects].sum(axis=0, dtype=np.float64)
