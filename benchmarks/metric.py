@@ -22,6 +22,7 @@ from aot_plus.utils.masks import write_mask
 from benchmarks.report import MB, RSS_UNIT, add_arguments, image_size, show, spread
 from benchmarks.videos import SyntheticVideo
 from evaluation.home import home
+from evaluation.protocols import PROTOCOLS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,10 +42,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--objects", type=whole_number(1), default=2, help="in each sequence (default: 2)")
     add("--processes", type=whole_number(1), default=2, help="that share the sequences (default: 2)")
     add("--runs", type=whole_number(1), default=5, help="of each of the two commands (default: 5)")
+    add("--protocol", choices=PROTOCOLS, default="vost", help="of the metric (default: vost, J alone)")
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
     if args.frames < 3 * args.sequences:
         parser.error(f"--frames: expected at least 3 for each of {args.sequences} sequences")
+    if PROTOCOLS[args.protocol].layout not in ("splits", "folders"):
+        parser.error(f"--protocol: {args.protocol} needs a meta file, which is not written here")
     if args.objects > 254:
         parser.error(f"--objects: expected at most 254, found {args.objects}")
     return args
@@ -54,7 +58,7 @@ def _measure(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         dataset, results = Path(temporary, "dataset"), Path(temporary, "results")
         write_dataset(dataset, results, args.frames, args.sequences, args.size, args.objects)
-        metric, decode = _commands(dataset, results, args.processes)
+        metric, decode = _commands(dataset, results, args.processes, args.protocol)
         run_seconds(metric)  # fills the file cache
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * RSS_UNIT / MB
         runs = [
@@ -62,8 +66,10 @@ def _measure(args: argparse.Namespace) -> int:
             for _ in tqdm(range(args.runs), desc="metric", unit="run")
         ]
     metric_times, decode_times = zip(*runs, strict=True)
+    scored = (args.frames - 2 * args.sequences) * args.objects
     figures = {
         "metric": spread(metric_times),
+        "ms_per_frame_and_object": 1000 * args.processes * statistics.median(metric_times) / scored,
         "decoding alone": spread(decode_times),
         "ratio": statistics.median(one / other for one, other in runs),
         "largest_process_mb": memory,
@@ -88,10 +94,11 @@ def write_dataset(
             write_mask(results / name / f"{index:05d}.png", before)
 
 
-def _commands(dataset: Path, results: Path, processes: int) -> tuple[list[str], list[str]]:
+def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tuple[list[str], list[str]]:
     """Returns the metric's command, and the one that only decodes the files that it reads."""
     metric = [sys.executable, str(home() / "evaluation" / "evaluation_method.py"), "--re", "--set", "val"]
     metric += ["--results_path", str(results), "--dataset_path", str(dataset), "--workers", str(processes)]
+    metric += ["--protocol", protocol]
     folders = map(str, sorted([*(dataset / "Annotations").iterdir(), *results.glob("sequence*")]))
     decode = [sys.executable, "-m", "benchmarks.decoding", *folders, "--processes", str(processes)]
     return metric, decode

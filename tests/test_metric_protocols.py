@@ -237,3 +237,62 @@ def davis2016(tmp_path: Path) -> Path:
 def test_255_is_the_object_in_the_archive_of_davis_2016(davis2016: Path) -> None:
     (scores,) = scores_of(davis2016, "davis2016", ".", "predictions", None)
     assert scores.values["J"].tolist() == scores.values["F"].tolist() == [1.0]
+
+
+@pytest.fixture
+def youtube_vos(tmp_path: Path) -> Path:
+    """A video of 6 frames: object 1 (a seen category) in all, 2 (an unseen one) in the last three."""
+    objects = {
+        "1": {"category": "dog", "frames": [f"{frame:05d}" for frame in range(0, 30, 5)]},
+        "2": {"category": "yak", "frames": ["00015", "00020", "00025"]},
+    }
+    for split, listed in (("valid", objects), ("train", {"1": objects["1"]})):
+        (tmp_path / split).mkdir()
+        meta = {"videos": {"v": {"objects": listed}}}
+        (tmp_path / split / "meta.json").write_text(json.dumps(meta))
+    for frame in range(6):
+        mask = np.zeros((40, 60), np.uint8)
+        mask[5:15, 5:15] = 1
+        prediction = mask.copy()
+        if frame >= 3:
+            mask[20:30, 20:30] = 2
+            prediction[20:30, 20:25] = 2  # half of it
+        for folder, image in (("valid/Annotations", mask), ("predictions", prediction)):
+            path = tmp_path / folder / "v" / f"{5 * frame:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    return tmp_path
+
+
+def test_g_is_the_mean_of_seen_and_unseen_categories(youtube_vos: Path) -> None:
+    seen, unseen = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
+    # Each object from its own second frame on; the first was given.
+    assert np.isfinite(seen.values["J"]).tolist() == [True] * 5
+    assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True]
+    overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
+    f = float(np.nanmean(unseen.values["F"]))
+    assert overall["G-Mean"] == pytest.approx((1 + 0.5 + 1 + f) / 4)
+    assert overall["J-unseen-Mean"] == 0.5
+    assert overall["J-Mean"] == 0.75
+
+
+def test_the_given_frame_of_each_object_counts_where_asked(youtube_vos: Path) -> None:
+    _, unseen = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None, all_frames=True)
+    assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True, True]
+
+
+def test_without_categories_there_is_no_g_but_j_and_f(youtube_vos: Path) -> None:
+    (youtube_vos / "train" / "meta.json").unlink()
+    overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
+    assert np.isnan(overall["G-Mean"])
+    assert overall["J-Mean"] == 0.75
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"videos": {"v": {"objects": {"1": {}}}}}'])
+def test_a_meta_file_that_cannot_be_read_is_named(
+    youtube_vos: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    path = youtube_vos / "valid" / "meta.json"
+    path.write_text(content)
+    assert run(youtube_vos, "youtube-vos", ".", "predictions") == 1
+    assert str(path) in capsys.readouterr().err
