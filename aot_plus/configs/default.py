@@ -89,6 +89,7 @@ class DefaultStage:
     TEST_MULTISCALE: tuple[float, ...] = (1.0,)
     TEST_FLIP: bool = False  # average with the horizontally flipped image's prediction
     TEST_DTYPE: DType = "float32"
+    TEST_TF32: bool | None = None  # CUDA: 10 bits of float32's 23 in products; None: as PyTorch, convolutions
     TEST_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
     TEST_COMPILE: bool = False  # torch.compile for encoder and decoder; the first frame of a size then waits
     TEST_TRACK_IGNORED: bool = True  # follow the first mask's 255 as one more object, written as 255

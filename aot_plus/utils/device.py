@@ -1,6 +1,7 @@
-"""Chooses the device to compute on, and moves small lists to it."""
+"""Chooses the device to compute on and how exactly it does, and moves small lists to it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -27,3 +28,22 @@ def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
 def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> Tensor:
     """Copies a short list to a tensor on ``device``, without the wait for a GPU of ``torch.tensor``."""
     return torch.tensor(values).to(device, non_blocking=True)
+
+
+@contextmanager
+def tf32(allowed: bool | None) -> Iterator[None]:
+    """Allows or forbids TF32 on CUDA, in convolutions and matrix products; afterwards all is as before.
+
+    None leaves PyTorch's settings: without changes of one's own, TF32 in convolutions only. The settings are
+    those of the whole process.
+    """
+    if allowed is None:
+        yield
+        return
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    convolutions.allow_tf32 = products.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, products.allow_tf32 = before

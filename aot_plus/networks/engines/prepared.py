@@ -41,15 +41,19 @@ def prepare_frame(image: Image, sizes: Sequence[tuple[int, int]], *, pinned: boo
 class PixelNormaliser:
     """Normalises pixels on a device, in float32."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(
+        self, device: torch.device, memory_format: torch.memory_format = torch.channels_last
+    ) -> None:
+        """``memory_format``: of the images, that of the convolutions that they go to."""
+        self._format = memory_format
         self._factor = torch.from_numpy(1 / (255 * STD)).float().to(device)
         self._offset = torch.from_numpy(-MEAN / STD).float().to(device)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Pixels ``h x w x 3`` in 0..255 on the device to ``1 x 3 x h x w``, the channels last in memory."""
+        """Pixels ``h x w x 3`` in 0..255 on the device to ``1 x 3 x h x w``."""
         width = pixels.shape[1]
         # Whole rows: a loop over three channels would take a CPU four times as long.
         rows = torch.addcmul(
             self._offset.repeat(width), pixels.flatten(1).float(), self._factor.repeat(width)
         )
-        return rows.view(pixels.shape).permute(2, 0, 1)[None]
+        return rows.view(pixels.shape).permute(2, 0, 1)[None].contiguous(memory_format=self._format)

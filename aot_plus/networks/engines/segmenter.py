@@ -23,8 +23,10 @@ from aot_plus.networks.engines.saved_state import (
     saved_config,
     saved_frame,
 )
+from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, input_size
+from aot_plus.utils.device import tf32
 from aot_plus.utils.errors import DataError
 from evaluation.masks import IGNORE_ID, Mask
 
@@ -102,7 +104,8 @@ class VideoSegmenter:
         self.cfg = model.cfg if cfg is None else cfg
         self.device = next(model.parameters()).device
         self._trace = trace
-        self._normalise = PixelNormaliser(self.device)
+        layout = convolution_format(self.device, self.cfg.TEST_DTYPE, self.cfg.TEST_TF32)
+        self._normalise = PixelNormaliser(self.device, layout)
         self._autocast = _AUTOCAST_DTYPES[self.cfg.TEST_DTYPE]
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._size = (0, 0)
@@ -140,7 +143,7 @@ class VideoSegmenter:
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         packed = self._pack(mask)
         self._views = self._make_views()
-        with self._precision():
+        with self._precision(), tf32(self.cfg.TEST_TF32):
             for view, pixels in zip(self._views, self._view_inputs(frame), strict=True):
                 labels = self._view_labels(packed, view)
                 view.state = view.engine.start(pixels, labels, len(self._ids), gap)
@@ -179,7 +182,7 @@ class VideoSegmenter:
                 f"the video began with {text_of_size(self._size)}"
             )
         given = None if mask is None else as_mask(mask, self._size)
-        with self._precision():
+        with self._precision(), tf32(self.cfg.TEST_TF32):
             predictions = [
                 view.engine.predict(_state(view), pixels)
                 for view, pixels in zip(self._views, self._view_inputs(frame), strict=True)

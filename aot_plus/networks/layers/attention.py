@@ -35,7 +35,7 @@ def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of ``B x H x N x d`` queries, some queries of one head at a time."""
-    rows = max(1, WEIGHTS_AT_A_TIME // k.shape[2])
+    rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [

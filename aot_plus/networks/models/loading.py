@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from aot_plus.configs import Config
+from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
 from aot_plus.networks.models.checkpoint_file import read_state_dict
@@ -57,7 +58,7 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     network = build_model(cfg)
     if tensors is not None:
         load_tensors(network, tensors, str(checkpoint), strict=True)
-    prepare_for_inference(network)
+    prepare_for_inference(network, convolution_format(target, cfg.TEST_DTYPE, cfg.TEST_TF32))
     network.to(target)
     if cfg.TEST_COMPILE:
         compile_for_inference(network)

@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from aot_plus.networks.encoders import FrozenBatchNorm2d, MobileNetV2Encoder, ResNetEncoder
-from aot_plus.networks.layers.processor import CONVOLUTION_FORMAT
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
@@ -22,19 +21,19 @@ _FOLDABLE = (MobileNetV2Encoder, ResNetEncoder)
 _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
-def prepare_for_inference(model: Model) -> Model:
+def prepare_for_inference(model: Model, convolutions: torch.memory_format = torch.channels_last) -> Model:
     """Changes a model, in place, for inference only, and returns it in evaluation mode, without gradients.
 
     Batch norms of torchvision's encoders are folded into the convolutions before them, so results differ by
-    rounding alone; convolutions then run channels-last, as the transformer's tokens lie in memory. The state
-    dict afterwards fits no checkpoint: to train, take a model as ``build_model`` makes it. A second call
-    changes nothing.
+    rounding alone; the weights of ``convolutions`` take that format, by default that of the transformer's
+    tokens. The state dict afterwards fits no checkpoint: to train, take a model as ``build_model`` makes it.
+    A second call changes nothing.
     """
     model.eval().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, _FOLDABLE):
             _fold_batch_norms(module)
-    model.to(memory_format=CONVOLUTION_FORMAT)
+    model.to(memory_format=convolutions)
     return model
 
 

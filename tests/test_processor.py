@@ -1,0 +1,52 @@
+"""Choices for kinds of processors, CUDA's among them: they are made without one."""
+
+import itertools
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+import aot_plus
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.layers.processor import attends_in_parts, convolution_format
+from aot_plus.utils.device import tf32
+from tests.test_segmenter import _squares, _video
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("values", "gradients", "in_parts"), [(1024, False, True), (1024, True, False), (128, False, False)]
+)
+def test_cuda_takes_matrix_products_for_wide_values_alone(
+    values: int, gradients: bool, in_parts: bool
+) -> None:
+    """In training they would keep all weights of the attention."""
+    with FakeTensorMode(), torch.set_grad_enabled(gradients):
+        q, v = (torch.empty(1, 1, 8, width, dtype=torch.float16, device=CUDA) for width in (128, values))
+        assert attends_in_parts(q, v) == in_parts
+
+
+def test_convolutions_are_channels_last_but_where_that_is_slow() -> None:
+    choices = itertools.product((CUDA, CPU), ("float32", "float16"), (True, False))
+    slow = {choice for choice in choices if convolution_format(*choice) is torch.contiguous_format}
+    assert slow == {(CUDA, "float32", False)}
+    with tf32(False):
+        assert convolution_format(CUDA, "float32", None) is torch.contiguous_format
+
+
+@pytest.mark.parametrize("allowed", [None, True, False])
+def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
+    allowed: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def settings() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    model = aot_plus.load_model("aott", None, device="cpu", overrides={"TEST_TF32": allowed})
+    seen = []
+    monkeypatch.setattr(model.encoder, "forward", lambda _: [seen.append(settings())])
+    before = settings()
+    with pytest.raises(IndexError):  # of an encoder that gives nothing
+        VideoSegmenter(model).start(_video(1)[0], _squares([1]))
+    assert seen == [before if allowed is None else (allowed, allowed)]
+    assert settings() == before
