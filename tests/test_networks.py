@@ -207,7 +207,7 @@ def test_attention_in_bfloat16_is_that_of_float32_rounded(
 ) -> None:
     monkeypatch.setattr("aot_plus.networks.layers.attention.attends_in_parts", lambda q, v: in_parts)
     monkeypatch.setattr(
-        "aot_plus.networks.layers.attention.WEIGHTS_AT_A_TIME", 70 * 20
+        "aot_plus.networks.layers.attention.WEIGHTS_AT_A_TIME", {"cpu": 70 * 20}
     )  # 20 queries at a time
     torch.manual_seed(0)
     tensors = [torch.randn(2, length, 32).bfloat16() for length in (50, 70, 70)]
