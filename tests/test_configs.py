@@ -35,11 +35,14 @@ MODELS = {
     "aotl": ("aot", "mobilenetv2", 3, True, 2, 5, False),
     "r50_aotl": ("aot", "resnet50", 3, True, 2, 5, True),
     "r101_aotl": ("aot", "resnet101", 3, True, 2, 5, False),
+    "rs101_aotl": ("official_aot", "resnest101", 3, True, 2, 5, False),
+    "swinb_aotl": ("official_aot", "swin_base", 3, True, 2, 5, False),
     "deaott": ("deaot", "mobilenetv2", 1, False, 9999, 9999, False),
     "deaots": ("deaot", "mobilenetv2", 2, False, 9999, 9999, False),
     "deaotb": ("deaot", "mobilenetv2", 3, False, 9999, 9999, False),
     "deaotl": ("deaot", "mobilenetv2", 3, False, 2, 5, False),
     "r50_deaotl": ("deaot", "resnet50", 3, False, 2, 5, True),
+    "swinb_deaotl": ("deaot", "swin_base", 3, False, 2, 5, False),
 }
 
 

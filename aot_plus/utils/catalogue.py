@@ -95,6 +95,8 @@ _ZOO = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
 _TORCHVISION = "https://download.pytorch.org/models"
 
 _SOURCES = {
+    "resnest101-22405ba7.pth": Source("https://github.com/zhanghang1989/ResNeSt"),
+    "swin_base_patch4_window7_224_22k.pth": Source("https://github.com/microsoft/Swin-Transformer"),
     "R50_AOTL.pth": Source(_EMFS, "1kZgtsdZGRdWxQ4_taAS6C_NGDcn9ufYi"),
     "AOT_EMFS.pth": Source(_EMFS, "16geEhjPXVTqy0guwODaqi96JAOcgaA6Z"),
     "R50_DeAOTL.pth": Source(_EMFS, "1PY8Ns8X-V24eiklifgVcdiAC748IIWCJ"),
@@ -106,6 +108,4 @@ _SOURCES = {
 
 def source_of(file: str, *, encoder: bool = False) -> Source:
     """Finds the source of a file of ``DIR_PRETRAIN`` by name; ``encoder``: weights of an encoder alone."""
-    if encoder:
-        return Source(f"{_TORCHVISION}/{file}")
-    return _SOURCES.get(file, Source(_ZOO))
+    return _SOURCES.get(file, Source(f"{_TORCHVISION}/{file}" if encoder else _ZOO))

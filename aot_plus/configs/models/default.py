@@ -9,7 +9,8 @@ class DefaultModel:
     MODEL_NAME: str = "default"  # name of the model's file; set by get_config
     # Class of the network: AOT+, the AOT benchmark's AOT, DeAOT. A checkpoint decides between the first two.
     MODEL_VOS: Literal["aot", "official_aot", "deaot"] = "aot"
-    # mobilenetv2, resnet18, resnet50, resnet101, timm:NAME, or your own package.module:ClassName
+    # mobilenetv2, resnet18, resnet50, resnet101, resnest101, swin_base, timm:NAME, or your own
+    # package.module:ClassName
     MODEL_ENCODER: str = "mobilenetv2"
     MODEL_ENCODER_EMBEDDING_DIM: int = 256  # channels C of the transformer
     MODEL_DECODER_INTERMEDIATE_LSTT: bool = True  # the decoder reads all layers, not only the last

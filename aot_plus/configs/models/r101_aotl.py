@@ -1,4 +1,4 @@
-"""R101-AOTL: AOT+ with a ResNet-101 and 3 layers."""
+"""R101-AOTL: AOT+ with a ResNet-101 and 3 layers. No file of it is published."""
 
 from aot_plus.configs.models import aotl
 
@@ -8,5 +8,5 @@ class ModelConfig(aotl.ModelConfig):
 
     MODEL_ENCODER = "resnet101"
     TRAIN_LR_MIN = 1e-5
-    PRETRAIN_MODEL = "R101_AOTL_PRE_YTB_DAV.pth"
+    PRETRAIN_MODEL = ""
     PRETRAIN_ENCODER = "resnet101-63fe2227.pth"

@@ -7,13 +7,14 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, Encoder, misfit
-from aot_plus.networks.encoders.from_timm import TimmEncoder
+from aot_plus.networks.encoders.from_timm import ResNeStEncoder, TimmEncoder
 from aot_plus.networks.encoders.from_torchvision import (
     FrozenBatchNorm2d,
     MobileNetV2Encoder,
     Norm,
     ResNetEncoder,
 )
+from aot_plus.networks.encoders.swin import SwinEncoder
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.own_classes import import_class
 
@@ -21,7 +22,9 @@ __all__ = [
     "Encoder",
     "FrozenBatchNorm2d",
     "MobileNetV2Encoder",
+    "ResNeStEncoder",
     "ResNetEncoder",
+    "SwinEncoder",
     "TimmEncoder",
     "build_encoder",
 ]
@@ -32,13 +35,16 @@ _BUILDERS: dict[str, Callable[[Norm], Encoder]] = {
     "resnet50": lambda norm: ResNetEncoder("resnet50", norm),
     "resnet101": lambda norm: ResNetEncoder("resnet101", norm),
 }
+# With norms of their own.
+_OTHERS: dict[str, Callable[[], Encoder]] = {"resnest101": ResNeStEncoder, "swin_base": SwinEncoder}
 
 
 def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> Encoder:
     """Builds the encoder that ``MODEL_ENCODER`` names, with the weights it gives itself.
 
     Args:
-        name: a name of torchvision's, ``timm:NAME``, or ``package.module:ClassName`` for one of your own.
+        name: one of ours (``resnet50``, ``swin_base``), ``timm:NAME``, or ``package.module:ClassName`` for
+            one of your own.
         freeze_bn: batch norms with fixed statistics and weights.
         align_corners: the sides of images are 16k + 1, without it 16k.
 
@@ -47,14 +53,21 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
     """
     if name in _BUILDERS:
         return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
+    encoder = _build_other(name, align_corners=align_corners)
+    return freeze_batch_norm_2d(encoder) if freeze_bn else encoder
+
+
+def _build_other(name: str, *, align_corners: bool) -> Encoder:
+    """Builds an encoder that chooses its norms itself."""
     kind, colon, backbone = name.partition(":")
+    if name in _OTHERS:
+        return _OTHERS[name]()
     if not colon:
         raise ConfigError(
-            f'MODEL_ENCODER: expected one of {", ".join(_BUILDERS)}, "timm:NAME" or '
+            f'MODEL_ENCODER: expected one of {", ".join([*_BUILDERS, *_OTHERS])}, "timm:NAME" or '
             f'"package.module:ClassName", found {name!r}'
         )
-    encoder = TimmEncoder(backbone) if kind == "timm" else _build_own(name, align_corners=align_corners)
-    return freeze_batch_norm_2d(encoder) if freeze_bn else encoder
+    return TimmEncoder(backbone) if kind == "timm" else _build_own(name, align_corners=align_corners)
 
 
 def _build_own(path: str, *, align_corners: bool) -> Encoder:

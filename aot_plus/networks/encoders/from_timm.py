@@ -1,4 +1,4 @@
-"""Any backbone of timm as an encoder."""
+"""Any backbone of timm as an encoder, and ResNeSt-101 under the names of the AOT benchmark's files."""
 
 import difflib
 from itertools import pairwise
@@ -76,6 +76,28 @@ class TimmEncoder(Encoder):
             gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
+
+
+class ResNeStEncoder(Encoder):
+    """ResNeSt-101 up to its third stage, whose map is the fourth level as well."""
+
+    stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
+    channels = (256, 512, 1024, 1024)
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = _create("resnest101e", out_indices=(1, 2, 3))
+        for name, part in network.named_children():
+            self.add_module(name, part)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """``B x 3 x H x W`` normalised images to the four levels."""
+        levels = []
+        for name, part in self.named_children():
+            images = part(images)
+            if name.startswith("layer"):
+                levels.append(images)
+        return [*levels, levels[-1]]
 
 
 def _create(name: str, **options: Any) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from aot_plus.networks.encoders import SwinEncoder
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
 
@@ -135,11 +136,14 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
 
 
 def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
-    """Copies torchvision's ImageNet weights into an encoder, without the classifier (and stages it lacks).
+    """Copies ImageNet weights into an encoder, without the classifier (and stages it lacks).
 
     Raises ``CheckpointError`` where the file lacks a tensor of the encoder, or is that of a deeper network.
     """
-    return load_into(encoder, path, strict=True)
+    tensors = read_state_dict(path)
+    if isinstance(encoder, SwinEncoder):
+        tensors = encoder.of_classifier(tensors)
+    return load_tensors(encoder, tensors, str(path), strict=True)
 
 
 def _counts(name: str) -> bool:

@@ -1,0 +1,13 @@
+"""RS101-AOTL: the AOT benchmark's AOT with a ResNeSt-101 and 3 layers. No file of it is published."""
+
+from aot_plus.configs.models import aotl
+
+
+class ModelConfig(aotl.ModelConfig):
+    """AOTL with another encoder."""
+
+    MODEL_VOS = "official_aot"
+    MODEL_ENCODER = "resnest101"
+    TRAIN_LR_MIN = 1e-5
+    PRETRAIN_MODEL = ""
+    PRETRAIN_ENCODER = "resnest101-22405ba7.pth"
