@@ -25,7 +25,7 @@ class SwinEncoder(Encoder):
     """Three stages of 2, 2 and 18 blocks; each level has a norm of its own, the last level comes twice."""
 
     channels = (128, 256, 512, 512)
-    depths = (2, 2, 18)
+    depths: tuple[int, ...] = (2, 2, 18)
     stages = (
         ("patch_embed",),
         ("layers.0.blocks",),
