@@ -1,8 +1,8 @@
 """Compares memory policies on MiniVOST: ``python -m benchmarks.policies --help``.
 
 Makes the val sequences of each seed, runs inference and metric for each model and policy, prints a table in
-Markdown and writes it as CSV to the ``--work`` folder. Rerun the same command to resume; after changes to a
-policy's code give ``--overwrite``.
+Markdown and writes it as CSV to the ``--work`` folder. Rerun the same command to resume; what was made with
+other weights, another policy file or other code is done again.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def _compare(args: argparse.Namespace) -> int:
         make_dataset(dataset, seed, train=0, val=args.val, workers=min(args.jobs, args.val))
         for model, policy in itertools.product(checkpoints, policies):
             job = _make_job(model, checkpoints[model], policy, args.latter, dataset, work / "runs")
-            jobs.append(replace(job, overwrite=args.overwrite))
+            jobs.append(replace(job, overwrite=args.overwrite or job.is_outdated()))
     do_jobs(jobs, args.jobs)
     table = compare(pd.concat([read_objects(job) for job in jobs]))
     with replacing(work / f"policies_1+{args.latter}.csv") as temporary:

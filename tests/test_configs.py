@@ -336,7 +336,7 @@ def test_results_of_a_config_with_a_removed_name_can_be_resumed(tmp_path: Path) 
     saved["config"]["MODEL_ENCODER_DIM"] = [24, 32, 96, 1280]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(saved))
     (tmp_path / "sequence").mkdir()
-    claim_result_folder(config, tmp_path, ["sequence"], overwrite=False)
+    claim_result_folder(config, {}, tmp_path, ["sequence"])
 
 
 @pytest.mark.parametrize("name", ["models", "default_deaot", "../pre", "models.aott", "", "__init__"])

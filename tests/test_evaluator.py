@@ -23,6 +23,7 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers import evaluator as evaluator_module
+from aot_plus.networks.managers import result_config
 from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
 from aot_plus.networks.managers.processes import ProcessPlace, process_group
 from aot_plus.networks.managers.summary import EvaluationSummary
@@ -396,6 +397,58 @@ def test_results_of_two_configs_do_not_mix(dataset: VOSTDataset, result_dir: Pat
         run(dataset, result_dir, cfg=other, overwrite=True, sequences=["a_cut"])
     assert run(dataset, result_dir, cfg=other, overwrite=True).done == list(LENGTHS)
     assert run(dataset, result_dir, cfg=config(MEM_POLICY="fifo", TEST_WRITERS=1)).skipped == list(LENGTHS)
+
+
+def test_results_of_other_weights_or_code_are_not_used_unasked(
+    dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    origin = {"the checkpoint's content": "1", "the project's code": "2"}
+    run(dataset, result_dir, origin=origin)
+    assert run(dataset, result_dir, origin=origin).skipped == list(LENGTHS)
+    other = origin | {"the checkpoint's content": "3", "policy file mine.py": "4"}
+    message = "made differently: the checkpoint's content changed; policy file mine.py is not recorded there"
+    for options in ({}, {"overwrite": True, "sequences": ["a_cut"]}):
+        with pytest.raises(ConfigError, match=rf"{message}.*--overwrite.*--resume"):
+            run(dataset, result_dir, origin=other, **options)
+    (result_dir / "b_tear" / "00002.png").unlink()
+    summary = run(dataset, result_dir, origin=other, resume=True)
+    assert (summary.skipped, summary.done) == (["a_cut", "c_fold"], ["b_tear"])
+    assert f"and are kept: {message.partition(': ')[2]}" in caplog.text
+    saved = yaml.safe_load((result_dir / "config.yaml").read_text())
+    assert saved["origin"] == other
+    assert [entry["changed"] for entry in saved["resumed"]] == [message.partition(": ")[2].split("; ")]
+    assert run(dataset, result_dir, origin=other).skipped == list(LENGTHS)
+    with pytest.raises(ConfigError, match=r"the project's code changed; .* plays no part now"):
+        run(dataset, result_dir, origin={"the project's code": "5"})
+    assert run(dataset, result_dir, origin=origin, overwrite=True).done == list(LENGTHS)
+    assert "resumed" not in yaml.safe_load((result_dir / "config.yaml").read_text())
+
+
+def test_results_whose_origin_was_never_noted_are_not_used_unasked(
+    dataset: VOSTDataset, result_dir: Path
+) -> None:
+    run(dataset, result_dir)
+    with pytest.raises(ConfigError, match="the project's code is not recorded there"):
+        run(dataset, result_dir, origin={"the project's code": "1"})
+
+
+def test_a_run_killed_while_it_overwrites_leaves_no_old_mask_under_the_new_config(
+    dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(dataset, result_dir)
+    discard = result_config.SequenceFolder.discard
+
+    def kill(folder: result_config.SequenceFolder) -> None:
+        if folder.target.name == "b_tear":
+            raise KeyboardInterrupt
+        discard(folder)
+
+    monkeypatch.setattr(result_config.SequenceFolder, "discard", kill)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, result_dir, cfg=config(MEM_POLICY="fifo"), overwrite=True)
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="2 sequences there"):
+        run(dataset, result_dir, cfg=config(MEM_POLICY="fifo"))
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

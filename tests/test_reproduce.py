@@ -381,17 +381,6 @@ def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
     assert len(fake.inferred) == 2
 
 
-def test_a_newer_checkpoint_is_said(
-    videos: Path, fake: FakeInference, checkpoints: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert run(videos, fake, "--rows", "1") == 0
-    assert "is newer than" not in caplog.text
-    later = (masks_of(fake) / "pour").stat().st_mtime + 5
-    os.utime(checkpoints / "R50_AOTL.pth", (later, later))
-    assert run(videos, fake, "--rows", "1") == 0
-    assert "R50_AOTL.pth is newer than the masks of 1 sequences" in caplog.text
-
-
 # What goes wrong
 
 
@@ -470,3 +459,11 @@ def test_the_whole_way(
     assert reproduce.main([]) == 0
     assert "evaluate:" not in capsys.readouterr().err
     assert (tmp_path / "results" / "reproduce" / "vost.md").read_bytes() == table
+
+    torch.save({name: tensor * 0.9 for name, tensor in model.state_dict().items()}, checkpoint)
+    assert reproduce.main([]) == 1
+    refused = capsys.readouterr().out
+    assert "the checkpoint's content changed" in refused
+    assert cells(refused, "AOT* + EMFS") == [["failed", "42.8", "–", "failed", "51.6", "–"]]
+    assert reproduce.main(["--overwrite"]) == 0
+    assert cells(capsys.readouterr().out, "AOT* + EMFS")[0][0] != "failed"

@@ -19,6 +19,7 @@ from PIL import Image
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.managers import origin as origin_module
 from aot_plus.networks.managers import stop_request
 from aot_plus.networks.managers import trainer as trainer_module
 from aot_plus.networks.managers.learner import Learner
@@ -28,7 +29,7 @@ from aot_plus.networks.managers.train_checkpoint import ema_path, load_latest_ch
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
-from aot_plus.utils.config import read_saved_config
+from aot_plus.utils.config import read_saved_config, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
 from evaluation.home import home
 from tests.tiny_training import as_flags, tiny_config
@@ -274,6 +275,23 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     assert saved_steps(tmp_path) == [2]
     assert [line["step"] for line in log_lines(tmp_path)] == [1, 2]
     assert (tmp_path / "eval").is_dir()
+
+
+def test_a_training_goes_on_with_other_code_and_says_so(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
+    Trainer(cfg, tmp_path).run()
+    saved = read_saved_content(tmp_path / "config.yaml")
+    assert (list(saved["origin"]), "resumed" in saved) == (["the project's code"], False)
+    Trainer(cfg, tmp_path).run()
+    assert "although since its start" not in caplog.text
+    monkeypatch.setattr(origin_module, "_digest_code", lambda places: "edited")
+    Trainer(cfg, tmp_path).run()
+    assert "resuming, although since its start the project's code changed" in caplog.text
+    saved = read_saved_content(tmp_path / "config.yaml")
+    assert saved["origin"] == {"the project's code": "edited"}
+    assert [entry["changed"] for entry in saved["resumed"]] == [["the project's code changed"]]
 
 
 def test_a_second_training_in_the_folder_is_refused(

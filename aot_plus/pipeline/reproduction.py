@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import evaluation
@@ -83,18 +83,25 @@ def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, O
 
 
 def measure_all(
-    outcomes: dict[Row, Outcome], dataset: str, processes: int, overrides: Mapping[str, object]
+    outcomes: dict[Row, Outcome],
+    dataset: str,
+    overrides: Mapping[str, object],
+    *,
+    processes: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> KeyboardInterrupt | None:
     """Does the pending rows and puts their outcomes in place. Gives what interrupted that, if anything did.
 
-    ``dataset``: its name in configs; ``overrides``: further config values. A row that fails does not keep the
-    others from being done.
+    ``dataset``: its name in configs; ``overrides``: further config values; the others: of ``Job``. A row that
+    fails does not keep the others from being done.
     """
     rows = [row for row, outcome in outcomes.items() if outcome.status == PENDING]
     try:
         for number, row in enumerate(rows, start=1):
             _log.info("== %d of %d: %s, %s", number, len(rows), row.name, row.policy)
-            outcomes[row] = _measure(job_of(row, dataset, processes, overrides))
+            job = job_of(row, dataset, overrides)
+            outcomes[row] = _measure(replace(job, processes=processes, overwrite=overwrite, resume=resume))
     except KeyboardInterrupt as interrupt:
         unfinished = [row for row in rows if outcomes[row].status == PENDING]
         outcomes |= dict.fromkeys(unfinished, Outcome(NOT_RUN, ("interrupted",)))
@@ -102,7 +109,7 @@ def measure_all(
     return None
 
 
-def job_of(row: Row, dataset: str, processes: int = 1, overrides: Mapping[str, object] | None = None) -> Job:
+def job_of(row: Row, dataset: str, overrides: Mapping[str, object] | None = None) -> Job:
     """Returns the job that makes a row: the one of ``eval_vost.sh`` with the row's flags."""
     values = {
         **(overrides or {}),
@@ -111,7 +118,7 @@ def job_of(row: Row, dataset: str, processes: int = 1, overrides: Mapping[str, o
         "TEST_CKPT_PATH": stored_path(row.checkpoint),
         "MEM_POLICY": row.policy,
     }
-    return Job(get_config(row.stage, row.model, overrides=values), row.checkpoint, processes=processes)
+    return Job(get_config(row.stage, row.model, overrides=values), row.checkpoint)
 
 
 def _measure(job: Job) -> Outcome:
@@ -123,25 +130,12 @@ def _measure(job: Job) -> Outcome:
             more = f"; and {len(failed) - _LISTED} more" * (len(failed) > _LISTED)
             return Outcome(FAILED, (f"inference: {'; '.join(failed[:_LISTED])}{more}",))
         dataset = job.open_dataset()
-        _warn_if_outdated(job, dataset.sequences(SPLIT))
         results = _current_results(job.folder, dataset)
         if results is None:
             results = evaluation.evaluate(job.folder, dataset.root, SPLIT)
         return Outcome(MEASURED, results=results, folder=job.folder)
     except VOSError as error:
         return Outcome(FAILED, (str(error),))
-
-
-def _warn_if_outdated(job: Job, names: Sequence[str]) -> None:
-    """Says when masks were made before the checkpoint's file: results remember its path, not its content."""
-    if job.checkpoint is None:
-        return
-    older = sum(_modified(job.folder / name) < _modified(job.checkpoint) for name in names)
-    if older:
-        _log.warning(
-            "%s is newer than the masks of %d sequences in %s: if its weights are others, remove that folder",
-            *(job.checkpoint, older, job.folder),
-        )
 
 
 def _current_results(folder: Path, dataset: VOSTDataset) -> Results | None:

@@ -10,6 +10,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline.launch import launch
+from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import VOSError
 from evaluation.home import home
 from evaluation.results import Results, csv_paths, format_table
@@ -27,6 +28,7 @@ class Job:
     result_dir: by default ``result_folder`` of the config.
     sequences: of the split; None for all.
     overwrite: repeat finished sequences.
+    resume: keep finished sequences although config, checkpoint or code differ.
     processes: that share the sequences.
     """
 
@@ -35,6 +37,7 @@ class Job:
     result_dir: Path | None = None
     sequences: tuple[str, ...] | None = None
     overwrite: bool = False
+    resume: bool = False
     processes: int = 1
 
     def open_dataset(self) -> VOSTDataset:
@@ -47,6 +50,16 @@ class Job:
         if self.result_dir is not None:
             return self.result_dir
         return result_folder(self.cfg, random_weights=self.checkpoint is None)
+
+    def is_outdated(self) -> bool:
+        """Tells if the folder's masks are of other weights, an other policy file or other code.
+
+        Raises ``CheckpointError``, and ``ConfigError`` for a saved config that cannot be read.
+        """
+        from aot_plus.networks.managers.origin import origin_differences, origin_of_masks
+
+        saved = self.folder / CONFIG_FILE
+        return saved.is_file() and bool(origin_differences(saved, origin_of_masks(self.cfg, self.checkpoint)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,7 @@ def _infer(job: Job) -> EvaluationSummary:
 
     from aot_plus.networks.engines.segmenter import VideoSegmenter
     from aot_plus.networks.managers.evaluator import Evaluator
+    from aot_plus.networks.managers.origin import origin_of_masks
     from aot_plus.networks.managers.processes import ProcessPlace, choose_device, process_group, share_cores
     from aot_plus.networks.memory.policies import build_policy
     from aot_plus.networks.models.loading import load_from_config
@@ -122,6 +136,8 @@ def _infer(job: Job) -> EvaluationSummary:
             sequences,
             job.folder,
             overwrite=job.overwrite,
+            resume=job.resume,
+            origin=origin_of_masks(model.cfg, job.checkpoint) if place.rank == 0 else None,
             place=place,
             device=device,
         ).run()

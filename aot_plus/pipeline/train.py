@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -74,10 +75,10 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
         return trainer.run()
 
 
-def evaluation_job(cfg: Config, weights: Path, processes: int, *, overwrite: bool) -> Job:
+def evaluation_job(cfg: Config, weights: Path, processes: int) -> Job:
     """Returns the job that evaluates trained weights with the training's config; makes a missing MiniVOST.
 
-    ``overwrite``: replace the results that older weights of that name left.
+    It replaces the results that other weights of that name, or other code, left.
     """
     cfg = copy(cfg)
     data_folder = home() / cfg.DIR_DATA
@@ -85,4 +86,5 @@ def evaluation_job(cfg: Config, weights: Path, processes: int, *, overwrite: boo
         ensure_mini_vost(data_folder)
     cfg.TEST_DATASET, _ = find_dataset(cfg.TEST_DATASET, data_folder)
     cfg.TEST_CKPT_PATH = stored_path(weights)
-    return Job(cfg, weights, overwrite=overwrite, processes=processes)
+    job = Job(cfg, weights, processes=processes)
+    return replace(job, overwrite=job.is_outdated())

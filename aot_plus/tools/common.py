@@ -107,6 +107,19 @@ def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
     add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=gap)
 
 
+def add_earlier_results_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--overwrite`` and ``--resume``, which decide about results of an earlier run."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--overwrite", action="store_true", help="remove the results of these sequences first, do them again"
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep finished sequences although config, checkpoint, policy file or code have changed since",
+    )
+
+
 def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") -> None:
     """Adds ``--device`` and ``--dtype``, which stand for ``TEST_DEVICE`` or ``TRAIN_DEVICE`` and so on."""
     add = parser.add_argument

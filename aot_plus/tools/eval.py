@@ -16,6 +16,7 @@ from aot_plus.tools.common import (
     add_checkpoint_arguments,
     add_config_arguments,
     add_device_arguments,
+    add_earlier_results_arguments,
     add_memory_arguments,
     overrides_of,
     run_tool,
@@ -60,7 +61,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--eval_name", dest="result_name", help=argparse.SUPPRESS)
     add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
     add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
-    add("--overwrite", action="store_true", help="remove the results of these sequences first, do them again")
+    add_earlier_results_arguments(parser)
     add("--no_metric", action="store_true", help="inference only")
     add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
     _add_inference_arguments(parser)
@@ -125,7 +126,17 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     for cfg in configs:
         name = f"{args.result_name}_{cfg.MEM_POLICY}" if jobs and args.result_name else args.result_name
         folder = args.result_dir or result_folder(cfg, name, random_weights=args.random_weights)
-        jobs.append(Job(cfg, choice.checkpoint, folder, args.sequences, args.overwrite, args.processes))
+        jobs.append(
+            Job(
+                cfg,
+                choice.checkpoint,
+                folder,
+                args.sequences,
+                overwrite=args.overwrite,
+                resume=args.resume,
+                processes=args.processes,
+            )
+        )
     return jobs
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aot_plus.pipeline.rows import numbered_rows, paper_rows, small_rows
-from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
+from aot_plus.tools.common import (
+    add_data_argument,
+    add_earlier_results_arguments,
+    data_root,
+    run_tool,
+    whole_number,
+)
 from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.files import replacing, require_writable
@@ -62,6 +68,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
         default=1,
         help="that share the videos; with GPUs, their number (default: 1)",
     )
+    add_earlier_results_arguments(parser)
     add(
         "--output",
         type=Path,
@@ -98,7 +105,14 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     if any(outcome.status == reproduction.PENDING for outcome in outcomes.values()):
         print(render_reasons(outcomes), file=sys.stderr)  # before hours of work, not only after it
     values = {"DIR_DATA": args.DIR_DATA} if args.DIR_DATA else {}
-    interrupted = reproduction.measure_all(outcomes, dataset, args.processes, values)
+    interrupted = reproduction.measure_all(
+        outcomes,
+        dataset,
+        values,
+        processes=args.processes,
+        overwrite=args.overwrite,
+        resume=args.resume,
+    )
     source = _describe(opened, reproduction.SPLIT, small=small)
     print(f"\nOn {source}\n\n{render_table(outcomes)}\n")
     statuses = {outcome.status for outcome in outcomes.values()}

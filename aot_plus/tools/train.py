@@ -6,7 +6,6 @@ On several machines: ``torchrun --nnodes N --nproc_per_node K -m aot_plus.tools.
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 
 from aot_plus.tools.common import (
@@ -86,13 +85,11 @@ def _train(args: argparse.Namespace) -> int:
     evaluated = not args.no_eval and "RANK" not in os.environ
     check_files(cfg, overwrite=args.overwrite, evaluated=evaluated)
     processes = args.processes or max(torch.cuda.device_count(), 1)
-    started = time.time()
     weights = train(cfg, resume=args.resume, overwrite=args.overwrite, processes=processes)
     if os.environ.get("RANK", "0") == "0":
         print(f"Trained weights (moving average): {weights}")
     if evaluated:
-        new = weights.stat().st_mtime >= started
-        evaluate(evaluation_job(cfg, weights, processes, overwrite=new), print)
+        evaluate(evaluation_job(cfg, weights, processes), print)
     return 0
 
 

@@ -86,18 +86,28 @@ def config_to_dict(config: Config) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def save_config(config: Config, path: Path) -> None:
-    """Writes a YAML file: the repository's git commit (or null), the libraries' versions, the values."""
-    content = {"commit": git_commit(), "versions": _versions(), "config": config_to_dict(config)}
+def save_config(config: Config, path: Path, facts: Mapping[str, Any] | None = None) -> None:
+    """Writes a YAML file: the repository's git commit (or null), the libraries' versions, the values.
+
+    ``facts``: further names and values of the file.
+    """
+    content = {"commit": git_commit(), "versions": _versions(), **(facts or {})}
+    content["config"] = config_to_dict(config)
     with replacing(path) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def read_saved_config(path: Path) -> dict[str, Any]:
     """Reads names and values that ``save_config`` wrote; lists stand for tuples. Raises ``ConfigError``."""
+    return dict(read_saved_content(path)["config"])
+
+
+def read_saved_content(path: Path) -> dict[str, Any]:
+    """Reads all of a file that ``save_config`` wrote, with ``config`` in it. Raises ``ConfigError``."""
     require_regular(path)
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["config"])
+        content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return content | {"config": dict(content["config"])}
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; expected a saved config") from None
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
@@ -55,7 +56,8 @@ class Evaluator:
     A sequence is written to a hidden folder and renamed when it is complete, so a kill or an error leaves
     either all of it or nothing. A later run skips complete sequences and starts the others at their first
     frame. With ``overwrite``, old results are removed before the first sequence starts: results of two runs
-    never mix, and a killed run can be resumed without ``overwrite``.
+    never mix, and a killed run can be resumed without ``overwrite``. Old results of another config or
+    ``origin`` (see ``origin_of_masks``) are refused, or kept with ``resume``.
 
     ``make_segmenter`` gives a segmenter for one video; it gets a function for the memory's decisions, or None
     when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and
@@ -71,6 +73,8 @@ class Evaluator:
         result_dir: Path,
         *,
         overwrite: bool = False,
+        resume: bool = False,
+        origin: Origin | None = None,
         place: ProcessPlace | None = None,
         device: torch.device | None = None,
     ) -> None:
@@ -80,6 +84,8 @@ class Evaluator:
         self.sequences = sequences
         self.result_dir = result_dir
         self.overwrite = overwrite
+        self.resume = resume
+        self.origin = origin or {}
         self.place = place or ProcessPlace()
         self.device = device or torch.device("cpu")
         self._pace = Pace()
@@ -101,7 +107,14 @@ class Evaluator:
     def _claim(self) -> None:
         """Makes the folder this run's. Raises ``ConfigError``."""
         remove_unfinished(self.result_dir)
-        claim_result_folder(self.cfg, self.result_dir, self.sequences, overwrite=self.overwrite)
+        claim_result_folder(
+            self.cfg,
+            self.origin,
+            self.result_dir,
+            self.sequences,
+            overwrite=self.overwrite,
+            resume=self.resume,
+        )
 
     def _summarise_share(self) -> EvaluationSummary:
         summary = EvaluationSummary()
@@ -143,8 +156,6 @@ class Evaluator:
         for name in self._share():
             folder = SequenceFolder(self.result_dir, name)
             try:
-                if self.overwrite:
-                    folder.discard()
                 sequence = self.dataset.sequence(name)
                 if folder.is_complete(_names(sequence), self.cfg.TEST_MEM_TRACE):
                     summary.skipped.append(name)

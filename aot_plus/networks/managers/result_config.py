@@ -1,13 +1,19 @@
 """The config beside a result folder's masks, so that results of two configs never mix unnoticed."""
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from aot_plus.configs import Config
+from aot_plus.networks.managers.origin import Origin, origin_differences, resumptions
 from aot_plus.networks.managers.summary import SUMMARY_FILE
+from aot_plus.networks.managers.writer import SequenceFolder
 from aot_plus.utils.config import CONFIG_FILE, config_differences, save_config
 from aot_plus.utils.errors import ConfigError
 from evaluation.results import remove_results
+
+_log = logging.getLogger(__name__)
 
 # Names, and beginnings of names, that cannot change a mask.
 _IRRELEVANT = frozenset(
@@ -25,12 +31,19 @@ _IRRELEVANT = frozenset(
 
 
 def claim_result_folder(
-    cfg: Config, result_dir: Path, sequences: Collection[str], *, overwrite: bool
+    cfg: Config,
+    origin: Origin,
+    result_dir: Path,
+    sequences: Collection[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> None:
-    """Puts the config into the folder; with ``overwrite`` removes the figures and the summary of old masks.
+    """Puts config and origin into the folder; with ``overwrite`` removes the sequences, figures and summary.
 
-    Raises ``ConfigError`` with the names that differ if the folder holds results of another config that would
-    stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``.
+    Raises ``ConfigError`` with what differs if the folder holds results of another config or origin that
+    would stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``. With
+    ``resume`` they do stay: what differs is logged, and noted beside the config.
     """
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
@@ -40,17 +53,29 @@ def claim_result_folder(
             f"{result_dir}: not a result folder: it holds {finished[0]}, ... but no {CONFIG_FILE}"
         )
     kept = [name for name in finished if name not in replaced]
-    if kept:
-        differences = config_differences(path, cfg, _IRRELEVANT)
-        if differences:
-            raise ConfigError(
-                f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made with another config: "
-                f"{'; '.join(differences)}. Choose another result folder, or overwrite all of them"
-            )
+    resumed = _resumptions(path, cfg, origin, kept, resume=resume) if kept else []
     if overwrite:
         remove_results(result_dir)
         (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
-    save_config(cfg, path)
+        for name in sequences:  # before the new config is there: the old one is not theirs
+            SequenceFolder(result_dir, name).discard()
+    save_config(cfg, path, {"origin": dict(origin), **({"resumed": resumed} if resumed else {})})
+
+
+def _resumptions(
+    path: Path, cfg: Config, origin: Origin, kept: Sequence[str], *, resume: bool
+) -> list[dict[str, Any]]:
+    """Lists the changes that runs into the folder went on with. Raises ``ConfigError`` without ``resume``."""
+    differences = [*config_differences(path, cfg, _IRRELEVANT), *origin_differences(path, origin)]
+    if differences:
+        found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
+        if not resume:
+            raise ConfigError(
+                f"{found}: {'; '.join(differences)}. Choose another result folder, make all of them again "
+                "(--overwrite), or keep them (--resume)"
+            )
+        _log.warning("%s, and are kept: %s", found, "; ".join(differences))
+    return resumptions(path, differences)
 
 
 def _finished(result_dir: Path) -> list[str]:

@@ -3,13 +3,21 @@
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from aot_plus.configs import Config
+from aot_plus.networks.managers.initial_weights import pretrained_file
+from aot_plus.networks.managers.origin import (
+    INITIAL_WEIGHTS,
+    origin_differences,
+    origin_of_weights,
+    resumptions,
+)
 from aot_plus.networks.managers.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
-from aot_plus.utils.config import CONFIG_FILE, config_differences
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
+from aot_plus.utils.errors import CheckpointError, ConfigError
 
-__all__ = ["LOG_FOLDER", "clear_run", "decide_resume"]
+__all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "resumed_origin"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +75,29 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
     if differences:
         _log.warning("%s: resuming with changed values: %s", folder, "; ".join(differences))
     return True
+
+
+def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
+    """Gives what the saved config of a resumed training says about the origin of its weights.
+
+    Changed code, encoder files and initial weights do not stop a training: the log and the file say so.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return {}
+    try:
+        initial = pretrained_file(cfg)
+    except CheckpointError:  # it is not needed any more
+        initial = None
+    origin = dict(origin_of_weights(cfg, initial))
+    if initial is None:
+        saved = read_saved_content(path).get("origin") or {}
+        origin |= {name: saved[name] for name in saved if name == INITIAL_WEIGHTS}
+    changes = origin_differences(path, origin)
+    if changes:
+        _log.warning("%s: resuming, although since its start %s", folder, "; ".join(changes))
+    resumed = resumptions(path, [*_differences(path, cfg), *changes])
+    return {"origin": origin, **({"resumed": resumed} if resumed else {})}
 
 
 def clear_run(folder: Path) -> None:

@@ -15,6 +15,7 @@ from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
+from aot_plus.networks.managers.origin import origin_of_weights
 from aot_plus.networks.managers.processes import ProcessPlace, any_process, gather, process_group
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import (
@@ -25,7 +26,7 @@ from aot_plus.networks.managers.train_checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume
+from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume, resumed_origin
 from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
@@ -80,12 +81,14 @@ class Trainer:
             return self._run()
 
     def _prepare_folder(self) -> None:
-        """Removes an overwritten training, and saves the config."""
-        if not decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
-            pretrained_file(self.cfg)  # raises for a missing file before anything is removed
+        """Removes an overwritten training, and saves the config with the origin of the weights."""
+        if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
+            facts = resumed_origin(self.cfg, self.folder)
+        else:  # a missing file raises before anything is removed
+            facts = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
             build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
             clear_run(self.folder)
-        save_config(self.cfg, self.folder / CONFIG_FILE)
+        save_config(self.cfg, self.folder / CONFIG_FILE, facts)
 
     def _run(self) -> Path:
         checkpoint = load_latest_checkpoint(self.folder)

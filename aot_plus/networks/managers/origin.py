@@ -1,0 +1,138 @@
+"""The origin of masks and weights besides the config: checkpoints, files of own classes, code.
+
+An origin maps names, as messages show them, to SHA-256 of contents. Of the project's code, the source files
+count that a mask, or a weight, depends on; a changed comment counts as well.
+"""
+
+import importlib
+import inspect
+import sysconfig
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aot_plus.configs import Config
+from aot_plus.utils.config import read_saved_content
+from aot_plus.utils.errors import CheckpointError, ConfigError
+from evaluation.digests import digest_file, digest_files
+
+__all__ = [
+    "INITIAL_WEIGHTS",
+    "Origin",
+    "origin_differences",
+    "origin_of_masks",
+    "origin_of_weights",
+    "resumptions",
+]
+
+Origin = Mapping[str, str]
+
+CODE = "the project's code"
+INITIAL_WEIGHTS = "the initial weights' content"
+_PACKAGE = Path(__file__).resolve().parents[2]
+_NETWORKS = tuple(
+    f"networks/{room}" for room in ("encoders", "decoders", "layers", "memory", "models", "engines")
+)
+_MASKS = (
+    *_NETWORKS,
+    "dataloaders/eval_datasets.py",
+    "networks/managers/evaluator.py",
+    "networks/managers/writer.py",
+    "utils/images.py",
+    "utils/masks.py",
+)
+_WEIGHTS = (
+    *_NETWORKS,
+    "dataloaders",
+    "networks/managers/initial_weights.py",
+    "networks/managers/learner.py",
+    "networks/managers/trainer.py",
+    "utils/images.py",
+)
+
+
+def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
+    """Describes what masks are made by. ``checkpoint``: None for random weights.
+
+    Raises ``CheckpointError`` if it cannot be read.
+    """
+    own = _own_files(cfg.MEM_POLICY, "policy file") | _own_files(cfg.MODEL_ENCODER, "encoder file")
+    return _content("the checkpoint's content", checkpoint) | own | {CODE: _digest_code(_MASKS)}
+
+
+def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
+    """Describes what a training starts from and is made by. ``initial``: the file of its first weights."""
+    own = _own_files(cfg.MODEL_ENCODER, "encoder file")
+    return _content(INITIAL_WEIGHTS, initial) | own | {CODE: _digest_code(_WEIGHTS)}
+
+
+def origin_differences(path: Path, origin: Origin) -> list[str]:
+    """Says in which an origin differs from the one in a saved config. Raises ``ConfigError``."""
+    old = read_saved_content(path).get("origin") or {}
+    new = [f"{name} is not recorded there" for name in origin if name not in old]
+    changed = [f"{name} changed" for name in origin if name in old and old[name] != origin[name]]
+    return [*changed, *new, *(f"{name} plays no part now" for name in old if name not in origin)]
+
+
+def resumptions(path: Path, changes: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Lists what a saved config says about changes that a run went on with, and adds those of this run."""
+    before = list(read_saved_content(path).get("resumed") or [])
+    changed = list(changes)
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return [*before, {"at": now, "changed": changed}] if changed else before
+
+
+def _content(name: str, path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        return {name: digest_file(path)}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _digest_code(places: Iterable[str]) -> str:
+    """Gives one SHA-256 of Python files of the project; ``places``: folders and files in the package."""
+    files = [
+        file
+        for place in places
+        for file in ([_PACKAGE / place] if place.endswith(".py") else (_PACKAGE / place).rglob("*.py"))
+    ]
+    return digest_files(_PACKAGE, files)
+
+
+def _own_files(name: str, kind: str) -> dict[str, str]:
+    """Gives the digests of the files of an own class, ``package.module:ClassName``, and of its own bases.
+
+    Raises ``ConfigError`` if there is no such class.
+    """
+    module, colon, class_name = name.partition(":")
+    if not colon or module == "timm":
+        return {}
+    try:
+        own = getattr(importlib.import_module(module), class_name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{kind.split()[0]}: cannot import {name!r} ({error})") from error
+    files = {_source_file(own): None} | {_source_file(base): None for base in inspect.getmro(own)[1:]}
+    digests: dict[str, str] = {}
+    for index, file in enumerate(files):
+        if file is not None and (index == 0 or not _is_installed(file)):
+            key = f"{kind} {file.name}"
+            digests[key] = digests.get(key, "") + digest_file(file)  # files of two folders may share a name
+    return digests
+
+
+def _source_file(own: type) -> Path | None:
+    """Finds the file with a class; None for one that has none."""
+    try:
+        file = inspect.getsourcefile(own)
+    except (TypeError, OSError):
+        return None
+    return Path(file).resolve() if file else None
+
+
+def _is_installed(file: Path) -> bool:
+    """Tells files of the project, of libraries and of Python from a user's."""
+    folders = {Path(path).resolve() for name, path in sysconfig.get_paths().items() if "lib" in name}
+    return any(file.is_relative_to(folder) for folder in (_PACKAGE, *folders))

@@ -1,0 +1,26 @@
+"""SHA-256 of files, to tell if what made a result has changed since."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["digest_file", "digest_files"]
+
+_BLOCK = 2**20  # bytes
+
+
+def digest_file(path: Path) -> str:
+    """Gives the SHA-256 of a file's content, in hexadecimal. Raises ``OSError``."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_files(root: Path, paths: Iterable[Path]) -> str:
+    """Gives one SHA-256 of files under ``root``, of their relative paths and contents. Raises ``OSError``."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{digest_file(path)}\n".encode())
+    return digest.hexdigest()
