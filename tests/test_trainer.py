@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import distributed
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_loader
@@ -173,6 +174,7 @@ def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> 
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
+        assert "Grad strides" not in output
     alone, shared = log_lines(tmp_path / "one"), log_lines(run_folder(cfg))
     assert len(alone) == len(shared) == 20
     for one, two in zip(alone, shared, strict=True):
@@ -181,6 +183,25 @@ def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> 
         assert one["num_objects"] == two["num_objects"]
     assert alone[-1]["loss"] < alone[0]["loss"]
     assert len(content(run_folder(cfg))["random_states"]) == 2
+
+
+def test_the_wrapper_of_several_processes_finds_gradients_in_the_layout_of_the_weights(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """Else DDP warns, and copies: maps made of tokens give depth-wise weights gradients of other strides."""
+    cfg = tiny_config(dataset, TRAIN_SEQ_TRAINING_START_RATIO=1.0, TRAIN_SEQ_TRAINING_END_RATIO=1.0)
+    batch = next(iter(build_train_loader(cfg)))
+    distributed.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{tmp_path / 'group'}")
+    try:
+        model, place = build_model(cfg), ProcessPlace(0, 2)
+        learner = Learner(model, cfg, device=torch.device("cpu"), place=place)
+        learner._accumulate(batch, 0, sequential=False)
+    finally:
+        distributed.destroy_process_group()
+    learned = {name: weight for name, weight in model.named_parameters() if weight.grad is not None}
+    assert any(name.endswith("activation.conv.weight") for name in learned)
+    others = [name for name, weight in learned.items() if weight.grad.stride() != weight.stride()]
+    assert others == []
 
 
 def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> None:

@@ -209,9 +209,23 @@ def _parallel(engine: TrainingEngine, cfg: Config, device: torch.device, place: 
     if place.world_size == 1:
         return engine
     # Frozen parameters get no gradient in steps that commit predictions; the wrapper must look for them.
+    for parameter in engine.parameters():
+        lies_as_both = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+        if parameter.requires_grad and lies_as_both and parameter.is_contiguous():
+            parameter.register_hook(_with_plain_strides)
     freezes = bool(cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS) and cfg.TRAIN_SEQ_TRAINING_START_RATIO < 1
     return DistributedDataParallel(
         engine,
         device_ids=[device.index] if device.type == "cuda" else None,
         find_unused_parameters=freezes,
     )
+
+
+def _with_plain_strides(gradient: Tensor) -> Tensor:
+    """Views the gradient of a convolution's weight with the strides of the weight, without a copy.
+
+    Weights of 1 x 1 pixels or one channel lie the same in memory channels first and last, and maps made of
+    tokens have their channels last: their gradients come with strides of that kind. The wrapper compares
+    strides alone, takes that for another layout, and warns.
+    """
+    return gradient.flatten().view(gradient.shape)
