@@ -21,7 +21,7 @@ _V_DECIMALS = 4
 
 @dataclass(frozen=True)
 class FigureSet:
-    """What is computed of the scores.
+    """The figures that are computed from the scores.
 
     Attributes:
         of_object: an object's figures.

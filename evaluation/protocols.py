@@ -12,7 +12,7 @@ _DAVIS_MEASURES = ("J", "F")
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which frames, objects and pixels count, and which figures come out. Defaults are those of DAVIS 2017.
+    """Selects the frames, objects and pixels that count, and the figures. Defaults are those of DAVIS 2017.
 
     Attributes:
         layout: the way to the ground truth, a name of ``evaluation.layouts``.

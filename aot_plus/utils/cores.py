@@ -1,4 +1,4 @@
-"""How many threads compute, and how they wait for one another, by what else the machine does at the start.
+"""Chooses the number of threads, and how they wait for one another, by the machine's load at the start.
 
 OpenMP's threads meet at a barrier after each part of a layer, and wait there in a busy loop. Where other
 programs hold the cores, a thread that waits so takes the time of the one that it waits for: with two threads

@@ -34,7 +34,7 @@ _AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torc
 
 
 class Probabilities(NamedTuple):
-    """How sure a frame's labels are (``VideoSegmenter.probabilities``)."""
+    """The probabilities of a frame's labels (``VideoSegmenter.probabilities``)."""
 
     ids: list[int]  # 0 for the background, then those of the objects
     values: NDArray[np.float32]  # of each id: len(ids) x H x W, 0..1; the sum of a pixel is 1
