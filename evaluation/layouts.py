@@ -11,6 +11,7 @@ from evaluation.files import require_regular
 from evaluation.protocols import Protocol
 from evaluation.vost import (
     ANNOTATIONS,
+    TRACES,
     AnnotatedSequence,
     ListedObject,
     check_split_name,
@@ -84,7 +85,8 @@ def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Proto
 def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     if not results.is_dir():
         raise DataError(f"{results}: there is no such result folder")
-    annotated, predicted = _folders(masks), _folders(results)
+    annotated = _folders(masks)
+    predicted = [name for name in _folders(results) if name != TRACES]
     alone = sorted({*annotated} ^ {*predicted})
     if alone and protocol.strict:
         raise DataError(f"only one of {masks} and {results} has {', '.join(alone)}")

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
+
 from evaluation.errors import DataError
 from evaluation.files import require_regular
 from evaluation.home import home
@@ -22,6 +24,7 @@ TRACES = "traces"  # beside the sequences of a result folder
 DATASET_FOLDERS = {"vost": "VOST", "mini_vost": "MiniVOST"}
 _DATA = "aot_plus/datasets"  # from ``home``
 _LONGEST_NAME = 255  # bytes; longer ones cannot be folders
+_BINARY_VALUES = 2
 
 Found = TypeVar("Found")
 
@@ -233,10 +236,10 @@ def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mas
 
     Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.
     """
-    modes = ("P", "L", "1") if sequence.binary else ("P", "L")
+    read = _read_binary if sequence.binary else read_mask
     for frame in sequence.scored_frames:
         path = results / sequence.name / frame
-        annotation, prediction = (read_mask(mask, modes) for mask in (sequence.annotations / frame, path))
+        annotation, prediction = (read(mask) for mask in (sequence.annotations / frame, path))
         if annotation.shape != prediction.shape:
             sizes = f"{_size(prediction)} pixels, its annotation is {_size(annotation)}"
             raise DataError(f"{path}: the prediction is {sizes}")
@@ -246,3 +249,12 @@ def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mas
 def _size(mask: Mask) -> str:
     """Width x height, as image tools show it."""
     return f"{mask.shape[1]} x {mask.shape[0]}"
+
+
+def _read_binary(path: Path) -> Mask:
+    """Reads the mask of one object. Raises ``DataError`` for one of more than two values."""
+    mask = read_mask(path, modes=("P", "L", "1"))
+    values = cv2.countNonZero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
+    if values > _BINARY_VALUES:
+        raise DataError(f"{path}: the mask of one object has at most 2 values, found {values}")
+    return mask

@@ -203,7 +203,20 @@ def test_an_object_that_no_mask_shows_is_named(data: Path, capsys: pytest.Captur
     assert f"{folder}: no annotation that counts shows the object" in capsys.readouterr().err
 
 
+def test_a_label_map_where_one_objects_mask_belongs_is_named(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = data / "sav" / "predictions" / "sav_000101" / "000" / "00008.png"
+    labels = np.asarray(Image.open(path).convert("L")).copy()
+    labels[0, :3] = (0, 7, 9)
+    Image.fromarray(labels).save(path)
+    assert run(data, "sav", "sav", "sav/predictions") == 1
+    assert f"{path}: the mask of one object has at most 2 values" in capsys.readouterr().err
+
+
 def test_strict_names_what_only_one_side_has(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "davis" / "predictions" / "traces").mkdir()  # of a run of ours: no sequence
+    assert run(data, "vos-benchmark", *DAVIS, "--strict") == 0
     shutil.rmtree(data / "davis" / "predictions" / "thin")
     assert run(data, "vos-benchmark", *DAVIS) == 0
     assert b"thin" not in written(data / "davis" / "predictions")["results.csv"]
