@@ -28,9 +28,11 @@ def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
     try:
         with PIL.Image.open(path) as image:
             yield image
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such {kind.split()[-1]}") from None
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file can raise nearly anything in Pillow
         raise DataError(f"{path}: cannot be read as {kind} ({error})") from error
 
 
@@ -40,6 +42,8 @@ def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
     ``modes``: Pillow's names of the kinds of image that are taken.
     """
     with opened(path, "a mask") as image:
+        if image.format != "PNG":  # a JPEG has other ids than were written, at every edge
+            raise DataError(f"{path}: a mask must be a PNG file, found {image.format}")
         if image.mode not in modes:
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"

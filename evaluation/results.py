@@ -205,7 +205,10 @@ def read_table(path: Path, types: Mapping[str, type | str]) -> pd.DataFrame:
     require_regular(path)
     text = [column for column, of_column in types.items() if of_column is str]
     missing = {column: [""] for column in types if column not in text}
-    table = pd.read_csv(path, dtype=dict(types), keep_default_na=False, na_values=missing)
+    try:
+        table = pd.read_csv(path, dtype=dict(types), keep_default_na=False, na_values=missing)
+    except (TypeError, OverflowError) as error:  # a number that the column's type cannot hold
+        raise ValueError(str(error)) from error
     if list(table.columns) != list(types):
         raise ValueError(f"its first line should be {','.join(types)}")
     if table.empty or not isinstance(table.index, pd.RangeIndex) or table[text].isna().any(axis=None):

@@ -93,6 +93,8 @@ class MaskReader:
 def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
     """``ids``, ``grey`` (H x W) or ``colour`` (H x W x 3) and the pixels; transparent ones are black."""
     with opened(path, "a mask") as image:
+        if image.format == "JPEG":  # blurs the edges, and so invents ids
+            raise DataError(f"{path}: a mask must keep its values, as PNG does, found a JPEG")
         if image.mode in ("P", "1", "L"):
             return "grey" if image.mode == "L" else "ids", np.array(image, dtype=np.uint8)
         if image.mode not in ("RGB", "RGBA", "LA"):

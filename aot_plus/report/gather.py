@@ -1,6 +1,5 @@
 """Everything that the page shows, as one structure that JSON can hold."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
 __all__ = ["PICTURE_BUDGET", "gather"]
 
 PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
+_LARGEST = 1e15  # of a speed or a size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
 
@@ -94,4 +94,6 @@ def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
 
 def _number(value: object) -> float | None:
     """Returns a number of a summary, if it is one."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if not isinstance(value, int | float) or not abs(value) < _LARGEST:
+        return None
+    return float(value)

@@ -1,6 +1,5 @@
 """Result folders: their config, speed and sequences."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.json_text import parse_json
 from evaluation.files import require_regular
 
 __all__ = ["ResultFolder", "chosen_dataset", "read_folders"]
@@ -43,7 +43,7 @@ class ResultFolder:
         capacity = None if None in sizes else " + ".join(map(str, sizes))
         return {
             "model": self.config.get("MODEL_NAME"),
-            "checkpoint": Path(checkpoint).name if checkpoint else None,
+            "checkpoint": Path(str(checkpoint)).name if checkpoint else None,
             "policy": policy,
             "capacity": policy if policy == "unbounded" else capacity,
         }
@@ -107,7 +107,7 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
         notes.append(f"Policy, capacity and model are not known: {error}.")
     require_regular(path / "summary.json")
     try:
-        summary = dict(json.loads((path / "summary.json").read_text(encoding="utf-8")))
+        summary = dict(parse_json((path / "summary.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         notes.append(f"Speed and memory are not known: {path / 'summary.json'} cannot be read ({error}).")
     return ResultFolder(path, name, config, summary, sequences, tuple(notes))

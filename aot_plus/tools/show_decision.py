@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import FRAMES, VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision
 from aot_plus.tools.common import run_tool
@@ -48,8 +49,9 @@ def _show(args: argparse.Namespace) -> int:
     require_writable(args.output)
     entry = find_decision(args.result_dir / "traces" / f"{args.sequence}.jsonl", args.frame, args.group)
     saved = read_saved_config(args.result_dir / CONFIG_FILE)
-    data = home() / saved["DIR_DATA"]
-    video = open_dataset(args.dataset, data, saved.get("TEST_IMAGES", FRAMES)).sequence(args.sequence)
+    data = home() / str(saved.get("DIR_DATA", Config.DIR_DATA))
+    images = str(saved.get("TEST_IMAGES", FRAMES))
+    video = open_dataset(args.dataset, data, images).sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
     with replacing(args.output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
@@ -69,8 +71,9 @@ def _table(entry: TraceEntry) -> str:
 
 def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list[Image]:
     """Reads the stored frames and the new one, H x W x 3, and draws the predicted objects on them."""
-    if entry.frame >= len(video.images):
-        found = f"the trace has frame {entry.frame}, the video {len(video.images)} frames"
+    last = max(entry.frame, *entry.bank)
+    if last >= len(video.images):
+        found = f"the trace has frame {last}, the video {len(video.images)} frames"
         raise DataError(f"{video.name}: {found}")
     paths = [video.images[number] for number in [*entry.bank, entry.frame]]
     masks = [read_mask(result_dir / video.name / f"{path.stem}.png") for path in paths]

@@ -107,12 +107,22 @@ def read_saved_content(path: Path) -> dict[str, Any]:
     require_regular(path)
     try:
         content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        return content | {"config": dict(content["config"])}
+        values = dict(content["config"])
+        strange = [name for name, value in values.items() if not _is_saved(name, value)]
+        if strange:
+            raise ValueError(f"{strange[0]!r:.40} has a value that no config has")
+        return content | {"config": values}
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; expected a saved config") from None
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{path}: cannot be read as a saved config ({reason})") from error
+
+
+def _is_saved(name: object, value: object) -> bool:
+    """Tells if ``save_config`` could have written a value: a number, text or a list of them."""
+    items = value if isinstance(value, list) else [value]
+    return isinstance(name, str) and all(isinstance(item, str | int | float | None) for item in items)
 
 
 def config_differences(path: Path, config: Config, ignored: Collection[str]) -> list[str]:

@@ -41,7 +41,7 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -
         pictures: of the frames in the bank, then of the appended one; all of one size.
     """
     aspect = pictures[0].shape[0] / pictures[0].shape[1]
-    thumbnail = (_COLUMN - 8, round((_COLUMN - 8) * aspect))
+    thumbnail = (_COLUMN - 8, max(1, round((_COLUMN - 8) * aspect)))
     bars = _TITLE + thumbnail[1] + _CAPTION
     width = _left(len(pictures)) + _MARGIN
     image = PIL.Image.new("RGB", (width, bars + len(entry.scores) * (_PANEL + _PANEL_GAP) + _MARGIN), _PAPER)

@@ -75,7 +75,8 @@ class MemoryStrip:
 
     def _thumbnail(self, picture: Image) -> Image:
         pitch, height = self._cell
-        return np.asarray(cv2.resize(picture, (pitch - _GAP, height), interpolation=cv2.INTER_AREA), np.uint8)
+        size = max(1, pitch - _GAP), height
+        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def draw(self, title: str) -> Image:
         """Draws the strip, ``height x W x 3``, from the oldest frame to the newest."""

@@ -11,6 +11,7 @@ import cv2
 from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLIT_NAMES, sequence_generator
 from aot_plus.dataloaders.mini_vost.sequence import RenderedSequence, render_sequence
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.masks import write_mask
 from evaluation.files import replacing, require_regular, writing
 from evaluation.parallel import map_in_processes
@@ -116,7 +117,7 @@ def _claim(out: Path, seed: int, train: int, val: int) -> None:
 def _read_info(info: Path) -> dict[str, Any]:
     require_regular(info)
     try:
-        found = json.loads(info.read_text(encoding="utf-8"))
+        found = parse_json(info.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{info}: cannot be read ({error})") from error
     if not isinstance(found, dict):

@@ -17,13 +17,14 @@ from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.managers.learner import StepResult
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
+from aot_plus.utils.json_text import parse_json
 from aot_plus.viz.clips import clip_row
 from evaluation.files import replacing, writing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TrainLog"]
+__all__ = ["TrainLog", "kept_lines"]
 
 _log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
@@ -125,19 +126,24 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _drop_lines(path: Path, start_step: int) -> None:
-    """Keeps the lines of the first ``start_step`` steps; the last line of a killed run may be half a line."""
+    """Removes the lines after the first ``start_step`` steps from a file that need not be there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        return
+    if path.is_file():
+        kept = kept_lines(path, start_step)
+        with replacing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def kept_lines(path: Path, start_step: int) -> list[str]:
+    """Gives the lines of the first ``start_step`` steps; the last one of a killed run may be half a line."""
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= start_step:
+            if parse_json(line)["step"] <= start_step:
                 kept.append(f"{line}\n")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError):
             _log.warning("%s: removed a line that cannot be read: %.60s", path, line)
-    with replacing(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+    return kept
 
 
 def _tensorboard(folder: Path, start_step: int) -> "SummaryWriter":

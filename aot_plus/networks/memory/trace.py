@@ -1,14 +1,19 @@
 """Traces: what happened to the memory bank of a video, one JSON object a line for each appended frame."""
 
-import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.json_text import parse_json
 from evaluation.files import require_regular
 
 __all__ = ["TraceEntry", "TraceSink", "find_decision", "read_trace"]
+
+_MANY = 2**31  # frames: no video has as many
+_LARGEST = 1e30  # of a score; a picture of it can still be drawn
 
 TraceSink = Callable[[dict[str, object]], None]  # is given ``TraceEntry.as_dict()``
 
@@ -44,22 +49,31 @@ def read_trace(path: Path) -> list[TraceEntry]:
         return [_entry(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such trace; tools.eval writes it with --trace") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read as a trace ({error!r})") from error
 
 
 def _entry(line: str) -> TraceEntry:
     """Parses a line; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
-    scores = json.loads(line)
+    scores = parse_json(line)
+    if not isinstance(scores, dict):
+        raise ValueError("expected an object")
     frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
-    if not all(isinstance(value, int) for value in (frame, group, *bank)):
-        raise ValueError("frames and groups must be whole numbers")
+    if not all(type(value) is int and 0 <= value < _MANY for value in (frame, group, *bank)):
+        raise ValueError("frames and groups must be whole numbers from 0")
     if dropped not in (None, *bank):
         raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
+    return TraceEntry(frame, group, bank, _numbers(scores, len(bank)), dropped)
+
+
+def _numbers(scores: dict[str, Any], count: int) -> dict[str, list[float]]:
+    """Checks that each score has ``count`` numbers that a float can hold (NaN and infinity can come up)."""
     for name, values in scores.items():
-        if len(values) != len(bank) or not all(isinstance(value, int | float) for value in values):
-            raise ValueError(f"{name}: expected a number for each of the {len(bank)} frames")
-    return TraceEntry(frame, group, bank, scores, dropped)
+        if len(values) != count or not all(type(value) in (int, float) for value in values):
+            raise ValueError(f"{name}: expected a number for each of the {count} frames")
+        if any(abs(value) > _LARGEST for value in values if math.isfinite(value)):
+            raise ValueError(f"{name}: expected numbers of a size that scores have")
+    return scores
 
 
 def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
