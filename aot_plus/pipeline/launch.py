@@ -7,7 +7,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, TypeVar
 
 from aot_plus.utils import errors
@@ -51,7 +53,7 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _PATIENCE)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with TemporaryDirectory(prefix="aot_plus_") as logs, _signals_restored():
+    with TemporaryDirectory(prefix="aot_plus_") as logs, _signals_restored(), _prepared():
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -100,6 +102,19 @@ def _cause(error: Any) -> BaseException:
     if kind in errors.__all__:
         return VOSError(text)
     return RuntimeError(message["extraInfo"]["py_callstack"])
+
+
+@contextmanager
+def _prepared() -> Iterator[None]:
+    """Has processes that start in this block run ``new_process`` first, not this program."""
+    main = sys.modules["__main__"]
+    stand_in = ModuleType("__main__")
+    stand_in.__spec__ = find_spec("aot_plus.utils.new_process")
+    sys.modules["__main__"] = stand_in
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
