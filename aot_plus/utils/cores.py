@@ -60,16 +60,19 @@ def choose_wait_policy() -> None:
 class Pace:
     """Warns once where a run has become far slower than at its start, as on a machine that got busy."""
 
-    def __init__(self, of: int = 100, clock: Callable[[], float] = time.perf_counter) -> None:
-        """``of``: frames that are looked at, the first ones and the last ones."""
+    def __init__(
+        self, of: int = 100, unit: str = "frames", clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """``of``: how many frames, or another ``unit``, are looked at, the first ones and the last ones."""
         self._of = of
+        self._unit = unit
         self._clock = clock
         self._times: deque[float] = deque(maxlen=of + 1)
-        self._first: float | None = None  # seconds for the first frames
+        self._first: float | None = None  # seconds for the first ones
         self._said = False
 
     def tick(self) -> None:
-        """Counts a frame."""
+        """Counts one that is done."""
         self._times.append(self._clock())
         if self._said or len(self._times) <= self._of:
             return
@@ -79,10 +82,10 @@ class Pace:
         elif seconds > 3 * self._first:
             self._said = True
             _log.warning(
-                "the last %d frames took %.1f s, the first ones %.1f s: if these are no larger and show no "
-                "more objects, something else keeps the machine busy. A run that is stopped and given again "
-                "chooses its threads anew",
-                *(self._of, seconds, self._first),
+                "the last %d %s took %.1f s, the first ones %.1f s: if there is no more to compute in them, "
+                "something else keeps the machine busy. A run that is stopped and given again chooses its "
+                "threads anew",
+                *(self._of, self._unit, seconds, self._first),
             )
 
 

@@ -30,6 +30,7 @@ from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decid
 from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
+from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import CheckpointError, DataError, VOSError
 from evaluation.signals import interruption
 
@@ -123,7 +124,7 @@ class Trainer:
         self._seed(start, checkpoint)
         active = self.place.rank == 0
         with StopRequest() as stop, TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log:
-            began = time.perf_counter()
+            began, pace = time.perf_counter(), Pace(unit="steps")
             for step, batch in enumerate(batches, start):
                 loaded = time.perf_counter()
                 result = learner.train_step(batch, step)
@@ -132,6 +133,8 @@ class Trainer:
                 now = time.perf_counter()
                 log.add(step, batch, result, now - began, loaded - began)
                 began = now
+                if active:
+                    pace.tick()
                 stopping = any_process(self.place, stop.signal is not None, self.device)
                 self._save_if_due(learner, step + 1, now=stopping)
                 if stopping and step + 1 < self.cfg.TRAIN_TOTAL_STEPS:
