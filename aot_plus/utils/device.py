@@ -30,6 +30,25 @@ def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> 
     return torch.tensor(values).to(device, non_blocking=True)
 
 
+class HostCopy:
+    """A tensor's copy on the host, which a GPU may still be making; a CPU's tensor itself."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self._copied: torch.cuda.Event | None = None
+        if tensor.is_cuda:
+            host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor = host.copy_(tensor, non_blocking=True)
+            self._copied = torch.cuda.Event(blocking=True)
+            self._copied.record(torch.cuda.current_stream(tensor.device))
+
+    def wait(self) -> Tensor:
+        """Returns the copy when it is there; may be called in any thread."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._tensor
+
+
 @contextmanager
 def tf32(allowed: bool | None) -> Iterator[None]:
     """Allows or forbids TF32 on CUDA, in convolutions and matrix products; afterwards all is as before.

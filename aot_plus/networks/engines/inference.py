@@ -164,10 +164,13 @@ class InferenceEngine:
 
     def _run_policies(
         self, state: VideoState, batch: GroupBatch, prediction: Prediction, propagation: Propagation
-    ) -> list[int] | None:
-        """Shows each group's policy the frame about to be appended; what to drop if the bank is full."""
+    ) -> list[int] | Tensor | None:
+        """Shows each group's policy the frame about to be appended; what to drop if the bank is full.
+
+        The host waits for a choice made on the device only where it is traced.
+        """
         overflows = batch.memory.bank.is_full
-        dropped = []
+        dropped: list[int | Tensor] = []
         for index, policy in enumerate(batch.policies):
             append = Append(
                 frames=batch.memory.bank.frames[index],
@@ -181,11 +184,11 @@ class InferenceEngine:
             if position is not None:
                 dropped.append(position)
             if self.trace is not None:
-                left = None if position is None else append.frames[position]
+                left = None if position is None else append.frames[int(position)]
                 group, scores = batch.groups[index], policy.explain()
                 entry = TraceEntry(append.new_frame, group, append.frames, scores, left)
                 self.trace(entry.as_dict())
-        return dropped if overflows else None
+        return _as_positions(dropped, prediction.logits.device) if overflows else None
 
     def _droppable(self, batch: GroupBatch, index: int) -> list[int]:
         """Positions in a group's bank that may be dropped: not the first, and no later reference while
@@ -208,6 +211,14 @@ class InferenceEngine:
         attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]
         logits = prediction.logits[batch.groups[index]]
         return ReadStatistics(attention, keys, foreground_probability(logits, prediction.features.size))
+
+
+def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> list[int] | Tensor:
+    """Makes one tensor of choices on the device, if there are any; integers stay as they are."""
+    known = [position for position in dropped if isinstance(position, int)]
+    if len(known) == len(dropped):
+        return known
+    return torch.stack([torch.as_tensor(position).to(device, non_blocking=True) for position in dropped])
 
 
 def merge_groups(logits: Sequence[Tensor]) -> Tensor:

@@ -37,7 +37,7 @@ class GroupMemory:
         self._short = _as_read(self._last, None)
 
     def write_long(
-        self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
+        self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | Tensor | None
     ) -> None:
         """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
         self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)

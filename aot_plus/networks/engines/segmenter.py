@@ -26,7 +26,7 @@ from aot_plus.networks.engines.saved_state import (
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, input_size
-from aot_plus.utils.device import tf32
+from aot_plus.utils.device import HostCopy, tf32
 from aot_plus.utils.errors import DataError
 from evaluation.masks import IGNORE_ID, Mask
 
@@ -46,23 +46,15 @@ class FrameLabels:
     def __init__(self, packed: Tensor, ids: Sequence[int]) -> None:
         """``packed``: ``H x W`` integers, 0 background, n for the n-th of ``ids`` (at most 255)."""
         self._ids = np.array([0, *ids], dtype=np.uint8)
-        self._packed = packed.to(torch.uint8)
-        self._copied: torch.cuda.Event | None = None
-        if packed.is_cuda:
-            host = torch.empty(packed.shape, dtype=torch.uint8, pin_memory=True)
-            self._packed = host.copy_(self._packed, non_blocking=True)
-            self._copied = torch.cuda.Event(blocking=True)
-            self._copied.record(torch.cuda.current_stream(packed.device))
+        self._packed = HostCopy(packed.to(torch.uint8))
 
     def wait(self) -> None:
         """Waits until they are computed; at once on a CPU."""
-        if self._copied is not None:
-            self._copied.synchronize()
+        self._packed.wait()
 
     def array(self) -> NDArray[np.uint8]:
         """``H x W`` ids, 0 background. Waits; may be called in any thread."""
-        self.wait()
-        return self._ids.take(self._packed.numpy())
+        return self._ids.take(self._packed.wait().numpy())
 
 
 @dataclass

@@ -1,14 +1,23 @@
 """The long-term memory bank: frames together with their numbers, in storage that is allocated once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from aot_plus.networks.layers.memory_types import KeyValue
+from aot_plus.utils.device import HostCopy, on_device
 
 FIRST_UNBOUNDED_SLOTS = 8
+
+
+class _Pending(NamedTuple):
+    """An appended frame whose place only the device knows so far."""
+
+    frame: int
+    dropped: HostCopy  # G positions
+    order: Tensor  # G x T, the slots as they are now, oldest frame first
 
 
 class MemoryBank:
@@ -24,6 +33,7 @@ class MemoryBank:
         self._slots: list[list[int]] = []  # of each group, oldest frame first
         self._numbers: list[list[int]] = []  # frame numbers of the same
         self._layers: list[KeyValue] = []  # of each layer: G x S x N x D, G x S x N x E
+        self._pending: _Pending | None = None  # what the lists above do not tell yet
         self._embedded: dict[int, Tensor] = {}  # of a layer: G x S x N x D, its keys with their embedding
 
     def __len__(self) -> int:
@@ -37,7 +47,8 @@ class MemoryBank:
 
     @property
     def frames(self) -> list[list[int]]:
-        """The stored frame numbers of each group, oldest first."""
+        """The stored frame numbers of each group, oldest first. Waits for a choice made on the device."""
+        self._settle()
         return [list(numbers) for numbers in self._numbers]
 
     @property
@@ -45,15 +56,25 @@ class MemoryBank:
         """True if another frame fits only in the place of a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
 
-    def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:
+    def append(
+        self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | Tensor | None = None
+    ) -> None:
         """Stores a frame, in a full bank in the place of another.
 
         Args:
             entries: of each layer, keys ``G x N x D`` and values ``G x N x E``.
             frame: its number, larger than those stored.
             dropped: for each group, the position (0 = oldest) of the frame that goes; None when none has to.
+                As an int64 tensor (G) on the entries' device the host does not wait for it.
         """
-        groups = entries[0].keys.shape[0]
+        self._settle()
+        if isinstance(dropped, Tensor):
+            self._replace(entries, frame, dropped)
+        else:
+            self._write(entries, self._record(entries[0].keys.shape[0], frame, dropped))
+
+    def _record(self, groups: int, frame: int, dropped: Sequence[int] | None) -> list[int]:
+        """Notes an appended frame; returns each group's slot for it."""
         if not self._numbers:
             self._slots = [[] for _ in range(groups)]
             self._numbers = [[] for _ in range(groups)]
@@ -67,7 +88,28 @@ class MemoryBank:
             self._slots[group].append(slot)
             self._numbers[group].append(frame)
             targets.append(slot)
-        self._write(entries, targets)
+        return targets
+
+    def _replace(self, entries: Sequence[KeyValue], frame: int, dropped: Tensor) -> None:
+        """Stores a frame in place of those at the positions ``dropped`` (G), without a wait for them."""
+        groups, length = len(self._slots), len(self)
+        slots = [slot for own in self._slots for slot in own]
+        order = on_device(slots, dropped.device).view(groups, length)
+        targets = order.gather(1, dropped[:, None])  # G x 1
+        rest = torch.arange(length - 1, device=dropped.device)
+        rest = rest + (rest >= dropped[:, None]).long()  # G x T-1, the positions that stay
+        order = torch.cat([order.gather(1, rest), targets], dim=1)
+        first = torch.arange(groups, device=dropped.device) * self._layers[0].keys.shape[1]
+        for layer, entry in zip(self._layers, entries, strict=True):
+            for stored, new in zip(layer, entry, strict=True):
+                stored.flatten(0, 1).index_copy_(0, first + targets[:, 0], new.to(stored.dtype))
+        self._pending = _Pending(frame, HostCopy(dropped), order)
+
+    def _settle(self) -> None:
+        """Waits for a choice that only the device knows, and notes it."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._record(len(self._slots), pending.frame, pending.dropped.wait().tolist())
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
@@ -84,18 +126,22 @@ class MemoryBank:
         return KeyValue(keys, values)
 
     def ranks(self) -> Tensor:
-        """Returns the rank in time (0 = oldest) of the frame in each slot: ``G x T``, on the CPU."""
+        """Returns the rank in time (0 = oldest) of the frame in each slot: ``G x T``, on any device."""
+        if self._pending is not None:
+            return self._pending.order.argsort(dim=1)  # of a permutation: its inverse
         ranks = torch.empty(len(self._slots), len(self), dtype=torch.long)
         for group, slots in enumerate(self._slots):
             ranks[group, torch.tensor(slots, dtype=torch.long)] = torch.arange(len(self))
         return ranks
 
     def slots(self, group: int) -> list[int]:
-        """Returns the slots of a group's frames, oldest frame first."""
+        """Returns the slots of a group's frames, oldest frame first. Waits as ``frames``."""
+        self._settle()
         return list(self._slots[group])
 
     def state_dict(self) -> dict[str, Any]:
         """Gives the frames, their numbers and slots, a copy in plain values."""
+        self._settle()
         layers = [[stored[:, : len(self)].clone() for stored in layer] for layer in self._layers]
         return {"slots": [list(slots) for slots in self._slots], "frames": self.frames, "layers": layers}
 
@@ -104,7 +150,7 @@ class MemoryBank:
         self._slots = [list(slots) for slots in state["slots"]]
         self._numbers = [list(numbers) for numbers in state["frames"]]
         self._layers = [KeyValue(*map(self._with_room, layer)) for layer in state["layers"]]
-        self._embedded = {}
+        self._embedded, self._pending = {}, None
 
     def _with_room(self, frames: Tensor) -> Tensor:
         """Puts frames ``G x T x N x .`` at the beginning of storage for as many as there may be."""

@@ -76,8 +76,11 @@ class MemoryPolicy(ABC):
         """Called on every append, before ``drop``."""
 
     @abstractmethod
-    def drop(self, append: Append) -> int:
+    def drop(self, append: Append) -> int | Tensor:
         """Chooses the position in ``append.frames``, one of ``append.droppable``, of the entry to drop.
+
+        Either an int, or an int64 tensor without dimensions on the memory's device: to make an int of scores
+        there, the host waits for all that a GPU has yet to do.
 
         Called after ``observe`` when the memory overflows and something is droppable.
         """

@@ -86,13 +86,13 @@ class RelevancePolicy(MemoryPolicy):
     def score(self, append: Append, averages: Tensor) -> Tensor:
         """Scores every entry (T) from the running averages (T), which already include this read."""
 
-    def drop(self, append: Append) -> int:
-        """Chooses the droppable entry with the smallest score. Only its index leaves the device."""
+    def drop(self, append: Append) -> Tensor:
+        """Chooses the droppable entry with the smallest score. Nothing leaves the device."""
         scores = self.score(append, self.last_scores["relevance"])
         self.last_scores["score"] = scores
         candidates = on_device(append.droppable, scores.device)
-        # argmin takes the first of equal values.
-        return append.droppable[int(scores[candidates].argmin())]
+        lowest = scores[candidates].argmin(dim=0, keepdim=True)  # the first of equal values
+        return candidates.gather(0, lowest)[0]
 
     @property
     def averages(self) -> dict[int, float]:

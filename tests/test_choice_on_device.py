@@ -1,0 +1,139 @@
+"""A policy's choice as a tensor: the same labels, banks and traces, and nobody waits for it in a frame."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.networks.layers.memory_types import KeyValue
+from aot_plus.networks.memory.bank import MemoryBank
+from aot_plus.networks.memory.policies import MemoryPolicy, build_policy
+from aot_plus.utils.device import HostCopy
+from tests.test_inference_memory import _engine, _image, _start, _step, needs_cuda
+from tests.test_segmenter import _segmenter, _squares, _video
+
+DROPS = [[1, 2], [0, 1], [2, 0], [1, 1]]
+
+
+def _entry(frame: int) -> list[KeyValue]:
+    keys = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(frame))
+    return [KeyValue(keys, 10 * keys), KeyValue(-keys, keys[..., :2])]
+
+
+def test_a_bank_written_by_index_tensors_is_the_same() -> None:
+    plain, indexed = MemoryBank(capacity=3), MemoryBank(capacity=3)
+    embedding = torch.arange(12.0).view(3, 4)
+    for frame in range(3):
+        for bank in (plain, indexed):
+            bank.append(_entry(frame), frame)
+    place = indexed.layer(0).keys.data_ptr()
+    for frame, dropped in enumerate(DROPS, start=3):
+        plain.append(_entry(frame), frame, dropped)
+        indexed.append(_entry(frame), frame, torch.tensor(dropped))
+        for layer in (0, 1):
+            for mine, other in zip(
+                indexed.layer(layer, embedding), plain.layer(layer, embedding), strict=True
+            ):
+                assert torch.equal(mine, other)
+        assert torch.equal(indexed.ranks(), plain.ranks())
+        if frame % 2:  # else nobody asks between two appends
+            assert indexed.frames == plain.frames
+            assert torch.equal(indexed.ranks(), plain.ranks())
+    assert indexed.frames == plain.frames
+    assert indexed.layer(0).keys.data_ptr() == place
+
+
+def test_a_bank_saved_before_the_choice_is_known_holds_it() -> None:
+    bank, copy = MemoryBank(capacity=2), MemoryBank(capacity=2)
+    for frame in range(2):
+        bank.append(_entry(frame), frame)
+    bank.append(_entry(2), 2, torch.tensor([0, 1]))
+    copy.load_state_dict(bank.state_dict())
+    assert copy.frames == [[1, 2], [0, 2]]
+    assert torch.equal(copy.layer(0).keys, bank.layer(0).keys)
+
+
+def _changed(change: Callable[[Any], Any]) -> Callable[[Config], MemoryPolicy]:
+    """Builds the policy of a config, its choices changed in type."""
+
+    def build(cfg: Config) -> MemoryPolicy:
+        policy = build_policy(cfg)
+        drop = policy.drop
+        policy.drop = lambda append: change(drop(append))  # type: ignore[method-assign]
+        return policy
+
+    return build
+
+
+@pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "random", "uniform"])
+def test_choices_on_the_device_give_the_same_video(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With groups of objects, one of them from a mask in mid-video on."""
+    video, later, outcomes = _video(3, frames=12), _squares([*[0] * 15, 20, *range(30, 39)]), []
+    for change in (int, torch.as_tensor):
+        monkeypatch.setattr("aot_plus.networks.engines.inference.build_policy", _changed(change))
+        entries: list[dict[str, object]] = []
+        segmenter = _segmenter(MEM_POLICY=policy, LATTER_MEM_LEN=2, trace=entries.append)
+        labels = [segmenter.start(video[0], _squares(list(range(1, 13))), memory_gap=1)]
+        for frame, image in enumerate(video[1:], start=1):
+            labels.append(segmenter.step(image, later if frame == 5 else None))
+        outcomes.append(([one.tolist() for one in labels], segmenter.banks, entries))
+    assert any(entry["dropped"] is not None for entry in outcomes[0][2])
+    assert len(outcomes[0][1]) == 3
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_choice_may_be_a_tensor_for_some_groups_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = iter(range(100))
+    mixed = _changed(lambda position: torch.as_tensor(position) if next(turns) % 2 else int(position))
+    banks = []
+    for build in (build_policy, mixed):
+        monkeypatch.setattr("aot_plus.networks.engines.inference.build_policy", build)
+        segmenter = _segmenter(LATTER_MEM_LEN=2)
+        segmenter.start(_video(3)[0], _squares(list(range(1, 13))), memory_gap=1)
+        for image in _video(3)[1:]:
+            segmenter.step(image)
+        banks.append(segmenter.banks)
+    assert banks[0] == banks[1]
+
+
+def test_the_host_asks_for_a_choice_only_at_the_next_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+
+    class Watched(HostCopy):
+        def wait(self) -> Tensor:
+            waits.append(len(shown))
+            return super().wait()
+
+    monkeypatch.setattr("aot_plus.networks.memory.bank.HostCopy", Watched)
+    segmenter, video = _segmenter(LATTER_MEM_LEN=1), _video(3, frames=10)
+    shown: list[int] = []
+    segmenter.start(video[0], _squares([1, 2]), memory_gap=3)
+    for image in video[1:]:
+        shown.append(len(shown) + 1)
+        segmenter.step(image)
+    assert waits == [9]  # what was decided at frame 6; appended are 3, 6 and 9
+    assert segmenter.banks == [[0, 9]]
+    assert len(waits) == 2
+
+
+@pytest.mark.cuda
+@needs_cuda
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+@torch.inference_mode()
+def test_cuda_does_not_wait_for_a_decision(name: str) -> None:
+    engine = _engine(name, "cuda")
+    state = _start(engine, memory_gap=2)
+    images = [_image(frame).to("cuda") for frame in range(1, 9)]
+    for image in images[:7]:
+        _step(engine, state, image)
+    assert state.batches[0].memory.bank.is_full
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        _step(engine, state, images[7])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert state.banks[0][-1] == 8
