@@ -59,6 +59,18 @@ def test_ctrl_c_during_imports_shows_no_traceback(program: str, tmp_path: Path) 
     assert process.returncode in ENDED_BY_CTRL_C
 
 
+def test_a_process_of_the_launcher_is_ended_by_ctrl_c_before_its_work() -> None:
+    code = "import aot_plus.utils.new_process, time; print('ready', flush=True); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode in ENDED_BY_CTRL_C
+
+
 def test_output_that_cannot_be_written_is_said() -> None:
     code = "from aot_plus.tools.common import run_tool; exit(run_tool(lambda: print('text') or 0))"
     with Path("/dev/full").open("w") as full:
