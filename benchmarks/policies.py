@@ -32,8 +32,7 @@ from benchmarks.units import device_name
 from evaluation.files import replacing
 from evaluation.home import home
 from evaluation.parallel import map_in_processes
-from evaluation.results import csv_paths, evaluate, read_results
-from evaluation.vost import read_split
+from evaluation.results import evaluate, read_current_results, read_results
 
 STAGE, SPLIT = "mini_vost", "val"
 BASELINE = "fifo"
@@ -136,9 +135,12 @@ def _do_job(threads: int, job: Job) -> str:
 
 
 def is_done(job: Job) -> bool:
-    """Tells if the metric has been run over exactly the split's sequences."""
-    there = all(path.exists() for path in csv_paths(job.folder, SPLIT))
-    return there and set(read_objects(job)["sequence"]) == set(read_split(Path(job.cfg.TEST_DATASET), SPLIT))
+    """Tells if the metric has been run over the masks of exactly the split's sequences."""
+    try:
+        read_current_results(job.folder, Path(job.cfg.TEST_DATASET), SPLIT)
+    except DataError:
+        return False
+    return True
 
 
 def read_objects(job: Job) -> pd.DataFrame:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from evaluation.per_frame import evaluate_per_frame, read_per_frame
     from evaluation.protocols import PROTOCOLS, get_protocol
-    from evaluation.results import Results, evaluate, read_results
+    from evaluation.results import Results, evaluate, read_current_results, read_results
 
 __all__ = [
     "FIGURES",
@@ -42,6 +42,7 @@ __all__ = [
     "global_figures",
     "last_frames",
     "object_figures",
+    "read_current_results",
     "read_per_frame",
     "read_results",
     "recall",
@@ -56,6 +57,7 @@ _MODULES = {
     "evaluate_per_frame": "per_frame",
     "get_protocol": "protocols",
     "read_per_frame": "per_frame",
+    "read_current_results": "results",
     "read_results": "results",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from evaluation.errors import DataError
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
-from evaluation.results import Results, evaluate, figure_paths, format_table, read_results
+from evaluation.results import Results, evaluate, figure_paths, format_table, read_current_results
 from evaluation.signals import exit_code, signals_raised
 from evaluation.vost import DATASET_FOLDERS, dataset_folder
 
@@ -48,7 +48,8 @@ def _results(arguments: argparse.Namespace) -> Results:
     if protocol == PROTOCOLS["vost"] and not arguments.re:
         paths = figure_paths(folder, split, protocol)
         if all(path.exists() for path in paths):
-            results = read_results(folder, protocol.set_name(split))
+            dataset = dataset_folder(arguments.dataset_path)
+            results = read_current_results(folder, dataset, protocol.set_name(split))
             sys.stdout.write(f"read from {' and '.join(map(str, paths))}; --re evaluates again\n")
             return results
     return evaluate(folder, dataset_folder(arguments.dataset_path), split, arguments.workers, protocol)

@@ -16,12 +16,13 @@ import numpy as np
 from evaluation.errors import DataError
 from evaluation.figures import FIGURE_SETS
 from evaluation.files import replacing, require_regular
-from evaluation.folder_lock import FolderLock
+from evaluation.folder_lock import FolderLock, refuse_locked
 from evaluation.layouts import scored_sequences
+from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import FIGURES
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.scoring import ObjectScores, score_sequences
-from evaluation.vost import check_predictions, check_split_name
+from evaluation.vost import check_predictions, check_split_name, find_sequences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,12 +82,16 @@ def evaluate(
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such result folder")
     with FolderLock(folder):
-        for path in figure_paths(folder, split, protocol):
+        set_name = protocol.set_name(split)
+        for path in (*figure_paths(folder, split, protocol), record_path(folder, set_name)):
             path.unlink(missing_ok=True)
         sequences = scored_sequences(dataset, folder, split, protocol)
         check_predictions(folder, sequences)
+        masks = read_masks(folder, sequences) if protocol == PROTOCOLS["vost"] else None
         results = summarise(score_sequences(sequences, folder, workers, protocol), protocol)
         write_results(folder, split, results)
+        if masks is not None:  # only VOST's files are read again
+            save_record(folder, set_name, masks)
     return results
 
 
@@ -169,6 +174,17 @@ def _lines(results: Results) -> str:
 def write_table(table: pd.DataFrame, path: Path, decimals: int = 6) -> None:
     """Writes a CSV file, its lines ending in a newline alone."""
     table.to_csv(path, index=False, float_format=f"%.{decimals}f", lineterminator="\n")
+
+
+def read_current_results(folder: Path, dataset: Path, split: str) -> Results:
+    """Reads both CSV files of VOST, if they are of the masks and annotations that are there now.
+
+    Raises ``DataError`` where they are not, where a run works in the folder, and as ``read_results``.
+    """
+    refuse_locked(folder)
+    results = read_results(folder, split)
+    check_record(folder, split, find_sequences(dataset, split))
+    return results
 
 
 def read_results(folder: Path, split: str) -> Results:

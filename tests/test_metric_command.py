@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from evaluation.command import main
+from evaluation.folder_lock import FolderLock
 from evaluation.vost import read_split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,13 +114,53 @@ def test_known_dataset_words(golden: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in (GLOBAL, PER_SEQUENCE):
-        shutil.copy(golden / name, golden / "predictions" / name)
-    shutil.rmtree(golden / "predictions" / "0008_long")
     assert run(golden) == 0
-    assert "0.650280" in capsys.readouterr().out
+    capsys.readouterr()
+    assert run(golden) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("read from ")
+    assert "0.650280" in output
+    shutil.rmtree(golden / "predictions" / "0008_long")
     # What is evaluated again and fails leaves nothing that could pass for its result.
     assert "0008_long/frame" in failure(golden, capsys, "--re")
+
+
+@pytest.mark.parametrize("change", ["fewer", "other", "annotation", "split", "unknown"])
+def test_figures_of_other_masks_are_refused(
+    golden: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """Also where the times of the files do not tell."""
+    assert run(golden) == 0
+    predictions, annotations = golden / "predictions", golden / "VOST" / "Annotations"
+    mask = (annotations if change == "annotation" else predictions) / "0008_long" / "frame00018.png"
+    times = (mask.stat().st_atime_ns, mask.stat().st_mtime_ns)
+    if change == "fewer":
+        mask.unlink()
+    elif change == "split":
+        (golden / "VOST" / "ImageSets" / "val.txt").write_text("0001_plain\n")
+    elif change == "unknown":  # files of the published evaluator, for one
+        (predictions / "global_results-val.masks.json").unlink()
+    else:
+        write(mask, np.zeros((40, 48), np.uint8))
+        os.utime(mask, ns=times)
+    capsys.readouterr()
+    assert run(golden) == 1
+    error = capsys.readouterr().err
+    assert "--re evaluates again" in error
+    assert (
+        "may be of other masks" if change == "unknown" else "not of the masks that are there now"
+    ) in error
+    assert ("0008_long" in error) == (change not in ("split", "unknown"))
+    assert run(golden, "--re") == (1 if change == "fewer" else 0)
+
+
+def test_figures_are_not_read_while_a_run_writes_masks(
+    golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(golden) == 0
+    with FolderLock(golden / "predictions"):
+        assert run(golden) == 1
+    assert "another run works there" in capsys.readouterr().err
 
 
 def test_one_of_two_files_is_not_a_result(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -364,18 +364,19 @@ def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
     rows = ("--rows", "1")
     assert run(videos, fake, *rows) == 0
     folder = masks_of(fake)
-    later = (folder / "global_results-val.csv").stat().st_mtime + 5
-    os.utime(folder / "pour", (later, later))
+    mask = folder / "pour" / f"{SCORED:05d}.png"
+    times = (mask.stat().st_atime_ns, mask.stat().st_mtime_ns)
+    write_mask(mask, np.zeros((40, 56), np.uint8))
+    os.utime(mask, ns=times)  # nothing is newer
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 2
-    os.utime(folder / "pour", (later - 10, later - 10))
     (folder / "global_results-val.csv").write_text("J-Mean\nbroken\n")
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 3
     make_videos(videos, ("pour", "tear"))
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 4
-    (videos / "ImageSets" / "val.txt").write_text("tear\n")  # nothing is newer, but one sequence less counts
+    (videos / "ImageSets" / "val.txt").write_text("tear\n")  # one sequence less counts
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 5
     assert len(fake.inferred) == 2

@@ -14,8 +14,7 @@ from aot_plus.pipeline.run import Job, infer
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
-from evaluation.results import Results, csv_paths
-from evaluation.vost import ANNOTATIONS
+from evaluation.results import Results
 
 _log = logging.getLogger(__name__)
 
@@ -130,26 +129,10 @@ def _measure(job: Job) -> Outcome:
             more = f"; and {len(failed) - _LISTED} more" * (len(failed) > _LISTED)
             return Outcome(FAILED, (f"inference: {'; '.join(failed[:_LISTED])}{more}",))
         dataset = job.open_dataset()
-        results = _current_results(job.folder, dataset)
-        if results is None:
+        try:
+            results = evaluation.read_current_results(job.folder, dataset.root, SPLIT)
+        except DataError:  # missing, damaged, or of other masks
             results = evaluation.evaluate(job.folder, dataset.root, SPLIT)
         return Outcome(MEASURED, results=results, folder=job.folder)
     except VOSError as error:
         return Outcome(FAILED, (str(error),))
-
-
-def _current_results(folder: Path, dataset: VOSTDataset) -> Results | None:
-    """Reads the metric's file if it is of these sequences and not older than their masks and annotations."""
-    names = dataset.sequences(SPLIT)
-    masks = [parent / name for parent in (folder, dataset.root / ANNOTATIONS) for name in names]
-    try:
-        written = min(map(_modified, csv_paths(folder, SPLIT)))
-        results = evaluation.read_results(folder, SPLIT)
-        scored = {name.rpartition("_")[0] for name in results.objects["Sequence"]}
-        return results if scored == set(names) and max(map(_modified, masks)) <= written else None
-    except (OSError, DataError):
-        return None
-
-
-def _modified(path: Path) -> int:
-    return path.stat().st_mtime_ns
