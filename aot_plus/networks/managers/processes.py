@@ -5,6 +5,7 @@ torchrun, or ``pipeline.launch``, starts them and describes them in the environm
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,13 +104,22 @@ def _meet(place: ProcessPlace) -> distributed.Store:
             distributed.rendezvous("env://", place.rank, place.world_size, timeout=LONGEST_START)
         )
         store.set(f"started/{place.rank}", "")
-        store.wait([f"started/{rank}" for rank in range(place.world_size)], LONGEST_START)
+        _wait(store, [f"started/{rank}" for rank in range(place.world_size)])
     except RuntimeError as error:
         minutes = LONGEST_START.total_seconds() / 60
         raise VOSError(
             f"process {place.rank} of {place.world_size}: the others did not start in {minutes:g} minutes"
         ) from error
     return store
+
+
+def _wait(store: distributed.Store, keys: list[str]) -> None:
+    """Waits for keys by asking again and again: Ctrl-C and SIGTERM are not heard in a store's own wait."""
+    end = time.monotonic() + LONGEST_START.total_seconds()
+    while not store.check(keys):
+        if time.monotonic() >= end:
+            raise RuntimeError("not all processes started")
+        time.sleep(0.1)
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
