@@ -114,7 +114,7 @@ def test_training_takes_data_start_and_test_set_of_the_class(folder: Path) -> No
     assert "videos: neither a known dataset" in str(missing.value)
     assert "mine.pth: there is no such file (PRETRAIN_MODEL)" in str(missing.value)
     make_dataset(folder.parent / "videos", 0, 1, 0, 1)
-    assert evaluation_job(cfg, Path("w.pth"), 1, overwrite=False).cfg.TEST_DATASET == "videos"
+    assert evaluation_job(cfg, Path("w.pth"), 1).cfg.TEST_DATASET == "videos"
     assert run_folder(cfg).parts[-2:] == ("default_aott", f"{folder.name}:Mine")
 
 

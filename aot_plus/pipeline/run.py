@@ -52,7 +52,7 @@ class Job:
         return result_folder(self.cfg, random_weights=self.checkpoint is None)
 
     def is_outdated(self) -> bool:
-        """Tells if the folder's masks are of other weights, an other policy file or other code.
+        """Tells if the folder's masks are of other weights, another policy file or other code.
 
         Raises ``CheckpointError``, and ``ConfigError`` for a saved config that cannot be read.
         """
