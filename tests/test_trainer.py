@@ -349,6 +349,18 @@ def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -
         Trainer(wider, tmp_path, resume=True).run()
 
 
+def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path) -> None:
+    """The optimizer's state has numbers, no names: resumed so, it would belong to other weights."""
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
+    Trainer(cfg, tmp_path).run()
+    path = tmp_path / "ckpt" / "save_step_2.pth"
+    saved = torch.load(path, weights_only=True)
+    saved["state_dict"] = dict(reversed(saved["state_dict"].items()))
+    torch.save(saved, path)
+    with pytest.raises(CheckpointError, match="the weights in another order"):
+        Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=4), tmp_path, resume=True).run()
+
+
 def test_the_log_and_its_pictures(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cfg = tiny_config(dataset, TRAIN_LOG_STEP=3, TRAIN_IMG_LOG=4, TRAIN_DTYPE="bfloat16")
     Trainer(cfg, tmp_path).run()

@@ -115,10 +115,21 @@ class Learner:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from ``state``; what does not fit is a ``RuntimeError``, ``ValueError`` or ``KeyError``."""
         self.model.load_state_dict(state["state_dict"])
+        self._check_order(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.ema.load_state_dict(state["ema"])
+
+    def _check_order(self, saved: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` if the weights learn in another order: the optimizer knows them by number."""
+        own = [name for name, weight in self.model.named_parameters() if weight.requires_grad]
+        known = set(own)
+        if [name for name in saved if name in known] != own:
+            raise ValueError(
+                "another version of the project wrote it, with the weights in another order; resume with "
+                "that version, or start again from its averaged weights (PRETRAIN_MODEL)"
+            )
 
     def _set_rates(self, step: int, sequential: bool) -> float:
         cfg = self.cfg
