@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from evaluation.arguments import whole_number
 from evaluation.errors import DataError
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
@@ -104,7 +105,9 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         f"of the split that have predictions; columns under vost: {', '.join(COLUMNS)}",
     )
     parser.add_argument(
-        "--workers", type=_positive, help="processes, each takes whole sequences (default: one a processor)"
+        "--workers",
+        type=whole_number(1),
+        help="processes, each takes whole sequences (default: one a processor)",
     )
     return parser.parse_args(argv)
 
@@ -115,10 +118,3 @@ def _default_sets() -> str:
     for protocol in PROTOCOLS.values():
         sets.setdefault(protocol.split or "all that both folders have", []).append(protocol.name)
     return "; ".join(f"{split} for {', '.join(names)}" for split, names in sets.items())
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, found {value}")
-    return value

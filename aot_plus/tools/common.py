@@ -15,6 +15,7 @@ from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
 from aot_plus.utils.paths import find_path
+from evaluation.arguments import whole_number
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
 
@@ -161,17 +162,6 @@ def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
     raise ConfigError(
         "no checkpoint: give --checkpoint FILE, or --random_weights to try the pipeline without one"
     )
-
-
-def whole_number(lowest: int) -> Callable[[str], int]:
-    """Gives an argparse type: a whole number from ``lowest`` that fits in 31 bits."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) < 2**31:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
-        return int(text)
-
-    return parse
 
 
 def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[str]:

@@ -1,0 +1,15 @@
+"""Types of command-line arguments."""
+
+import argparse
+from collections.abc import Callable
+
+
+def whole_number(lowest: int) -> Callable[[str], int]:
+    """Gives an argparse type: a whole number from ``lowest`` that fits in 31 bits."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) < 2**31:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, found {text!r}")
+        return int(text)
+
+    return parse
