@@ -8,14 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 from aot_plus.utils.masks import write_mask
 from evaluation.files import replacing, writing
 
-Image = NDArray[np.uint8]
 LazyImage = Image | Callable[[], Image]  # an image, or what gives it
 
 _UNFINISHED = ".unfinished"
