@@ -4,7 +4,6 @@ An origin maps names, as messages show them, to SHA-256 of contents. Of the proj
 count that a mask, or a weight, depends on; a changed comment counts as well.
 """
 
-import importlib
 import inspect
 import sysconfig
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,8 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.utils.config import read_saved_content
-from aot_plus.utils.errors import CheckpointError, ConfigError
+from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.own_classes import import_class
 from evaluation.digests import digest_file, digest_files
 
 __all__ = [
@@ -57,14 +57,13 @@ def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
 
     Raises ``CheckpointError`` if it cannot be read.
     """
-    own = _own_files(cfg.MEM_POLICY, "policy file") | _own_files(cfg.MODEL_ENCODER, "encoder file")
+    own = _own_files(cfg.MEM_POLICY, "MEM_POLICY", "policy file") | _own_encoder(cfg)
     return _content("the checkpoint's content", checkpoint) | own | {CODE: _digest_code(_MASKS)}
 
 
 def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
     """Describes what a training starts from and is made by. ``initial``: the file of its first weights."""
-    own = _own_files(cfg.MODEL_ENCODER, "encoder file")
-    return _content(INITIAL_WEIGHTS, initial) | own | {CODE: _digest_code(_WEIGHTS)}
+    return _content(INITIAL_WEIGHTS, initial) | _own_encoder(cfg) | {CODE: _digest_code(_WEIGHTS)}
 
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:
@@ -102,18 +101,19 @@ def _digest_code(places: Iterable[str]) -> str:
     return digest_files(_PACKAGE, files)
 
 
-def _own_files(name: str, kind: str) -> dict[str, str]:
+def _own_encoder(cfg: Config) -> dict[str, str]:
+    is_own = not cfg.MODEL_ENCODER.startswith("timm:")
+    return _own_files(cfg.MODEL_ENCODER, "MODEL_ENCODER", "encoder file") if is_own else {}
+
+
+def _own_files(name: str, key: str, kind: str) -> dict[str, str]:
     """Gives the digests of the files of an own class, ``package.module:ClassName``, and of its own bases.
 
     Raises ``ConfigError`` if there is no such class.
     """
-    module, colon, class_name = name.partition(":")
-    if not colon or module == "timm":
+    if ":" not in name:
         return {}
-    try:
-        own = getattr(importlib.import_module(module), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{kind.split()[0]}: cannot import {name!r} ({error})") from error
+    own = import_class(name, key)
     files = {_source_file(own): None} | {_source_file(base): None for base in inspect.getmro(own)[1:]}
     digests: dict[str, str] = {}
     for index, file in enumerate(files):
