@@ -1,0 +1,113 @@
+"""A box around an object to the object's mask, by OpenCV's GrabCut."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
+from evaluation.masks import Mask
+
+__all__ = ["Box", "mask_of_box", "mask_of_boxes"]
+
+_MARGIN = 0.5  # around a box, as a share of its sides: what lies there tells the background's colours
+_MIN_MARGIN = 16  # pixels
+_WORKING_SIZE = 400  # longest side, in pixels, at which GrabCut works: beyond, it takes seconds
+_ROUNDS = 5
+_SEED = 0  # of the clustering of colours that GrabCut starts with
+
+
+class Box(NamedTuple):
+    """A box in an image, in pixels."""
+
+    x: int  # of the left edge
+    y: int  # of the upper edge
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+class _Area(NamedTuple):
+    """A part of an image, by its first and last rows and columns, as slices count them."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def of(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Returns a view of the area."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+
+def mask_of_boxes(image: Image, boxes: Sequence[Box]) -> Mask:
+    """Finds the object in each of the boxes: ids H x W, 1 for the first; later ones lie over earlier ones.
+
+    Raises ``DataError`` as ``mask_of_box`` does, and where nothing is left of an object.
+    """
+    ids = np.zeros(image.shape[:2], np.uint8)
+    for number, box in enumerate(boxes, start=1):
+        ids[mask_of_box(image, box)] = number
+    for number, box in enumerate(boxes, start=1):
+        if not np.any(ids == number):
+            raise DataError(f"box {box}: the boxes after it cover all of its object; give it after them")
+    return ids
+
+
+def mask_of_box(image: Image, box: Box) -> NDArray[np.bool_]:
+    """Finds the object in a box, H x W, by the colours inside the box and around it.
+
+    Where the colours do not tell an object from what is around it, the object is the whole box.
+
+    Args:
+        image: H x W x 3, RGB.
+        box: what lies outside the image is cut off.
+
+    Raises:
+        DataError: for a box that holds no pixel of the image.
+    """
+    height, width = image.shape[:2]
+    inside = _area(box, 0, (height, width))
+    if inside.bottom <= inside.top or inside.right <= inside.left:
+        raise DataError(f"box {box}: holds no pixel of the image, which is {width} x {height}")
+    mask = np.zeros((height, width), np.bool_)
+    inside.of(mask)[:] = True
+    around = _area(box, _MARGIN, (height, width))
+    found = _grab(around.of(image), around.of(mask))
+    if found.any():
+        around.of(mask)[:] = found
+    return mask
+
+
+def _area(box: Box, margin: float, size: tuple[int, int]) -> _Area:
+    """Adds a margin to a box and cuts off what lies outside an image of ``size`` (H, W)."""
+    sides = (box.height, box.width)
+    down, across = (max(_MIN_MARGIN, round(margin * side)) if margin else 0 for side in sides)
+    return _Area(
+        max(box.y - down, 0),
+        min(box.y + box.height + down, size[0]),
+        max(box.x - across, 0),
+        min(box.x + box.width + across, size[1]),
+    )
+
+
+def _grab(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns the foreground (h x w) of an image in the region ``inside``: none if that is all of it."""
+    height, width = inside.shape
+    scale = min(1.0, _WORKING_SIZE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    candidates = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    labels = np.where(candidates > 0, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
+    if candidates.all() or not candidates.any():  # no colours to compare
+        return np.zeros_like(inside)
+    cv2.setRNGSeed(_SEED)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # models of their colours, to be filled
+    cv2.grabCut(small, labels, (0, 0, 0, 0), background, foreground, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
+    return np.asarray(cv2.resize(found, (width, height)) >= 0.5) & inside
