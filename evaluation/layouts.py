@@ -21,7 +21,14 @@ from evaluation.vost import (
     without_problems,
 )
 
-__all__ = ["Finders", "scored_sequences", "sequence_finders"]
+__all__ = [
+    "Finders",
+    "annotations_folder",
+    "meta_path",
+    "read_videos",
+    "scored_sequences",
+    "sequence_finders",
+]
 
 _SAV_ANNOTATIONS = "Annotations_6fps"
 _LVOS_STEP = 5  # frame numbers between two annotations
@@ -59,12 +66,12 @@ def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: 
 
 def _of_split(dataset: Path, split: str, protocol: Protocol) -> Finders:
     """Reads ``ImageSets/[<year>/]<split>.txt`` and ``Annotations/[480p/]<sequence>/<frame>.png``."""
-    masks = _annotations(dataset)
+    masks = annotations_folder(dataset)
     names = read_split(dataset, split, protocol.split_folders)
     return {name: partial(_of_masks, masks / name, protocol) for name in names}
 
 
-def _annotations(folder: Path) -> Path:
+def annotations_folder(folder: Path) -> Path:
     """Returns the folder with a folder of masks for each sequence."""
     for name in (f"{ANNOTATIONS}/480p", _SAV_ANNOTATIONS, ANNOTATIONS):
         if (folder / name).is_dir():
@@ -74,7 +81,7 @@ def _annotations(folder: Path) -> Path:
 
 def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
     """Takes the folders that both sides have, or those that ``<split>.txt`` names."""
-    masks = _annotations(dataset)
+    masks = annotations_folder(dataset)
     if split is not None:
         names = _listed_names(dataset, split, protocol)
     else:
@@ -123,15 +130,20 @@ def _of_masks(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
 
 def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
     """Reads ``<split>/Annotations/<video>/<frame>.png``, and the objects in ``<split>/[..]meta.json``."""
-    check_split_name(split)
-    folder = dataset / split
-    paths = [folder / f"{split}_meta.json", folder / "meta.json", dataset / "meta.json"]
-    path = next((path for path in paths if path.is_file()), paths[0])
+    path = meta_path(dataset, split)
     objects = _META_OBJECTS[protocol.layout](dataset, protocol)
     return {
         name: partial(_of_video, path, name, video, objects, protocol)
-        for name, video in _videos(path).items()
+        for name, video in read_videos(path).items()
     }
+
+
+def meta_path(dataset: Path, split: str) -> Path:
+    """Returns the path of the file that names a split's videos and objects, which may be missing."""
+    check_split_name(split)
+    folder = dataset / split
+    paths = [folder / f"{split}_meta.json", folder / "meta.json", dataset / "meta.json"]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 ObjectsOf = Callable[[str, Mapping[str, Any]], list[ListedObject]]
@@ -147,7 +159,7 @@ def _of_video(
         raise DataError(f"{path}: {name}: its objects cannot be read ({error!r})") from error
     if not listed or not all(1 <= one.number <= 255 for one in listed):
         raise DataError(f"{path}: {name}: expected objects with ids in 1..255")
-    folder = _annotations(path.parent) / name
+    folder = annotations_folder(path.parent) / name
     frames = [one.frames for one in listed]
     if None in frames:
         return [with_frames(AnnotatedSequence(name, folder, (), protocol.ends, listed))]
@@ -158,7 +170,8 @@ def _of_video(
     return [AnnotatedSequence(name, folder, tuple(of_any), (0, 0), listed)]
 
 
-def _videos(path: Path) -> dict[str, Any]:
+def read_videos(path: Path) -> dict[str, Any]:
+    """Reads what a meta file says about each video. Raises ``DataError`` if it is missing or damaged."""
     require_regular(path)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))["videos"])
@@ -200,7 +213,7 @@ def _mosev2_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
 def _youtube_vos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
     """Reads a list of frames for each object; it is seen if the training set has its category."""
     path = dataset / "train" / "meta.json"
-    training = _videos(path).values() if path.is_file() else []
+    training = read_videos(path).values() if path.is_file() else []
     seen = {one.get("category") for video in training for one in video["objects"].values()}
 
     def objects(name: str, video: Mapping[str, Any]) -> list[ListedObject]:

@@ -173,7 +173,7 @@ class FirstMask:
         self.mask = mask
         return mask
 
-    def submit(self, image: PreparedFrame) -> FrameLabels:
+    def submit(self, image: PreparedFrame, mask: NDArray[np.uint8] | None = None) -> FrameLabels:
         return FrameLabels(torch.from_numpy(self.mask), range(1, 256))
 
 

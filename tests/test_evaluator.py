@@ -54,7 +54,7 @@ class FakeSegmenter:
         self.seen = int(image.inputs[0])
         return np.zeros_like(mask)  # the first output is the annotation, not this
 
-    def submit(self, image: PreparedFrame) -> FrameLabels:
+    def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels:
         self.frame += 1
         self.fail_at(self)
         self.seen += int(image.inputs[0])
@@ -161,7 +161,7 @@ def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset,
             places["prepare"].add(threading.current_thread().name.split("_")[0])
             return super().prepare(image)
 
-        def submit(self, image: PreparedFrame) -> FrameLabels:
+        def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels:
             places["submit"].add(threading.current_thread().name)
             return super().submit(image)
 
@@ -183,7 +183,7 @@ def test_only_the_segmenter_counts_as_computing(
             clock[0] += 2.0
             return super().start(image, mask, memory_gap=memory_gap)
 
-        def submit(self, image: PreparedFrame) -> FrameLabels:
+        def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels:
             clock[0] += 1.0
             return super().submit(image)
 
@@ -380,7 +380,7 @@ def test_writer_errors_fail_the_sequence(
         write_mask(path, ids)
 
     original = evaluator_module.BackgroundWriter
-    monkeypatch.setattr(evaluator_module, "BackgroundWriter", lambda threads: original(threads, full_disk))
+    monkeypatch.setattr(evaluator_module, "BackgroundWriter", lambda threads, _: original(threads, full_disk))
     summary = run(dataset, result_dir)
     assert list(summary.failed) == ["b_tear"]
     assert "00004.png: cannot be written (No space left on device)" in summary.failed["b_tear"]

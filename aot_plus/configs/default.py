@@ -80,12 +80,19 @@ class DefaultStage:
     TRAIN_SAVE_STEP: int = 500
     TRAIN_MAX_KEEP_CKPT: int = 8
 
-    # Testing.
+    # Testing. A data set of ``datasets.py`` has values of its own for some of these.
     TEST_DATASET: str = "vost"
     TEST_DATASET_SPLIT: str = "val"
-    TEST_IMAGES: str = "JPEGImages_10fps"  # folder of the frames; VOST's JPEGImages has every second one
+    TEST_LAYOUT: str = ""  # the data set whose layout a folder has, or package.module:ClassName of your own
+    TEST_IMAGES: str | None = None  # folder of the frames; None: the layout's, VOST's JPEGImages_10fps
+    TEST_LATER_MASKS: bool = False  # objects that a later mask shows first start there
+    TEST_SAVE_ALL_FRAMES: bool = False  # write the masks that neither metric nor server reads as well
+    TEST_PROTOCOL: str = "vost"  # of the metric
     TEST_CKPT_PATH: str | None = None
     TEST_MAX_LONG_EDGE: float = 1040.0  # pixels; longer images are scaled down to it
+    TEST_MAX_SHORT_EDGE: float | None = None  # the same for the shorter side, before
+    TEST_MULTISCALE_MAX_SHORT_EDGE: float | None = None  # instead, where TEST_MULTISCALE is not (1.0,)
+    TEST_OUTPUT_HEIGHT: int | None = None  # pixels; masks of higher frames are written at that height
     TEST_MULTISCALE: tuple[float, ...] = (1.0,)
     TEST_FLIP: bool = False  # average with the horizontally flipped image's prediction
     TEST_DTYPE: DType = "float32"

@@ -1,111 +1,108 @@
-"""Sequences to run inference over, in VOST's layout."""
+"""Opening a data set by name or path."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from aot_plus.configs import Config
-from aot_plus.utils.catalogue import VOST_PAGE
-from aot_plus.utils.errors import DataError
+from aot_plus.configs.datasets import DATASETS
+from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES, Dataset
+from aot_plus.dataloaders.layouts import LAYOUTS, VOSTDataset
+from aot_plus.dataloaders.video_sequence import VideoSequence
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.own_classes import import_class
 from aot_plus.utils.paths import find_path
-from evaluation.vost import ANNOTATIONS, DATASET_FOLDERS, SPLITS, list_splits, read_split
+from evaluation.home import home
+from evaluation.vost import DATASET_FOLDERS, SPLITS, known_folder
 
-FRAMES = Config.TEST_IMAGES
-_HOW_TO_GET = {
-    "vost": f"; get VOST from {VOST_PAGE} and put (or link) it there",
-    "mini_vost": "; python -m aot_plus.tools.make_mini_vost makes it",
-}
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+__all__ = [
+    "DATASET_FOLDERS",
+    "FRAMES",
+    "IMAGE_SUFFIXES",
+    "Dataset",
+    "VOSTDataset",
+    "VideoSequence",
+    "find_layout",
+    "open_configured",
+    "open_dataset",
+]
+
+FRAMES = VOSTDataset.frames
 
 
-@dataclass(frozen=True)
-class VideoSequence:
-    """One video: the images of its frames in name order and the path of the first frame's annotation."""
+def open_dataset(
+    name: str, data_folder: Path, images: str | None = None, split: str = "val", layout: str = ""
+) -> Dataset:
+    """Opens a known data set in ``data_folder``, or the one at the path ``name``.
 
-    name: str
-    images: tuple[Path, ...]
-    annotation: Path
-
-
-class VOSTDataset:
-    """A folder in VOST's layout: ``JPEGImages_10fps``, ``Annotations`` and ``ImageSets/<split>.txt``.
-
-    ``images``: the folder of the frames, where it is another. Nothing but the folder itself is checked on
-    construction: a broken sequence is an error of that sequence.
+    Args:
+        name: one of ``DATASET_FOLDERS``, or a folder.
+        data_folder: the folder that holds known data sets.
+        images: the folder of the frames; None: the layout's.
+        split: whose sequences are read where no other is named.
+        layout: as ``TEST_LAYOUT``.
+    Raises:
+        DataError: there is no such folder, or it is in no known layout.
+        ConfigError: there is no class of that name.
     """
-
-    def __init__(self, root: Path, name: str, images: str = FRAMES) -> None:
-        self.root = root
-        self.name = name
-        self.images = images
-        if not root.is_dir():
-            raise DataError(f"{root}: there is no such dataset folder{_HOW_TO_GET.get(name, '')}")
-        if not (root / SPLITS).is_dir():
-            raise DataError(f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}")
-
-    def require_images(self) -> None:
-        """Raises ``DataError`` with the cure where there is no folder of images of that name."""
-        if not (self.root / self.images).is_dir():
-            others = sorted(path.name for path in self.root.glob("JPEGImages*") if path.is_dir())
-            cures = " or ".join(f"--images {name}" for name in others)
-            cure = f"; the frames of another folder are taken with {cures} (TEST_IMAGES)" if others else ""
-            raise DataError(f"{self.root}: there is no folder {self.images}{cure}")
-
-    def splits(self) -> list[str]:
-        """Returns the names of the splits that exist."""
-        return list_splits(self.root)
-
-    def sequences(self, split: str) -> list[str]:
-        """Returns the names of a split's sequences, in the file's order. Raises ``DataError``."""
-        return read_split(self.root, split)
-
-    def select(self, split: str, wanted: Sequence[str] | None) -> list[str]:
-        """Selects the split's sequences, or those of them that are ``wanted``.
-
-        Raises ``DataError`` for an unknown one.
-        """
-        names = self.sequences(split)
-        unknown = sorted(set(wanted or ()) - set(names))
-        if unknown:
-            raise DataError(
-                f"{self.root}: no sequence {', '.join(unknown)} in split {split!r}; "
-                f"its sequences: {', '.join(names)}"
-            )
-        return [name for name in names if wanted is None or name in wanted]
-
-    def sequence(self, name: str) -> VideoSequence:
-        """Lists one sequence's frames.
-
-        Raises ``DataError`` where there are none, or two have the same name.
-        """
-        folder = self.root / self.images / name
-        if not folder.is_dir():
-            raise DataError(f"{folder}: there is no such sequence folder")
-        images = tuple(sorted(path for path in folder.iterdir() if _is_frame(path)))
-        if not images:
-            raise DataError(f"{folder}: the sequence has no frames ({', '.join(IMAGE_SUFFIXES)})")
-        for one, other in pairwise(images):
-            if one.stem == other.stem:
-                raise DataError(f"{folder}: two images of one frame: {one.name} and {other.name}")
-        return VideoSequence(name, images, self.root / ANNOTATIONS / name / f"{images[0].stem}.png")
-
-    def length(self, name: str) -> int:
-        """Number of a sequence's frames; 0 where its folder is missing."""
-        folder = self.root / self.images / name
-        return sum(map(_is_frame, folder.iterdir())) if folder.is_dir() else 0
+    root, called, cls = _find(name, data_folder, layout)
+    later = getattr(DATASETS.get(layout or name, Config), "TEST_LATER_MASKS", False)
+    return cls(root, called, images, split, later=later)
 
 
-def _is_frame(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+def open_configured(cfg: Config) -> Dataset:
+    """Opens ``TEST_DATASET`` as the config says. Raises as ``open_dataset``."""
+    root, called, cls = _find(cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT)
+    return cls(
+        root,
+        called,
+        cfg.TEST_IMAGES,
+        cfg.TEST_DATASET_SPLIT,
+        later=cfg.TEST_LATER_MASKS,
+        save_all=cfg.TEST_SAVE_ALL_FRAMES,
+        height=cfg.TEST_OUTPUT_HEIGHT,
+    )
 
 
-def open_dataset(name: str, data_folder: Path, images: str = FRAMES) -> VOSTDataset:
-    """Opens the dataset ``vost`` or ``mini_vost`` in ``data_folder``, or the one at the path ``name``."""
+def _find(name: str, data_folder: Path, layout: str) -> tuple[Path, str, type[Dataset]]:
+    """Finds a data set's folder, its name in results, and its layout."""
     if name in DATASET_FOLDERS:
-        return VOSTDataset(data_folder / DATASET_FOLDERS[name], name, images)
+        return known_folder(data_folder, name), name, _layout_class(layout or name)
     root = find_path(name)
     if root is None or not root.is_dir():
         known = ", ".join(DATASET_FOLDERS)
-        raise DataError(f"{name}: neither a known dataset ({known}) nor a folder in VOST's layout")
-    return VOSTDataset(root, root.resolve().name.lower(), images)
+        raise DataError(f"{name}: neither a known dataset ({known}) nor a folder")
+    return root, root.resolve().name.lower(), _layout_class(layout or find_layout(root))
+
+
+def _layout_class(layout: str) -> type[Dataset]:
+    """Gives the class of a layout. Raises ``ConfigError`` if there is none."""
+    if layout in LAYOUTS:
+        return LAYOUTS[layout]
+    if ":" not in layout:
+        known = ", ".join(LAYOUTS)
+        raise ConfigError(
+            f"TEST_LAYOUT: expected one of {known}, or package.module:ClassName, found {layout!r}"
+        )
+    own = import_class(layout, "TEST_LAYOUT")
+    if not issubclass(own, Dataset):
+        raise ConfigError(f"TEST_LAYOUT: expected a subclass of {Dataset.__module__}.Dataset, found {own!r}")
+    return own
+
+
+def find_layout(root: Path) -> str:
+    """Tells the layout of a folder from what lies in it: ``vost``, ``davis2017`` or ``folders``.
+
+    Raises ``DataError`` where it is none of them.
+    """
+    in_480p = (root / "JPEGImages" / "480p").is_dir()
+    if (root / FRAMES).is_dir():
+        return "vost"
+    if (root / SPLITS / "2017").is_dir() or (in_480p and (root / SPLITS).is_dir()):
+        return "davis2017"
+    if (root / SPLITS).is_dir():
+        return "vost"
+    if (root / "JPEGImages").is_dir():
+        return "folders"
+    raise DataError(
+        f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}; nor in DAVIS's: there is no "
+        f"folder JPEGImages. For another layout, give --layout with one of {', '.join(LAYOUTS)}, or your own"
+    )

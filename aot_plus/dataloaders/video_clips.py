@@ -9,12 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from aot_plus.dataloaders.clips import RawClip, object_ids
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from evaluation.masks import IGNORE_ID, Mask, read_mask
-from evaluation.vost import ANNOTATIONS
 
 
 class Video(Protocol):
@@ -52,9 +51,9 @@ class ClipSource(Protocol):
 
 @dataclass(frozen=True)
 class FolderVideo:
-    """A sequence of a dataset in VOST's layout. Its folders are listed on first use."""
+    """A sequence of a dataset in any layout. Its folders are listed on first use."""
 
-    dataset: VOSTDataset
+    dataset: Dataset
     name: str
 
     @cached_property
@@ -63,7 +62,7 @@ class FolderVideo:
 
     @property
     def _annotations(self) -> Path:
-        return self.dataset.root / ANNOTATIONS / self.name
+        return self.dataset.masks_folder / self.name
 
     @cached_property
     def annotated(self) -> list[bool]:

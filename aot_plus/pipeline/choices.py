@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import Dataset, find_layout, open_dataset
 from aot_plus.utils.catalogue import (
     DEFAULT_MODEL,
     PAPER_DATASET,
@@ -70,11 +70,12 @@ def choose(wanted: Wanted) -> Choice:
     Raises ``ConfigError`` or ``DataError`` for what was named and is missing.
     """
     cfg = wanted.config()
-    checkpoint = _find_checkpoint(wanted, cfg)
     if wanted.dataset is None and (wanted.names_stage or cfg.TEST_DATASET != PAPER_DATASET):
         wanted = replace(wanted, dataset=cfg.TEST_DATASET)
     if wanted.dataset not in (None, MINI_VOST):  # that can be made
-        wanted = replace(wanted, dataset=find_dataset(wanted.dataset, home() / cfg.DIR_DATA)[0])
+        wanted = _with_layout(wanted, cfg)
+        cfg = wanted.config(TEST_DATASET=wanted.dataset)
+    checkpoint = _find_checkpoint(wanted, cfg)
     missing = [*_missing_dataset(wanted, cfg), *_missing_checkpoint(wanted, cfg, checkpoint)]
     for problem in missing:
         _log.warning("%s", problem)
@@ -88,6 +89,15 @@ def choose(wanted: Wanted) -> Choice:
         TEST_CKPT_PATH=None if checkpoint is None else stored_path(checkpoint),
     )
     return Choice(cfg, checkpoint, shipped)
+
+
+def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
+    """Opens the dataset, and notes the layout that a folder was found to have. Raises ``DataError``."""
+    name, dataset = find_dataset(str(wanted.dataset), home() / cfg.DIR_DATA, cfg.TEST_LAYOUT)
+    layout = cfg.TEST_LAYOUT or ("" if name in DATASET_FOLDERS else find_layout(dataset.root))
+    if layout in ("", PAPER_DATASET):
+        return replace(wanted, dataset=name)
+    return replace(wanted, dataset=name, overrides={"TEST_LAYOUT": layout, **wanted.overrides})
 
 
 def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
@@ -104,9 +114,12 @@ def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
     return found
 
 
-def find_dataset(name: str, data_folder: Path) -> tuple[str, VOSTDataset]:
-    """``vost``, ``mini_vost`` or a folder: its name in configs, and itself. Raises ``DataError``."""
-    dataset = open_dataset(name, data_folder)
+def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
+    """A known data set or a folder: its name in configs, and itself. Raises ``DataError``.
+
+    ``layout``: as ``TEST_LAYOUT``.
+    """
+    dataset = open_dataset(name, data_folder, layout=layout)
     return name if name in DATASET_FOLDERS else stored_path(dataset.root), dataset
 
 
@@ -149,7 +162,7 @@ def _how_to_get(cfg: Config) -> str:
     return f"{cfg.DIR_PRETRAIN}/README.md lists the published files and where to put them"
 
 
-def ensure_mini_vost(data_folder: Path, val: int = 10) -> VOSTDataset:
+def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:
     """Opens MiniVOST; makes it first, with ``val`` sequences, if it has none in val. Raises ``DataError``."""
     from aot_plus.dataloaders.mini_vost import make_dataset
 

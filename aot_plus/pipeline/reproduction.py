@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import evaluation
-from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, Dataset
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.rows import Row, choose_rows
@@ -43,7 +43,7 @@ def is_mini_vost(dataset: str) -> bool:
     return dataset == MINI_VOST or made
 
 
-def prepare_dataset(name: str, data_folder: Path) -> tuple[str, VOSTDataset]:
+def prepare_dataset(name: str, data_folder: Path) -> tuple[str, Dataset]:
     """Opens a dataset, after making a missing MiniVOST; returns its name in configs and the dataset.
 
     Raises ``DataError``, also if there is no split ``SPLIT``.

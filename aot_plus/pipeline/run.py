@@ -7,7 +7,7 @@ from pathlib import Path
 
 import evaluation
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import Dataset, open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import CONFIG_FILE
@@ -40,9 +40,9 @@ class Job:
     resume: bool = False
     processes: int = 1
 
-    def open_dataset(self) -> VOSTDataset:
+    def open_dataset(self) -> Dataset:
         """Raises ``DataError`` if it is not there."""
-        return open_dataset(self.cfg.TEST_DATASET, home() / self.cfg.DIR_DATA, self.cfg.TEST_IMAGES)
+        return open_configured(self.cfg)
 
     @property
     def folder(self) -> Path:
@@ -92,7 +92,7 @@ def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool 
     if name is None:
         capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
         name = f"{'random_weights_' if random_weights else ''}{cfg.MEM_POLICY}{capacity}"
-    dataset = open_dataset(cfg.TEST_DATASET, home() / cfg.DIR_DATA).name
+    dataset = open_configured(cfg).result_name
     run = f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}"
     return home() / cfg.DIR_RESULT / run / cfg.STAGE_NAME / "eval" / dataset / name
 
@@ -120,8 +120,8 @@ def _infer(job: Job) -> EvaluationSummary:
 
     place = ProcessPlace.from_environment()
     dataset = job.open_dataset()
-    dataset.require_images()
-    sequences = dataset.select(job.cfg.TEST_DATASET_SPLIT, job.sequences)
+    dataset.require()
+    sequences = dataset.select(None, job.sequences)
     device = choose_device(job.cfg.TEST_DEVICE, place)
     build_policy(job.cfg)  # raises for a wrong one before anything is read or written
     share_cores(place)

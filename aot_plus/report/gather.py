@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.report.scores import ScoredFolder, SequenceScores, score_folder
 from aot_plus.report.sequence import percent, sequence_values
@@ -23,7 +23,7 @@ _PAPER_CAPACITY = "1 + 8"
 
 def gather(
     folders: Sequence[ResultFolder],
-    dataset: VOSTDataset,
+    dataset: Dataset,
     split: str,
     *,
     pictures: int,

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.utils.errors import DataError
 from evaluation.per_frame import evaluate_per_frame, per_frame_path, read_per_frame
-from evaluation.vost import ANNOTATIONS
 
 __all__ = ["ScoredFolder", "SequenceScores", "score_folder"]
 
@@ -42,7 +41,7 @@ class ScoredFolder:
 
 
 def score_folder(
-    results: ResultFolder, dataset: VOSTDataset, split: str, *, workers: int | None = None
+    results: ResultFolder, dataset: Dataset, split: str, *, workers: int | None = None
 ) -> ScoredFolder:
     """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
@@ -73,18 +72,18 @@ def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
     return ScoredFolder(results, scores, dict(zip(problems["Sequence"], problems["Problem"], strict=True)))
 
 
-def _is_current(found: ScoredFolder, dataset: VOSTDataset, split: str) -> bool:
+def _is_current(found: ScoredFolder, dataset: Dataset, split: str) -> bool:
     """No mask, annotation or sequence is newer than the metric's file, and it is of this dataset."""
     results = found.results
     names = set(results.sequences) & set(dataset.sequences(split))
     if not found.scores.keys() <= names <= found.scores.keys() | found.problems.keys():
         return False
     for name, scores in found.scores.items():
-        annotated = (dataset.root / ANNOTATIONS / name).glob("[!.]*.png")
+        annotated = (dataset.masks_folder / name).glob("[!.]*.png")
         if sorted(path.stem for path in annotated)[1:-1] != list(scores.j.index):
             return False
     written = per_frame_path(results.path, split).stat().st_mtime_ns
-    folders = [root / name for name in names for root in (results.path, dataset.root / ANNOTATIONS)]
+    folders = [root / name for name in names for root in (results.path, dataset.masks_folder)]
     return all(changed <= written for folder in folders for changed in _changes(folder))
 
 

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
 from aot_plus.report.scores import ScoredFolder, SequenceScores
 from aot_plus.report.timeline import read_timelines
 from aot_plus.utils.errors import DataError
-from evaluation.vost import ANNOTATIONS
 
 __all__ = ["percent", "sequence_values"]
 
@@ -21,7 +20,7 @@ Values = dict[str, Any]
 
 
 def sequence_values(
-    name: str, runs: Sequence[ScoredFolder], dataset: VOSTDataset, pictures: int, limit: int
+    name: str, runs: Sequence[ScoredFolder], dataset: Dataset, pictures: int, limit: int
 ) -> Values:
     """Collects a sequence's J per frame, memory and pictures; ``notes`` say what is missing.
 
@@ -80,7 +79,7 @@ def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceS
     return [run.scores[name] for run in present]
 
 
-def _images(name: str, dataset: VOSTDataset, notes: list[str]) -> dict[str, Path]:
+def _images(name: str, dataset: Dataset, notes: list[str]) -> dict[str, Path]:
     """Returns the video's images by frame, in order."""
     try:
         return {path.stem: path for path in dataset.sequence(name).images}
@@ -129,7 +128,7 @@ def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
 
 
 def _picture(
-    name: str, frame: str, image: Path | None, runs: Sequence[ScoredFolder], dataset: VOSTDataset, limit: int
+    name: str, frame: str, image: Path | None, runs: Sequence[ScoredFolder], dataset: Dataset, limit: int
 ) -> Values:
     """Returns a moment's image, and the contours of truth and every run (None where it is not scored).
 
@@ -142,6 +141,6 @@ def _picture(
     objects = next(run.scores[name].j.columns.tolist() for run in runs if name in run.scores)
     masks = [run.results.mask(name, frame) if name in run.scores else None for run in runs]
     return asdict(picture) | {
-        "truth": contours(dataset.root / ANNOTATIONS / name / f"{frame}.png", size, objects),
+        "truth": contours(dataset.masks_folder / name / f"{frame}.png", size, objects),
         "runs": [None if mask is None else contours(mask, size, objects) for mask in masks],
     }

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.dataloaders.eval_datasets import FRAMES, open_dataset
+from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
 from evaluation.files import require_writable
 
@@ -24,8 +24,10 @@ def _report(args: argparse.Namespace) -> int:
     require_writable(args.output)
     folders = read_folders(args.results)
     name, split = chosen_dataset(folders, args.dataset, args.split)
-    images = folders[0].config.get("TEST_IMAGES", FRAMES)
-    dataset = open_dataset(name, data_root(args), images)
+    config = folders[0].config
+    dataset = open_dataset(
+        name, data_root(args), config.get("TEST_IMAGES"), split, str(config.get("TEST_LAYOUT", ""))
+    )
     data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers)
     size = write_page(args.output, data)
     print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")

@@ -21,7 +21,7 @@ from evaluation.files import replacing, require_writable
 from evaluation.home import home
 
 if TYPE_CHECKING:
-    from aot_plus.dataloaders.eval_datasets import VOSTDataset
+    from aot_plus.dataloaders.eval_datasets import Dataset
 
 _SUFFIXES = (".csv", ".md")  # of the table's files
 
@@ -127,7 +127,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     return 0 if reproduction.MEASURED in statuses and reproduction.FAILED not in statuses else 1
 
 
-def _describe(opened: "VOSTDataset", split: str, *, small: bool) -> str:
+def _describe(opened: "Dataset", split: str, *, small: bool) -> str:
     """Describes the machine in words."""
     from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
 

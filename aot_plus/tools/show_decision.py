@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import FRAMES, VideoSequence, open_dataset
+from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
@@ -50,8 +50,9 @@ def _show(args: argparse.Namespace) -> int:
     entry = find_decision(args.result_dir / "traces" / f"{args.sequence}.jsonl", args.frame, args.group)
     saved = read_saved_config(args.result_dir / CONFIG_FILE)
     data = home() / str(saved.get("DIR_DATA", Config.DIR_DATA))
-    images = str(saved.get("TEST_IMAGES", FRAMES))
-    video = open_dataset(args.dataset, data, images).sequence(args.sequence)
+    split, layout = (str(saved.get(name, "")) for name in ("TEST_DATASET_SPLIT", "TEST_LAYOUT"))
+    dataset = open_dataset(args.dataset, data, saved.get("TEST_IMAGES"), split, layout)
+    video = dataset.sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
     with replacing(args.output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)

@@ -18,6 +18,7 @@ import yaml
 import aot_plus.configs as stages
 import aot_plus.configs.models as models
 from aot_plus.configs import Config, DefaultStage
+from aot_plus.configs.datasets import DATASETS
 from aot_plus.utils.config_ranges import check_relations, check_value
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.own_classes import import_class
@@ -42,14 +43,19 @@ def get_config(
     """Resolves a stage and a model, by default the stage's ``TRAIN_MODEL``.
 
     Each is the name of a file in ``aot_plus/configs``, or ``package.module:ClassName`` of a user's own.
-    Values come from the model, then the stage, then ``overrides``, the last one winning. An override that is
-    text is read as the type of its name. Raises ``ConfigError`` for an unknown stage, model or name, for a
-    value that does not fit its name's type or range, and for values that do not fit each other.
+    Values come from the model, then ``DefaultStage``, the data set (``configs/datasets.py``), the stage, then
+    ``overrides``, the last one winning. An override that is text is read as the type of its name. Raises
+    ``ConfigError`` for an unknown stage, model or name, for a value that does not fit its name's type or
+    range, and for values that do not fit each other.
     """
     of_stage = _values_of(_find("stage", stage, stage_names(), stages.__name__, "StageConfig"))
+    defaults = _values_of(DefaultStage, besides=object)
+    chosen = {**defaults, **of_stage, **(overrides or {})}
     if model is None:
-        model = str({**vars(DefaultStage), **of_stage, **(overrides or {})}["TRAIN_MODEL"])
-    values = _values_of(_find("model", model, model_names(), models.__name__, "ModelConfig")) | of_stage
+        model = str(chosen["TRAIN_MODEL"])
+    of_model = _values_of(_find("model", model, model_names(), models.__name__, "ModelConfig"))
+    of_dataset = _values_of(DATASETS.get(str(chosen["TEST_LAYOUT"] or chosen["TEST_DATASET"]), object))
+    values = of_model | defaults | of_dataset | of_stage
     values |= {"STAGE_NAME": stage, "MODEL_NAME": model, "EXP_NAME": exp_name}
     config = Config()
     for name, value in [*values.items(), *(overrides or {}).items()]:
@@ -165,11 +171,10 @@ def _find(kind: str, name: str, known: list[str], package: str, class_name: str)
     return found
 
 
-def _values_of(cls: type) -> dict[str, object]:
-    """Returns the names and values a config class has, inherited ones included."""
-    return {
-        name: value for base in reversed(cls.__mro__) for name, value in vars(base).items() if name[0] != "_"
-    }
+def _values_of(cls: type, besides: type = DefaultStage) -> dict[str, object]:
+    """Returns the names and values of a config class and its bases, but not those of ``besides``."""
+    bases = [base for base in reversed(cls.__mro__) if base is not besides]
+    return {name: value for base in bases for name, value in vars(base).items() if name[0] != "_"}
 
 
 @cache

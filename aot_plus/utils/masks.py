@@ -1,5 +1,6 @@
 """Reading and writing masks of object ids as palette PNG files, and images as RGB arrays."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,18 @@ def davis_palette() -> list[int]:
     return [int(value) for value in palette.ravel()]
 
 
-def write_mask(path: Path, ids: Mask) -> None:
-    """Writes ids (H x W) as a palette PNG, by way of a temporary file."""
+def mask_palette(path: Path) -> list[int]:
+    """Reads the 768 values of a mask's palette; DAVIS's if it is grey. Raises ``DataError``."""
+    with opened(path, "a mask") as image:
+        palette = image.getpalette("RGB") if image.mode == "P" else None
+    palette = palette or davis_palette()
+    return palette + [0] * (768 - len(palette))
+
+
+def write_mask(path: Path, ids: Mask, palette: Sequence[int] | None = None) -> None:
+    """Writes ids (H x W) as a palette PNG, by way of a temporary file. ``palette``: by default DAVIS's."""
     image = PIL.Image.fromarray(ids)
-    image.putpalette(davis_palette())  # turns a grey image into an indexed one
+    image.putpalette(palette or davis_palette())  # turns a grey image into an indexed one
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")
 

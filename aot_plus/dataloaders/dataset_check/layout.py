@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
-from aot_plus.dataloaders.eval_datasets import FRAMES, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import FRAMES, Dataset
 from aot_plus.utils.errors import DataError
 from evaluation.vost import ANNOTATIONS, SPLITS, name_problem, named_lines, split_path
 
@@ -12,7 +12,7 @@ IMAGES_5FPS = "JPEGImages"
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
 
-def check_folders(dataset: VOSTDataset) -> list[Finding]:
+def check_folders(dataset: Dataset) -> list[Finding]:
     """Checks the dataset's folders, apart from that of its splits."""
     found = [
         Finding(kinds.FOLDER_MISSING, folder, "there is no such folder")
@@ -24,7 +24,7 @@ def check_folders(dataset: VOSTDataset) -> list[Finding]:
     return found
 
 
-def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:
+def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:
     """Checks the files of ``split`` or, with None, of every split; returns their sequences and the findings.
 
     Raises ``DataError`` for an unknown split.
@@ -45,7 +45,7 @@ def check_splits(dataset: VOSTDataset, split: str | None) -> tuple[dict[str, lis
     return splits, found
 
 
-def _check_split(dataset: VOSTDataset, split: str) -> tuple[list[str], list[Finding]]:
+def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]]:
     """Checks a split's file; returns its possible sequence names, each once, and the findings."""
     path = split_path(dataset.root, split)
     place = f"{SPLITS}/{path.name}"
@@ -81,7 +81,7 @@ def _overlaps(splits: dict[str, list[str]]) -> list[Finding]:
     ]
 
 
-def _unlisted(dataset: VOSTDataset, splits: dict[str, list[str]]) -> list[Finding]:
+def _unlisted(dataset: Dataset, splits: dict[str, list[str]]) -> list[Finding]:
     listed = {name for names in splits.values() for name in names}
     return [
         Finding(kinds.UNLISTED, folder.name, f"{FRAMES}/{folder.name}")

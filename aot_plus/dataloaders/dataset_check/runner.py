@@ -6,7 +6,7 @@ from functools import partial
 from aot_plus.dataloaders.dataset_check.findings import FOLDER_MISSING, Finding
 from aot_plus.dataloaders.dataset_check.layout import check_folders, check_splits
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.eval_datasets import Dataset
 from evaluation.parallel import map_in_processes
 
 
@@ -19,7 +19,7 @@ class DatasetReport:
     sequences: list[SequenceReport]
 
 
-def check_dataset(dataset: VOSTDataset, split: str | None = None, workers: int | None = 1) -> DatasetReport:
+def check_dataset(dataset: Dataset, split: str | None = None, workers: int | None = 1) -> DatasetReport:
     """Checks the sequences of ``split`` or, with None, of all splits, with a progress bar.
 
     ``workers``: processes, as for ``map_in_processes``. Without JPEGImages_10fps or Annotations no sequence

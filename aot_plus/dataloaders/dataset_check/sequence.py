@@ -8,7 +8,7 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.dataloaders.dataset_check.layout import IMAGES_5FPS
 from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts
-from aot_plus.dataloaders.eval_datasets import FRAMES, IMAGE_SUFFIXES, VOSTDataset
+from aot_plus.dataloaders.eval_datasets import FRAMES, IMAGE_SUFFIXES, Dataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import natural_order
 from aot_plus.utils.masks import read_image
@@ -32,7 +32,7 @@ class SequenceReport:
         self.findings.append(Finding(kind, self.name, detail))
 
 
-def check_sequence(dataset: VOSTDataset, name: str) -> SequenceReport:
+def check_sequence(dataset: Dataset, name: str) -> SequenceReport:
     """Reads every frame and mask of a sequence."""
     report = SequenceReport(name)
     frames = _list_frames(dataset, report)
@@ -50,7 +50,7 @@ def check_sequence(dataset: VOSTDataset, name: str) -> SequenceReport:
     return report
 
 
-def _list_frames(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
+def _list_frames(dataset: Dataset, report: SequenceReport) -> list[Path]:
     try:
         frames = list(dataset.sequence(report.name).images)
     except (DataError, OSError) as error:
@@ -64,7 +64,7 @@ def _list_frames(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
     return frames
 
 
-def _list_masks(dataset: VOSTDataset, report: SequenceReport) -> list[Path]:
+def _list_masks(dataset: Dataset, report: SequenceReport) -> list[Path]:
     masks = annotation_paths(dataset.root, report.name)
     if not masks:
         report.add(kinds.NO_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: no .png file")
@@ -87,7 +87,7 @@ def _check_names(report: SequenceReport, frames: list[Path], masks: list[Path]) 
             report.add(kind, mask.name)
 
 
-def _check_other_files(dataset: VOSTDataset, report: SequenceReport) -> None:
+def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:
     for folder, suffixes in ((FRAMES, IMAGE_SUFFIXES), (ANNOTATIONS, (".png",))):
         for path in _visible_files(dataset.root / folder / report.name):
             # The metric and training look for .png, so a mask's suffix is in small letters.
@@ -96,7 +96,7 @@ def _check_other_files(dataset: VOSTDataset, report: SequenceReport) -> None:
                 report.add(kinds.OTHER_FILES, f"{folder}/{report.name}/{path.name}")
 
 
-def _check_5fps(dataset: VOSTDataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
+def _check_5fps(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
     images = _visible_files(dataset.root / IMAGES_5FPS / report.name)
     stems = [path.stem for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
     for kind, others in ((kinds.FRAME_NOT_ANNOTATED, masks), (kinds.FRAME_NOT_AT_10FPS, frames)):

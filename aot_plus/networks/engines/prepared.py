@@ -17,7 +17,7 @@ __all__ = ["PixelNormaliser", "PreparedFrame", "prepare_frame"]
 class PreparedFrame:
     """An image as it travels to the device (``VideoSegmenter.prepare``)."""
 
-    size: tuple[int, int]  # of the image: H, W
+    size: tuple[int, int]  # H, W of its labels: the image's, unless it was replaced
     inputs: list[Tensor]  # at each scale: h x w x 3, RGB 0..255; uint8, but float32 where it was resized
 
 

@@ -17,6 +17,7 @@ __all__ = ["check_config", "restored", "restored_frame", "saved", "saved_config"
 _DECIDING = (
     *("FORMER_MEM_LEN", "LATTER_MEM_LEN"),
     *("USE_TEMPORAL_POSITIONAL_EMBEDDING", "TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4"),
+    *("TEST_MAX_SHORT_EDGE", "TEST_MULTISCALE_MAX_SHORT_EDGE"),
     *("TEST_MAX_LONG_EDGE", "TEST_MULTISCALE", "TEST_FLIP", "TEST_DTYPE"),
 )
 

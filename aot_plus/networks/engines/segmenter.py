@@ -100,7 +100,8 @@ class VideoSegmenter:
         self._normalise = PixelNormaliser(self.device, layout)
         self._autocast = _AUTOCAST_DTYPES[self.cfg.TEST_DTYPE]
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
-        self._size = (0, 0)
+        self._size = (0, 0)  # of labels
+        self._inputs: list[tuple[int, int]] = []  # of the network, at each scale
         self._views: list[_View] = []
         self._last: ShownFrame | None = None
 
@@ -129,6 +130,7 @@ class VideoSegmenter:
         frame = self._prepared(image)
         mask = as_mask(mask, frame.size)
         self._ids, self._size, self._views, self._last = [], frame.size, [], None
+        self._inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
         self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
         if not self._ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
@@ -241,6 +243,7 @@ class VideoSegmenter:
             "config": saved_config(self.cfg),
             "ids": list(self._ids),
             "size": list(self._size),
+            "inputs": [list(size) for size in self._inputs],
             "views": [saved(_state(view)) for view in self._views],
             "last": saved_frame(self._last),
         }
@@ -255,6 +258,7 @@ class VideoSegmenter:
         try:
             check_config(state["config"], self.cfg)
             self._ids, self._size = list(state["ids"]), (int(state["size"][0]), int(state["size"][1]))
+            self._inputs = [(int(height), int(width)) for height, width in state["inputs"]]
             self._views, self._last = [], None
             views = self._make_views()
             for view, own in zip(views, state["views"], strict=True):
@@ -281,21 +285,32 @@ class VideoSegmenter:
         return image if isinstance(image, PreparedFrame) else self.prepare(image)
 
     def _input_sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        """For a video of ``size`` (H, W), the network's at each scale."""
-        height, width = size
-        limit = self.cfg.TEST_MAX_LONG_EDGE / max(height, width)
-        if limit < 1:
-            height, width = int(height * limit), int(width * limit)
+        """For images of ``size`` (H, W), the network's at each scale."""
+        height, width = self._limited(size)
         corners = self.cfg.MODEL_ALIGN_CORNERS
         return [
             input_size(height * scale, width * scale, align_corners=corners)
             for scale in self.cfg.TEST_MULTISCALE
         ]
 
+    def _limited(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Holds the shorter side to its limit, then the longer side; rounds down once, as published."""
+        height, width = map(float, size)
+        short = self.cfg.TEST_MAX_SHORT_EDGE
+        if self.cfg.TEST_MULTISCALE != (1.0,):
+            short = self.cfg.TEST_MULTISCALE_MAX_SHORT_EDGE or short
+        if short is not None and min(height, width) > short:
+            limit = short / min(height, width)
+            height, width = height * limit, width * limit
+        limit = self.cfg.TEST_MAX_LONG_EDGE / max(height, width)
+        if limit < 1:
+            height, width = height * limit, width * limit
+        return int(height), int(width)
+
     def _make_views(self) -> list[_View]:
         """Makes one view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
         views: list[_View] = []
-        for scale, size in enumerate(self._input_sizes(self._size)):
+        for scale, size in enumerate(self._inputs):
             for flip in (False, True) if self.cfg.TEST_FLIP else (False,):
                 trace = None if views else self._trace
                 views.append(_View(scale, size, flip, InferenceEngine(self.model, self.cfg, trace=trace)))

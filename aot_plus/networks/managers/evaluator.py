@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import VideoSequence, VOSTDataset
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.video_sequence import VideoSequence, new_objects
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.claimed_folder import claimed
@@ -30,11 +32,12 @@ from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
-from evaluation.masks import IGNORE_ID, read_mask
+from evaluation.masks import IGNORE_ID
 
 _log = logging.getLogger(__name__)
 
 Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
+_Frame = tuple[PreparedFrame, Ids | None]  # with the mask that is given for it, if one is
 
 # What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
@@ -47,11 +50,13 @@ class Segmenter(Protocol):
 
     def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids: ...
 
-    def submit(self, image: PreparedFrame) -> FrameLabels: ...
+    def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels: ...
 
 
 class Evaluator:
     """Runs a segmenter over sequences of a dataset and writes ``<result_dir>/<sequence>/<frame>.png``.
+
+    A mask that shows new objects in mid-video goes to the segmenter with its frame.
 
     A sequence is written to a hidden folder and renamed when it is complete, so a kill or an error leaves
     either all of it or nothing. A later run skips complete sequences and starts the others at their first
@@ -68,7 +73,7 @@ class Evaluator:
         self,
         cfg: Config,
         make_segmenter: Callable[[TraceSink | None], Segmenter],
-        dataset: VOSTDataset,
+        dataset: Dataset,
         sequences: Sequence[str],
         result_dir: Path,
         *,
@@ -157,7 +162,7 @@ class Evaluator:
             folder = SequenceFolder(self.result_dir, name)
             try:
                 sequence = self.dataset.sequence(name)
-                if folder.is_complete(_names(sequence), self.cfg.TEST_MEM_TRACE):
+                if folder.is_complete(sequence.files(), self.cfg.TEST_MEM_TRACE):
                     summary.skipped.append(name)
                 else:
                     folder.discard()
@@ -180,17 +185,19 @@ class Evaluator:
                 None if trace is None else lambda entry: trace.append(json.dumps(entry))
             )
 
-            def read(path: Path) -> PreparedFrame:
-                return segmenter.prepare(read_image(path))
-
-            reads = [partial(read, path) for path in sequence.images]
-            with ReadAhead(reads) as reader, BackgroundWriter(self.cfg.TEST_WRITERS) as writer:
+            reads = [partial(_read, sequence, segmenter, path) for path in sequence.images]
+            saved = frozenset(sequence.saved)
+            with (
+                ReadAhead(reads) as reader,
+                BackgroundWriter(self.cfg.TEST_WRITERS, sequence.write) as writer,
+            ):
                 for name, predicted in self._predictions(sequence, segmenter, reader, summary):
-                    writer.write(masks / f"{name}.png", predicted)
+                    if name in saved:
+                        writer.write(masks / f"{name}.png", predicted)
                     bar.update()
                     self._pace.tick()
                 writer.join()
-            folder.finish(_names(sequence), trace)
+            folder.finish(sequence.files(), trace)
         finally:
             folder.discard_unfinished()
 
@@ -198,23 +205,29 @@ class Evaluator:
         self,
         sequence: VideoSequence,
         segmenter: Segmenter,
-        reader: ReadAhead[PreparedFrame],
+        reader: ReadAhead[_Frame],
         summary: EvaluationSummary,
     ) -> Iterator[tuple[str, LazyImage]]:
         """Yields each frame's name and mask; the first frame's is its annotation. Counts frames and time.
 
         A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
         """
-        mask = read_first_mask(sequence)
-        predicted: LazyImage = mask
+        known: set[int] = set()
         submitted: FrameLabels | None = None
-        for path, frame in zip(sequence.images, reader, strict=True):
-            _check_size(sequence, path, frame, mask)
+        size: tuple[int, ...] = ()  # of the first mask
+        for path, (frame, mask) in zip(sequence.images, reader, strict=True):
+            is_first = path == sequence.images[0]
+            new = None if mask is None else new_objects(mask, known)
+            given = mask if is_first else new
+            size = given.shape if is_first and given is not None else size
+            _check_sizes(sequence, path, frame, given, size)
             started = time.perf_counter()
-            if path == sequence.images[0]:
-                segmenter.start(frame, mask, memory_gap=memory_gap(self.cfg, len(sequence.images)))
+            predicted: LazyImage
+            if is_first and given is not None:
+                segmenter.start(frame, given, memory_gap=memory_gap(self.cfg, len(sequence.images)))
+                predicted = given
             else:
-                before, submitted = submitted, segmenter.submit(frame)
+                before, submitted = submitted, segmenter.submit(frame, given)
                 predicted = submitted.array
                 if before is not None:
                     before.wait()
@@ -223,29 +236,38 @@ class Evaluator:
             yield path.stem, predicted
 
 
-def read_first_mask(sequence: VideoSequence) -> Ids:
-    """Reads the first frame's annotation. Raises ``DataError`` if it cannot be read or holds no object."""
-    mask = read_mask(sequence.annotation)
-    if not np.any((mask != 0) & (mask != IGNORE_ID)):
-        found = ", ".join(str(value) for value in np.unique(mask))
+def _read(sequence: VideoSequence, segmenter: Segmenter, path: Path) -> _Frame:
+    """Reads a frame and the mask that is given for it, at the size of the results."""
+    frame = segmenter.prepare(read_image(path))
+    size = sequence.size(frame.size)
+    frame = frame if size == frame.size else replace(frame, size=size)
+    if path == sequence.images[0]:
+        return frame, read_first_mask(sequence, size)
+    return frame, sequence.read_mask(path.stem, size)
+
+
+def read_first_mask(sequence: VideoSequence, size: tuple[int, int] | None = None) -> Ids:
+    """Reads the first frame's annotation. Raises ``DataError`` if it cannot be read or holds no object.
+
+    ``size``: (H, W) of the results.
+    """
+    mask = sequence.read_mask(sequence.images[0].stem, size)
+    if mask is None or not np.any((mask != 0) & (mask != IGNORE_ID)):
+        found = "no file" if mask is None else ", ".join(str(value) for value in np.unique(mask))
         raise DataError(
             f"{sequence.annotation}: the first mask is empty: no object ids (1..254), found {found}"
         )
     return mask
 
 
-def _names(sequence: VideoSequence) -> list[str]:
-    """Returns the names of the frames, without suffix."""
-    return [path.stem for path in sequence.images]
-
-
-def _check_size(sequence: VideoSequence, path: Path, frame: PreparedFrame, mask: Ids) -> None:
-    """Raises ``DataError`` for a frame that has not the size of the first mask."""
-    if frame.size == mask.shape:
-        return
-    first = sequence.images[0]
-    other = f"annotation {sequence.annotation}" if path == first else f"first frame {first}"
-    height, width = frame.size
-    raise DataError(
-        f"{path}: {width} x {height} pixels, but the {other} has {mask.shape[1]} x {mask.shape[0]}"
-    )
+def _check_sizes(
+    sequence: VideoSequence, path: Path, frame: PreparedFrame, mask: Ids | None, size: tuple[int, ...]
+) -> None:
+    """Raises ``DataError`` for a frame, or a mask given for it, that has not the first mask's ``size``."""
+    is_first = path == sequence.images[0]
+    other = f"annotation {sequence.annotation}" if is_first else f"first frame {sequence.images[0]}"
+    for place, found in ((path, frame.size), (f"the mask of {path}", None if mask is None else mask.shape)):
+        if found not in (None, size):
+            raise DataError(
+                f"{place}: {found[1]} x {found[0]} pixels, but the {other} has {size[1]} x {size[0]}"
+            )

@@ -36,7 +36,9 @@ _NETWORKS = tuple(
 )
 _MASKS = (
     *_NETWORKS,
-    "dataloaders/eval_datasets.py",
+    "dataloaders/dataset.py",
+    "dataloaders/layouts.py",
+    "dataloaders/video_sequence.py",
     "networks/managers/evaluator.py",
     "networks/managers/writer.py",
     "utils/images.py",

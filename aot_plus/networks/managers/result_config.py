@@ -22,6 +22,8 @@ _IRRELEVANT = frozenset(
         "STAGE_NAME",
         "DATASETS",
         "TEST_DATASET_SPLIT",
+        "TEST_SAVE_ALL_FRAMES",
+        "TEST_PROTOCOL",
         "TEST_DEVICE",
         "TEST_WRITERS",
         "TEST_MEM_TRACE",

@@ -74,11 +74,11 @@ class SequenceFolder:
         self.temporary = result_dir / f".{sequence}.{os.getpid()}{_UNFINISHED}"
         self.trace = result_dir / "traces" / f"{sequence}.jsonl"
 
-    def is_complete(self, frames: Iterable[str], with_trace: bool) -> bool:
-        """Returns True if every frame (names without suffix) has a mask, and the trace exists if wanted."""
+    def is_complete(self, files: Iterable[str], with_trace: bool) -> bool:
+        """Returns True if all files (paths in the folder) are there, and the trace exists if wanted."""
         if with_trace and not self.trace.is_file():
             return False
-        return not missing_masks(self.target, frames)
+        return not missing_masks(self.target, files)
 
     def discard_unfinished(self) -> None:
         """Removes what a killed or failed run left."""
@@ -99,12 +99,12 @@ class SequenceFolder:
         self.temporary.mkdir(parents=True)
         return self.temporary
 
-    def finish(self, frames: Iterable[str], trace: list[str] | None) -> None:
+    def finish(self, files: Iterable[str], trace: list[str] | None) -> None:
         """Writes the trace (JSON lines), if there is one, and gives the folder its name.
 
         Raises ``DataError`` if a mask is not there: another run works in the same result folder.
         """
-        missing = missing_masks(self.temporary, frames)
+        missing = missing_masks(self.temporary, files)
         if missing:
             raise DataError(
                 f"{self.temporary}: masks vanished (does another run write here?): {', '.join(missing[:5])}"
@@ -122,7 +122,7 @@ def remove_unfinished(result_dir: Path) -> None:
         shutil.rmtree(path)
 
 
-def missing_masks(folder: Path, frames: Iterable[str]) -> list[str]:
-    """Frames (names without suffix) that have no mask in the folder."""
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return [frame for frame in frames if f"{frame}.png" not in present]
+def missing_masks(folder: Path, files: Iterable[str]) -> list[str]:
+    """Lists those of the files (paths in the folder) that are not there."""
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    return [file for file in files if file not in present]

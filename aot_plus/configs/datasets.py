@@ -1,0 +1,102 @@
+"""The values a data set sets: its published evaluation. What it leaves out is VOST's, of ``DefaultStage``."""
+
+
+class VOST:
+    """As ``DefaultStage`` has it."""
+
+
+class AOTBenchmark:
+    """The AOT benchmark's rules, for all others: the model's own memory gap; 255 is no object."""
+
+    TEST_MEM_GAP_BY_LENGTH = False
+    TEST_TRACK_IGNORED = False
+
+
+class Davis2017(AOTBenchmark):
+    """Masks are 480 pixels high, those of ``JPEGImages/Full-Resolution`` as well."""
+
+    TEST_PROTOCOL = "davis"
+    TEST_OUTPUT_HEIGHT = 480
+    TEST_MULTISCALE_MAX_SHORT_EDGE = 624.0
+
+
+class Davis2016(Davis2017):
+    """All objects are one."""
+
+    TEST_PROTOCOL = "davis2016"
+
+
+class YouTubeVOS(AOTBenchmark):
+    """Objects come later; only the frames of ``meta.json`` are written."""
+
+    TEST_DATASET_SPLIT = "valid"
+    TEST_PROTOCOL = "youtube-vos"
+    TEST_LATER_MASKS = True
+    TEST_MULTISCALE_MAX_SHORT_EDGE = 624.0
+
+
+class MOSE(AOTBenchmark):
+    """The shorter side is held to 480."""
+
+    TEST_DATASET_SPLIT = "valid"
+    TEST_PROTOCOL = "davis"
+    TEST_MAX_SHORT_EDGE = 480.0
+
+
+class MOSEv2(MOSE):
+    """As ``MOSE``, with a metric of its own."""
+
+    TEST_PROTOCOL = "mosev2"
+
+
+class LVOS(AOTBenchmark):
+    """Objects come later; the shorter side is held to 480."""
+
+    TEST_DATASET_SPLIT = "valid"
+    TEST_PROTOCOL = "lvos"
+    TEST_LATER_MASKS = True
+    TEST_MAX_SHORT_EDGE = 480.0
+
+
+class LongVideo(AOTBenchmark):
+    """Only the annotated frames are written."""
+
+    TEST_PROTOCOL = "davis"
+
+
+class VISOR(AOTBenchmark):
+    """Frames were made at 854 x 480."""
+
+    TEST_PROTOCOL = "visor"
+
+
+class SAV(AOTBenchmark):
+    """Only every fourth frame is annotated and written."""
+
+    TEST_PROTOCOL = "sav"
+
+
+class Folders(AOTBenchmark):
+    """Any folder of frames and masks; 255 is an object like any other."""
+
+    TEST_PROTOCOL = "vos-benchmark"
+    TEST_TRACK_IGNORED = True
+
+
+DATASETS: dict[str, type] = {
+    "vost": VOST,
+    "mini_vost": VOST,
+    "davis2016": Davis2016,
+    "davis2017": Davis2017,
+    "youtubevos2018": YouTubeVOS,
+    "youtubevos2019": YouTubeVOS,
+    "mose_v1": MOSE,
+    "mose_v2": MOSEv2,
+    "lvos_v1": LVOS,
+    "lvos_v2": LVOS,
+    "long_video": LongVideo,
+    "long_video_x3": LongVideo,
+    "visor": VISOR,
+    "sav": SAV,
+    "folders": Folders,
+}

@@ -1,0 +1,257 @@
+"""The interface of all data sets that inference runs over, and the rules that most layouts share."""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aot_plus.dataloaders.video_sequence import VideoSequence
+from aot_plus.utils.errors import DataError
+from evaluation.layouts import annotations_folder
+from evaluation.vost import ANNOTATIONS, SPLITS, check_split_name, mask_paths, read_split
+
+__all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_ALL_FRAMES = "_all_frames"  # ends the name of a folder, and of a split
+_IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
+
+
+class Dataset:
+    """A data set on disk, opened for a split: names of sequences, and each one's ``VideoSequence``.
+
+    This class reads ``<images>/<sequence>/<frame>.jpg`` and ``Annotations[/480p]/<sequence>/<frame>.png``; a
+    split is all sequences with a folder of masks. A broken sequence is an error of that sequence.
+
+    Attributes:
+        frames: the folder of the frames where none is named.
+        part: the folder with images and masks in the root; ``{split}`` stands for the split.
+        split_folders: the folders in ``ImageSets`` with lists of sequences; None: there are no lists.
+        merged: all ids of a mask are one object.
+        page: where to get the data set.
+        servers: by split, where results are scored. The ground truth of other splits is public.
+        zip_folder: the folder in the server's zip file that holds the sequences; None: it takes no masks.
+    """
+
+    frames: ClassVar[str] = "JPEGImages"
+    layout_name: ClassVar[str] = "DAVIS"
+    part: ClassVar[str] = ""
+    split_folders: ClassVar[Sequence[str] | None] = None
+    merged: ClassVar[bool] = False
+    page: ClassVar[str] = ""
+    servers: ClassVar[Mapping[str, str]] = {}
+    zip_folder: ClassVar[str | None] = ""
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        images: str | None = None,
+        split: str = "val",
+        *,
+        later: bool = False,
+        save_all: bool = False,
+        height: int | None = None,
+    ) -> None:
+        """
+        Args:
+            root: the folder of the data set.
+            name: in messages and results.
+            images: the folder of the frames, in the root or its part for the split; None: ``frames``.
+            split: of the sequences; ``val`` and ``valid`` stand for each other.
+            later: objects that come after the first frame are given where a mask first shows them.
+            save_all: results of all frames are written, also where fewer are needed.
+            height: results of higher frames are written at this height.
+        """
+        check_split_name(split)
+        self.root = root
+        self.name = name
+        self.images = self.frames if images is None else images
+        self.split = split
+        self.later = later
+        self.save_all = save_all
+        self.height = height
+        if not root.is_dir():
+            raise DataError(f"{root}: there is no such dataset folder{self.how_to_get()}")
+        if self.split_folders is not None and not (root / SPLITS).is_dir():
+            layout = f"not a dataset in {self.layout_name}'s layout"
+            raise DataError(f"{root}: {layout}: there is no folder {SPLITS}")
+        other = {"val": "valid", "valid": "val"}.get(self.truth_split)
+        if other and not self.folder.is_dir() and (root / self.part.format(split=other)).is_dir():
+            self.split = other + split.removeprefix(self.truth_split)
+
+    def how_to_get(self) -> str:
+        """Says where to get the data set, as the end of a message."""
+        return f"; get it from {self.page} and put (or link) it there" if self.page else ""
+
+    @property
+    def truth_split(self) -> str:
+        """The split whose masks are read: of ``valid_all_frames`` it is ``valid``."""
+        return self.split.removesuffix(_ALL_FRAMES)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the split's masks, and as a rule its images: the root, or a part of it."""
+        return self.root / self.part.format(split=self.truth_split)
+
+    @property
+    def frames_folder(self) -> Path:
+        """The folder with a folder of images for each sequence."""
+        return self.folder / self.images
+
+    @property
+    def masks_folder(self) -> Path:
+        """The folder with a folder of masks for each sequence."""
+        found = annotations_folder(self.folder)
+        return self.folder / ANNOTATIONS if found == self.folder else found
+
+    @property
+    def result_name(self) -> str:
+        """The name of results: those of all frames have their own."""
+        return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
+
+    @property
+    def truth(self) -> tuple[Path, str | None]:
+        """The folder and the set that the metric is given."""
+        return self.root, self.truth_split
+
+    @property
+    def server(self) -> str:
+        """Says where the split's results are scored, if that is not here."""
+        return self.servers.get(self.truth_split, "")
+
+    def missing(self) -> list[str]:
+        """Names the folders that are missing, each with the cure."""
+        found = []
+        if not self.frames_folder.is_dir():
+            cures = " or ".join(f"--images {name}" for name in self._other_images())
+            cure = f"; the frames of another folder are taken with {cures} (TEST_IMAGES)" if cures else ""
+            place, name = self.frames_folder.parent, self.frames_folder.name
+            found.append(f"{place}: there is no folder {name}{cure or self.how_to_get()}")
+        return found
+
+    def _other_images(self) -> list[str]:
+        """Names folders that may be those of the frames."""
+        found = [path for pattern in _IMAGES for path in self.folder.glob(pattern) if path.is_dir()]
+        outer = {path.parent for path in found}
+        return sorted(str(path.relative_to(self.folder)) for path in found if path not in outer)
+
+    def require(self) -> None:
+        """Raises ``DataError`` with all that is missing."""
+        if missing := self.missing():
+            raise DataError("\n".join(missing))
+
+    def splits(self) -> list[str]:
+        """Returns the names of the splits that exist."""
+        if self.split_folders is not None:
+            folders = [self.root / SPLITS / folder for folder in self.split_folders]
+            folder = next((folder for folder in folders if any(folder.glob("*.txt"))), folders[0])
+            return sorted(path.stem for path in folder.glob("*.txt"))
+        if "{split}" not in self.part:
+            return [self.split]
+        pattern = re.escape(self.part).replace(re.escape("{split}"), "(.+)")
+        matches = [re.fullmatch(pattern, name) for name in visible_folders(self.root)]
+        return [match[1] for match in matches if match and not match[1].endswith(_ALL_FRAMES)]
+
+    def of_split(self, split: str) -> "Dataset":
+        """Opens another split."""
+        options: dict[str, Any] = {"later": self.later, "save_all": self.save_all, "height": self.height}
+        return type(self)(self.root, self.name, self.images, split, **options)
+
+    def sequences(self, split: str | None = None) -> list[str]:
+        """Returns the names of the split's sequences, or of another split's. Raises ``DataError``."""
+        if split not in (None, self.split):
+            return self.of_split(split).sequences()
+        if self.split_folders is not None:
+            return read_split(self.root, self.split, self.split_folders)
+        if "{split}" in self.part and not self.folder.is_dir():
+            known = ", ".join(self.splits()) or "none"
+            raise DataError(f"{self.folder}: unknown split {self.split!r}; splits here: {known}")
+        names = visible_folders(self.masks_folder)
+        if not names:
+            raise DataError(f"{self.masks_folder}: there is no sequence: no folder of masks")
+        return names
+
+    def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:
+        """Selects the split's sequences, or those of them that are ``wanted``.
+
+        Raises ``DataError`` for an unknown one.
+        """
+        names = self.sequences(split)
+        unknown = sorted(set(wanted or ()) - set(names))
+        if unknown:
+            raise DataError(
+                f"{self.root}: no sequence {', '.join(unknown)} in split {split or self.split!r}; "
+                f"its sequences: {', '.join(names)}"
+            )
+        return [name for name in names if wanted is None or name in wanted]
+
+    def sequence(self, name: str) -> VideoSequence:
+        """Lists one sequence's frames and masks.
+
+        Raises ``DataError`` where there are none, or two frames have the same name.
+        """
+        images = self.list_images(name)
+        masks = self.list_masks(name)
+        start = self.start(name, images, masks)
+        images = images[start:]
+        first = images[0].stem
+        given = {frame: files for frame, files in masks.items() if self.later and frame > first}
+        return VideoSequence(
+            name,
+            images,
+            {**given, first: masks.get(first, (self.masks_folder / name / f"{first}.png",))},
+            tuple(path.stem for path in images if self.save_all or self.is_needed(name, path.stem, masks)),
+            objects=self.object_folders(name),
+            merged=self.merged,
+            height=self.height,
+        )
+
+    def list_images(self, name: str) -> tuple[Path, ...]:
+        """Lists the images of a sequence, in the order of their names. Raises ``DataError``."""
+        folder = self.frames_folder / name
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such sequence folder")
+        images = tuple(sorted(path for path in folder.iterdir() if _is_frame(path)))
+        if not images:
+            raise DataError(f"{folder}: the sequence has no frames ({', '.join(IMAGE_SUFFIXES)})")
+        for one, other in pairwise(images):
+            if one.stem == other.stem:
+                raise DataError(f"{folder}: two images of one frame: {one.name} and {other.name}")
+        return images
+
+    def list_masks(self, name: str) -> dict[str, tuple[Path, ...]]:
+        """Lists the files of the masks of a sequence, by the name of the frame, in order."""
+        return {path.stem: (path,) for path in mask_paths(self.masks_folder / name)}
+
+    def start(self, name: str, images: Sequence[Path], masks: Mapping[str, Sequence[Path]]) -> int:
+        """Finds the first frame that has a mask. Raises ``DataError`` if none has."""
+        for index, path in enumerate(images):
+            if path.stem in masks:
+                return index
+        raise DataError(f"{self.masks_folder / name}: there is no mask (.png) of any frame")
+
+    def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
+        """Tells if the metric or the server reads a frame's result."""
+        return True
+
+    def object_folders(self, name: str) -> tuple[str, ...]:
+        """Names the folders of a sequence's objects; none where a mask shows all objects."""
+        return ()
+
+    def length(self, name: str) -> int:
+        """Number of a sequence's frames; 0 where its folder is missing."""
+        folder = self.frames_folder / name
+        return sum(map(_is_frame, folder.iterdir())) if folder.is_dir() else 0
+
+
+def _is_frame(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def visible_folders(folder: Path) -> list[str]:
+    """Names the folders in a folder, in order; none if it is missing."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

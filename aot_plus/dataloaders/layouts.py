@@ -1,0 +1,249 @@
+"""The layouts of the known data sets. Each is a ``Dataset`` with other attributes, and what else differs."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aot_plus.dataloaders.dataset import Dataset, visible_folders
+from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
+from aot_plus.utils.catalogue import VOST_PAGE
+from aot_plus.utils.errors import DataError
+from evaluation.layouts import meta_path, read_videos
+from evaluation.protocols import PROTOCOLS
+from evaluation.vost import ANNOTATIONS, mask_paths, read_names
+
+__all__ = ["LAYOUTS", "VOSTDataset"]
+
+
+class Folders(Dataset):
+    """Any folder of frames and masks in DAVIS's form: ``JPEGImages[/480p]``, ``Annotations[/480p]``."""
+
+    @property
+    def frames_folder(self) -> Path:
+        """The folder with a folder of images for each sequence."""
+        at_480p = self.folder / self.images / "480p"
+        return at_480p if at_480p.is_dir() else self.folder / self.images
+
+
+class VOSTDataset(Dataset):
+    """VOST: ``JPEGImages_10fps``, ``Annotations``, ``ImageSets/<split>.txt``; the first frame has a mask."""
+
+    layout_name = "VOST"
+    frames = "JPEGImages_10fps"
+    split_folders = PROTOCOLS["vost"].split_folders
+    page = VOST_PAGE
+    servers: ClassVar = {"test": VOST_PAGE}
+
+    def how_to_get(self) -> str:
+        """Says where to get VOST, or how to make MiniVOST."""
+        vost = f"; get VOST from {VOST_PAGE} and put (or link) it there"
+        made = "; python -m aot_plus.tools.make_mini_vost makes it"
+        return {"vost": vost, "mini_vost": made}.get(self.name, "")
+
+    def start(self, name: str, images: Sequence[Path], masks: Mapping[str, Sequence[Path]]) -> int:
+        """Begins with the first frame, whose mask must be there."""
+        return 0
+
+
+class Davis2017(Dataset):
+    """DAVIS 2017: ``JPEGImages/480p``, ``Annotations/480p``, ``ImageSets/2017/<split>.txt``."""
+
+    frames = "JPEGImages/480p"
+    split_folders = PROTOCOLS["davis"].split_folders
+    page = "https://davischallenge.org"
+    servers: ClassVar = dict.fromkeys(
+        ("test-dev", "test-challenge"), "the DAVIS 2017 server (https://davischallenge.org)"
+    )
+
+    @property
+    def masks_folder(self) -> Path:
+        """The folder of the masks: those at 480p, at full resolution where there are no others."""
+        full = self.root / ANNOTATIONS / "Full-Resolution"
+        at_480p = super().masks_folder
+        return full if at_480p == full.parent and full.is_dir() else at_480p
+
+
+class Davis2016(Davis2017):
+    """DAVIS 2016: as DAVIS 2017, with a list of its own; all objects are one."""
+
+    split_folders = PROTOCOLS["davis2016"].split_folders
+    merged = True
+    servers: ClassVar = {}
+
+
+class VISOR(Davis2017):
+    """VISOR in the form that its own script gives it: ``ImageSets/2022/<split>.txt``."""
+
+    split_folders = PROTOCOLS["visor"].split_folders
+    page = "https://epic-kitchens.github.io/VISOR"
+    servers: ClassVar = {}
+    zip_folder = None
+
+
+class YouTubeVOS(Dataset):
+    """YouTube-VOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/meta.json``.
+
+    The split ``valid_all_frames`` has its images in ``valid_all_frames/JPEGImages``, and what is in ``valid``
+    besides. Results are needed of the frames that the meta file names.
+    """
+
+    part = "{split}"
+    page = "https://youtube-vos.org"
+    servers: ClassVar = dict.fromkeys(("valid", "test"), "the YouTube-VOS server (https://youtube-vos.org)")
+    zip_folder = "Annotations"
+
+    @property
+    def frames_folder(self) -> Path:
+        """The folder with a folder of images for each sequence."""
+        return self.root / self.split / self.images
+
+    @cached_property
+    def videos(self) -> Mapping[str, Any]:
+        """What the meta file says about each sequence. Raises ``DataError``."""
+        return read_videos(meta_path(self.root, self.truth_split))
+
+    def missing(self) -> list[str]:
+        """Names the folders and the file that are missing, each with the cure."""
+        meta = meta_path(self.root, self.truth_split)
+        cure = "" if meta.is_file() else f"{meta}: there is no such file; the archive of the split has it"
+        return [*super().missing(), *filter(None, [cure])]
+
+    def sequences(self, split: str | None = None) -> list[str]:
+        """Returns the names that the meta file has. Raises ``DataError``."""
+        if split not in (None, self.split):
+            return self.of_split(split).sequences()
+        return sorted(self.videos)
+
+    def list_images(self, name: str) -> tuple[Path, ...]:
+        """Lists the images from the first to the last frame of the meta file. Raises ``DataError``."""
+        named = self._named(name)
+        images = super().list_images(name)
+        return tuple(path for path in images if min(named) <= path.stem <= max(named))
+
+    def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
+        """Tells if the meta file names the frame."""
+        return frame in self._named(name)
+
+    def _named(self, name: str) -> frozenset[str]:
+        """Names the frames of all objects. Raises ``DataError``."""
+        try:
+            objects = self.videos[name]["objects"].values()
+            named = frozenset[str]().union(*(one["frames"] for one in objects))
+        except (KeyError, TypeError, AttributeError) as error:
+            named, reason = frozenset(), f" ({error!r})"
+        else:
+            reason = ""
+        if not named or not all(isinstance(frame, str) for frame in named):
+            path = meta_path(self.root, self.truth_split)
+            raise DataError(f"{path}: {name}: expected objects with names of frames{reason}")
+        return named
+
+
+class MOSE(Dataset):
+    """MOSE: ``<split>/JPEGImages`` or ``JPEGImages/<split>``, masks alike."""
+
+    part = "{split}"
+    page = "https://mose.video"
+    servers: ClassVar = {"valid": "the MOSE server (https://mose.video)"}
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the split's images and masks."""
+        within = super().folder
+        outside = self.root / self.frames / self.truth_split
+        return self.root if outside.is_dir() and not within.is_dir() else within
+
+    @property
+    def frames_folder(self) -> Path:
+        """The folder with a folder of images for each sequence."""
+        return self._split_of(super().frames_folder)
+
+    @property
+    def masks_folder(self) -> Path:
+        """The folder with a folder of masks for each sequence."""
+        return self._split_of(super().masks_folder)
+
+    def _split_of(self, folder: Path) -> Path:
+        return folder / self.truth_split if self.folder == self.root else folder
+
+
+class LVOS(Dataset):
+    """LVOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/<split>_meta.json``."""
+
+    part = "{split}"
+    page = "https://lingyihongfd.github.io/lvos.github.io"
+    servers: ClassVar = {"test": "the LVOS server (https://lingyihongfd.github.io/lvos.github.io)"}
+    zip_folder = "Annotations"
+
+
+class LongVideo(Folders):
+    """Long-time Video; results are needed of annotated frames."""
+
+    page = "https://github.com/xmlyqing00/AFB-URR"
+
+    def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
+        """Tells if there is a mask of the frame."""
+        return frame in masks
+
+
+class SAV(Dataset):
+    """SA-V: ``sav_<split>/JPEGImages_24fps``, and masks in a folder for each object, of every fourth frame.
+
+    Objects may overlap in the data, but never in results: the network gives a pixel one label.
+    """
+
+    frames = "JPEGImages_24fps"
+    part = "sav_{split}"
+    page = "https://ai.meta.com/datasets/segment-anything-video"
+
+    @property
+    def truth(self) -> tuple[Path, str | None]:
+        """The folder and the set that the metric is given."""
+        names = f"sav_{self.truth_split}"
+        return self.folder, names if (self.folder / f"{names}.txt").is_file() else None
+
+    def sequences(self, split: str | None = None) -> list[str]:
+        """Returns the names in the list of the split, or of all sequences. Raises ``DataError``."""
+        path = self.folder / f"{self.folder.name}.txt"
+        if split not in (None, self.split) or not path.is_file():
+            return super().sequences(split)
+        return read_names(path)
+
+    def object_folders(self, name: str) -> tuple[str, ...]:
+        """Names the folders of a sequence's objects. Raises ``DataError`` if there are too many."""
+        folders = visible_folders(self.masks_folder / name)
+        if len(folders) > MOST_OBJECTS:
+            raise DataError(f"{self.masks_folder / name}: {len(folders)} objects, at most {MOST_OBJECTS}")
+        return tuple(folders)
+
+    def list_masks(self, name: str) -> dict[str, tuple[Path, ...]]:
+        """Lists the files of the masks of a sequence, by the name of the frame."""
+        found: dict[str, list[Path]] = {}
+        for folder in visible_folders(self.masks_folder / name):
+            for path in mask_paths(self.masks_folder / name / folder):
+                found.setdefault(path.stem, []).append(path)
+        return {frame: tuple(files) for frame, files in sorted(found.items())}
+
+    def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
+        """Tells if there is a mask of the frame."""
+        return frame in masks
+
+
+LAYOUTS: dict[str, type[Dataset]] = {
+    "vost": VOSTDataset,
+    "mini_vost": VOSTDataset,
+    "davis2016": Davis2016,
+    "davis2017": Davis2017,
+    "youtubevos2018": YouTubeVOS,
+    "youtubevos2019": YouTubeVOS,
+    "mose_v1": MOSE,
+    "mose_v2": MOSE,
+    "lvos_v1": LVOS,
+    "lvos_v2": LVOS,
+    "long_video": LongVideo,
+    "long_video_x3": LongVideo,
+    "visor": VISOR,
+    "sav": SAV,
+    "folders": Folders,
+}
