@@ -12,7 +12,7 @@ set -euo pipefail
 #   RESULT_NAME  name of the result folder (default: policy and capacity, as in emfs_1+8)
 #   PROCESSES    that share the sequences; on a machine with GPUs, their number (default: 1)
 # and MINI_VOST_VAL: how many val sequences are made where there is no MiniVOST (default: 10).
-# A checkpoint or dataset that is named and missing is an error.
+# A checkpoint or dataset that is named and missing is an error; --download gets published ones first.
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"
 run_tool eval "$@"

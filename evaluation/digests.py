@@ -1,7 +1,7 @@
 """SHA-256 of files, to tell if what made a result has changed since."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 __all__ = ["digest_file", "digest_files"]
@@ -9,12 +9,16 @@ __all__ = ["digest_file", "digest_files"]
 _BLOCK = 2**20  # bytes
 
 
-def digest_file(path: Path) -> str:
-    """Gives the SHA-256 of a file's content, in hexadecimal. Raises ``OSError``."""
+def digest_file(path: Path, progress: Callable[[int], object] = lambda size: None) -> str:
+    """Gives the SHA-256 of a file's content, in hexadecimal; ``progress`` gets numbers of bytes.
+
+    Raises ``OSError``.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
+            progress(len(block))
     return digest.hexdigest()
 
 

@@ -28,6 +28,7 @@ ALLOWED = {
     "aot_plus.__main__": ("aot_plus.tools",),
     "aot_plus.configs": (),
     "aot_plus.utils": ("aot_plus.configs", "evaluation"),
+    "aot_plus.download": ("aot_plus.utils", "evaluation"),
     "aot_plus.dataloaders": ("aot_plus.configs", "aot_plus.utils", "evaluation"),
     "aot_plus.viz": (
         "aot_plus.configs",

@@ -18,6 +18,7 @@ from aot_plus.tools.cli import TOOLS
 from aot_plus.utils.catalogue import PAPER_ROWS
 from aot_plus.utils.config import get_config, model_names
 from aot_plus.utils.masks import write_mask
+from aot_plus.utils.sources import SOURCES
 from evaluation.metrics import FIGURES, last_frames
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -209,6 +210,16 @@ def test_checkpoints_are_those_of_the_table() -> None:
         [row.method, f"`{row.checkpoint}`", f"`{row.model}`", f"`{row.policy}`"] for row in PAPER_ROWS
     ]
     assert rows == expected
+
+
+def test_every_download_is_linked() -> None:
+    checkpoints = (ROOT / "aot_plus" / "pretrain_models" / "README.md").read_text(encoding="utf-8")
+    data = (ROOT / "aot_plus" / "datasets" / "README.md").read_text(encoding="utf-8")
+    files = [source for source in SOURCES.values() if not source.unpacks_to]
+    assert [file.name for file in files if f"[`{file.name}`]({file.address})" not in checkpoints] == []
+    assert [
+        source.name for source in SOURCES.values() if source.unpacks_to and source.address not in data
+    ] == []
 
 
 def test_initial_weights_are_those_of_the_configs() -> None:

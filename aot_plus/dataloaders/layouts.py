@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from aot_plus.dataloaders.dataset import Dataset, visible_folders
 from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
-from aot_plus.utils.catalogue import VOST_PAGE
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.sources import VOST, how_to_get
 from evaluation.layouts import meta_path, read_videos
 from evaluation.protocols import PROTOCOLS
 from evaluation.vost import ANNOTATIONS, mask_paths, read_names
@@ -32,12 +32,12 @@ class VOSTDataset(Dataset):
     layout_name = "VOST"
     frames = "JPEGImages_10fps"
     split_folders = PROTOCOLS["vost"].split_folders
-    page = VOST_PAGE
-    servers: ClassVar = {"test": VOST_PAGE}
+    page = VOST.page
+    servers: ClassVar = {"test": VOST.page}
 
     def how_to_get(self) -> str:
         """Says where to get VOST, or how to make MiniVOST."""
-        vost = f"; get VOST from {VOST_PAGE} and put (or link) it there"
+        vost = f"; {how_to_get('vost')}. Or put (or link) it there"
         made = "; python -m aot_plus.tools.make_mini_vost makes it"
         return {"vost": vost, "mini_vost": made}.get(self.name, "")
 

@@ -14,7 +14,6 @@ from aot_plus.utils.catalogue import (
     PAPER_STAGE,
     SHIPPED_MODELS,
     SMALL_STAGE,
-    VOST_PAGE,
     default_checkpoint,
     default_stage,
     find_checkpoint,
@@ -22,10 +21,11 @@ from aot_plus.utils.catalogue import (
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import find_path, stored_path
+from aot_plus.utils.sources import find_source, how_to_get
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS, SPLITS, read_names
+from evaluation.vost import DATASET_FOLDERS, SPLITS, known_folder, read_names
 
-__all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset"]
+__all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset", "lacking"]
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +100,20 @@ def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
     return replace(wanted, dataset=name, overrides={"TEST_LAYOUT": layout, **wanted.overrides})
 
 
+def lacking(wanted: Wanted) -> list[str]:
+    """Names what can be downloaded of what ``choose`` will look for and not find, checkpoints first."""
+    cfg = wanted.config()
+    named = wanted.checkpoint or cfg.TEST_CKPT_PATH or default_checkpoint(cfg.MODEL_NAME) or ""
+    source = None if wanted.random_weights else find_source(Path(named).name)
+    names = []
+    if source is not None and find_path(named, home() / cfg.DIR_PRETRAIN) is None:
+        names.append(source.name)
+    dataset = wanted.dataset or cfg.TEST_DATASET
+    if dataset == PAPER_DATASET and not known_folder(home() / cfg.DIR_DATA, dataset).is_dir():
+        names.append(dataset)
+    return names
+
+
 def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
     """Finds the named checkpoint or the model's own; None where there is none."""
     if wanted.random_weights:
@@ -110,7 +124,7 @@ def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
         return find_checkpoint(default, cfg.DIR_PRETRAIN) if default else None
     found = find_path(named, home() / cfg.DIR_PRETRAIN)
     if found is None:
-        raise ConfigError(f"there is no checkpoint {named}; {_how_to_get(cfg)}")
+        raise ConfigError(f"there is no checkpoint {named}; {how_to_get(Path(named).name)}")
     return found
 
 
@@ -127,7 +141,7 @@ def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:
     path = home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET]
     if wanted.dataset is not None or path.is_dir():
         return []
-    return [f"There is no {stored_path(path)}; get VOST from {VOST_PAGE} and put (or link) it there."]
+    return [f"There is no {stored_path(path)}; {how_to_get(PAPER_DATASET)}. Or put (or link) it there."]
 
 
 def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) -> list[str]:
@@ -139,9 +153,9 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
         asked = wanted.stage if wanted.names_stage else wanted.dataset
         raise ConfigError(
             f"no checkpoint for {asked}, there is no {needed}: choose one with --checkpoint FILE, "
-            "or --random_weights to try the pipeline without one"
+            f"or --random_weights to try the pipeline without one; {how_to_get(default or '')}"
         )
-    return [f"There is no {needed}; {_how_to_get(cfg)}."]
+    return [f"There is no {needed}; {how_to_get(default or '')}."]
 
 
 def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
@@ -156,10 +170,6 @@ def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
         )
     _log.warning("Running on MiniVOST instead, with the small model %s that ships with the project.", model)
     return replace(wanted, model=model, stage=SMALL_STAGE), checkpoint
-
-
-def _how_to_get(cfg: Config) -> str:
-    return f"{cfg.DIR_PRETRAIN}/README.md lists the published files and where to put them"
 
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:

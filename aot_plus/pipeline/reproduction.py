@@ -14,13 +14,13 @@ from aot_plus.pipeline.run import Job, infer
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
+from aot_plus.utils.sources import how_to_get
 from evaluation.results import Results
 
 _log = logging.getLogger(__name__)
 
 SPLIT = "val"
 _SMALL_SEQUENCES = 20  # val sequences of MiniVOST, where it must be made; those of make_mini_vost
-_HOW_TO_GET = "aot_plus/pretrain_models/README.md lists the files and where they come from"
 _LISTED = 3
 
 PENDING, MEASURED, MISSING, FAILED, NOT_RUN = "pending", "measured", "missing", "failed", "not run"
@@ -70,7 +70,7 @@ def plan(rows: Sequence[Row], wanted: Sequence[str] | None) -> dict[Row, Outcome
 def _find_checkpoint(row: Row) -> Outcome:
     if row.checkpoint.is_file():
         return Outcome(PENDING)
-    return Outcome(MISSING, (f"{row.checkpoint}: there is no such checkpoint; {_HOW_TO_GET}",))
+    return Outcome(MISSING, (f"{row.checkpoint}: there is no such checkpoint; {how_to_get(row.file)}",))
 
 
 def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:

@@ -57,11 +57,11 @@ def small_rows() -> list[Row]:
     ]
 
 
-def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None) -> list[str]:
+def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None, flag: str = "--rows") -> list[str]:
     """Chooses the names of the wanted rows, given by name or by number from 1; all for None.
 
     In names, case and everything but letters and digits does not count. Raises ``ConfigError`` for an unknown
-    row; the message lists the nearest ones and all.
+    row; the message names the ``flag`` that asked for it, and lists the nearest ones and all.
     """
     names = _names(rows)
     keys = {_key(name): name for name in names} | {str(number): name for number, name in enumerate(names, 1)}
@@ -69,7 +69,7 @@ def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None) -> list[str]:
         if _key(text) not in keys:
             near = dict.fromkeys(keys[key] for key in difflib.get_close_matches(_key(text), keys))
             raise ConfigError(
-                f"--rows: unknown row {text!r}; the nearest: {', '.join(near) or 'none'}; "
+                f"{flag}: unknown row {text!r}; the nearest: {', '.join(near) or 'none'}; "
                 f"there are: {', '.join(numbered_rows(rows))}"
             )
     return names if wanted is None else [keys[_key(text)] for text in wanted]

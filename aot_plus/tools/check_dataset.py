@@ -4,8 +4,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from aot_plus.dataloaders.dataset_check.findings import Severity, format_findings, has_errors
-from aot_plus.dataloaders.dataset_check.runner import DatasetReport, check_dataset
+from aot_plus.dataloaders.dataset_check.findings import has_errors
+from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
 
@@ -17,9 +17,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
     def work() -> int:
         dataset = open_dataset(options.dataset, data_root(options))
         report = check_dataset(dataset, options.split, options.workers)
-        if report.findings:
-            print(format_findings(report.findings) + "\n")
-        print(_summary(report))
+        print(report.describe())
         return 1 if has_errors(report.findings) else 0
 
     return run_tool(work)
@@ -38,22 +36,6 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
     return parser.parse_args(argv)
-
-
-def _summary(report: DatasetReport) -> str:
-    splits = ", ".join(f"{name} {count}" for name, count in report.splits.items()) or "none"
-    frames = sum(sequence.frames for sequence in report.sequences)
-    masks = sum(sequence.masks for sequence in report.sequences)
-    pixels = sum(sequence.pixels for sequence in report.sequences)
-    ignored = sum(sequence.ignored for sequence in report.sequences)
-    counts = [
-        f"{severity.name.lower()}s: {sum(f.kind.severity is severity for f in report.findings)}"
-        for severity in Severity
-    ]
-    return (
-        f"Sequences: {splits}. Read: {len(report.sequences)} sequences, {frames} frames, {masks} masks; "
-        f"{ignored / max(pixels, 1):.2%} of the masks' pixels are ignored.\nFound: {', '.join(counts)}."
-    )
 
 
 if __name__ == "__main__":

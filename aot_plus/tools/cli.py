@@ -15,6 +15,7 @@ TOOLS = {
     "demo": ("aot_plus.tools.demo", "segment your own video"),
     "report": ("aot_plus.tools.report", "one HTML page about runs"),
     "reproduce": ("aot_plus.tools.reproduce", "the paper's table, measured beside published"),
+    "download": ("aot_plus.tools.download", "get VOST and the published checkpoints"),
     "metric": ("evaluation.command", "J and J_tr of a result folder"),
     "check": ("aot_plus.tools.check_dataset", "find problems of a dataset before a run"),
     "export": ("aot_plus.tools.export", "a training's weights as a small file"),

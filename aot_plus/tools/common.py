@@ -87,6 +87,12 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_download_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--download``."""
+    about = "first get VOST and published checkpoints that are missing (aot-plus download lists them)"
+    parser.add_argument("--download", action="store_true", help=about)
+
+
 def data_root(args: argparse.Namespace) -> Path:
     """Returns the folder that ``--data_root`` names, of tools without a config."""
     return home() / (args.DIR_DATA or Config.DIR_DATA)

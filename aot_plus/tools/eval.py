@@ -16,6 +16,7 @@ from aot_plus.tools.common import (
     add_checkpoint_arguments,
     add_config_arguments,
     add_device_arguments,
+    add_download_argument,
     add_earlier_results_arguments,
     add_memory_arguments,
     overrides_of,
@@ -23,14 +24,17 @@ from aot_plus.tools.common import (
     whole_number,
     with_environment,
 )
+from aot_plus.utils.errors import ConfigError
 from evaluation.home import home
 
 if TYPE_CHECKING:
+    from aot_plus.pipeline.choices import Wanted
     from aot_plus.pipeline.run import Job
 
 _DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints J and J_tr.
 Without arguments: AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it
-says how to get it, and runs a small model that ships with the project on MiniVOST, which it makes itself.
+says how to get it (--download gets it), and runs a small model that ships with the project on MiniVOST,
+which it makes itself.
 Sequences that are finished are skipped."""
 _EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
 stand for the flags of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST gets (10)."""
@@ -51,6 +55,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_config_arguments(parser)
     add = parser.add_argument
     add_checkpoint_arguments(parser, "the model's file")
+    add_download_argument(parser)
     add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the stage's)")
     split = "name of a file in ImageSets, without .txt (default: val)"
     add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
@@ -105,17 +110,18 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     from aot_plus.pipeline.choices import Wanted, choose, ensure_mini_vost
     from aot_plus.pipeline.run import Job, result_folder
 
-    choice = choose(
-        Wanted(
-            args.model,
-            args.stage,
-            args.checkpoint,
-            args.dataset,
-            args.random_weights,
-            args.exp_name,
-            overrides_of(args),
-        )
+    wanted = Wanted(
+        args.model,
+        args.stage,
+        args.checkpoint,
+        args.dataset,
+        args.random_weights,
+        args.exp_name,
+        overrides_of(args),
     )
+    if args.download:
+        _download(wanted)
+    choice = choose(wanted)
     if choice.cfg.TEST_DATASET == "mini_vost" and "RANK" not in os.environ:
         ensure_mini_vost(home() / choice.cfg.DIR_DATA, args.mini_vost_val)
     configs = [choice.cfg]
@@ -138,6 +144,17 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
             )
         )
     return jobs
+
+
+def _download(wanted: "Wanted") -> None:
+    """Gets what is missing. Raises ``VOSError``, also in one of torchrun's processes."""
+    from aot_plus.pipeline.choices import lacking
+    from aot_plus.tools.download import get_all
+
+    names, cfg = lacking(wanted), wanted.config()
+    if names and "RANK" in os.environ:
+        raise ConfigError(f"--download: not under torchrun; first run aot-plus download {' '.join(names)}")
+    get_all(names, home() / cfg.DIR_DATA, home() / cfg.DIR_PRETRAIN)
 
 
 if __name__ == "__main__":

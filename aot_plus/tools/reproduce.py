@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aot_plus.pipeline.rows import numbered_rows, paper_rows, small_rows
+from aot_plus.pipeline.rows import choose_rows, numbered_rows, paper_rows, small_rows
 from aot_plus.tools.common import (
     add_data_argument,
+    add_download_argument,
     add_earlier_results_arguments,
     data_root,
     run_tool,
@@ -19,6 +20,7 @@ from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
+from evaluation.vost import known_folder
 
 if TYPE_CHECKING:
     from aot_plus.dataloaders.eval_datasets import Dataset
@@ -61,6 +63,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
         help="vost, mini_vost (made if it is missing), or the folder of either (default: %(default)s)",
     )
     add_data_argument(parser)
+    add_download_argument(parser)
     add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
     add(
         "--processes",
@@ -94,6 +97,8 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     for path in _table_paths(args.output).values() if args.output else ():
         require_writable(path)
     small = reproduction.is_mini_vost(args.dataset)
+    if args.download and not small:
+        _download(args)
     outcomes = reproduction.plan(small_rows() if small else paper_rows(), args.rows)
     try:
         dataset, opened = reproduction.prepare_dataset(args.dataset, data_root(args))
@@ -125,6 +130,19 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     if interrupted is not None:
         raise type(interrupted)("Interrupted. Rerun the same command to resume.")
     return 0 if reproduction.MEASURED in statuses and reproduction.FAILED not in statuses else 1
+
+
+def _download(args: argparse.Namespace) -> None:
+    """Gets what the chosen rows lack. Raises ``VOSError``."""
+    from aot_plus.configs import Config
+    from aot_plus.tools.download import get_all
+
+    rows, data = paper_rows(), data_root(args)
+    chosen = choose_rows(rows, args.rows)
+    names = [row.file for row in rows if row.name in chosen and not row.checkpoint.is_file()]
+    if args.dataset == PAPER_DATASET and not known_folder(data, PAPER_DATASET).is_dir():
+        names.append(PAPER_DATASET)
+    get_all(names, data, home() / Config.DIR_PRETRAIN)
 
 
 def _describe(opened: "Dataset", split: str, *, small: bool) -> str:

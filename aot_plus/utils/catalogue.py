@@ -1,4 +1,4 @@
-"""The models and files there are: which model needs which file, where files come from, the published rows."""
+"""The models and files there are: which model needs which file, and the published rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,15 @@ __all__ = [
     "PAPER_STAGE",
     "SHIPPED_MODELS",
     "SMALL_STAGE",
-    "VOST_PAGE",
     "PaperRow",
-    "Source",
     "default_checkpoint",
     "default_stage",
     "find_checkpoint",
-    "source_of",
 ]
 
 # Ships with the project, and lies inside an installed package: only read.
 _SHIPPED = Path(__file__).resolve().parents[1] / "pretrain_models"
 
-VOST_PAGE = "https://www.vostdataset.org"
 PAPER_DATASET = "vost"
 PAPER_STAGE = "pre_vost_2"
 
@@ -80,32 +76,3 @@ def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None
     """
     candidates = (home() / folder / name, _SHIPPED / name)
     return next((path for path in candidates if path.is_file()), None)
-
-
-@dataclass(frozen=True)
-class Source:
-    """The source of a file: the page that lists it, and its id on Google Drive where it has one."""
-
-    page: str
-    drive_id: str = ""
-
-
-_EMFS = "https://github.com/Shine-nuc/EMFS"
-_ZOO = "https://github.com/yoxu515/aot-benchmark/blob/main/MODEL_ZOO.md"
-_TORCHVISION = "https://download.pytorch.org/models"
-
-_SOURCES = {
-    "resnest101-22405ba7.pth": Source("https://github.com/zhanghang1989/ResNeSt"),
-    "swin_base_patch4_window7_224_22k.pth": Source("https://github.com/microsoft/Swin-Transformer"),
-    "R50_AOTL.pth": Source(_EMFS, "1kZgtsdZGRdWxQ4_taAS6C_NGDcn9ufYi"),
-    "AOT_EMFS.pth": Source(_EMFS, "16geEhjPXVTqy0guwODaqi96JAOcgaA6Z"),
-    "R50_DeAOTL.pth": Source(_EMFS, "1PY8Ns8X-V24eiklifgVcdiAC748IIWCJ"),
-    "DeAOT_EMFS.pth": Source(_EMFS, "1Y16_Ef2kJIhZrUSc7tdp6mYlnVpEezVJ"),
-    "R50_AOTL_PRE_YTB_DAV.pth": Source(_ZOO, "1qJDYn3Ibpquu4ffYoQmVjg1YCbr2JQep"),
-    "R50_DeAOTL_PRE_YTB_DAV.pth": Source(_ZOO, "1QoChMkTVxdYZ_eBlZhK2acq9KMQZccPJ"),
-}
-
-
-def source_of(file: str, *, encoder: bool = False) -> Source:
-    """Finds the source of a file of ``DIR_PRETRAIN`` by name; ``encoder``: weights of an encoder alone."""
-    return _SOURCES.get(file, Source(f"{_TORCHVISION}/{file}" if encoder else _ZOO))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from aot_plus.dataloaders.dataset_check.findings import FOLDER_MISSING, Finding
+from aot_plus.dataloaders.dataset_check.findings import FOLDER_MISSING, Finding, Severity, format_findings
 from aot_plus.dataloaders.dataset_check.layout import check_folders, check_splits
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
 from aot_plus.dataloaders.eval_datasets import Dataset
@@ -17,6 +17,26 @@ class DatasetReport:
     findings: list[Finding]
     splits: dict[str, int]
     sequences: list[SequenceReport]
+
+    def describe(self) -> str:
+        """Describes the findings, then counts them and what was read, for a terminal."""
+        found = [format_findings(self.findings) + "\n"] if self.findings else []
+        return "\n".join([*found, self._summary()])
+
+    def _summary(self) -> str:
+        splits = ", ".join(f"{name} {count}" for name, count in self.splits.items()) or "none"
+        frames = sum(sequence.frames for sequence in self.sequences)
+        masks = sum(sequence.masks for sequence in self.sequences)
+        pixels = sum(sequence.pixels for sequence in self.sequences)
+        ignored = sum(sequence.ignored for sequence in self.sequences)
+        counts = [
+            f"{severity.name.lower()}s: {sum(f.kind.severity is severity for f in self.findings)}"
+            for severity in Severity
+        ]
+        return (
+            f"Sequences: {splits}. Read: {len(self.sequences)} sequences, {frames} frames, {masks} masks; "
+            f"{ignored / max(pixels, 1):.2%} of the masks' pixels are ignored.\nFound: {', '.join(counts)}."
+        )
 
 
 def check_dataset(dataset: Dataset, split: str | None = None, workers: int | None = 1) -> DatasetReport:

@@ -6,8 +6,8 @@ from pathlib import Path
 from aot_plus.configs import Config
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint import load_encoder, load_into
-from aot_plus.utils.catalogue import source_of
 from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.sources import how_to_get
 from evaluation.home import home
 
 __all__ = ["initialise", "pretrained_file"]
@@ -38,11 +38,11 @@ def pretrained_file(cfg: Config) -> Path | None:
     path = home() / cfg.DIR_PRETRAIN / name
     if not path.is_file():
         key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
-        source = source_of(path.name, encoder=not cfg.PRETRAIN_MODEL).page
+        source = how_to_get(path.name)
         if ":" in cfg.MODEL_ENCODER and not cfg.PRETRAIN_MODEL:  # timm's, or one's own
-            source = "where docs/encoders.md says"
+            source = "docs/encoders.md says where it comes from"
         raise CheckpointError(
-            f"{path}: there is no such file ({key}). Get it from {source} and put it there, "
-            f"or start from random weights with --overrides PRETRAIN_MODEL= PRETRAIN_ENCODER="
+            f"{path}: there is no such file ({key}); {source}. "
+            f"Or start from random weights with --overrides PRETRAIN_MODEL= PRETRAIN_ENCODER="
         )
     return path

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.sources import how_to_get
 
 __all__ = ["check_tensor", "read_file", "read_state_dict"]
 
@@ -87,7 +88,7 @@ def _check_name(path: Path) -> None:
     if path.is_dir():
         raise CheckpointError(f"{path}: expected a checkpoint file, found a folder")
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint file")
+        raise CheckpointError(f"{path}: there is no such checkpoint file; {how_to_get(path.name)}")
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if path.stat().st_size == 0:

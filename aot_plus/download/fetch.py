@@ -1,0 +1,204 @@
+"""Fetches a file over HTTP, and goes on where an earlier try was cut off."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import requests
+from tqdm import tqdm
+
+from aot_plus.download.part import Part, Version
+from aot_plus.utils.errors import DataError
+from evaluation.files import writing
+
+__all__ = ["Opener", "fetch", "is_page", "open_url", "refuse"]
+
+_log = logging.getLogger(__name__)
+
+_BLOCK = 2**16  # bytes; a cut loses less than one
+_OVERLAP = 2**16  # bytes that are compared where a server does not name the version of the file
+_TIMEOUT = (30.0, 60.0)  # seconds to connect, and without a byte
+_TRIES = 5  # in a row that bring nothing new
+_PAUSE = 2.0  # seconds between two tries, doubled each time
+_REFUSED = {
+    401: "it wants a login",
+    403: "it refuses the file",
+    404: "the file is no longer there",
+    410: "the file is no longer there",
+    429: "too many requests; try later",
+}
+_PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")  # neither data nor weights begin like that
+
+# Gives a server's answer to a GET with these headers, the body not read yet.
+Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
+
+
+class _Cut(Exception):
+    """The connection ended before the file did."""
+
+
+class _Changed(Exception):
+    """The file on the server is not the one of which a part is here."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A server's bytes of a file, from ``start`` on."""
+
+    start: int
+    version: Version
+    blocks: Iterator[bytes]
+
+
+def open_url(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
+    """Asks for a file as it is, not packed for the way: ranges count its own bytes."""
+    plain = {"Accept-Encoding": "identity", **headers}
+    return session.get(url, headers=plain, stream=True, timeout=_TIMEOUT)
+
+
+def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> None:
+    """Completes the part, and tries again where the connection is cut.
+
+    Args:
+        part: what earlier tries have brought. It is kept unless the server has another file now.
+        open_file: asks the server.
+        check_size: is called with the size that the server announces, before anything is written; raises
+            where that cannot be right.
+    Raises:
+        DataError: the server cannot be reached, refuses, answers with a page, or cuts the connection again
+            and again; or the disk is full.
+    """
+    most, vain = part.size, 0
+    with requests.Session() as session:
+        while not part.is_complete:
+            try:
+                _receive(part, session, open_file, check_size)
+                return
+            except _Changed:
+                _log.warning("%s: the file on the server has changed: beginning anew", part.folder.name)
+                part.begin(Version())
+                vain = 1
+            except _Cut as cut:
+                if part.size > most:
+                    most, vain = part.size, 0
+                elif vain + 1 >= _TRIES or not vain:  # nothing came in this run, or not for a while
+                    raise DataError(str(cut)) from cut
+                vain += 1
+                _log.warning("%s: %s; trying again", part.folder.name, cut)
+                time.sleep(_PAUSE * 2**vain)
+
+
+def _receive(
+    part: Part, session: requests.Session, open_file: Opener, check_size: Callable[[int], None]
+) -> None:
+    """Asks for the rest and appends what comes. Raises ``_Cut`` if that is not all, and ``_Changed``."""
+    start = part.size if part.version.validator else max(0, part.size - _OVERLAP)
+    try:
+        response = open_file(session, _range(start, part.version.validator))
+    except requests.RequestException as error:
+        raise _Cut(f"the server cannot be reached ({_reason(error)})") from error
+    with response:
+        answer = _read_answer(response, start)
+        if answer.version.size is not None:
+            check_size(answer.version.size)
+        _append(part, _joined(part, answer) if answer.start else _begun(part, answer))
+    if not part.is_complete and part.version.size is not None:
+        raise _Cut(f"the connection was cut after {part.describe()}")
+    part.note(replace(part.version, size=part.size))
+
+
+def _range(start: int, validator: str) -> dict[str, str]:
+    """Gives the headers of a question for the bytes from ``start`` on, of this version only."""
+    return {"Range": f"bytes={start}-"} | ({"If-Range": validator} if validator else {}) if start else {}
+
+
+def _read_answer(response: requests.Response, start: int) -> _Answer:
+    """Reads the headers. Raises ``DataError`` for what is no file, ``_Changed`` for a shorter file."""
+    headers, code = response.headers, response.status_code
+    if start and code == requests.codes.requested_range_not_satisfiable:
+        raise _Changed
+    refuse(response)
+    if is_page(response):
+        raise DataError("the server answered with a page instead of the file")
+    given, total = 0, headers.get("Content-Length", "")
+    if code == requests.codes.partial_content:
+        span, _, total = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        given = int(span.partition("-")[0] or -1)
+        if given != start:
+            raise DataError(
+                f"the server gave bytes {span or 'without a range'}, asked for those from {start}"
+            )
+    version = Version(
+        int(total) if total.isdecimal() else None, headers.get("ETag", ""), headers.get("Last-Modified", "")
+    )
+    return _Answer(given, version, _blocks(response))
+
+
+def refuse(response: requests.Response) -> None:
+    """Raises ``DataError`` for a status that means there is no file."""
+    if not response.ok:
+        code = response.status_code
+        reason = _REFUSED.get(code, "it has a problem; try later" if code >= 500 else "it gives no file")
+        raise DataError(f"the server answered {code} {response.reason}: {reason}")
+
+
+def is_page(response: requests.Response) -> bool:
+    """Tells that a page for people came."""
+    return "html" in response.headers.get("Content-Type", "")
+
+
+def _joined(part: Part, answer: _Answer) -> Iterator[bytes]:
+    """Gives the bytes that follow those of the part. Raises ``_Changed`` if they are of another file."""
+    if part.version.differs_from(answer.version):
+        raise _Changed
+    known = part.tail(answer.start)
+    again, rest = _split(answer.blocks, len(known))
+    if again != known:
+        raise _Changed
+    return rest
+
+
+def _begun(part: Part, answer: _Answer) -> Iterator[bytes]:
+    """Empties the part and gives all bytes. Raises ``DataError`` if they are those of a page."""
+    head, rest = _split(answer.blocks, max(map(len, _PAGE_STARTS)))
+    if head.lower().startswith(_PAGE_STARTS):
+        raise DataError("the server answered with a page instead of the file")
+    if part.size:
+        _log.warning("%s: the server gives the file from its start only", part.folder.name)
+    part.begin(answer.version)
+    return chain([head], rest)
+
+
+def _split(blocks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]:
+    """Gives the first ``count`` bytes, or all if they are fewer, and those after them."""
+    head = b""
+    while len(head) < count and (block := next(blocks, b"")):
+        head += block
+    return head[:count], chain([head[count:]], blocks)
+
+
+def _append(part: Part, blocks: Iterator[bytes]) -> None:
+    """Writes to the end of the part, with a progress bar. Raises ``DataError`` on a full disk, ``_Cut``."""
+    bar = tqdm(total=part.version.size, initial=part.size, desc=part.folder.name, unit="B", unit_scale=True)
+    with bar, writing(part.content), part.content.open("ab") as file:
+        for block in blocks:
+            file.write(block)
+            bar.update(len(block))
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    """Gives the body as it comes. Raises ``_Cut``."""
+    try:
+        yield from response.iter_content(_BLOCK)
+    except requests.RequestException as error:
+        raise _Cut(f"the connection was cut ({_reason(error)})") from error
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Finds the first cause, which says in the fewest words what happened."""
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    return str(cause) or type(cause).__name__

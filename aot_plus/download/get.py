@@ -1,0 +1,246 @@
+"""Gets one file of the table: fetched beside its place, checked, moved there, and unpacked if it is data."""
+
+import json
+import logging
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from aot_plus.download.drive import DRIVE, open_drive
+from aot_plus.download.fetch import fetch, open_url
+from aot_plus.download.part import Part
+from aot_plus.download.unpack import unpack, unpacked_size
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.sources import Source, format_size
+from evaluation.digests import digest_file
+from evaluation.files import replacing, writing
+from evaluation.folder_lock import FolderLock
+
+__all__ = ["Place", "download", "state_of"]
+
+_log = logging.getLogger(__name__)
+
+_PARTS = ".download"  # folder beside the files, of those that are not whole yet
+_RECORD = ".download.json"  # ends the name of the file that notes what was fetched
+_ARCHIVE = b"PK"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file belongs: ``folder`` is that of the checkpoints, or that of the datasets."""
+
+    source: Source
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The file itself; an archive is removed when it is unpacked."""
+        return self.folder / self.source.name
+
+    @property
+    def target(self) -> Path:
+        """What there is at the end: the file, or the folder of an archive's content."""
+        return self.folder / (self.source.unpacks_to or self.source.name)
+
+    @property
+    def work(self) -> Path:
+        """Folder of what is not whole yet."""
+        return self.folder / _PARTS / self.source.name
+
+    @property
+    def is_there(self) -> bool:
+        """Tells that nothing needs to be got."""
+        return self.target.is_dir() if self.source.unpacks_to else self.target.is_file()
+
+    def by_hand(self) -> str:
+        """Says what to do without this program."""
+        then = f", and rerun the command to unpack it to {self.target}" if self.source.unpacks_to else ""
+        page = self.source.publication.page
+        listed = "" if self.source.address == page else f" (listed on {page})"
+        return f"By hand: get {self.source.address}{listed} and save it as {self.file}{then}"
+
+
+def state_of(place: Place) -> str:
+    """Describes in a few words what is here."""
+    if place.is_there:
+        return "there"
+    if place.file.is_file():
+        return "there, not unpacked"
+    part = Part(place.work)
+    return f"{part.describe()} fetched" if part.size else "missing"
+
+
+def download(place: Place, drive: str = DRIVE) -> None:
+    """Gets a file, going on where an earlier run was stopped. Says in the log what it does.
+
+    drive: address that gives files of Google Drive by id.
+    Raises ``DataError`` with what happened, what is kept, and what to do by hand; also if another process
+    gets the same file. ``KeyboardInterrupt`` comes with what is kept.
+    """
+    source = place.source
+    if place.is_there:
+        _log.info("%s is there", place.target)
+        return
+    if not source.can_be_fetched:
+        raise DataError(f"{source.name}: has no address that a program can use. {place.by_hand()}")
+    if os.path.lexists(place.target):
+        raise DataError(f"{place.target}: is in the way, or a link that leads nowhere; remove it first")
+    with _work_folder(place), _explained(place):
+        if place.is_there:  # another process was quicker
+            return
+        if not place.file.is_file():
+            _fetch(place, drive)
+        if source.unpacks_to:
+            _unpack(place)
+
+
+@contextmanager
+def _work_folder(place: Place) -> Iterator[None]:
+    """Makes and locks the folder of what is not whole; removes it in the end if it is empty."""
+    with writing(place.work):
+        place.work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FolderLock(place.work):
+            yield
+    finally:
+        with suppress(OSError):  # not empty
+            place.work.rmdir()
+            place.work.parent.rmdir()
+
+
+@contextmanager
+def _explained(place: Place) -> Iterator[None]:
+    """Adds to an error of the block, or to Ctrl-C, what is kept and what to do."""
+    name = place.source.name
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}. {_kept(place)}{place.by_hand()}") from error
+    except KeyboardInterrupt as interrupt:
+        kept = _kept(place) or "Rerun the same command to go on."
+        raise type(interrupt)(f"{name}: interrupted. {kept}") from None
+
+
+def _kept(place: Place) -> str:
+    """Says what is kept and what the same command does with it; empty if nothing is."""
+    part = Part(place.work)
+    if part.is_complete:
+        return f"What came is kept as {part.content}. "
+    if part.size:
+        return f"{part.describe()} are kept in {place.work}: rerun the same command to go on. "
+    return f"{place.file} is kept. " if place.file.is_file() else ""
+
+
+def _fetch(place: Place, drive: str) -> None:
+    """Fetches and checks a file, and moves it to its place."""
+    source, part = place.source, Part(place.work)
+    _log.info(
+        "%s, %s, licence: %s, from %s (%s)",
+        *(
+            source.name,
+            source.size_text,
+            source.publication.licence,
+            source.address,
+            source.publication.title,
+        ),
+    )
+
+    def open_file(session: requests.Session, headers: Mapping[str, str]) -> requests.Response:
+        if source.url:
+            return open_url(session, source.url, headers)
+        return open_drive(session, source.drive_id, headers, drive)
+
+    fetch(part, open_file, _size_check(place, part))
+    record = _verified(place, part)
+    with writing(place.file):
+        part.content.replace(place.file)
+    part.remove()
+    with replacing(place.folder / (source.name + _RECORD)) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _size_check(place: Place, part: Part) -> Callable[[int], None]:
+    """Makes the check of the size that a server announces: the published one, which fits on the disk."""
+
+    def check(size: int) -> None:
+        if place.source.size not in (None, size):
+            raise DataError(
+                f"the server announces {size:,} bytes, published are {place.source.size:,}: "
+                "it has another file, or a page"
+            )
+        # What is unpacked takes about as much again: images are packed already.
+        _require_space(place.folder, max(0, size - part.size) + size * bool(place.source.unpacks_to))
+
+    return check
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"{folder} has {format_size(free)} free, {format_size(needed)} are needed: make room, or make "
+            "the folder a link to one on a larger disk"
+        )
+
+
+def _verified(place: Place, part: Part) -> dict[str, object]:
+    """Checks the bytes, and gives what is worth noting about them. Raises ``DataError``."""
+    source, content = place.source, part.content
+    again = f"to fetch it again, remove {place.work}"
+    if source.size not in (None, part.size):
+        raise DataError(f"it has {part.size:,} bytes, published are {source.size:,}; {again}")
+    with content.open("rb") as file:
+        is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE
+    if is_archive != zipfile.is_zipfile(content) or (source.unpacks_to and not is_archive):
+        raise DataError(f"it is damaged: no whole archive; {again}")
+    digest = _digest(content, source.name)
+    if not digest.startswith(source.sha256):
+        raise DataError(f"its SHA-256 is {digest}, expected {source.sha256}; {again}")
+    _say_checksum(place, digest)
+    return {
+        "file": source.name,
+        "bytes": part.size,
+        "sha256": digest,
+        "from": source.address,
+        "etag": part.version.etag,
+        "last_modified": part.version.modified,
+        "fetched": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+    }
+
+
+def _digest(path: Path, name: str) -> str:
+    with tqdm(total=path.stat().st_size, desc=f"check {name}", unit="B", unit_scale=True) as bar:
+        return digest_file(path, bar.update)
+
+
+def _say_checksum(place: Place, digest: str) -> None:
+    """Says if the checksum was expected, and if not, that it is noted, and if it was another one before."""
+    name = place.source.name
+    if place.source.sha256:
+        _log.info("%s: SHA-256 %s, as expected", name, digest)
+        return
+    record = place.folder / (name + _RECORD)
+    _log.info("%s: SHA-256 %s; none is published: it is noted in %s, to be compared", name, digest, record)
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if before != digest:
+        _log.warning("%s: another file than the one fetched before, whose SHA-256 was %s", name, before)
+
+
+def _unpack(place: Place) -> None:
+    """Unpacks an archive, and removes it."""
+    folder = place.work / "unpacked"
+    _require_space(place.folder, unpacked_size(place.file, folder))
+    unpack(place.file, folder, place.target)
+    place.file.unlink()
+    _log.info("%s: unpacked to %s, and removed", place.source.name, place.target)

@@ -1,0 +1,88 @@
+"""Unpacks an archive of a dataset beside it; what a stopped run has unpacked is kept."""
+
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from aot_plus.utils.errors import DataError
+from evaluation.files import replacing, writing
+from evaluation.vost import SPLITS
+
+__all__ = ["unpack", "unpacked_size"]
+
+_BLOCK = 2**20  # bytes
+
+
+def unpacked_size(archive: Path, folder: Path) -> int:
+    """Adds up the bytes that are not unpacked into ``folder`` yet. Raises ``DataError``."""
+    with _opened(archive) as opened:
+        return sum(info.file_size for info in opened.infolist() if not _is_there(info, folder))
+
+
+def unpack(archive: Path, folder: Path, target: Path) -> None:
+    """Unpacks a dataset in VOST's layout into ``folder``, then renames it to ``target``.
+
+    Raises ``DataError`` for an archive that is damaged, has names that lead out of the folder, or holds no
+    such dataset; what is unpacked by then stays in ``folder``.
+    """
+    with _opened(archive) as opened:
+        infos = [info for info in opened.infolist() if not info.is_dir()]
+        for info in infos:
+            _check_name(archive, info)
+        for info in tqdm(infos, desc=f"unpack {archive.name}", unit="file", mininterval=0.5):
+            if not _is_there(info, folder):
+                _extract(opened, info, folder / info.filename)
+    root = _find_dataset(archive, folder)
+    with writing(target):
+        root.rename(target)
+        shutil.rmtree(folder, ignore_errors=True)  # what lies beside the dataset, if anything
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens an archive. Raises ``DataError`` where it, or what is read of it in the block, is damaged."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{archive}: cannot be unpacked ({error}); remove it to fetch it again") from error
+
+
+def _check_name(archive: Path, info: zipfile.ZipInfo) -> None:
+    """Raises ``DataError`` for an entry that would be written elsewhere, or is no plain file."""
+    path = PurePosixPath(info.filename)
+    if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
+        raise DataError(f"{archive}: the entry {info.filename!r} leads out of the dataset's folder")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        raise DataError(f"{archive}: the entry {info.filename!r} is no file; nothing was unpacked")
+
+
+def _is_there(info: zipfile.ZipInfo, folder: Path) -> bool:
+    """Tells if an earlier run has unpacked a file: its name appears when it is whole."""
+    path = folder / info.filename
+    return path.is_file() and path.stat().st_size == info.file_size
+
+
+def _extract(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
+    with replacing(target) as temporary, opened.open(info) as packed, temporary.open("wb") as file:
+        shutil.copyfileobj(packed, file, _BLOCK)
+
+
+def _find_dataset(archive: Path, folder: Path) -> Path:
+    """Finds the dataset: the unpacked folder itself, or one in it."""
+    found = [path.parent for path in sorted(folder.glob(SPLITS)) + sorted(folder.glob(f"*/{SPLITS}"))]
+    if not found:
+        held = ", ".join(sorted(os.listdir(folder))[:5])
+        raise DataError(
+            f"{archive}: holds no dataset in VOST's layout: there is no folder {SPLITS} in {folder}, "
+            f"where it was unpacked; found {held or 'nothing'}"
+        )
+    return found[0]

@@ -1,0 +1,138 @@
+"""Gets published data and checkpoints: ``python -m aot_plus.tools.download --help``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aot_plus.pipeline.rows import choose_rows, numbered_rows, paper_rows
+from aot_plus.tools.common import add_data_argument, data_root, run_tool
+from aot_plus.utils.catalogue import PAPER_DATASET
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.sources import DATA, SOURCES, Source, find_source
+from evaluation.home import home
+
+if TYPE_CHECKING:
+    from aot_plus.download.get import Place
+
+_DESCRIPTION = """\
+Without arguments, lists the published data and checkpoints: what for, size, licence, where from, and what is
+here. With names, gets them: a stopped download is resumed, sizes and checksums are compared, data is unpacked
+and checked.
+
+Rows of the paper's table: {rows}
+
+Exit code: 0 if all is here; 1 if something could not be got, or the check of the data found errors; 130 after
+Ctrl-C. Rerun the same command to resume.
+"""
+_CHECKED_SPLIT = "val"  # the one that has all frames
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.download") -> int:
+    """Parses the flags; lists or gets what they name. Gives the exit code."""
+    args = _parse(argv, prog)
+    return run_tool(lambda: _download(args))
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=_DESCRIPTION.format(rows=", ".join(numbered_rows(paper_rows()))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="vost, or a file that the list names")
+    add("--row", nargs="+", default=[], metavar="ROW", help="all that rows of the paper's table need")
+    add_data_argument(parser)
+    return parser.parse_args(argv)
+
+
+def _download(args: argparse.Namespace) -> int:
+    from aot_plus.configs import Config
+
+    rows = paper_rows()
+    chosen = choose_rows(rows, args.row, flag="--row")
+    names = list(args.names)
+    if chosen:
+        names += [*(row.file for row in rows if row.name in chosen), PAPER_DATASET]  # the largest comes last
+    data, checkpoints = data_root(args), home() / Config.DIR_PRETRAIN
+    if not names:
+        print(_list(SOURCES.values(), data, checkpoints))
+        return 0
+    return 0 if get_all(names, data, checkpoints) else 1
+
+
+def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
+    """Gets files and datasets by name; False if the check of a dataset found errors.
+
+    data, checkpoints: the folders to put them into.
+    Raises ``ConfigError`` for an unknown name before anything is fetched, and ``DataError``.
+    """
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from aot_plus.download.get import download
+
+    wanted = {name: _place(_known(name), data, checkpoints) for name in names}
+    sound = True
+    for name, place in wanted.items():
+        was_there = place.is_there
+        with logging_redirect_tqdm():
+            download(place)
+        print(f"{name}: {place.target}")
+        if name in DATA and not was_there:
+            sound &= _check(name, data)
+    return sound
+
+
+def _known(name: str) -> Source:
+    """Finds a source. Raises ``ConfigError`` that lists all."""
+    source = find_source(name)
+    if source is None:
+        files = [file for file in SOURCES if file not in DATA.values()]
+        raise ConfigError(f"unknown name {name!r}; there are: {', '.join([*DATA, *files])}")
+    return source
+
+
+def _place(source: Source, data: Path, checkpoints: Path) -> "Place":
+    from aot_plus.download.get import Place
+
+    return Place(source, data if source.unpacks_to else checkpoints)
+
+
+def _check(name: str, data: Path) -> bool:
+    """Checks a dataset that was unpacked, and prints what was found. Gives if it has no errors."""
+    from aot_plus.dataloaders.dataset_check.findings import has_errors
+    from aot_plus.dataloaders.dataset_check.runner import check_dataset
+    from aot_plus.dataloaders.eval_datasets import open_dataset
+
+    report = check_dataset(open_dataset(name, data), _CHECKED_SPLIT, os.cpu_count() or 1)
+    print(report.describe())
+    return not has_errors(report.findings)
+
+
+def _list(sources: Iterable[Source], data: Path, checkpoints: Path) -> str:
+    """Lists what there is, by who publishes it."""
+    lines = [f"Data in {data}, checkpoints in {checkpoints}"]
+    for publication, of_it in groupby(sources, lambda source: source.publication):
+        lines += ["", str(publication), f"  licence: {publication.licence}"]
+        lines += [_line(_place(source, data, checkpoints)) for source in of_it]
+    figures = "Figures: J_tr / J on VOST val in percent, as published."
+    mini = "Not listed: MiniVOST, which aot-plus make-mini-vost makes, and the small models that are shipped."
+    return "\n".join([*lines, "", figures, mini])
+
+
+def _line(place: "Place") -> str:
+    from aot_plus.download.get import state_of
+
+    source = place.source
+    name = next((name for name, file in DATA.items() if file == source.name), source.name)
+    where = "Google Drive" if source.drive_id else urlsplit(source.url).hostname or "by hand"
+    return f"  {name:37} {state_of(place):10} {source.size_text:17} {source.purpose}; {where}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

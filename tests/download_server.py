@@ -1,0 +1,109 @@
+"""A web server on this machine that serves files, and misbehaves when told to."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Served:
+    """A file and how it is served.
+
+    Attributes:
+        cuts: after how many bytes of the body the connections end that come first, one number each.
+        announced: bytes that the headers promise, where that is a lie.
+        ranges: if parts are given.
+        keeps_if_range: if a changed file is given whole.
+        stalls: if nothing more comes at a cut, but the connection stays.
+    """
+
+    content: bytes
+    etag: str = '"1"'
+    modified: str = ""
+    kind: str = "application/octet-stream"
+    status: int = 200
+    cuts: list[int] = field(default_factory=list)
+    announced: int | None = None
+    ranges: bool = True
+    keeps_if_range: bool = True
+    stalls: bool = False
+
+
+class Server:
+    """What is served, by path, and the headers of the requests so far."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Served] = {}
+        self.requests: list[dict[str, str]] = []
+        self.url = ""
+        self.ended = threading.Event()
+
+    def ranges(self) -> list[str]:
+        """The ranges that were asked for; empty texts for whole files."""
+        return [headers.get("Range", "") for headers in self.requests]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    served: Server
+
+    def log_message(self, *_: object) -> None:
+        """Stays silent."""
+
+    def do_GET(self) -> None:
+        self.close_connection = True
+        headers = dict(self.headers)
+        self.served.requests.append({"path": self.path, **headers})
+        file = self.served.files.get(urlsplit(self.path).path)
+        if file is None:
+            self.send_error(404)
+            return
+        start = int(headers["Range"].removeprefix("bytes=").rstrip("-")) if "Range" in headers else 0
+        named = headers.get("If-Range", file.etag or file.modified)
+        changed = file.keeps_if_range and named not in (file.etag, file.modified)
+        if not file.ranges or changed:
+            start = 0
+        total = len(file.content) if file.announced is None else file.announced
+        if start >= total and start:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{total}")
+            self.end_headers()
+            return
+        self._send_headers(file, start, total)
+        body = file.content[start:]
+        if file.cuts:
+            body = body[: file.cuts.pop(0)]
+        self.wfile.write(body)
+        self.wfile.flush()
+        if file.stalls:
+            self.served.ended.wait(60)
+
+    def _send_headers(self, file: Served, start: int, total: int) -> None:
+        self.send_response(206 if start else file.status)
+        self.send_header("Content-Type", file.kind)
+        self.send_header("Content-Length", str(total - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        for name, value in (("ETag", file.etag), ("Last-Modified", file.modified)):
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Serves on a free port of 127.0.0.1 while the block runs."""
+    server = Server()
+    handler = type("Handler", (_Handler,), {"served": server})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        server.url = f"http://127.0.0.1:{listening.server_address[1]}"
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.ended.set()
+            listening.shutdown()
+            thread.join()
