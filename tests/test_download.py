@@ -543,7 +543,7 @@ def test_eval_gets_what_it_lacks_and_goes_on(
     serve(make_archive(tmp_path / "made.zip"), "VOST.zip", unpacks_to="VOST")
     flags = ["--model", "aot_mini", "--checkpoint", "mine.pth", "--dataset", "vost", "--no_metric"]
     assert eval_tool.main(flags) == 1
-    assert "download mine.pth gets it" in error_of(capsys)
+    assert "download vost gets it" in error_of(capsys)
     assert eval_tool.main([*flags, "--download"]) == 0
     (job,) = jobs
     assert job.checkpoint == folder(tmp_path) / "mine.pth"
