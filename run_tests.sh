@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them all; arguments go to pytest, for example -k metric.
+# Sets up what the tests need and runs them all, a process per core; arguments go to pytest, as in -k metric.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"
 use_python requirements.txt requirements-dev.txt
 cd "$REPOSITORY"
-exec "$PYTHON" -m pytest "$@"
+exec "$PYTHON" -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal "$@"

@@ -1,11 +1,12 @@
-"""The masks that figures were made of, noted beside them: old figures never pass for those of new masks."""
+"""The masks and the code that figures were made by, noted beside them: old ones never pass for new ones."""
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
-from evaluation.digests import digest_file
+from evaluation.digests import digest_file, digest_files
 from evaluation.errors import DataError
 from evaluation.files import replacing
 from evaluation.vost import AnnotatedSequence
@@ -16,15 +17,19 @@ _LISTED = 3
 
 
 class MaskRecord(TypedDict):
-    """A sequence's scored predictions: how many, and one SHA-256 of them and of its annotations."""
+    """A sequence's scored predictions: how many, and one SHA-256 of them and of its annotations.
+
+    ``code`` is the SHA-256 of the metric's source files.
+    """
 
     masks: int
     sha256: str
+    code: str
 
 
-def record_path(folder: Path, split: str) -> Path:
-    """Names the file beside the figures of a split."""
-    return folder / f"global_results-{split}.masks.json"
+def record_path(figures: Path) -> Path:
+    """Names the file beside a CSV file of figures."""
+    return figures.with_suffix(".masks.json")
 
 
 def read_masks(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, MaskRecord]:
@@ -39,18 +44,24 @@ def _record(folder: Path, sequence: AnnotatedSequence) -> MaskRecord:
     digest = hashlib.sha256()
     for path in (*annotations, *there):
         digest.update(f"{path.name} {digest_file(path)}\n".encode())
-    return {"masks": len(there), "sha256": digest.hexdigest()}
+    return {"masks": len(there), "sha256": digest.hexdigest(), "code": _digest_code()}
 
 
-def save_record(folder: Path, split: str, masks: dict[str, MaskRecord]) -> None:
-    """Writes the file."""
-    with replacing(record_path(folder, split)) as path:
+@cache
+def _digest_code() -> str:
+    package = Path(__file__).parent
+    return digest_files(package, package.glob("*.py"))
+
+
+def save_record(figures: Path, masks: dict[str, MaskRecord]) -> None:
+    """Writes the file beside a CSV file of figures."""
+    with replacing(record_path(figures)) as path:
         path.write_text(json.dumps(masks, indent=1) + "\n", encoding="utf-8")
 
 
-def check_record(folder: Path, split: str, sequences: list[AnnotatedSequence]) -> None:
-    """Raises ``DataError`` if the figures are not of the masks and annotations that are there now."""
-    path = record_path(folder, split)
+def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
+    """Raises ``DataError`` if figures are not of the masks, annotations and code that are there now."""
+    folder, path = figures.parent, record_path(figures)
     try:
         old = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -60,6 +71,8 @@ def check_record(folder: Path, split: str, sequences: list[AnnotatedSequence]) -
             "--re evaluates again"
         ) from error
     new = read_masks(folder, sequences)
+    if any(name in new and record.get("code") != _digest_code() for name, record in old.items()):
+        raise DataError(f"{figures}: another version of the metric's code made it; --re evaluates again")
     changed = [name for name in dict.fromkeys([*new, *old]) if new.get(name) != old.get(name)]
     if changed:
         more = f" and {len(changed) - _LISTED} more sequences" if len(changed) > _LISTED else ""

@@ -14,7 +14,8 @@ import numpy as np
 
 from evaluation.errors import DataError
 from evaluation.files import replacing
-from evaluation.layouts import sequence_finders
+from evaluation.layouts import Finders, sequence_finders
+from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import last_frames
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import read_table, write_table
@@ -69,26 +70,40 @@ def evaluate_per_frame(
 
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     path = per_frame_path(folder, protocol.set_name(split))
-    path.unlink(missing_ok=True)
-    finders = sequence_finders(dataset, folder, split, protocol)
-    rows: dict[str, list[Row]] = {name: [] for name in finders if (folder / name).is_dir()}
+    for old in (path, record_path(path)):
+        old.unlink(missing_ok=True)
+    finders = _predicted(folder, sequence_finders(dataset, folder, split, protocol))
+    rows: dict[str, list[Row]] = {name: [] for name in finders}
     if not rows:
         name = protocol.set_name(split)
         raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
-    sequences: list[AnnotatedSequence] = []
-    for name in rows:
-        try:
-            sequences += _complete(folder, finders[name]())
-        except DataError as error:
-            rows[name] = [_problem_row(name, error)]
+    found, problems = _find(finders)
+    masks = read_masks(folder, found) if protocol == PROTOCOLS["vost"] else None
+    problems |= _incomplete(folder, found)
+    rows |= {name: [_problem_row(name, problem)] for name, problem in problems.items()}
+    sequences = [sequence for sequence in found if _folder(sequence) not in problems]
     for sequence, outcome in zip(sequences, score_each(sequences, folder, workers, protocol), strict=True):
-        name = sequence.name.partition("/")[0]
+        name = _folder(sequence)
         rows[name] += [_problem_row(name, outcome)] if isinstance(outcome, DataError) else _rows(outcome)
     types = _types(protocol)
     table = pd.DataFrame([row for of_name in rows.values() for row in of_name], columns=tuple(types))
     table = table.astype(types).round(dict.fromkeys(protocol.measures, _DECIMALS))
     with replacing(path) as temporary:
         write_table(table, temporary, _DECIMALS)
+    if masks is not None:  # only VOST's file is read again
+        save_record(path, masks)
+    return table
+
+
+def read_current_per_frame(folder: Path, dataset: Path, split: str) -> pd.DataFrame:
+    """Reads the file as ``read_per_frame``, if it is of the masks, annotations and code that are there now.
+
+    Raises ``DataError`` where it is not.
+    """
+    table = read_per_frame(folder, split)
+    finders = sequence_finders(dataset, folder, split, PROTOCOLS["vost"])
+    found, _ = _find(_predicted(folder, finders))
+    check_record(per_frame_path(folder, split), found)
     return table
 
 
@@ -105,14 +120,38 @@ def read_per_frame(folder: Path, split: str) -> pd.DataFrame:
     return table
 
 
-def _complete(folder: Path, sequences: list[AnnotatedSequence]) -> list[AnnotatedSequence]:
-    """Returns the sequences; raises ``DataError`` if a scored frame has no prediction."""
+def _predicted(folder: Path, finders: Finders) -> Finders:
+    """Keeps the names that have a folder of predictions."""
+    return {name: find for name, find in finders.items() if (folder / name).is_dir()}
+
+
+def _find(finders: Finders) -> tuple[list[AnnotatedSequence], dict[str, DataError]]:
+    """Finds the sequences of all names, and the problems of the names without."""
+    found: list[AnnotatedSequence] = []
+    problems: dict[str, DataError] = {}
+    for name, find in finders.items():
+        try:
+            found += find()
+        except DataError as error:
+            problems[name] = error
+    return found, problems
+
+
+def _folder(sequence: AnnotatedSequence) -> str:
+    """Names the folder of predictions; SA-V has one for each object in it."""
+    return sequence.name.partition("/")[0]
+
+
+def _incomplete(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, DataError]:
+    """Says of each name where the first missing prediction of a scored frame is."""
+    problems: dict[str, DataError] = {}
     for sequence in sequences:
         missing = missing_predictions(folder, sequence)
         if missing:
             count = f"{len(missing)} of {len(sequence.scored_frames)}"
-            raise DataError(f"{sequence.name}: {count} predictions are missing, the first: {missing[0]}")
-    return sequences
+            problem = f"{sequence.name}: {count} predictions are missing, the first: {missing[0]}"
+            problems.setdefault(_folder(sequence), DataError(problem))
+    return problems
 
 
 def _problem_row(name: str, problem: DataError) -> Row:

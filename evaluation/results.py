@@ -83,7 +83,8 @@ def evaluate(
         raise DataError(f"{folder}: there is no such result folder")
     with FolderLock(folder):
         set_name = protocol.set_name(split)
-        for path in (*figure_paths(folder, split, protocol), record_path(folder, set_name)):
+        _, overall = csv_paths(folder, set_name)
+        for path in (*figure_paths(folder, split, protocol), record_path(overall)):
             path.unlink(missing_ok=True)
         sequences = scored_sequences(dataset, folder, split, protocol)
         check_predictions(folder, sequences)
@@ -91,7 +92,7 @@ def evaluate(
         results = summarise(score_sequences(sequences, folder, workers, protocol), protocol)
         write_results(folder, split, results)
         if masks is not None:  # only VOST's files are read again
-            save_record(folder, set_name, masks)
+            save_record(overall, masks)
     return results
 
 
@@ -183,7 +184,7 @@ def read_current_results(folder: Path, dataset: Path, split: str) -> Results:
     """
     refuse_locked(folder)
     results = read_results(folder, split)
-    check_record(folder, split, find_sequences(dataset, split))
+    check_record(csv_paths(folder, split)[1], find_sequences(dataset, split))
     return results
 
 

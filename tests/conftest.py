@@ -1,10 +1,15 @@
 """Fixtures that several test files share."""
 
+import os
 import signal
 import zipfile
 from pathlib import Path
 
 import pytest
+
+# Each of several processes of tests has one core. Without this, their threads would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A suite that was started in the background inherits that Ctrl-C is ignored; some tests send one.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -125,7 +125,7 @@ def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.
     assert "0008_long/frame" in failure(golden, capsys, "--re")
 
 
-@pytest.mark.parametrize("change", ["fewer", "other", "annotation", "split", "unknown"])
+@pytest.mark.parametrize("change", ["fewer", "other", "annotation", "split", "unknown", "code"])
 def test_figures_of_other_masks_are_refused(
     golden: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
@@ -140,6 +140,9 @@ def test_figures_of_other_masks_are_refused(
         (golden / "VOST" / "ImageSets" / "val.txt").write_text("0001_plain\n")
     elif change == "unknown":  # files of the published evaluator, for one
         (predictions / "global_results-val.masks.json").unlink()
+    elif change == "code":
+        record = predictions / "global_results-val.masks.json"
+        record.write_text(record.read_text().replace('"code": "', '"code": "of before'))
     else:
         write(mask, np.zeros((40, 48), np.uint8))
         os.utime(mask, ns=times)
@@ -147,10 +150,9 @@ def test_figures_of_other_masks_are_refused(
     assert run(golden) == 1
     error = capsys.readouterr().err
     assert "--re evaluates again" in error
-    assert (
-        "may be of other masks" if change == "unknown" else "not of the masks that are there now"
-    ) in error
-    assert ("0008_long" in error) == (change not in ("split", "unknown"))
+    told = {"unknown": "may be of other masks", "code": "another version of the metric's code"}
+    assert told.get(change, "not of the masks that are there now") in error
+    assert ("0008_long" in error) == (change not in ("split", *told))
     assert run(golden, "--re") == (1 if change == "fewer" else 0)
 
 

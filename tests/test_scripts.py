@@ -205,7 +205,8 @@ esac
 
 def test_set_up_uses_the_active_python_where_it_suffices(tree: Path, run: Run, tmp_path: Path) -> None:
     done = run("run_tests.sh", "-x", python=_fake_python(tmp_path / "bin", satisfies=True, pip="exit 1"))
-    assert done.stdout == f"ran {tmp_path}/bin/python3 -m pytest -x\n"
+    assert done.stdout.startswith(f"ran {tmp_path}/bin/python3 -m pytest ")
+    assert done.stdout.endswith(" -x\n")
     assert not (tree / ".venv").exists()
 
 
@@ -214,7 +215,8 @@ def test_set_up_makes_a_venv_once(tree: Path, run: Run, tmp_path: Path) -> None:
     first, second = run("run_tests.sh", python=python), run("run_tests.sh", python=python)
     assert "Making" in first.stderr
     assert second.stderr == ""
-    assert first.stdout == second.stdout == f"ran {tree}/.venv/bin/python -m pytest\n"
+    assert first.stdout == second.stdout
+    assert first.stdout.startswith(f"ran {tree}/.venv/bin/python -m pytest ")
     assert (tree / "made").read_text(encoding="utf-8") == "made\n"
 
 

@@ -1,15 +1,13 @@
 """J per frame of a result folder, as the metric computes it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.utils.errors import DataError
-from evaluation.per_frame import evaluate_per_frame, per_frame_path, read_per_frame
+from evaluation.per_frame import evaluate_per_frame, read_current_per_frame
 
 __all__ = ["ScoredFolder", "SequenceScores", "score_folder"]
 
@@ -45,16 +43,13 @@ def score_folder(
 ) -> ScoredFolder:
     """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
-    The metric runs if its file of J per frame is missing or damaged, or older than a mask or an annotation.
+    The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations.
     Raises ``DataError`` if no sequence can be scored.
     """
     try:
-        found = _by_sequence(results, read_per_frame(results.path, split))
-        if _is_current(found, dataset, split):
-            return found
-    except (DataError, ValueError):  # missing or damaged
-        pass
-    return _by_sequence(results, evaluate_per_frame(results.path, dataset.root, split, workers))
+        return _by_sequence(results, read_current_per_frame(results.path, dataset.root, split))
+    except (DataError, ValueError):  # missing, damaged or old
+        return _by_sequence(results, evaluate_per_frame(results.path, dataset.root, split, workers))
 
 
 def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
@@ -70,25 +65,3 @@ def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
         scores[str(name)] = SequenceScores(j, last.astype(bool))
     problems = table[table["Problem"] != ""]
     return ScoredFolder(results, scores, dict(zip(problems["Sequence"], problems["Problem"], strict=True)))
-
-
-def _is_current(found: ScoredFolder, dataset: Dataset, split: str) -> bool:
-    """No mask, annotation or sequence is newer than the metric's file, and it is of this dataset."""
-    results = found.results
-    names = set(results.sequences) & set(dataset.sequences(split))
-    if not found.scores.keys() <= names <= found.scores.keys() | found.problems.keys():
-        return False
-    for name, scores in found.scores.items():
-        annotated = (dataset.masks_folder / name).glob("[!.]*.png")
-        if sorted(path.stem for path in annotated)[1:-1] != list(scores.j.index):
-            return False
-    written = per_frame_path(results.path, split).stat().st_mtime_ns
-    folders = [root / name for name in names for root in (results.path, dataset.masks_folder)]
-    return all(changed <= written for folder in folders for changed in _changes(folder))
-
-
-def _changes(folder: Path) -> Iterable[int]:
-    """Yields the times at which the folder and its files were last changed, in nanoseconds."""
-    if folder.is_dir():
-        yield folder.stat().st_mtime_ns
-        yield from (file.stat().st_mtime_ns for file in folder.iterdir())
