@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aot_plus.dataloaders.clips import RawClip, keep_objects, merge_clips
+from aot_plus.dataloaders.clips import keep_objects, merge_clips
 from aot_plus.dataloaders.video_clips import ClipRules, VideoClips
 from aot_plus.utils.errors import DataError
 from tests.train_videos import (
@@ -14,6 +14,7 @@ from tests.train_videos import (
     FakeVideo,
     drawn,
     frame_numbers,
+    raw_clip,
     rectangles,
     steady_video,
 )
@@ -102,11 +103,6 @@ def test_a_mask_of_another_size_is_named() -> None:
     video.read_image = lambda index: np.zeros((HEIGHT, WIDTH + 1, 3), dtype=np.uint8)  # type: ignore[method-assign]
     with pytest.raises(DataError, match=r"odd_one, frame .*mask is 96 x 128, expected the clip's 96 x 129"):
         drawn(video, ClipRules(length=4), seed=0)
-
-
-def raw_clip(*masks: NDArray[np.uint8] | None, shade: int = 0, name: str = "clip") -> RawClip:
-    frames = [np.full((HEIGHT, WIDTH, 3), shade, dtype=np.uint8) for _ in masks]
-    return RawClip(frames, list(masks), [name])
 
 
 def test_ids_become_1_to_k_of_the_reference() -> None:

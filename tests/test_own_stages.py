@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.mini_vost.writer import make_dataset
 from aot_plus.networks.memory.policies import build_policy
+from aot_plus.networks.models import build_model
 from aot_plus.pipeline.choices import Wanted, choose
-from aot_plus.pipeline.train import check_files, evaluation_job, run_folder
+from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train as train_tool
 from aot_plus.utils.catalogue import DEFAULT_MODEL
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.paths import run_folder
+from tests.train_videos import write_dataset
 
 FILE = '''
 from aot_plus.configs import mini_vost, pre_vost
@@ -35,6 +39,22 @@ class mini_vost_on_vost(mini_vost.StageConfig):
     DATASETS = ("vost",)
     TEST_DATASET = "vost"
     TRAIN_MODEL = "deaott"
+
+class Tiny(mini_vost.StageConfig):
+    """From a checkpoint over a training to a score, all by the values of the class."""
+    DATASETS = ("videos",)
+    TEST_DATASET = "videos"
+    TEST_DATASET_SPLIT = "train"
+    PRETRAIN_MODEL = "start.pth"
+    MODEL_ENCODER_EMBEDDING_DIM: int = 32
+    MODEL_LSTT_NUM: int = 1
+    DATA_WORKERS = 0
+    DATA_RANDOMCROP = (49, 49)
+    DATA_SHORT_EDGE_LEN = 64
+    DATA_SEQ_LEN = 3
+    TRAIN_BATCH_SIZE = 1
+    TRAIN_TOTAL_STEPS = 1
+    TRAIN_DTYPE = "float32"
 
 class Small(aott.ModelConfig):
     MODEL_ENCODER_EMBEDDING_DIM = 64
@@ -100,7 +120,7 @@ def test_evaluation_takes_dataset_checkpoint_and_model_of_the_class(folder: Path
 
 
 def test_a_named_stage_is_never_replaced_by_the_small_one(folder: Path) -> None:
-    with pytest.raises(DataError, match="VOST: there is no such dataset folder; get VOST from"):
+    with pytest.raises(DataError, match=r"VOST: there is no such dataset folder; .*vostdataset\.org"):
         choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
     (folder.parent / "aot_plus/datasets/VOST/ImageSets").mkdir(parents=True)
     with pytest.raises(ConfigError, match="no checkpoint for deaott"):
@@ -116,6 +136,22 @@ def test_training_takes_data_start_and_test_set_of_the_class(folder: Path) -> No
     make_dataset(folder.parent / "videos", 0, 1, 0, 1)
     assert evaluation_job(cfg, Path("w.pth"), 1).cfg.TEST_DATASET == "videos"
     assert run_folder(cfg).parts[-2:] == ("default_aott", f"{folder.name}:Mine")
+
+
+def test_a_stage_leads_to_a_score(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dataset(folder.parent / "videos", sequences=1, length=6)
+    stage = f"{folder.name}:Tiny"
+    torch.manual_seed(5)
+    start = build_model(get_config(stage)).state_dict()
+    (folder.parent / "aot_plus/pretrain_models").mkdir(parents=True)
+    torch.save(start, folder.parent / "aot_plus/pretrain_models/start.pth")
+    assert train_tool.main(["--stage", stage]) == 0
+    results = run_folder(get_config(stage))
+    trained = torch.load(results / "ckpt/save_step_1.pth", weights_only=True)["state_dict"]
+    changes = [float((trained[name] - start[name]).abs().max()) for name in start if start[name].dim() > 1]
+    assert 0 < max(changes) < 0.01  # one step from there
+    assert (results / "eval/videos/emfs_1+8/global_results-train.csv").is_file()
+    assert "J" in capsys.readouterr().out
 
 
 def test_the_training_tool_names_what_the_class_lacks(

@@ -1,109 +1,220 @@
-"""Clips made of static images: warps, determinism, and what is missing by name."""
+"""Clips made of static images: views, layouts, determinism, a training, and what is missing by name."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torchvision.transforms.v2 import Identity
 
-from aot_plus.dataloaders.static_images import StaticClips, list_static_images
+from aot_plus.configs import Config
+from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
+from aot_plus.dataloaders.photometric import Photometric, colours_of_images, colours_of_videos
+from aot_plus.dataloaders.static_images import StaticClips, StaticTransform
+from aot_plus.dataloaders.static_layouts import find_static_images
 from aot_plus.dataloaders.train_datasets import ClipStream, TrainDataset, build_train_dataset
 from aot_plus.dataloaders.video_transforms import ClipTransform
+from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from tests.train_videos import ID_STEP, local_range, picture, rectangles
+from tests.tiny_training import TINY
+from tests.train_videos import ID_STEP, picture, raw_clip, rectangles
+
+MASK = rectangles((1, 10, 10, 50, 60), (2, 40, 70, 90, 120))
+
+
+def write_pair(image: Path, mask: Path, ids: NDArray[np.uint8] = MASK) -> None:
+    """An image that shows its mask's ids, and the mask."""
+    image.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(ids, 0)).save(image)
+    write_mask(mask, ids)
 
 
 @pytest.fixture(scope="module")
 def static_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two photographs (sklearn's) with made-up masks, and their folder."""
-    from sklearn.datasets import load_sample_images
-
+    """Images and masks of MiniVOST in the folders of static images."""
     root = tmp_path_factory.mktemp("static_data") / "Static"
-    (root / "JPEGImages" / "some").mkdir(parents=True)
-    for number, photograph in enumerate(load_sample_images().images):
-        image = cv2.resize(photograph, (320, 214))
-        mask = np.zeros((214, 320), dtype=np.uint8)
-        cv2.ellipse(mask, (110, 90), (60, 40), 20, 0, 360, 4, -1)
-        cv2.rectangle(mask, (190, 80), (280, 180), 2, -1)
-        cv2.rectangle(mask, (190, 80), (280, 90), 255, -1)
-        Image.fromarray(image).save(root / "JPEGImages" / "some" / f"{number}.jpg")
-        write_mask(root / "Annotations" / "some" / f"{number}.png", mask)
+    video = DrawnVideo(seed=0, index=0)
+    for frame in (0, 40, 80):
+        image = root / "JPEGImages" / "a_set" / f"{frame}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(video.read_image(frame)).save(image)
+        write_mask(root / "Annotations" / "a_set" / f"{frame}.png", video.read_mask(frame))
     return root
 
 
-def test_a_static_image_becomes_a_clip_of_warps(static_root: Path) -> None:
-    clip = StaticClips(list_static_images(static_root), 4).draw(0, np.random.default_rng(0))
-    assert clip is not None
-    assert len(clip.images) == 4
-    for first in range(4):
-        label = clip.labels[first]
-        assert label is not None
-        assert set(np.unique(label)) == {0, 2, 4, 255}
-        for second in range(first):
-            here, there = label == 2, clip.labels[second] == 2
-            assert 0.2 < (here & there).sum() / (here | there).sum() < 0.97
-            assert np.abs(clip.images[first].astype(int) - clip.images[second]).mean() > 3
+def pre_config(static_root: Path, model: str = "aot_mini", **values: Any) -> Config:
+    tiny: dict[str, Any] = {name: value for name, value in TINY.items() if "SEQ_TRAINING" not in name}
+    tiny |= {"PRETRAIN_ENCODER": "", "TRAIN_ENCODER_FREEZE_AT": 0}
+    return get_config("pre", model, overrides=tiny | {"DIR_DATA": str(static_root.parent)} | values)
 
 
-def test_an_unreadable_image_is_left_out_where_that_is_asked_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    mask = rectangles((1, 10, 10, 50, 60))
-    pairs = []
-    for name in "abc":
-        pairs.append((tmp_path / f"{name}.jpg", tmp_path / f"{name}.png"))
-        Image.fromarray(picture(mask, 0)).save(pairs[-1][0])
-        write_mask(pairs[-1][1], mask)
-    pairs[1][0].write_bytes(pairs[1][0].read_bytes()[:-50])
-    source, transform = StaticClips(pairs, 3), ClipTransform((65, 65))
-    dataset = TrainDataset(source, transform, max_objects=10, skip_unreadable=True)
-    names = {dataset.sample(np.random.default_rng(seed)).names for seed in range(20)}
-    assert names == {("a",), ("c",)}
-    assert caplog.text.count("b.jpg") == 1
-    with pytest.raises(DataError, match=r"b\.jpg"):
-        source.check(1)
+def test_pre_training_runs_on_a_folder_of_images_made_of_mini_vost(static_root: Path, tmp_path: Path) -> None:
+    cfg = pre_config(static_root, DATASETS=(f"static:{static_root}",), TRAIN_TOTAL_STEPS=2)
+    weights = torch.load(Trainer(cfg, tmp_path).run(), weights_only=True)
+    assert weights["step"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "log" / "train.jsonl").read_text().splitlines()]
+    assert [line["sequential_share"] for line in lines] == [0.0, 0.0]  # the ground truth is committed
+    assert all(np.isfinite(line["loss"]) for line in lines)
 
 
-def test_a_warp_moves_image_and_mask_alike(tmp_path: Path) -> None:
-    mask = rectangles((1, 10, 10, 50, 60), (2, 40, 70, 90, 120))
-    Image.fromarray(picture(mask, 0)).save(tmp_path / "image.png")
-    write_mask(tmp_path / "mask.png", mask)
-    clip = StaticClips([(tmp_path / "image.png", tmp_path / "mask.png")], 3).draw(0, np.random.default_rng(1))
-    assert clip is not None
-    for frame, label in zip(clip.images, clip.labels, strict=True):
-        assert label is not None
-        inside = local_range(label) == 0
-        off = np.abs(frame[..., 0][inside] / ID_STEP - label[inside]) > 0.05
-        assert off.mean() < 0.002  # a few pixels touch an edge all the same
-
-
-def test_static_samples_are_deterministic_and_whole(static_root: Path) -> None:
-    cfg = get_config(
-        "pre", "aott", overrides={"DIR_DATA": str(static_root.parent), "DATA_RANDOMCROP": (97, 97)}
-    )
+def test_samples_are_deterministic_and_of_two_images(static_root: Path) -> None:
+    cfg = pre_config(static_root, DATA_SEQ_LEN=5, DATA_RANDOMCROP=(97, 97))
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, 2)
+    state = torch.get_rng_state()
     clip, again = stream[3], stream[3]
+    assert torch.equal(torch.get_rng_state(), state)  # torch's own draws are not touched
     assert torch.equal(clip.images, again.images)
     assert clip.images.shape == (5, 3, 97, 97)
     assert len(clip.names) == 2  # this stage always merges
     assert not torch.equal(stream[2].images, clip.images)
 
 
+def views(kind: Any, seed: int, size: tuple[int, int] = (97, 97)) -> Any:
+    transform = StaticTransform(size, colours_of_images(kind))
+    clip = raw_clip(*[MASK] * 3)
+    clip.images[:] = [picture(MASK, 0)] * 3
+    return transform.apply(clip, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_views_differ_and_keep_most_of_each_object(kind: str) -> None:
+    for seed in range(8):
+        clip = views(kind, seed)
+        for first in range(3):
+            assert clip.images[first].shape == (97, 97, 3)
+            assert set(np.unique(clip.labels[first])) <= {0, 1, 2}
+            assert np.count_nonzero(clip.labels[first]) > 0.25 * np.count_nonzero(MASK)
+            for second in range(first):
+                assert not np.array_equal(clip.labels[first], clip.labels[second])
+
+
+def test_a_view_moves_image_and_mask_alike() -> None:
+    unchanged = Photometric(Identity(), Identity())
+    clip = raw_clip(*[MASK] * 4)
+    clip.images[:] = [picture(MASK, 0)] * 4
+    moved = StaticTransform((96, 128), unchanged).apply(clip, np.random.default_rng(1))
+    for frame, label in zip(moved.images, moved.labels, strict=True):
+        assert label is not None
+        inside = cv2.dilate(label, np.ones((5, 5))) == cv2.erode(label, np.ones((5, 5)))
+        found = np.abs(frame[..., 0].astype(int) - label.astype(int) * ID_STEP)[inside & (label > 0)]
+        assert (found <= 3).mean() > 0.99
+
+
+def test_the_second_kind_changes_colours_more_and_of_videos_as_well() -> None:
+    assert colours_of_videos("v1") is None
+    clip = raw_clip(*[MASK] * 12, shade=120)
+    changes = {}
+    for kind in ("v1", "v2"):
+        changed = colours_of_images(kind).apply(clip, np.random.default_rng(0))  # type: ignore[arg-type]
+        shades = [float(image.mean()) for image in changed.images]
+        changes[kind] = max(abs(shade - 120) for shade in shades)
+        assert len({round(shade, 3) for shade in shades}) > 6  # of each frame anew
+    assert 1 < changes["v1"] < 13 < changes["v2"]
+    video = ClipTransform((65, 65), colours=colours_of_videos("v2"))
+    clip = raw_clip(MASK, MASK, shade=120)
+    moved = video.apply(clip, np.random.default_rng(0))
+    assert not np.array_equal(moved.images[0], moved.images[1])
+
+
+def test_each_layout_is_read(tmp_path: Path) -> None:
+    white = np.where(MASK > 0, np.uint8(255), np.uint8(0))
+    void = MASK.copy()
+    void[0, :30] = 255
+    write_pair(tmp_path / "own/JPEGImages/a/1.png", tmp_path / "own/Annotations/a/1.png")
+    voc = tmp_path / "VOCdevkit/VOC2012"
+    write_pair(voc / "JPEGImages/1.png", voc / "SegmentationObject/1.png", void)
+    Image.fromarray(picture(MASK, 0)).save(voc / "JPEGImages/2.png")  # one of many without a mask
+    (voc / "Annotations").mkdir()
+    for name, images, masks in (
+        ("ECSSD", "images", "ground_truth_mask"),
+        ("MSRA10K_Imgs_GT", "Imgs", "Imgs"),
+        ("PASCAL-S", "datasets/imgs/pascal", "datasets/masks/pascal"),
+    ):
+        (tmp_path / name / images).mkdir(parents=True)
+        (tmp_path / name / masks).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(MASK, 0)).save(tmp_path / name / images / "1.jpg")
+        Image.fromarray(white).save(tmp_path / name / masks / "1.png")
+    write_coco(tmp_path / "COCO")
+    found = {Path(image.name).relative_to(tmp_path).parts[0]: image for image in find_static_images(tmp_path)}
+    masks_of = {name: image.read()[1] for name, image in found.items()}
+    assert {name: sorted(np.unique(mask)) for name, mask in masks_of.items()} == {
+        "own": [0, 1, 2],
+        "VOCdevkit": [0, 1, 2, 255],
+        "ECSSD": [0, 1],
+        "MSRA10K_Imgs_GT": [0, 1],
+        "PASCAL-S": [0, 1],
+        "COCO": [0, 1, 2, 255],
+    }
+    assert np.array_equal(masks_of["ECSSD"], MASK > 0)
+    largest_first = rectangles((1, 40, 70, 91, 121), (2, 10, 10, 51, 61), (255, 0, 0, 3, 2))
+    assert np.array_equal(masks_of["COCO"], largest_first)
+
+
+def write_coco(root: Path) -> None:
+    """Two images: one with two objects and a crowd in its corner, one without any."""
+    (root / "train2017").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        Image.fromarray(picture(MASK, 0)).save(root / "train2017" / name)
+    box_1, box_2 = [10, 10, 60, 10, 60, 50, 10, 50], [70, 40, 120, 40, 120, 90, 70, 90]
+    crowd = {"counts": [0, 3, 93, 3, 96 * 128 - 99], "size": [96, 128]}
+    objects = [
+        {"image_id": 5, "iscrowd": 0, "area": 2000.0, "segmentation": [box_1]},
+        {"image_id": 5, "iscrowd": 0, "area": 2500.0, "segmentation": [box_2]},
+        {"image_id": 5, "iscrowd": 1, "area": 6.0, "segmentation": crowd},
+    ]
+    size = {"height": 96, "width": 128}
+    images = [{"id": 5, "file_name": "1.jpg", **size}, {"id": 6, "file_name": "2.jpg", **size}]
+    path = root / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps({"images": images, "annotations": objects}))
+
+
+def test_an_unreadable_image_is_left_out_where_that_is_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abc":
+        write_pair(tmp_path / "JPEGImages" / f"{name}.jpg", tmp_path / "Annotations" / f"{name}.png")
+    broken = tmp_path / "JPEGImages" / "b.jpg"
+    broken.write_bytes(broken.read_bytes()[:-50])
+    source = StaticClips(find_static_images(tmp_path), 3)
+    transform = StaticTransform((65, 65), colours_of_images("v1"))
+    dataset = TrainDataset(source, transform, max_objects=10, skip_unreadable=True)
+    names = {Path(dataset.sample(np.random.default_rng(seed)).names[0]).stem for seed in range(12)}
+    assert names == {"a", "c"}
+    assert caplog.text.count("b.jpg") == 1
+    with pytest.raises(DataError, match=r"b\.jpg"):
+        source.check(1)
+
+
 def test_static_images_name_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="JPEGImages: there is no such folder"):
-        list_static_images(tmp_path)
+    with pytest.raises(DataError, match=r"Static: there is no such folder of static images; .*cocodataset"):
+        build_train_dataset(get_config("pre", "aott", overrides={"DIR_DATA": str(tmp_path)}))
     (tmp_path / "JPEGImages").mkdir()
-    with pytest.raises(DataError, match="there is no image"):
-        list_static_images(tmp_path)
+    with pytest.raises(
+        DataError, match=r"no image with a mask in a known layout; .*SegmentationObject|JPEGImages"
+    ):
+        find_static_images(tmp_path)
+    (tmp_path / "Annotations").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "JPEGImages" / "a.jpg")
     with pytest.raises(DataError, match=r"1 images have no mask: .*Annotations/a\.png"):
-        list_static_images(tmp_path)
+        find_static_images(tmp_path)
     write_mask(tmp_path / "Annotations" / "a.png", np.zeros((8, 9), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"a\.png: the mask is \(8, 9\), its image \(8, 8\)"):
-        StaticClips(list_static_images(tmp_path), 3).draw(0, np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="DATA_SEQ_LEN"):
-        StaticClips(list_static_images(tmp_path), 2)
+    clips = StaticClips(find_static_images(tmp_path), 3)
+    with pytest.raises(DataError, match=r"a\.jpg: the mask is \(8, 9\), its image \(8, 8\)"):
+        clips.draw(0, np.random.default_rng(0))
+    write_mask(tmp_path / "Annotations" / "a.png", np.zeros((8, 8), dtype=np.uint8))
+    assert clips.draw(0, np.random.default_rng(0)) is None
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train2017.json").write_text('{"images": [{}]}')
+    for folder in ("JPEGImages", "Annotations"):
+        (tmp_path / folder).rename(tmp_path / f"{folder}_")
+    with pytest.raises(DataError, match=r"instances_train2017\.json: expected COCO's images"):
+        find_static_images(tmp_path)

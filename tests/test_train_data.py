@@ -250,7 +250,7 @@ def test_a_sequence_without_masks_is_named(tmp_path: Path) -> None:
 
 
 def test_unfit_configs_are_refused(dataset_root: Path) -> None:
-    with pytest.raises(ConfigError, match="static stands alone"):
+    with pytest.raises(ConfigError, match="static images and videos do not mix"):
         build_train_dataset(config(dataset_root, DATASETS=("static", "vost")))
     with pytest.raises(DataError, match="nowhere"):
         build_train_dataset(config(dataset_root, DATASETS=("nowhere",)))

@@ -161,6 +161,10 @@ def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> 
         TRAIN_BATCH_SIZE=4,
         TRAIN_LSTT_DROPPATH=0.0,
         MODEL_FREEZE_BN=True,
+        TRAIN_EVAL_STEPS=20,
+        TRAIN_EVAL_SEQUENCES=1,
+        TEST_DATASET=str(dataset),
+        TEST_DATASET_SPLIT="train",
     )
     Trainer(cfg, tmp_path / "one").run()
     with socket.socket() as free:
@@ -183,6 +187,8 @@ def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> 
         assert one["num_objects"] == two["num_objects"]
     assert alone[-1]["loss"] < alone[0]["loss"]
     assert len(content(run_folder(cfg))["random_states"]) == 2
+    validations = (run_folder(cfg) / "log" / "validation.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in validations] == [20]  # of one of the two
 
 
 def test_the_wrapper_of_several_processes_finds_gradients_in_the_layout_of_the_weights(

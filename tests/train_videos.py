@@ -54,6 +54,11 @@ def steady_video(name: str = "fake", every: int = 2) -> FakeVideo:
     return FakeVideo([rectangles((1, 20, 20, 60, 60), (3, 50, 70, 90, 110))] * LENGTH, name, every)
 
 
+def raw_clip(*masks: NDArray[np.uint8] | None, shade: int = 0, name: str = "clip") -> RawClip:
+    frames = [np.full((HEIGHT, WIDTH, 3), shade, dtype=np.uint8) for _ in masks]
+    return RawClip(frames, list(masks), [name])
+
+
 def frame_numbers(clip: RawClip) -> list[int]:
     return [int(frame[0, 0, 2]) for frame in clip.images]
 
@@ -64,7 +69,7 @@ def drawn(video: FakeVideo, rules: ClipRules, seed: int) -> RawClip:
     return clip
 
 
-def write_dataset(root: Path, sequences: int = 3) -> None:
+def write_dataset(root: Path, sequences: int = 3, length: int = LENGTH) -> None:
     """A small dataset in VOST's layout: squares that move, every second frame annotated, ids 2 and 5."""
     (root / "ImageSets").mkdir(parents=True)
     names = [f"video_{number}" for number in range(sequences)]
@@ -72,7 +77,7 @@ def write_dataset(root: Path, sequences: int = 3) -> None:
     for offset, name in enumerate(names):
         images = root / "JPEGImages_10fps" / name
         images.mkdir(parents=True)
-        for index in range(LENGTH):
+        for index in range(length):
             left = 10 + index + offset * 5
             mask = rectangles((2, 10, left, 45, left + 35), (5, 55, left, 90, left + 30))
             Image.fromarray(picture(mask, index)).save(images / f"{index:05d}.png")

@@ -26,7 +26,13 @@ class DefaultStage:
     DATA_MIN_SCALE_FACTOR: float = 0.7
     DATA_MAX_SCALE_FACTOR: float = 1.3
     DATA_MAX_CROP_STEPS: int = 10  # tries for a crop that keeps objects in view
+    DATA_BALANCED_CROP: bool = True  # it keeps all objects, as far as possible; without it, one is enough
+    DATA_MIN_OBJ_PIXELS: int = 1  # objects with fewer in a clip's reference frame are background
     DATA_RANDOM_GAP_VOST: int = 3  # largest distance of neighbouring frames of a clip, in frames
+    DATA_RANDOM_GAP_DAVIS: int = 12  # the same in clips of DAVIS
+    DATA_RANDOM_GAP_YTB: int = 3  # and in clips of YouTube-VOS, which has every fifth frame of its videos
+    DATA_TURN_BACK: bool = False  # clips that reach a video's end turn back; without it, they fit
+    DATA_DAVIS_REPEAT: int = 5  # how often each of DAVIS's videos comes in an epoch
     DATA_RANDOM_REVERSE_SEQ: bool = True  # play half of the clips backwards
     DATA_DYNAMIC_MERGE_PROB: float = 0.2  # probability of pasting a second video's objects over the first's
     DATA_MERGE_MIN_OBJ_PIXELS: int = 100  # smaller objects are dropped when two videos are merged
@@ -39,6 +45,9 @@ class DefaultStage:
     DATA_MINI_VOST_SEED: int = 0  # of those sequences
 
     # Training.
+    # A stage whose averaged weights, of the same model and EXP_NAME, are the start; empty: PRETRAIN_MODEL or
+    # PRETRAIN_ENCODER is.
+    PRETRAIN_STAGE: str = ""
     TRAIN_MODEL: str = "r50_aotl"  # the model of this stage where none is named
     TRAIN_TOTAL_STEPS: int = 20000
     TRAIN_BATCH_SIZE: int = 8  # clips of a step, over all processes
@@ -79,6 +88,9 @@ class DefaultStage:
     TRAIN_TBLOG: bool = False  # write TensorBoard files
     TRAIN_SAVE_STEP: int = 500
     TRAIN_MAX_KEEP_CKPT: int = 8
+    # Validation: J of the averaged weights on the test set; those of the best one are kept as best.pth.
+    TRAIN_EVAL_STEPS: int = 0  # steps from one validation to the next; 0: none
+    TRAIN_EVAL_SEQUENCES: int = 5  # that many of the split, spread over it
 
     # Testing. A data set of ``datasets.py`` has values of its own for some of these.
     TEST_DATASET: str = "vost"

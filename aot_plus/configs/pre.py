@@ -4,7 +4,7 @@ from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """100,000 steps, ground truth committed throughout."""
+    """100,000 steps; the ground truth is committed throughout, and two clips are always merged."""
 
     DATASETS = ("static",)
     DATA_DYNAMIC_MERGE_PROB = 1.0
@@ -16,4 +16,6 @@ class StageConfig(DefaultStage):
     TRAIN_SEQ_TRAINING_START_RATIO = 1.0
     TRAIN_AUX_LOSS_RATIO = 0.1
     TRAIN_SAVE_STEP = 5000
+    USE_TEMPORAL_POSITIONAL_EMBEDDING: bool = False
     PRETRAIN_MODEL: str = ""
+    TEST_DATASET = "davis2017"

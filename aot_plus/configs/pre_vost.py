@@ -1,5 +1,7 @@
 """Training on VOST from the official AOT-benchmark checkpoints, clips of 15 frames."""
 
+from typing import Literal
+
 from aot_plus.configs.default import DefaultStage
 
 
@@ -10,3 +12,4 @@ class StageConfig(DefaultStage):
     MODEL_LINEAR_Q: bool = False
     MODEL_IGNORE_TOKEN: bool = True
     TRAIN_LONG_TERM_MEM_GAP: int = 4
+    TRAIN_AUG_TYPE: Literal["v1", "v2"] = "v1"

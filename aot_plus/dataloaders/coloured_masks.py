@@ -37,15 +37,16 @@ class MaskReader:
         self._colours: dict[int, int] = {0: 0}  # the id of each colour
         self._used: set[int] = {0, IGNORE_ID}
 
-    def read(self, path: Path) -> Mask:
+    def read(self, path: Path, *, may_be_empty: bool = False) -> Mask:
         """Gives a mask as ids (H x W, 0 background, 255 ignored).
 
-        Raises ``DataError`` for a file that is missing, unreadable, not a mask, or shows no object.
+        Raises ``DataError`` for a file that is missing, unreadable or not a mask, and for a mask without
+        objects unless it ``may_be_empty``.
         """
         mode, pixels = _load(path)
         ids = self._ids(path, mode, pixels)
         shown = set(np.unique(ids).tolist()) - {0, IGNORE_ID}
-        if not shown:
+        if not shown and not may_be_empty:
             raise DataError(f"{path}: the mask is empty: it shows no object")
         self._used |= shown
         return ids

@@ -4,44 +4,59 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip, RawClip, collate, finish_clip, keep_objects, merge_clips
-from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
-from aot_plus.dataloaders.static_images import StaticClips, list_static_images
-from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, FolderVideo, Video, VideoClips
+from aot_plus.dataloaders.photometric import colours_of_images, colours_of_videos
+from aot_plus.dataloaders.static_images import StaticClips, StaticTransform
+from aot_plus.dataloaders.static_layouts import STATIC_FOLDER, find_static_images
+from aot_plus.dataloaders.training_sets import training_videos
+from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, JoinedClips, VideoClips
 from aot_plus.dataloaders.video_transforms import ClipTransform
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.paths import find_path
 from evaluation.home import home
 from evaluation.parallel import end_with_parent
 
 _log = logging.getLogger(__name__)
+_EPOCH_STREAM = 3  # of random draws beside (run seed, step, sample); the learner has two more
 _DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
 _UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
+
+
+class Transform(Protocol):
+    """The augmentation of a clip."""
+
+    def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
+        """Gives the clip at the size of the network's input."""
 
 
 class TrainDataset:
     """Random augmented training samples of a clip source.
 
-    ``merge_probability``: of a second clip's objects pasted over the first's; those left with fewer than
-    ``merge_min_pixels`` pixels are dropped. ``skip_unreadable``: an item (a sequence, or a static image) with
-    a file that cannot be read is named and not used at all. For that, an item is read as a whole when it is
-    drawn for the first time: whether it is used depends on its files alone, not on the samples before, so
-    that a resumed run draws what the undisturbed one would.
+    ``min_pixels``: an object with fewer in the reference frame is background. ``merge_probability``: of a
+    second clip's objects pasted over the first's; those left with fewer than ``merge_min_pixels`` pixels are
+    dropped. The second is of the same data set, and a clip without any object always gets one.
+    ``skip_unreadable``: an item (a sequence, or a static image) with a file that cannot be read is named and
+    not used at all. For that, an item is read as a whole when it is drawn for the first time: whether it is
+    used depends on its files alone, not on the samples before, so that a resumed run draws what the
+    undisturbed one would.
     """
 
     def __init__(
         self,
         source: ClipSource,
-        transform: ClipTransform,
+        transform: Transform,
         *,
         max_objects: int,
+        min_pixels: int = 1,
         merge_probability: float = 0.0,
         merge_min_pixels: int = 100,
         skip_unreadable: bool = False,
@@ -51,6 +66,7 @@ class TrainDataset:
         self._source = source
         self._transform = transform
         self._max_objects = max_objects
+        self._min_pixels = min_pixels
         self._merge_probability = merge_probability
         self._merge_min_pixels = merge_min_pixels
         self._known: torch.Tensor | None = None  # of each item, whether it can be read; if that matters
@@ -58,33 +74,49 @@ class TrainDataset:
             self._known = torch.full((len(source),), _UNKNOWN, dtype=torch.uint8)
             self._known.share_memory_()  # among the processes of a loader
 
-    def sample(self, rng: np.random.Generator) -> Clip:
-        """Draws one sample. Raises ``DataError`` for an unreadable file, or when no item gives a clip."""
-        index, clip, count = self._draw(rng, other_than=None)
-        if rng.random() < self._merge_probability and len(self._source) > 1:
-            _, second, _ = self._draw(rng, other_than=index)
-            clip, count = merge_clips(clip, second, self._max_objects, self._merge_min_pixels, rng)
-        return finish_clip(clip, count)
+    @property
+    def entries(self) -> Sequence[int]:
+        """The items that an epoch begins its samples with, before they are shuffled."""
+        return self._source.entries
 
-    def _draw(self, rng: np.random.Generator, other_than: int | None) -> tuple[int, RawClip, int]:
-        """Draws an augmented clip: the item it is of, the clip with ids 1..K, K."""
+    def sample(self, rng: np.random.Generator, first: int | None = None) -> Clip:
+        """Draws one sample, of item ``first`` if it has a clip, else of one at random.
+
+        Raises ``DataError`` for an unreadable file, or when no item gives a clip.
+        """
+        everything = range(len(self._source))
         for _ in range(_DRAW_TRIES):
-            index = self._draw_index(rng, other_than)
-            raw = self._source.draw(index, rng) if self._is_usable(index) else None
-            if raw is None:
-                continue
-            clip, count = keep_objects(self._transform.apply(raw, rng), self._max_objects, rng)
+            index, clip, count = self._draw(rng, everything, first)
+            merges = rng.random() < self._merge_probability or not count
+            others = [other for other in self._source.related(index) if other != index] if merges else []
+            if others:
+                _, second, _ = self._draw(rng, others)
+                clip, count = merge_clips(clip, second, self._max_objects, self._merge_min_pixels, rng)
             if count:
-                return index, clip, count
-        raise DataError(
+                return finish_clip(clip, count)
+            first = None
+        raise self._nothing_found()
+
+    def _draw(
+        self, rng: np.random.Generator, candidates: Sequence[int], first: int | None = None
+    ) -> tuple[int, RawClip, int]:
+        """Draws an augmented clip, of ``first`` if it has one, else of a candidate.
+
+        Gives the item it is of, the clip with ids 1..K, and K, which may be 0.
+        """
+        for _ in range(_DRAW_TRIES):
+            index = candidates[int(rng.integers(len(candidates)))] if first is None else first
+            first = None
+            raw = self._source.draw(index, rng) if self._is_usable(index) else None
+            if raw is not None:
+                transformed = self._transform.apply(raw, rng)
+                return index, *keep_objects(transformed, self._max_objects, rng, self._min_pixels)
+        raise self._nothing_found()
+
+    def _nothing_found(self) -> DataError:
+        return DataError(
             f"no training clip could be drawn from {_DRAW_TRIES} items (of {len(self._source)}) in a row"
         )
-
-    def _draw_index(self, rng: np.random.Generator, other_than: int | None) -> int:
-        count = len(self._source)
-        if other_than is None:
-            return int(rng.integers(count))
-        return int(other_than + 1 + rng.integers(count - 1)) % count
 
     def _is_usable(self, index: int) -> bool:
         """Tells if an item takes part. Where unreadable ones do not, the first call reads all of it."""
@@ -104,17 +136,28 @@ class ClipStream(Dataset[Clip]):
     """A run's samples in order: item ``step * total_batch + k`` is the k-th sample of a step's batch.
 
     Each is drawn with a generator seeded with (``run_seed``, step, k), whichever process or worker asks for
-    it.
+    it. One sample after another begins with the next entry of the data, and every epoch shuffles them anew.
     """
 
     def __init__(self, dataset: TrainDataset, run_seed: int, total_batch: int) -> None:
         self._dataset = dataset
         self._run_seed = run_seed
         self._total_batch = total_batch
+        self._entries = dataset.entries
+        self._shuffled: tuple[int, NDArray[np.int64]] | None = None  # an epoch and its order
 
     def __getitem__(self, item: int) -> Clip:
         step, sample = divmod(item, self._total_batch)
-        return self._dataset.sample(np.random.default_rng([self._run_seed, step, sample]))
+        rng = np.random.default_rng([self._run_seed, step, sample])
+        return self._dataset.sample(rng, self._entry(item))
+
+    def _entry(self, number: int) -> int:
+        """Returns the item of the ``number``-th entry of the whole run."""
+        epoch, place = divmod(number, len(self._entries))
+        if self._shuffled is None or self._shuffled[0] != epoch:
+            rng = np.random.default_rng([self._run_seed, epoch, 0, _EPOCH_STREAM])
+            self._shuffled = epoch, rng.permutation(len(self._entries))
+        return self._entries[self._shuffled[1][place]]
 
 
 def share_of_batch(cfg: Config, world_size: int) -> int:
@@ -161,31 +204,62 @@ def crop_size(cfg: Config) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def build_source(cfg: Config) -> ClipSource:
-    """Opens what ``DATASETS`` names: ``static`` alone, or any of ``vost``, ``mini_vost`` and folders.
+def build_train_dataset(cfg: Config) -> TrainDataset:
+    """Opens what ``DATASETS`` names. Raises ``DataError`` or ``ConfigError`` for what is missing or unfit.
 
-    ``mini_vost`` are sequences drawn on the way. A folder has VOST's layout; its split ``train`` is used.
+    Folders of static images stand alone: ``static``, or ``static:FOLDER`` for any other. Videos are those of
+    ``vost``, ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in VOST's layout.
     """
-    folder = home() / cfg.DIR_DATA
-    if "static" in cfg.DATASETS:
-        if len(cfg.DATASETS) > 1:
-            raise ConfigError(f"DATASETS: static stands alone, found {cfg.DATASETS}")
-        return StaticClips(list_static_images(folder / "Static"), cfg.DATA_SEQ_LEN)
-    videos = [video for name in cfg.DATASETS for video in _videos(name, cfg, folder)]
-    return VideoClips(videos, _clip_rules(cfg))
+    are_images = [name.partition(":")[0] == "static" for name in cfg.DATASETS]
+    if any(are_images) and not all(are_images):
+        raise ConfigError(f"DATASETS: static images and videos do not mix, found {cfg.DATASETS}")
+    source, transform = _images(cfg) if all(are_images) else _videos(cfg)
+    return TrainDataset(
+        source,
+        transform,
+        max_objects=cfg.MODEL_MAX_OBJ_NUM,
+        min_pixels=cfg.DATA_MIN_OBJ_PIXELS,
+        merge_probability=cfg.DATA_DYNAMIC_MERGE_PROB,
+        merge_min_pixels=cfg.DATA_MERGE_MIN_OBJ_PIXELS,
+        skip_unreadable=cfg.DATA_SKIP_UNREADABLE,
+    )
 
 
-def _videos(name: str, cfg: Config, folder: Path) -> Sequence[Video]:
-    if name == "mini_vost":
-        return [DrawnVideo(cfg.DATA_MINI_VOST_SEED, index) for index in range(cfg.DATA_MINI_VOST_SEQUENCES)]
-    dataset = open_dataset(name, folder)
-    return [FolderVideo(dataset, sequence) for sequence in dataset.sequences("train")]
+def _images(cfg: Config) -> tuple[ClipSource, Transform]:
+    parts = [StaticClips(find_static_images(folder), cfg.DATA_SEQ_LEN) for folder in _image_folders(cfg)]
+    return JoinedClips(parts), StaticTransform(crop_size(cfg), colours_of_images(cfg.TRAIN_AUG_TYPE))
 
 
-def _clip_rules(cfg: Config) -> ClipRules:
+def _image_folders(cfg: Config) -> list[Path]:
+    """Gives the folders of ``static`` and ``static:FOLDER``, which need not be there."""
+    named = [name.partition(":")[2] for name in cfg.DATASETS]
+    default = home() / cfg.DIR_DATA / STATIC_FOLDER
+    return [(find_path(name) or Path(name)) if name else default for name in named]
+
+
+def _videos(cfg: Config) -> tuple[ClipSource, Transform]:
+    parts = [
+        VideoClips(training_videos(name, cfg), _clip_rules(name, cfg), _repeat(name, cfg))
+        for name in cfg.DATASETS
+    ]
+    return JoinedClips(parts), ClipTransform(
+        crop=crop_size(cfg),
+        short_side=cfg.DATA_SHORT_EDGE_LEN,
+        min_scale=cfg.DATA_MIN_SCALE_FACTOR,
+        max_scale=cfg.DATA_MAX_SCALE_FACTOR,
+        flip_probability=cfg.DATA_RANDOMFLIP,
+        crop_tries=cfg.DATA_MAX_CROP_STEPS,
+        balanced=cfg.DATA_BALANCED_CROP,
+        colours=colours_of_videos(cfg.TRAIN_AUG_TYPE),
+    )
+
+
+def _clip_rules(name: str, cfg: Config) -> ClipRules:
+    gaps = {"davis2017": cfg.DATA_RANDOM_GAP_DAVIS, "youtubevos2019": cfg.DATA_RANDOM_GAP_YTB}
     return ClipRules(
         length=cfg.DATA_SEQ_LEN,
-        max_gap=cfg.DATA_RANDOM_GAP_VOST,
+        max_gap=gaps.get(name, cfg.DATA_RANDOM_GAP_VOST),
+        turns_back=cfg.DATA_TURN_BACK,
         reverse_probability=0.5 if cfg.DATA_RANDOM_REVERSE_SEQ else 0.0,
         min_object_pixels=cfg.DATA_REF_MIN_OBJ_PIXELS,
         max_ignored=cfg.DATA_REF_MAX_IGNORED_RATIO,
@@ -194,24 +268,8 @@ def _clip_rules(cfg: Config) -> ClipRules:
     )
 
 
-def build_train_dataset(cfg: Config) -> TrainDataset:
-    """Opens the training data. Raises ``DataError`` or ``ConfigError`` if it is missing or unsuitable."""
-    transform = ClipTransform(
-        crop=crop_size(cfg),
-        short_side=cfg.DATA_SHORT_EDGE_LEN,
-        min_scale=cfg.DATA_MIN_SCALE_FACTOR,
-        max_scale=cfg.DATA_MAX_SCALE_FACTOR,
-        flip_probability=cfg.DATA_RANDOMFLIP,
-        crop_tries=cfg.DATA_MAX_CROP_STEPS,
-    )
-    return TrainDataset(
-        build_source(cfg),
-        transform,
-        max_objects=cfg.MODEL_MAX_OBJ_NUM,
-        merge_probability=cfg.DATA_DYNAMIC_MERGE_PROB,
-        merge_min_pixels=cfg.DATA_MERGE_MIN_OBJ_PIXELS,
-        skip_unreadable=cfg.DATA_SKIP_UNREADABLE,
-    )
+def _repeat(name: str, cfg: Config) -> int:
+    return cfg.DATA_DAVIS_REPEAT if name == "davis2017" else 1
 
 
 def build_train_loader(

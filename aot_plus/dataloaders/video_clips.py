@@ -1,19 +1,21 @@
-"""Drawing training clips from annotated videos: which frames make a clip, by the rules of the VOST recipe."""
+"""Drawing training clips from annotated videos: which frames make a clip."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aot_plus.dataloaders.clips import RawClip, object_ids
 from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
-from evaluation.masks import IGNORE_ID, Mask, read_mask
+from evaluation.masks import IGNORE_ID, Mask
 
 
 class Video(Protocol):
@@ -48,38 +50,52 @@ class ClipSource(Protocol):
     def check(self, index: int) -> None:
         """Reads every file of item ``index``. Raises ``DataError`` for the first that cannot be used."""
 
+    @property
+    def entries(self) -> Sequence[int]:
+        """The items of an epoch, before they are shuffled; those that count more come more often."""
+
+    def related(self, index: int) -> Sequence[int]:
+        """The items of the data set that item ``index`` is of, itself included."""
+
 
 @dataclass(frozen=True)
 class FolderVideo:
-    """A sequence of a dataset in any layout. Its folders are listed on first use."""
+    """A sequence of a dataset in any layout. Its folders are listed on first use.
+
+    ``used``: the names of the frames that clips are made of; None for all.
+    """
 
     dataset: Dataset
     name: str
+    used: frozenset[str] | None = None
 
     @cached_property
-    def _frames(self) -> tuple[Path, ...]:
-        return self.dataset.sequence(self.name).images
-
-    @property
-    def _annotations(self) -> Path:
-        return self.dataset.masks_folder / self.name
+    def _sequence(self) -> VideoSequence:
+        """The frames in use, with all masks that there are."""
+        sequence = self.dataset.sequence(self.name)
+        images = tuple(path for path in sequence.images if self.used is None or path.stem in self.used)
+        return replace(sequence, images=images, masks=self.dataset.list_masks(self.name))
 
     @cached_property
     def annotated(self) -> list[bool]:
         """For each frame, in time order, whether it has a mask. Raises ``DataError`` when none has."""
-        masks = {path.stem for path in self._annotations.glob("*.png")}
-        flags = [path.stem in masks for path in self._frames]
+        flags = [path.stem in self._sequence.masks for path in self._sequence.images]
         if not any(flags):
-            raise DataError(f"{self._annotations}: no mask (.png) for any frame of the sequence {self.name}")
+            folder = self.dataset.masks_folder / self.name
+            raise DataError(f"{folder}: no mask (.png) for any frame of the sequence {self.name}")
         return flags
 
     def read_image(self, index: int) -> Image:
         """Frame ``index``, H x W x 3 RGB."""
-        return read_image(self._frames[index])
+        return read_image(self._sequence.images[index])
 
     def read_mask(self, index: int) -> Mask:
         """Reads the mask of an annotated frame, H x W ids."""
-        return read_mask(self._annotations / f"{self._frames[index].stem}.png")
+        path = self._sequence.images[index]
+        mask = self._sequence.read_mask(path.stem)
+        if mask is None:
+            raise DataError(f"{path}: the frame has no mask")
+        return mask
 
     def check(self) -> None:
         """Reads every image and mask. Raises ``DataError`` for a broken one, or one of another size."""
@@ -94,13 +110,15 @@ class FolderVideo:
 class ClipRules:
     """Decides which frames may form a clip.
 
-    ``length``: frames, at least 2. ``max_gap``: largest distance of neighbours, in frames. A reference
-    frame shows more than ``min_object_pixels`` pixels that are not background, at most ``max_ignored``
-    (0..1) of them ignored.
+    ``length``: frames, at least 2. ``max_gap``: largest distance of neighbours, in frames. A clip that would
+    go beyond the video's end turns back there if ``turns_back``; else it is drawn so that it fits and ends
+    with an annotated frame. A reference frame shows more than ``min_object_pixels`` pixels that are not
+    background, at most ``max_ignored`` (0..1) of them ignored.
     """
 
     length: int
     max_gap: int = 3
+    turns_back: bool = False
     reverse_probability: float = 0.5
     min_object_pixels: int = 200
     max_ignored: float = 0.2
@@ -113,12 +131,21 @@ class ClipRules:
         ignored = np.count_nonzero(label == IGNORE_ID)
         return bool(labelled > self.min_object_pixels and ignored <= self.max_ignored * labelled)
 
+    def starts(self, annotated: Sequence[bool]) -> list[int]:
+        """Positions at which a clip may begin. ``annotated``: one flag per frame."""
+        last = max(position for position, flag in enumerate(annotated) if flag)
+        end = len(annotated) if self.turns_back else last - self.length + 2
+        return [position for position in range(end) if annotated[position]] if len(annotated) > 1 else []
+
     def following(self, start: int, annotated: Sequence[bool], rng: np.random.Generator) -> list[int] | None:
         """Positions of a clip from ``start`` on, random gaps apart, the last annotated; None if it can't be.
 
         Near the end of the video the largest gap shrinks, so that the clip fits. ``annotated``: one flag
         per frame.
         """
+        if self.turns_back:
+            steps = np.cumsum(rng.integers(1, self.max_gap + 1, size=self.length - 1))
+            return [start, *_reflected(start + steps, len(annotated))]
         last = max((i for i, flag in enumerate(annotated) if flag), default=-1)
         limit = min(self.max_gap, (last - start) // (self.length - 1))
         if limit < 1:
@@ -130,15 +157,31 @@ class ClipRules:
         return [*positions, ends[rng.integers(len(ends))]] if ends else None
 
 
-class VideoClips:
-    """Random clips of videos."""
+def _reflected(positions: NDArray[np.int64], count: int) -> list[int]:
+    """Gives positions within ``count`` frames (2 at least), as if the video were played to and fro."""
+    there = positions % (2 * count - 2)
+    return [int(position) for position in np.minimum(there, 2 * count - 2 - there)]
 
-    def __init__(self, videos: Sequence[Video], rules: ClipRules) -> None:
+
+class VideoClips:
+    """Random clips of the videos of one data set, each of which comes ``repeat`` times in an epoch."""
+
+    def __init__(self, videos: Sequence[Video], rules: ClipRules, repeat: int = 1) -> None:
         self.videos = videos
         self.rules = rules
+        self._repeat = repeat
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    @property
+    def entries(self) -> Sequence[int]:
+        """Every video, ``repeat`` times."""
+        return [index for index in range(len(self)) for _ in range(self._repeat)]
+
+    def related(self, index: int) -> Sequence[int]:
+        """All videos."""
+        return range(len(self))
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
         """Draws a clip of one video, half the time backwards; None if no frame of it may be a reference.
@@ -168,8 +211,7 @@ class VideoClips:
     def _choose(self, video: Video, order: list[int], rng: np.random.Generator) -> list[int] | None:
         """Frames of a clip, as indices of the video."""
         annotated = [video.annotated[i] for i in order]
-        last = max(position for position, flag in enumerate(annotated) if flag)
-        starts = [p for p in range(last - self.rules.length + 2) if annotated[p]]
+        starts = self.rules.starts(annotated)
         if not starts:
             return None
         for _ in range(self.rules.reference_tries):
@@ -178,6 +220,43 @@ class VideoClips:
             if positions and self.rules.accepts_reference(video.read_mask(order[start])):
                 return [order[position] for position in positions]
         return None
+
+
+class JoinedClips:
+    """Clips of several data sets; an epoch has the entries of all."""
+
+    def __init__(self, parts: Sequence[ClipSource]) -> None:
+        self._parts = parts
+        self._starts = [0, *(int(end) for end in np.cumsum([len(part) for part in parts]))]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def entries(self) -> Sequence[int]:
+        """The entries of every data set."""
+        starts = zip(self._starts, self._parts, strict=False)
+        return [start + index for start, part in starts for index in part.entries]
+
+    def related(self, index: int) -> Sequence[int]:
+        """The items of one data set."""
+        part, own = self._find(index)
+        return [index - own + other for other in part.related(own)]
+
+    def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
+        """Draws a clip of item ``index``; see ``ClipSource``."""
+        part, own = self._find(index)
+        return part.draw(own, rng)
+
+    def check(self, index: int) -> None:
+        """Reads every file of item ``index``; see ``ClipSource``."""
+        part, own = self._find(index)
+        part.check(own)
+
+    def _find(self, index: int) -> tuple[ClipSource, int]:
+        """Finds the data set of an item, and its index there."""
+        number = bisect_right(self._starts, index) - 1
+        return self._parts[number], index - self._starts[number]
 
 
 def _consistent(labels: Sequence[Mask | None]) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.clips import RawClip
+from aot_plus.dataloaders.photometric import Photometric
 from aot_plus.utils.images import MEAN, Image
 from evaluation.masks import IGNORE_ID, Mask
 
@@ -67,12 +68,14 @@ def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """Random scale, balanced random crop, random mirror: drawn once for a clip, from its reference label.
+    """Random scale, random crop, random mirror: drawn once for a clip, from its reference label.
 
     ``crop``: rows, columns of the result. ``short_side``: of the frame at scale 1, in pixels. The scale is
     uniform in ``min_scale``..``max_scale``. A crop is balanced when every object that the scaled reference
     shows keeps at least ``min_pixels`` pixels (or all it has): the first of ``crop_tries`` that is, else
-    the one that keeps most objects. A frame smaller than the crop lies at a random place in it.
+    the one that keeps most objects. Where ``balanced`` is off, one object of more pixels is enough, and the
+    last try is taken in any case. A frame smaller than the crop lies at a random place in it. ``colours``:
+    how those of each frame change, if at all.
     """
 
     crop: tuple[int, int]
@@ -82,24 +85,28 @@ class ClipTransform:
     flip_probability: float = 0.5
     crop_tries: int = 10
     min_pixels: int = 100
+    balanced: bool = True
+    colours: Photometric | None = None
 
     def draw(self, reference: Mask, rng: np.random.Generator) -> Geometry:
-        """Draws the geometry of a clip whose reference label (H x W) shows at least one object.
+        """Draws the geometry of a clip by its reference label (H x W).
 
-        The crop always shows a pixel of an object.
+        A balanced crop always shows a pixel of an object.
         """
         height, width = reference.shape
         factor = rng.uniform(self.min_scale, self.max_scale) * self.short_side / min(height, width)
         scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
         flip = bool(rng.random() < self.flip_probability)
         label = Geometry(scaled, (0, 0), self.crop, flip).scale_label(reference)
-        return Geometry(scaled, self._balanced_corner(label, rng), self.crop, flip)
+        corner = self._balanced_corner(label, rng) if self.balanced else self._corner(label, rng)
+        return Geometry(scaled, corner, self.crop, flip)
 
     def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
         """Gives the clip at the crop's size."""
         geometry = self.draw(clip.reference, rng)
         labels = [None if label is None else geometry.label(label) for label in clip.labels]
-        return RawClip([geometry.image(image) for image in clip.images], labels, clip.names)
+        cropped = RawClip([geometry.image(image) for image in clip.images], labels, clip.names)
+        return cropped if self.colours is None else self.colours.apply(cropped, rng)
 
     def _balanced_corner(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
         wanted = np.minimum(_object_pixels(label), self.min_pixels)  # 254
@@ -114,6 +121,15 @@ class ClipTransform:
             if in_view == np.count_nonzero(wanted):
                 break
         return best if most else self._corner_around_object(label, rng)
+
+    def _corner(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
+        """Draws corners until an object is in view, ``crop_tries`` at most."""
+        corner = (0, 0)
+        for _ in range(self.crop_tries):
+            corner = self._random_corner(label.shape, rng)
+            if np.any(_object_pixels(self._view(label, corner)) > self.min_pixels):
+                break
+        return corner
 
     def _random_corner(self, size: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
         spare = [side - crop for side, crop in zip(size, self.crop, strict=True)]

@@ -12,7 +12,7 @@ from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import VOSError
-from evaluation.home import home
+from aot_plus.utils.paths import run_folder
 from evaluation.results import Results, csv_paths, format_table
 
 __all__ = ["Evaluation", "Inference", "Job", "evaluate", "infer", "result_folder"]
@@ -92,9 +92,7 @@ def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool 
     if name is None:
         capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
         name = f"{'random_weights_' if random_weights else ''}{cfg.MEM_POLICY}{capacity}"
-    dataset = open_configured(cfg).result_name
-    run = f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}"
-    return home() / cfg.DIR_RESULT / run / cfg.STAGE_NAME / "eval" / dataset / name
+    return run_folder(cfg) / "eval" / open_configured(cfg).result_name / name
 
 
 def infer(job: Job) -> Inference:

@@ -20,29 +20,27 @@ from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.errors import CheckpointError, DataError
-from aot_plus.utils.paths import stored_path
+from aot_plus.utils.paths import run_folder, stored_path
 from evaluation.home import home
 
-__all__ = ["check_files", "evaluation_job", "run_folder", "train"]
+__all__ = ["check_files", "evaluation_job", "train"]
 
 _log = logging.getLogger(__name__)
-
-
-def run_folder(cfg: Config) -> Path:
-    """``results/<exp>_<model>/<stage>``, from ``home()``."""
-    return home() / cfg.DIR_RESULT / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
 
 
 def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
     """Raises ``DataError`` that lists all data sets and weights that are missing.
 
-    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``.
+    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. A MiniVOST that the validation
+    needs is made.
     """
     checks: list[Callable[[], object]] = [partial(build_train_dataset, cfg)]
     if overwrite or not saved_steps(run_folder(cfg)):
         checks.append(partial(pretrained_file, cfg))
-    if evaluated and cfg.TEST_DATASET != MINI_VOST:  # that can be made
-        checks.append(partial(find_dataset, cfg.TEST_DATASET, home() / cfg.DIR_DATA))
+    if cfg.TRAIN_EVAL_STEPS and cfg.TEST_DATASET == MINI_VOST:
+        checks.append(partial(ensure_mini_vost, home() / cfg.DIR_DATA))
+    if cfg.TRAIN_EVAL_STEPS or (evaluated and cfg.TEST_DATASET != MINI_VOST):  # that can be made
+        checks.append(partial(find_dataset, cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT))
     problems: dict[str, None] = {}
     for check in checks:
         try:

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from aot_plus.configs import Config
 from evaluation.home import home
 
-__all__ = ["find_path", "stored_path"]
+__all__ = ["find_path", "run_folder", "stored_path"]
 
 
 def find_path(name: str | Path, *more: Path) -> Path | None:
@@ -24,3 +25,8 @@ def stored_path(path: Path) -> str:
     """Gives a file the same text wherever a command was started: from ``home()`` if it lies there."""
     absolute = Path(os.path.abspath(path))
     return str(absolute.relative_to(home()) if absolute.is_relative_to(home()) else absolute)
+
+
+def run_folder(cfg: Config, stage: str | None = None) -> Path:
+    """Names the folder of a training, of the config's stage by default: ``results/<exp>_<model>/<stage>``."""
+    return home() / cfg.DIR_RESULT / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / (stage or cfg.STAGE_NAME)

@@ -26,6 +26,8 @@ class DefaultModel:
     USE_TEMPORAL_POSITIONAL_EMBEDDING: bool = False  # learned embedding of the memory frames' rank in time
     TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4: bool = True  # its table has 4 rows; without it 2
 
+    # Colours of training frames. v1: static images change a little; v2: they change more, videos as well.
+    TRAIN_AUG_TYPE: Literal["v1", "v2"] = "v1"
     TRAIN_LONG_TERM_MEM_GAP: int = 9999  # frames between two writes to the bank; 9999: reference frames only
     TEST_LONG_TERM_MEM_GAP: int = 9999
     TRAIN_LSTT_DROPPATH: float = 0.1

@@ -11,6 +11,8 @@ class DefaultDeAOTModel(DefaultModel):
     MODEL_SELF_HEADS = 1
     MODEL_ATT_HEADS = 1
 
+    TRAIN_AUG_TYPE = "v2"
+
     MEM_EMFS_WEIGHT = 2.0
     MEM_EMFS_SLOPE = 7.0
     MEM_EMFS_MIDPOINT = 0.25

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from evaluation.masks import IGNORE_ID
 _log = logging.getLogger(__name__)
 
 Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
-_Frame = tuple[PreparedFrame, Ids | None]  # with the mask that is given for it, if one is
+GivenFrame = tuple[PreparedFrame, Ids | None]  # with the mask that is given for it, if one is
 
 # What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
@@ -185,13 +185,14 @@ class Evaluator:
                 None if trace is None else lambda entry: trace.append(json.dumps(entry))
             )
 
-            reads = [partial(_read, sequence, segmenter, path) for path in sequence.images]
+            reads = [partial(read_frame, sequence, segmenter, path) for path in sequence.images]
             saved = frozenset(sequence.saved)
+            gap = memory_gap(self.cfg, len(sequence.images))
             with (
                 ReadAhead(reads) as reader,
                 BackgroundWriter(self.cfg.TEST_WRITERS, sequence.write) as writer,
             ):
-                for name, predicted in self._predictions(sequence, segmenter, reader, summary):
+                for name, predicted in predict_masks(sequence, segmenter, reader, gap, summary):
                     if name in saved:
                         writer.write(masks / f"{name}.png", predicted)
                     bar.update()
@@ -201,42 +202,50 @@ class Evaluator:
         finally:
             folder.discard_unfinished()
 
-    def _predictions(
-        self,
-        sequence: VideoSequence,
-        segmenter: Segmenter,
-        reader: ReadAhead[_Frame],
-        summary: EvaluationSummary,
-    ) -> Iterator[tuple[str, LazyImage]]:
-        """Yields each frame's name and mask; the first frame's is its annotation. Counts frames and time.
 
-        A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
-        """
-        known: set[int] = set()
-        submitted: FrameLabels | None = None
-        size: tuple[int, ...] = ()  # of the first mask
-        for path, (frame, mask) in zip(sequence.images, reader, strict=True):
-            is_first = path == sequence.images[0]
-            new = None if mask is None else new_objects(mask, known)
-            given = mask if is_first else new
-            size = given.shape if is_first and given is not None else size
-            _check_sizes(sequence, path, frame, given, size)
-            started = time.perf_counter()
-            predicted: LazyImage
-            if is_first and given is not None:
-                segmenter.start(frame, given, memory_gap=memory_gap(self.cfg, len(sequence.images)))
-                predicted = given
-            else:
-                before, submitted = submitted, segmenter.submit(frame, given)
-                predicted = submitted.array
-                if before is not None:
-                    before.wait()
-            summary.compute_seconds += time.perf_counter() - started
-            summary.frames += 1
-            yield path.stem, predicted
+def predict_masks(
+    sequence: VideoSequence,
+    segmenter: Segmenter,
+    reader: Iterable[GivenFrame],
+    gap: int,
+    summary: EvaluationSummary,
+) -> Iterator[tuple[str, LazyImage]]:
+    """Yields each frame's name and mask; the first frame's is its annotation. Counts frames and time.
+
+    A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
+
+    Args:
+        sequence: the video.
+        segmenter: of this video alone.
+        reader: what ``read_frame`` gives for each of its images.
+        gap: frames between two writes to the long-term memory.
+        summary: where frames and time are counted.
+    """
+    known: set[int] = set()
+    submitted: FrameLabels | None = None
+    size: tuple[int, ...] = ()  # of the first mask
+    for path, (frame, mask) in zip(sequence.images, reader, strict=True):
+        is_first = path == sequence.images[0]
+        new = None if mask is None else new_objects(mask, known)
+        given = mask if is_first else new
+        size = given.shape if is_first and given is not None else size
+        _check_sizes(sequence, path, frame, given, size)
+        started = time.perf_counter()
+        predicted: LazyImage
+        if is_first and given is not None:
+            segmenter.start(frame, given, memory_gap=gap)
+            predicted = given
+        else:
+            before, submitted = submitted, segmenter.submit(frame, given)
+            predicted = submitted.array
+            if before is not None:
+                before.wait()
+        summary.compute_seconds += time.perf_counter() - started
+        summary.frames += 1
+        yield path.stem, predicted
 
 
-def _read(sequence: VideoSequence, segmenter: Segmenter, path: Path) -> _Frame:
+def read_frame(sequence: VideoSequence, segmenter: Segmenter, path: Path) -> GivenFrame:
     """Reads a frame and the mask that is given for it, at the size of the results."""
     frame = segmenter.prepare(read_image(path))
     size = sequence.size(frame.size)

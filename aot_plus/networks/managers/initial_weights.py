@@ -1,12 +1,14 @@
-"""The weights a training starts from: an official checkpoint, an ImageNet encoder, or none."""
+"""The weights a training starts from: an earlier stage's, a checkpoint's, an ImageNet encoder's, or none."""
 
 import logging
 from pathlib import Path
 
 from aot_plus.configs import Config
+from aot_plus.networks.managers.train_checkpoint import ema_path, saved_steps
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint import load_encoder, load_into
 from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
 from evaluation.home import home
 
@@ -16,15 +18,15 @@ _log = logging.getLogger(__name__)
 
 
 def initialise(model: AOT, cfg: Config) -> None:
-    """Loads ``PRETRAIN_MODEL``, or else ``PRETRAIN_ENCODER`` into the encoder, and logs every tensor's fate.
+    """Loads the weights of ``PRETRAIN_STAGE`` or ``PRETRAIN_MODEL``, or else those of ``PRETRAIN_ENCODER``.
 
-    Raises ``CheckpointError`` for a file that is missing (and says how to get it), damaged or of another
-    model.
+    The log tells every tensor's fate. Raises ``CheckpointError`` for a file that is missing (and says how to
+    get it), damaged or of another model.
     """
     path = pretrained_file(cfg)
     if path is None:
         _log.info("PRETRAIN_MODEL and PRETRAIN_ENCODER are empty: training starts from random weights")
-    elif cfg.PRETRAIN_MODEL:
+    elif cfg.PRETRAIN_STAGE or cfg.PRETRAIN_MODEL:
         load_into(model, path, strict=False)
     else:
         load_encoder(model.encoder, path)
@@ -32,6 +34,8 @@ def initialise(model: AOT, cfg: Config) -> None:
 
 def pretrained_file(cfg: Config) -> Path | None:
     """Finds the file to start a training from, if any. Raises ``CheckpointError`` if it does not exist."""
+    if cfg.PRETRAIN_STAGE:
+        return _of_stage(cfg)
     name = cfg.PRETRAIN_MODEL or cfg.PRETRAIN_ENCODER
     if not name:
         return None
@@ -46,3 +50,17 @@ def pretrained_file(cfg: Config) -> Path | None:
             f"Or start from random weights with --overrides PRETRAIN_MODEL= PRETRAIN_ENCODER="
         )
     return path
+
+
+def _of_stage(cfg: Config) -> Path:
+    """Finds the last averaged weights of the stage ``PRETRAIN_STAGE``."""
+    folder = run_folder(cfg, cfg.PRETRAIN_STAGE)
+    steps = saved_steps(folder)
+    if not steps:
+        own = f"--stage {cfg.PRETRAIN_STAGE} --model {cfg.MODEL_NAME} --exp_name {cfg.EXP_NAME}"
+        raise CheckpointError(
+            f"{folder}: there are no weights of the stage to start from (PRETRAIN_STAGE). Train it first, "
+            f"./train_vost.sh {own}, or start from a file of {cfg.DIR_PRETRAIN} with "
+            f"--overrides PRETRAIN_STAGE= PRETRAIN_MODEL=FILE"
+        )
+    return ema_path(folder, steps[-1])

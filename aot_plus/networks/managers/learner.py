@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -71,6 +71,11 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.TRAIN_DTYPE == "float16")
         self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
         self._forward = _parallel(TrainingEngine(self.model, cfg), cfg, device, place)
+
+    @property
+    def average(self) -> AOT:
+        """The model with the averaged weights."""
+        return cast(AOT, self.ema.model)
 
     def train_step(self, batch: Batch, step: int) -> StepResult:
         """Learns from this process's share of the batch of ``step``, counted from 0."""

@@ -68,12 +68,14 @@ def share_out(lengths: Mapping[str, int], count: int) -> list[list[str]]:
 
 
 @contextmanager
-def process_group(place: ProcessPlace, device: torch.device | None = None) -> Iterator[None]:
+def process_group(
+    place: ProcessPlace, device: torch.device | None = None, *, patient: bool = False
+) -> Iterator[None]:
     """Connects the processes; does nothing for a single one.
 
     ``device``: tensors there are exchanged, with NCCL on CUDA. Without it the processes work apart, and wait
-    for one another as long as the slowest one needs. Raises ``VOSError`` if they do not all start within
-    ``LONGEST_START``.
+    for one another as long as the slowest one needs, as they do if they are ``patient``. Raises
+    ``VOSError`` if they do not all start within ``LONGEST_START``.
     """
     on_cuda = device is not None and device.type == "cuda"
     if on_cuda:
@@ -86,7 +88,7 @@ def process_group(place: ProcessPlace, device: torch.device | None = None) -> It
         store=_meet(place),
         rank=place.rank,
         world_size=place.world_size,
-        timeout=LONGEST_WAIT if device is None else None,
+        timeout=LONGEST_WAIT if device is None or patient else None,
     )
     try:
         yield

@@ -20,12 +20,15 @@ from aot_plus.utils.errors import CheckpointError
 from evaluation.files import replacing
 
 __all__ = [
+    "BEST_FILE",
     "EMA_FOLDER",
     "TRAINING_FOLDER",
     "TrainingCheckpoint",
+    "best_j",
     "ema_path",
     "get_random_state",
     "load_latest_checkpoint",
+    "save_best",
     "save_checkpoint",
     "saved_steps",
     "set_random_state",
@@ -35,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 TRAINING_FOLDER = "ckpt"
 EMA_FOLDER = "ema_ckpt"
+BEST_FILE = "best.pth"  # averaged weights, of the validation with the highest J
 _TRAINING_VALUES = {
     "state_dict": dict,
     "optimizer": dict,
@@ -103,6 +107,24 @@ def ema_path(folder: Path, step: int) -> Path:
     return _path(folder, EMA_FOLDER, step)
 
 
+def save_best(folder: Path, state_dict: Mapping[str, Any], step: int, j: float) -> None:
+    """Saves the averaged weights of the best validation so far, with the J of theirs (0..1)."""
+    with replacing(folder / BEST_FILE) as temporary:
+        _write({"state_dict": dict(state_dict), "step": step, "j": j}, temporary)
+
+
+def best_j(folder: Path) -> float:
+    """Reads the J of the weights that ``save_best`` saved; -1 if there are none that can be read."""
+    path = folder / BEST_FILE
+    if not path.is_file():
+        return -1.0
+    try:
+        return float(_read(path, None, {"state_dict": dict, "j": float})["j"])
+    except CheckpointError as error:
+        _log.warning("%s; the next validation replaces it", error)
+        return -1.0
+
+
 def get_random_state() -> dict[str, Any]:
     """Gives the state of this process's random generators: Python's, NumPy's, torch's, its CUDA device's.
 
@@ -157,15 +179,15 @@ def _load(folder: Path, step: int) -> TrainingCheckpoint:
     return TrainingCheckpoint(step=step, ema=ema, **training)
 
 
-def _read(path: Path, step: int, types: Mapping[str, type]) -> dict[str, Any]:
-    """Reads the values of a file, which must be of ``step``, by name and type. Raises ``CheckpointError``."""
+def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, Any]:
+    """Reads the values of a file, of ``step`` or of any, by name and type. Raises ``CheckpointError``."""
     content = read_file(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a training checkpoint, found a {type(content).__name__}")
     missing = [key for key in (*types, "step") if key not in content]
     if missing:
         raise CheckpointError(f"{path}: not a training checkpoint, it has no {', '.join(missing)}")
-    if type(content["step"]) is not int or content["step"] != step:
+    if type(content["step"]) is not int or step not in (None, content["step"]):
         raise CheckpointError(f"{path}: expected step {step}, found {content['step']}")
     for key, expected in types.items():
         if not isinstance(content[key], expected):

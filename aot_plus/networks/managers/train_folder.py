@@ -13,7 +13,12 @@ from aot_plus.networks.managers.origin import (
     origin_of_weights,
     resumptions,
 )
-from aot_plus.networks.managers.train_checkpoint import EMA_FOLDER, TRAINING_FOLDER, saved_steps
+from aot_plus.networks.managers.train_checkpoint import (
+    BEST_FILE,
+    EMA_FOLDER,
+    TRAINING_FOLDER,
+    saved_steps,
+)
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError
 
@@ -30,6 +35,8 @@ _IRRELEVANT = frozenset(
         "TRAIN_ACCUMULATION_STEPS",
         "TRAIN_CHECKPOINT_ACTIVATIONS",
         "TRAIN_DEVICE",
+        "TRAIN_EVAL_SEQUENCES",
+        "TRAIN_EVAL_STEPS",
         "TRAIN_IMG_LOG",
         "TRAIN_LOG_STEP",
         "TRAIN_MAX_BAD_STEPS",
@@ -104,7 +111,8 @@ def clear_run(folder: Path) -> None:
     """Removes an earlier training's files; other contents of the folder, such as evaluations, stay."""
     for name in (TRAINING_FOLDER, EMA_FOLDER, LOG_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    for name in (CONFIG_FILE, BEST_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _differences(path: Path, cfg: Config) -> list[str]:

@@ -24,7 +24,7 @@ from evaluation.files import replacing, writing
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TrainLog", "kept_lines"]
+__all__ = ["TrainLog", "drop_lines", "kept_lines"]
 
 _log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
@@ -48,7 +48,7 @@ class TrainLog:
         )
         self._writer = _tensorboard(folder, start_step) if active and cfg.TRAIN_TBLOG else None
         if active:
-            _drop_lines(self._path, start_step)
+            drop_lines(self._path, start_step)
 
     @property
     def _path(self) -> Path:
@@ -75,6 +75,11 @@ class TrainLog:
             self._write_line(done)
         if self.cfg.TRAIN_IMG_LOG and done % self.cfg.TRAIN_IMG_LOG == 0:
             self._write_picture(done, batch, result)
+
+    def add_validation(self, done: int, j: float) -> None:
+        """Notes the J of a validation after ``done`` steps."""
+        if self._writer is not None:
+            self._writer.add_scalar("validation/j", j, done)
 
     def _write_line(self, done: int) -> None:
         line = _means(self._recent)
@@ -125,7 +130,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
 
 
-def _drop_lines(path: Path, start_step: int) -> None:
+def drop_lines(path: Path, start_step: int) -> None:
     """Removes the lines after the first ``start_step`` steps from a file that need not be there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():

@@ -28,6 +28,7 @@ from aot_plus.networks.managers.train_checkpoint import (
 )
 from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume, resumed_origin
 from aot_plus.networks.managers.train_log import TrainLog
+from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
@@ -42,7 +43,8 @@ _log = logging.getLogger(__name__)
 class Trainer:
     """Trains as ``cfg`` says and keeps everything under ``folder``.
 
-    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` the log files, ``config.yaml`` the config. A killed
+    ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` the log files, ``config.yaml`` the config. With
+    ``TRAIN_EVAL_STEPS``, the first process validates while the others wait for it (``Validation``). A killed
     run, started again, resumes from its last checkpoint: on the CPU, with as many processes and threads as
     before, it ends with the weights of an undisturbed one.
     """
@@ -64,6 +66,7 @@ class Trainer:
         self.place = place or ProcessPlace()
         self.resume = resume
         self.overwrite = overwrite
+        self._validation: Validation | None = None  # of the first process, if there is to be one
         self._bad_in_a_row = 0
         self._skipped = 0
 
@@ -76,13 +79,15 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         with (
-            process_group(self.place, self.device),
+            process_group(self.place, self.device, patient=self.cfg.TRAIN_EVAL_STEPS > 0),
             claimed(self.folder, self.place, self._prepare_folder),
         ):
             return self._run()
 
     def _prepare_folder(self) -> None:
         """Removes an overwritten training, and saves the config with the origin of the weights."""
+        if self.cfg.TRAIN_EVAL_STEPS:
+            self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
             facts = resumed_origin(self.cfg, self.folder)
         else:  # a missing file raises before anything is removed
@@ -95,6 +100,8 @@ class Trainer:
         checkpoint = load_latest_checkpoint(self.folder)
         learner = self._build_learner(checkpoint)
         start = checkpoint.step if checkpoint else 0
+        if self._validation is not None:
+            self._validation.resume(learner.average, start)
         if start < self.cfg.TRAIN_TOTAL_STEPS:
             self._train(learner, start, checkpoint)
         else:
@@ -135,8 +142,13 @@ class Trainer:
                 began = now
                 if active:
                     pace.tick()
+                due = (step + 1) % self.cfg.TRAIN_SAVE_STEP == 0 or step + 1 == self.cfg.TRAIN_TOTAL_STEPS
+                if due:
+                    self._save(learner, step + 1)
+                self._validate(learner, step + 1, stop, log)
                 stopping = any_process(self.place, stop.signal is not None, self.device)
-                self._save_if_due(learner, step + 1, now=stopping)
+                if stopping and not due:
+                    self._save(learner, step + 1)
                 if stopping and step + 1 < self.cfg.TRAIN_TOTAL_STEPS:
                     raise interruption(
                         stop.signal,
@@ -196,11 +208,15 @@ class Trainer:
             f"{', '.join(names)}. Lower TRAIN_LR, or look at these clips"
         )
 
-    def _save_if_due(self, learner: Learner, done: int, *, now: bool) -> None:
-        """Saves after ``done`` steps when the config says so, at the end, and when asked to (``now``)."""
-        due = done % self.cfg.TRAIN_SAVE_STEP == 0 or done == self.cfg.TRAIN_TOTAL_STEPS
-        if not due and not now:
-            return
+    def _validate(self, learner: Learner, done: int, stop: StopRequest, log: TrainLog) -> None:
+        """Validates after ``done`` steps when the config says so, unless the run is to end."""
+        if self._validation is not None:
+            j = self._validation.run_if_due(learner.average, done, lambda: stop.signal is not None)
+            if j is not None:
+                log.add_validation(done, j)
+
+    def _save(self, learner: Learner, done: int) -> None:
+        """Saves the state after ``done`` steps."""
         random_states = gather(self.place, get_random_state())
         if self.place.rank > 0:
             return

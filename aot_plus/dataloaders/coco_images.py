@@ -1,0 +1,91 @@
+"""COCO's images with masks drawn from its polygons."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
+from aot_plus.utils.masks import read_image
+from evaluation.files import require_regular
+from evaluation.masks import IGNORE_ID, Mask
+
+__all__ = ["CocoImage", "is_coco", "read_coco"]
+
+IMAGES = "train2017"
+OBJECTS = "annotations/instances_train2017.json"
+_MOST_OBJECTS = IGNORE_ID - 1
+
+Polygon = NDArray[np.int32]  # points x 2: column, row
+
+
+@dataclass
+class CocoImage:
+    """An image and the shapes of its objects, largest first; regions of crowds are ignored."""
+
+    path: Path
+    size: tuple[int, int]  # rows, columns
+    objects: list[tuple[float, list[Polygon]]] = field(default_factory=list)  # pixels, parts
+    crowds: list[NDArray[np.int32]] = field(default_factory=list)  # lengths of runs down the columns
+
+    @property
+    def name(self) -> str:
+        """The path of the image."""
+        return str(self.path)
+
+    def read(self) -> tuple[Image, Mask]:
+        """Reads the image and draws its mask. Small objects cover large ones. Raises ``DataError``."""
+        return read_image(self.path), self.mask()
+
+    def mask(self) -> Mask:
+        """Draws the mask: H x W ids, 255 where a crowd is."""
+        mask = np.zeros(self.size, np.uint8)
+        for runs in self.crowds:
+            mask[_from_runs(runs, self.size)] = IGNORE_ID
+        largest = sorted(self.objects, key=lambda one: -one[0])[:_MOST_OBJECTS]
+        for number, (_, parts) in enumerate(largest, start=1):
+            cv2.fillPoly(mask, parts, number)
+        return mask
+
+
+def is_coco(folder: Path) -> bool:
+    """Tells if a folder has COCO's training images and their file of objects."""
+    return (folder / IMAGES).is_dir() and (folder / OBJECTS).is_file()
+
+
+def read_coco(folder: Path) -> list[CocoImage]:
+    """Lists the images that show an object. Raises ``DataError`` for a file that is not as COCO's."""
+    path = folder / OBJECTS
+    require_regular(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        images = {
+            one["id"]: CocoImage(folder / IMAGES / one["file_name"], (int(one["height"]), int(one["width"])))
+            for one in content["images"]
+        }
+        for one in content["annotations"]:
+            _add(images[one["image_id"]], one)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: expected COCO's images and annotations ({error!r:.200})") from error
+    return [image for image in images.values() if image.objects]
+
+
+def _add(image: CocoImage, one: Mapping[str, Any]) -> None:
+    shape = one["segmentation"]
+    if one.get("iscrowd"):
+        image.crowds.append(np.asarray(shape["counts"], np.int32))
+        return
+    parts = [np.round(np.reshape(part, (-1, 2))).astype(np.int32) for part in shape]
+    image.objects.append((float(one["area"]), parts))
+
+
+def _from_runs(runs: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Expands runs, by turns outside and inside, that go down the columns: H x W."""
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return inside.reshape(size[::-1]).T

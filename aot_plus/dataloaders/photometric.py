@@ -1,0 +1,66 @@
+"""Random colours of training frames: the two kinds of the AOT recipes, drawn for each frame anew."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image as PILImage
+from torchvision.transforms.v2 import (
+    ColorJitter,
+    Compose,
+    GaussianBlur,
+    RandomApply,
+    RandomGrayscale,
+    Transform,
+)
+
+from aot_plus.dataloaders.clips import RawClip
+
+__all__ = ["Photometric", "colours_of_images", "colours_of_videos", "drawing_from"]
+
+Kind = Literal["v1", "v2"]
+
+_NONE = Compose([torch.nn.Identity()])
+_WEAK_JITTER = ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03)
+_STRONG_JITTER = RandomApply([ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)], p=0.8)
+_GREY_AND_BLUR = Compose(
+    [RandomGrayscale(0.2), RandomApply([GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))], p=0.3)]
+)
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """Changes of a frame's colours, some before it is cropped and some after."""
+
+    before_crop: Transform
+    after_crop: Transform
+
+    def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
+        """Changes a cropped clip."""
+        with drawing_from(rng):
+            images = [
+                np.asarray(self.after_crop(self.before_crop(PILImage.fromarray(image))))
+                for image in clip.images
+            ]
+        return RawClip(images, clip.labels, clip.names)
+
+
+def colours_of_images(kind: Kind) -> Photometric:
+    """Gives the changes for views of static images: a little of v1, more of v2."""
+    return Photometric(_WEAK_JITTER, _NONE) if kind == "v1" else Photometric(_STRONG_JITTER, _GREY_AND_BLUR)
+
+
+def colours_of_videos(kind: Kind) -> Photometric | None:
+    """Gives the changes for the frames of a video: none of v1, those of static images of v2."""
+    return None if kind == "v1" else colours_of_images(kind)
+
+
+@contextmanager
+def drawing_from(rng: np.random.Generator) -> Iterator[None]:
+    """Has torchvision's transforms draw from ``rng``; torch's own state comes back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(rng.integers(2**63)))
+        yield

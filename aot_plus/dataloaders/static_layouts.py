@@ -1,0 +1,131 @@
+"""Folders of images with masks, in the layouts in which the sets for pre-training come."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aot_plus.dataloaders.coco_images import is_coco, read_coco
+from aot_plus.dataloaders.coloured_masks import MaskReader
+from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES
+from aot_plus.dataloaders.static_images import StaticImage
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
+from aot_plus.utils.masks import read_image
+from evaluation.masks import Mask, opened
+
+__all__ = ["STATIC_FOLDER", "find_static_images"]
+
+STATIC_FOLDER = "Static"
+_DEPTH = 2  # folders below the root that may hold a set, as in VOCdevkit/VOC2012
+_WHITE = 128  # the least grey of an object in a mask of one object
+_SETS = (
+    "images of their own go to JPEGImages, their masks to Annotations; or unpack one or more of these there: "
+    "COCO 2017 (https://cocodataset.org), "
+    "ECSSD (https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html), "
+    "MSRA10K (https://mmcheng.net/msra10k), "
+    "PASCAL-S (https://cbs.ic.gatech.edu/salobj), "
+    "PASCAL VOC 2012 (http://host.robots.ox.ac.uk/pascal/VOC/voc2012); the AOT benchmark "
+    "(https://github.com/yoxu515/aot-benchmark) has a link to all five, prepared"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of two folders: a mask has the path of its image, and ends in .png.
+
+    ``binary``: everything that is more white than black is one object. ``partial``: images without a mask are
+    left out; in other layouts they are an error.
+    """
+
+    images: str
+    masks: str
+    binary: bool = False
+    partial: bool = False
+
+
+# The first that fits counts: VOC has a folder Annotations as well, of boxes.
+_LAYOUTS = (
+    Layout("JPEGImages", "SegmentationObject", partial=True),  # PASCAL VOC
+    Layout("JPEGImages", "Annotations"),  # anyone's, and the AOT benchmark's copy of all five
+    Layout("images", "ground_truth_mask", binary=True),  # ECSSD
+    Layout("Imgs", "Imgs", binary=True),  # MSRA10K, and PASCAL-S from some places
+    Layout("datasets/imgs/pascal", "datasets/masks/pascal", binary=True),  # PASCAL-S
+)
+
+
+@dataclass(frozen=True)
+class PairedImage:
+    """An image and its mask, two files."""
+
+    image: Path
+    mask: Path
+    binary: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path of the image."""
+        return str(self.image)
+
+    def read(self) -> tuple[Image, Mask]:
+        """Reads both; a mask may show no object. Raises ``DataError``."""
+        image = read_image(self.image)
+        if not self.binary:
+            return image, MaskReader().read(self.mask, may_be_empty=True)
+        with opened(self.mask, "a mask") as grey:
+            return image, np.asarray(np.asarray(grey.convert("L")) >= _WHITE, np.uint8)
+
+
+def find_static_images(root: Path) -> list[StaticImage]:
+    """Finds the images of a folder in one of the known layouts, or of all such folders in it.
+
+    Raises ``DataError`` with the cure for a folder that is not there or holds none, and for missing masks.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: there is no such folder of static images; {_SETS}")
+    images = [image for folder in _set_folders(root, _DEPTH) for image in _read_set(folder)]
+    if not images:
+        raise DataError(f"{root}: there is no image with a mask in a known layout; {_SETS}")
+    return images
+
+
+def _set_folders(folder: Path, depth: int) -> Iterator[Path]:
+    """Finds the folders that have one of the layouts, in the order of their names."""
+    if is_coco(folder) or _layout(folder) is not None:
+        yield folder
+    elif depth:
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                yield from _set_folders(path, depth - 1)
+
+
+def _layout(folder: Path) -> Layout | None:
+    known = (one for one in _LAYOUTS if (folder / one.images).is_dir() and (folder / one.masks).is_dir())
+    return next(known, None)
+
+
+def _read_set(folder: Path) -> list[StaticImage]:
+    layout = _layout(folder)
+    return [*read_coco(folder)] if layout is None else [*_pairs(folder, layout)]
+
+
+def _pairs(folder: Path, layout: Layout) -> list[PairedImage]:
+    """Pairs images with masks. Raises ``DataError`` for images without one, if each must have one."""
+    images, masks = folder / layout.images, folder / layout.masks
+    there = {path.relative_to(masks) for path in masks.rglob("*.png")}
+    pairs, missing = [], []
+    for image in sorted(images.rglob("*")):
+        if image.suffix.lower() not in IMAGE_SUFFIXES or image.name.startswith("."):
+            continue
+        mask = image.relative_to(images).with_suffix(".png")
+        if mask in there:
+            pairs.append(PairedImage(image, masks / mask, layout.binary))
+        else:
+            missing.append(str(masks / mask))
+    if layout.images == layout.masks:  # the masks are no images
+        pairs = [pair for pair in pairs if pair.image != pair.mask]
+    if missing and not layout.partial:
+        more = " ..." * (len(missing) > 5)
+        raise DataError(f"{len(missing)} images have no mask: {', '.join(missing[:5])}{more}")
+    return pairs

@@ -1,0 +1,45 @@
+"""The videos of the data sets to train on."""
+
+from collections.abc import Sequence
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.dataloaders.layouts import YouTubeVOS
+from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
+from aot_plus.dataloaders.video_clips import FolderVideo, Video
+from aot_plus.utils.errors import DataError
+from evaluation.home import home
+from evaluation.layouts import meta_path
+
+__all__ = ["training_videos"]
+
+_SPLIT = "train"
+
+
+def training_videos(name: str, cfg: Config) -> Sequence[Video]:
+    """Finds the videos of a data set's split ``train``; those of ``mini_vost`` are drawn on the way.
+
+    ``name``: as in ``open_dataset``. Raises ``DataError`` that says where to get what is not there.
+    """
+    if name == "mini_vost":
+        return [DrawnVideo(cfg.DATA_MINI_VOST_SEED, index) for index in range(cfg.DATA_MINI_VOST_SEQUENCES)]
+    dataset = open_dataset(name, home() / cfg.DIR_DATA, split=_SPLIT)
+    dataset.require()
+    if isinstance(dataset, YouTubeVOS):
+        return _youtube_vos(dataset)
+    return [FolderVideo(dataset, sequence) for sequence in dataset.sequences()]
+
+
+def _youtube_vos(dataset: YouTubeVOS) -> list[Video]:
+    """Lists the videos with the frames of objects that are in two or more; others have nothing to learn."""
+    videos: list[Video] = []
+    for name, video in sorted(dataset.videos.items()):
+        try:
+            frames = [one["frames"] for one in video["objects"].values()]
+            used = frozenset(frame for named in frames if len(named) > 1 for frame in named)
+        except (KeyError, TypeError, AttributeError) as error:
+            path = meta_path(dataset.root, _SPLIT)
+            raise DataError(f"{path}: {name}: expected objects with names of frames ({error!r})") from error
+        if used:
+            videos.append(FolderVideo(dataset, name, used))
+    return videos

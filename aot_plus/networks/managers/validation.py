@@ -1,0 +1,147 @@
+"""Validation during a training: J of the averaged weights on a few sequences; the best weights are kept."""
+
+import copy
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import open_configured
+from aot_plus.dataloaders.video_sequence import VideoSequence
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.layers.processor import convolution_format
+from aot_plus.networks.managers.evaluator import predict_masks, read_frame
+from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.networks.managers.train_checkpoint import best_j, save_best
+from aot_plus.networks.managers.train_log import drop_lines
+from aot_plus.networks.memory.gap import memory_gap
+from aot_plus.networks.models import AOT
+from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.json_text import parse_json
+from aot_plus.utils.read_ahead import ReadAhead
+from evaluation.files import writing
+from evaluation.masks import Mask
+from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
+
+__all__ = ["VALIDATION_LOG", "Validation"]
+
+_log = logging.getLogger(__name__)
+
+VALIDATION_LOG = "validation.jsonl"
+
+
+class _Stopped(Exception):
+    """The run is to end before the validation has."""
+
+
+class Validation:
+    """Measures a training's averaged weights every ``TRAIN_EVAL_STEPS`` steps.
+
+    Each validation is a line of ``<log folder>/validation.jsonl``; the averaged weights of the one with the
+    highest J are ``<folder>/best.pth``. The training itself goes on as if there were none.
+    """
+
+    def __init__(self, cfg: Config, folder: Path, log_folder: Path, device: torch.device) -> None:
+        """Chooses the sequences. Raises ``DataError`` if the test set is missing or has no such split."""
+        self._cfg = cfg
+        self._folder = folder
+        self._path = log_folder / VALIDATION_LOG
+        self._device = device
+        self._dataset = open_configured(cfg)
+        self._dataset.require()
+        names = self._dataset.sequences()
+        count = min(cfg.TRAIN_EVAL_SEQUENCES, len(names))
+        self._names = [names[index * len(names) // count] for index in range(count)]
+        self._truths = {name: self._truth(name) for name in self._names}
+
+    def _truth(self, name: str) -> VideoSequence:
+        """Gives a sequence with the masks of all its frames. Raises ``DataError`` if there are too few."""
+        sequence = self._dataset.sequence(name)
+        masks = self._dataset.list_masks(name)
+        annotated = {path.stem: masks[path.stem] for path in sequence.images if path.stem in masks}
+        if len(annotated) < MIN_ANNOTATED_FRAMES:
+            raise DataError(
+                f"{self._dataset.masks_folder / name}: a validation needs {MIN_ANNOTATED_FRAMES} annotated "
+                f"frames, found {len(annotated)}; choose another TEST_DATASET, or TRAIN_EVAL_STEPS=0"
+            )
+        return replace(sequence, masks=annotated)
+
+    def resume(self, average: AOT, start: int) -> None:
+        """Removes the lines of steps after ``start``; validates there if a killed run had no time to."""
+        drop_lines(self._path, start)
+        if start and self._is_due(start) and start not in self._steps():
+            self.run_if_due(average, start, lambda: False)
+
+    def run_if_due(self, average: AOT, done: int, stopping: Callable[[], bool]) -> float | None:
+        """Validates after ``done`` steps if that is due, and gives J (0..1).
+
+        Gives it up, and writes nothing, as soon as ``stopping`` says so.
+        """
+        if not self._is_due(done):
+            return None
+        started = time.perf_counter()
+        try:
+            figures = self._figures(average, stopping)
+        except _Stopped:
+            return None
+        j = float(np.concatenate([*figures.values()]).mean())
+        is_best = j > best_j(self._folder)
+        if is_best:
+            save_best(self._folder, average.state_dict(), done, j)
+        line = {
+            "step": done,
+            "j": j,
+            "best": is_best,
+            "j_of_sequences": {name: float(np.mean(values)) for name, values in figures.items()},
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best_j(self._folder):.3f}"
+        _log.info("step %d: J %.3f on %d sequences (%s)", done, j, len(figures), kept)
+        return j
+
+    def _is_due(self, done: int) -> bool:
+        return done % self._cfg.TRAIN_EVAL_STEPS == 0 or done == self._cfg.TRAIN_TOTAL_STEPS
+
+    def _steps(self) -> set[int]:
+        """Reads the steps that have a line."""
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
+        return {parse_json(line)["step"] for line in lines}
+
+    def _figures(self, average: AOT, stopping: Callable[[], bool]) -> dict[str, FloatArray]:
+        """Computes the J of each object of each sequence."""
+        model = copy.deepcopy(average)
+        layout = convolution_format(self._device, self._cfg.TEST_DTYPE, self._cfg.TEST_TF32)
+        prepare_for_inference(model, layout)
+        figures = {}
+        with tqdm(total=len(self._names), unit="sequence", desc="validation", leave=False) as bar:
+            for name, truth in self._truths.items():
+                masks = (truth.read_mask(frame) for frame in truth.masks)
+                annotations = (mask for mask in masks if mask is not None)
+                ious = score_sequence(annotations, self._predictions(model, truth, stopping))
+                figures[name] = object_figures(ious)[:, 0]
+                bar.update()
+        return figures
+
+    def _predictions(self, model: AOT, truth: VideoSequence, stopping: Callable[[], bool]) -> Iterator[Mask]:
+        """Gives the predicted masks of the annotated frames, one at a time."""
+        sequence = self._dataset.sequence(truth.name)
+        segmenter = VideoSegmenter(model, self._cfg)
+        gap = memory_gap(self._cfg, len(sequence.images))
+        reads = [partial(read_frame, sequence, segmenter, path) for path in sequence.images]
+        with ReadAhead(reads) as reader:
+            for frame, mask in predict_masks(sequence, segmenter, reader, gap, EvaluationSummary()):
+                if stopping():
+                    raise _Stopped
+                if frame in truth.masks:
+                    yield mask() if callable(mask) else mask

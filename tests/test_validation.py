@@ -1,0 +1,139 @@
+"""Validation during a training: its figures, the best weights, and a training that it leaves alone."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import evaluation
+from aot_plus.configs import Config
+from aot_plus.networks.managers.train_checkpoint import best_j, ema_path, load_latest_checkpoint
+from aot_plus.networks.managers.trainer import Trainer
+from aot_plus.networks.managers.validation import Validation
+from aot_plus.pipeline.run import Job, infer
+from aot_plus.pipeline.train import check_files
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.paths import run_folder
+from tests.tiny_training import tiny_config
+from tests.train_videos import write_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "VOST"
+    write_dataset(root, length=8)
+    return root
+
+
+def config(dataset: Path, results: Path, **values: Any) -> Config:
+    tested = {"TEST_DATASET": str(dataset), "TEST_DATASET_SPLIT": "train", "DIR_RESULT": str(results)}
+    few = {"TRAIN_EVAL_STEPS": 2, "TRAIN_EVAL_SEQUENCES": 2, "TRAIN_TOTAL_STEPS": 4, "TRAIN_EMA_RATIO": 1.0}
+    return tiny_config(dataset, **tested | few | values)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "log" / "validation.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    """A training of four steps with a validation after every second one."""
+    cfg = config(dataset, tmp_path_factory.mktemp("results"))
+    Trainer(cfg, run_folder(cfg)).run()
+    return cfg, run_folder(cfg)
+
+
+def test_the_figures_are_those_of_an_evaluation(trained: tuple[Config, Path]) -> None:
+    cfg, folder = trained
+    assert [line["step"] for line in lines(folder)] == [2, 4]
+    cfg.TEST_CKPT_PATH = str(ema_path(folder, 4))
+    masks = folder / "masks"
+    infer(Job(cfg, ema_path(folder, 4), masks))
+    results = evaluation.evaluate(masks, Path(cfg.TEST_DATASET), cfg.TEST_DATASET_SPLIT)
+    objects = results.objects["Sequence"].str.rpartition("_")[0]
+    expected = results.objects.groupby(objects)["J-Mean"].mean().loc[["video_0", "video_1"]]
+    assert lines(folder)[1]["j_of_sequences"] == pytest.approx(dict(expected), abs=1e-9)
+    assert lines(folder)[1]["j"] == pytest.approx(expected.mean(), abs=1e-9)
+
+
+def test_the_best_weights_are_kept(trained: tuple[Config, Path]) -> None:
+    _, folder = trained
+    best = max(lines(folder), key=lambda line: line["j"])
+    assert [line["best"] for line in lines(folder)] == [True, best["step"] == 4]
+    saved = torch.load(folder / "best.pth", weights_only=True)
+    assert (saved["step"], saved["j"]) == (best["step"], best["j"])
+    averaged = torch.load(ema_path(folder, best["step"]), weights_only=True)["state_dict"]
+    assert all(torch.equal(saved["state_dict"][name], tensor) for name, tensor in averaged.items())
+
+
+def test_the_training_goes_on_as_if_there_were_none(trained: tuple[Config, Path], tmp_path: Path) -> None:
+    cfg, folder = trained
+    Trainer(config(Path(cfg.TEST_DATASET), tmp_path, TRAIN_EVAL_STEPS=0), tmp_path).run()
+    with_it, without = load_latest_checkpoint(folder), load_latest_checkpoint(tmp_path)
+    assert with_it is not None
+    assert without is not None
+    for name, tensor in without.state_dict.items():
+        assert torch.equal(with_it.state_dict[name], tensor), name
+    assert not (tmp_path / "best.pth").exists()
+
+
+def test_a_worse_model_does_not_replace_the_best(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = config(dataset, tmp_path, TRAIN_EVAL_STEPS=1)
+    scores = iter([0.3, 0.6, 0.5, 0.6])
+    monkeypatch.setattr(Validation, "_figures", lambda *_: {"video_0": np.array([next(scores)])})
+    Trainer(cfg, tmp_path).run()
+    assert [line["best"] for line in lines(tmp_path)] == [True, True, False, False]
+    assert best_j(tmp_path) == pytest.approx(0.6)
+    assert torch.load(tmp_path / "best.pth", weights_only=True)["step"] == 2
+
+
+def test_a_stopped_validation_is_made_up_for(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of it: the step is saved, and the run that resumes begins with the validation."""
+    cfg = config(dataset, tmp_path, TRAIN_SAVE_STEP=4)
+    predictions = Validation._predictions
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return predictions(self, *arguments)
+
+    monkeypatch.setattr(Validation, "_predictions", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="saved after 2 steps"):
+        Trainer(cfg, tmp_path).run()
+    assert not (tmp_path / "log" / "validation.jsonl").exists()
+    monkeypatch.setattr(Validation, "_predictions", predictions)
+    Trainer(cfg, tmp_path).run()
+    assert [line["step"] for line in lines(tmp_path)] == [2, 4]
+
+
+def test_lines_that_a_killed_run_left_are_removed(trained: tuple[Config, Path]) -> None:
+    cfg, folder = trained
+    for name in ("ckpt", "ema_ckpt"):
+        (folder / name / "save_step_4.pth").unlink()
+    before = lines(folder)
+    Trainer(cfg, folder).run()
+    again = lines(folder)
+    assert [line["step"] for line in again] == [2, 4]
+    assert [line["j"] for line in again] == [line["j"] for line in before]
+
+
+def test_a_missing_test_set_is_named_before_the_training(dataset: Path, tmp_path: Path) -> None:
+    cfg = config(dataset, tmp_path, TEST_DATASET=str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="nowhere: neither a known dataset"):
+        check_files(cfg, overwrite=False, evaluated=False)
+    write_dataset(dataset.parent / "few", sequences=1, length=8)
+    for mask in sorted((dataset.parent / "few" / "Annotations" / "video_0").glob("*"))[2:]:
+        mask.unlink()
+    with pytest.raises(DataError, match=r"video_0: a validation needs 3 annotated frames, found 2"):
+        Trainer(config(dataset, tmp_path, TEST_DATASET=str(dataset.parent / "few")), tmp_path / "run").run()
+    cfg = config(dataset, tmp_path, TEST_DATASET_SPLIT="val")
+    with pytest.raises(DataError, match=r"val\.txt: unknown split 'val'; splits here: train"):
+        Trainer(cfg, tmp_path / "run").run()
