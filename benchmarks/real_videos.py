@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from aot_plus.dataloaders.frame_source import Selection
 from aot_plus.dataloaders.mini_vost import make_dataset, render_sequence
-from aot_plus.dataloaders.video_input import Selection, open_video
+from aot_plus.dataloaders.video_input import open_video
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.pipeline.run import Job, infer
 from aot_plus.utils.catalogue import find_checkpoint
@@ -37,7 +38,7 @@ def measure_agreement(flags: Namespace) -> Figures:
     sequence = render_sequence(SEED, "val", 0)
     figures = {sequence.name: _equal_labels(flags, iter(sequence.images), sequence.masks[0])}
     if flags.video is not None:
-        images = (image for _, _, image in open_video(flags.video, Selection()))
+        images = (frame.image for frame in open_video(str(flags.video), Selection()))
         figures[flags.video.name] = _equal_labels(flags, images, read_mask(flags.mask))
     return figures
 

@@ -1,11 +1,17 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 import signal
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Each of several processes of tests has one core. Without this, their threads would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -13,6 +19,37 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # A suite that was started in the background inherits that Ctrl-C is ignored; some tests send one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_BROWSER_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, driven by Playwright.
+
+    Without a browser the test is skipped; with ``AOT_PLUS_BROWSER=required`` in the environment it fails.
+    """
+    sync_api = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    if program is None:
+        message = f"no browser: none of {', '.join(_BROWSERS)} is installed"
+        if os.environ.get("AOT_PLUS_BROWSER") == "required":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=_BROWSER_FLAGS)
+        yield started
+        started.close()
 
 
 @pytest.fixture

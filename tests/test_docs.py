@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aot_plus.dataloaders.video_file import VideoFile
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.tools import eval as eval_tool
@@ -19,6 +20,7 @@ from aot_plus.utils.catalogue import PAPER_ROWS
 from aot_plus.utils.config import get_config, model_names
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.sources import SOURCES
+from aot_plus.viz.video_writer import VideoWriter
 from evaluation.metrics import FIGURES, last_frames
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -183,6 +185,25 @@ def test_the_policy_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert entry["dropped"] == min(entry["bank"][1:], key=scores.__getitem__)
         assert all(scores[frame] >= best[frame] for frame in scores.keys() & best.keys())  # never falls
         best = scores
+
+
+# --- library
+
+
+def test_the_video_of_the_library_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", _text("library.md"), flags=re.DOTALL)
+    (tmp_path / "aot_plus").symlink_to(ROOT / "aot_plus")
+    monkeypatch.chdir(tmp_path)
+    images = [np.full((96, 128, 3), (40, 120, 60), np.uint8) for _ in range(3)]
+    with VideoWriter(tmp_path / "video.mp4", 10) as writer:
+        for number, image in enumerate(images):
+            image[30:80, 40 + number : 100 + number] = (210, 60, 40)
+            writer.write(image, number / 10)
+    names: dict[str, Any] = {}
+    exec(compile(block, "library.md", "exec"), names)
+    assert np.count_nonzero(names["mask"]) == pytest.approx(50 * 60, rel=0.02)
+    assert names["labels"].shape == (96, 128)
+    assert len(VideoFile(tmp_path / "overlay.mp4")) == 3
 
 
 # --- evaluation and checkpoints

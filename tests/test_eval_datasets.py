@@ -11,7 +11,7 @@ from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.networks.managers.processes import ProcessPlace, share_out
-from aot_plus.networks.managers.writer import IMAGES_PER_THREAD, BackgroundWriter
+from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
 
@@ -86,13 +86,13 @@ def test_writer_is_bounded_and_reports_errors() -> None:
             raise PermissionError(13, "Permission denied")
         written.append(path.name)
 
-    def write_more(writer: BackgroundWriter) -> None:
-        for number in range(IMAGES_PER_THREAD, 20):
+    def write_more(writer: BackgroundWriter[NDArray[np.uint8]]) -> None:
+        for number in range(ITEMS_PER_THREAD, 20):
             writer.write(Path(str(number)), PIXEL)  # blocks: the queue is full
         writer.join()
 
     with BackgroundWriter(1, write) as writer:
-        for number in range(IMAGES_PER_THREAD):
+        for number in range(ITEMS_PER_THREAD):
             writer.write(Path(str(number)), PIXEL)
         assert written == []
         threading.Timer(0.05, gate.set).start()

@@ -3,8 +3,6 @@
 Without a browser these tests are skipped; with ``AOT_PLUS_BROWSER=required`` in the environment they fail.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -17,33 +15,8 @@ from tests.report_data import HTML_NAME, SEQUENCES, make_dataset, make_run, page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ROWS = "#table tbody tr"
 NAMES = f"{ROWS} td:first-child"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
-        message = f"no browser: none of {', '.join(_PROGRAMS)} is installed"
-        if os.environ.get("AOT_PLUS_BROWSER") == "required":
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=_FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

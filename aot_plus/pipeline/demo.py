@@ -14,17 +14,19 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from aot_plus.dataloaders.coloured_masks import MaskReader
-from aot_plus.dataloaders.video_input import VideoInput, check_mask_sizes
+from aot_plus.dataloaders.frame_source import Frame
+from aot_plus.dataloaders.given_masks import GivenMasks
+from aot_plus.dataloaders.video_input import VideoInput
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.stop_request import StopRequest
-from aot_plus.networks.managers.writer import BackgroundWriter
+from aot_plus.networks.managers.writer import BackgroundWriter, LazyMask
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.images import Image
+from aot_plus.utils.masks import write_mask
 from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
@@ -37,17 +39,16 @@ __all__ = ["DemoResult", "DemoRun", "claimed_output"]
 
 _log = logging.getLogger(__name__)
 
-LazyMask = Callable[[], Mask]
+_Picture = tuple[Image, float]  # of the overlay, and its time in the video in seconds
 
+OVERLAY = "overlay.mp4"
 _UNBOUNDED_ROOM = 9  # frames in the strip when the memory has no capacity
 
 
-class _Frame(NamedTuple):
-    """A frame that was read."""
+class _Read(NamedTuple):
+    """A frame that was read and made ready."""
 
-    number: int  # in the whole video
-    name: str
-    image: Image  # H x W x 3, RGB
+    frame: Frame
     prepared: PreparedFrame
 
 
@@ -59,7 +60,6 @@ class DemoResult:
     frames: int = 0
     seconds: float = 0.0
     video: Path | None = None
-    codec: str = ""
     stopped_by: signal.Signals | None = None
     objects: set[int] = field(default_factory=set)  # all ids in the masks that were given
 
@@ -77,23 +77,21 @@ class DemoRun:
         self,
         segmenter: VideoSegmenter,
         video: VideoInput,
-        masks: dict[int, Path],
+        masks: GivenMasks,
         output: Path,
     ) -> None:
         """
         Args:
             segmenter: for this video.
             video: its selected frames are segmented.
-            masks: by frame number, the first frame's among them (``find_masks``).
+            masks: of its frames, the first frame's among them.
             output: folder; files of the same names are replaced.
         """
         self.segmenter = segmenter
         self.video = video
-        self.masks = dict(masks)  # those not reached yet
+        self.masks = masks
         self.output = output
-        self._total = None if video.total is None else video.selection.count(video.total)
-        self.gap = memory_gap(segmenter.cfg, self._total)
-        self._reader = MaskReader()
+        self.gap = memory_gap(segmenter.cfg, video.total)
         self._bounded = build_policy(segmenter.cfg).bounded
         if not self._bounded:
             _log.warning("policy %s: memory grows with the video's length", segmenter.cfg.MEM_POLICY)
@@ -101,14 +99,18 @@ class DemoRun:
     def run(self) -> DemoResult:
         """Goes through the video. Raises ``DataError`` for a frame or mask that cannot be used."""
         result = DemoResult(self.output / "masks")
-        fps = self.video.fps / self.video.selection.every
+        fps = self.video.source.fps / self.video.selection.every
+
+        def show(_: Path, picture: _Picture) -> None:
+            overlay.write(*picture)
+
         with (
             StopRequest() as stop,
-            VideoWriter(self.output / "overlay", fps) as overlay,
-            BackgroundWriter(1, lambda _, picture: overlay.write(picture)) as pictures,
-            BackgroundWriter(self.segmenter.cfg.TEST_WRITERS) as masks,
+            VideoWriter(self.output / OVERLAY, fps) as overlay,
+            BackgroundWriter(1, show) as pictures,
+            BackgroundWriter(self.segmenter.cfg.TEST_WRITERS, write_mask) as masks,
             ReadAhead.of(self._read()) as frames,
-            tqdm(total=self._total, unit="frame", mininterval=0.5) as bar,
+            tqdm(total=self.video.total, unit="frame", mininterval=0.5) as bar,
         ):
             started, pace = time.perf_counter(), Pace()
             try:
@@ -125,50 +127,49 @@ class DemoRun:
                 masks.join()
                 pictures.join()
             result.seconds = time.perf_counter() - started
-        result.video, result.codec = overlay.path, overlay.codec
+        result.video = overlay.path
         if result.stopped_by is None:
-            self._check_masks_were_used()
+            self.masks.check_all_taken(self.video.name)
         return result
 
-    def _read(self) -> Iterator[_Frame]:
-        for number, name, image in self.video:
-            yield _Frame(number, name, image, self.segmenter.prepare(image))
+    def _read(self) -> Iterator[_Read]:
+        for frame in self.video:
+            yield _Read(frame, self.segmenter.prepare(frame.image))
 
     def _segmented(
-        self, frames: Iterable[_Frame], result: DemoResult
-    ) -> Iterator[tuple[str, LazyMask, Callable[[], Image]]]:
+        self, frames: Iterable[_Read], result: DemoResult
+    ) -> Iterator[tuple[str, LazyMask, Callable[[], _Picture]]]:
         """Of each frame its name, what gives its mask, and what draws its picture, frame by frame."""
         strip: MemoryStrip | None = None
-        for index, frame in enumerate(frames):
+        for index, (frame, prepared) in enumerate(frames):
             if strip is None:
-                check_mask_sizes(self.masks, frame.prepared.size)
-                strip = MemoryStrip(frame.prepared.size, self._strip_room())
-            mask = self._mask(frame.number, frame.name, result)
+                self.masks.check_sizes(prepared.size)
+                strip = MemoryStrip(prepared.size, self._strip_room())
+            mask = self._mask(frame, result)
             if index == 0:
-                predicted = self._start(frame, mask)
+                predicted = self._start(prepared, mask)
             else:
-                predicted = self.segmenter.submit(frame.prepared, mask).array
+                predicted = self.segmenter.submit(prepared, mask).array
             bank = self.segmenter.banks[0]
             title = self._title(frame.name, len(bank))
             yield frame.name, predicted, partial(_draw, frame, index, predicted, strip, bank, title)
 
-    def _start(self, frame: _Frame, mask: Mask | None) -> LazyMask:
+    def _start(self, frame: PreparedFrame, mask: Mask | None) -> Callable[[], Mask]:
         if mask is None:
-            raise DataError(f"{self.video.path}: there is no mask of the first frame")
-        predicted = self.segmenter.start(frame.prepared, mask, memory_gap=self.gap)
+            raise DataError(f"{self.video.name}: there is no mask of the first frame")
+        predicted = self.segmenter.start(frame, mask, memory_gap=self.gap)
         return lambda: predicted
 
-    def _mask(self, number: int, name: str, result: DemoResult) -> Mask | None:
-        """Returns the mask given for a frame, if any, and prints what it shows."""
-        path = self.masks.pop(number, None)
-        if path is None:
+    def _mask(self, frame: Frame, result: DemoResult) -> Mask | None:
+        """Returns the mask given for a frame, if any, and says what it shows."""
+        given = self.masks.take(frame.number, frame.image)
+        if given is None:
             return None
-        mask = self._reader.read(path)
-        ids = set(np.unique(mask).tolist()) - {0}
+        ids = set(np.unique(given.ids).tolist()) - {0}
         new = ", ".join(map(str, sorted(ids - result.objects))) or "none"
-        _log.info("frame %s: mask %s shows %d objects; new ids: %s", name, path.name, len(ids), new)
+        _log.info("frame %s: mask %s shows %d objects; new ids: %s", frame.name, given.name, len(ids), new)
         result.objects |= ids
-        return mask
+        return given.ids
 
     def _strip_room(self) -> int:
         cfg = self.segmenter.cfg
@@ -180,12 +181,6 @@ class DemoRun:
         capacity = f" of {self._strip_room()}" if self._bounded else ""
         return f"{name}   memory: {stored}{capacity} ({self.segmenter.cfg.MEM_POLICY}{which})"
 
-    def _check_masks_were_used(self) -> None:
-        """Checks for masks beyond the end of a video file that does not say its length."""
-        if self.masks:
-            unused = ", ".join(str(path) for _, path in sorted(self.masks.items()))
-            raise DataError(f"{self.video.path}: ended before the frames of these masks: {unused}")
-
 
 @contextmanager
 def claimed_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> Iterator[None]:
@@ -195,8 +190,7 @@ def claimed_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> 
     where nothing can be written; ``DataError`` where a video would be written to a device or a pipe, or
     another run works.
     """
-    videos = [write_target(output / name) for name in ("overlay.mp4", "overlay.avi")]
-    written = [path.resolve() for path in (output / "masks", *videos)]
+    written = [path.resolve() for path in (output / "masks", write_target(output / OVERLAY))]
     for given in (path.resolve() for path in inputs):
         if given in written or written[0] in given.parents:
             raise ConfigError(f"--output {output}: the results would replace the input {given}")
@@ -226,9 +220,14 @@ def _clear(output: Path, written: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def _draw(
-    frame: _Frame, index: int, predicted: LazyMask, strip: MemoryStrip, bank: Sequence[int], title: str
-) -> Image:
+    frame: Frame,
+    index: int,
+    predicted: Callable[[], Mask],
+    strip: MemoryStrip,
+    bank: Sequence[int],
+    title: str,
+) -> _Picture:
     """Draws the objects on a frame, H x W x 3, and under it the memory strip after this frame."""
     picture = draw_objects(frame.image, predicted())
     strip.update(bank, index, frame.name, picture)
-    return np.concatenate([picture, strip.draw(title)])
+    return np.concatenate([picture, strip.draw(title)]), frame.seconds

@@ -1,7 +1,6 @@
 """Segments your own video: ``python -m aot_plus.tools.demo --help``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from aot_plus.tools.common import (
 from aot_plus.utils.catalogue import PAPER_STAGE
 
 if TYPE_CHECKING:
+    from aot_plus.dataloaders.box_masks import Box
     from aot_plus.pipeline.demo import DemoResult
 
 
@@ -32,17 +32,31 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Segments a video, given a mask of its first frame: masks and an overlay video with the "
-        "memory's frames under it.",
+        description="Segments a video, given its objects in the first frame as a mask or boxes: masks and an "
+        "overlay video with the memory's frames under it.",
     )
     add = parser.add_argument
-    add("--input", type=Path, required=True, help="video (mp4, mov, avi, webm) or folder of images")
+    source = "video (mp4, mkv, webm, mov, avi, ...), folder of images, or camera:0 for the first camera"
+    add("--input", required=True, help=source)
     add(
         "--mask",
+        dest="masks",
+        action="append",
         type=Path,
-        required=True,
-        help="mask of the first frame: an indexed, grey or coloured PNG; or a folder of masks named after "
-        "their frames (of a video: their numbers, from 00000), where later ones add or correct objects",
+        default=[],
+        help="mask of the first frame: an indexed, grey or coloured PNG; given several times, or a folder of "
+        "several: an object each; or a folder of masks named after their frames (of a video: their numbers, "
+        "from 00000), where later ones add or correct objects",
+    )
+    add(
+        "--box",
+        dest="boxes",
+        action="append",
+        type=_box,
+        default=[],
+        metavar="X,Y,W,H",
+        help="box around an object of the first frame, in pixels: left, top, width, height. Colours tell the "
+        "object's mask in it (GrabCut). Given once for each object",
     )
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
     add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
@@ -60,7 +74,22 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     add_memory_arguments(parser)
     add_device_arguments(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.masks and not args.boxes:
+        parser.error("give the objects of the first frame: --mask FILE, or --box X,Y,W,H")
+    return args
+
+
+def _box(text: str) -> "Box":
+    from aot_plus.dataloaders.box_masks import Box  # needs OpenCV; --help does not
+
+    try:
+        x, y, width, height = map(int, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected x,y,width,height, found {text!r}") from None
+    if width < 1 or height < 1:
+        raise argparse.ArgumentTypeError(f"expected a width and a height of 1 or more, found {text!r}")
+    return Box(x, y, width, height)
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -68,22 +97,23 @@ def _demo(args: argparse.Namespace) -> int:
     import torch
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from aot_plus.dataloaders.video_input import Selection, find_masks, open_video
+    from aot_plus.dataloaders.frame_source import Selection
+    from aot_plus.dataloaders.given_masks import find_masks
+    from aot_plus.dataloaders.video_input import open_video
     from aot_plus.networks.engines.segmenter import VideoSegmenter
     from aot_plus.networks.managers.processes import ProcessPlace, share_cores
     from aot_plus.networks.models.loading import load_from_config
     from aot_plus.pipeline.demo import DemoRun, claimed_output
 
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # codecs are tried: failures are expected
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a missing camera is an error of ours
     cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint})
     video = open_video(args.input, Selection(args.start, args.end, args.every))
-    masks = find_masks(args.mask, video)
+    masks = find_masks(args.masks, video, args.boxes)
     checkpoint = chosen_checkpoint(args, cfg)
     share_cores(ProcessPlace())
     torch.manual_seed(0)
     model = load_from_config(cfg, checkpoint)
-    output = claimed_output(args.output, (args.input, args.mask), overwrite=args.overwrite)
+    output = claimed_output(args.output, (Path(args.input), *args.masks), overwrite=args.overwrite)
     with output, logging_redirect_tqdm():
         result = DemoRun(VideoSegmenter(model), video, masks, args.output).run()
     print(_describe(result))
@@ -97,7 +127,7 @@ def _describe(result: "DemoResult") -> str:
     began = "Interrupted: " if result.stopped_by else ""
     return (
         f"{began}{result.frames} frames, {rate:.1f} per second\n"
-        f"Masks: {result.masks}\nOverlay: {result.video} ({result.codec})"
+        f"Masks: {result.masks}\nOverlay: {result.video}"
     )
 
 

@@ -1,11 +1,19 @@
-"""A video file that is playable however its writing ends."""
+"""A video file that is playable, in browsers as well, however its writing ends."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
-import cv2
+import av
 import numpy as np
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
@@ -15,29 +23,28 @@ __all__ = ["VideoWriter"]
 
 _log = logging.getLogger(__name__)
 
-# Codec, suffix, and what people call it; the first that OpenCV can write is used.
-CODECS = (
-    ("avc1", ".mp4", "H.264"),
-    ("mp4v", ".mp4", "MPEG-4 Part 2; this OpenCV cannot write H.264, and browsers do not play it"),
-    ("MJPG", ".avi", "Motion JPEG; this OpenCV can write neither H.264 nor MPEG-4"),
-)
+_ENCODER = "libx264"
+_QUALITY = {"crf": "20", "preset": "superfast"}
+_TICK = Fraction(1, 90_000)  # of a second: a common unit of times in video files
 
 
 class VideoWriter:
-    """Writes frames to ``<stem>.mp4`` (or ``.avi``), in a ``with`` block.
+    """Writes frames to an mp4 file, in a ``with`` block: H.264, which browsers play while they fetch it.
 
-    The file is opened at the first frame, under a hidden name. Leaving the block, also by an error, closes it
-    and gives it its name, with the frames so far. A file that does not play, as on a full disk, is removed.
+    The file is opened at the first frame, under a hidden name. Leaving the block, also by an error, completes
+    it with the frames so far and gives it its name. What could not be completed, as on a full disk, is
+    removed.
     """
 
-    def __init__(self, stem: Path, fps: float) -> None:
-        self._stem = stem
-        self._fps = fps
-        self._writer: cv2.VideoWriter | None = None
-        self._temporary = self._target = stem
+    def __init__(self, path: Path, fps: float) -> None:
+        """``fps``: frames per second, on average; each frame has its own time."""
+        self.path = path
+        self._fps = Fraction(fps).limit_denominator(1001)
+        self._target = self._temporary = path
+        self._output: tuple[OutputContainer, VideoStream] | None = None
         self._size = (0, 0)  # height, width of the frames
-        self.path: Path | None = None  # of the file; None before the first frame
-        self.codec = ""  # its usual name
+        self._began = 0.0  # time of the first frame
+        self._ticks = -1  # time of the last one, after the first
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -45,56 +52,78 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is None or self.path is None:
-            return
-        self._writer.release()
-        if _plays(self._temporary):
-            with writing(self.path):
-                self._temporary.replace(self._target)
-            return
-        self._temporary.unlink(missing_ok=True)
-        problem = f"{self.path}: the video could not be written (is the disk full?)"
-        if error is None:
-            raise DataError(problem)
-        _log.error(problem)  # the error that ended the block is the one to be raised
+        try:
+            self._complete()
+        except DataError as problem:
+            if error is None:
+                raise
+            if str(problem) != str(error):  # the error that ended the block is the one to be raised
+                _log.error(problem)
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
-    def write(self, image: Image) -> None:
-        """Appends a frame (H x W x 3, RGB), all of one size. Raises ``DataError`` if no codec works."""
-        if self._writer is None:
-            self._size = (image.shape[0], image.shape[1])
-            self._writer = self._open()
-        if image.shape[:2] != self._size:
-            raise DataError(f"{self.path}: a frame of another size, {image.shape[:2]}, not {self._size}")
-        self._writer.write(cv2.cvtColor(_even(image), cv2.COLOR_RGB2BGR))
+    def write(self, image: Image, seconds: float) -> None:
+        """Appends a frame (H x W x 3, RGB) of the size of the others, with its time in the video.
 
-    def _open(self) -> cv2.VideoWriter:
-        with writing(self._stem):
-            self._stem.parent.mkdir(parents=True, exist_ok=True)
+        Raises ``DataError`` where it cannot be written.
+        """
+        with self._problems_named():
+            if self._output is None:
+                self._size, self._began = (image.shape[0], image.shape[1]), seconds
+                self._output = self._open()
+            if image.shape[:2] != self._size:
+                raise DataError(f"{self.path}: a frame of another size, {image.shape[:2]}, not {self._size}")
+            self._ticks = max(self._ticks + 1, round((seconds - self._began) / _TICK))
+            container, stream = self._output
+            container.mux(stream.encode(_encodable(image, self._ticks)))
+
+    def _open(self) -> tuple[OutputContainer, VideoStream]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._target = write_target(self.path)
+        self._temporary = self._target.with_name(f".{self._target.stem}.unfinished{self._target.suffix}")
+        container = av.open(
+            f"file:{self._temporary}", "w", format="mp4", container_options={"movflags": "+faststart"}
+        )
         height, width = (side + side % 2 for side in self._size)
-        for codec, suffix, name in CODECS:
-            path = self._stem.with_name(self._stem.name + suffix)
-            target = write_target(path)
-            temporary = target.with_name(f".{target.stem}.unfinished{suffix}")
-            fourcc = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(temporary), fourcc, self._fps, (width, height))
-            if writer.isOpened():
-                self.path, self._target, self._temporary, self.codec = path, target, temporary, name
-                return writer
-            temporary.unlink(missing_ok=True)
-        tried = ", ".join(codec for codec, _, _ in CODECS)
-        raise DataError(f"{self._stem}: OpenCV cannot write a video of {width} x {height} here ({tried})")
+        stream = container.add_stream(
+            _ENCODER, rate=self._fps, options=_QUALITY, width=width, height=height, time_base=_TICK
+        )
+        assert isinstance(stream, VideoStream)
+        # Named, or players would guess them by the size.
+        stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709
+        stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        return container, stream
+
+    def _complete(self) -> None:
+        if self._output is None:
+            return
+        container, stream = self._output
+        with self._problems_named():
+            try:
+                container.mux(stream.encode(None))
+            finally:
+                container.close()
+            self._temporary.replace(self._target)
+
+    @contextmanager
+    def _problems_named(self) -> Iterator[None]:
+        """Turns FFmpeg's errors and the system's into a ``DataError``."""
+        try:
+            with writing(self.path):
+                yield
+        except FFmpegError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
 
 
-def _plays(path: Path) -> bool:
-    """True if a frame can be read: OpenCV says nothing of a video that it could not finish."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return capture.read()[0]
-    finally:
-        capture.release()
+def _encodable(image: Image, ticks: int) -> VideoFrame:
+    """Converts an image for the encoder: an odd side's last row or column is repeated.
 
-
-def _even(image: Image) -> Image:
-    """Repeats the last row or column of an odd side: codecs halve the colours' resolution."""
+    Colours have half the resolution, as all players expect it.
+    """
     bottom, right = image.shape[0] % 2, image.shape[1] % 2
-    return np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge") if bottom or right else image
+    if bottom or right:
+        image = np.pad(image, ((0, bottom), (0, right), (0, 0)), mode="edge")
+    frame = VideoFrame.from_ndarray(image, format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+    frame.pts, frame.time_base = ticks, _TICK
+    return frame

@@ -25,7 +25,7 @@ from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
-from aot_plus.networks.managers.writer import BackgroundWriter, LazyImage, SequenceFolder, remove_unfinished
+from aot_plus.networks.managers.writer import BackgroundWriter, LazyMask, SequenceFolder, remove_unfinished
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.cores import Pace
@@ -209,7 +209,7 @@ def predict_masks(
     reader: Iterable[GivenFrame],
     gap: int,
     summary: EvaluationSummary,
-) -> Iterator[tuple[str, LazyImage]]:
+) -> Iterator[tuple[str, LazyMask]]:
     """Yields each frame's name and mask; the first frame's is its annotation. Counts frames and time.
 
     A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
@@ -231,7 +231,7 @@ def predict_masks(
         size = given.shape if is_first and given is not None else size
         _check_sizes(sequence, path, frame, given, size)
         started = time.perf_counter()
-        predicted: LazyImage
+        predicted: LazyMask
         if is_first and given is not None:
             segmenter.start(frame, given, memory_gap=gap)
             predicted = given

@@ -7,34 +7,36 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.images import Image
-from aot_plus.utils.masks import write_mask
 from evaluation.files import replacing, writing
+from evaluation.masks import Mask
 
-LazyImage = Image | Callable[[], Image]  # an image, or what gives it
+T = TypeVar("T")
+
+LazyMask = Mask | Callable[[], Mask]  # a mask, or what gives it
 
 _UNFINISHED = ".unfinished"
-IMAGES_PER_THREAD = 4  # how many images may wait for each thread before ``write`` blocks
+ITEMS_PER_THREAD = 4  # how many items may wait for each thread before ``write`` blocks
 
 
-class BackgroundWriter:
-    """A bounded pool of threads that write images, or what functions give, which are called by the threads.
+class BackgroundWriter(Generic[T]):
+    """A bounded pool of threads that write items, or what functions give, which are called by the threads.
 
     One thread writes them in order. The first error of a thread is raised by the next ``write`` that notices
     it, at the latest by ``join``. Leaving the ``with`` block joins the threads in any case; what is still
     waiting then is not written.
     """
 
-    def __init__(self, threads: int, write: Callable[[Path, Image], None] = write_mask) -> None:
-        """``write``: writes an image to a path; by default as an indexed mask (H x W ids)."""
-        self._limit = threads * IMAGES_PER_THREAD
+    def __init__(self, threads: int, write: Callable[[Path, T], None]) -> None:
+        """``write``: writes an item, as an image, to a path."""
+        self._limit = threads * ITEMS_PER_THREAD
         self._write = write
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="writer")
         self._pending: deque[tuple[Path, Future[None]]] = deque()
 
-    def __enter__(self) -> "BackgroundWriter":
+    def __enter__(self) -> "BackgroundWriter[T]":
         return self
 
     def __exit__(
@@ -42,19 +44,19 @@ class BackgroundWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, path: Path, image: LazyImage) -> None:
-        """Hands over an image; blocks while many wait. Raises earlier images' ``DataError``."""
-        self._pending.append((path, self._pool.submit(self._write_one, path, image)))
+    def write(self, path: Path, item: T | Callable[[], T]) -> None:
+        """Hands over an item; blocks while many wait. Raises earlier items' ``DataError``."""
+        self._pending.append((path, self._pool.submit(self._write_one, path, item)))
         while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
             self._finish_oldest()
 
     def join(self) -> None:
-        """Waits until everything is written. Raises ``DataError`` with the path of an image that was not."""
+        """Waits until everything is written. Raises ``DataError`` with the path of an item that was not."""
         while self._pending:
             self._finish_oldest()
 
-    def _write_one(self, path: Path, image: LazyImage) -> None:
-        self._write(path, image() if callable(image) else image)
+    def _write_one(self, path: Path, item: T | Callable[[], T]) -> None:
+        self._write(path, item() if callable(item) else item)
 
     def _finish_oldest(self) -> None:
         path, written = self._pending.popleft()

@@ -1,0 +1,60 @@
+"""A camera as a video that ends when it is told to."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from aot_plus.dataloaders.frame_source import Frame, Selection
+from aot_plus.utils.errors import DataError
+
+__all__ = ["Camera"]
+
+_log = logging.getLogger(__name__)
+
+_FPS = 30.0  # where the camera does not say
+
+
+class Camera:
+    """Frames of a camera as it delivers them: those that come while nobody asks are left out.
+
+    Frames are numbered as they are taken, from 0. With ``selection.start``, a camera has time to find its
+    exposure. Each frame's time is that of the clock.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Opens the camera, 0 for the first. Raises ``DataError`` if there is none."""
+        self.total: int | None = None
+        self._name = f"camera:{number}"
+        self._capture = cv2.VideoCapture(number)
+        if not self._capture.isOpened():
+            raise DataError(f"{self._name}: there is no such camera, or another program uses it")
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # or frames would grow old in the driver's buffer
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= 1000 else _FPS
+
+    def frames(self, selection: Selection) -> Iterator[Frame]:
+        """Takes frames until ``selection.end``, or until the camera ends, as when its cable is pulled."""
+        number, began = 0, time.monotonic()
+        try:
+            while selection.is_before_end(number):
+                delivered, image = self._capture.read()
+                if not delivered:
+                    break
+                if number in selection:
+                    seconds = time.monotonic() - began
+                    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+                    yield Frame(number, f"{number:05d}", rgb, seconds)
+                number += 1
+        finally:
+            self._capture.release()
+        if number <= selection.start:
+            raise DataError(f"{self._name}: delivered {number} frames, --start is {selection.start}")
+        if selection.is_before_end(number):
+            _log.warning("%s: ended after %d frames", self._name, number)
+
+    def index(self, name: str) -> int | None:
+        """Returns the number of the frame that a mask's name without suffix means, if it is a number."""
+        return int(name) if name.isdecimal() else None

@@ -1,0 +1,188 @@
+"""The masks that a user gives for a video: files, folders of files, boxes."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.dataloaders.box_masks import Box, mask_of_boxes
+from aot_plus.dataloaders.coloured_masks import MaskReader
+from aot_plus.dataloaders.image_folder import is_image
+from aot_plus.dataloaders.video_input import VideoInput
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image, natural_order
+from evaluation.masks import IGNORE_ID, Mask, opened
+
+__all__ = ["GivenMasks", "NamedMask", "find_masks"]
+
+_log = logging.getLogger(__name__)
+
+_SAME = 0.5  # share of their common pixels in all their pixels above which two objects are one
+_MAX_ID = 254
+
+
+class NamedMask(NamedTuple):
+    """A mask and where it is from."""
+
+    ids: Mask  # H x W, 0 background, 255 ignored
+    name: str
+
+
+class GivenMasks:
+    """Masks by frame number, each made when its frame comes.
+
+    The first frame's can consist of several files, one for each object, and of boxes.
+    """
+
+    def __init__(self, first: int, files: Mapping[int, Sequence[Path]], boxes: Sequence[Box] = ()) -> None:
+        """
+        Args:
+            first: number of the first frame, that of the boxes.
+            files: of each frame; where there are several, each shows one object.
+            boxes: around further objects of the first frame.
+        """
+        self._first = first
+        self._files = dict(files)  # those not reached yet
+        self._boxes = boxes  # until the first frame
+        self._reader = MaskReader()
+
+    def take(self, number: int, image: Image) -> NamedMask | None:
+        """Gives the mask of a frame (H x W x 3), if there is one. Raises ``DataError`` for a bad one."""
+        files = self._files.pop(number, ())
+        boxes: Sequence[Box] = ()
+        if number == self._first:
+            boxes, self._boxes = self._boxes, ()
+        if not files and not boxes:
+            return None
+        ids = np.zeros(image.shape[:2], np.uint8)
+        if files:
+            ids = self._reader.read(files[0]) if len(files) == 1 else _joined(files)
+        if boxes:
+            ids = _with_boxes(ids, image, boxes)
+        return NamedMask(ids, ", ".join([*(path.name for path in files), *(f"box {box}" for box in boxes)]))
+
+    def check_sizes(self, size: tuple[int, int]) -> None:
+        """Raises ``DataError`` for the first file that is not ``size`` (H, W) pixels; opens headers only."""
+        for path in self._paths():
+            with opened(path, "a mask") as image:
+                found = image.size
+            if found != size[::-1]:
+                raise DataError(
+                    f"{path}: the mask is {found[0]} x {found[1]} pixels, its frame {size[1]} x {size[0]}"
+                )
+
+    def check_all_taken(self, video: str) -> None:
+        """Raises ``DataError`` for files of frames that did not come."""
+        if self._files:
+            unused = ", ".join(map(str, self._paths()))
+            raise DataError(f"{video}: ended before the frames of these masks: {unused}")
+
+    def _paths(self) -> list[Path]:
+        return [path for number in sorted(self._files) for path in self._files[number]]
+
+
+def find_masks(paths: Sequence[Path], video: VideoInput, boxes: Sequence[Box] = ()) -> GivenMasks:
+    """Finds the masks of the selected frames, the first frame's among them.
+
+    Args:
+        paths: one mask of the first selected frame; several, an object each; or a folder of masks that are
+            named after their frames, or of masks of the first frame, an object each.
+        video: the video.
+        boxes: around objects of the first selected frame.
+
+    Raises:
+        DataError: nothing there, no mask for the first frame, or one of a frame that does not exist.
+    """
+    first = video.selection.start
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: there is no such mask, or folder of masks")
+        if path.is_dir() and len(paths) > 1:
+            raise DataError(f"{path}: of several masks, each is a file that shows one object; found a folder")
+    if not paths:
+        return GivenMasks(first, {}, boxes)
+    if not paths[0].is_dir():
+        return GivenMasks(first, {first: paths}, boxes)
+    return GivenMasks(first, _find_in_folder(paths[0], video, needs_first=not boxes), boxes)
+
+
+def _find_in_folder(folder: Path, video: VideoInput, *, needs_first: bool) -> dict[int, Sequence[Path]]:
+    """Returns the masks of a folder by frame number."""
+    masks = [path for path in folder.iterdir() if is_image(path) and path.suffix.lower() == ".png"]
+    masks.sort(key=lambda path: natural_order(path.name))
+    found: dict[int, Sequence[Path]] = {}
+    unknown = [path for path in masks if video.source.index(path.stem) is None]
+    if len(masks) > 1 and len(unknown) == len(masks):
+        _log.info("%s: no mask has the name of a frame: each shows an object of the first", folder)
+        return {video.selection.start: masks}
+    if unknown:
+        total = video.source.total
+        length = "" if total is None else f"; it has {total} frames"
+        raise DataError(f"{unknown[0]}: {video.name} has no frame of this name{length}")
+    for path in masks:
+        number = video.source.index(path.stem)
+        assert number is not None
+        if number in found:
+            raise DataError(f"{path}: two masks of one frame, the other is {found[number][0].name}")
+        found[number] = [path]
+    return _selected(folder, found, video, needs_first=needs_first)
+
+
+def _selected(
+    folder: Path, found: Mapping[int, Sequence[Path]], video: VideoInput, *, needs_first: bool
+) -> dict[int, Sequence[Path]]:
+    """Leaves out the masks of frames that are not selected, and says so."""
+    first = video.selection.start
+    if needs_first and first not in found:
+        have = ", ".join(path.name for paths in list(found.values())[:5] for path in paths) or "no .png files"
+        raise DataError(f"{folder}: no mask of the first frame (number {first}); found {have}")
+    for number in sorted(found):
+        if number not in video.selection:
+            _log.warning("%s: not used, its frame is not selected", found[number][0])
+    return {number: paths for number, paths in found.items() if number in video.selection}
+
+
+def _joined(paths: Sequence[Path]) -> Mask:
+    """Joins files of one object each to ids H x W, 1 for the first; later ones lie over earlier ones."""
+    objects = [_one_object(path) for path in paths]
+    if len(objects) > _MAX_ID:
+        raise DataError(f"{paths[0].parent}: {len(objects)} masks of an object each; at most {_MAX_ID} fit")
+    for (one, first), (other, second) in combinations(zip(paths, objects, strict=True), 2):
+        if np.sum(first & second) > _SAME * np.sum(first | second):
+            raise DataError(
+                f"{other}: shows the same object as {one.name}; several masks of one frame show an object "
+                "each, and masks of several frames are named after their frames"
+            )
+    ids = np.zeros(objects[0].shape, np.uint8)
+    for number, shown in enumerate(objects, start=1):
+        ids[shown] = number
+    for number, path in enumerate(paths, start=1):
+        if not np.any(ids == number):
+            raise DataError(f"{path}: the masks after it cover all of its object; give it after them")
+    return ids
+
+
+def _one_object(path: Path) -> NDArray[np.bool_]:
+    """Reads a mask of one object, H x W."""
+    ids = MaskReader().read(path)
+    shown = set(np.unique(ids).tolist()) - {0, IGNORE_ID}
+    if len(shown) > 1:
+        raise DataError(f"{path}: shows {len(shown)} objects; where there are several masks, each shows one")
+    return np.asarray(ids == shown.pop())
+
+
+def _with_boxes(ids: Mask, image: Image, boxes: Sequence[Box]) -> Mask:
+    """Adds the objects in boxes, with the next ids, where a mask (H x W) shows none."""
+    highest = int(np.max(ids, where=ids != IGNORE_ID, initial=0))
+    if highest + len(boxes) > _MAX_ID:
+        raise DataError(f"--box: at most {_MAX_ID} objects fit")
+    found = mask_of_boxes(image, boxes)
+    joined = np.where((ids == 0) & (found > 0), found + np.uint8(highest), ids).astype(np.uint8)
+    for number, box in enumerate(boxes, start=highest + 1):
+        if not np.any(joined == number):
+            raise DataError(f"box {box}: the mask shows other objects in all of its place")
+    return joined

@@ -1,0 +1,71 @@
+"""A video as a folder of images."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from aot_plus.dataloaders.frame_source import Frame, Selection
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image, natural_order
+from aot_plus.utils.masks import read_image
+
+__all__ = ["ImageFolder", "is_image"]
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_FPS = 10.0  # a folder does not say
+
+
+class ImageFolder:
+    """Images in the order of the numbers in their names: 2.jpg comes before 10.jpg.
+
+    >>> video = ImageFolder(Path("frames"))
+    >>> image = video.frame(len(video) - 1)
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Lists the folder. Raises ``DataError`` if it holds no images, or two of the same name."""
+        self.path = path
+        self.fps = _FPS
+        self._images = sorted(
+            (entry for entry in path.iterdir() if is_image(entry)),
+            key=lambda entry: natural_order(entry.name),
+        )
+        if not self._images:
+            raise DataError(f"{path}: the folder has no frames ({', '.join(_SUFFIXES)})")
+        self.total: int | None = len(self._images)
+        self._numbers = {image.stem: number for number, image in enumerate(self._images)}
+        if len(self._numbers) < len(self._images):
+            raise DataError(f"{path}: some images have the same name but for their suffix")
+        self._size: tuple[int, ...] | None = None  # of the image read first
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def frame(self, number: int) -> Image:
+        """Reads a frame, H x W x 3, RGB. Raises ``DataError``, also where its size is not the others'."""
+        path = self._images[number]
+        image = read_image(path)
+        self._size = size = self._size or image.shape
+        if image.shape != size:
+            found = f"{image.shape[1]} x {image.shape[0]} pixels"
+            raise DataError(f"{path}: {found}, but the first frame has {size[1]} x {size[0]}")
+        return image
+
+    def name(self, number: int) -> str:
+        """Returns the name of a frame's mask, without suffix."""
+        return self._images[number].stem
+
+    def index(self, name: str) -> int | None:
+        """Returns the number of the frame that a mask's name without suffix means, if there is one."""
+        return self._numbers.get(name)
+
+    def frames(self, selection: Selection) -> Iterator[Frame]:
+        """Reads the selected frames one after another. Raises ``DataError`` as ``frame`` does."""
+        for number in range(selection.start, len(self), selection.every):
+            if not selection.is_before_end(number):
+                return
+            yield Frame(number, self.name(number), self.frame(number), number / self.fps)
+
+
+def is_image(path: Path) -> bool:
+    """Returns True for the name of an image that is not hidden."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")

@@ -1,0 +1,156 @@
+"""Decoding of a video file, from any of its keyframes on, with the number of each frame."""
+
+import logging
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.sidedata.sidedata import SideData
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from aot_plus.dataloaders.frame_index import FrameIndex, is_shown, shown_at
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
+
+__all__ = ["NumberedFrame", "VideoReader", "open_container", "upright", "video_stream"]
+
+_log = logging.getLogger(__name__)
+
+NumberedFrame = tuple[int, VideoFrame]
+
+# Formats of single files. Playlists, which FFmpeg knows as well, make it open other files and addresses.
+_FORMATS = "asf,avi,flv,gif,ivf,matroska,mov,mp4,mpeg,mpegts,mxf,ogg,webm"
+_TRIES = 3  # keyframes tried for a frame, before the file is read from its start
+
+
+def open_container(path: Path) -> InputContainer:
+    """Opens a file at its start. Raises FFmpeg's errors."""
+    # Without "file:", a colon in a path would be taken for that of an address.
+    return av.open(
+        f"file:{path}", "r", container_options={"format_whitelist": _FORMATS}, metadata_errors="replace"
+    )
+
+
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """Returns the stream that a player would show. Raises ``DataError`` if there is none to decode."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        raise DataError(f"{path}: holds no video")
+    if stream.codec_context is None:
+        raise DataError(f"{path}: FFmpeg has no decoder for this video")
+    return stream
+
+
+class VideoReader:
+    """Decodes frames in order, and jumps to keyframes.
+
+    A frame's number is how many are shown before it, whether these can be decoded or not: so it does not
+    depend on where decoding began. FFmpeg's errors are raised by opening only; damage ends or thins out the
+    frames.
+    """
+
+    def __init__(self, path: Path, index: FrameIndex) -> None:
+        self._path = path
+        self._index = index
+        self._open()
+
+    def _open(self) -> None:
+        self._container = open_container(self._path)
+        self._stream = video_stream(self._path, self._container)
+        self._stream.thread_type = "AUTO"
+        self._frames = self._decoded(at_start=True)
+        self._last = -1  # number of the frame decoded last
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._container.close()
+
+    def next(self) -> NumberedFrame | None:
+        """Decodes the next frame that can be decoded; None after the last."""
+        found = next(self._frames, None)
+        if found is not None:
+            self._last = found[0]
+        return found
+
+    def find(self, number: int) -> NumberedFrame | None:
+        """Decodes a frame or, if it cannot be decoded, the next one after it; None after the last."""
+        if self._last < number and self._index.nearest_key(number) <= self._last + 1:
+            found = self.next()
+        else:
+            found = self._jump(number)
+        while found is not None and found[0] < number:
+            found = self.next()
+        return found
+
+    def _jump(self, number: int) -> NumberedFrame | None:
+        """Decodes from a keyframe on that is shown no later than a frame; returns the first frame found."""
+        for time in self._index.times_up_to(number, _TRIES):
+            try:
+                self._container.seek(time, stream=self._stream)
+            except FFmpegError:  # this file cannot be positioned
+                break
+            self._frames = self._decoded(at_start=False)
+            found = self.next()
+            if found is not None and found[0] <= number:
+                return found
+        self.close()
+        self._open()
+        return self.next()
+
+    def _decoded(self, *, at_start: bool) -> Iterator[NumberedFrame]:
+        """Decodes from the start of the file, or the next keyframe on, without frames shown before that."""
+        number: int | None = 0 if at_start else None  # of the next frame to be shown
+        begin: int | None = None
+        awaited: list[int] = []  # a heap of the times of frames that were read and not shown yet
+        for packet in self._packets():
+            if number is None and packet is not None:
+                number = self._index.frames_before(packet)
+                begin = shown_at(packet)
+            if number is None:
+                continue
+            if packet is not None and is_shown(packet):
+                heappush(awaited, shown_at(packet) or 0)
+            for frame in self._decode(packet):
+                while awaited and frame.pts is not None and awaited[0] < frame.pts:
+                    heappop(awaited)
+                    number += 1
+                if begin is None or frame.pts is None or frame.pts >= begin:
+                    yield number, frame
+                if awaited:
+                    heappop(awaited)
+                number += 1
+
+    def _packets(self) -> Iterator[Packet | None]:
+        """Reads packets; an empty one, or None where the file cannot be read any further, is the last."""
+        try:
+            yield from self._container.demux(self._stream)
+        except FFmpegError as error:
+            _log.warning("%s: cannot be read any further (%s)", self._path, error.strerror)
+            yield None
+
+    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        """Decodes a packet, after the last one what the decoder still holds; a damaged one gives nothing."""
+        try:
+            return self._stream.decode(packet)
+        except FFmpegError as error:
+            _log.debug("%s: %s", self._path, error)
+            return []
+
+
+def upright(frame: VideoFrame) -> Image:
+    """Converts a frame to RGB, H x W x 3, and turns or mirrors it as the file says."""
+    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if not isinstance(matrix, SideData):
+        return image
+    # x' = a x + c y, y' = b x + d y; only whole quarters of a turn occur.
+    (a, b), (c, d) = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)[:2, :2].tolist()
+    if a == d == 0:
+        image, a, d = image.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

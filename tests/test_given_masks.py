@@ -1,0 +1,115 @@
+"""The first mask from files of one object each, from folders of them, and from boxes."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.dataloaders.box_masks import Box
+from aot_plus.dataloaders.frame_source import Selection
+from aot_plus.dataloaders.given_masks import find_masks
+from aot_plus.dataloaders.video_input import VideoInput, open_video
+from aot_plus.utils.errors import DataError
+
+SIZE = (41, 57)
+Ids = NDArray[np.uint8]
+FRAME = np.full((*SIZE, 3), 90, np.uint8)  # a box is its own object in it
+WHITE = 255
+
+
+def place(top: int, left: int, width: int = 12, value: int = WHITE) -> Ids:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[top : top + 10, left : left + width] = value
+    return mask
+
+
+def save(path: Path, mask: Ids) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(mask).save(path)
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> VideoInput:
+    """Frames 8, 9 and 10."""
+    for number in (8, 9, 10):
+        save(tmp_path / "frames" / f"{number}.png", FRAME)
+    return open_video(str(tmp_path / "frames"), Selection())
+
+
+def first_mask(video: VideoInput, *masks: Path, boxes: tuple[Box, ...] = ()) -> Ids:
+    found = find_masks(masks, video, boxes)
+    found.check_sizes(SIZE)
+    given = found.take(0, FRAME)
+    assert given is not None
+    assert found.take(0, FRAME) is None  # it was taken
+    return given.ids
+
+
+def test_a_file_for_each_object(video: VideoInput, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    expected = np.where(place(2, 3), 1, 0)
+    expected[place(8, 10) > 0] = 2  # the later one is in front
+    cup = save(tmp_path / "objects" / "2 cup.png", place(2, 3))
+    hand = save(tmp_path / "objects" / "11 hand.png", place(8, 10, value=7))  # not ordered by its letters
+    np.testing.assert_array_equal(first_mask(video, cup, hand), expected)
+    np.testing.assert_array_equal(first_mask(video, tmp_path / "objects"), expected)
+    assert "no mask has the name of a frame: each shows an object" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ([place(2, 3), place(3, 3)], "1.png: shows the same object as 0.png"),
+        ([place(2, 3, 5), place(2, 3)], "0.png: the masks after it cover all of its object"),
+        ([place(2, 3), place(2, 3, value=1) + place(20, 3, value=2)], "1.png: shows 2 objects"),
+        ([place(2, 3), place(2, 3)[:-1]], "1.png: the mask is 57 x 40 pixels, its frame 57 x 41"),
+        ([place(2, 3), np.zeros(SIZE, np.uint8)], "1.png: the mask is empty"),
+    ],
+)
+def test_bad_files_of_one_object_are_named(
+    masks: list[Ids], message: str, video: VideoInput, tmp_path: Path
+) -> None:
+    paths = [save(tmp_path / f"{number}.png", mask) for number, mask in enumerate(masks)]
+    with pytest.raises(DataError, match=message):
+        first_mask(video, *paths)
+
+
+def test_several_masks_are_files(video: VideoInput, tmp_path: Path) -> None:
+    mask = save(tmp_path / "0.png", place(2, 3))
+    for other, message in ((tmp_path / "none.png", "there is no such mask"), (tmp_path, "found a folder")):
+        with pytest.raises(DataError, match=message):
+            first_mask(video, mask, other)
+
+
+def test_boxes_get_the_ids_after_the_mask(video: VideoInput, tmp_path: Path) -> None:
+    mask = place(2, 3, value=5)
+    mask[40] = WHITE  # ignored
+    boxes = (Box(3, 7, 12, 10), Box(30, 31, 12, 10))
+    expected = np.where(place(7, 3), 6, 0) + np.where(place(31, 30), 7, 0)
+    expected = np.where(mask > 0, mask, expected)  # what was painted is surer
+    found = first_mask(video, save(tmp_path / "mask.png", mask), boxes=boxes)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(first_mask(video, boxes=boxes[1:]), np.where(place(31, 30), 1, 0))
+    with pytest.raises(DataError, match="box 4,3,5,5: the mask shows other objects in all of its place"):
+        first_mask(video, tmp_path / "mask.png", boxes=(Box(4, 3, 5, 5),))
+
+
+def test_boxes_belong_to_the_first_selected_frame(video: VideoInput) -> None:
+    later = VideoInput(video.name, video.source, Selection(start=1))
+    found = find_masks([], later, [Box(1, 1, 5, 5)])
+    assert found.take(0, FRAME) is None
+    first = found.take(1, FRAME)
+    assert first is not None
+    assert np.unique(first.ids).tolist() == [0, 1]
+
+
+def test_a_folder_of_later_masks_with_a_box_for_the_first(tmp_path: Path, video: VideoInput) -> None:
+    save(tmp_path / "masks" / "10.png", place(2, 3))
+    found = find_masks([tmp_path / "masks"], video, [Box(1, 1, 5, 5)])
+    assert [found.take(number, FRAME) is not None for number in range(3)] == [True, False, True]
+    with pytest.raises(DataError, match="no mask of the first frame"):
+        find_masks([tmp_path / "masks"], video)
