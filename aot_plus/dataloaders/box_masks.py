@@ -15,6 +15,7 @@ __all__ = ["Box", "mask_of_box", "mask_of_boxes"]
 
 _MARGIN = 0.5  # around a box, as a share of its sides: what lies there tells the background's colours
 _MIN_MARGIN = 16  # pixels
+_RIM = 0.1  # inside a box, as a share of its sides: background rather than object, to begin with
 _WORKING_SIZE = 400  # longest side, in pixels, at which GrabCut works: beyond, it takes seconds
 _ROUNDS = 5
 _SEED = 0  # of the clustering of colours that GrabCut starts with
@@ -103,9 +104,12 @@ def _grab(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     candidates = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    labels = np.where(candidates > 0, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     if candidates.all() or not candidates.any():  # no colours to compare
         return np.zeros_like(inside)
+    labels = np.where(candidates > 0, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
+    x, y, across, down = cv2.boundingRect(candidates)
+    rim_x, rim_y = int(_RIM * across), int(_RIM * down)
+    labels[y + rim_y : y + down - rim_y, x + rim_x : x + across - rim_x] = cv2.GC_PR_FGD
     cv2.setRNGSeed(_SEED)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # models of their colours, to be filled
     cv2.grabCut(small, labels, (0, 0, 0, 0), background, foreground, _ROUNDS, cv2.GC_INIT_WITH_MASK)

@@ -118,7 +118,7 @@ class VideoFile:
             raise DataError(f"{self.path}: no frame could be decoded from frame {selection.start} on")
         if selected < selection.count(len(self)):
             expected = selection.count(len(self))
-            _log.warning("%s: only %d of %d frames could be decoded", self.path, selected, expected)
+            _log.warning("%s: only %s of %s frames could be decoded", self.path, selected, expected)
 
     @contextmanager
     def _problems_named(self) -> Iterator[None]:
