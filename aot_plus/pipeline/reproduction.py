@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import evaluation
+from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, Dataset
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
@@ -70,7 +71,9 @@ def plan(rows: Sequence[Row], wanted: Sequence[str] | None) -> dict[Row, Outcome
 def _find_checkpoint(row: Row) -> Outcome:
     if row.checkpoint.is_file():
         return Outcome(PENDING)
-    return Outcome(MISSING, (f"{row.checkpoint}: there is no such checkpoint; {how_to_get(row.file)}",))
+    shipped = f"it is part of the project: restore it with git restore {Config.DIR_PRETRAIN}"
+    cure = how_to_get(row.file) if row.published else shipped
+    return Outcome(MISSING, (f"{row.checkpoint}: there is no such checkpoint; {cure}",))
 
 
 def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:
