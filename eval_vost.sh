@@ -6,7 +6,7 @@ set -euo pipefail
 #   MODEL        a file of aot_plus/configs/models (default: r50_aotl)
 #   STAGE        a file of aot_plus/configs (default: the model's, pre_vost_2)
 #   CHECKPOINT   .pth or .safetensors (default: the model's file in aot_plus/pretrain_models)
-#   POLICY       unbounded, fifo, rmem, emfs, random, uniform or your own (default: the config's, emfs)
+#   POLICY       emfs, fifo, rmem, spread, lfu, readmem, uniform, random, unbounded or your own (default: the config's, emfs)
 #   DATASET      vost, mini_vost or a folder in VOST's layout (default: vost)
 #   SPLIT        a file of the dataset's ImageSets (default: val)
 #   RESULT_NAME  name of the result folder (default: policy and capacity, as in emfs_1+8)

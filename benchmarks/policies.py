@@ -21,7 +21,7 @@ import torch
 
 from aot_plus.dataloaders.mini_vost import GENERATOR_VERSION, make_dataset
 from aot_plus.networks.memory.policies import build_policy
-from aot_plus.pipeline.run import Job, infer
+from aot_plus.pipeline.run import Job, file_name, infer
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.config import get_config
@@ -36,7 +36,7 @@ from evaluation.results import evaluate, read_current_results, read_results
 
 STAGE, SPLIT = "mini_vost", "val"
 BASELINE = "fifo"
-POLICIES = ("fifo", "emfs", "rmem", "unbounded", "random", "uniform")
+POLICIES = ("fifo", "emfs", "rmem", "unbounded", "random", "uniform", "spread", "lfu", "readmem")
 CLEAR = 2.0  # standard errors from which a difference is marked
 
 
@@ -106,7 +106,7 @@ def _make_job(model: str, checkpoint: Path, policy: str, latter: int, dataset: P
         "LATTER_MEM_LEN": latter,
     }
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:8]
-    masks = folder / dataset.name / f"{model}-{digest}" / f"{policy}_1+{latter}"
+    masks = folder / dataset.name / f"{model}-{digest}" / f"{file_name(policy)}_1+{latter}"
     return Job(get_config(STAGE, model, overrides=values), checkpoint, masks)
 
 

@@ -39,6 +39,10 @@ def config(MEM_POLICY: str, **values: Any) -> Any:
         "MEM_RMEM_EXPLORATION": 1.5,
         "MEM_RMEM_OFFSET": 8.0,
         "MEM_RANDOM_SEED": 0,
+        "MEM_WRITE_GATE": 0.0,
+        "MEM_SPREAD_KEEP": 0.8,
+        "MEM_SPREAD_POWER": 0.5,
+        "MEM_READMEM_FLOOR": 0.5,
     }
     return SimpleNamespace(**{**defaults, "MEM_POLICY": MEM_POLICY, **values})
 
@@ -88,7 +92,9 @@ def test_statistics_are_computed_once_and_only_on_demand() -> None:
 
 
 def test_every_name_builds_its_own_fresh_policy() -> None:
-    assert sorted(POLICIES) == ["emfs", "fifo", "random", "rmem", "unbounded", "uniform"]
+    assert sorted(POLICIES) == [
+        *("emfs", "fifo", "lfu", "random", "readmem", "rmem", "spread", "unbounded", "uniform")
+    ]
     for name, policy_class in POLICIES.items():
         cfg = config(name)
         assert type(build_policy(cfg)) is policy_class

@@ -189,7 +189,7 @@ def test_a_difference_has_a_sign() -> None:
 def test_small_models_with_every_policy(
     small_videos: Path, fake: FakeInference, checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sorted(SMALL_POLICIES) == sorted(POLICIES)
+    assert set(SMALL_POLICIES) <= set(POLICIES)
     (checkpoints / "deaot_mini.safetensors").unlink()
     fake.wrong = {"fifo", "random"}
     assert run(small_videos, fake) == 0

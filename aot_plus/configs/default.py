@@ -121,11 +121,15 @@ class DefaultStage:
     # Long-term memory bank: capacity FORMER_MEM_LEN + LATTER_MEM_LEN frames.
     FORMER_MEM_LEN: int = 1  # oldest frames that fifo and training keep; other policies keep references only
     LATTER_MEM_LEN: int = 8
-    MEM_POLICY: str = "emfs"  # unbounded, fifo, rmem, emfs, random, uniform, or one of your own
+    MEM_POLICY: str = "emfs"  # a name of memory/policies (emfs, fifo, spread, ...), or one of your own
+    MEM_WRITE_GATE: float = 0.0  # frames predicted below this share of the first ones' quality: not stored
     MEM_RELEVANCE_KEEP: float = 0.2  # weight of the old value in the running average of relevance
     MEM_RMEM_EXPLORATION: float = 1.5  # factor of RMem's exploration term
     MEM_RMEM_OFFSET: float = 8.0  # added, in that term, to the policy's runs since the frame entered the bank
     MEM_RANDOM_SEED: int = 0  # of the policy random
+    MEM_SPREAD_KEEP: float = 0.8  # as MEM_RELEVANCE_KEEP, of the policy spread
+    MEM_SPREAD_POWER: float = 0.5  # of the relevance in its score; the room in time has 1
+    MEM_READMEM_FLOOR: float = 0.5  # least similarity to the first frame of those that readmem stores
 
 
 StageConfig = DefaultStage

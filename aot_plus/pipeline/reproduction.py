@@ -9,9 +9,11 @@ import evaluation
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, Dataset
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
+from aot_plus.networks.memory.policies import build_policy
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.rows import Row, choose_rows
 from aot_plus.pipeline.run import Job, infer
+from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
@@ -54,6 +56,12 @@ def prepare_dataset(name: str, data_folder: Path) -> tuple[str, Dataset]:
     dataset, opened = find_dataset(name, data_folder)
     opened.sequences(SPLIT)
     return dataset, opened
+
+
+def check_policies(policies: Sequence[str]) -> None:
+    """Raises ``ConfigError`` for a memory policy that does not exist, before anything runs."""
+    for policy in policies:
+        build_policy(get_config(SMALL_STAGE, overrides={"MEM_POLICY": policy}))
 
 
 def plan(rows: Sequence[Row], wanted: Sequence[str] | None) -> dict[Row, Outcome]:

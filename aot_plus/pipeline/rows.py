@@ -48,12 +48,12 @@ def paper_rows() -> list[Row]:
     ]
 
 
-def small_rows() -> list[Row]:
-    """Returns the small models, each with every policy."""
+def small_rows(policies: Sequence[str] = SMALL_POLICIES) -> list[Row]:
+    """Returns the small models, each with these policies, which may be one's own."""
     return [
         Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
         for model in SHIPPED_MODELS.values()
-        for policy in SMALL_POLICIES
+        for policy in policies
     ]
 
 

@@ -15,7 +15,7 @@ from aot_plus.utils.errors import VOSError
 from aot_plus.utils.paths import run_folder
 from evaluation.results import Results, csv_paths, format_table
 
-__all__ = ["Evaluation", "Inference", "Job", "evaluate", "infer", "result_folder"]
+__all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,12 +87,18 @@ class Evaluation(Inference):
 def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool = False) -> Path:
     """``results/<exp>_<model>/<stage>/eval/<dataset>/<name>``, from ``home()``.
 
-    ``name``: by default the policy and its capacity, like ``emfs_1+8``.
+    ``name``: by default the policy and its capacity: ``emfs_1+8``; of one's own ``my_policies.Best_1+8``.
     """
     if name is None:
         capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
-        name = f"{'random_weights_' if random_weights else ''}{cfg.MEM_POLICY}{capacity}"
+        policy = file_name(cfg.MEM_POLICY)
+        name = f"{'random_weights_' if random_weights else ''}{policy}{capacity}"
     return run_folder(cfg) / "eval" / open_configured(cfg).result_name / name
+
+
+def file_name(policy: str) -> str:
+    """Gives the policy's name in names of folders: without a colon, which some systems and tools refuse."""
+    return policy.replace(":", ".")
 
 
 def infer(job: Job) -> Inference:

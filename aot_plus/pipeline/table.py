@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aot_plus.pipeline.reproduction import Outcome
-from aot_plus.pipeline.rows import SMALL_POLICIES, Row
+from aot_plus.pipeline.rows import Row
 from aot_plus.pipeline.run import Evaluation
 from aot_plus.utils.paths import stored_path
 
@@ -131,15 +131,16 @@ def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
     """For each model and figure, the policies as columns."""
     import pandas as pd
 
+    policies = frame["policy"].unique().tolist()
     parts = [
         frame.assign(cell=_cells(frame, figure))
         .pivot(index="row", columns="policy", values="cell")
-        .reindex(index=frame["row"].unique(), columns=SMALL_POLICIES)
+        .reindex(index=frame["row"].unique(), columns=policies)
         .assign(figure=figure)
         for figure in FIGURES
     ]
     table = pd.concat(parts).sort_index(kind="stable").reset_index(names="model")
-    return table[["model", "figure", *SMALL_POLICIES]]
+    return table[["model", "figure", *policies]]
 
 
 def _reasons(outcomes: Outcomes) -> dict[str, list[str]]:

@@ -105,8 +105,8 @@ def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         dest="MEM_POLICY",
         metavar="POLICY",
-        help="memory policy: unbounded, fifo, rmem, emfs, random, uniform, or package.module:ClassName "
-        "(default: the config's, emfs)",
+        help="memory policy: unbounded, fifo, rmem, emfs, random, uniform, spread, lfu, readmem, or "
+        "package.module:ClassName (default: the config's, emfs)",
     )
     capacity = "frames in the memory, the first one included (default: the config's, 9)"
     add("--capacity", type=whole_number(2), metavar="FRAMES", help=capacity)

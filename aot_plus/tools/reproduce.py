@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aot_plus.pipeline.rows import choose_rows, numbered_rows, paper_rows, small_rows
+from aot_plus.pipeline.rows import SMALL_POLICIES, choose_rows, numbered_rows, paper_rows, small_rows
 from aot_plus.tools.common import (
     add_data_argument,
     add_download_argument,
@@ -29,9 +29,9 @@ _SUFFIXES = (".csv", ".md")  # of the table's files
 
 _DESCRIPTION = """\
 Runs the rows of a table, inference and metric, and prints J_tr and J in percent: for VOST the four rows of
-the paper's table beside the published figures, for MiniVOST the small models with every memory policy. What
-is finished is used again, whether it was made here or by eval_vost.sh. The table is also written as CSV and
-Markdown, unless nothing was measured.
+the paper's table beside the published figures, for MiniVOST the small models with several memory policies.
+What is finished is used again, whether it was made here or by eval_vost.sh. The table is also written as CSV
+and Markdown, unless nothing was measured.
 
 Rows:
 {rows}
@@ -65,6 +65,9 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add_data_argument(parser)
     add_download_argument(parser)
     add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
+    policies = "of the small models: names, or package.module:ClassName of your own"
+    default = ", ".join(SMALL_POLICIES)
+    add("--policies", nargs="+", metavar="POLICY", help=f"{policies} (default: {default})")
     add(
         "--processes",
         type=whole_number(1),
@@ -99,7 +102,11 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     small = reproduction.is_mini_vost(args.dataset)
     if args.download and not small:
         _download(args)
-    outcomes = reproduction.plan(small_rows() if small else paper_rows(), args.rows)
+    if args.policies and not small:
+        raise ConfigError("--policies: the paper's rows have theirs; expected --dataset mini_vost")
+    policies = list(dict.fromkeys(args.policies or SMALL_POLICIES))
+    reproduction.check_policies(policies)
+    outcomes = reproduction.plan(small_rows(policies) if small else paper_rows(), args.rows)
     try:
         dataset, opened = reproduction.prepare_dataset(args.dataset, data_root(args))
     except DataError as error:

@@ -12,7 +12,11 @@ from aot_plus.networks.engines.memory_state import GroupMemory
 from aot_plus.networks.layers.memory_types import add_embedding
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatistics, build_policy
-from aot_plus.networks.memory.scores import attention_per_frame, foreground_probability
+from aot_plus.networks.memory.scores import (
+    attention_per_frame,
+    class_probabilities,
+    foreground_probability,
+)
 from aot_plus.networks.memory.trace import TraceEntry, TraceSink
 from aot_plus.networks.models import AOT, Features, Propagation
 from aot_plus.utils.config_ranges import check_value
@@ -112,9 +116,10 @@ class InferenceEngine:
             state.num_objects = num_objects
         for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
             identity = self._identity(labels, batch.groups, reference=given)
-            dropped = self._run_policies(state, batch, prediction, propagation) if append else None
+            appends = self._offer(state, batch, prediction, propagation, given=given) if append else []
+            dropped = self._run_policies(batch, appends, labels.device) if appends else None
             batch.memory.write_short(propagation, identity, state.frame)
-            if append:
+            if appends:
                 batch.memory.write_long(propagation, identity, state.frame, dropped)
             if given:
                 for references in batch.references:
@@ -162,8 +167,39 @@ class InferenceEngine:
             logits[group, place + 1] = UNLIKELY
         return logits
 
+    def _offer(
+        self,
+        state: VideoState,
+        batch: GroupBatch,
+        prediction: Prediction,
+        propagation: Propagation,
+        *,
+        given: bool,
+    ) -> list[Append]:
+        """Offers the frame to each group's policy; no appends if none keeps it. A given mask is kept."""
+        appends = [
+            Append(
+                frames=batch.memory.bank.frames[index],
+                new_frame=state.frame,
+                droppable=self._droppable(batch, index),
+                overflows=batch.memory.bank.is_full,
+                read_statistics=partial(self._statistics, batch, index, prediction, propagation),
+                read_probabilities=partial(
+                    class_probabilities, prediction.logits[group], prediction.features.size
+                ),
+            )
+            for index, group in enumerate(batch.groups)
+        ]
+        asked = zip(batch.policies, appends, strict=True)
+        kept = [given or not policy.may_decline or policy.keep(append) for policy, append in asked]
+        if any(kept):
+            return appends
+        for index, append in enumerate(appends):
+            self._note(batch, index, append, None, declined=True)
+        return []
+
     def _run_policies(
-        self, state: VideoState, batch: GroupBatch, prediction: Prediction, propagation: Propagation
+        self, batch: GroupBatch, appends: Sequence[Append], device: torch.device
     ) -> list[int] | Tensor | None:
         """Shows each group's policy the frame about to be appended; what to drop if the bank is full.
 
@@ -171,24 +207,30 @@ class InferenceEngine:
         """
         overflows = batch.memory.bank.is_full
         dropped: list[int | Tensor] = []
-        for index, policy in enumerate(batch.policies):
-            append = Append(
-                frames=batch.memory.bank.frames[index],
-                new_frame=state.frame,
-                droppable=self._droppable(batch, index),
-                overflows=overflows,
-                read_statistics=partial(self._statistics, batch, index, prediction, propagation),
-            )
+        for index, (policy, append) in enumerate(zip(batch.policies, appends, strict=True)):
             policy.observe(append)
             position = policy.drop(append) if overflows else None
             if position is not None:
                 dropped.append(position)
-            if self.trace is not None:
-                left = None if position is None else append.frames[int(position)]
-                group, scores = batch.groups[index], policy.explain()
-                entry = TraceEntry(append.new_frame, group, append.frames, scores, left)
-                self.trace(entry.as_dict())
-        return _as_positions(dropped, prediction.logits.device) if overflows else None
+            self._note(batch, index, append, position)
+        return _as_positions(dropped, device) if overflows else None
+
+    def _note(
+        self,
+        batch: GroupBatch,
+        index: int,
+        append: Append,
+        position: int | Tensor | None,
+        *,
+        declined: bool = False,
+    ) -> None:
+        """Traces what a group's policy has decided, if that is wanted."""
+        if self.trace is not None:
+            policy, group = batch.policies[index], batch.groups[index]
+            left = None if position is None else append.frames[int(position)]
+            scores, facts = policy.explain(), policy.last_facts
+            entry = TraceEntry(append.new_frame, group, append.frames, scores, left, facts, declined)
+            self.trace(entry.as_dict())
 
     def _droppable(self, batch: GroupBatch, index: int) -> list[int]:
         """Positions in a group's bank that may be dropped: not the first, and no later reference while
@@ -210,7 +252,8 @@ class InferenceEngine:
         queries = add_embedding(propagation.first_keys[index], self.model.cur_pos_emb)  # N x D
         attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]
         logits = prediction.logits[batch.groups[index]]
-        return ReadStatistics(attention, keys, foreground_probability(logits, prediction.features.size))
+        foreground = foreground_probability(logits, prediction.features.size)
+        return ReadStatistics(attention, keys, foreground, queries)
 
 
 def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> list[int] | Tensor:

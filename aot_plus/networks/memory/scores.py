@@ -53,8 +53,6 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
 def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Computes the probability that a token is not background, for weighing the tokens of a frame.
 
-    The logits are resized first (bilinear, corners aligned) and only then put through the softmax.
-
     Args:
         logits: C x h4 x w4, one group's logits at 1/4 resolution, channel 0 the background.
         size: (h, w) of the feature map.
@@ -62,8 +60,48 @@ def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         N = h*w probabilities in 0..1, float32.
     """
+    return 1 - class_probabilities(logits, size)[0]
+
+
+def class_probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Computes the probabilities of background and objects for each token, C x N float32.
+
+    The logits are resized first (bilinear, corners aligned) and only then put through the softmax. The
+    arguments are those of ``foreground_probability``.
+    """
     resized = F.interpolate(logits[None].float(), size=size, mode="bilinear", align_corners=True)[0]
-    return (1 - resized.softmax(dim=0)[0]).flatten()
+    return resized.softmax(dim=0).flatten(start_dim=1)
+
+
+def prediction_quality(probabilities: Tensor) -> Tensor:
+    """Computes the mean top probability of the tokens that show an object; 0 where none does.
+
+    Args:
+        probabilities: C x N, background first.
+    """
+    top, label = probabilities.max(dim=0)
+    shown = (label > 0).float()
+    return (top * shown).sum() / shown.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def aligned_similarity(keys: Tensor, new_keys: Tensor) -> Tensor:
+    """Compares stored frames with a new one whose objects may have moved (READMem's association).
+
+    The keys of each stored frame are brought to the tokens of the new frame by attention, and then compared
+    with the new frame's keys as one long vector: cosine similarity.
+
+    Args:
+        keys: T x N x D, of the stored frames.
+        new_keys: N x D.
+
+    Returns:
+        T values in -1..1, float32.
+    """
+    new = new_keys.to(keys.dtype)[None, None].expand(len(keys), -1, -1, -1)  # T x 1 x N x D
+    with torch.autocast(keys.device.type, enabled=False):
+        aligned = attention_of_heads(new, keys[:, None], keys[:, None])
+        return F.cosine_similarity(aligned.flatten(1).float(), new_keys.float().flatten()[None], dim=1)
 
 
 def relevance(attention: Tensor, foreground: Tensor) -> Tensor:

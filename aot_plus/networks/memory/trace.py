@@ -28,6 +28,8 @@ class TraceEntry:
         bank: numbers of the frames that were stored before, oldest first.
         scores: all that the policy computed, by name, each a value for every frame of ``bank``.
         dropped: number of the frame that went, one of ``bank``; None while there was room.
+        facts: what the policy found about the appended frame, by name.
+        declined: the policy did not want the frame, and it was not stored.
     """
 
     frame: int
@@ -35,11 +37,17 @@ class TraceEntry:
     bank: list[int]
     scores: dict[str, list[float]] = field(default_factory=dict)
     dropped: int | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+    declined: bool = False
 
     def as_dict(self) -> dict[str, object]:
-        """Returns a line of a trace: the scores stand beside the other values, by their names."""
-        facts = {"frame": self.frame, "group": self.group, "bank": self.bank}
-        return {**facts, **self.scores, "dropped": self.dropped}
+        """Returns a line of a trace: the scores stand beside the other values, by their names.
+
+        ``facts`` and ``declined`` are there if there is something to say.
+        """
+        line = {"frame": self.frame, "group": self.group, "bank": self.bank, **self.scores}
+        more = {"facts": self.facts, "declined": self.declined}
+        return {**line, "dropped": self.dropped, **{name: value for name, value in more.items() if value}}
 
 
 def read_trace(path: Path) -> list[TraceEntry]:
@@ -59,11 +67,15 @@ def _entry(line: str) -> TraceEntry:
     if not isinstance(scores, dict):
         raise ValueError("expected an object")
     frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
+    facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
     if not all(type(value) is int and 0 <= value < _MANY for value in (frame, group, *bank)):
         raise ValueError("frames and groups must be whole numbers from 0")
     if dropped not in (None, *bank):
         raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
-    return TraceEntry(frame, group, bank, _numbers(scores, len(bank)), dropped)
+    if type(declined) is not bool or not isinstance(facts, dict):
+        raise ValueError("expected facts by name, and declined or not")
+    _numbers({name: [value] for name, value in facts.items()}, 1)
+    return TraceEntry(frame, group, bank, _numbers(scores, len(bank)), dropped, facts, declined)
 
 
 def _numbers(scores: dict[str, Any], count: int) -> dict[str, list[float]]:
@@ -77,11 +89,15 @@ def _numbers(scores: dict[str, Any], count: int) -> dict[str, list[float]]:
 
 
 def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
-    """Finds the decision of a group at ``frame`` (None: its first one) in a trace.
+    """Finds the decision of a group at ``frame`` (None: its first one) in a trace: to drop, or to decline.
 
     Raises ``DataError`` where there is none, with those that there are, or where the trace cannot be read.
     """
-    decisions = [entry for entry in read_trace(path) if entry.group == group and entry.dropped is not None]
+    decisions = [
+        entry
+        for entry in read_trace(path)
+        if entry.group == group and (entry.dropped is not None or entry.declined)
+    ]
     if not decisions:
         raise DataError(f"{path}: group {group} of the objects has no decision")
     for entry in decisions:

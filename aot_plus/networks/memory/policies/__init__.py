@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy, ReadStatistics
 from aot_plus.networks.memory.policies.emfs import EmfsPolicy
+from aot_plus.networks.memory.policies.gate import WriteGate
+from aot_plus.networks.memory.policies.lfu import LfuPolicy
+from aot_plus.networks.memory.policies.readmem import ReadMemPolicy
 from aot_plus.networks.memory.policies.relevance import RelevancePolicy, RunningRelevance
 from aot_plus.networks.memory.policies.rmem import RMemPolicy
 from aot_plus.networks.memory.policies.simple import FifoPolicy, RandomPolicy, UnboundedPolicy, UniformPolicy
+from aot_plus.networks.memory.policies.spread import SpreadPolicy
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.own_classes import import_class
 
@@ -21,14 +25,18 @@ __all__ = [
     "Append",
     "EmfsPolicy",
     "FifoPolicy",
+    "LfuPolicy",
     "MemoryPolicy",
     "RMemPolicy",
     "RandomPolicy",
+    "ReadMemPolicy",
     "ReadStatistics",
     "RelevancePolicy",
     "RunningRelevance",
+    "SpreadPolicy",
     "UnboundedPolicy",
     "UniformPolicy",
+    "WriteGate",
     "build_policy",
 ]
 
@@ -39,22 +47,29 @@ POLICIES: dict[str, type[MemoryPolicy]] = {
     "emfs": EmfsPolicy,
     "random": RandomPolicy,
     "uniform": UniformPolicy,
+    "spread": SpreadPolicy,
+    "lfu": LfuPolicy,
+    "readmem": ReadMemPolicy,
 }
 
 
 def build_policy(cfg: Config) -> MemoryPolicy:
-    """Builds a fresh policy for one memory of one video.
+    """Builds a fresh policy for one memory of one video, behind a write gate with ``cfg.MEM_WRITE_GATE``.
 
     ``cfg.MEM_POLICY`` is a name of ``POLICIES`` or ``"package.module:ClassName"``.
 
     Raises:
         ConfigError: no such policy (the message lists what exists), or a value that the policy cannot use.
     """
-    name = cfg.MEM_POLICY
+    policy = _policy_class(cfg.MEM_POLICY)(cfg)
+    return WriteGate(cfg, policy) if cfg.MEM_WRITE_GATE else policy
+
+
+def _policy_class(name: str) -> type[MemoryPolicy]:
     if name in POLICIES:
-        return POLICIES[name](cfg)
+        return POLICIES[name]
     if ":" in name:
-        return _import_policy(name)(cfg)
+        return _import_policy(name)
     raise ConfigError(
         f'MEM_POLICY: expected one of {", ".join(POLICIES)} or "package.module:ClassName", found {name!r}'
     )

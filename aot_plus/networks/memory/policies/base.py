@@ -24,11 +24,13 @@ class ReadStatistics:
         attention: N x T, attention of each token to each entry (mean over heads); rows sum to 1.
         keys: T x N x D, the entries' keys with the temporal embedding added.
         foreground: N, probability in 0..1 that a token of the frame is not background.
+        new_keys: N x D, the frame's own keys, with which it read; they are comparable with ``keys``.
     """
 
     attention: Tensor
     keys: Tensor
     foreground: Tensor
+    new_keys: Tensor | None = None
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Append:
         droppable: positions in ``frames``, ascending, that may be dropped (reference frames are protected).
         overflows: whether the memory now holds more than its capacity, so that an entry has to go.
         read_statistics: computes the statistics of the new frame's read; runs only when a policy asks.
+        read_probabilities: computes the new frame's class probabilities, (1 + objects) x N, background first.
     """
 
     frames: list[int]
@@ -48,6 +51,7 @@ class Append:
     droppable: list[int]
     overflows: bool
     read_statistics: Callable[[], ReadStatistics]
+    read_probabilities: Callable[[], Tensor] | None = None
     _statistics: ReadStatistics | None = field(default=None, init=False, repr=False)
 
     def statistics(self) -> ReadStatistics:
@@ -56,21 +60,40 @@ class Append:
             self._statistics = self.read_statistics()
         return self._statistics
 
+    def probabilities(self) -> Tensor:
+        """Computes the new frame's class probabilities, (1 + objects) x N, background first."""
+        if self.read_probabilities is None:
+            raise ValueError("this append has no probabilities")
+        return self.read_probabilities()
+
 
 class MemoryPolicy(ABC):
     """Decides which entry leaves a full long-term memory. One instance serves one memory of one video.
 
     To write your own policy, subclass this in your own file, write ``drop``, and name it in a config as
     ``MEM_POLICY = "package.module:ClassName"``. The scores of the last decision, one per entry, may be left
-    in ``last_scores`` (name -> tensor of T values) for the traces.
+    in ``last_scores`` (name -> tensor of T values) for the traces, and numbers about the new frame in
+    ``last_facts``.
     """
 
-    bounded: ClassVar[bool] = True
+    bounded: bool = True
     """True if the memory has a capacity; without one, ``drop`` is never called."""
+
+    may_decline: ClassVar[bool] = False
+    """True if ``keep`` is to be asked."""
 
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
         self.last_scores: dict[str, Tensor] = {}
+        self.last_facts: dict[str, float] = {}
+
+    def keep(self, append: Append) -> bool:
+        """Tells if the new frame is to be stored at all. Asked first, unless its mask was given.
+
+        A declined frame is not appended: neither ``observe`` nor ``drop`` follows. The next one is offered a
+        memory gap later. Groups that started together store the same frames: one that accepts is enough.
+        """
+        return True
 
     def observe(self, append: Append) -> None:  # noqa: B027 (most policies have nothing to observe)
         """Called on every append, before ``drop``."""

@@ -1,0 +1,81 @@
+"""The write gate: frames whose prediction is poor are not stored, whatever the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
+from aot_plus.networks.memory.scores import prediction_quality
+from aot_plus.utils.config_ranges import check_value
+
+if TYPE_CHECKING:
+    from aot_plus.configs import Config
+
+_FIRST_FRAMES = 3  # with an object, whose quality the others are measured by
+
+
+class WriteGate(MemoryPolicy):
+    """Passes those frames on to a policy that show an object, predicted well enough.
+
+    The quality of a frame is the mean top probability of the tokens that show an object. A frame is declined
+    if that is below ``MEM_WRITE_GATE`` times the mean of the first three offered frames with an object. The
+    traces have each offered frame's quality.
+    """
+
+    may_decline = True
+
+    def __init__(self, cfg: Config, policy: MemoryPolicy) -> None:
+        super().__init__(cfg)
+        check_value("MEM_WRITE_GATE", cfg.MEM_WRITE_GATE)
+        self.policy = policy
+        self.bounded = policy.bounded
+        self._first: list[float] = []
+
+    def keep(self, append: Append) -> bool:
+        """Tells if the frame passes, and if the policy keeps it."""
+        quality = float(prediction_quality(append.probabilities()))
+        needed = 0.0
+        if len(self._first) == _FIRST_FRAMES:
+            needed = self.cfg.MEM_WRITE_GATE * sum(self._first) / _FIRST_FRAMES
+        elif quality > 0:
+            self._first.append(quality)
+        self.last_facts = {"quality": quality, "needed": needed}
+        self.last_scores = {}
+        return quality > 0 and quality >= needed and (not self.policy.may_decline or self._ask(append))
+
+    def _ask(self, append: Append) -> bool:
+        kept = self.policy.keep(append)
+        self._take_over()
+        return kept
+
+    def observe(self, append: Append) -> None:
+        """Shows the frame to the policy."""
+        self.policy.observe(append)
+        self._take_over()
+
+    def drop(self, append: Append) -> int | Tensor:
+        """Leaves the choice to the policy."""
+        dropped = self.policy.drop(append)
+        self._take_over()
+        return dropped
+
+    def _take_over(self) -> None:
+        self.last_scores = self.policy.last_scores
+        self.last_facts = {**self.last_facts, **self.policy.last_facts}
+
+    @property
+    def averages(self) -> dict[int, float]:
+        """The policy's."""
+        return self.policy.averages
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives what the gate keeps, and the policy's state."""
+        return {"first": list(self._first), "policy": self.policy.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of a gate before such a policy gave."""
+        self._first = list(state["first"])
+        self.policy.load_state_dict(state["policy"])

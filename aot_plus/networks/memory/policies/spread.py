@@ -1,0 +1,46 @@
+"""Spread: keeps frames that are relevant to the present one and far from the others in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aot_plus.networks.memory.policies.base import Append
+from aot_plus.networks.memory.policies.relevance import RelevancePolicy, RunningRelevance
+from aot_plus.utils.config_ranges import check_value
+from aot_plus.utils.device import on_device
+
+if TYPE_CHECKING:
+    from aot_plus.configs import Config
+
+
+class SpreadPolicy(RelevancePolicy):
+    """Scores an entry by its relevance, to the power ``MEM_SPREAD_POWER``, times its room in time.
+
+    The power tells how much relevance counts: 0 is ``uniform``. The relevance is EMFS's with a slower average
+    (``MEM_SPREAD_KEEP``). The policy is this project's own, and unpublished.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
+        for name in ("MEM_SPREAD_KEEP", "MEM_SPREAD_POWER"):
+            check_value(name, getattr(cfg, name))
+        self.running_relevance = RunningRelevance(cfg.MEM_SPREAD_KEEP)
+
+    def score(self, append: Append, averages: Tensor) -> Tensor:
+        """R_t^power * room_t."""
+        around = on_device(room_in_time([*append.frames, append.new_frame]), averages.device)
+        room = around / around.mean()
+        self.last_scores["room"] = room
+        return torch.pow(averages, self.cfg.MEM_SPREAD_POWER) * room
+
+
+def room_in_time(frames: list[int]) -> list[float]:
+    """Gives for each frame but the last the number of the next one less that of the one before.
+
+    The first has none before it: twice the way to its next is taken. ``frames``: ascending, 2 or more.
+    """
+    first = 2.0 * (frames[1] - frames[0])
+    return [first, *(float(after - before) for before, after in zip(frames, frames[2:], strict=False))]

@@ -1,0 +1,263 @@
+"""The policies spread, lfu and readmem, the write gate, and policies that decline frames."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.memory.policies import (
+    Append,
+    FifoPolicy,
+    MemoryPolicy,
+    ReadStatistics,
+    UniformPolicy,
+    WriteGate,
+    build_policy,
+)
+from aot_plus.networks.memory.scores import aligned_similarity, prediction_quality
+from aot_plus.utils.errors import ConfigError
+from tests.test_memory_policies import append_of, config, decide, reading
+from tests.test_segmenter import _segmenter, _squares, _video
+
+# --- spread
+
+
+def test_spread_weighs_relevance_and_room() -> None:
+    policy = build_policy(config("spread", MEM_SPREAD_POWER=1.0))
+    read = [0.4, 0.1, 0.3, 0.2]
+    assert decide(policy, append_of([0, 10, 12, 20], 40, reading(read))) == 1
+    room = np.array([20, 12, 10, 28]) / 17.5
+    assert policy.last_scores["room"].tolist() == pytest.approx(room.tolist())
+    assert policy.last_scores["score"].tolist() == pytest.approx((read * room).tolist())
+    # The average keeps 0.8; the frame that came last begins with its value.
+    assert decide(policy, append_of([0, 12, 20, 40], 41, reading([0.4, 0.1, 0.1, 0.4]))) == 2
+    relevance = [0.4, 0.8 * 0.3 + 0.2 * 0.1, 0.8 * 0.2 + 0.2 * 0.1, 0.4]
+    assert policy.last_scores["relevance"].tolist() == pytest.approx(relevance)
+
+
+def test_spread_without_relevance_is_uniform() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        frames = sorted(rng.choice(100, 9, replace=False).tolist())
+        append = append_of(frames, 100, reading(rng.dirichlet(np.ones(9)).tolist()))
+        dropped = decide(build_policy(config("spread", MEM_SPREAD_POWER=0.0)), append)
+        assert dropped == decide(UniformPolicy(config("uniform")), append)
+
+
+# --- lfu
+
+
+def test_lfu_drops_the_least_attended_since_stored() -> None:
+    policy = build_policy(config("lfu"))
+    policy.observe(append_of([0], 5, reading([1.0]), overflows=False))
+    policy.observe(append_of([0, 5], 10, reading([0.2, 0.8]), overflows=False))
+    assert decide(policy, append_of([0, 5, 10], 15, reading([0.5, 0.1, 0.4]))) == 2
+    assert policy.last_scores["mean"].tolist() == pytest.approx([1.7 / 3, 0.45, 0.4])
+    assert decide(policy, append_of([0, 5, 15], 20, reading([0.2, 0.3, 0.5]))) == 1  # 10 is forgotten
+    assert policy.last_scores["reads"].tolist() == [4, 3, 1]
+
+
+# --- readmem
+
+
+def looking(keys: Tensor, new_keys: Tensor) -> Any:
+    statistics = ReadStatistics(torch.full((1, len(keys)), 1 / len(keys)), keys, torch.ones(1), new_keys)
+    return lambda: statistics
+
+
+def one_token(*directions: tuple[float, float, float]) -> Tensor:
+    """Keys T x 1 x 3."""
+    return torch.tensor(directions)[:, None]
+
+
+def test_similarity_follows_tokens_that_have_moved() -> None:
+    keys = 50 * torch.eye(6)
+    moved = aligned_similarity(torch.stack([keys, keys[torch.tensor([3, 4, 5, 0, 1, 2])], -keys]), keys)
+    assert moved[:2].tolist() == pytest.approx([1, 1])
+    assert moved[2] < 0.1
+
+
+def test_readmem_swaps_only_for_diversity_and_keeps_to_the_reference() -> None:
+    policy = build_policy(config("readmem", MEM_READMEM_FLOOR=0.3))
+    first, near, far = (1.0, 0.0, 0.0), (0.9, 0.436, 0.0), (0.5, 0.2, 0.843)
+    seen = [first]
+    for frame, new in enumerate([near, far], start=1):
+        append = append_of(list(range(frame)), frame, looking(one_token(*seen), one_token(new)[0]))
+        append.overflows = False
+        assert policy.keep(append)
+        policy.observe(append)
+        seen.append(new)
+
+    def offered(frame: int, new: tuple[float, float, float]) -> Append:
+        return append_of([0, 1, 2], frame, looking(one_token(*seen), one_token(new)[0]))
+
+    assert not policy.keep(offered(3, (0.1, 0.0, 0.99)))  # unlike the reference
+    assert not policy.keep(offered(4, (0.95, 0.312, 0.0)))  # like frame 1, which it would replace
+    assert policy.last_facts["log determinant"] > policy.last_scores["log determinant"][1:].max()
+    append = offered(5, (0.6, 0.8, 0.0))
+    assert policy.keep(append)
+    assert decide(policy, append) == 1
+
+
+def test_readmems_diversity_never_falls() -> None:
+    rng = torch.Generator().manual_seed(0)
+    policy, stored, before = build_policy(config("readmem")), {0: torch.rand(5, 4, generator=rng)}, -1e9
+    swaps = 0
+    for frame in range(1, 60):
+        new = torch.rand(5, 4, generator=rng)
+        append = append_of(list(stored), frame, looking(torch.stack(list(stored.values())), new))
+        append.overflows = len(stored) == 4
+        if not policy.keep(append):
+            continue
+        policy.observe(append)
+        if append.overflows:
+            assert policy.last_facts["log determinant"] >= before - 1e-9
+            before = policy.last_facts["log determinant"]
+            del stored[append.frames[policy.drop(append)]]
+            swaps += 1
+        stored[frame] = new
+    assert swaps > 3
+
+
+# --- the write gate
+
+
+def shown(quality: float) -> Tensor:
+    """Class probabilities 2 x 4: three tokens of the object, predicted that well (0: none)."""
+    object_ = torch.tensor([quality] * 3 + [0.1]) if quality else torch.full((4,), 0.2)
+    return torch.stack([1 - object_, object_])
+
+
+def test_quality_is_the_mean_top_probability_of_the_objects() -> None:
+    assert float(prediction_quality(torch.tensor([[0.1, 0.3, 0.9], [0.9, 0.7, 0.1]]))) == pytest.approx(0.8)
+    assert float(prediction_quality(shown(0))) == 0
+
+
+def test_the_gate_measures_by_the_first_frames() -> None:
+    gate = build_policy(config("fifo", MEM_WRITE_GATE=0.75))
+    assert isinstance(gate, WriteGate)
+
+    def passes(quality: float) -> bool:
+        append = append_of([0, 5, 10], 15)
+        append.read_probabilities = lambda: shown(quality)
+        return gate.keep(append)
+
+    assert not passes(0)  # nothing is shown: and it is none of the first ones
+    assert [passes(quality) for quality in (0.9, 0.8, 0.7)] == [True] * 3
+    assert [passes(quality) for quality in (0.61, 0.59, 0.0)] == [True, False, False]
+    assert gate.last_facts == {"quality": 0.0, "needed": pytest.approx(0.6)}
+    fresh = build_policy(config("fifo", MEM_WRITE_GATE=0.75))
+    fresh.load_state_dict(gate.state_dict())
+    assert fresh.state_dict() == gate.state_dict()
+    assert decide(fresh, append_of([0, 5, 10], 15)) == 1  # the policy's choice
+
+
+def test_a_gate_out_of_range_is_said() -> None:
+    with pytest.raises(ConfigError, match="MEM_WRITE_GATE"):
+        build_policy(config("fifo", MEM_WRITE_GATE=1.5))
+
+
+def test_the_gate_passes_on_what_the_policy_says() -> None:
+    gate = build_policy(config("emfs", MEM_WRITE_GATE=0.5))
+    plain = build_policy(config("emfs"))
+    append = append_of([0, 5, 10], 15, reading([0.5, 0.1, 0.4]))
+    assert decide(gate, append) == decide(plain, append)
+    assert gate.explain() == plain.explain()
+    assert gate.averages == plain.averages
+    assert not build_policy(config("unbounded", MEM_WRITE_GATE=0.5)).bounded
+
+
+# --- frames that are declined, in a video
+
+
+class Every(FifoPolicy):
+    """Keeps every second frame that is offered."""
+
+    may_decline = True
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.offered = 0
+
+    def keep(self, append: Append) -> bool:
+        self.offered += 1
+        self.last_facts = {"offered": float(self.offered)}
+        return self.offered % 2 == 0
+
+
+class Never(FifoPolicy):
+    """Keeps nothing, and may not be asked for more."""
+
+    may_decline = True
+
+    def keep(self, append: Append) -> bool:
+        return False
+
+    def observe(self, append: Append) -> None:
+        raise AssertionError("a declined frame is not appended")
+
+
+def _run(segmenter: VideoSegmenter, frames: int, ids: list[int]) -> None:
+    video = _video(3, frames)
+    segmenter.start(video[0], _squares(ids), memory_gap=2)
+    for image in video[1:]:
+        segmenter.step(image)
+
+
+def test_a_declined_frame_is_not_stored_and_traced() -> None:
+    trace: list[dict[str, Any]] = []
+    segmenter = _segmenter(MEM_POLICY=f"{__name__}:Every", trace=trace.append)
+    _run(segmenter, 14, [1, 2])
+    assert segmenter.banks == [[0, 4, 8, 12]]  # the gap is kept: every second frame is offered
+    assert [line["frame"] for line in trace if "declined" in line] == [2, 6, 10]
+    assert [line["facts"]["offered"] for line in trace] == [1, 2, 3, 4, 5, 6]
+    assert all(line["dropped"] is None for line in trace)
+
+
+def test_a_given_mask_is_stored_whatever_the_policy_says() -> None:
+    segmenter = _segmenter(MEM_POLICY=f"{__name__}:Never")
+    _run(segmenter, 6, [1])
+    assert segmenter.banks == [[0]]
+
+
+def test_one_of_several_groups_is_enough() -> None:
+    segmenter = _segmenter(MEM_POLICY=f"{__name__}:First")
+    _run(segmenter, 6, list(range(1, 13)))
+    assert segmenter.banks == [[0, 2, 4], [0, 2, 4]]
+
+
+class First(FifoPolicy):
+    """The first group's accepts, all others decline."""
+
+    may_decline = True
+    made = itertools.count()
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.number = next(First.made)
+
+    def keep(self, append: Append) -> bool:
+        return self.number == 0
+
+
+@pytest.mark.parametrize("policy", ["spread", "lfu", "readmem"])
+def test_the_policies_run_on_a_video_and_go_on_from_a_saved_state(policy: str) -> None:
+    overrides: dict[str, Any] = {"MEM_POLICY": policy, "LATTER_MEM_LEN": 2, "MEM_WRITE_GATE": 0.01}
+    video, through, other = _video(4, 14), _segmenter(**overrides), _segmenter(**overrides)
+    through.start(video[0], _squares([1, 2]), memory_gap=1)
+    for image in video[1:8]:
+        through.step(image)
+    other.load_state_dict(through.state_dict())
+    for image in video[8:]:
+        assert (through.step(image) == other.step(image)).all()
+    assert through.banks == other.banks
+    assert 1 < len(through.banks[0]) <= 3
+
+
+def test_policies_of_the_base_are_not_asked() -> None:
+    assert not MemoryPolicy.may_decline
+    assert FifoPolicy(config("fifo")).keep(append_of([0], 1))
