@@ -2,6 +2,7 @@
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -192,6 +193,45 @@ def test_large_images_are_scaled_down() -> None:
     labels = _run(segmenter, _video(12, frames=3), _squares([1, 2]))
     assert segmenter._views[0].size == (33, 49)  # 70 x 90 by 50 / 90: 38 x 50, to the nearest 16k + 1
     assert labels[-1].shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("size", "scales", "align_corners", "expected"),
+    [
+        ((480, 854), (1.0,), True, (481, 849)),
+        ((480, 854), (1.0,), False, (480, 848)),
+        ((720, 1280), (1.0,), True, (577, 1041)),
+        ((720, 1280), (1.0,), False, (592, 1040)),
+        ((720, 1280), (1.0, 1.1, 1.2), False, (576, 1040)),  # the shorter side is held first
+    ],
+)
+def test_inputs_have_the_sizes_of_the_aot_benchmark(
+    size: tuple[int, int], scales: tuple[float, ...], align_corners: bool, expected: tuple[int, int]
+) -> None:
+    values = {"TEST_MULTISCALE": scales, "MODEL_ALIGN_CORNERS": align_corners}
+    segmenter = _segmenter(TEST_MULTISCALE_MAX_SHORT_EDGE=624.0, **values)
+    frame = segmenter.prepare(np.zeros((*size, 3), np.uint8))
+    assert tuple(frame.inputs[0].shape[:2]) == expected
+
+
+def test_the_shorter_side_has_a_limit_of_its_own() -> None:
+    frame = _segmenter(TEST_MAX_SHORT_EDGE=48.0).prepare(np.zeros((64, 100, 3), np.uint8))
+    assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
+
+
+def test_labels_of_another_size_than_the_images() -> None:
+    """As DAVIS at full resolution is evaluated; the state of such a video can be saved as well."""
+    video, mask = _video(12, frames=4), _squares([1, 2], side=30)
+    small = mask[::2, ::2]
+    segmenter, other = _segmenter(), _segmenter()
+    frames = [replace(segmenter.prepare(image), size=small.shape) for image in video]
+    segmenter.start(frames[0], small, memory_gap=1)
+    segmenter.step(frames[1])
+    assert segmenter._views[0].size == (65, 97)  # 70 x 90
+    other.load_state_dict(segmenter.state_dict())
+    labels = segmenter.step(frames[2])
+    assert labels.shape == small.shape
+    np.testing.assert_array_equal(other.step(frames[2]), labels)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

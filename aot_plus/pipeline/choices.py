@@ -120,12 +120,18 @@ def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
         return None
     named = wanted.checkpoint or cfg.TEST_CKPT_PATH
     if not named:
-        default = default_checkpoint(cfg.MODEL_NAME)
+        default = _default_checkpoint(cfg)
         return find_checkpoint(default, cfg.DIR_PRETRAIN) if default else None
     found = find_path(named, home() / cfg.DIR_PRETRAIN)
     if found is None:
         raise ConfigError(f"there is no checkpoint {named}; {how_to_get(Path(named).name)}")
     return found
+
+
+def _default_checkpoint(cfg: Config) -> str | None:
+    """Names the model's own file; on other data than VOST's, the one that its VOST training starts from."""
+    of_benchmark = cfg.TEST_PROTOCOL != Config.TEST_PROTOCOL and cfg.PRETRAIN_MODEL
+    return cfg.PRETRAIN_MODEL if of_benchmark else default_checkpoint(cfg.MODEL_NAME)
 
 
 def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
@@ -147,7 +153,7 @@ def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:
 def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) -> list[str]:
     if checkpoint is not None or wanted.random_weights:
         return []
-    default = default_checkpoint(cfg.MODEL_NAME)
+    default = _default_checkpoint(cfg)
     needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
     if wanted.names_stage or wanted.dataset not in (None, MINI_VOST):
         asked = wanted.stage if wanted.names_stage else wanted.dataset

@@ -13,7 +13,8 @@ from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.paths import run_folder
-from evaluation.results import Results, csv_paths, format_table
+from evaluation.protocols import get_protocol
+from evaluation.results import Results, figure_paths, format_table
 
 __all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder"]
 
@@ -79,9 +80,9 @@ class Inference:
 
 @dataclass(frozen=True)
 class Evaluation(Inference):
-    """A job's masks with their figures."""
+    """A job's masks with their figures; None where a server scores them."""
 
-    results: Results
+    results: Results | None
 
 
 def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool = False) -> Path:
@@ -150,9 +151,10 @@ def _infer(job: Job) -> EvaluationSummary:
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     """Inference and metric of a whole split; ``say`` gets what a user wants to read.
 
-    Raises ``VOSError``.
+    There is no metric where a server scores the split. Raises ``VOSError``.
     """
     cfg = job.cfg
+    protocol = get_protocol(cfg.TEST_PROTOCOL)  # a wrong name is said before the work
     weights = job.checkpoint or "random weights"
     _log.info(
         "== Inference: %s, %s, %s, %s %s",
@@ -166,8 +168,15 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     say(done.describe())
     if done.summary.failed:
         raise VOSError(no_metric)
-    _log.info("== Metric: %s", job.folder)
-    results = evaluation.evaluate(job.folder, job.open_dataset().root, cfg.TEST_DATASET_SPLIT)
-    per_object, overall = csv_paths(job.folder, cfg.TEST_DATASET_SPLIT)
-    say(f"{format_table(results)}\nCSV files: {overall} and {per_object.name}")
+    dataset = job.open_dataset()
+    if dataset.server:
+        public = f"{dataset.name} {dataset.split} has no public ground truth"
+        say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")
+        return Evaluation(job, done.summary, None)
+    _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
+    root, split = dataset.truth
+    results = evaluation.evaluate(job.folder, root, split, protocol=protocol)
+    *others, overall = figure_paths(job.folder, split, protocol)
+    files = " and ".join([str(overall), *(path.name for path in others)])
+    say(f"{format_table(results)}\nCSV files: {files}")
     return Evaluation(job, done.summary, results)

@@ -21,12 +21,12 @@ Outcomes = Mapping[Row, Outcome]
 
 
 def compare(evaluations: Sequence[Evaluation]) -> str:
-    """J and J_tr of several jobs of one model on one dataset, side by side."""
+    """J and J_tr of several jobs of one model on one dataset in VOST's layout, side by side."""
     import pandas as pd
 
     cfg = evaluations[0].job.cfg
     title = f"{cfg.MODEL_NAME} on {cfg.TEST_DATASET} {cfg.TEST_DATASET_SPLIT}"
-    rows = [(each.job.folder.name, each.results.j, each.results.j_tr) for each in evaluations]
+    rows = [(each.job.folder.name, each.results.j, each.results.j_tr) for each in evaluations if each.results]
     return str(pd.DataFrame(rows, columns=[title, "J", "J_tr"]).to_string(index=False, float_format="%.4f"))
 
 

@@ -26,12 +26,13 @@ from aot_plus.tools.common import (
 )
 from aot_plus.utils.errors import ConfigError
 from evaluation.home import home
+from evaluation.vost import DATASET_FOLDERS
 
 if TYPE_CHECKING:
     from aot_plus.pipeline.choices import Wanted
     from aot_plus.pipeline.run import Job
 
-_DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints J and J_tr.
+_DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints its figures.
 Without arguments: AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it
 says how to get it (--download gets it), and runs a small model that ships with the project on MiniVOST,
 which it makes itself.
@@ -56,11 +57,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add_checkpoint_arguments(parser, "the model's file")
     add_download_argument(parser)
-    add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the stage's)")
-    split = "name of a file in ImageSets, without .txt (default: val)"
-    add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
-    images = "folder of the dataset's frames: JPEGImages_10fps (default) or JPEGImages, VOST's at 5 fps"
-    add("--images", dest="TEST_IMAGES", metavar="FOLDER", help=images)
+    _add_dataset_arguments(parser)
     add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
     add("--result_name", metavar="NAME", help="of the result folder (default: policy and capacity: emfs_1+8)")
     add("--eval_name", dest="result_name", help=argparse.SUPPRESS)
@@ -68,9 +65,25 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
     add_earlier_results_arguments(parser)
     add("--no_metric", action="store_true", help="inference only")
+    add("--zip", action="store_true", help="also write the zip file that the data set's server takes")
     add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
     _add_inference_arguments(parser)
     return parser
+
+
+def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dataset``, ``--split``, ``--layout`` and ``--images``."""
+    add = parser.add_argument
+    known = f"{', '.join(DATASET_FOLDERS)}, or a folder in VOST's or DAVIS's layout"
+    add("--dataset", help=f"{known} (default: the stage's)")
+    split = "of the dataset: val, test-dev, valid_all_frames, ... (default: val)"
+    add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
+    layout = "of a folder: the name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
+    add("--layout", dest="TEST_LAYOUT", metavar="LAYOUT", help=layout)
+    images = (
+        "folder of the frames, such as JPEGImages, VOST's at 5 fps, or JPEGImages/Full-Resolution of DAVIS"
+    )
+    add("--images", dest="TEST_IMAGES", metavar="FOLDER", help=f"{images} (default: the dataset's)")
 
 
 def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,9 +101,12 @@ def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from aot_plus.pipeline.run import evaluate, infer
+    from aot_plus.pipeline.submission import check_zip, write_zip
     from aot_plus.pipeline.table import compare
 
     jobs = _jobs(args)
+    for job in jobs if args.zip else ():
+        check_zip(job)
     if os.environ.get("RANK", "0") != "0":
         for job in jobs:
             infer(job)
@@ -98,10 +114,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.no_metric or args.sequences:
         done = [infer(job) for job in jobs]
         print("\n".join(each.describe() for each in done))
-        return 1 if any(each.summary.failed for each in done) else 0
-    evaluations = [evaluate(job, print) for job in jobs]
-    if len(jobs) > 1:
-        print(f"\n{compare(evaluations)}")
+        if any(each.summary.failed for each in done):
+            return 1
+    else:
+        evaluations = [evaluate(job, print) for job in jobs]
+        if len(jobs) > 1:
+            print(f"\n{compare(evaluations)}")
+    for job in jobs if args.zip else ():
+        print(f"Zip file for the server: {write_zip(job)}")
     return 0
 
 

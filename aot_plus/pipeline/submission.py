@@ -1,0 +1,45 @@
+"""The zip file that a data set's evaluation server takes."""
+
+import zipfile
+from pathlib import Path
+
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.pipeline.run import Job
+from aot_plus.utils.errors import ConfigError, DataError
+from evaluation.files import replacing
+
+__all__ = ["check_zip", "write_zip", "zip_path"]
+
+
+def zip_path(job: Job) -> Path:
+    """Returns the path of a job's zip file, in its result folder."""
+    return job.folder / f"{job.open_dataset().split}.zip"
+
+
+def check_zip(job: Job) -> Dataset:
+    """Raises ``ConfigError`` where the server takes other files, or only whole splits."""
+    dataset = job.open_dataset()
+    if dataset.zip_folder is None:
+        raise ConfigError(f"--zip: the server of {dataset.name} takes polygons in a JSON file, not masks")
+    if job.sequences is not None:
+        raise ConfigError("--zip: a server takes the masks of all sequences; leave out --sequences")
+    return dataset
+
+
+def write_zip(job: Job) -> Path:
+    """Packs the masks of a split as its server expects them. Raises ``DataError`` for one that is missing."""
+    dataset = check_zip(job)
+    folder = f"{dataset.zip_folder}/" if dataset.zip_folder else ""
+    path = zip_path(job)
+    with (
+        replacing(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # PNG files are compressed
+    ):
+        for name in dataset.sequences():
+            for file in dataset.sequence(name).files():
+                source = job.folder / name / file
+                if not source.is_file():
+                    raise DataError(f"{source}: there is no such mask; --zip needs all of the split")
+                # A fixed time: the same masks give the same file.
+                archive.writestr(zipfile.ZipInfo(f"{folder}{name}/{file}"), source.read_bytes())
+    return path

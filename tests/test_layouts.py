@@ -1,0 +1,327 @@
+"""The readers of all layouts, and evaluation over them, on one small data set written in each layout."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.configs.datasets import DATASETS
+from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import FrameLabels
+from aot_plus.networks.managers.evaluator import Evaluator
+from aot_plus.pipeline.run import Job
+from aot_plus.pipeline.submission import write_zip
+from aot_plus.tools import eval as eval_tool
+from aot_plus.utils.config import get_config
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.masks import write_mask
+from evaluation.masks import read_mask
+from evaluation.vost import DATASET_FOLDERS
+from tests.layouts import write_layout
+
+Mask = NDArray[np.uint8]
+
+HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame has a mask
+LATE, LATE_FRAME = 3, "00004"  # an object of sequence b, and the frame that it comes in
+PALETTE = [0, 0, 0, 200, 10, 10, 10, 200, 10, 10, 10, 200] + [90] * (768 - 12)
+NAMES = [name for name in DATASET_FOLDERS if name != "mini_vost"]
+
+
+def mask_of(sequence: str, frame: int) -> Mask:
+    """Two squares; in sequence b a third from the fifth frame on."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[4:20, 4 + frame : 20 + frame] = 1
+    mask[24:40, 30:44] = 2
+    if sequence == "b" and frame >= int(LATE_FRAME):
+        mask[2:18, 44:60] = LATE
+    return mask
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("source") / "VOST"
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        for frame in range(FRAMES):
+            path = root / "JPEGImages_10fps" / name / f"{frame:05d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)).save(path)
+            if frame % 2 == 0:
+                write_mask(root / "Annotations" / name / f"{frame:05d}.png", mask_of(name, frame), PALETTE)
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "val.txt").write_text("a\nb\n")
+    return root
+
+
+class Still:
+    """A segmenter whose objects stay where a mask first showed them; it notes what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[Mask | None] = []
+        self.labels = np.zeros((0, 0), np.uint8)
+
+    def prepare(self, image: Mask) -> PreparedFrame:
+        return PreparedFrame((image.shape[0], image.shape[1]), [torch.zeros(1)])
+
+    def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask:
+        assert image.size == mask.shape
+        self.given, self.labels = [mask], mask.copy()
+        return mask
+
+    def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels:
+        self.given.append(mask)
+        if mask is not None:
+            self.labels = np.where(mask > 0, mask, self.labels)
+        return FrameLabels(torch.from_numpy(self.labels.copy()), range(1, 256))
+
+
+def job_of(name: str, data_folder: Path, **values: object) -> Job:
+    overrides = {"TEST_DATASET": name, "DIR_DATA": str(data_folder), **values}
+    return Job(get_config("pre_vost_2", "aott", overrides=overrides), None, data_folder / "results")
+
+
+def run(job: Job) -> list[Still]:
+    """Evaluates with ``Still``; gives the segmenters."""
+    made: list[Still] = []
+
+    def make(_: object) -> Still:
+        made.append(Still())
+        return made[-1]
+
+    dataset = job.open_dataset()
+    summary = Evaluator(job.cfg, make, dataset, dataset.sequences(), job.folder).run()
+    assert summary.failed == {}
+    return made
+
+
+def test_names_are_the_same_everywhere() -> None:
+    assert set(LAYOUTS) == set(DATASETS) == {*DATASET_FOLDERS, "folders"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reader_gives_the_same_frames_and_masks(name: str, source: Path, tmp_path: Path) -> None:
+    root = write_layout(name, source, tmp_path)
+    dataset = open_configured(job_of(name, tmp_path).cfg)
+    assert dataset.root == root
+    assert dataset.missing() == []
+    assert dataset.sequences() == ["a", "b"]
+    sparse = name.startswith("youtubevos")
+    for sequence_name in "ab":
+        sequence = dataset.sequence(sequence_name)
+        frames = [f"{frame:05d}" for frame in range(0, FRAMES, 2 if sparse else 1)]
+        assert [path.stem for path in sequence.images] == frames
+        assert (
+            sequence.images[0].read_bytes()
+            == (source / "JPEGImages_10fps" / sequence_name / "00000.jpg").read_bytes()
+        )
+        expected = mask_of(sequence_name, 0)
+        first = sequence.read_mask("00000")
+        assert first is not None
+        np.testing.assert_array_equal(first, expected.clip(max=1) if name == "davis2016" else expected)
+        few = name.startswith(("youtubevos", "long_video", "sav"))
+        assert list(sequence.saved) == (frames[::2] if few and not sparse else frames)
+        assert list(sequence.palette)[:6] == ([0, 0, 0, 128, 0, 0] if name == "sav" else PALETTE[:6])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_later_objects_start_at_their_own_frame_where_the_data_set_has_them(
+    name: str, source: Path, tmp_path: Path
+) -> None:
+    write_layout(name, source, tmp_path)
+    first, second = run(job_of(name, tmp_path))
+    assert [mask for mask in first.given[1:] if mask is not None] == []
+    later = {index: mask for index, mask in enumerate(second.given) if mask is not None and index}
+    if not name.startswith(("youtubevos", "lvos")):
+        assert later == {}
+        return
+    ((index, mask),) = later.items()
+    assert index == (2 if name.startswith("youtubevos") else 4)
+    np.testing.assert_array_equal(mask, np.where(mask_of("b", 4) == LATE, LATE, 0))
+    results = tmp_path / "results" / "b"
+    assert LATE not in read_mask(results / "00002.png")
+    written = Image.open(results / f"{LATE_FRAME}.png")
+    assert written.mode == "P"
+    assert LATE in np.unique(np.asarray(written))
+    assert (written.getpalette() or [])[:12] == PALETTE[:12]
+
+
+def test_a_later_mask_is_an_option_of_every_data_set(source: Path, tmp_path: Path) -> None:
+    write_layout("mose_v1", source, tmp_path)
+    _, second = run(job_of("mose_v1", tmp_path, TEST_LATER_MASKS=True))
+    assert [index for index, mask in enumerate(second.given) if mask is not None] == [0, 4]
+
+
+def test_all_frames_of_youtube_vos_are_read_and_the_named_ones_written(source: Path, tmp_path: Path) -> None:
+    root = write_layout("youtubevos2019", source, tmp_path)
+    meta = json.loads((root / "valid" / "meta.json").read_text())
+    for one in meta["videos"]["a"]["objects"].values():
+        one["frames"] = ["00002", "00004"]
+    (root / "valid" / "meta.json").write_text(json.dumps(meta))
+    (root / "valid" / "Annotations" / "a" / "00000.png").rename(
+        root / "valid" / "Annotations" / "a" / "00002.png"
+    )
+    job = job_of("youtubevos2019", tmp_path, TEST_DATASET_SPLIT="val_all_frames")
+    dataset = job.open_dataset()
+    assert (dataset.split, dataset.result_name) == ("valid_all_frames", "youtubevos2019_all_frames")
+    first, second = run(job)
+    assert (len(first.given), len(second.given)) == (3, FRAMES)  # 2, 3, 4; and 0 to 8
+    names = [path.name for path in sorted((job.folder / "a").iterdir())]
+    assert names == ["00002.png", "00004.png"]
+    assert len(list((job.folder / "b").iterdir())) == 5
+    job = job_of("youtubevos2019", tmp_path, TEST_SAVE_ALL_FRAMES=True, TEST_DATASET_SPLIT="valid_all_frames")
+    assert len(job.open_dataset().sequence("b").files()) == FRAMES
+
+
+def test_sav_has_a_folder_for_each_object_which_may_overlap(source: Path, tmp_path: Path) -> None:
+    root = write_layout("sav", source, tmp_path)
+    inner = np.zeros((HEIGHT, WIDTH), np.uint8)
+    inner[6:10, 6:10] = 255
+    Image.fromarray(inner).save(root / "sav_val" / "Annotations_6fps" / "a" / "001" / "00000.png")
+    job = job_of("sav", tmp_path)
+    first, _ = run(job)
+    assert first.given[0] is not None
+    assert (first.given[0] == 2).sum() == 16  # the smaller object is on top
+    files = sorted(str(path.relative_to(job.folder / "a")) for path in (job.folder / "a").rglob("*.png"))
+    assert files == [
+        f"{folder}/{frame:05d}.png" for folder in ("000", "001") for frame in range(0, FRAMES, 2)
+    ]
+    np.testing.assert_array_equal(read_mask(job.folder / "a" / "001" / "00004.png"), inner > 0)
+
+
+def test_frames_before_the_first_mask_are_left_out(source: Path, tmp_path: Path) -> None:
+    root = write_layout("mose_v1", source, tmp_path)
+    (root / "valid" / "Annotations" / "a" / "00000.png").unlink()
+    sequence = open_dataset("mose_v1", tmp_path, split="val").sequence("a")
+    assert (sequence.images[0].stem, sequence.saved[0], len(sequence.images)) == (
+        "00002",
+        "00002",
+        FRAMES - 2,
+    )
+
+
+def test_mose_with_its_splits_inside(source: Path, tmp_path: Path) -> None:
+    root = write_layout("mose_v2", source, tmp_path)
+    for kind in ("JPEGImages", "Annotations"):
+        (root / "valid" / kind).rename(root / "aside")
+        (root / kind).mkdir()
+        (root / "aside").rename(root / kind / "valid")
+    (root / "valid").rmdir()
+    dataset = open_dataset("mose_v2", tmp_path, split="valid")
+    assert dataset.sequences() == ["a", "b"]
+    assert len(dataset.sequence("a").images) == FRAMES
+
+
+def test_davis_at_full_resolution_is_written_at_its_height(source: Path, tmp_path: Path) -> None:
+    root = write_layout("davis2017", source, tmp_path)
+    for path in sorted((root / "JPEGImages" / "480p").rglob("*.jpg")):
+        target = root / "JPEGImages" / "Full-Resolution" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((2 * WIDTH + 1, 2 * HEIGHT)).save(target)
+    values = {"TEST_IMAGES": "JPEGImages/Full-Resolution", "TEST_OUTPUT_HEIGHT": HEIGHT}
+    job = job_of("davis2017", tmp_path, **values)
+    (root / "Annotations" / "480p" / "a" / "00000.png").unlink()
+    large = np.zeros((2 * HEIGHT, 2 * WIDTH + 1), np.uint8)
+    large[10:40, 10:40] = 1
+    write_mask(root / "Annotations" / "480p" / "a" / "00000.png", large)
+    sequence = job.open_dataset().sequence("a")
+    assert sequence.size((2 * HEIGHT, 2 * WIDTH + 1)) == (HEIGHT, WIDTH + 1)  # rounded up
+    first = sequence.read_mask("00000", (HEIGHT, WIDTH + 1))
+    assert first is not None
+    assert first.shape == (HEIGHT, WIDTH + 1)
+    assert (first == 1).sum() == 15 * 15
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "folder"),
+    [("davis2017", "test-dev", ""), ("mose_v1", "valid", ""), ("youtubevos2018", "valid", "Annotations/")],
+)
+def test_the_zip_file_is_what_the_server_takes(
+    name: str, split: str, folder: str, source: Path, tmp_path: Path
+) -> None:
+    root = write_layout(name, source, tmp_path)
+    if split == "test-dev":
+        (root / "ImageSets" / "2017" / "val.txt").rename(root / "ImageSets" / "2017" / "test-dev.txt")
+    job = job_of(name, tmp_path, TEST_DATASET_SPLIT=split)
+    assert job.open_dataset().server
+    run(job)
+    path = write_zip(job)
+    before = path.read_bytes()
+    assert write_zip(job).read_bytes() == before
+    frames = range(0, FRAMES, 2 if name.startswith("youtubevos") else 1)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [f"{folder}{name}/{n:05d}.png" for name in "ab" for n in frames]
+        assert archive.read(f"{folder}a/00002.png") == (job.folder / "a" / "00002.png").read_bytes()
+    (job.folder / "b" / "00004.png").unlink()
+    with pytest.raises(DataError, match="no such mask"):
+        write_zip(job)
+
+
+def test_a_server_that_takes_polygons_gets_no_zip_file(source: Path, tmp_path: Path) -> None:
+    write_layout("visor", source, tmp_path)
+    with pytest.raises(ConfigError, match="polygons"):
+        write_zip(job_of("visor", tmp_path))
+
+
+def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"DAVIS: there is no such dataset folder; get it from https://davis"):
+        open_dataset("davis2017", tmp_path)
+    root = write_layout("davis2017", source, tmp_path)
+    (root / "JPEGImages" / "480p").rename(root / "JPEGImages" / "Full-Resolution")
+    with pytest.raises(DataError, match="--images JPEGImages/Full-Resolution"):
+        open_dataset("davis2017", tmp_path).require()
+    root = write_layout("youtubevos2019", source, tmp_path)
+    (root / "valid" / "meta.json").unlink()
+    (root / "valid" / "JPEGImages").rename(root / "valid" / "frames")
+    with pytest.raises(DataError) as error:
+        open_dataset("youtubevos2019", tmp_path, split="valid").require()
+    assert "no folder JPEGImages" in str(error.value)
+    assert "meta.json: there is no such file" in str(error.value)
+    with pytest.raises(DataError, match="unknown split 'test'; splits here: valid"):
+        open_dataset("mose_v1", write_layout("mose_v1", source, tmp_path).parent, split="test").sequences()
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("davis2017", "davis2017"), ("long_video", "folders"), ("vost", "vost")]
+)
+def test_a_folder_is_known_by_what_lies_in_it(name: str, layout: str, source: Path, tmp_path: Path) -> None:
+    root = write_layout(name, source, tmp_path)
+    dataset = open_dataset(str(root), tmp_path / "elsewhere")
+    assert type(dataset) is LAYOUTS[layout]
+    assert dataset.sequences() == ["a", "b"]
+    with pytest.raises(ConfigError, match="TEST_LAYOUT: expected one of vost"):
+        open_dataset(str(root), tmp_path, layout="davis")
+
+
+def evaluate(data_folder: Path, *flags: str) -> int:
+    where = ["--data_root", str(data_folder), "--result_dir", str(data_folder / "results")]
+    network = ["--model", "aott", "--random_weights", "--device", "cpu", "--policy", "fifo"]
+    return eval_tool.main([*where, *network, *flags])
+
+
+def test_one_command_gives_j_and_f(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_layout("davis2017", source, tmp_path)
+    assert evaluate(tmp_path, "--dataset", "davis2017", "--split", "val") == 0
+    out = capsys.readouterr().out
+    assert "J&F-Mean" in out
+    assert "b_2" in out
+    table = (tmp_path / "results" / "global_results-val.csv").read_text()
+    assert table.startswith("J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean")
+    assert str(tmp_path / "results" / "global_results-val.csv") in out
+
+
+def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_file(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_layout("youtubevos2019", source, tmp_path)
+    assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip") == 0
+    out = capsys.readouterr().out
+    assert "youtubevos2019 valid has no public ground truth: the YouTube-VOS server" in out
+    assert f"Zip file for the server: {tmp_path}/results/valid.zip" in out
+    assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip", "--sequences", "a") == 1
+    assert "leave out --sequences" in capsys.readouterr().err
