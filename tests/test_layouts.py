@@ -322,6 +322,6 @@ def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_fi
     assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip") == 0
     out = capsys.readouterr().out
     assert "youtubevos2019 valid has no public ground truth: the YouTube-VOS server" in out
-    assert f"Zip file for the server: {tmp_path}/results/valid.zip" in out
+    assert f"Zip file: {tmp_path}/results/valid.zip" in out
     assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip", "--sequences", "a") == 1
     assert "leave out --sequences" in capsys.readouterr().err

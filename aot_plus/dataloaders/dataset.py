@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from evaluation.layouts import annotations_folder
+from evaluation.protocols import Protocol
 from evaluation.vost import ANNOTATIONS, SPLITS, check_split_name, mask_paths, read_split
 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
@@ -111,10 +113,11 @@ class Dataset:
         """The name of results: those of all frames have their own."""
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
-    @property
-    def truth(self) -> tuple[Path, str | None]:
-        """The folder and the set that the metric is given."""
-        return self.root, self.truth_split
+    def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
+        """Gives what the metric needs: a folder and a set, and the protocol for a layout without lists."""
+        if self.split_folders is not None or protocol.layout not in ("splits", "folders"):
+            return self.root, self.truth_split, protocol
+        return self.folder, None, replace(protocol, layout="folders", split=None)
 
     @property
     def server(self) -> str:

@@ -1,7 +1,7 @@
 """The layouts of the known data sets. Each is a ``Dataset`` with other attributes, and what else differs."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import VOST, how_to_get
 from evaluation.layouts import meta_path, read_videos
-from evaluation.protocols import PROTOCOLS
+from evaluation.protocols import PROTOCOLS, Protocol
 from evaluation.vost import ANNOTATIONS, mask_paths, read_names
 
 __all__ = ["LAYOUTS", "VOSTDataset"]
@@ -98,10 +98,11 @@ class YouTubeVOS(Dataset):
         """The folder with a folder of images for each sequence."""
         return self.root / self.split / self.images
 
-    @cached_property
+    @property
     def videos(self) -> Mapping[str, Any]:
         """What the meta file says about each sequence. Raises ``DataError``."""
-        return read_videos(meta_path(self.root, self.truth_split))
+        path = meta_path(self.root, self.truth_split)
+        return _read_videos(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
     def missing(self) -> list[str]:
         """Names the folders and the file that are missing, each with the cure."""
@@ -138,6 +139,12 @@ class YouTubeVOS(Dataset):
             path = meta_path(self.root, self.truth_split)
             raise DataError(f"{path}: {name}: expected objects with names of frames{reason}")
         return named
+
+
+@cache
+def _read_videos(path: Path, _: int) -> Mapping[str, Any]:
+    """Reads a large meta file once, as long as it does not change. Raises ``DataError``."""
+    return read_videos(path)
 
 
 class MOSE(Dataset):
@@ -197,11 +204,10 @@ class SAV(Dataset):
     part = "sav_{split}"
     page = "https://ai.meta.com/datasets/segment-anything-video"
 
-    @property
-    def truth(self) -> tuple[Path, str | None]:
-        """The folder and the set that the metric is given."""
-        names = f"sav_{self.truth_split}"
-        return self.folder, names if (self.folder / f"{names}.txt").is_file() else None
+    def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
+        """Gives the folder, the set if there is a list of it, and the protocol."""
+        names = self.folder.name
+        return self.folder, names if (self.folder / f"{names}.txt").is_file() else None, protocol
 
     def sequences(self, split: str | None = None) -> list[str]:
         """Returns the names in the list of the split, or of all sequences. Raises ``DataError``."""

@@ -11,9 +11,10 @@ from aot_plus.dataloaders.eval_datasets import Dataset, open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import CONFIG_FILE
-from aot_plus.utils.errors import VOSError
+from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import run_folder
-from evaluation.protocols import get_protocol
+from evaluation.layouts import scored_sequences
+from evaluation.protocols import Protocol, get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
 __all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder"]
@@ -148,6 +149,20 @@ def _infer(job: Job) -> EvaluationSummary:
         ).run()
 
 
+def _check_truth(job: Job, protocol: Protocol) -> None:
+    """Raises ``DataError`` with all that the metric would not find, before the work for it."""
+    dataset = job.open_dataset()
+    if dataset.server:
+        return
+    root, split, protocol = dataset.truth(protocol)
+    if split is None:
+        return
+    try:
+        scored_sequences(root, job.folder, split, protocol)
+    except DataError as error:
+        raise DataError(f"{error}\nThe metric needs it; --no_metric makes the masks alone") from error
+
+
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     """Inference and metric of a whole split; ``say`` gets what a user wants to read.
 
@@ -160,6 +175,7 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         "== Inference: %s, %s, %s, %s %s",
         *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
     )
+    _check_truth(job, protocol)
     no_metric = "inference failed; the metric was not computed"
     try:
         done = infer(job)
@@ -174,7 +190,7 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")
         return Evaluation(job, done.summary, None)
     _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
-    root, split = dataset.truth
+    root, split, protocol = dataset.truth(protocol)
     results = evaluation.evaluate(job.folder, root, split, protocol=protocol)
     *others, overall = figure_paths(job.folder, split, protocol)
     files = " and ".join([str(overall), *(path.name for path in others)])

@@ -121,7 +121,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         if len(jobs) > 1:
             print(f"\n{compare(evaluations)}")
     for job in jobs if args.zip else ():
-        print(f"Zip file for the server: {write_zip(job)}")
+        print(f"Zip file: {write_zip(job)}")
     return 0
 
 
