@@ -152,6 +152,7 @@ def _infer(job: Job) -> EvaluationSummary:
 def _check_truth(job: Job, protocol: Protocol) -> None:
     """Raises ``DataError`` with all that the metric would not find, before the work for it."""
     dataset = job.open_dataset()
+    dataset.require()
     if dataset.server:
         return
     root, split, protocol = dataset.truth(protocol)
