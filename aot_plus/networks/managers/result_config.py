@@ -58,8 +58,8 @@ def claim_result_folder(
     resumed = _resumptions(path, cfg, origin, kept, resume=resume) if kept else []
     if overwrite:
         remove_results(result_dir)
-        for path in (result_dir / SUMMARY_FILE, *result_dir.glob("*.zip")):
-            path.unlink(missing_ok=True)
+        for old in (result_dir / SUMMARY_FILE, *result_dir.glob("*.zip")):
+            old.unlink(missing_ok=True)
         for name in sequences:  # before the new config is there: the old one is not theirs
             SequenceFolder(result_dir, name).discard()
     save_config(cfg, path, {"origin": dict(origin), **({"resumed": resumed} if resumed else {})})
