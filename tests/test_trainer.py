@@ -152,21 +152,15 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     assert log_lines(run_folder(cfg))[-1]["step"] == step
 
 
-def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> None:
-    """The same total batch, without what a process draws (dropped paths) or sees (batch norms) on its own."""
-    cfg = tiny_config(
-        dataset,
-        DIR_RESULT=str(tmp_path / "two"),
-        TRAIN_TOTAL_STEPS=20,
-        TRAIN_BATCH_SIZE=4,
-        TRAIN_LSTT_DROPPATH=0.0,
-        MODEL_FREEZE_BN=True,
-        TRAIN_EVAL_STEPS=20,
-        TRAIN_EVAL_SEQUENCES=1,
-        TEST_DATASET=str(dataset),
-        TEST_DATASET_SPLIT="train",
-    )
-    Trainer(cfg, tmp_path / "one").run()
+def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -> None:
+    """Bit for bit, without what a process draws (dropped paths) or sees (batch norms) on its own.
+
+    One process that learns from the whole batch at once rounds otherwise, which AdamW makes larger with
+    every step: it divides gradients of almost 0 by their size.
+    """
+    values: dict[str, Any] = {"TRAIN_BATCH_SIZE": 4, "TRAIN_LSTT_DROPPATH": 0.0, "MODEL_FREEZE_BN": True}
+    cfg = tiny_config(dataset, DIR_RESULT=str(tmp_path / "two"), **values)
+    Trainer(tiny_config(dataset, TRAIN_ACCUMULATION_STEPS=2, **values), tmp_path / "one").run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -180,15 +174,14 @@ def test_two_processes_give_the_losses_of_one(dataset: Path, tmp_path: Path) -> 
         assert process.returncode == 0, output
         assert "Grad strides" not in output
     alone, shared = log_lines(tmp_path / "one"), log_lines(run_folder(cfg))
-    assert len(alone) == len(shared) == 20
-    for one, two in zip(alone, shared, strict=True):
-        assert one["loss"] == pytest.approx(two["loss"], abs=1e-4)
-        assert one["mean_iou"] == pytest.approx(two["mean_iou"], abs=0.02)
-        assert one["num_objects"] == two["num_objects"]
-    assert alone[-1]["loss"] < alone[0]["loss"]
-    assert len(content(run_folder(cfg))["random_states"]) == 2
-    validations = (run_folder(cfg) / "log" / "validation.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in validations] == [20]  # of one of the two
+    assert len(alone) == len(shared) == cfg.TRAIN_TOTAL_STEPS
+    for first, second in zip(alone, shared, strict=True):
+        for name in ("step", "loss", "num_objects", "gradient_norm"):
+            assert first[name] == second[name]
+        assert first["mean_iou"] == pytest.approx(second["mean_iou"], abs=1e-6)  # summed in another order
+    one, two = content(tmp_path / "one"), content(run_folder(cfg))
+    assert_same(one["state_dict"], two["state_dict"])
+    assert len(two["random_states"]) == 2
 
 
 def test_the_wrapper_of_several_processes_finds_gradients_in_the_layout_of_the_weights(
