@@ -86,6 +86,24 @@ def test_a_policy_without_scores(folders: tuple[Path, Path], capsys: pytest.Capt
     assert "| 1 | dropped |" in capsys.readouterr().out
 
 
+def test_a_declined_frame_is_a_decision(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"frame": 2, "group": 0, "bank": [0, 1], "similarity": [0.9, 0.8], "dropped": None}
+    _write_trace(folders[1], [{**entry, "declined": True, "facts": {"quality": 0.25}}])
+    assert _run(folders) == 0
+    assert "frame 2: declined, quality 0.2500\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [{"declined": 1}, {"facts": [0.5]}, {"facts": {"quality": "high"}}])
+def test_facts_of_another_kind_are_a_damaged_trace(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], more: dict[str, object]
+) -> None:
+    _write_trace(folders[1], [{"frame": 2, "group": 0, "bank": [0], "dropped": None, **more}])
+    assert _run(folders) == 1
+    assert "cannot be read as a trace" in capsys.readouterr().err
+
+
 def test_a_row_of_bars_for_each_score_and_the_dropped_column_is_marked() -> None:
     pictures = [np.zeros((30, 40, 3), np.uint8)] * 4
     entry = TraceEntry(7, 0, [0, 1, 2], {"best": [0.1, 0.4, 0.2]}, 2)

@@ -53,7 +53,8 @@ def _timeline(group: int, entries: list[TraceEntry]) -> GroupTimeline:
                     _rounded(entry.scores[name][position]) if name in entry.scores else None for name in names
                 )
                 stay.scores.append((entry.frame, *values))
-        stored.setdefault(entry.frame, Stay(entry.frame))
+        if not entry.declined:
+            stored.setdefault(entry.frame, Stay(entry.frame))
         if entry.dropped is not None:
             stored[entry.dropped].until = entry.frame
     return GroupTimeline(group, names, sorted(stored.values(), key=lambda stay: stay.frame))

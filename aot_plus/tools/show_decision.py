@@ -62,11 +62,15 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _table(entry: TraceEntry) -> str:
-    """Formats the scores in Markdown."""
+    """Formats the scores in Markdown, and below them what was found about the new frame."""
     lines = [f"| {' | '.join(['frame', *entry.scores])} | |", "|" + "---|" * (len(entry.scores) + 2)]
     for number, *values in zip(entry.bank, *entry.scores.values(), strict=True):
         cells = " | ".join([str(number), *(f"{value:.4f}" for value in values)])
         lines.append(f"| {cells} | {'dropped' if number == entry.dropped else ''} |")
+    facts = [f"{name} {value:.4f}" for name, value in entry.facts.items()]
+    about = ["declined"] * entry.declined + facts
+    if about:
+        lines += ["", f"frame {entry.frame}: {', '.join(about)}"]
     return "\n".join(lines)
 
 

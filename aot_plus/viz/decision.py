@@ -1,6 +1,7 @@
 """A picture of one decision of a memory policy: the stored frames, and what each of them scored."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import PIL.Image
@@ -15,6 +16,7 @@ __all__ = ["draw_decision"]
 _COLUMN = 124  # pixels from one frame to the next
 _BAR = 64  # width of a bar, in pixels
 _GUTTER = 130  # left of the columns, for the names of the rows
+_GUTTER_LETTERS = 12  # that fit there
 _MARGIN = 16
 _TITLE, _CAPTION = 40, 46  # pixels above and under the thumbnails
 _PANEL = 76  # height of the highest bar
@@ -43,18 +45,28 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -
     aspect = pictures[0].shape[0] / pictures[0].shape[1]
     thumbnail = (_COLUMN - 8, max(1, round((_COLUMN - 8) * aspect)))
     bars = _TITLE + thumbnail[1] + _CAPTION
-    width = _left(len(pictures)) + _MARGIN
+    title = f"{sequence}: {_title(entry)}"
+    width = max(_left(len(pictures)), _MARGIN + math.ceil(font(17).getlength(title))) + _MARGIN
     image = PIL.Image.new("RGB", (width, bars + len(entry.scores) * (_PANEL + _PANEL_GAP) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(image)
     if entry.dropped is not None:
         left = _left(entry.bank.index(entry.dropped))
         draw.rectangle((left, _TITLE - 6, left + _COLUMN - 1, image.height - _MARGIN), fill=_DROPPED_BAND)
-    title = f"{sequence}: frame {entry.frame} is appended to a full memory of {len(entry.bank)} frames"
     draw.text((_MARGIN, 10), title, fill=_INK, font=font(17))
     _draw_thumbnails(image, entry, pictures, thumbnail)
     for row, (name, values) in enumerate(entry.scores.items()):
         _draw_bars(draw, name, values, bars + row * (_PANEL + _PANEL_GAP), _BARS[row % len(_BARS)])
     return image
+
+
+def _title(entry: TraceEntry) -> str:
+    """Says what was decided, and what the policy found about the new frame."""
+    stored = f"memory of {len(entry.bank)} frame{'s' * (len(entry.bank) != 1)}"
+    what = f"frame {entry.frame} is appended to a full {stored}"
+    if entry.declined:
+        what = f"frame {entry.frame} is not stored in a {stored}"
+    facts = ", ".join(f"{name} {value:.4g}" for name, value in entry.facts.items())
+    return f"{what} ({facts})" if facts else what
 
 
 def _draw_thumbnails(
@@ -65,7 +77,7 @@ def _draw_thumbnails(
     notes = {
         numbers[0]: ("never dropped", _FAINT),
         entry.dropped: ("dropped", _DROPPED),
-        entry.frame: ("new", _NEW),
+        entry.frame: ("declined", _DROPPED) if entry.declined else ("new", _NEW),
     }
     for position, (picture, number) in enumerate(zip(pictures, numbers, strict=True)):
         x, y = _left(position) + 4, _TITLE
@@ -73,7 +85,7 @@ def _draw_thumbnails(
         right, bottom = x + size[0] - 1, y + size[1] - 1
         note, colour = notes.get(number, ("", _LINE))
         draw.rectangle((x, y, right, bottom), outline=colour, width=3 if note else 1)
-        if number == entry.dropped:
+        if number == entry.dropped or (entry.declined and number == entry.frame):
             draw.line((x, y, right, bottom), fill=_DROPPED, width=3)
             draw.line((x, bottom, right, y), fill=_DROPPED, width=3)
         centre = _left(position) + _COLUMN // 2
@@ -89,7 +101,10 @@ def _draw_bars(
     highest, lowest = max([0.0, *finite]), min([0.0, *finite])
     pixels = _PANEL / ((highest - lowest) or 1.0)  # per unit
     zero = top + _PANEL_GAP - 14 + round(highest * pixels)
-    draw.text((_MARGIN, top + _PANEL_GAP + _PANEL // 2), name, fill=_INK, font=font(17), anchor="lm")
+    # A long name goes over several lines, in the gutter.
+    lines = textwrap.wrap(name.replace("_", " "), _GUTTER_LETTERS)
+    middle = (_MARGIN, top + _PANEL_GAP + _PANEL // 2)
+    draw.multiline_text(middle, "\n".join(lines), fill=_INK, font=font(17), anchor="lm")
     for position, value in enumerate(values):
         end = zero - round(value * pixels) if math.isfinite(value) else zero
         left = _left(position) + (_COLUMN - _BAR) // 2
