@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.configs.datasets import DATASETS
+from aot_plus.dataloaders.dataset_check import findings as kinds
+from aot_plus.dataloaders.dataset_check.findings import Severity
+from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
@@ -296,6 +299,26 @@ def test_a_folder_is_known_by_what_lies_in_it(name: str, layout: str, source: Pa
     assert dataset.sequences() == ["a", "b"]
     with pytest.raises(ConfigError, match="TEST_LAYOUT: expected one of vost"):
         open_dataset(str(root), tmp_path, layout="davis")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_check_knows_every_layout(name: str, source: Path, tmp_path: Path) -> None:
+    write_layout(name, source, tmp_path)
+    dataset = open_configured(job_of(name, tmp_path).cfg)
+    report = check_dataset(dataset, dataset.split)
+    assert [finding for finding in report.findings if finding.kind.severity is Severity.ERROR] == []
+    assert sum(sequence.masks for sequence in report.sequences) >= 2
+    image = dataset.sequence("a").images[2]
+    image.write_bytes(image.read_bytes()[:-200])
+    inner = dataset.masks_folder
+    masks = inner.parent if inner.name == "480p" else inner
+    (finding,) = [one for one in check_dataset(dataset).findings if one.kind == kinds.IMAGE_UNREADABLE]
+    assert (finding.place, image.name in finding.detail) == ("a", True)
+    masks.rename(masks.parent / "elsewhere")
+    missing = [
+        one for one in check_dataset(dataset, dataset.split).findings if one.kind == kinds.FOLDER_MISSING
+    ]
+    assert [masks.name in one.detail for one in missing] == [True]
 
 
 def evaluate(data_folder: Path, *flags: str) -> int:

@@ -28,6 +28,7 @@ class Dataset:
 
     Attributes:
         frames: the folder of the frames where none is named.
+        masks: the folder of the masks, where it may be missing.
         part: the folder with images and masks in the root; ``{split}`` stands for the split.
         split_folders: the folders in ``ImageSets`` with lists of sequences; None: there are no lists.
         merged: all ids of a mask are one object.
@@ -37,6 +38,7 @@ class Dataset:
     """
 
     frames: ClassVar[str] = "JPEGImages"
+    masks: ClassVar[str] = ANNOTATIONS
     layout_name: ClassVar[str] = "DAVIS"
     part: ClassVar[str] = ""
     split_folders: ClassVar[Sequence[str] | None] = None
@@ -106,7 +108,7 @@ class Dataset:
     def masks_folder(self) -> Path:
         """The folder with a folder of masks for each sequence."""
         found = annotations_folder(self.folder)
-        return self.folder / ANNOTATIONS if found == self.folder else found
+        return self.folder / self.masks if found == self.folder else found
 
     @property
     def result_name(self) -> str:
@@ -132,7 +134,18 @@ class Dataset:
             cure = f"; the frames of another folder are taken with {cures} (TEST_IMAGES)" if cures else ""
             place, name = self.frames_folder.parent, self.frames_folder.name
             found.append(f"{place}: there is no folder {name}{cure or self.how_to_get()}")
+        if not self.masks_folder.is_dir():
+            place, name = self.masks_folder.parent, self.masks_folder.name
+            found.append(f"{place}: there is no folder {name}{self.how_to_get()}")
         return found
+
+    @property
+    def splits_folder(self) -> Path | None:
+        """The folder with the lists of sequences; None where there are no lists."""
+        if self.split_folders is None:
+            return None
+        folders = [self.root / SPLITS / folder for folder in self.split_folders]
+        return next((folder for folder in folders if any(folder.glob("*.txt"))), folders[-1])
 
     def _other_images(self) -> list[str]:
         """Names folders that may be those of the frames."""
@@ -147,10 +160,8 @@ class Dataset:
 
     def splits(self) -> list[str]:
         """Returns the names of the splits that exist."""
-        if self.split_folders is not None:
-            folders = [self.root / SPLITS / folder for folder in self.split_folders]
-            folder = next((folder for folder in folders if any(folder.glob("*.txt"))), folders[0])
-            return sorted(path.stem for path in folder.glob("*.txt"))
+        if self.splits_folder is not None:
+            return sorted(path.stem for path in self.splits_folder.glob("*.txt"))
         if "{split}" not in self.part:
             return [self.split]
         pattern = re.escape(self.part).replace(re.escape("{split}"), "(.+)")

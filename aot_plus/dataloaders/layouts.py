@@ -201,6 +201,7 @@ class SAV(Dataset):
     """
 
     frames = "JPEGImages_24fps"
+    masks = "Annotations_6fps"
     part = "sav_{split}"
     page = "https://ai.meta.com/datasets/segment-anything-video"
 

@@ -8,6 +8,7 @@ from aot_plus.dataloaders.dataset_check.findings import has_errors
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
+from evaluation.vost import DATASET_FOLDERS
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:
@@ -15,7 +16,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
     options = _parse(argv, prog)
 
     def work() -> int:
-        dataset = open_dataset(options.dataset, data_root(options))
+        split = {} if options.split is None else {"split": options.split}
+        dataset = open_dataset(options.dataset, data_root(options), layout=options.layout, **split)
         report = check_dataset(dataset, options.split, options.workers)
         print(report.describe())
         return 1 if has_errors(report.findings) else 0
@@ -26,12 +28,14 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Reads every image and mask of a dataset in VOST's layout and says what the pipeline "
+        description="Reads every image and mask of a dataset and says what the pipeline "
         "will do with each finding. Exit code 1 if something would break a run, else 0.",
     )
-    parser.add_argument("dataset", metavar="DIR", help="vost, mini_vost, or a folder in VOST's layout")
+    parser.add_argument("dataset", metavar="DIR", help=f"{', '.join(DATASET_FOLDERS)}, or a folder")
     add_data_argument(parser)
-    parser.add_argument("--split", help="only this one: a file in ImageSets, without .txt (default: all)")
+    parser.add_argument("--split", help="only this one (default: all)")
+    layout = "of a folder: the name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
+    parser.add_argument("--layout", default="", help=layout)
     parser.add_argument(
         "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
     )

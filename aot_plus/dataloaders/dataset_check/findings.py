@@ -45,8 +45,8 @@ _FAILS = (
 FOLDER_MISSING = Kind(
     _E,
     "a folder is missing",
-    "Frames are read from JPEGImages_10fps, masks from Annotations. If JPEGImages has all your frames, link "
-    "it: ln -s JPEGImages JPEGImages_10fps",
+    "Inference, metric and training stop. In VOST's layout, frames are read from JPEGImages_10fps and masks "
+    "from Annotations. If JPEGImages has all your frames, link it: ln -s JPEGImages JPEGImages_10fps",
 )
 NOTHING_TO_CHECK = Kind(
     _E, "no sequence to check", "Inference, metric and training stop: there is no sequence to work on."
@@ -88,13 +88,13 @@ FIRST_NOT_ANNOTATED = Kind(
 )
 MASK_WITHOUT_FRAME = Kind(
     _E,
-    "an annotation has no frame in JPEGImages_10fps",
+    "an annotation has no frame",
     "Inference writes no mask of that name, so the metric stops: a prediction is missing. Training ignores "
     "it.",
 )
 OUTER_MASK_WITHOUT_FRAME = Kind(
     _W,
-    "the first or last annotation has no frame in JPEGImages_10fps",
+    "the first or last annotation has no frame",
     "The metric scores neither the first nor the last annotation, but takes the number of objects from the "
     "first. Inference and training ignore it.",
 )
@@ -169,11 +169,11 @@ MANY_OBJECTS = Kind(
     "Inference follows them in groups of ten, each with its own memory, which is slower. Training keeps a "
     "random ten. If the video has fewer objects, the mask may have soft edges.",
 )
-GREY_MASK = Kind(_N, "grey masks", "Their values are read as ids. Results are written with VOST's palette.")
+GREY_MASK = Kind(_N, "grey masks", "Their values are read as ids. Results are written with DAVIS's palette.")
 OTHER_PALETTE = Kind(
     _N,
-    "masks with another palette than VOST's",
-    "Their indices are read as ids, their colours are ignored. Results are written with VOST's palette.",
+    "masks with another palette than DAVIS's and VOST's",
+    "Their indices are read as ids, their colours are ignored. Results have the first mask's palette.",
 )
 OTHER_FILES = Kind(
     _N, "other files among frames or masks", "Nothing reads them: frames are .jpg, .jpeg, .png, masks .png."

@@ -1,44 +1,40 @@
 """Checks of a dataset as a whole: its folders, its split files, and which sequences those name."""
 
-from pathlib import Path
-
+from aot_plus.dataloaders.dataset import Dataset, visible_folders
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
-from aot_plus.dataloaders.eval_datasets import FRAMES, Dataset
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
-from evaluation.vost import ANNOTATIONS, SPLITS, name_problem, named_lines, split_path
+from evaluation.vost import SPLITS, name_problem, named_lines, split_path
 
 IMAGES_5FPS = "JPEGImages"
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
 
 def check_folders(dataset: Dataset) -> list[Finding]:
-    """Checks the dataset's folders, apart from that of its splits."""
-    found = [
-        Finding(kinds.FOLDER_MISSING, folder, "there is no such folder")
-        for folder in (FRAMES, ANNOTATIONS)
-        if not (dataset.root / folder).is_dir()
-    ]
-    if not (dataset.root / IMAGES_5FPS).is_dir():
+    """Checks the folders of the dataset's split, apart from that of its lists."""
+    found = [Finding(kinds.FOLDER_MISSING, dataset.name, text) for text in dataset.missing()]
+    if isinstance(dataset, VOSTDataset) and not (dataset.root / IMAGES_5FPS).is_dir():
         found.append(Finding(kinds.NO_JPEGIMAGES, str(dataset.root), f"no folder {IMAGES_5FPS}"))
     return found
 
 
 def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:
-    """Checks the files of ``split`` or, with None, of every split; returns their sequences and the findings.
+    """Checks the lists of ``split`` or, with None, of every split; returns their sequences and the findings.
 
     Raises ``DataError`` for an unknown split.
     """
-    chosen = dataset.splits() if split is None else [split]
+    chosen = dataset.splits() if split is None else [dataset.of_split(split).split]
     splits: dict[str, list[str]] = {}
     found: list[Finding] = []
     for name in chosen:
         splits[name], of_split = _check_split(dataset, name)
         found += of_split
     if not any(splits.values()):
-        found.append(Finding(kinds.NOTHING_TO_CHECK, SPLITS, f"splits read: {', '.join(chosen) or 'none'}"))
+        place = SPLITS if dataset.split_folders is not None else dataset.root.name
+        found.append(Finding(kinds.NOTHING_TO_CHECK, place, f"splits read: {', '.join(chosen) or 'none'}"))
     found += _overlaps(splits)
-    if split is None:
+    if split is None and dataset.split_folders is not None:
         found += _unlisted(dataset, splits)
     if dataset.name == "vost":
         found += _vost_counts(splits, split)
@@ -46,9 +42,14 @@ def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[st
 
 
 def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]]:
-    """Checks a split's file; returns its possible sequence names, each once, and the findings."""
-    path = split_path(dataset.root, split)
-    place = f"{SPLITS}/{path.name}"
+    """Checks a split's list; returns its possible sequence names, each once, and the findings."""
+    if dataset.split_folders is None:
+        try:
+            return dataset.sequences(split), []
+        except DataError as error:
+            return [], [Finding(kinds.SPLIT_UNREADABLE, split, str(error))]
+    path = split_path(dataset.root, split, dataset.split_folders)
+    place = str(path.relative_to(dataset.root))
     try:
         lines = named_lines(path)
     except DataError as error:
@@ -63,7 +64,7 @@ def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]
             continue
         if name in names:
             found.append(Finding(kinds.SPLIT_TWICE, place, f"line {number}: {name}"))
-        elif len(name.split()) > 1 and not (dataset.root / FRAMES / name).is_dir():
+        elif len(name.split()) > 1 and not (dataset.frames_folder / name).is_dir():
             found.append(Finding(kinds.SPLIT_WORDS, place, f"line {number}: {name!r}"))
         names[name] = None
     return list(names), found
@@ -84,16 +85,10 @@ def _overlaps(splits: dict[str, list[str]]) -> list[Finding]:
 def _unlisted(dataset: Dataset, splits: dict[str, list[str]]) -> list[Finding]:
     listed = {name for names in splits.values() for name in names}
     return [
-        Finding(kinds.UNLISTED, folder.name, f"{FRAMES}/{folder.name}")
-        for folder in _visible_folders(dataset.root / FRAMES)
-        if folder.name not in listed
+        Finding(kinds.UNLISTED, name, f"{dataset.frames_folder.name}/{name}")
+        for name in visible_folders(dataset.frames_folder)
+        if name not in listed
     ]
-
-
-def _visible_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _vost_counts(splits: dict[str, list[str]], split: str | None) -> list[Finding]:

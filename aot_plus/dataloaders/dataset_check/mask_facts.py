@@ -1,15 +1,18 @@
 """Measures masks, and checks the objects in a sequence's masks."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette
 from evaluation.masks import IGNORE_ID, opened, read_mask
@@ -45,10 +48,13 @@ class MaskFacts:
         return self.labelled > Config.DATA_REF_MIN_OBJ_PIXELS and not self.much_ignored
 
 
-def read_facts(path: Path) -> MaskFacts:
-    """Reads a mask. Raises ``DataError`` where the pipeline would, and says which ids do not fit."""
+def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
+    """Reads a mask. Raises ``DataError`` where the pipeline would, and says which ids do not fit.
+
+    ``modes``: as for ``read_mask``.
+    """
     try:
-        mask = read_mask(path)
+        mask = read_mask(path, modes)
     except DataError as error:
         raise DataError(f"{error}{_wide_ids(path)}") from error
     height, width = mask.shape
@@ -78,7 +84,22 @@ def _wide_ids(path: Path) -> str:
     return ""
 
 
-def check_objects(sequence: str, masks: Sequence[MaskFacts | None], first_frame: str | None) -> list[Finding]:
+class Rules(NamedTuple):
+    """Tells what counts as a problem in a data set."""
+
+    has_ids: bool = True  # the ids of objects matter: they are not merged
+    later: bool = False  # objects may come later
+    training: bool = True  # the rules of VOST's training clips hold
+
+
+def rules_of(dataset: Dataset) -> Rules:
+    """Gives the rules of a data set."""
+    return Rules(not dataset.merged, dataset.later, isinstance(dataset, VOSTDataset))
+
+
+def check_objects(
+    sequence: str, masks: Sequence[MaskFacts | None], first_frame: str | None, rules: Rules
+) -> list[Finding]:
     """Checks the ids, palettes and ignored pixels of a sequence's masks (None: unreadable).
 
     ``first_frame``: the name of the first frame, without suffix. Inference takes its objects from that
@@ -88,11 +109,12 @@ def check_objects(sequence: str, masks: Sequence[MaskFacts | None], first_frame:
     given = next((mask for mask in readable if Path(mask.name).stem == first_frame), None)
     counted = masks[0] if masks else None
     found: list[tuple[Kind, str]] = []
-    for mask in dict.fromkeys(mask for mask in (given, counted) if mask is not None):
+    for mask in dict.fromkeys(mask for mask in (given, counted) if mask is not None and rules.has_ids):
         found += _check_first(mask)
-    if given is not None and given.ids:
+    if given is not None and given.ids and rules.has_ids and not rules.later:
         found += _check_late(given, readable)
-    found += _check_training(readable)
+    if rules.training:
+        found += _check_training(readable)
     found += _check_colours(readable)
     return [Finding(kind, sequence, detail) for kind, detail in found]
 

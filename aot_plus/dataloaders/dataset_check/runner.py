@@ -1,9 +1,8 @@
 """Checks a whole dataset, several sequences at a time in separate processes."""
 
 from dataclasses import dataclass
-from functools import partial
 
-from aot_plus.dataloaders.dataset_check.findings import FOLDER_MISSING, Finding, Severity, format_findings
+from aot_plus.dataloaders.dataset_check.findings import Finding, Severity, format_findings
 from aot_plus.dataloaders.dataset_check.layout import check_folders, check_splits
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
 from aot_plus.dataloaders.eval_datasets import Dataset
@@ -42,15 +41,24 @@ class DatasetReport:
 def check_dataset(dataset: Dataset, split: str | None = None, workers: int | None = 1) -> DatasetReport:
     """Checks the sequences of ``split`` or, with None, of all splits, with a progress bar.
 
-    ``workers``: processes, as for ``map_in_processes``. Without JPEGImages_10fps or Annotations no sequence
-    is looked at. Raises ``DataError`` for an unknown split, or when a worker process died.
+    ``workers``: processes, as for ``map_in_processes``. No sequence is looked at where the folder of all
+    images or all masks is missing. Raises ``DataError`` for an unknown split, or when a worker process died.
     """
     splits, findings = check_splits(dataset, split)
-    findings = check_folders(dataset) + findings
-    names = list(dict.fromkeys(name for of_split in splits.values() for name in of_split))
-    if any(finding.kind == FOLDER_MISSING for finding in findings):
-        names = []
-    check = partial(check_sequence, dataset)
-    reports = map_in_processes(check, names, workers, "check", size=dataset.length)
+    opened = {name: dataset.of_split(name) for name in splits} or {dataset.split: dataset}
+    of_folders = [finding for each in opened.values() for finding in check_folders(each)]
+    findings = [*dict.fromkeys(of_folders), *findings]
+    unusable = {name for name, each in opened.items() if each.missing()}
+    homes = {name: opened[split] for split, names in reversed(splits.items()) for name in names}
+    jobs = [
+        (homes[name], name)
+        for name in dict.fromkeys(name for names in splits.values() for name in names)
+        if homes[name].split not in unusable
+    ]
+    reports = map_in_processes(_check, jobs, workers, "check", size=lambda job: job[0].length(job[1]))
     findings += [finding for report in reports for finding in report.findings]
     return DatasetReport(findings, {name: len(of_split) for name, of_split in splits.items()}, reports)
+
+
+def _check(job: tuple[Dataset, str]) -> SequenceReport:
+    return check_sequence(*job)

@@ -1,19 +1,20 @@
 """Checks of one sequence: the names of its files, its images, its masks."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES, Dataset
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.dataloaders.dataset_check.layout import IMAGES_5FPS
-from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts
-from aot_plus.dataloaders.eval_datasets import FRAMES, IMAGE_SUFFIXES, Dataset
+from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts, rules_of
+from aot_plus.dataloaders.layouts import VOSTDataset
+from aot_plus.dataloaders.video_sequence import BINARY_MODES, ID_MODES
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import natural_order
 from aot_plus.utils.masks import read_image
 from evaluation.metrics import MIN_ANNOTATED_FRAMES
-from evaluation.vost import ANNOTATIONS, annotation_paths
 
 
 @dataclass
@@ -38,21 +39,23 @@ def check_sequence(dataset: Dataset, name: str) -> SequenceReport:
     frames = _list_frames(dataset, report)
     try:
         masks = _list_masks(dataset, report)
-        _check_names(report, frames, masks)
+        _check_names(dataset, report, frames, masks)
         _check_other_files(dataset, report)
         _check_5fps(dataset, report, frames, masks)
         size = _check_images(report, frames)
-        facts = _check_masks(report, frames, masks, size)
+        modes = BINARY_MODES if dataset.object_folders(name) else ID_MODES
+        facts = _check_masks(report, frames, masks, size, modes)
     except OSError as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return report
-    report.findings += check_objects(name, facts, frames[0].stem if frames else None)
+    if not dataset.object_folders(name):
+        report.findings += check_objects(name, facts, frames[0].stem if frames else None, rules_of(dataset))
     return report
 
 
 def _list_frames(dataset: Dataset, report: SequenceReport) -> list[Path]:
     try:
-        frames = list(dataset.sequence(report.name).images)
+        frames = list(dataset.list_images(report.name))
     except (DataError, OSError) as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return []
@@ -65,19 +68,19 @@ def _list_frames(dataset: Dataset, report: SequenceReport) -> list[Path]:
 
 
 def _list_masks(dataset: Dataset, report: SequenceReport) -> list[Path]:
-    masks = annotation_paths(dataset.root, report.name)
-    if not masks:
-        report.add(kinds.NO_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: no .png file")
-    elif len(masks) < MIN_ANNOTATED_FRAMES:
-        report.add(kinds.FEW_ANNOTATIONS, f"{ANNOTATIONS}/{report.name}: {len(masks)}")
-    return masks
+    by_frame = dataset.list_masks(report.name)
+    if not by_frame:
+        report.add(kinds.NO_ANNOTATIONS, f"{dataset.masks_folder.name}/{report.name}: no .png file")
+    elif len(by_frame) < MIN_ANNOTATED_FRAMES and not dataset.server:
+        report.add(kinds.FEW_ANNOTATIONS, f"{dataset.masks_folder.name}/{report.name}: {len(by_frame)}")
+    return [path for files in by_frame.values() for path in files]
 
 
-def _check_names(report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
+def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
     """Frames without annotation and the reverse (frames between two annotations are as they should be)."""
     if not frames or not masks:
         return
-    if frames[0].stem not in {mask.stem for mask in masks}:
+    if isinstance(dataset, VOSTDataset) and frames[0].stem not in {mask.stem for mask in masks}:
         report.add(kinds.FIRST_NOT_ANNOTATED, f"{frames[0].name}; the first annotation is {masks[0].name}")
     stems = {frame.stem for frame in frames}
     for mask in masks:
@@ -88,15 +91,17 @@ def _check_names(report: SequenceReport, frames: list[Path], masks: list[Path]) 
 
 
 def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:
-    for folder, suffixes in ((FRAMES, IMAGE_SUFFIXES), (ANNOTATIONS, (".png",))):
-        for path in _visible_files(dataset.root / folder / report.name):
+    for folder, suffixes in ((dataset.frames_folder, IMAGE_SUFFIXES), (dataset.masks_folder, (".png",))):
+        for path in _visible_files(folder / report.name):
             # The metric and training look for .png, so a mask's suffix is in small letters.
-            suffix = path.suffix if folder == ANNOTATIONS else path.suffix.lower()
-            if suffix not in suffixes:
-                report.add(kinds.OTHER_FILES, f"{folder}/{report.name}/{path.name}")
+            suffix = path.suffix if folder == dataset.masks_folder else path.suffix.lower()
+            if suffix not in suffixes and not path.is_dir():
+                report.add(kinds.OTHER_FILES, f"{folder.name}/{report.name}/{path.name}")
 
 
 def _check_5fps(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
+    if not isinstance(dataset, VOSTDataset):
+        return
     images = _visible_files(dataset.root / IMAGES_5FPS / report.name)
     stems = [path.stem for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
     for kind, others in ((kinds.FRAME_NOT_ANNOTATED, masks), (kinds.FRAME_NOT_AT_10FPS, frames)):
@@ -128,7 +133,11 @@ def _check_images(report: SequenceReport, frames: list[Path]) -> tuple[int, int]
 
 
 def _check_masks(
-    report: SequenceReport, frames: list[Path], masks: list[Path], size: tuple[int, int] | None
+    report: SequenceReport,
+    frames: list[Path],
+    masks: list[Path],
+    size: tuple[int, int] | None,
+    modes: Container[str],
 ) -> list[MaskFacts | None]:
     """Reads all masks; returns their facts, None for those that cannot be read."""
     facts: list[MaskFacts | None] = []
@@ -137,7 +146,7 @@ def _check_masks(
         # A last annotation that is the first frame's as well is read by inference.
         last = path == masks[-1] and not (frames and path.stem == frames[0].stem)
         try:
-            mask = read_facts(path)
+            mask = read_facts(path, modes)
         except DataError as error:
             report.add(kinds.LAST_MASK if last else kinds.MASK_UNREADABLE, str(error))
             facts.append(None)
