@@ -1,6 +1,8 @@
 """The readers of all layouts, and evaluation over them, on one small data set written in each layout."""
 
 import json
+import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_da
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.evaluator import Evaluator
+from aot_plus.networks.managers.origin import origin_of_masks
 from aot_plus.pipeline.run import Job
 from aot_plus.pipeline.submission import write_zip
 from aot_plus.tools import eval as eval_tool
@@ -284,7 +287,7 @@ def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: 
     with pytest.raises(DataError) as error:
         open_dataset("youtubevos2019", tmp_path, split="valid").require()
     assert "no folder JPEGImages" in str(error.value)
-    assert "meta.json: there is no such file" in str(error.value)
+    assert "there is no file meta.json" in str(error.value)
     with pytest.raises(DataError, match="unknown split 'test'; splits here: valid"):
         open_dataset("mose_v1", write_layout("mose_v1", source, tmp_path).parent, split="test").sequences()
 
@@ -348,3 +351,21 @@ def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_fi
     assert f"Zip file: {tmp_path}/results/valid.zip" in out
     assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip", "--sequences", "a") == 1
     assert "leave out --sequences" in capsys.readouterr().err
+
+
+def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[1] / "docs" / "data.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "page_layouts.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    root = tmp_path / "clips"
+    for frame in range(FRAMES):
+        (root / "b" / "rgb").mkdir(parents=True, exist_ok=True)
+        Image.open(source / f"JPEGImages_10fps/b/{frame:05d}.jpg").save(root / f"b/rgb/{frame:05d}.png")
+    shutil.copytree(source / "Annotations" / "b", root / "b" / "masks")
+    (root / "val.txt").write_text("b\n")
+    job = job_of(str(root), tmp_path, TEST_LAYOUT="page_layouts:Clips", TEST_LATER_MASKS=True)
+    (segmenter,) = run(job)
+    assert [index for index, mask in enumerate(segmenter.given) if mask is not None] == [0, 4]
+    assert len(list((job.folder / "b").iterdir())) == 5
+    assert any("page_layouts.py" in name for name in origin_of_masks(job.cfg, None))

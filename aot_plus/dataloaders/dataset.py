@@ -255,9 +255,11 @@ class Dataset:
         return ()
 
     def length(self, name: str) -> int:
-        """Number of a sequence's frames; 0 where its folder is missing."""
-        folder = self.frames_folder / name
-        return sum(map(_is_frame, folder.iterdir())) if folder.is_dir() else 0
+        """Counts a sequence's frames; 0 where they cannot be listed."""
+        try:
+            return len(self.list_images(name))
+        except DataError:
+            return 0
 
 
 def _is_frame(path: Path) -> bool:

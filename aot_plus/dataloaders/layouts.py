@@ -106,9 +106,10 @@ class YouTubeVOS(Dataset):
 
     def missing(self) -> list[str]:
         """Names the folders and the file that are missing, each with the cure."""
-        meta = meta_path(self.root, self.truth_split)
-        cure = "" if meta.is_file() else f"{meta}: there is no such file; the archive of the split has it"
-        return [*super().missing(), *filter(None, [cure])]
+        found = super().missing()
+        if not meta_path(self.root, self.truth_split).is_file():
+            found.append(f"{self.folder}: there is no file meta.json, which the archive of the split has")
+        return found
 
     def sequences(self, split: str | None = None) -> list[str]:
         """Returns the names that the meta file has. Raises ``DataError``."""

@@ -44,9 +44,9 @@ _FAILS = (
 
 FOLDER_MISSING = Kind(
     _E,
-    "a folder is missing",
-    "Inference, metric and training stop. In VOST's layout, frames are read from JPEGImages_10fps and masks "
-    "from Annotations. If JPEGImages has all your frames, link it: ln -s JPEGImages JPEGImages_10fps",
+    "a folder or file is missing",
+    "Inference, metric and training stop. If another folder has all frames, name it with --images or link "
+    "it: ln -s JPEGImages JPEGImages_10fps",
 )
 NOTHING_TO_CHECK = Kind(
     _E, "no sequence to check", "Inference, metric and training stop: there is no sequence to work on."

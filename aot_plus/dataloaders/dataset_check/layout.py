@@ -44,6 +44,8 @@ def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[st
 def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]]:
     """Checks a split's list; returns its possible sequence names, each once, and the findings."""
     if dataset.split_folders is None:
+        if dataset.of_split(split).missing():  # a finding of its own
+            return [], []
         try:
             return dataset.sequences(split), []
         except DataError as error:

@@ -60,6 +60,7 @@ def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
     Raises ``CheckpointError`` if it cannot be read.
     """
     own = _own_files(cfg.MEM_POLICY, "MEM_POLICY", "policy file") | _own_encoder(cfg)
+    own |= _own_files(cfg.TEST_LAYOUT, "TEST_LAYOUT", "layout file")
     return _content("the checkpoint's content", checkpoint) | own | {CODE: _digest_code(_MASKS)}
 
 
