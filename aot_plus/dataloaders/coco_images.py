@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aot_plus.dataloaders.static_images import check_sizes
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
@@ -36,12 +37,14 @@ class CocoImage:
 
     @property
     def name(self) -> str:
-        """The path of the image."""
-        return str(self.path)
+        """The image's name, with that of its folder."""
+        return f"{self.path.parent.name}/{self.path.stem}"
 
     def read(self) -> tuple[Image, Mask]:
         """Reads the image and draws its mask. Small objects cover large ones. Raises ``DataError``."""
-        return read_image(self.path), self.mask()
+        image, mask = read_image(self.path), self.mask()
+        check_sizes(self.path, image, mask)
+        return image, mask
 
     def mask(self) -> Mask:
         """Draws the mask: H x W ids, 255 where a crowd is."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
-__all__ = ["StaticClips", "StaticImage", "StaticTransform"]
+__all__ = ["StaticClips", "StaticImage", "StaticTransform", "check_sizes"]
 
 # The published views. Angles in degrees, lengths as a share of the image's sides.
 _FLIP = 0.5  # probability for the image, and so for all of its views
@@ -40,7 +41,10 @@ class StaticImage(Protocol):
         """Name for messages and pictures."""
 
     def read(self) -> tuple[Image, Mask]:
-        """Reads the image, H x W x 3 RGB, and its mask, H x W ids. Raises ``DataError``."""
+        """Reads the image, H x W x 3 RGB, and its mask, H x W ids.
+
+        Raises ``DataError`` for an unreadable file or a mask of another size.
+        """
 
 
 class StaticClips:
@@ -63,27 +67,21 @@ class StaticClips:
         return range(len(self))
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """Makes a clip of one image; None if its mask shows no object.
-
-        Raises ``DataError`` for an unreadable file or a mask of another size.
-        """
-        image, mask = self._read(index)
+        """Makes a clip of one image; None if its mask shows no object. Raises ``DataError`` as ``read``."""
+        image, mask = self._images[index].read()
         if not object_ids(mask):
             return None
         return RawClip([image] * self._length, [mask] * self._length, [self._images[index].name])
 
     def check(self, index: int) -> None:
         """Raises ``DataError`` if an image or its mask cannot be used."""
-        self._read(index)
+        self._images[index].read()
 
-    def _read(self, index: int) -> tuple[Image, Mask]:
-        image, mask = self._images[index].read()
-        if image.shape[:2] != mask.shape:
-            raise DataError(
-                f"{self._images[index].name}: the mask is {mask.shape}, its image {image.shape[:2]} "
-                "(rows, columns)"
-            )
-        return image, mask
+
+def check_sizes(path: Path, image: Image, mask: Mask) -> None:
+    """Raises ``DataError`` for a mask that has not the size of its image, the file ``path``."""
+    if image.shape[:2] != mask.shape:
+        raise DataError(f"{path}: the mask is {mask.shape}, its image {image.shape[:2]} (rows, columns)")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from aot_plus.dataloaders.coco_images import is_coco, read_coco
 from aot_plus.dataloaders.coloured_masks import MaskReader
 from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES
-from aot_plus.dataloaders.static_images import StaticImage
+from aot_plus.dataloaders.static_images import StaticImage, check_sizes
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
@@ -65,16 +65,20 @@ class PairedImage:
 
     @property
     def name(self) -> str:
-        """The path of the image."""
-        return str(self.image)
+        """The image's name, with that of its folder."""
+        return f"{self.image.parent.name}/{self.image.stem}"
 
     def read(self) -> tuple[Image, Mask]:
         """Reads both; a mask may show no object. Raises ``DataError``."""
-        image = read_image(self.image)
+        image, mask = read_image(self.image), self._read_mask()
+        check_sizes(self.image, image, mask)
+        return image, mask
+
+    def _read_mask(self) -> Mask:
         if not self.binary:
-            return image, MaskReader().read(self.mask, may_be_empty=True)
+            return MaskReader().read(self.mask, may_be_empty=True)
         with opened(self.mask, "a mask") as grey:
-            return image, np.asarray(np.asarray(grey.convert("L")) >= _WHITE, np.uint8)
+            return np.asarray(np.asarray(grey.convert("L")) >= _WHITE, np.uint8)
 
 
 def find_static_images(root: Path) -> list[StaticImage]:
