@@ -1,7 +1,7 @@
 """Traces: what happened to the memory bank of a video, one JSON object a line for each appended frame."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,21 @@ class TraceEntry:
         more = {"facts": self.facts, "declined": self.declined}
         return {**line, "dropped": self.dropped, **{name: value for name, value in more.items() if value}}
 
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> "TraceEntry":
+        """Reads what ``as_dict`` gave; ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
+        scores = dict(line)
+        frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
+        facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
+        if not all(type(value) is int and 0 <= value < _MANY for value in (frame, group, *bank)):
+            raise ValueError("frames and groups must be whole numbers from 0")
+        if dropped not in (None, *bank):
+            raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
+        if type(declined) is not bool or not isinstance(facts, dict):
+            raise ValueError("expected facts by name, and declined or not")
+        _numbers({name: [value] for name, value in facts.items()}, 1)
+        return cls(frame, group, bank, _numbers(scores, len(bank)), dropped, facts, declined)
+
 
 def read_trace(path: Path) -> list[TraceEntry]:
     """Reads the appended frames of a video, in their order. Raises ``DataError`` naming the file."""
@@ -66,16 +81,7 @@ def _entry(line: str) -> TraceEntry:
     scores = parse_json(line)
     if not isinstance(scores, dict):
         raise ValueError("expected an object")
-    frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
-    facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
-    if not all(type(value) is int and 0 <= value < _MANY for value in (frame, group, *bank)):
-        raise ValueError("frames and groups must be whole numbers from 0")
-    if dropped not in (None, *bank):
-        raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
-    if type(declined) is not bool or not isinstance(facts, dict):
-        raise ValueError("expected facts by name, and declined or not")
-    _numbers({name: [value] for name, value in facts.items()}, 1)
-    return TraceEntry(frame, group, bank, _numbers(scores, len(bank)), dropped, facts, declined)
+    return TraceEntry.from_dict(scores)
 
 
 def _numbers(scores: dict[str, Any], count: int) -> dict[str, list[float]]:
