@@ -6,11 +6,11 @@ from typing import Any
 
 from evaluation.files import replacing
 
-__all__ = ["page_text", "write_page"]
+__all__ = ["page_part", "page_text", "write_page"]
 
 _FOLDER = Path(__file__).parent / "page"
 # The scripts share one scope, and are put together in this order.
-_SCRIPTS = ("basics.js", "overview.js", "table.js", "plot.js", "memory.js", "moments.js", "main.js")
+_SCRIPTS = ("dom.js", "basics.js", "overview.js", "table.js", "plot.js", "memory.js", "moments.js", "main.js")
 
 
 def page_text(data: dict[str, Any]) -> str:
@@ -19,9 +19,9 @@ def page_text(data: dict[str, Any]) -> str:
     values = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     # The data go in last: whatever a name in them looks like, it is not replaced.
     return (
-        _part("template.html")
-        .replace("{{style}}", _part("report.css"))
-        .replace("{{script}}", "\n".join(map(_part, _SCRIPTS)))
+        page_part("template.html")
+        .replace("{{style}}", page_part("colours.css") + page_part("report.css"))
+        .replace("{{script}}", "\n".join(map(page_part, _SCRIPTS)))
         .replace("{{data}}", values)
     )
 
@@ -32,5 +32,6 @@ def write_page(path: Path, data: dict[str, Any]) -> int:
         return temporary.write_bytes(page_text(data).encode())
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
+    """Reads a file of the page. The app's page shares ``colours.css`` and ``dom.js``."""
     return (_FOLDER / name).read_text(encoding="utf-8")

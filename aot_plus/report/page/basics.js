@@ -1,26 +1,7 @@
-// Building elements, numbers as text, and the data. All text goes in as text nodes: names are never HTML.
+// Parts of the page, numbers as text, and the data.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUN_COLOURS = 6;
-
-/** An HTML element; attributes that are functions become listeners, null or false ones are left out. */
-function h(tag, attributes, ...children) {
-  return build(document.createElement(tag), attributes, children);
-}
-
-/** An SVG element. */
-function s(tag, attributes, ...children) {
-  return build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-}
-
-function build(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (typeof value === "function") element.addEventListener(name, value);
-    else if (value != null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.flat().filter((child) => child != null));
-  return element;
-}
 
 /** A panel with a heading. */
 function panel(title, ...content) {
@@ -93,17 +74,6 @@ function count(number, singular) {
 /** J with the index of J_tr. */
 function jTr() {
   return [document.createTextNode("J"), h("sub", {}, "tr")];
-}
-
-/** Draws once the element is on the page, and whenever it gets another width. */
-function whenResized(element, draw) {
-  let last = 0;
-  const observer = new ResizeObserver(() => {
-    const width = Math.floor(element.clientWidth);
-    if (!element.isConnected) observer.disconnect();
-    else if (width > 0 && width !== last) draw((last = width));
-  });
-  observer.observe(element);
 }
 
 /** The rows, one for each object, of one object; of all where it is null. */
