@@ -58,6 +58,7 @@ ALLOWED = {
     "aot_plus.networks.managers": (*_BELOW_PIPELINE, "evaluation"),
     "aot_plus.pipeline": (*_BELOW_PIPELINE, "evaluation"),
     "aot_plus.report": (*_BELOW_PIPELINE, "evaluation"),
+    "aot_plus.app": (*_BELOW_PIPELINE, "aot_plus.pipeline", "aot_plus.report", "evaluation"),
     "aot_plus.tools": ("aot_plus", "evaluation"),
     "evaluation": (),
 }

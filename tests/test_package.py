@@ -23,7 +23,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     downloaded = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST", "*.pth")
     for folder in ("aot_plus", "evaluation"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=downloaded)
-    for file in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt", "requirements-dev.txt"):
+    for file in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "requirements.txt",
+        "requirements-app.txt",
+        "requirements-dev.txt",
+    ):
         shutil.copy(ROOT / file, tree / file)
     (tree / "aot_plus" / "pretrain_models" / "AOT_EMFS.pth").write_bytes(b"downloaded")
     _pip("wheel", "--no-build-isolation", "--wheel-dir", str(out), str(tree))
@@ -64,6 +71,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     wanted = [
         *(ROOT / "aot_plus/pretrain_models").glob("*_mini.*"),
         *(ROOT / "aot_plus/report/page").iterdir(),
+        *(ROOT / "aot_plus/app/page").iterdir(),
         *(ROOT / package / "py.typed" for package in ("aot_plus", "evaluation")),
     ]
     assert held == {str(path.relative_to(ROOT)) for path in wanted}

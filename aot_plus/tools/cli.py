@@ -13,6 +13,7 @@ TOOLS = {
     "eval": ("aot_plus.tools.eval", "segment the videos of a dataset, compute J and J_tr"),
     "train": ("aot_plus.tools.train", "train a model"),
     "demo": ("aot_plus.tools.demo", "segment your own video"),
+    "app": ("aot_plus.tools.app", "a page to paint, follow and correct objects in a video"),
     "report": ("aot_plus.tools.report", "one HTML page about runs"),
     "reproduce": ("aot_plus.tools.reproduce", "the paper's table, measured beside published"),
     "download": ("aot_plus.tools.download", "get VOST and the published checkpoints"),

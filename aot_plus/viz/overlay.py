@@ -9,10 +9,10 @@ from aot_plus.utils.masks import davis_palette
 from aot_plus.viz.ink import BLACK, write
 from evaluation.masks import IGNORE_ID, Mask
 
-__all__ = ["draw_objects"]
+__all__ = ["OBJECT_COLOURS", "draw_objects", "object_layer"]
 
-# The palette of the masks, whose first colours are dark, made brighter: 0..192 to 45..255.
-_PALETTE = np.minimum(45 + np.array(davis_palette()).reshape(256, 3) * 210 // 192, 255).astype(np.uint8)
+# Of each id, RGB: the palette of the masks, whose first colours are dark, made brighter: 0..192 to 45..255.
+OBJECT_COLOURS = np.minimum(45 + np.array(davis_palette()).reshape(256, 3) * 210 // 192, 255).astype(np.uint8)
 _STRIPE = 6  # pixels from one stripe of an ignored region to the next
 
 
@@ -33,7 +33,7 @@ def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float 
     objects = np.flatnonzero(present).tolist()
     if not objects:
         return drawn
-    colours = cv2.LUT(cv2.merge([ids] * 3), _PALETTE[None])  # OpenCV looks up five times as fast as NumPy
+    colours = cv2.LUT(cv2.merge([ids] * 3), OBJECT_COLOURS[None])  # five times as fast as NumPy
     inside = cv2.LUT(ids, (present > 0).astype(np.uint8))
     cv2.copyTo(cv2.addWeighted(image, 1 - fill, colours, fill, 0), inside, drawn)
     thickness = max(2, round(min(ids.shape) / 270))
@@ -43,6 +43,22 @@ def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float 
         if numbered:
             write(drawn, str(value), place, size, centred=True)
     return drawn
+
+
+def object_layer(ids: Mask, *, fill: float = 0.45) -> NDArray[np.uint8]:
+    """Draws the objects alone, H x W x 4 RGBA, to lie over a frame: tinted, with an opaque edge.
+
+    Args:
+        ids: H x W; 0 is background, which is transparent.
+        fill: opacity inside an object.
+    """
+    square = np.ones((3, 3), np.uint8)
+    edge = (cv2.erode(ids, square) != ids) | (cv2.dilate(ids, square) != ids)
+    opacity = np.where(edge, 255, round(255 * fill))
+    layer = np.empty((*ids.shape, 4), np.uint8)
+    layer[..., :3] = OBJECT_COLOURS[ids]
+    layer[..., 3] = np.where(ids > 0, opacity, 0)
+    return layer
 
 
 def _draw_stripes(image: Image, region: NDArray[np.bool_]) -> None:
@@ -55,7 +71,7 @@ def _draw_contour(image: Image, ids: Mask, value: int, thickness: int) -> tuple[
     """Draws the contours of one object, bright on black; gives x, y of its innermost point."""
     shape = np.asarray(ids == value, np.uint8)
     contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    colour = tuple(int(channel) for channel in _PALETTE[value])
+    colour = tuple(int(channel) for channel in OBJECT_COLOURS[value])
     cv2.drawContours(image, contours, -1, BLACK, thickness + 2, cv2.LINE_AA)
     cv2.drawContours(image, contours, -1, colour, thickness, cv2.LINE_AA)
     x, y, width, height = cv2.boundingRect(shape)

@@ -1,0 +1,132 @@
+"""Answers what the page's script asks: a name and values in, JSON out."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from aot_plus.app.painting import Stroke
+from aot_plus.app.session import Session
+from aot_plus.app.view import areas_view, layer_view, memory_view, overview, picture_view, thumbnails_view
+from aot_plus.dataloaders.box_masks import Box
+from aot_plus.utils.errors import DataError, VOSError
+
+__all__ = ["Answers"]
+
+_log = logging.getLogger(__name__)
+
+Values = Mapping[str, Any]
+_MOST_POINTS = 20_000  # of a stroke
+_LARGEST = 1e5  # pixels: no frame is as large
+_MOST_THUMBNAILS = 64
+
+
+class Answers:
+    """The requests of the page.
+
+    An answer holds ``state``, all but pictures. Of the frame that is shown it holds the ``layer`` of the
+    objects, the ``memory``, and the ``picture`` unless the page ``has`` that. What went wrong is in
+    ``error``, in words: nothing is raised.
+    """
+
+    def __init__(self, session: Session, uploads: Path) -> None:
+        """``uploads``: the folder that files from the browser come to."""
+        self._session = session
+        self._uploads = uploads.resolve()
+        self._actions: dict[str, Callable[[Values], object]] = {
+            "show": lambda values: session.show(_whole(values, "frame")),
+            "follow": self._follow,
+            "paint": self._paint,
+            "box": self._box,
+            "load": self._load,
+            "undo": lambda values: session.undo(),
+            "add": lambda values: session.add_object(),
+            "rename": lambda values: session.rename_object(_whole(values, "id"), str(values["name"])),
+            "hide": lambda values: session.hide_object(_whole(values, "id"), values["hidden"] is True),
+            "remove": lambda values: session.remove_object(_whole(values, "id")),
+            "segment": self._segment,
+            "stop": lambda values: session.stop(),
+        }
+
+    def answer(self, action: str, values: Values) -> dict[str, Any]:
+        """Does an action. ``areas`` and ``thumbnails`` are answered with just these."""
+        try:
+            if action == "areas":
+                return {"areas": areas_view(self._session.opened)}
+            if action == "thumbnails":
+                return {"thumbnails": self._thumbnails(values)}
+            return self._do(action, values)
+        except VOSError as error:
+            return {"error": str(error)}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            return {"error": f"the page asked for {action!r:.40} in a way that has no answer ({error!r:.80})"}
+        except (OSError, RuntimeError, MemoryError, cv2.error) as error:
+            _log.exception("%s failed", action)
+            return {"error": f"{action}: {type(error).__name__}: {error}"}
+
+    def _do(self, action: str, values: Values) -> dict[str, Any]:
+        error = ""
+        try:
+            self._actions[action](values)
+        except VOSError as problem:  # the page shows what there is all the same
+            error = str(problem)
+        opened = self._session.opened
+        frame = opened.project.frame
+        answer = {
+            "state": overview(opened),
+            "layer": layer_view(opened, frame),
+            "memory": memory_view(opened, frame),
+        }
+        if values.get("has") != frame:
+            answer["picture"] = picture_view(opened, frame)
+        return answer | ({"error": error} if error else {})
+
+    def _follow(self, values: Values) -> None:
+        """Goes to the frame that a run has come to; stays where the page does not follow it."""
+        opened = self._session.opened
+        if values["follow"] and opened.progress.done:
+            self._session.show(opened.progress.frame)
+
+    def _paint(self, values: Values) -> None:
+        points = [(_number(x), _number(y)) for x, y in values["points"][:_MOST_POINTS]]
+        if not points:
+            raise DataError("a stroke has no points")
+        self._session.show(_whole(values, "frame"))
+        diameter = min(max(_number(values["diameter"]), 1.0), 2000.0)
+        self._session.stroke(Stroke(_whole(values, "id"), points, diameter))
+
+    def _box(self, values: Values) -> None:
+        x, y, width, height = (round(_number(value)) for value in values["box"])
+        self._session.show(_whole(values, "frame"))
+        self._session.box(Box(x, y, width, height), _whole(values, "id"))
+
+    def _load(self, values: Values) -> None:
+        path = Path(str(values["path"])).resolve()
+        if not path.is_relative_to(self._uploads):
+            raise DataError("a mask comes from an upload")
+        self._session.show(_whole(values, "frame"))
+        self._session.load_mask(path)
+
+    def _segment(self, values: Values) -> None:
+        self._session.show(_whole(values, "frame"))
+        self._session.segment(_whole(values, "step"))
+
+    def _thumbnails(self, values: Values) -> dict[str, str]:
+        numbers = [int(number) for number in values["frames"][:_MOST_THUMBNAILS]]
+        return thumbnails_view(self._session.opened, numbers)
+
+
+def _whole(values: Values, name: str) -> int:
+    value = values[name]
+    if type(value) is not int or abs(value) > _LARGEST * _LARGEST:
+        raise ValueError(f"{name}: {value!r:.40}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > _LARGEST:
+        raise ValueError(f"{value!r:.40} is no place in a frame")
+    return float(value)

@@ -1,0 +1,97 @@
+"""Results to take away: masks in the layout of a data set, an overlay video, a zip of both."""
+
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aot_plus.app.frames import Frames
+from aot_plus.app.project import Project
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.images import Image
+from aot_plus.utils.masks import write_mask
+from aot_plus.viz.overlay import draw_objects
+from aot_plus.viz.video_writer import VideoWriter
+from evaluation.files import replacing, writing
+from evaluation.masks import Mask
+from evaluation.vost import ANNOTATIONS, SPLITS
+
+__all__ = ["LAYOUTS", "export"]
+
+LAYOUTS = ("vost", "davis")
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names of a layout's files, below its root."""
+
+    masks: str  # folder of the sequences
+    split: str
+    numbered: bool  # frames have numbers of five digits, not the names that they have in the video
+
+
+_NAMES = {
+    "vost": _Names(ANNOTATIONS, f"{SPLITS}/val.txt", numbered=False),
+    "davis": _Names(f"{ANNOTATIONS}/480p", f"{SPLITS}/2017/val.txt", numbered=True),
+}
+
+
+def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, int], None]) -> Path:
+    """Writes ``masks-<layout>``, ``overlay.mp4`` and a zip of both to ``<project>/export``.
+
+    Hidden objects are left out of the overlay, not of the masks.
+
+    Args:
+        project: its masks are written.
+        frames: its video's.
+        layout: one of ``LAYOUTS``.
+        tell: is called with the number of frames that are done, and of all.
+
+    Returns:
+        The path of the zip.
+
+    Raises:
+        ConfigError: for another layout.
+        DataError: if there are no masks, or something cannot be read or written.
+    """
+    if layout not in _NAMES:
+        raise ConfigError(f"layout: expected one of {', '.join(LAYOUTS)}, found {layout!r:.40}")
+    numbers = project.masks.frames()
+    if not numbers:
+        raise DataError("there are no masks to export yet: paint an object, then segment")
+    folder = project.folder / "export"
+    masks = folder / f"masks-{layout}"
+    names, sequence = _NAMES[layout], project.folder.name
+    with writing(masks):
+        shutil.rmtree(masks, ignore_errors=True)
+    written = range(numbers[0], numbers[-1] + 1)
+    with VideoWriter(folder / "overlay.mp4", frames.fps) as overlay:
+        for done, frame in enumerate(frames.read(written), start=1):
+            mask = project.mask(frame.number)
+            if mask is not None:
+                name = f"{frame.number:05d}" if names.numbered else frame.name
+                write_mask(masks / names.masks / sequence / f"{name}.png", mask)
+            overlay.write(_overlay(frame.image, mask, project.hidden), frame.seconds)
+            tell(done, len(written))
+    with replacing(masks / names.split) as temporary:
+        temporary.write_text(f"{sequence}\n", encoding="utf-8")
+    return _zipped(folder / f"{sequence}-{layout}.zip", masks, overlay.path)
+
+
+def _overlay(image: Image, mask: Mask | None, hidden: Sequence[int]) -> Image:
+    """Draws the objects that are not hidden on a frame."""
+    if mask is None:
+        return image
+    return draw_objects(image, np.where(np.isin(mask, hidden), 0, mask).astype(np.uint8))
+
+
+def _zipped(path: Path, masks: Path, overlay: Path) -> Path:
+    """Packs a folder of masks and a video. Both are compressed already."""
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for file in sorted(filter(Path.is_file, masks.rglob("*"))):
+            archive.write(file, f"masks/{file.relative_to(masks)}")
+        archive.write(overlay, overlay.name)
+    return path

@@ -1,0 +1,77 @@
+"""The frames of a video by number: a slider jumps, while a run reads one after another."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+from aot_plus.dataloaders.frame_source import Frame, Selection
+from aot_plus.dataloaders.video_file import VideoFile
+from aot_plus.dataloaders.video_input import open_frames
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
+
+__all__ = ["Frames"]
+
+_CACHED = 128_000_000  # bytes of decoded frames
+_CHUNK = 16  # frames that are decoded at a time on the way back
+
+
+class Frames:
+    """A video file or a folder of images. Only a few frames are held; any thread may ask for them."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``DataError`` for what is no video, or has a first frame that cannot be read."""
+        self.path = path
+        self._source = open_frames(path)
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[int, Image] = OrderedDict()
+        self.fps = self._source.fps
+        self.count = len(self._source)
+        first = self.image(0)
+        self.size = (first.shape[0], first.shape[1])  # H, W
+
+    def name(self, number: int) -> str:
+        """Returns the name of a frame: of its file without suffix, or its number."""
+        return self._source.name(number)
+
+    def image(self, number: int) -> Image:
+        """Reads a frame, H x W x 3 RGB. Raises ``DataError`` for one that is not there or damaged."""
+        if not 0 <= number < self.count:
+            raise DataError(f"{self.path}: there is no frame {number}; it has {self.count}, from 0")
+        with self._lock:
+            image = self._cache.get(number)
+        if image is None:
+            image = self._source.frame(number)
+            self._keep(number, image)
+        return image
+
+    def read(self, numbers: range) -> Iterator[Frame]:
+        """Reads frames one after another, forward or backward, beside those that others ask for.
+
+        ``numbers``: with a step of 1 or -1. Raises ``DataError`` for a frame that cannot be read.
+        """
+        if numbers.step > 0:
+            chunks = [numbers] if numbers else []
+        else:
+            starts = range(0, len(numbers), _CHUNK)
+            chunks = [numbers[start : start + _CHUNK][::-1] for start in starts]
+        for chunk in chunks:
+            frames = self._source.frames(Selection(chunk.start, chunk.stop))
+            for frame in frames if numbers.step > 0 else reversed(list(frames)):
+                self._keep(frame.number, frame.image)
+                yield frame
+
+    def close(self) -> None:
+        """Closes the file."""
+        if isinstance(self._source, VideoFile):
+            self._source.close()
+
+    def _keep(self, number: int, image: Image) -> None:
+        """Puts a frame into the cache, the oldest ones out of it."""
+        with self._lock:
+            self._cache[number] = image
+            self._cache.move_to_end(number)
+            held = sum(image.nbytes for image in self._cache.values())
+            while held > _CACHED and len(self._cache) > 1:
+                held -= self._cache.popitem(last=False)[1].nbytes

@@ -1,0 +1,247 @@
+"""The page: Gradio's forms to open, set and export, around the studio, which is a script of our own."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from aot_plus.app.answers import Answers
+from aot_plus.app.export import LAYOUTS
+from aot_plus.app.session import Session
+from aot_plus.app.settings import DTYPES, about_model, checkpoint_files
+from aot_plus.networks.memory.policies import POLICIES
+from aot_plus.utils.config import model_names
+from aot_plus.utils.errors import DataError, VOSError
+
+__all__ = ["build_page"]
+
+_MOUNT = "window.aotApp.mount('{part}', element, server, upload);"
+_OWN_CHECKPOINT = "the model's own"
+_LAYOUT_NAMES = {"vost": "VOST", "davis": "DAVIS"}
+
+
+def build_page(session: Session, uploads: Path) -> gr.Blocks:
+    """Builds the page of a session. ``uploads``: the folder that files from the browser come to."""
+    with gr.Blocks(title="AOT+: paint, follow, correct", analytics_enabled=False, fill_width=True) as blocks:
+        page = _Page(session, uploads)
+        page.wire(blocks)
+    return blocks
+
+
+def _say(error: VOSError) -> None:
+    """Shows an error as a message. Names in it are text, never HTML."""
+    gr.Warning(escape(str(error)), title="That did not work", duration=15)
+
+
+class _Page:
+    """The components, and what their events do."""
+
+    def __init__(self, session: Session, uploads: Path) -> None:
+        self.session = session
+        self.uploads = uploads
+        self.answers = Answers(session, uploads)
+        with gr.Row(elem_id="head"):
+            self.title = gr.HTML()
+            self.close = gr.Button("Open another video", size="sm", visible=False, elem_id="close")
+        with gr.Column(visible=False, elem_id="start") as self.start:
+            self._build_start()
+        with gr.Column(visible=False, elem_id="work") as self.work:
+            self._build_work()
+
+    # --- components
+
+    def _build_start(self) -> None:
+        videos = self.session.places.videos()
+        with gr.Row(equal_height=True):
+            with gr.Group():
+                self.upload = gr.File(label="A video from this computer", elem_id="upload", height=140)
+            with gr.Group():
+                self.video = gr.Dropdown(
+                    videos,
+                    value=None,
+                    label="A video or a folder of images",
+                    visible=bool(videos),
+                    elem_id="video",
+                )
+                self.open = gr.Button("Open", visible=bool(videos), elem_id="open")
+                self.example = gr.Button("Open the example", elem_id="example")
+            with gr.Group():
+                self.saved = gr.Dropdown([], label="Go on with a project", elem_id="saved")
+                self.go_on = gr.Button("Go on", elem_id="go-on")
+
+    def _build_work(self) -> None:
+        with gr.Column(elem_id="main-part"):
+            self._mount("main", [self._asking()])
+        with gr.Column(elem_id="side-part"):
+            self._mount("side", [])
+            with gr.Accordion("Model and memory", open=False, elem_id="settings"):
+                self._build_settings()
+            with gr.Accordion("Export", open=False, elem_id="export"):
+                names = [(f"{_LAYOUT_NAMES[layout]}'s layout", layout) for layout in LAYOUTS]
+                self.layout = gr.Radio(names, value=LAYOUTS[0], label="Masks, as palette PNG files in")
+                self.export = gr.Button("Make masks, overlay and a zip", elem_id="make-export")
+                self.download = gr.DownloadButton("Download the zip", visible=False, elem_id="download")
+                self.exported = gr.Markdown()
+
+    def _mount(self, part: str, functions: list[Callable[..., Any]]) -> None:
+        """Makes the place where the script builds a part of the studio."""
+        gr.HTML(
+            html_template="<div></div>",
+            js_on_load=_MOUNT.format(part=part),
+            server_functions=functions,
+            elem_classes="aot",
+            apply_default_css=False,
+        )
+
+    def _asking(self) -> Callable[..., Any]:
+        """Gives what answers the script: Gradio takes functions here, not methods."""
+
+        def ask(request: dict[str, Any]) -> dict[str, Any]:
+            return self.answers.answer(str(request.get("action")), request.get("values") or {})
+
+        return ask
+
+    def _build_settings(self) -> None:
+        self.model = gr.Dropdown(model_names(), label="Model", elem_id="model")
+        self.about = gr.Markdown(elem_id="about")
+        self.checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="checkpoint")
+        self.policy = gr.Dropdown([], label="Memory policy: which frame goes when the memory is full")
+        self.capacity = gr.Slider(2, 30, step=1, label="Capacity: frames in the memory")
+        self.gap = gr.Number(
+            precision=0, minimum=0, label="Gap: frames between two entries", info="0: by the video's length"
+        )
+        self.dtype = gr.Dropdown(list(DTYPES), label="Number format")
+        self.long_edge = gr.Number(
+            precision=0,
+            minimum=0,
+            label="Longest side for the network, in pixels",
+            info="0: what suits the model",
+        )
+        self.inputs: dict[str, Any] = {
+            "model": self.model,
+            "checkpoint": self.checkpoint,
+            "policy": self.policy,
+            "capacity": self.capacity,
+            "gap": self.gap,
+            "dtype": self.dtype,
+            "long_edge": self.long_edge,
+        }
+
+    # --- events
+
+    def wire(self, blocks: gr.Blocks) -> None:
+        """Connects the events to what they do."""
+        quiet: dict[str, Any] = {"show_progress": "hidden"}
+        opening = [self.close, self.start, self.work, self.upload, self.saved]
+        places = [self.title, *opening, self.download, self.exported]
+        settings = [*self.inputs.values(), self.about]
+        outputs = [*places, *settings]
+        blocks.load(self._shown, outputs=outputs, **quiet)
+        self.close.click(self._opening(self.session.close), outputs=outputs, **quiet)
+        self.upload.upload(
+            self._opening(self._take_upload), self.upload, outputs, show_progress_on=self.upload
+        )
+        self.example.click(
+            self._opening(self.session.open_example), outputs=outputs, show_progress_on=self.example
+        )
+        self.open.click(self._opening(self._open), self.video, outputs, show_progress_on=self.open)
+        self.go_on.click(self._opening(self._go_on), self.saved, outputs, show_progress_on=self.go_on)
+        for name, component in self.inputs.items():
+            component.input(self._setting(name), component, settings, **quiet)
+        self.export.click(self._export, self.layout, [self.download, self.exported])
+
+    def _opening(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Does something to the open project, then shows what there is."""
+
+        @wraps(work)
+        def opening(*values: Any) -> list[Any]:
+            try:
+                work(*values)
+            except VOSError as error:
+                _say(error)
+            return self._shown()
+
+        return opening
+
+    def _take_upload(self, path: str | None) -> None:
+        if path is None:
+            raise DataError("no file came")
+        self.session.open_upload(Path(path), Path(path).name)
+
+    def _open(self, path: str | None) -> None:
+        if not path:
+            raise DataError("choose a video first")
+        self.session.open_video(path)
+
+    def _go_on(self, name: str | None) -> None:
+        if not name:
+            raise DataError("choose a project first")
+        self.session.open_project(name)
+
+    def _shown(self) -> list[Any]:
+        """Gives all that depends on the open project."""
+        is_open, saved = self.session.is_open, self.session.saved()
+        title = self.session.opened.project.title if is_open else ""
+        return [
+            _title(title),
+            gr.update(visible=is_open),
+            gr.update(visible=not is_open),
+            gr.update(visible=is_open),
+            gr.update(value=None),
+            gr.update(choices=saved, value=saved[0] if saved else None),
+            gr.update(visible=False),
+            "",
+            *self._settings(),
+        ]
+
+    def _settings(self) -> list[Any]:
+        """Gives the values of the settings, and the sentence about the model."""
+        session = self.session
+        settings = session.opened.project.settings if session.is_open else session.settings
+        files = sorted({*checkpoint_files(), settings.checkpoint} - {""})
+        choices: dict[str, list[Any]] = {
+            "checkpoint": [(_OWN_CHECKPOINT, ""), *files],
+            "policy": sorted({*POLICIES, settings.policy}),
+        }
+        updates: list[dict[str, Any]] = []
+        for name in self.inputs:
+            options: dict[str, Any] = {"choices": choices[name]} if name in choices else {}
+            updates.append(gr.update(value=getattr(settings, name), **options))
+        return [*updates, about_model(settings.model)]
+
+    def _setting(self, name: str) -> Callable[[Any], list[Any]]:
+        """Changes a setting; one that does not fit jumps back."""
+
+        def change(value: Any) -> list[Any]:
+            values = {name: int(value or 0) if name in ("capacity", "gap", "long_edge") else value}
+            if name == "model":
+                values["checkpoint"] = ""
+            try:
+                self.session.change_settings(**values)
+            except VOSError as error:
+                _say(error)
+            return self._settings()
+
+        return change
+
+    def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
+        try:
+            path = self.session.export(layout, lambda done, total: progress((done, total), unit="frames"))
+        except VOSError as error:
+            _say(error)
+            return [gr.update(visible=False), ""]
+        # What the browser may fetch lies in the folder of uploads only.
+        copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
+        shutil.copyfile(path, copy)
+        written = escape(str(path.parent))
+        return [gr.update(value=str(copy), visible=True), f"Written to `{written}`."]
+
+
+def _title(title: str) -> str:
+    about = escape(title) if title else "Open a video, paint what to follow, let it be found, correct it."
+    return f"<h1>AOT+</h1><p>{about}</p>"

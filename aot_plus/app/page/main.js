@@ -1,0 +1,241 @@
+// Puts the parts together: what is shown, what the program is asked, keys.
+
+const POLL = 250; // milliseconds between two looks at a run
+const TOOLS = { brush: "Brush", eraser: "Eraser", box: "Box" };
+const TITLES = { brush: "Paint the chosen object (b)", eraser: "Take away what is painted (e)", box: "Drag a box around the chosen object (x)" };
+const DEAD = "The program does not answer. If it was stopped, start it again and reload this page: all is saved.";
+
+class Studio {
+  constructor(main, side, server, upload) {
+    this.server = server;
+    this.upload = upload;
+    this.state = null;
+    this.has = -1; // the frame whose picture is shown
+    this.tool = "brush";
+    this.diameter = 0;
+    this.chosen = null; // id of the object that is painted
+    this.newest = null; // the last one in the list: a new one is chosen by itself
+    this.follow = true; // the page goes along with a run
+    this.wanted = null; // a frame to go to when the last answer has come
+    this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (box) => this.ask("box", { frame: this.state.frame, id: this.chosen, box }, true));
+    this.timeline = new Timeline((frame) => this.goTo(frame));
+    this.memory = new MemoryPanel((frame) => this.goTo(frame), async (frames) => (await this.call("thumbnails", { frames })).thumbnails ?? {});
+    this.objects = new ObjectList((action, values) => this.ask(action, values, true), (id) => this.choose(id));
+    this.run = new RunPanel((step) => this.segment(step), () => this.ask("stop", {}, true));
+    main.replaceChildren(this.toolbar(), this.stage.element, this.timeline.element, this.memory.element);
+    side.replaceChildren(this.objects.element, this.run.element);
+    this.element = main;
+    this.keys = (event) => this.key(event);
+    document.addEventListener("keydown", this.keys);
+  }
+
+  toolbar() {
+    this.tools = Object.entries(TOOLS).map(([tool, name]) =>
+      h("button", { type: "button", "data-tool": tool, title: TITLES[tool], click: () => this.useTool(tool) }, name));
+    this.sizer = h("input", { type: "range", min: 1, max: 100, id: "diameter", "aria-label": "Diameter of the brush", input: () => { this.diameter = this.fromSlider(); } });
+    this.undo = h("button", { type: "button", id: "undo", title: "Undo (Ctrl+Z)", click: () => this.ask("undo", {}, true) }, "Undo");
+    const file = h("input", { type: "file", accept: ".png,.bmp,.webp", hidden: true, id: "mask-file", change: (event) => this.loadMask(event.target) });
+    return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Tools" },
+      h("div", { class: "segments", role: "group", "aria-label": "Tool" }, this.tools),
+      h("label", { class: "small", title: "[ and ]" }, "Size ", this.sizer),
+      this.undo,
+      h("button", { type: "button", class: "quiet", title: "Take this frame's mask from a PNG file", click: () => file.click() }, "Load a mask …"), file,
+      h("span", { class: "keys muted small" }, "Keys: ← → frames, b e x tools, [ ] size, 1–9 object, s segment or stop"));
+  }
+
+  // --- asking the program
+
+  async call(action, values = {}) {
+    let answer;
+    try {
+      answer = await this.server.ask({ action, values: { ...values, has: this.has } });
+    } catch {} // what went wrong is in the browser's log
+    answer ??= { error: DEAD };
+    if (answer.error) this.say(answer.error);
+    return answer;
+  }
+
+  /** Asks and shows the answer. `changes`: masks or objects may be others now. */
+  async ask(action, values = {}, changes = false, stroke = null) {
+    this.waiting = (this.waiting ?? 0) + 1;
+    this.element.classList.toggle("busy", action === "box");
+    const answer = await this.call(action, values);
+    this.waiting -= 1;
+    this.element.classList.remove("busy");
+    if (changes) this.memory.forget();
+    if (answer.state) this.show(answer, stroke ? [stroke] : []);
+    else if (stroke) this.stage.forget(stroke);
+    if (changes) this.refreshAreas();
+    this.watchRun();
+    return answer;
+  }
+
+  show(answer, taken) {
+    const isOther = this.state?.project !== answer.state.project;
+    this.state = answer.state;
+    if (answer.picture) this.has = answer.state.frame;
+    if (isOther) this.begin();
+    const newest = this.state.objects.at(-1)?.id ?? null;
+    if (newest > this.newest || !this.state.objects.some((item) => item.id === this.chosen)) this.chosen = newest;
+    this.newest = newest;
+    this.stage.show(answer.picture, answer.layer, taken);
+    this.timeline.setState(this.state);
+    this.memory.show(answer.memory);
+    this.objects.show(this.state, this.chosen);
+    this.run.show(this.state);
+    this.undo.disabled = !this.state.undo;
+  }
+
+  /** Another project is shown. */
+  begin() {
+    const { width, height } = this.state;
+    this.stage.setSize(width, height);
+    this.diameter = Math.max(3, Math.round(Math.min(width, height) / 12));
+    this.setSlider();
+    this.useTool(this.tool);
+    this.memory.forget();
+    this.refreshAreas();
+  }
+
+  async refreshAreas() {
+    const answer = await this.call("areas");
+    if (answer.areas) this.timeline.setAreas(answer.areas);
+  }
+
+  // --- what a person does
+
+  async goTo(frame) {
+    this.follow = false;
+    this.wanted = Math.min(Math.max(Math.round(frame) || 0, 0), this.state.frames - 1);
+    this.state.frame = this.wanted;
+    this.timeline.setState(this.state);
+    if (this.going) return;
+    this.going = true;
+    while (this.wanted != null) {
+      const next = this.wanted;
+      this.wanted = null;
+      await this.ask("show", { frame: next });
+    }
+    this.going = false;
+  }
+
+  /** What is drawn with; `begins`: now, and not only looked at. */
+  hand(begins) {
+    const item = this.state?.objects.find((each) => each.id === this.chosen);
+    if (begins && !item) this.say("Add an object first, to paint it.");
+    return { tool: this.tool, id: item?.id, colour: item?.colour, diameter: this.diameter };
+  }
+
+  paint(stroke) {
+    this.follow = false;
+    this.ask("paint", { frame: this.has, id: stroke.id, points: stroke.points, diameter: stroke.diameter }, true, stroke);
+  }
+
+  segment(step) {
+    this.follow = true;
+    this.ask("segment", { frame: this.state.frame, step });
+  }
+
+  choose(id) {
+    this.chosen = id;
+    if (this.tool === "eraser") this.useTool("brush");
+    this.objects.show(this.state, id);
+  }
+
+  useTool(tool) {
+    this.tool = tool;
+    this.stage.element.dataset.tool = tool;
+    for (const button of this.tools) button.setAttribute("aria-pressed", button.dataset.tool === tool);
+  }
+
+  async loadMask(input) {
+    const [file] = input.files;
+    input.value = "";
+    if (!file) return;
+    try {
+      const { path } = await this.upload(file);
+      await this.ask("load", { path, frame: this.state.frame }, true);
+    } catch {
+      this.say(DEAD);
+    }
+  }
+
+  /** The slider's 1..100 stand for diameters from 1 pixel to half the frame, evenly in their logarithm. */
+  fromSlider() {
+    return Math.max(1, Math.round(Math.exp((Math.log(this.largest()) * this.sizer.value) / 100)));
+  }
+
+  setSlider() {
+    this.sizer.value = (100 * Math.log(this.diameter)) / Math.log(this.largest());
+  }
+
+  largest() {
+    return Math.max(2, Math.min(this.state.width, this.state.height) / 2);
+  }
+
+  key(event) {
+    if (!this.element.isConnected) return document.removeEventListener("keydown", this.keys);
+    const target = event.target;
+    const typing = target.matches("textarea, select, [contenteditable]") || (target.matches("input") && target.type !== "range");
+    if (typing || !this.state || event.altKey) return;
+    const undo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
+    const act = undo ? () => this.undo.click() : event.ctrlKey || event.metaKey ? null : this.actOf(event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  actOf(event) {
+    const far = event.shiftKey ? 10 : 1;
+    const resize = (factor) => () => { this.diameter = Math.min(this.largest(), Math.max(1, Math.round(this.diameter * factor + Math.sign(factor - 1)))); this.setSlider(); };
+    const numbered = this.state.objects[Number(event.key) - 1];
+    if (/^[1-9]$/.test(event.key)) return numbered && (() => this.choose(numbered.id));
+    return {
+      ArrowLeft: () => this.goTo(this.state.frame - far), ArrowRight: () => this.goTo(this.state.frame + far),
+      Home: () => this.goTo(0), End: () => this.goTo(this.state.frames - 1),
+      b: () => this.useTool("brush"), e: () => this.useTool("eraser"), x: () => this.useTool("box"),
+      "[": resize(1 / 1.2), "]": resize(1.2),
+      s: () => (this.state.run.running ? this.run.stopping : this.run.forward).click(),
+    }[event.key];
+  }
+
+  // --- while a run goes
+
+  watchRun() {
+    if (this.state?.run.running && !this.timer) this.timer = setTimeout(() => this.look(), POLL);
+  }
+
+  async look() {
+    this.timer = null;
+    if (!this.element.isConnected) return;
+    if (this.waiting) return this.watchRun();
+    await this.ask("follow", { follow: this.follow });
+    this.looks = (this.looks ?? 0) + 1;
+    if (!this.state.run.running) {
+      this.memory.forget(); // some pictures were made before their masks
+      this.memory.show(this.memory.memory);
+    }
+    if (this.looks % 4 === 0 || !this.state.run.running) await this.refreshAreas();
+  }
+
+  say(message) {
+    const note = h("div", { class: "note", role: "alert" }, h("span", {}, message), h("button", { type: "button", class: "quiet icon", "aria-label": "Close", click: () => note.remove() }, "✕"));
+    document.querySelector(".notes-here")?.remove();
+    const place = h("div", { class: "notes-here" }, note);
+    document.body.append(place);
+    setTimeout(() => place.remove(), 12_000);
+  }
+}
+
+const parts = {};
+
+/** Called by the two parts of the page when they are there, and when another project is opened. */
+function mount(name, element, server, upload) {
+  parts[name] = { element, server, upload };
+  const { main, side } = parts;
+  if (!main?.element.isConnected || !side?.element.isConnected) return;
+  window.aotStudio = new Studio(main.element, side.element, main.server, main.upload);
+  window.aotStudio.ask("follow", { follow: false });
+}
+
+window.aotApp = { mount };

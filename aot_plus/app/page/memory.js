@@ -1,0 +1,62 @@
+// The memory bank after the frame that is shown: what it holds, what that scored, what goes and why.
+
+const SCORES = ["relevance", "novelty"];
+const MARKS = { reference: "stays", new: "new", dropped: "goes", declined: "not taken", "": "" };
+
+class MemoryPanel {
+  constructor(goTo, fetchThumbnails) {
+    this.goTo = goTo;
+    this.fetchThumbnails = fetchThumbnails;
+    this.pictures = {}; // by frame
+    this.line = h("p", { class: "muted small", role: "status" });
+    this.cards = h("div", { class: "cards" });
+    this.element = h("section", { class: "panel memory", id: "memory", "aria-label": "Memory bank" }, h("h2", {}, "Memory bank"), this.line, this.cards);
+  }
+
+  /** Forgets the pictures: masks have changed. */
+  forget() {
+    this.pictures = {};
+  }
+
+  async show(memory) {
+    this.memory = memory;
+    this.line.textContent = memory ? describe(memory) : "It fills while a run goes through the video: no run has come to this frame.";
+    const held = memory?.held ?? [];
+    const missing = held.map((item) => item.frame).filter((frame) => !(frame in this.pictures));
+    this.draw();
+    if (missing.length) {
+      Object.assign(this.pictures, await this.fetchThumbnails(missing));
+      if (this.memory === memory) this.draw();
+    }
+  }
+
+  draw() {
+    const held = this.memory?.held ?? [];
+    const names = SCORES.filter((name) => held.some((item) => name in item.scores));
+    const highest = Object.fromEntries(names.map((name) => [name, Math.max(...held.map((item) => item.scores[name] ?? 0), 1e-9)]));
+    this.cards.replaceChildren(...held.map((item) => this.card(item, names, highest)));
+  }
+
+  card(item, names, highest) {
+    const bar = (name) => {
+      const value = item.scores[name];
+      return h("span", { class: "score", title: value == null ? `${name}: not yet scored` : `${name} ${value.toFixed(4)}` },
+        h("span", {}, name), h("i", { style: `--share: ${value == null ? 0 : Math.max(0, value) / highest[name]}` }),
+        h("b", {}, value == null ? "–" : value.toFixed(3)));
+    };
+    return h("button", { type: "button", class: `card ${item.mark}`, click: () => this.goTo(item.frame), "aria-label": `Go to frame ${item.frame}` },
+      h("img", { alt: "", src: this.pictures[item.frame] ?? false }),
+      h("span", { class: "caption" }, h("b", {}, String(item.frame)), h("span", { class: "mark" }, MARKS[item.mark])),
+      names.map(bar));
+  }
+}
+
+function describe(memory) {
+  const frames = memory.held.filter((item) => !["dropped", "declined"].includes(item.mark)).length;
+  const capacity = memory.capacity ? ` of ${memory.capacity}` : "";
+  const groups = memory.groups > 1 ? ` (the first of ${memory.groups} groups of objects)` : "";
+  const held = `Holds ${frames}${capacity} frames since frame ${memory.frame}, policy ${memory.policy}${groups}. `;
+  if (memory.dropped != null) return `${held}Frame ${memory.dropped} went: ${memory.reason}.`;
+  if (memory.declined) return `${held}Frame ${memory.frame} was not taken: ${memory.policy} declined it.`;
+  return held + (memory.capacity ? "Nothing goes until it is full." : "Nothing goes.");
+}

@@ -1,0 +1,77 @@
+"""The folders that the page may open videos from; nothing outside them is opened."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aot_plus.dataloaders.image_folder import is_image
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import natural_order
+
+__all__ = ["VIDEO_SUFFIXES", "Places"]
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp")
+_DEPTH = 4  # folders below a named one that are looked into
+_MOST = 500  # videos in the list
+
+
+class Places:
+    """The folders that were named on the command line."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        """Raises ``DataError`` for a folder that is not there."""
+        for folder in folders:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: there is no such folder to open videos from")
+        self._folders = [folder.resolve() for folder in folders]
+
+    def __bool__(self) -> bool:
+        return bool(self._folders)
+
+    def allowed(self, path: str | Path) -> Path:
+        """Gives the real path of a video that may be opened. Raises ``DataError`` for any other.
+
+        Links are followed first: one that leads out of the folders is refused.
+        """
+        try:
+            real = Path(path).resolve()
+        except (OSError, ValueError, RuntimeError):  # a null byte, a circle of links
+            real = None
+        if real is None or not any(real.is_relative_to(folder) for folder in self._folders):
+            named = ", ".join(map(str, self._folders)) or "none was named"
+            raise DataError(
+                f"{_shortened(str(path))}: lies outside the folders that may be opened ({named}); "
+                "start aot-plus app with --folder FOLDER, or upload the file"
+            )
+        return real
+
+    def videos(self) -> list[tuple[str, str]]:
+        """Lists the videos and folders of images there: a name to show, and the path."""
+        found = []
+        for folder in self._folders:
+            for path in _videos(folder, _DEPTH):
+                shown = path.relative_to(folder) if path != folder else Path(".")
+                found.append((f"{folder.name}/{shown}", str(path)))
+                if len(found) == _MOST:
+                    return found
+        return found
+
+
+def _videos(folder: Path, depth: int) -> Iterator[Path]:
+    """Finds videos below a folder, in the order of their names; a folder with images counts as one."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: natural_order(entry.name))
+    except OSError:  # not ours to read
+        return
+    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    paths = [Path(entry.path) for entry in visible]
+    if any(map(is_image, paths)):
+        yield folder
+    yield from (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    for entry in visible:
+        if depth and entry.is_dir(follow_symlinks=False):
+            yield from _videos(Path(entry.path), depth - 1)
+
+
+def _shortened(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."

@@ -1,0 +1,381 @@
+"""A project: a folder that holds all that is known of a video, saved after every change."""
+
+import json
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aot_plus.app.mask_store import MaskStore
+from aot_plus.app.settings import Settings
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.json_text import parse_json
+from evaluation.files import replacing, require_regular
+from evaluation.masks import IGNORE_ID, Mask
+
+__all__ = ["PROJECT_FILE", "Before", "Chain", "Project", "TrackedObject", "chain_name", "free_folder"]
+
+PROJECT_FILE = "project.json"
+_VERSION = 1
+_LONGEST_NAME = 60  # characters of an object's name, and of a folder's
+
+
+@dataclass(frozen=True)
+class TrackedObject:
+    """An object of the video. A hidden one is neither drawn nor touched by a brush, but followed."""
+
+    id: int
+    name: str
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A run through the video, which can be gone on with at any of its frames.
+
+    Attributes:
+        first: the frame at which memory began.
+        last: the last frame that was segmented.
+        step: 1 forward, -1 backward.
+        settings: those of the run.
+    """
+
+    first: int
+    last: int
+    step: int
+    settings: Settings
+
+    def position(self, frame: int) -> int:
+        """Returns how many steps after the first a frame comes; negative before it."""
+        return (frame - self.first) * self.step
+
+    def frame(self, position: int) -> int:
+        return self.first + position * self.step
+
+    @property
+    def name(self) -> str:
+        return chain_name(self.step)
+
+
+def chain_name(step: int) -> str:
+    """Names the run of a direction, as its files do."""
+    return "forward" if step > 0 else "backward"
+
+
+@dataclass
+class _Data:
+    """The content of ``project.json``."""
+
+    title: str
+    source: str  # path of the video or folder of images
+    size: tuple[int, int]  # H, W of the frames
+    settings: Settings = field(default_factory=Settings)
+    objects: list[TrackedObject] = field(default_factory=list)
+    next_id: int = 1
+    # Frames whose mask was given by hand -> ids that a run had found there: those of them that the mask no
+    # longer shows were erased.
+    given: dict[int, list[int]] = field(default_factory=dict)
+    chains: dict[str, Chain] = field(default_factory=dict)
+    frame: int = 0  # the one that is shown
+
+
+class Project:
+    """The folder of a project, and what is in it.
+
+    Masks as they are shown lie in ``masks``; those that were given by hand also in ``given``. Several threads
+    may use a project: each of its methods is a whole.
+    """
+
+    def __init__(self, folder: Path, data: _Data) -> None:
+        self.folder = folder
+        self.lock = threading.RLock()
+        self._data = data
+        self.masks = MaskStore(folder / "masks")
+        self.given = MaskStore(folder / "given")
+
+    @classmethod
+    def create(
+        cls, folder: Path, title: str, source: Path, size: tuple[int, int], settings: Settings
+    ) -> "Project":
+        """Makes a project in a new folder. Raises ``DataError`` where it cannot be written."""
+        project = cls(folder, _Data(title, str(source), size, settings))
+        project.save()
+        return project
+
+    @classmethod
+    def open(cls, folder: Path) -> "Project":
+        """Opens a saved project. Raises ``DataError`` for one that is missing or damaged."""
+        path = folder / PROJECT_FILE
+        require_regular(path)
+        try:
+            return cls(folder, _parsed(parse_json(path.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            raise DataError(f"{path}: there is no such project") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path}: cannot be read as a project ({error!r})") from error
+
+    def save(self) -> None:
+        """Writes ``project.json``. Raises ``DataError``."""
+        with self.lock:
+            content = asdict(self._data) | {"version": _VERSION}
+            with replacing(self.folder / PROJECT_FILE) as temporary:
+                temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    # --- what it is of
+
+    @property
+    def title(self) -> str:
+        return self._data.title
+
+    @property
+    def source(self) -> Path:
+        return Path(self._data.source)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H, W of the frames."""
+        return self._data.size
+
+    @property
+    def frame(self) -> int:
+        """The frame that is shown."""
+        return self._data.frame
+
+    def show(self, frame: int) -> None:
+        """Notes the frame that is shown; the next save keeps it."""
+        self._data.frame = frame
+
+    @property
+    def settings(self) -> Settings:
+        return self._data.settings
+
+    def set_settings(self, settings: Settings) -> None:
+        with self.lock:
+            self._data.settings = settings
+            self.save()
+
+    # --- objects
+
+    @property
+    def objects(self) -> list[TrackedObject]:
+        with self.lock:
+            return list(self._data.objects)
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next new object: above all that there have been."""
+        return self._data.next_id
+
+    def set_objects(self, objects: Sequence[TrackedObject]) -> None:
+        """Replaces the objects: names, order, hidden or not. One that is missing now is removed."""
+        with self.lock:
+            self._data.objects = list(objects)
+            self.save()
+
+    def object(self, object_id: int) -> TrackedObject:
+        """Finds an object by its id. Raises ``DataError``."""
+        found = next((item for item in self.objects if item.id == object_id), None)
+        if found is None:
+            raise DataError(f"there is no object {object_id!r:.40}")
+        return found
+
+    def add_object(self, name: str = "") -> TrackedObject:
+        """Adds an object with the next id. Raises ``DataError`` where there are too many."""
+        with self.lock:
+            return self.add_ids([self._data.next_id], name)[0]
+
+    def add_ids(self, ids: Iterable[int], name: str = "") -> list[TrackedObject]:
+        """Adds objects of the ids that are not there yet. Raises ``DataError`` where there are too many."""
+        with self.lock:
+            known = {item.id for item in self._data.objects}
+            new = [
+                TrackedObject(value, clean_name(name) or f"Object {value}")
+                for value in ids
+                if value not in known
+            ]
+            if any(item.id >= IGNORE_ID for item in new):
+                raise DataError(f"a project has at most {IGNORE_ID - 1} objects")
+            self._data.objects += new
+            self._data.next_id = max([self._data.next_id, *(item.id + 1 for item in new)])
+            self.save()
+            return new
+
+    def rename(self, object_id: int, name: str) -> None:
+        """Names an object; an empty name is no name. Raises ``DataError``."""
+        self._replace(object_id, name=clean_name(name) or f"Object {object_id}")
+
+    def hide(self, object_id: int, hidden: bool) -> None:
+        """Hides or shows an object. Raises ``DataError``."""
+        self._replace(object_id, hidden=hidden)
+
+    def remove_object(self, object_id: int) -> None:
+        """Removes an object from all frames. Its id is not used again. Raises ``DataError``."""
+        removed = self.object(object_id)
+        self.set_objects([item for item in self.objects if item != removed])
+
+    def _replace(self, object_id: int, **values: Any) -> None:
+        old = self.object(object_id)
+        self.set_objects([replace(old, **values) if item == old else item for item in self.objects])
+
+    @property
+    def hidden(self) -> list[int]:
+        return [item.id for item in self.objects if item.hidden]
+
+    def of_objects(self, mask: Mask) -> Mask:
+        """Leaves the project's objects in a mask; removed ones, and ignored pixels, become background."""
+        table = np.zeros(256, np.uint8)
+        ids = [item.id for item in self.objects]
+        table[ids] = ids
+        return table[mask]
+
+    # --- masks
+
+    def mask(self, frame: int) -> Mask | None:
+        """Reads the mask of a frame as it is shown, H x W ids; None where there is none."""
+        return self.of_objects(self.masks.read(frame)) if frame in self.masks else None
+
+    def given_mask(self, frame: int) -> Mask | None:
+        """Reads the mask that was given for a frame by hand, H x W ids; None where there is none."""
+        return self.of_objects(self.given.read(frame)) if frame in self.given else None
+
+    def given_frames(self) -> list[int]:
+        """Lists the frames whose mask was given by hand."""
+        return self.given.frames()
+
+    def erased(self, frame: int) -> list[int]:
+        """Lists the ids that a run had found in a frame, and that were erased there as a whole."""
+        mask = self.given_mask(frame)
+        if mask is None:
+            return []
+        with self.lock:
+            found = self._data.given.get(frame, [])
+        return sorted(set(found) - set(np.unique(mask).tolist()))
+
+    def give(self, frame: int, mask: Mask) -> None:
+        """Sets the mask of a frame by hand, H x W ids. Raises ``DataError``."""
+        with self.lock:
+            if frame not in self._data.given:
+                self._data.given[frame] = _ids(self.mask(frame))
+            if not mask.any() and not self._data.given[frame]:
+                self.forget(frame)
+                return
+            self.given.write(frame, mask)
+            self.masks.write(frame, mask)
+            self.save()
+
+    def forget(self, frame: int) -> None:
+        """Takes back that a mask was given for a frame on which nothing was found either."""
+        with self.lock:
+            self._data.given.pop(frame, None)
+            self.given.remove(frame)
+            self.masks.remove(frame)
+            self.save()
+
+    def found(self, frame: int, mask: Mask) -> None:
+        """Writes what a run found in a frame. Raises ``DataError``."""
+        self.masks.write(frame, mask)
+        with self.lock:
+            if frame in self._data.given:
+                found = {*self._data.given[frame], *_ids(mask)}
+                self._data.given[frame] = sorted(found)
+
+    def before(self, frame: int) -> "Before":
+        """Notes the state of a frame and the objects, to go back to it."""
+        with self.lock:
+            given = self._data.given.get(frame)
+            return Before(
+                *(frame, self.masks.raw(frame), self.given.raw(frame)),
+                *(None if given is None else tuple(given), tuple(self.objects)),
+            )
+
+    def go_back(self, before: "Before") -> None:
+        """Makes a frame and the objects what they were. Raises ``DataError``."""
+        with self.lock:
+            self.masks.restore(before.frame, before.mask)
+            self.given.restore(before.frame, before.given)
+            self._data.given.pop(before.frame, None)
+            if before.found is not None:
+                self._data.given[before.frame] = list(before.found)
+            self.set_objects(before.objects)
+
+    # --- runs
+
+    def chain(self, step: int) -> Chain | None:
+        """Returns the run in a direction, if there is one."""
+        with self.lock:
+            return self._data.chains.get(chain_name(step))
+
+    def set_chain(self, chain: Chain) -> None:
+        """Notes how far a run is."""
+        with self.lock:
+            self._data.chains[chain.name] = chain
+            self.save()
+
+
+@dataclass(frozen=True)
+class Before:
+    """The state of a frame and of the objects before a change."""
+
+    frame: int
+    mask: bytes | None  # files
+    given: bytes | None
+    found: tuple[int, ...] | None
+    objects: tuple[TrackedObject, ...]
+
+
+def free_folder(parent: Path, title: str) -> Path:
+    """Makes a new folder with a harmless name that reminds of a title. Raises ``DataError``."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", title).strip("._-")[:_LONGEST_NAME] or "video"
+    for number in range(1, 10_000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be made ({error.strerror or error})") from error
+    raise DataError(f"{parent / name}: there are too many projects of this name")
+
+
+def clean_name(name: str) -> str:
+    """Leaves of a name what can be shown in a line."""
+    return "".join(char for char in name if char.isprintable()).strip()[:_LONGEST_NAME]
+
+
+def _ids(mask: Mask | None) -> list[int]:
+    return [] if mask is None else [value for value in np.unique(mask).tolist() if value != 0]
+
+
+def _parsed(content: Mapping[str, Any]) -> _Data:
+    """Makes the data of what ``save`` wrote; ``KeyError``, ``TypeError`` or ``ValueError`` else."""
+    if content["version"] != _VERSION:
+        raise ValueError(f"version {_VERSION} was expected, found {content['version']!r}")
+    height, width = content["size"]
+    return _Data(
+        title=str(content["title"]),
+        source=str(content["source"]),
+        size=(int(height), int(width)),
+        settings=Settings.parsed(content["settings"]),
+        objects=[_object(item) for item in content["objects"]],
+        next_id=int(content["next_id"]),
+        given={int(frame): [int(value) for value in ids] for frame, ids in content["given"].items()},
+        chains={name: _chain(item) for name, item in content["chains"].items()},
+        frame=int(content["frame"]),
+    )
+
+
+def _object(item: Mapping[str, Any]) -> TrackedObject:
+    if not 0 < int(item["id"]) < IGNORE_ID:
+        raise ValueError(f"object {item['id']!r}")
+    return TrackedObject(int(item["id"]), clean_name(str(item["name"])), bool(item["hidden"]))
+
+
+def _chain(item: Mapping[str, Any]) -> Chain:
+    if item["step"] not in (1, -1):
+        raise ValueError(f"step {item['step']!r}")
+    return Chain(int(item["first"]), int(item["last"]), item["step"], Settings.parsed(item["settings"]))

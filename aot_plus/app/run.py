@@ -1,0 +1,207 @@
+"""A run: objects are followed from a frame on, in a thread that can be stopped at any moment."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+
+from aot_plus.app.frames import Frames
+from aot_plus.app.memory_log import MemoryLog
+from aot_plus.app.models import Models
+from aot_plus.app.project import Chain, Project
+from aot_plus.app.snapshots import Snapshots
+from aot_plus.app.tracker import Tracker
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers.writer import BackgroundWriter
+from aot_plus.utils.errors import DataError, VOSError
+from aot_plus.utils.read_ahead import ReadAhead
+from evaluation.masks import Mask
+
+__all__ = ["Progress", "SegmentRun"]
+
+_log = logging.getLogger(__name__)
+
+State = Literal["idle", "loading", "remembering", "running", "stopped", "done", "failed"]
+
+_WINDOW = 30  # frames that the speed is measured over
+_SAVE_EVERY = 2.0  # seconds
+# What may go wrong besides errors of our own. PyTorch out of memory is a RuntimeError.
+_FAILURES = (OSError, RuntimeError, MemoryError, ValueError, cv2.error)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    state: State = "idle"
+    step: int = 1  # 1 forward, -1 backward
+    frame: int = 0  # the last one whose mask was written
+    done: int = 0  # frames
+    total: int = 0
+    fps: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in ("loading", "remembering", "running")
+
+
+class SegmentRun:
+    """Segments a project's video from the frame that is shown to its end, or back to its beginning.
+
+    Where an earlier run in this direction came that far, with the same settings, its memory is taken from the
+    nearest state that was kept, and the frames from there on are read again. Otherwise memory begins at the
+    frame, with the mask that is shown there. Masks that were given on the way are used.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        frames: Frames,
+        models: Models,
+        log: MemoryLog,
+        snapshots: Snapshots,
+        step: int,
+    ) -> None:
+        """``step``: 1 forward, -1 backward."""
+        self._project = project
+        self._frames = frames
+        self._models = models
+        self._log = log
+        self._snapshots = snapshots
+        self._start = project.frame
+        self._numbers = range(self._start, frames.count if step > 0 else -1, step)
+        self._chain = Chain(self._start, self._start, step, project.settings)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="segment", daemon=True)
+        self._times: deque[float] = deque(maxlen=_WINDOW + 1)
+        self._saved_at = time.monotonic()
+        self.progress = Progress("loading", step, self._start, 0, len(self._numbers))
+
+    def start(self) -> None:
+        """Begins. Raises ``DataError`` if there is nothing to follow at the frame that is shown."""
+        earlier = self._project.chain(self._chain.step)
+        if earlier is not None and self._continues(earlier):
+            self._chain = earlier
+        else:
+            mask = self._project.mask(self._start)
+            if mask is None or not mask.any():
+                raise DataError(
+                    f"frame {self._start} shows no object: paint one, or go to a frame that has a mask"
+                )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Lets the frame in progress be finished, and ends."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Waits for the end."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _continues(self, chain: Chain) -> bool:
+        """Tells if the frame before the present one is part of a run with these settings."""
+        before = chain.position(self._start) - 1
+        same = chain.settings == self._project.settings
+        return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)
+
+    def _work(self) -> None:
+        """Runs in the thread: whatever happens ends in ``progress``."""
+        try:
+            model = self._models.load(self._chain.settings)
+            segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, self._chain))
+            tracker = Tracker(self._project, segmenter, self._frames.count)
+            if self._chain.first == self._start:
+                self._log.begin(self._chain, 0)
+                self._snapshots.clear()
+                self._project.set_chain(self._chain)  # before its states: a killed run must not mix two
+            else:
+                self._remember(tracker, segmenter)
+            self._follow(tracker, segmenter)
+            self._note(state="stopped" if self._stop.is_set() else "done", seconds_left=None, message="")
+        except VOSError as error:
+            self._note(state="failed", message=str(error))
+        except _FAILURES as error:
+            _log.exception("the run failed")
+            self._note(state="failed", message=f"{type(error).__name__}: {error}")
+
+    def _remember(self, tracker: Tracker, segmenter: VideoSegmenter) -> None:
+        """Brings back the memory before the present frame."""
+        before = self._chain.position(self._start) - 1
+        found = self._snapshots.nearest(before)
+        if found is None:
+            raise DataError(
+                f"the states of the earlier run cannot be read: remove them from {self._project.folder}"
+            )
+        position, state = found
+        tracker.resume(state)
+        self._log.begin(self._chain, position)
+        self._snapshots.forget_from(position + 1)
+        again = range(self._chain.frame(position + 1), self._start, self._chain.step)
+        with ReadAhead.of(self._read(segmenter, again)) as frames:
+            for done, (number, frame) in enumerate(frames, start=1):
+                self._note(state="remembering", message=f"reading frame {done} of {len(again)} again")
+                tracker.follow(number, frame)
+                self._keep_state(tracker, number)
+                if self._stop.is_set():
+                    break
+
+    def _follow(self, tracker: Tracker, segmenter: VideoSegmenter) -> None:
+        with (
+            BackgroundWriter(1, self._write) as writer,
+            ReadAhead.of(self._read(segmenter, self._numbers)) as frames,
+        ):
+            try:
+                for number, frame in frames:
+                    if self._stop.is_set():
+                        break
+                    labels = tracker.follow(number, frame)
+                    writer.write(self._project.masks.path(number), labels)
+                    self._keep_state(tracker, number)
+            finally:  # also after an error: what was segmented is written
+                writer.join()
+                self._save()
+                self._snapshots.settle()
+
+    def _read(self, segmenter: VideoSegmenter, numbers: range) -> Iterator[tuple[int, PreparedFrame]]:
+        for frame in self._frames.read(numbers):
+            yield frame.number, segmenter.prepare(frame.image)
+
+    def _keep_state(self, tracker: Tracker, number: int) -> None:
+        position = self._chain.position(number)
+        if self._snapshots.is_due(position):
+            self._snapshots.keep(position, tracker.state())
+
+    def _write(self, path: Path, mask: Mask) -> None:
+        """Writes a frame's mask, in the writer's thread, and says so."""
+        number = int(path.stem)
+        self._project.found(number, mask)
+        self._chain = replace(self._chain, last=number)
+        self._times.append(time.monotonic())
+        done = self.progress.done + 1
+        seconds = self._times[-1] - self._times[0]
+        fps = (len(self._times) - 1) / seconds if seconds else 0.0
+        left = (self.progress.total - done) / fps if fps else None
+        self._note(state="running", frame=number, done=done, fps=fps, seconds_left=left, message="")
+        if self._times[-1] - self._saved_at > _SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        """Writes what belongs to the masks: how far the run is, its memory's history, the objects' areas."""
+        if self.progress.done:
+            self._project.set_chain(self._chain)
+            self._log.save()
+        self._project.masks.save_areas()
+        self._saved_at = time.monotonic()
+
+    def _note(self, **values: Any) -> None:
+        self.progress = replace(self.progress, **values)

@@ -1,0 +1,319 @@
+"""All that the page can do, without a page: one person, one project at a time."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.app.export import export
+from aot_plus.app.frames import Frames
+from aot_plus.app.history import History
+from aot_plus.app.memory_log import MemoryLog
+from aot_plus.app.models import Models
+from aot_plus.app.painting import Stroke, box_object, paint
+from aot_plus.app.places import Places
+from aot_plus.app.project import PROJECT_FILE, Project, TrackedObject, free_folder
+from aot_plus.app.run import Progress, SegmentRun
+from aot_plus.app.settings import Settings
+from aot_plus.app.snapshots import Snapshots
+from aot_plus.dataloaders.box_masks import Box
+from aot_plus.dataloaders.coloured_masks import MaskReader
+from aot_plus.dataloaders.mini_vost import render_sequence, write_sequence
+from aot_plus.dataloaders.mini_vost.writer import FOLDERS
+from aot_plus.utils.errors import ConfigError, DataError, VOSError
+from evaluation.folder_lock import FolderLock
+from evaluation.masks import IGNORE_ID, Mask
+
+__all__ = ["Opened", "Session"]
+
+_log = logging.getLogger(__name__)
+
+_EXAMPLE = (0, "val", 4)  # seed, split and index of a MiniVOST video
+_STEPS = (1, -1)
+
+
+class Opened:
+    """A project that is open: its frames, its runs, what can be undone."""
+
+    def __init__(self, project: Project, frames: Frames, models: Models) -> None:
+        """Raises ``DataError`` if the frames are others, or another process has the project open."""
+        self.project = project
+        self.frames = frames
+        if self.frames.size != project.size:
+            raise DataError(
+                f"{project.source}: is not the video that the project was made of: its size differs"
+            )
+        self.history = History(project)
+        self.logs = {step: MemoryLog(project.folder / "traces", step) for step in _STEPS}
+        self.snapshots = {step: Snapshots(project.folder / "states", step) for step in _STEPS}
+        self.reader = MaskReader()
+        self._models = models
+        self._lock = FolderLock(project.folder)
+        self._lock.__enter__()
+        self.run: SegmentRun | None = None
+
+    def close(self) -> None:
+        """Stops a run, saves, and lets other processes open the project."""
+        self.stop()
+        self.project.save()
+        self.project.masks.save_areas()
+        self.frames.close()
+        self._lock.__exit__(None, None, None)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress() if self.run is None else self.run.progress
+
+    def segment(self, step: int) -> None:
+        """Starts a run from the frame that is shown, forward (1) or backward (-1)."""
+        self.stop()
+        run = SegmentRun(self.project, self.frames, self._models, self.logs[step], self.snapshots[step], step)
+        run.start()
+        self.run = run
+
+    def stop(self) -> None:
+        """Ends a run after its present frame."""
+        if self.run is not None:
+            self.run.stop()
+            self.run.wait()
+
+    def edit(self, change: Callable[[Mask], Mask]) -> None:
+        """Changes the mask of the frame that is shown; a run is stopped first. Raises ``DataError``."""
+        self.stop()
+        project, frame = self.project, self.project.frame
+        mask = project.mask(frame)
+        old = np.zeros(project.size, np.uint8) if mask is None else mask
+        new = change(old)
+        if not np.array_equal(old, new):
+            with self.history.step(frame):
+                project.give(frame, new)
+        self.mask_changed(frame)
+
+    def undo(self) -> None:
+        """Takes the last change back, and shows its frame."""
+        self.stop()
+        frame = self.history.undo()
+        self.project.show(frame)
+        self.mask_changed(frame)
+
+    def mask_changed(self, frame: int) -> None:
+        """Forgets the memory of runs from a frame on, whose mask has changed."""
+        for step in _STEPS:
+            chain = self.project.chain(step)
+            if chain is not None and chain.position(frame) >= 0:
+                self.snapshots[step].forget_from(chain.position(frame))
+
+
+class Session:
+    """Opens videos and projects, and changes the one that is open. Methods may be called in any thread."""
+
+    def __init__(self, projects: Path, places: Places, settings: Settings, device: str = "auto") -> None:
+        """
+        Args:
+            projects: the folder of all projects.
+            places: where videos may be opened from.
+            settings: of new projects.
+            device: ``TEST_DEVICE``.
+        """
+        self.projects = projects
+        self.places = places
+        self.settings = settings
+        self._models = Models(device)
+        self._lock = threading.RLock()
+        self._opened: Opened | None = None
+
+    @property
+    def opened(self) -> Opened:
+        """Gives the open project. Raises ``DataError`` where there is none."""
+        if self._opened is None:
+            raise DataError("no video is open")
+        return self._opened
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened is not None
+
+    # --- opening
+
+    def open_video(self, path: str | Path) -> None:
+        """Makes a project of a video in one of the named folders. Raises ``DataError``."""
+        real = self.places.allowed(path)
+        self._create(real, real.name)
+
+    def open_upload(self, path: Path, name: str) -> None:
+        """Makes a project of a file that was uploaded; the project keeps it. Raises ``DataError``."""
+        self._create(path, name, own_name=f"video{path.suffix.lower()[:6]}")
+
+    def open_example(self) -> None:
+        """Makes a project of a MiniVOST video, which is made first. Raises ``DataError``."""
+        root = self.projects / ".example"
+        found = sorted((root / FOLDERS[0]).glob("*"))
+        if not found:
+            sequence = render_sequence(*_EXAMPLE)
+            write_sequence(root, sequence)
+            found = [root / FOLDERS[0] / sequence.name]
+        self._create(found[0], "example")
+
+    def open_project(self, name: str) -> None:
+        """Opens a saved project by the name of its folder. Raises ``DataError``."""
+        if name not in self.saved():
+            raise DataError(f"there is no project {name!r:.80}")
+        with self._lock:
+            self.close()
+            project = Project.open(self.projects / name)
+            self._opened = Opened(project, Frames(project.source), self._models)
+
+    def saved(self) -> list[str]:
+        """Lists the folders of the saved projects, the last one used first."""
+        files = [path for path in self.projects.glob(f"*/{PROJECT_FILE}") if path.parent.name[0] != "."]
+        return [path.parent.name for path in sorted(files, key=lambda path: -path.stat().st_mtime)]
+
+    def close(self) -> None:
+        """Closes the open project, if there is one."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    def _create(self, source: Path, title: str, own_name: str | None = None) -> None:
+        """Makes a project and opens it. ``own_name``: the source moves into its folder, with this name."""
+        with self._lock:
+            folder = free_folder(self.projects, Path(title).stem)
+            try:
+                if own_name is not None:
+                    shutil.move(source, folder / own_name)
+                    source = folder / own_name
+                frames = Frames(source)
+                project = Project.create(folder, title, source.resolve(), frames.size, self.settings)
+            except VOSError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            project.add_object()
+            self.close()
+            self._opened = Opened(project, frames, self._models)
+
+    # --- looking and painting
+
+    def show(self, frame: int) -> None:
+        """Goes to a frame; beyond the ends, to the nearest. Raises ``DataError``."""
+        opened = self.opened
+        opened.project.show(min(max(frame, 0), opened.frames.count - 1))
+
+    def stroke(self, stroke: Stroke) -> None:
+        """Paints on the frame that is shown. Raises ``DataError``."""
+        with self._lock:
+            project = self.opened.project
+            self._check_object(stroke.object_id)
+            self.opened.edit(lambda mask: paint(mask, stroke, project.hidden))
+
+    def box(self, box: Box, object_id: int) -> None:
+        """Adds to an object what is found in a box of the frame that is shown. Raises ``DataError``."""
+        with self._lock:
+            project, frames = self.opened.project, self.opened.frames
+            self._check_object(object_id)
+            image = frames.image(project.frame)
+            self.opened.edit(lambda mask: box_object(mask, image, box, object_id, project.hidden))
+
+    def load_mask(self, path: Path) -> list[TrackedObject]:
+        """Takes the mask of the frame that is shown from a file. Gives its new objects. Raises ``DataError``.
+
+        Ids of objects that are there stay; others become new objects. Ignored pixels become background.
+        """
+        with self._lock:
+            opened, project = self.opened, self.opened.project
+            loaded = opened.reader.read(path)
+            if loaded.shape != project.size:
+                found, expected = (
+                    " x ".join(map(str, shape[::-1])) for shape in (loaded.shape, project.size)
+                )
+                raise DataError(f"{path.name}: the mask is {found} pixels, the video {expected}")
+            opened.stop()
+            with opened.history.step(project.frame):
+                table, new = _take_ids(project, loaded)
+                project.give(project.frame, table[loaded])
+            opened.mask_changed(project.frame)
+            return new
+
+    def undo(self) -> None:
+        """Takes back the last stroke, box, mask file, or change of the objects. Raises ``DataError``."""
+        with self._lock:
+            self.opened.undo()
+
+    def _check_object(self, object_id: int) -> None:
+        """Raises ``DataError`` for an object that cannot be painted; 0 erases."""
+        if object_id and self.opened.project.object(object_id).hidden:
+            raise DataError("this object is hidden: show it before you paint it")
+
+    # --- objects
+
+    def add_object(self) -> TrackedObject:
+        """Adds an object. Raises ``DataError`` where there are too many."""
+        with self._lock, self._undoable():
+            return self.opened.project.add_object()
+
+    def rename_object(self, object_id: int, name: str) -> None:
+        with self._lock, self._undoable():
+            self.opened.project.rename(object_id, name)
+
+    def hide_object(self, object_id: int, hidden: bool) -> None:
+        with self._lock:
+            self.opened.project.hide(object_id, hidden)
+
+    def remove_object(self, object_id: int) -> None:
+        """Removes an object from all frames. Raises ``DataError``."""
+        with self._lock, self._undoable():
+            self.opened.project.remove_object(object_id)
+
+    def _undoable(self) -> Any:
+        return self.opened.history.step(self.opened.project.frame)
+
+    # --- runs and results
+
+    def segment(self, step: int) -> None:
+        """Starts a run from the frame that is shown, forward (1) or backward (-1). Raises ``DataError``."""
+        if step not in _STEPS:
+            raise ConfigError(f"direction: expected 1 or -1, found {step!r:.40}")
+        with self._lock:
+            self.opened.segment(step)
+
+    def stop(self) -> None:
+        """Ends a run after its present frame."""
+        with self._lock:
+            self.opened.stop()
+
+    def change_settings(self, **values: Any) -> Settings:
+        """Changes the settings of the project, and of the next ones. Raises ``ConfigError``."""
+        with self._lock:
+            project = self.opened.project
+            self.settings = project.settings.changed(**values)
+            project.set_settings(self.settings)
+            return self.settings
+
+    def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
+        """Writes masks, overlay and a zip of both. Gives the zip's path. Raises ``DataError``."""
+        opened = self.opened
+        opened.stop()
+        return export(opened.project, opened.frames, layout, tell)
+
+
+def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:
+    """Gives the project's id of each id in a mask (256), and the objects that it adds for them.
+
+    Ids of removed objects are not used again. Raises ``DataError`` where there would be too many.
+    """
+    known = {item.id for item in project.objects}
+    table, unused = np.zeros(256, np.uint8), project.next_id
+    new = []
+    for value in np.unique(mask).tolist():
+        if value in known:
+            table[value] = value
+        elif value not in (0, IGNORE_ID):
+            table[value] = value if value >= unused else unused
+            new += project.add_ids([int(table[value])])
+            unused = project.next_id
+    return table, new

@@ -1,0 +1,73 @@
+"""Follows a project's objects: a segmenter, and the masks that were given by hand."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from aot_plus.app.project import Project
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.memory.gap import memory_gap
+from aot_plus.utils.errors import DataError
+from evaluation.masks import Mask
+
+__all__ = ["LazyMask", "Tracker"]
+
+LazyMask = Callable[[], Mask]
+
+
+class Tracker:
+    """Goes through a video one frame after another, in any direction.
+
+    The first frame's mask is the one that the project shows there. Later, masks that were given by hand add
+    and correct objects; an object that was erased from one, or removed from the project, is no longer
+    followed.
+    """
+
+    def __init__(self, project: Project, segmenter: VideoSegmenter, num_frames: int) -> None:
+        """``num_frames``: of the video, which decides how often memory is written."""
+        self._project = project
+        self._segmenter = segmenter
+        self._gap = memory_gap(segmenter.cfg, num_frames)
+        self._followed: set[int] | None = None  # ids; None before the first frame
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Goes on from a state that ``state`` gave. Raises ``ConfigError`` or ``DataError``."""
+        self._segmenter.load_state_dict(state)
+        self._followed = set(state["ids"])
+
+    def state(self) -> dict[str, Any]:
+        """Copies the state after the last frame."""
+        return self._segmenter.state_dict()
+
+    def follow(self, number: int, frame: PreparedFrame) -> LazyMask:
+        """Segments the next frame, which has a ``number`` in the video. Raises ``DataError``."""
+        if self._followed is None:
+            return self._start(number, frame)
+        present = {item.id for item in self._project.objects}
+        self._remove((self._followed - present).union(self._project.erased(number)))
+        given = self._project.given_mask(number)
+        if given is not None:
+            self._followed.update(_ids(given))
+        return self._segmenter.submit(frame, given).array
+
+    def _start(self, number: int, frame: PreparedFrame) -> LazyMask:
+        mask = self._project.mask(number)
+        if mask is None or not mask.any():
+            raise DataError(f"frame {number} shows no object: paint one, or go to a frame that has a mask")
+        labels = self._segmenter.start(frame, mask, memory_gap=self._gap)
+        self._followed = _ids(labels)
+        return lambda: labels
+
+    def _remove(self, ids: set[int]) -> None:
+        for value in ids:
+            with suppress(DataError):  # it was not followed, or no longer
+                self._segmenter.remove(value)
+        if self._followed is not None:
+            self._followed -= ids
+
+
+def _ids(mask: Mask) -> set[int]:
+    return set(np.unique(mask).tolist()) - {0}

@@ -1,0 +1,101 @@
+"""A page to paint, follow and correct objects in a video: ``python -m aot_plus.tools.app --help``."""
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aot_plus.configs import Config
+from aot_plus.tools.common import add_memory_arguments, run_tool, whole_number
+from aot_plus.utils.errors import ConfigError
+from evaluation.home import home
+
+if TYPE_CHECKING:
+    from aot_plus.app.settings import Settings
+
+_PROJECTS = f"{Config.DIR_RESULT}/app"
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.app") -> int:
+    """Parses the flags and serves the page until Ctrl-C. Gives the exit code."""
+    args = _parse(argv, prog)
+    return run_tool(lambda: _serve(args))
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="A page in the browser to paint objects in a video, have them followed, correct them and "
+        'export masks. It needs Gradio: pip install "aot-plus[app]".',
+    )
+    add = parser.add_argument
+    add(
+        "--folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder whose videos the page may open where they are; may be given several times "
+        "(without it: uploads and the example)",
+    )
+    add("--projects", type=Path, metavar="DIR", help=f"folder of the page's projects (default: {_PROJECTS})")
+    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s: this machine only)")
+    add("--port", type=whole_number(1), help="port (default: the first free one from 7860)")
+    add("--open", action="store_true", help="open the page in the browser")
+    add("--model", help="model of new projects (default: the small one that comes along)")
+    add("--checkpoint", default="", metavar="FILE", help="its checkpoint (default: the model's own)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: %(default)s)")
+    add_memory_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError(
+            'the page needs Gradio, which is not installed: pip install "aot-plus[app]" '
+            "(in a checkout: pip install -r requirements-app.txt)"
+        )
+    from aot_plus.app.places import Places
+    from aot_plus.app.server import LOCAL, serve
+    from aot_plus.app.session import Session
+    from aot_plus.networks.managers.processes import ProcessPlace, share_cores
+
+    share_cores(ProcessPlace())
+    session = Session(args.projects or home() / _PROJECTS, Places(args.folder), _settings(args), args.device)
+    address, blocks = serve(session, args.host, args.port)
+    print(
+        f"The page: {address}\nProjects: {session.projects}\nCtrl-C ends it; everything is saved.", flush=True
+    )
+    if args.host != LOCAL:
+        print("Anyone who reaches this address can use the page and open what lies in its folders.")
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(address)
+    try:
+        while True:
+            time.sleep(3600)
+    finally:
+        session.close()
+        blocks.close(verbose=False)
+
+
+def _settings(args: argparse.Namespace) -> "Settings":
+    """Gives the settings of new projects. Raises ``ConfigError``."""
+    from aot_plus.app.settings import Settings
+
+    given = {
+        "model": args.model,
+        "checkpoint": args.checkpoint,
+        "policy": args.MEM_POLICY,
+        "capacity": args.capacity,
+        "gap": args.memory_gap,
+    }
+    return Settings().changed(**{name: value for name, value in given.items() if value is not None})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""The app's page in Chromium, driven by Playwright, without network; and who may ask it."""
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from aot_plus.app.places import Places
+from aot_plus.app.session import Session
+from aot_plus.app.settings import Settings
+from aot_plus.viz.video_writer import VideoWriter
+from evaluation.masks import read_mask
+from tests.test_app_session import BLUE_BOX, FRAMES, GREEN_BOX, HEIGHT, WIDTH, frame
+
+pytest.importorskip("gradio")
+
+from aot_plus.app.server import OwnPageOnly, serve
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+HOSTILE = "<img src=x onerror=alert(1)> & 'x'.mp4"
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session that may open a video, and two files with strange names or content."""
+    folder = tmp_path_factory.mktemp("app")
+    videos = folder / "videos"
+    videos.mkdir()
+    with VideoWriter(videos / "squares.mp4", 10) as writer:
+        for number in range(FRAMES):
+            writer.write(frame(number), number / 10)
+    (videos / "broken.mp4").write_bytes(b"no video" * 99)
+    shutil.copy(videos / "squares.mp4", videos / HOSTILE)
+    session = Session(folder / "projects", Places([videos]), Settings(capacity=3, gap=2), "cpu")
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def address(session: Session) -> Iterator[str]:
+    address, blocks = serve(session)
+    yield address
+    blocks.close(verbose=False)
+
+
+class Opened:
+    """The page with what went wrong in it."""
+
+    def __init__(self, browser: "Browser", address: str, **options: Any) -> None:
+        viewport = {"width": 1400, "height": 900}
+        self.context = browser.new_context(**{"viewport": viewport, "reduced_motion": "reduce", **options})
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # machines that test are busy
+        self.problems: list[str] = []
+        self.strange: list[str] = []  # requests that leave this machine
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, address))
+        self.page.goto(address)
+
+    def _note(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.strange.append(url)
+
+    def close(self) -> None:
+        self.context.close()
+        assert (self.problems, self.strange) == ([], [])
+
+    def open(self, name: str) -> None:
+        self.page.locator("#video input").click()
+        self.page.get_by_role("option", name=name).click()
+        self.page.locator("#open").click()
+
+    def wait(self, condition: str) -> None:
+        """Waits until an expression of JavaScript about ``studio`` and its ``state`` is true."""
+        given = "const studio = window.aotStudio, state = studio?.state;"
+        self.page.wait_for_function(f"() => {{ {given} return state && ({condition}); }}")
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        """Draws on the frame; ``places`` in its pixels."""
+        box = self.page.locator("#stage").bounding_box()
+        assert box is not None
+        points = [
+            (box["x"] + x * box["width"] / WIDTH, box["y"] + y * box["height"] / HEIGHT) for x, y in places
+        ]
+        self.page.mouse.move(*points[0])
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*point, steps=3)
+        self.page.mouse.up()
+
+    def drag_box(self, box: tuple[int, int, int, int]) -> None:
+        x, y, width, height = box
+        self.page.keyboard.press("x")
+        self.drag((x, y), (x + width, y + height))
+
+    def overflows(self) -> bool:
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+@pytest.fixture
+def opened(browser: "Browser", address: str) -> Iterator[Opened]:
+    opened = Opened(browser, address)
+    yield opened
+    opened.close()
+
+
+def test_from_a_video_to_masks(opened: Opened, session: Session) -> None:
+    page = opened.page
+    opened.open("videos/squares.mp4")
+    opened.wait(f"state.frames === {FRAMES} && studio.has === 0")
+    # Paint the red square with two strokes, undo a third one; the blue one with a box.
+    opened.drag((18, 20), (34, 20), (34, 32), (18, 32), (26, 26))
+    opened.wait("state.given.includes(0) && state.undo === 1")
+    page.keyboard.press("e")
+    opened.drag((5, 5), (60, 60))
+    opened.wait("state.undo === 2")
+    page.keyboard.press("Control+z")
+    opened.wait("state.undo === 1")
+    page.locator("#add").click()
+    opened.wait("state.objects.length === 2 && studio.chosen === 2")
+    page.locator("#objects input").nth(1).fill("<b>blue</b>")
+    page.locator("#objects input").nth(1).press("Enter")
+    opened.wait("state.objects[1].name === '<b>blue</b>'")
+    opened.drag_box(BLUE_BOX)
+    opened.wait("state.undo === 4")
+    assert page.locator("#objects b").count() == 0
+    # Segment, and stop on the way.
+    page.locator("#segment").click()
+    opened.wait("state.run.done >= 2")
+    page.locator("#stop, #segment").locator("visible=true").press("s")
+    opened.wait("['stopped', 'done'].includes(state.run.state)")
+    # Go on from a frame, which is chosen by its number; add an object on another, go on from there.
+    page.locator("#number").fill("1")
+    page.locator("#number").press("Enter")
+    opened.wait("state.frame === 1 && studio.has === 1")
+    page.locator("#segment").click()
+    opened.wait(f"state.run.state === 'done' && state.run.total === {FRAMES - 1}")
+    page.locator("#number").fill("6")
+    page.locator("#number").press("Enter")
+    opened.wait("state.frame === 6 && studio.has === 6")
+    page.locator("#add").click()
+    opened.wait("state.objects.length === 3 && studio.chosen === 3")
+    opened.drag_box(GREEN_BOX)
+    opened.wait("state.given.includes(6)")
+    page.locator("#segment").click()
+    opened.wait(f"state.run.state === 'done' && state.frame === {FRAMES - 1}")
+    assert "Done: 4 of 4 frames" in page.locator("#progress").inner_text()
+    # The memory says what it holds, and leads there; the curves do as well.
+    assert "policy emfs" in page.locator("#memory").inner_text()
+    page.locator("#memory .card.reference").last.click()
+    opened.wait("state.frame === 6")
+    curves = page.locator("#areas svg").bounding_box()
+    assert curves is not None
+    page.mouse.click(curves["x"] + 2, curves["y"] + curves["height"] / 2)
+    opened.wait("state.frame === 0")
+    assert page.locator("#areas .curve").count() == 3
+    page.keyboard.press("ArrowRight")
+    opened.wait("state.frame === 1 && studio.has === 1")
+    # Reload: all is there.
+    page.reload()
+    opened.wait("state.frame === 1 && state.objects.length === 3 && state.given.length === 2")
+    _export(opened, session)
+
+
+def _export(opened: Opened, session: Session) -> None:
+    page = opened.page
+    page.locator("#export button").first.click()
+    page.get_by_label("DAVIS's layout").check()
+    page.locator("#make-export").click()
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = archive.namelist()
+        assert "overlay.mp4" in names
+        archive.extractall(session.projects / "unpacked")
+    last = f"masks/Annotations/480p/squares/{FRAMES - 1:05d}.png"
+    assert sum(name.startswith("masks/Annotations") for name in names) == FRAMES
+    mask = read_mask(session.projects / "unpacked" / last, ("P",))
+    assert np.unique(mask).tolist() == [0, 1, 2, 3]
+
+
+def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, session: Session) -> None:
+    page = opened.page
+    if session.is_open:
+        page.locator("#close").click()
+    opened.open("videos/broken.mp4")
+    page.get_by_text("cannot be read as a video").first.wait_for()
+    assert not session.is_open
+    assert "Traceback" not in page.content()
+    opened.open("onerror")
+    opened.wait("studio.has === 0")
+    assert HOSTILE in page.locator("#head").inner_text()
+    assert page.locator("#head img").count() == 0
+    page.locator("#segment").click()
+    page.get_by_role("alert").get_by_text("frame 0 shows no object").wait_for()
+
+
+@pytest.mark.parametrize("width", [1400, 900])
+def test_looks(browser: "Browser", address: str, session: Session, width: int) -> None:
+    if not session.is_open:
+        session.open_example()
+    opened = Opened(browser, address, viewport={"width": width, "height": 900}, color_scheme="dark")
+    opened.wait("studio.has >= 0")
+    assert not opened.overflows()
+    stage, side = (opened.page.locator(part).bounding_box() for part in ("#stage", "#objects"))
+    assert stage is not None
+    assert side is not None
+    assert side["x"] > stage["x"] + stage["width"]  # beside it
+    background = "getComputedStyle(document.querySelector('.aot .panel')).backgroundColor"
+    assert opened.page.evaluate(background) == "rgb(26, 27, 30)"
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "127.0.0.1:7860"}, 200),
+        ({"host": "localhost:7860", "origin": "http://localhost:7860"}, 200),
+        ({"host": "127.0.0.1:7860", "origin": "https://elsewhere.example"}, 403),
+        ({"host": "127.0.0.1:7860", "origin": "null"}, 403),
+        ({"host": "elsewhere.example:7860"}, 403),
+        ({}, 403),
+    ],
+)
+def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    answer = OwnPageOnly(app, "127.0.0.1")({"type": "http", "headers": raw}, None, send)
+    with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
+        answer.send(None)
+    assert sent[0]["status"] == status
+
+
+def test_files_of_the_machine_are_not_served(address: str, tmp_path: Path) -> None:
+    import httpx
+
+    (tmp_path / "secret.txt").write_text("secret")
+    for path in (tmp_path / "secret.txt", Path(__file__), Path("pyproject.toml")):
+        assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)

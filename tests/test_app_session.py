@@ -1,0 +1,379 @@
+"""The page's work without the page: projects, painting, runs, corrections, undo, export."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from aot_plus.app.painting import Stroke
+from aot_plus.app.places import Places
+from aot_plus.app.session import Session
+from aot_plus.app.settings import Settings
+from aot_plus.app.view import areas_view, memory_view
+from aot_plus.dataloaders.box_masks import Box
+from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.masks import write_mask
+from evaluation.masks import read_mask
+
+HEIGHT, WIDTH = 96, 128
+FRAMES = 10
+SETTINGS = Settings(capacity=3, gap=2)
+Array = NDArray[np.uint8]
+
+
+def red_square(number: int) -> NDArray[np.bool_]:
+    """Where the red square is in a frame: it moves to the right."""
+    where = np.zeros((HEIGHT, WIDTH), bool)
+    where[12:40, 12 + 4 * number : 40 + 4 * number] = True
+    return where
+
+
+def blue_square() -> NDArray[np.bool_]:
+    where = np.zeros((HEIGHT, WIDTH), bool)
+    where[56:84, 20:48] = True
+    return where
+
+
+def green_square() -> NDArray[np.bool_]:
+    """Where the green square is, from frame 5 on."""
+    where = np.zeros((HEIGHT, WIDTH), bool)
+    where[54:86, 80:112] = True
+    return where
+
+
+GREEN_BOX = Box(70, 46, 52, 48)
+BLUE_BOX = Box(12, 48, 44, 44)
+
+
+def frame(number: int) -> Array:
+    """The red square, and a blue one below that stays, on noise."""
+    image = np.random.default_rng(number).integers(90, 120, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    image[red_square(number)] = (230, 40, 30)
+    image[blue_square()] = (30, 60, 230)
+    if number >= 5:
+        image[green_square()] = (40, 220, 60)
+    return image
+
+
+def make_video(folder: Path, frames: int = FRAMES) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(frames):
+        Image.fromarray(frame(number)).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "videos" / "squares")
+
+
+@pytest.fixture
+def session(video: Path, tmp_path: Path) -> Iterator[Session]:
+    """A session with the video open."""
+    session = Session(tmp_path / "projects", Places([video.parent]), SETTINGS, "cpu")
+    session.open_video(video)
+    yield session
+    session.close()
+
+
+def dab(session: Session, object_id: int, x: float, y: float, diameter: float = 28) -> None:
+    session.stroke(Stroke(object_id, [(x, y)], diameter))
+
+
+def mask(session: Session, number: int) -> Array:
+    found = session.opened.project.mask(number)
+    assert found is not None
+    return found
+
+
+def run(session: Session, step: int = 1) -> None:
+    session.segment(step)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    assert session.opened.progress.state == "done", session.opened.progress
+
+
+def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+# --- painting
+
+
+def test_strokes_are_round_and_leave_hidden_objects_alone(session: Session) -> None:
+    dab(session, 1, 20.5, 20.5, 9)
+    ys, xs = np.nonzero(mask(session, 0) == 1)
+    np.testing.assert_allclose([xs.min(), xs.max(), ys.min(), ys.max()], [16, 24, 16, 24], atol=1)
+    assert 50 <= len(xs) <= 85  # a circle of 9 pixels
+    second = session.add_object()
+    session.hide_object(1, True)
+    session.stroke(Stroke(second.id, [(10, 20.5), (40, 20.5)], 3))
+    painted = mask(session, 0)
+    assert painted[20, 12] == second.id
+    assert (painted == 1).sum() == len(xs)
+    with pytest.raises(DataError, match="hidden"):
+        dab(session, 1, 5, 5)
+    session.stroke(Stroke(0, [(0, 20), (120, 20)], 200))
+    assert np.unique(mask(session, 0)).tolist() == [0, 1]
+
+
+def test_a_box_becomes_the_object_in_it(session: Session) -> None:
+    session.box(BLUE_BOX, 1)
+    assert iou(mask(session, 0) == 1, blue_square()) > 0.9
+    with pytest.raises(DataError, match="no pixel"):
+        session.box(Box(900, 0, 5, 5), 1)
+
+
+def test_undo_takes_back_painting_and_objects(session: Session) -> None:
+    with pytest.raises(DataError, match="nothing to undo"):
+        session.undo()
+    dab(session, 1, 20, 20)
+    first = mask(session, 0)
+    session.show(3)
+    dab(session, 1, 40, 20)
+    session.add_object()
+    session.remove_object(1)
+    assert not mask(session, 0).any()
+    session.undo()
+    np.testing.assert_array_equal(mask(session, 0), first)
+    session.undo()
+    assert [item.id for item in session.opened.project.objects] == [1]
+    session.undo()
+    project = session.opened.project
+    assert (project.frame, project.mask(3), project.given_frames()) == (3, None, [0])
+    session.undo()
+    assert project.masks.frames() == []
+
+
+def test_a_mask_file(session: Session, tmp_path: Path) -> None:
+    session.add_object()
+    session.remove_object(2)
+    loaded = np.zeros((HEIGHT, WIDTH), np.uint8)
+    loaded[:10], loaded[10:20], loaded[20:30], loaded[30:] = 1, 2, 9, 255
+    write_mask(tmp_path / "mask.png", loaded)
+    new = session.load_mask(tmp_path / "mask.png")
+    assert [item.id for item in new] == [3, 9]  # 2 was removed: what looks like it is another
+    assert [mask(session, 0)[row, 0] for row in (0, 10, 20, 30)] == [1, 3, 9, 0]
+    session.undo()
+    assert session.opened.project.mask(0) is None
+    write_mask(tmp_path / "mask.png", loaded[:, 1:])
+    with pytest.raises(DataError, match="127 x 96 pixels, the video 128 x 96"):
+        session.load_mask(tmp_path / "mask.png")
+
+
+# --- runs
+
+
+def test_a_run_follows_what_was_painted_in_both_directions(session: Session) -> None:
+    with pytest.raises(DataError, match="frame 0 shows no object"):
+        session.segment(1)
+    session.show(4)
+    dab(session, 1, 42, 26)
+    run(session)
+    run(session, -1)
+    assert session.opened.project.masks.frames() == list(range(FRAMES))
+    assert min(iou(mask(session, number) == 1, red_square(number)) for number in range(FRAMES)) > 0.6
+    memory = memory_view(session.opened, 0)
+    assert memory is not None
+    assert memory["direction"] == "backward"
+    assert [item["frame"] for item in memory["held"]] == [4, 2, 0]
+    memory = memory_view(session.opened, FRAMES - 1)
+    assert memory is not None
+    assert memory["direction"] == "forward"
+    assert [item["mark"] for item in memory["held"]] == ["reference", "", "new"]
+
+
+def test_a_correction_is_gone_on_from_with_the_memory_before_it(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    before = {number: mask(session, number) for number in range(FRAMES)}
+    session.show(6)
+    run(session)  # again from there: nothing was changed
+    for number in range(FRAMES):
+        np.testing.assert_array_equal(mask(session, number), before[number])
+    chain = session.opened.project.chain(1)
+    assert chain is not None
+    assert (chain.first, chain.last) == (0, FRAMES - 1)
+    second = session.add_object()
+    session.box(GREEN_BOX, second.id)
+    run(session)
+    assert session.opened.project.chain(1) == chain
+    assert (mask(session, 5) == 2).sum() == 0
+    assert iou(mask(session, 6) == 2, green_square()) > 0.9
+    assert iou(mask(session, FRAMES - 1) == 2, green_square()) > 0.6
+    memory = memory_view(session.opened, FRAMES - 1)
+    assert memory is not None
+    assert {item["frame"]: item["mark"] for item in memory["held"]}[6] == "reference"
+
+
+def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    session.add_object()
+    session.box(BLUE_BOX, 2)
+    run(session)
+    session.show(6)
+    session.stroke(Stroke(0, [(34, 70)], 60))
+    run(session)
+    for number in range(6, FRAMES):
+        assert np.unique(mask(session, number)).tolist() == [0, 1]
+    assert np.unique(mask(session, 5)).tolist() == [0, 1, 2]
+    session.remove_object(1)
+    session.show(3)
+    run(session)
+    assert np.unique(mask(session, 4)).tolist() == [0, 2]
+
+
+def test_other_settings_begin_a_new_memory(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    session.show(4)
+    session.change_settings(policy="fifo")
+    run(session)
+    chain = session.opened.project.chain(1)
+    assert chain is not None
+    assert (chain.first, chain.settings.policy) == (4, "fifo")
+    for values in ({"policy": "best"}, {"capacity": 1}, {"model": "../x"}, {"dtype": "int3"}):
+        with pytest.raises(ConfigError):
+            session.change_settings(**values)
+    assert session.opened.project.settings.policy == "fifo"
+
+
+def test_painting_stops_a_run(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    session.segment(1)
+    dab(session, 1, 26, 28)
+    assert not session.opened.progress.is_running
+    session.segment(1)
+    session.stop()
+    assert session.opened.progress.state in ("stopped", "done")
+
+
+def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
+    dab(session, 1, 26, 26)
+    (video / "006.png").write_bytes(b"no image")
+    session.segment(1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    progress = session.opened.progress
+    assert progress.state == "failed"
+    assert "006.png" in progress.message
+    assert 0 in session.opened.project.masks
+
+
+# --- projects
+
+
+def test_a_killed_session_loses_nothing(session: Session, video: Path, tmp_path: Path) -> None:
+    dab(session, 1, 26, 26)
+    session.rename_object(1, "<b>red</b>\n")
+    run(session)
+    session.show(8)
+    dab(session, 1, 90, 80, 5)
+    killed = tmp_path / "killed"
+    shutil.copytree(session.projects, killed, ignore=shutil.ignore_patterns(".lock"))
+    again = Session(killed, Places([video.parent]), SETTINGS, "cpu")
+    assert again.saved() == ["squares"]
+    again.open_project("squares")
+    old, new = session.opened.project, again.opened.project
+    assert (new.frame, new.objects, new.given_frames()) == (8, old.objects, [0, 8])
+    assert new.objects[0].name == "<b>red</b>"
+    assert new.masks.areas() == old.masks.areas()
+    np.testing.assert_array_equal(mask(again, 8), mask(session, 8))
+    run(again)
+    chain = new.chain(1)
+    assert chain is not None
+    assert chain.first == 0  # the memory was brought back
+    again.close()
+
+
+def test_a_project_is_open_once(session: Session) -> None:
+    other = Session(session.projects, Places([]), SETTINGS, "cpu")
+    with pytest.raises(DataError, match="another run works there"):
+        other.open_project("squares")
+    assert not other.is_open
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 7}, "version"),
+        ({"size": [48]}, "cannot be read as a project"),
+        ({"settings": {"capacity": "9"}}, "capacity"),
+        ({"source": "/nowhere"}, "there is no such video"),
+        ({"size": [10, 10]}, "size"),
+        ({"objects": [{"id": 300, "name": "", "hidden": False}]}, "300"),
+    ],
+)
+def test_a_damaged_project_is_named(session: Session, change: dict[str, object], message: str) -> None:
+    session.close()
+    path = session.projects / "squares" / "project.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=message):
+        session.open_project("squares")
+    assert not session.is_open
+
+
+def test_names_of_projects_are_harmless(session: Session, tmp_path: Path) -> None:
+    for name in ("../../outside", "<script>alert(1)</script>", "..", "a" * 300):
+        copy = make_video(tmp_path / "uploads" / str(len(list(tmp_path.glob("uploads/*")))), 1) / "000.png"
+        with pytest.raises(DataError, match=r"cannot be read as a video|does not say"):
+            session.open_upload(copy, name)
+    assert session.saved() == ["squares"]
+    session.close()
+    for name in ("../squares", "/etc", "", "."):
+        with pytest.raises(DataError, match="no project"):
+            session.open_project(name)
+
+
+def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: Path) -> None:
+    outside = make_video(tmp_path / "outside", 2)
+    (video.parent / "link").symlink_to(outside)
+    for path in (outside, video.parent / "link", video.parent / ".." / "outside", "/etc/passwd", "a\0b"):
+        with pytest.raises(DataError, match="outside the folders"):
+            session.open_video(path)
+    assert session.opened.project.title == "squares"
+    assert [name for name, _ in session.places.videos()] == ["videos/squares"]
+    with pytest.raises(DataError, match="no such folder"):
+        Places([tmp_path / "missing"])
+
+
+# --- results
+
+
+def test_areas_over_time(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    areas = areas_view(session.opened)
+    assert areas["every"] == 1
+    (shares,) = (item["shares"] for item in areas["objects"])
+    assert shares[0] == round(100 * (mask(session, 0) == 1).sum() / (HEIGHT * WIDTH), 3)
+    assert None not in shares
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder", "name"), [("vost", "Annotations", "003"), ("davis", "Annotations/480p", "00003")]
+)
+def test_export(session: Session, layout: str, folder: str, name: str) -> None:
+    with pytest.raises(DataError, match="no masks"):
+        session.export(layout)
+    session.show(3)
+    dab(session, 1, 38, 26)
+    session.opened.project.set_settings(replace(SETTINGS, capacity=2))
+    told: list[tuple[int, int]] = []
+    path = session.export(layout, lambda done, total: told.append((done, total)))
+    assert told[-1] == (1, 1)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    assert f"masks/{folder}/squares/{name}.png" in names
+    assert [Path(name).suffix for name in names if name.startswith("overlay")] == [".mp4"]
+    written = path.parent / f"masks-{layout}" / folder / "squares" / f"{name}.png"
+    np.testing.assert_array_equal(read_mask(written, ("P",)), mask(session, 3))
+    with pytest.raises(ConfigError, match="layout"):
+        session.export("../x")
