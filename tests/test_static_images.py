@@ -196,12 +196,10 @@ def test_an_unreadable_image_is_left_out_where_that_is_asked_for(
 
 
 def test_static_images_name_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Static: there is no such folder of static images; .*cocodataset"):
+    with pytest.raises(DataError, match=r"Static: there is no such folder of static images. .*cocodataset"):
         build_train_dataset(get_config("pre", "aott", overrides={"DIR_DATA": str(tmp_path)}))
     (tmp_path / "JPEGImages").mkdir()
-    with pytest.raises(
-        DataError, match=r"no image with a mask in a known layout; .*SegmentationObject|JPEGImages"
-    ):
+    with pytest.raises(DataError, match=r"no image with a mask in a known layout"):
         find_static_images(tmp_path)
     (tmp_path / "Annotations").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), dtype=np.uint8)).save(tmp_path / "JPEGImages" / "a.jpg")

@@ -20,13 +20,13 @@ __all__ = ["STATIC_FOLDER", "find_static_images"]
 STATIC_FOLDER = "Static"
 _DEPTH = 2  # folders below the root that may hold a set, as in VOCdevkit/VOC2012
 _WHITE = 128  # the least grey of an object in a mask of one object
-_SETS = (
-    "images of their own go to JPEGImages, their masks to Annotations; or unpack one or more of these there: "
+_HOW_TO_GET = (
+    "Put images of your own into JPEGImages there and their masks into Annotations, or unpack one or more of "
     "COCO 2017 (https://cocodataset.org), "
     "ECSSD (https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html), "
     "MSRA10K (https://mmcheng.net/msra10k), "
-    "PASCAL-S (https://cbs.ic.gatech.edu/salobj), "
-    "PASCAL VOC 2012 (http://host.robots.ox.ac.uk/pascal/VOC/voc2012); the AOT benchmark "
+    "PASCAL-S (https://cbs.ic.gatech.edu/salobj) and "
+    "PASCAL VOC 2012 (http://host.robots.ox.ac.uk/pascal/VOC/voc2012) there; the AOT benchmark "
     "(https://github.com/yoxu515/aot-benchmark) has a link to all five, prepared"
 )
 
@@ -87,10 +87,10 @@ def find_static_images(root: Path) -> list[StaticImage]:
     Raises ``DataError`` with the cure for a folder that is not there or holds none, and for missing masks.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder of static images; {_SETS}")
+        raise DataError(f"{root}: there is no such folder of static images. {_HOW_TO_GET}")
     images = [image for folder in _set_folders(root, _DEPTH) for image in _read_set(folder)]
     if not images:
-        raise DataError(f"{root}: there is no image with a mask in a known layout; {_SETS}")
+        raise DataError(f"{root}: there is no image with a mask in a known layout. {_HOW_TO_GET}")
     return images
 
 

@@ -24,6 +24,7 @@ from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import find_path
 from evaluation.home import home
 from evaluation.parallel import end_with_parent
+from evaluation.vost import without_problems
 
 _log = logging.getLogger(__name__)
 _EPOCH_STREAM = 3  # of random draws beside (run seed, step, sample); the learner has two more
@@ -226,21 +227,22 @@ def build_train_dataset(cfg: Config) -> TrainDataset:
 
 
 def _images(cfg: Config) -> tuple[ClipSource, Transform]:
-    parts = [StaticClips(find_static_images(folder), cfg.DATA_SEQ_LEN) for folder in _image_folders(cfg)]
+    found = without_problems(lambda name: find_static_images(_image_folder(name, cfg)), cfg.DATASETS)
+    parts = [StaticClips(images, cfg.DATA_SEQ_LEN) for images in found]
     return JoinedClips(parts), StaticTransform(crop_size(cfg), colours_of_images(cfg.TRAIN_AUG_TYPE))
 
 
-def _image_folders(cfg: Config) -> list[Path]:
-    """Gives the folders of ``static`` and ``static:FOLDER``, which need not be there."""
-    named = [name.partition(":")[2] for name in cfg.DATASETS]
-    default = home() / cfg.DIR_DATA / STATIC_FOLDER
-    return [(find_path(name) or Path(name)) if name else default for name in named]
+def _image_folder(name: str, cfg: Config) -> Path:
+    """Gives the folder of ``static`` or ``static:FOLDER``, which need not be there."""
+    named = name.partition(":")[2]
+    return (find_path(named) or Path(named)) if named else home() / cfg.DIR_DATA / STATIC_FOLDER
 
 
 def _videos(cfg: Config) -> tuple[ClipSource, Transform]:
+    found = without_problems(lambda name: training_videos(name, cfg), cfg.DATASETS)
     parts = [
-        VideoClips(training_videos(name, cfg), _clip_rules(name, cfg), _repeat(name, cfg))
-        for name in cfg.DATASETS
+        VideoClips(videos, _clip_rules(name, cfg), _repeat(name, cfg))
+        for name, videos in zip(cfg.DATASETS, found, strict=True)
     ]
     return JoinedClips(parts), ClipTransform(
         crop=crop_size(cfg),

@@ -46,7 +46,7 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
         try:
             check()
         except (DataError, CheckpointError) as error:
-            problems[str(error)] = None
+            problems |= dict.fromkeys(str(error).splitlines())
     if problems:
         hint = f"Training that needs no download: ./train_vost.sh --stage {SMALL_STAGE}"
         raise DataError("\n".join([*problems, hint]))
