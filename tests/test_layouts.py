@@ -21,8 +21,13 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.evaluator import Evaluator
 from aot_plus.networks.managers.origin import origin_of_masks
-from aot_plus.pipeline.run import Job
+from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.pipeline import reproduction
+from aot_plus.pipeline.reproduction import Outcome
+from aot_plus.pipeline.rows import zoo_rows
+from aot_plus.pipeline.run import Inference, Job
 from aot_plus.pipeline.submission import write_zip
+from aot_plus.pipeline.table import render_table
 from aot_plus.tools import eval as eval_tool
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
@@ -369,3 +374,28 @@ def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: 
     assert [index for index, mask in enumerate(segmenter.given) if mask is not None] == [0, 4]
     assert len(list((job.folder / "b").iterdir())) == 5
     assert any("page_layouts.py" in name for name in origin_of_masks(job.cfg, None))
+
+
+def test_the_model_zoo_is_measured_on_davis_and_packed_for_youtube_vos(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def infer(job: Job) -> Inference:
+        run(job)
+        return Inference(job, EvaluationSummary())
+
+    monkeypatch.setattr(reproduction, "infer", infer)
+    values = {"DIR_DATA": str(tmp_path), "DIR_RESULT": str(tmp_path / "results")}
+    row = zoo_rows()[0]
+    for name in ("davis2017", "youtubevos2019"):
+        write_layout(name, source, tmp_path)
+        outcomes = {row: Outcome(reproduction.PENDING)}
+        assert reproduction.measure_all(outcomes, name, values) is None
+        table = render_table(outcomes)
+        if name == "davis2017":
+            figures = [float(cell) for cell in table.splitlines()[2].split("|")[2:5]]
+            assert figures[0] == pytest.approx((figures[1] + figures[2]) / 2, abs=0.01)
+            assert 50 < figures[1] < 100
+            assert table.startswith("| model | ")
+        else:
+            assert outcomes[row].status == reproduction.SERVER
+            assert "valid.zip" in table

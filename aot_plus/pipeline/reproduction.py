@@ -12,7 +12,8 @@ from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.rows import Row, choose_rows
-from aot_plus.pipeline.run import Job, infer
+from aot_plus.pipeline.run import Job, infer, score
+from aot_plus.pipeline.submission import write_zip
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError, VOSError
@@ -27,11 +28,15 @@ _SMALL_SEQUENCES = 20  # val sequences of MiniVOST, where it must be made; those
 _LISTED = 3
 
 PENDING, MEASURED, MISSING, FAILED, NOT_RUN = "pending", "measured", "missing", "failed", "not run"
+SERVER = "server"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The state of a row: ``MISSING`` lacks a file, ``NOT_RUN`` was not chosen or was interrupted."""
+    """The state of a row.
+
+    ``MISSING`` lacks a file, ``NOT_RUN`` was not chosen or was interrupted, ``SERVER`` has its masks packed.
+    """
 
     status: str
     reasons: tuple[str, ...] = ()  # why it was not measured
@@ -80,7 +85,7 @@ def _find_checkpoint(row: Row) -> Outcome:
     if row.checkpoint.is_file():
         return Outcome(PENDING)
     shipped = f"it is part of the project: restore it with git restore {Config.DIR_PRETRAIN}"
-    cure = how_to_get(row.file) if row.published else shipped
+    cure = shipped if row.stage == SMALL_STAGE else how_to_get(row.file)
     return Outcome(MISSING, (f"{row.checkpoint}: there is no such checkpoint; {cure}",))
 
 
@@ -140,6 +145,10 @@ def _measure(job: Job) -> Outcome:
             more = f"; and {len(failed) - _LISTED} more" * (len(failed) > _LISTED)
             return Outcome(FAILED, (f"inference: {'; '.join(failed[:_LISTED])}{more}",))
         dataset = job.open_dataset()
+        if dataset.server:
+            return Outcome(SERVER, (f"{dataset.server} scores {write_zip(job)}",), folder=job.folder)
+        if job.cfg.TEST_PROTOCOL != Config.TEST_PROTOCOL:
+            return Outcome(MEASURED, results=score(job), folder=job.folder)
         try:
             results = evaluation.read_current_results(job.folder, dataset.root, SPLIT)
         except DataError:  # missing, damaged, or of other masks

@@ -1,4 +1,4 @@
-"""The rows of the tables that are reproduced: the paper's, and the small models on MiniVOST."""
+"""The rows of the tables that are reproduced: the paper's, the model zoo's, the small models on MiniVOST."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,27 @@ from aot_plus.utils.catalogue import (
     default_checkpoint,
     find_checkpoint,
 )
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
 from evaluation.home import home
 
-__all__ = ["SMALL_POLICIES", "Row", "choose_rows", "numbered_rows", "paper_rows", "small_rows"]
+__all__ = [
+    "SMALL_POLICIES",
+    "ZOO_DATASETS",
+    "Row",
+    "choose_rows",
+    "numbered_rows",
+    "paper_rows",
+    "small_rows",
+    "zoo_rows",
+]
 
+ZOO_DATASETS = ("davis2017", "youtubevos2019")
+_ZOO_STAGE = "pre_ytb_dav"
+_ZOO_MODELS = (
+    *("aott", "aots", "aotb", "aotl", "r50_aotl", "swinb_aotl"),
+    *("deaott", "deaots", "deaotb", "deaotl", "r50_deaotl", "swinb_deaotl"),
+)
 SMALL_POLICIES = ("fifo", "emfs", "rmem", "uniform", "random", "unbounded")
 
 
@@ -33,6 +49,7 @@ class Row:
     file: str  # the checkpoint's name in DIR_PRETRAIN
     policy: str
     published: PaperRow | None = None
+    figures: tuple[str, ...] = ("J_tr", "J")
 
     @property
     def checkpoint(self) -> Path:
@@ -45,6 +62,16 @@ def paper_rows() -> list[Row]:
     return [
         Row(row.method, row.model, PAPER_STAGE, row.checkpoint, row.policy, published=row)
         for row in PAPER_ROWS
+    ]
+
+
+def zoo_rows() -> list[Row]:
+    """Returns the AOT benchmark's published models, with the memory that they are published with."""
+    files = {model: get_config(_ZOO_STAGE, model).PRETRAIN_MODEL for model in _ZOO_MODELS}
+    figures = ("J&F", "J", "F")
+    return [
+        Row(file.removesuffix("_PRE_YTB_DAV.pth"), model, _ZOO_STAGE, file, "unbounded", figures=figures)
+        for model, file in files.items()
     ]
 
 

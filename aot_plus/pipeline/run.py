@@ -17,7 +17,7 @@ from evaluation.layouts import scored_sequences
 from evaluation.protocols import Protocol, get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
-__all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder"]
+__all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder", "score"]
 
 _log = logging.getLogger(__name__)
 
@@ -164,6 +164,13 @@ def _check_truth(job: Job, protocol: Protocol) -> None:
         raise DataError(f"{error}\nThe metric needs it; --no_metric makes the masks alone") from error
 
 
+def score(job: Job) -> Results:
+    """Computes the figures of a job's masks, by the protocol of its dataset. Raises ``DataError``."""
+    root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
+    _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
+    return evaluation.evaluate(job.folder, root, split, protocol=protocol)
+
+
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     """Inference and metric of a whole split; ``say`` gets what a user wants to read.
 
@@ -190,9 +197,8 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         public = f"{dataset.name} {dataset.split} has no public ground truth"
         say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")
         return Evaluation(job, done.summary, None)
-    _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
-    root, split, protocol = dataset.truth(protocol)
-    results = evaluation.evaluate(job.folder, root, split, protocol=protocol)
+    results = score(job)
+    _, split, protocol = dataset.truth(protocol)
     *others, overall = figure_paths(job.folder, split, protocol)
     files = " and ".join([str(overall), *(path.name for path in others)])
     say(f"{format_table(results)}\nCSV files: {files}")

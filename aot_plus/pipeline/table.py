@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["as_frame", "compare", "render_page", "render_reasons", "render_table", "signed"]
 
-FIGURES = ("J_tr", "J")
-
 Outcomes = Mapping[Row, Outcome]
+
+_PAPER_FIGURES = ("J_tr", "J")
 
 
 def compare(evaluations: Sequence[Evaluation]) -> str:
@@ -40,8 +40,7 @@ def as_frame(outcomes: Outcomes) -> pd.DataFrame:
             "model": row.model,
             "policy": row.policy,
             "checkpoint": stored_path(row.checkpoint),
-            "J_tr": 100 * outcome.results.j_tr if outcome.results else None,
-            "J": 100 * outcome.results.j if outcome.results else None,
+            **_measured(row, outcome),
             "published_J_tr": row.published.j_tr if row.published else None,
             "published_J": row.published.j if row.published else None,
             "status": outcome.status,
@@ -50,26 +49,50 @@ def as_frame(outcomes: Outcomes) -> pd.DataFrame:
         }
         for row, outcome in outcomes.items()
     )
-    for figure in FIGURES:
-        frame[[figure, f"published_{figure}"]] = frame[[figure, f"published_{figure}"]].astype(float)
+    figures = _figures(outcomes)
+    frame[[*figures]] = frame[[*figures]].astype(float)
+    if not _has_published(outcomes) and figures != _PAPER_FIGURES:
+        return frame.drop(columns=["published_J_tr", "published_J"])
+    for figure in figures:
+        frame[f"published_{figure}"] = frame[f"published_{figure}"].astype(float)
         difference = frame[figure] - frame[f"published_{figure}"]
         frame.insert(frame.columns.get_loc("status"), f"difference_{figure}", difference)
     return frame
 
 
+def _figures(outcomes: Outcomes) -> tuple[str, ...]:
+    """Names the figures of a table, which are the same in all rows."""
+    return next(iter(outcomes)).figures
+
+
+def _measured(row: Row, outcome: Outcome) -> dict[str, float | None]:
+    """Gives a row's figures in percent."""
+    if outcome.results is None:
+        return dict.fromkeys(row.figures)
+    if row.figures == _PAPER_FIGURES:
+        return {"J_tr": 100 * outcome.results.j_tr, "J": 100 * outcome.results.j}
+    overall = outcome.results.overall.iloc[0]
+    return {figure: 100 * float(overall[f"{figure}-Mean"]) for figure in row.figures}
+
+
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
     """Renders the Markdown page; ``source`` says in words what was measured on."""
     published = " Differences are measured minus published." if _has_published(outcomes) else ""
+    last = "J_tr is J over the last quarter of each video. " if "J_tr" in _figures(outcomes) else ""
     return (
-        f"# Reproduction\n\nMade by\n```\n{command}\n```\nOn {source}\n\nJ_tr (J over the last quarter of "
-        f"each video) and J are means over all objects, in percent.{published}\n\n{render_table(outcomes)}\n"
+        f"# Reproduction\n\nMade by\n```\n{command}\n```\nOn {source}\n\n{last}All figures are means over "
+        f"all objects, in percent.{published}\n\n{render_table(outcomes)}\n"
     )
 
 
 def render_table(outcomes: Outcomes) -> str:
     """Renders a Markdown table that is legible as plain text, and below it ``render_reasons``."""
     frame = as_frame(outcomes)
-    table = _paper_table(frame) if _has_published(outcomes) else _small_table(frame)
+    figures = _figures(outcomes)
+    if _has_published(outcomes):
+        table = _paper_table(frame)
+    else:
+        table = _small_table(frame) if figures == _PAPER_FIGURES else _zoo_table(frame, figures)
     return "\n\n".join(filter(None, [markdown(table), render_reasons(outcomes)]))
 
 
@@ -117,7 +140,7 @@ def _paper_table(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     columns = [frame["row"].rename("method")]
-    for figure in FIGURES:
+    for figure in _PAPER_FIGURES:
         difference = frame[f"difference_{figure}"]
         columns += [
             _cells(frame, figure).rename(figure),
@@ -125,6 +148,14 @@ def _paper_table(frame: pd.DataFrame) -> pd.DataFrame:
             difference.map(signed).where(difference.notna(), "–").rename("difference"),
         ]
     return pd.concat(columns, axis="columns")
+
+
+def _zoo_table(frame: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
+    """Makes a line for each model, with its figures."""
+    import pandas as pd
+
+    columns = [_cells(frame, figure).rename(figure) for figure in figures]
+    return pd.concat([frame["row"].rename("model"), *columns], axis="columns")
 
 
 def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +168,7 @@ def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
         .pivot(index="row", columns="policy", values="cell")
         .reindex(index=frame["row"].unique(), columns=policies)
         .assign(figure=figure)
-        for figure in FIGURES
+        for figure in _PAPER_FIGURES
     ]
     table = pd.concat(parts).sort_index(kind="stable").reset_index(names="model")
     return table[["model", "figure", *policies]]

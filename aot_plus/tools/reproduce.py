@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aot_plus.pipeline.rows import SMALL_POLICIES, choose_rows, numbered_rows, paper_rows, small_rows
+from aot_plus.pipeline.rows import (
+    SMALL_POLICIES,
+    ZOO_DATASETS,
+    Row,
+    choose_rows,
+    numbered_rows,
+    paper_rows,
+    small_rows,
+    zoo_rows,
+)
 from aot_plus.tools.common import (
     add_data_argument,
     add_download_argument,
@@ -18,6 +27,7 @@ from aot_plus.tools.common import (
 )
 from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.sources import ZOO
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
 from evaluation.vost import known_folder
@@ -28,8 +38,9 @@ if TYPE_CHECKING:
 _SUFFIXES = (".csv", ".md")  # of the table's files
 
 _DESCRIPTION = """\
-Runs the rows of a table, inference and metric, and prints J_tr and J in percent: for VOST the four rows of
-the paper's table beside the published figures, for MiniVOST the small models with several memory policies.
+Runs the rows of a table, inference and metric, and prints figures in percent: for VOST the four rows of the
+paper's table beside the published figures, for DAVIS 2017 val the models of the AOT benchmark (J&F), for
+MiniVOST the small models with several memory policies. For YouTube-VOS 2019 it packs masks for the server.
 What is finished is used again, whether it was made here or by eval_vost.sh. The table is also written as CSV
 and Markdown, unless nothing was measured.
 
@@ -60,7 +71,8 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add(
         "--dataset",
         default="vost",
-        help="vost, mini_vost (made if it is missing), or the folder of either (default: %(default)s)",
+        help="vost, mini_vost (made if it is missing), or the folder of either; davis2017, youtubevos2019 "
+        "(default: %(default)s)",
     )
     add_data_argument(parser)
     add_download_argument(parser)
@@ -84,7 +96,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
 
 
 def _list_rows() -> str:
-    tables = {"VOST": paper_rows(), "MiniVOST": small_rows()}
+    tables = {"VOST": paper_rows(), "DAVIS, YouTube-VOS": zoo_rows(), "MiniVOST": small_rows()}
     return "\n".join(f"  {name}: {', '.join(numbered_rows(rows))}" for name, rows in tables.items())
 
 
@@ -106,7 +118,8 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
         raise ConfigError("--policies: the paper's rows have theirs; expected --dataset mini_vost")
     policies = list(dict.fromkeys(args.policies or SMALL_POLICIES))
     reproduction.check_policies(policies)
-    outcomes = reproduction.plan(small_rows(policies) if small else paper_rows(), args.rows)
+    rows = small_rows(policies) if small else _published_rows(args.dataset)
+    outcomes = reproduction.plan(rows, args.rows)
     try:
         dataset, opened = reproduction.prepare_dataset(args.dataset, data_root(args))
     except DataError as error:
@@ -128,7 +141,8 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     source = _describe(opened, reproduction.SPLIT, small=small)
     print(f"\nOn {source}\n\n{render_table(outcomes)}\n")
     statuses = {outcome.status for outcome in outcomes.values()}
-    if reproduction.MEASURED in statuses:
+    done = statuses & {reproduction.MEASURED, reproduction.SERVER}
+    if done:
         out = args.output or home() / Config.DIR_RESULT / "reproduce" / opened.name
         csv = as_frame(outcomes).to_csv(index=False, float_format="%.4f", lineterminator="\n")
         _write(out, {".csv": csv, ".md": render_page(outcomes, source, command)})
@@ -136,7 +150,12 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
         print("Nothing was measured, and no file written.")
     if interrupted is not None:
         raise type(interrupted)("Interrupted. Rerun the same command to resume.")
-    return 0 if reproduction.MEASURED in statuses and reproduction.FAILED not in statuses else 1
+    return 0 if done and reproduction.FAILED not in statuses else 1
+
+
+def _published_rows(dataset: str) -> list[Row]:
+    """Gives the rows of published models for a dataset."""
+    return zoo_rows() if dataset in ZOO_DATASETS else paper_rows()
 
 
 def _download(args: argparse.Namespace) -> None:
@@ -144,7 +163,7 @@ def _download(args: argparse.Namespace) -> None:
     from aot_plus.configs import Config
     from aot_plus.tools.download import get_all
 
-    rows, data = paper_rows(), data_root(args)
+    rows, data = _published_rows(args.dataset), data_root(args)
     chosen = choose_rows(rows, args.rows)
     names = [row.file for row in rows if row.name in chosen and not row.checkpoint.is_file()]
     if args.dataset == PAPER_DATASET and not known_folder(data, PAPER_DATASET).is_dir():
@@ -153,11 +172,14 @@ def _download(args: argparse.Namespace) -> None:
 
 
 def _describe(opened: "Dataset", split: str, *, small: bool) -> str:
-    """Describes the machine in words."""
+    """Describes the data in words."""
     from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
 
-    found, expected = len(opened.sequences(split)), VOST_SEQUENCES[split]
-    text = f"{opened.name} {split}, {found} sequence{'s' * (found != 1)}."
+    opened = opened.of_split(split)
+    found, expected = len(opened.sequences()), VOST_SEQUENCES[split]
+    text = f"{opened.name} {opened.split}, {found} sequence{'s' * (found != 1)}."
+    if opened.name in ZOO_DATASETS:
+        return f"{text} The published figures are on {ZOO.page}."
     if small:
         return f"{text} `python -m benchmarks.policies` says which differences are more than chance."
     if found != expected:

@@ -6,6 +6,7 @@ __all__ = [
     "DATA",
     "SOURCES",
     "VOST",
+    "ZOO",
     "Publication",
     "Source",
     "find_source",
