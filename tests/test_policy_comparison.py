@@ -1,19 +1,26 @@
 """The policy comparison: statistics by hand, whole runs over tiny videos, resuming, errors."""
 
+import itertools
 import json
 import math
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from aot_plus.networks.memory.policies import FifoPolicy
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from benchmarks import inference, policies
+from benchmarks.policy_plot import draw_comparison
+from benchmarks.policy_statistics import compare as compare_settings
+from benchmarks.policy_statistics import estimate, interval, markdown
 from benchmarks.videos import SyntheticVideo
 from tests.test_benchmarks_inference import assert_finite
 
@@ -69,37 +76,75 @@ def objects(policy: str, j: dict[str, list[float]]) -> pd.DataFrame:
         for name, values in j.items()
         for number, value in enumerate(values, start=1)
     ]
-    return pd.DataFrame(rows).assign(model="m", policy=policy, seed="s", frames_per_second=10.0)
+    return pd.DataFrame(rows).assign(
+        model="m", policy=policy, gap=5, latter=8, seed="s", frames_per_second=10.0
+    )
 
 
 def test_the_statistics() -> None:
     fifo = objects("fifo", {"a": [1.0, 1.0, 1.0], "b": [0.0]})
     emfs = objects("emfs", {"a": [1.25, 1.25, 1.25], "b": [0.25]})
     rmem = objects("rmem", {"a": [1.2, 1.0, 1.0], "b": [0.3]})
-    table = policies.compare(pd.concat([fifo, emfs, rmem]))
+    table = compare_settings(pd.concat([fifo, emfs, rmem]), 5)
     first, second, third = table.to_dict(orient="records")
     # Sums minus 0.75 times objects: 0.75 and -0.75; 2 / 1 * (0.5625 + 0.5625) / 4^2 = 0.375^2.
     assert (first["J"], first["J_error"]) == (0.75, pytest.approx(0.375))
     assert first["J_tr_error"] == pytest.approx(0.375 / 2)
-    assert (second["J_gain"], second["J_gain_error"]) == (0.25, 0.0)  # paired: the same for each object
-    # Gains sum to 0.2 and 0.3, their mean is 0.125: residuals -0.175 and 0.175.
+    assert math.isnan(first["J_gain"])
+    gain = [second[f"J_gain{end}"] for end in ("", "_low", "_high")]
+    assert gain == pytest.approx([0.25] * 3)  # paired: the same for each object
+    # Drawn again: a and a, a and b, b and b, with 0.4 / 6, 0.5 / 4 and 0.6 / 2.
     assert third["J_gain"] == pytest.approx(0.125)
-    assert third["J_gain_error"] == pytest.approx(math.sqrt(2 * 2 * 0.175**2) / 4)
-    lines = policies.markdown(table).splitlines()
-    assert lines[2] == "| m | `fifo` | 0.750 ± 0.375 | 0.375 ± 0.188 |  |  | 10.0 |"
-    assert lines[3].endswith("| +0.250 ± 0.000* | +0.125 ± 0.000* | 10.0 |")
-    assert lines[4].endswith("| +0.125 ± 0.087 | +0.062 ± 0.044 | 10.0 |")
+    assert (third["J_gain_low"], third["J_gain_high"]) == pytest.approx((0.4 / 6, 0.3))
+    lines = markdown(table, 5).splitlines()
+    assert lines[2] == "| m | `fifo` | 5 | 1 + 8 | 0.750 ± 0.375 | 0.375 ± 0.188 | – | – | 10.0 |"
+    assert lines[3].endswith("| +0.250 [+0.250, +0.250]* | +0.125 [+0.125, +0.125]* | 10.0 |")
+
+
+def test_differences_are_to_the_first_gap_of_the_same_bank() -> None:
+    settings = [("fifo", 5, 8, 0.5), ("fifo", 1, 8, 0.4), ("emfs", 1, 8, 0.7), ("fifo", 5, 3, 0.2)]
+    runs = [
+        objects(policy, {"a": [j], "b": [j]}).assign(gap=gap, latter=latter)
+        for policy, gap, latter, j in settings
+    ]
+    table = compare_settings(pd.concat(runs), 5)
+    assert table["J_gain"].tolist() == pytest.approx([math.nan, -0.1, 0.2, math.nan], nan_ok=True)
+
+
+def test_intervals_have_the_width_of_the_standard_error() -> None:
+    rng = np.random.default_rng(1)
+    values = {str(number): rng.normal(0.5, 0.1, 2).tolist() for number in range(60)}
+    column = objects("emfs", values).set_index(["seed", "sequence", "object"])["J"]
+    mean, error = estimate(column)
+    low, high = interval(column)
+    assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.2 * error)
+
+
+def test_the_plot_shows_each_policy_over_gaps_and_capacities() -> None:
+    settings = itertools.product(("fifo", "emfs"), (5, 1, 2), (8, 3))
+    runs = [
+        objects(policy, {"a": [0.5 + gap / 50], "b": [0.4 + latter / 90]}).assign(gap=gap, latter=latter)
+        for policy, gap, latter in settings
+    ]
+    picture = np.asarray(draw_comparison(compare_settings(pd.concat(runs), 5)))
+    half = picture.shape[1] // 2
+    for colour in ((110, 110, 110), (196, 48, 43)):
+        drawn = (np.abs(picture.astype(int) - colour) < 8).all(axis=2)
+        assert drawn[:, :half].any()
+        assert drawn[:, half:].any()
+    single = objects("fifo", {"a": [0.5], "b": [0.5]})
+    assert draw_comparison(compare_settings(single, 5)).size == (picture.shape[1], picture.shape[0])
 
 
 def test_equal_numbers_of_objects_give_the_error_of_the_sequences_means() -> None:
-    table = policies.compare(objects("fifo", {"a": [0.5, 0.7], "b": [0.2, 0.4], "c": [0.9, 0.9]}))
+    table = compare_settings(objects("fifo", {"a": [0.5, 0.7], "b": [0.2, 0.4], "c": [0.9, 0.9]}), 5)
     assert table["J_error"][0] == pytest.approx(0.3 / math.sqrt(3))  # means 0.6, 0.3, 0.9
 
 
 def test_figures_of_other_objects_are_not_paired() -> None:
     fifo, emfs = objects("fifo", {"a": [0.5], "b": [0.5]}), objects("emfs", {"a": [0.5], "c": [0.5]})
     with pytest.raises(ValueError, match="same objects"):
-        policies.compare(pd.concat([fifo, emfs]))
+        compare_settings(pd.concat([fifo, emfs]), 5)
 
 
 def test_a_policy_of_ones_own_is_run_on_videos(
@@ -109,11 +154,12 @@ def test_a_policy_of_ones_own_is_run_on_videos(
     own = f"{__name__}:Policy"
     assert compare(tmp_path, "--policies", own, "--seeds", "0") == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
-    assert list(figures) == ["aot_mini fifo", f"aot_mini {own}"]
+    assert list(figures) == ["aot_mini fifo 5 2", f"aot_mini {own} 5 2"]
     for row in figures.values():
         assert_finite({name: value for name, value in row.items() if name not in ("model", "policy")})
-    assert figures[f"aot_mini {own}"]["J_gain"] == 0  # it is fifo
-    assert pd.read_csv(tmp_path / "policies_1+2.csv")["policy"].tolist() == ["fifo", own]
+    assert figures[f"aot_mini {own} 5 2"]["J_gain"] == 0  # it is fifo
+    assert pd.read_csv(tmp_path / "policies.csv")["policy"].tolist() == ["fifo", own]
+    assert ":" not in "".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
 
 
 def test_only_what_is_missing_is_run(
@@ -121,7 +167,7 @@ def test_only_what_is_missing_is_run(
 ) -> None:
     assert compare(tmp_path, "--policies", "rmem") == 0
     assert calls == ["fifo", "rmem"] * 2
-    rmem = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]["aot_mini rmem"]
+    rmem = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]["aot_mini rmem 5 2"]
     assert rmem["J"] == 1
     assert rmem["J_gain"] > 0
     assert rmem["frames_per_second"] == 5
@@ -132,6 +178,17 @@ def test_only_what_is_missing_is_run(
     assert calls == ["fifo", "rmem"]
 
 
+def test_all_settings_are_run_and_drawn(tmp_path: Path, calls: list[str]) -> None:
+    flags = ["--policies", "rmem", "unbounded", "--seeds", "0", "--gaps", "5", "2", "--latter", "2", "1"]
+    assert compare(tmp_path, *flags) == 0
+    assert Counter(calls) == {"fifo": 4, "rmem": 4, "unbounded": 2}  # which has no capacity
+    table = pd.read_csv(tmp_path / "policies.csv")
+    assert len(table) == 10
+    assert len(pd.read_csv(tmp_path / "objects.csv")) == 10 * 4
+    with Image.open(tmp_path / "policies.png") as picture:
+        assert picture.width > picture.height
+
+
 def test_a_failed_run_is_named_and_done_again_alone(
     tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +196,7 @@ def test_a_failed_run_is_named_and_done_again_alone(
     assert compare(tmp_path, "--policies", "rmem", "--seeds", "0") == 1
     error = capsys.readouterr().err
     assert "error: 1 of 2 runs failed:" in error
-    assert "rmem_1+2: no luck" in error
+    assert "rmem_1+2_gap5: no luck" in error
     calls.clear()
     monkeypatch.setattr(f"{__name__}.BROKEN", [])
     assert compare(tmp_path, "--policies", "rmem", "--seeds", "0") == 0

@@ -1,0 +1,105 @@
+"""Statistics of the policy comparison: means over objects, and their intervals over sequences."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+__all__ = ["BASELINE", "FIGURES", "SETTING", "compare", "estimate", "interval", "markdown"]
+
+FIGURES = ("J", "J_tr")
+SETTING = ["model", "policy", "gap", "latter"]  # of a run; latter: frames besides the first in the bank
+BASELINE = "fifo"
+_CONFIDENCE = 0.95
+_RESAMPLES = 9999
+
+
+def compare(objects: pd.DataFrame, reference_gap: int) -> pd.DataFrame:
+    """Gives each setting a row: J, J_tr with standard errors, and paired differences with their intervals.
+
+    Differences are to ``BASELINE`` of the same model and capacity at ``reference_gap``: so they also show
+    what the gap does.
+
+    Args:
+        objects: a row for each object of each run, with ``SETTING``, ``FIGURES``, seed, sequence, object and
+            frames_per_second.
+        reference_gap: one of the gaps.
+    """
+    indexed = objects.set_index(["seed", "sequence", "object"])
+    groups = dict(iter(indexed.groupby(SETTING, sort=False)))
+    rows = []
+    for (model, policy, gap, latter), own in groups.items():
+        row = {"model": model, "policy": policy, "gap": gap, "latter": latter}
+        for figure in FIGURES:
+            row[figure], row[f"{figure}_error"] = estimate(own[figure])
+            reference = groups[model, BASELINE, reference_gap, latter][figure]
+            row[f"{figure}_reference"] = reference.mean()
+            gain = (np.nan, np.nan, np.nan)
+            if (policy, gap) != (BASELINE, reference_gap):
+                paired = own[figure] - reference
+                gain = (paired.mean(), *interval(paired))
+            row |= dict(zip((f"{figure}_gain{end}" for end in ("", "_low", "_high")), gain, strict=True))
+        rows.append({**row, "frames_per_second": own["frames_per_second"].mean()})
+    return pd.DataFrame(rows)
+
+
+def estimate(values: pd.Series) -> tuple[float, float]:
+    """Computes the mean over all objects, and its standard error with sequences as the independent unit.
+
+    Objects of one video share its frames and its memory. The mean is a ratio of two sums over the n
+    sequences, of their values s_i and of their numbers of objects k_i. Its variance is
+    n / (n - 1) * sum((s_i - mean k_i)^2) / (sum k_i)^2 (Cochran, Sampling Techniques, 1977, chapter 6).
+
+    Args:
+        values: by seed, sequence and object, of at least 2 sequences. Raises ``ValueError`` for a NaN.
+    """
+    sequences = _by_sequence(values)
+    n, objects = len(sequences), len(values)
+    residuals = sequences["sum"] - values.mean() * sequences["size"]
+    return float(values.mean()), float((n / (n - 1) * (residuals**2).sum()) ** 0.5 / objects)
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    """Computes the 95 % interval of the mean over all objects, by drawing sequences again (bootstrap).
+
+    ``values``: as of ``estimate``. The draws are the same each time.
+    """
+    sequences = _by_sequence(values)
+    found = bootstrap(
+        (sequences["sum"].to_numpy(), sequences["size"].to_numpy(float)),
+        lambda sums, sizes, axis: sums.sum(axis=axis) / sizes.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        confidence_level=_CONFIDENCE,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _by_sequence(values: pd.Series) -> pd.DataFrame:
+    if values.isna().any():
+        raise ValueError("expected figures of the same objects under each policy")
+    return values.groupby(level=["seed", "sequence"]).agg(["sum", "size"])
+
+
+def markdown(table: pd.DataFrame, reference_gap: int) -> str:
+    """Formats the table of ``compare`` for a page; ``*`` marks intervals without 0."""
+    to = f"{BASELINE} at gap {reference_gap}"
+    lines = [
+        f"| model | policy | gap | bank | J | J_tr | J - {to} | J_tr - {to} | frames/s |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in table.to_dict(orient="records"):
+        cells = [row["model"], f"`{row['policy']}`", str(row["gap"]), f"1 + {row['latter']}"]
+        cells += [f"{row[figure]:.3f} ± {row[f'{figure}_error']:.3f}" for figure in FIGURES]
+        cells += [_gain(row, figure) for figure in FIGURES]
+        lines.append(f"| {' | '.join(cells)} | {row['frames_per_second']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gain(row: dict[str, float], figure: str) -> str:
+    mean, low, high = (row[f"{figure}_gain{end}"] for end in ("", "_low", "_high"))
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]{'*' if low > 0 or high < 0 else ''}"
