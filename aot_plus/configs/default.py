@@ -110,7 +110,9 @@ class DefaultStage:
     TEST_DTYPE: DType = "float32"
     TEST_TF32: bool | None = None  # CUDA: 10 bits of float32's 23 in products; None: as PyTorch, convolutions
     TEST_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
-    TEST_COMPILE: bool = False  # torch.compile for encoder and decoder; the first frame of a size then waits
+    TEST_CUDA_GRAPH: bool = True  # CUDA: repeat a recorded frame, instead of launching its parts one by one
+    TEST_GPU_IMAGES: bool = False  # decode and resize JPEG on the device: faster, not equal to the last bit
+    TEST_COMPILE: bool = False  # torch.compile for all that predicts; the first frames of a size then wait
     TEST_TRACK_IGNORED: bool = True  # follow the first mask's 255 as one more object, written as 255
     TEST_MEM_GAP_BY_LENGTH: bool = True  # gap = max(round(frames / TEST_MEM_GAP_PARTS), TEST_MEM_GAP_MIN)
     TEST_MEM_GAP_PARTS: int = 30

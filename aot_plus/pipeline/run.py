@@ -9,6 +9,7 @@ import evaluation
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import Dataset, open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import DataError, VOSError
@@ -135,9 +136,15 @@ def _infer(job: Job) -> EvaluationSummary:
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
         model = load_from_config(job.cfg, job.checkpoint, device=str(device))
+        segmenter = VideoSegmenter(model)  # one for all sequences: it keeps what it made for a size
+
+        def for_next_video(trace: TraceSink | None) -> VideoSegmenter:
+            segmenter.trace = trace
+            return segmenter
+
         return Evaluator(
             model.cfg,
-            lambda trace: VideoSegmenter(model, trace=trace),
+            for_next_video,
             dataset,
             sequences,
             job.folder,

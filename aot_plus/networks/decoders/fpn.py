@@ -23,6 +23,7 @@ class FPNDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
+        self.map_format = torch.preserve_format  # of the maps; prepare_for_inference chooses another
         self.conv_in = ConvGN(in_channels, hidden, 1)
         self.conv_16x = ConvGN(hidden, hidden, 3)
         self.conv_8x = ConvGN(hidden, hidden // 2, 3)
@@ -53,13 +54,15 @@ class FPNDecoder(nn.Module):
             ``G x out_channels x H/4 x W/4``.
         """
         quarter, eighth, sixteenth = adapted
+        if self.map_format is not torch.preserve_format:  # maps of tokens have their channels last
+            x = x.contiguous(memory_format=self.map_format)
         x = torch.relu_(self.conv_in(x))
         x = torch.relu_(self.conv_16x(sixteenth + x))
         x = self._resize(x, eighth).add_(eighth)
         x = torch.relu_(self.conv_8x(x))
         x = self._resize(x, quarter).add_(quarter)
         x = torch.relu_(self.conv_4x(x))
-        return self.conv_out(x)
+        return self.conv_out(x.to(self.conv_out.weight.dtype))
 
     def _resize(self, x: Tensor, like: Tensor) -> Tensor:
         return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=self.align_corners)

@@ -4,7 +4,6 @@ timm's and torchvision's Swin give other numbers: timm's rolls a map before it p
 shift windows along a side that is a single window. What both have right is theirs here.
 """
 
-import functools
 from collections.abc import Mapping
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging
 
 from aot_plus.networks.encoders.base import Encoder
+from aot_plus.utils.kept_tables import kept_table
 
 WINDOW = 7
 SHIFT = WINDOW // 2
@@ -162,13 +162,12 @@ def _relative_index() -> Tensor:
     return dy * (2 * WINDOW - 1) + dx
 
 
-@functools.lru_cache(maxsize=8)
+@kept_table
 def _shift_mask(height: int, width: int, device: torch.device) -> Tensor:
     """The mask of a rolled map, ``n x WINDOW^2 x WINDOW^2``: tokens that were apart do not see each other."""
-    with torch.inference_mode(False):  # the mask is kept, and serves training as well
-        rows, columns = (
-            (torch.arange(side) >= side - WINDOW).long() + (torch.arange(side) >= side - SHIFT)
-            for side in (height, width)
-        )
-        part = _to_windows((3 * rows[:, None] + columns)[None, :, :, None])[..., 0]  # n x WINDOW^2
-        return torch.where(part[:, :, None] == part[:, None, :], 0.0, HIDDEN).to(device)
+    rows, columns = (
+        (torch.arange(side) >= side - WINDOW).long() + (torch.arange(side) >= side - SHIFT)
+        for side in (height, width)
+    )
+    part = _to_windows((3 * rows[:, None] + columns)[None, :, :, None])[..., 0]  # n x WINDOW^2
+    return torch.where(part[:, :, None] == part[:, None, :], 0.0, HIDDEN).to(device)

@@ -8,10 +8,16 @@ import torch
 from torch import Tensor
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.memory_state import GroupMemory
+from aot_plus.networks.engines.memory_state import VideoMemory
 from aot_plus.networks.layers.memory_types import add_embedding
 from aot_plus.networks.memory.bank import MemoryBank
-from aot_plus.networks.memory.policies import Append, MemoryPolicy, ReadStatistics, build_policy
+from aot_plus.networks.memory.policies import (
+    Append,
+    MemoryPolicy,
+    ReadStatistics,
+    build_policy,
+    is_replayable,
+)
 from aot_plus.networks.memory.scores import (
     attention_per_frame,
     class_probabilities,
@@ -21,6 +27,7 @@ from aot_plus.networks.memory.trace import TraceEntry, TraceSink
 from aot_plus.networks.models import AOT, Features, Propagation
 from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
+from aot_plus.utils.kept_tables import table_of
 
 UNLIKELY = -1e10  # logit of an id that no object has
 IGNORED = -1  # label of an ignored pixel among packed ids
@@ -31,9 +38,8 @@ class GroupBatch:
     """Groups of objects that started at the same frame and so go through the transformer together."""
 
     groups: list[int]  # their numbers
-    memory: GroupMemory
+    memory: VideoMemory
     policies: list[MemoryPolicy]  # of each group
-    references: list[list[int]]  # frames of each group that came with a mask
 
 
 @dataclass
@@ -51,6 +57,11 @@ class VideoState:
     def banks(self) -> list[list[int]]:
         """The stored frame numbers of every group, oldest first."""
         return [frames for batch in self.batches for frames in batch.memory.bank.frames]
+
+    @property
+    def writes_next(self) -> bool:
+        """True if the next frame is written to the bank, also without a mask."""
+        return self.frame + 1 - self.last_write >= self.memory_gap
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,14 @@ class InferenceEngine:
         self.cfg = cfg
         self.trace = trace
 
-    def start(self, images: Tensor, labels: Tensor, num_objects: int, memory_gap: int) -> VideoState:
+    def start(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        num_objects: int,
+        memory_gap: int,
+        state: VideoState | None = None,
+    ) -> VideoState:
         """Begins a video with a reference frame.
 
         Args:
@@ -83,9 +101,21 @@ class InferenceEngine:
             labels: ``H x W`` integers, 0 background, 1..num_objects, ``IGNORED``.
             num_objects: K; ids that the mask does not show count as well.
             memory_gap: frames between two writes to the long-term memory.
+            state: of a video that is over, with at most as many groups of objects: this one's will be in the
+                same tensors.
+
+        Returns:
+            The video's state: ``state`` if given.
         """
-        state = VideoState(num_objects, memory_gap)
+        state = VideoState(num_objects, memory_gap) if state is None else state
+        state.num_objects, state.memory_gap = num_objects, memory_gap
+        state.frame = state.last_write = 0
+        state.removed = set()
         features = self.model.encode(images)
+        for batch in state.batches:
+            batch.memory.clear()
+            batch.policies = [self._fresh(policy) for policy in batch.policies]
+            self._begin(state, batch, features, labels)
         self._add_groups(state, features, labels)
         return state
 
@@ -93,7 +123,7 @@ class InferenceEngine:
         """Reads the next frame (``1 x 3 x H x W``). Changes nothing: ``commit`` does."""
         features = self.model.encode(images)
         propagations = [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
-        logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
+        logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations]).float()
         decoded = replace(features, adapted=[])  # only decoding reads them; they are large
         return Prediction(decoded, propagations, self._without_unused_ids(logits, state))
 
@@ -110,29 +140,64 @@ class InferenceEngine:
                 reference for all groups, and ids beyond the groups so far start new groups.
         """
         given = num_objects is not None
-        state.frame += 1
-        append = given or state.frame - state.last_write >= state.memory_gap
+        append = given or state.writes_next
         if num_objects is not None:
             state.num_objects = num_objects
-        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
-            identity = self._identity(labels, batch.groups, reference=given)
-            appends = self._offer(state, batch, prediction, propagation, given=given) if append else []
-            dropped = self._run_policies(batch, appends, labels.device) if appends else None
-            batch.memory.write_short(propagation, identity, state.frame)
+        number = on_device([state.frame + 1], labels.device)[0] if append else None
+        for index, batch in enumerate(state.batches):
+            appends = [] if number is None else self.offer(state, index, prediction, number, given=given)
+            kept, full = number if appends else None, batch.memory.bank.is_full
+            dropped = self.choose(batch, appends)
+            self.write(batch, prediction.propagations[index], labels, kept, dropped, reference=given)
             if appends:
-                batch.memory.write_long(propagation, identity, state.frame, dropped)
-            if given:
-                for references in batch.references:
-                    references.append(state.frame)
-        if append:
-            state.last_write = state.frame
+                batch.memory.note_long(replaced=full)
+        self.move_on(state, written=append)
         self._add_groups(state, prediction.features, labels)
 
-    def new_memory(self, groups: int) -> tuple[GroupMemory, list[MemoryPolicy]]:
+    def write(
+        self,
+        batch: GroupBatch,
+        propagation: Propagation,
+        labels: Tensor,
+        number: Tensor | None,
+        dropped: Tensor | None,
+        *,
+        reference: bool,
+    ) -> None:
+        """Writes a frame to a batch's memories, on the device alone: ``note_long`` of the memory must follow.
+
+        Args:
+            batch: of groups.
+            propagation: the frame's.
+            labels: ``H x W`` as in ``commit``.
+            number: the frame's, without dimensions; None: it goes to the short-term memory alone.
+            dropped: position for each group, of the frame that goes; None where there is room.
+            reference: the frame came with a mask.
+        """
+        identity = self._identity(labels, batch.groups, reference=reference)
+        batch.memory.write_short(propagation, identity)
+        if number is not None:
+            batch.memory.store_long(propagation, identity, number, dropped, reference=reference)
+
+    @staticmethod
+    def move_on(state: VideoState, *, written: bool) -> None:
+        """Counts a frame whose work has been done, and that was written to the bank or not."""
+        state.frame += 1
+        if written:
+            state.last_write = state.frame
+
+    def new_memory(self, groups: int) -> tuple[VideoMemory, list[MemoryPolicy]]:
         """Makes an empty memory for groups that start together, and the policy of each."""
         policies = [build_policy(self.cfg) for _ in range(groups)]
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN if policies[0].bounded else None
-        return GroupMemory(self.model, MemoryBank(capacity)), policies
+        return VideoMemory(self.model, MemoryBank(capacity)), policies
+
+    def _fresh(self, policy: MemoryPolicy) -> MemoryPolicy:
+        """Gives the policy of a new video: the same where that remembers in tensors that stay."""
+        if not is_replayable(policy):
+            return build_policy(self.cfg)
+        policy.forget()
+        return policy
 
     def _add_groups(self, state: VideoState, features: Features, labels: Tensor) -> None:
         """Starts, with a reference, the groups that the number of objects asks for and that are missing."""
@@ -141,18 +206,23 @@ class InferenceEngine:
         if need <= have:
             return
         groups = list(range(have, need))
-        memory, policies = self.new_memory(len(groups))
-        identity = self._identity(labels, groups, reference=True)
+        batch = GroupBatch(groups, *self.new_memory(len(groups)))
+        self._begin(state, batch, features, labels)
+        state.batches.append(batch)
+
+    def _begin(self, state: VideoState, batch: GroupBatch, features: Features, labels: Tensor) -> None:
+        """Writes a reference, the present frame, to the empty memory of a batch."""
+        identity = self._identity(labels, batch.groups, reference=True)
         propagation = self.model.propagate_reference(features, identity)
-        memory.write_short(propagation, identity, state.frame)
-        memory.write_long(propagation, identity, state.frame, None)
-        state.batches.append(GroupBatch(groups, memory, policies, [[state.frame] for _ in groups]))
+        batch.memory.write_short(propagation, identity)
+        number = on_device([state.frame], labels.device)[0]
+        batch.memory.store_long(propagation, identity, number, None, reference=True)
+        batch.memory.note_long(replaced=False)
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
         """Embeds ``H x W`` labels, ``G x N x C``: a group's ids become 1..M, others 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
-        first = on_device(list(groups), labels.device)[:, None, None] * size
-        own = labels - first  # G x H x W
+        own = labels - table_of(tuple(groups), labels.device)[:, None, None] * size  # G x H x W
         own = torch.where((own >= 1) & (own <= size), own, 0)
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
 
@@ -161,64 +231,62 @@ class InferenceEngine:
         size = self.cfg.MODEL_MAX_OBJ_NUM
         used = state.num_objects - size * (logits.shape[0] - 1)  # by the last group
         if used < size:
-            logits[-1, used + 1 :] = UNLIKELY
+            logits[-1, used + 1 :].fill_(UNLIKELY)
         for number in state.removed:
             group, place = divmod(number - 1, size)
-            logits[group, place + 1] = UNLIKELY
+            logits[group, place + 1].fill_(UNLIKELY)
         return logits
 
-    def _offer(
-        self,
-        state: VideoState,
-        batch: GroupBatch,
-        prediction: Prediction,
-        propagation: Propagation,
-        *,
-        given: bool,
+    def offer(
+        self, state: VideoState, index: int, prediction: Prediction, number: Tensor, *, given: bool
     ) -> list[Append]:
-        """Offers the frame to each group's policy; no appends if none keeps it. A given mask is kept."""
+        """Offers the frame to the policies of the batch ``index``: an append for each group.
+
+        There are none if no policy keeps the frame; one with a given mask is kept. ``number``: the frame's,
+        without dimensions.
+        """
+        batch = state.batches[index]
+        bank = batch.memory.bank
         appends = [
             Append(
-                frames=batch.memory.bank.frames[index],
-                new_frame=state.frame,
-                droppable=self._droppable(batch, index),
-                overflows=batch.memory.bank.is_full,
-                read_statistics=partial(self._statistics, batch, index, prediction, propagation),
+                frames=bank.numbers[group],
+                new_frame=number,
+                droppable=droppable(bank.references[group]),
+                overflows=bank.is_full,
+                read_statistics=partial(self._statistics, batch, group, prediction, index),
                 read_probabilities=partial(
-                    class_probabilities, prediction.logits[group], prediction.features.size
+                    class_probabilities, prediction.logits[batch.groups[group]], prediction.features.size
                 ),
             )
-            for index, group in enumerate(batch.groups)
+            for group in range(len(batch.groups))
         ]
         asked = zip(batch.policies, appends, strict=True)
         kept = [given or not policy.may_decline or policy.keep(append) for policy, append in asked]
         if any(kept):
             return appends
-        for index, append in enumerate(appends):
-            self._note(batch, index, append, None, declined=True)
+        for group, append in enumerate(appends):
+            self._note(batch, group, append, None, declined=True)
         return []
 
-    def _run_policies(
-        self, batch: GroupBatch, appends: Sequence[Append], device: torch.device
-    ) -> list[int] | Tensor | None:
-        """Shows each group's policy the frame about to be appended; what to drop if the bank is full.
+    def choose(self, batch: GroupBatch, appends: Sequence[Append]) -> Tensor | None:
+        """Shows each group's policy the frame about to be appended.
 
-        The host waits for a choice made on the device only where it is traced.
+        Gives the position that each group drops if the bank is full, int64 (G). The host waits for a choice
+        made on the device only where it is traced.
         """
-        overflows = batch.memory.bank.is_full
         dropped: list[int | Tensor] = []
-        for index, (policy, append) in enumerate(zip(batch.policies, appends, strict=True)):
+        for group, (policy, append) in enumerate(zip(batch.policies, appends, strict=bool(appends))):
             policy.observe(append)
-            position = policy.drop(append) if overflows else None
+            position = policy.drop(append) if append.overflows else None
             if position is not None:
                 dropped.append(position)
-            self._note(batch, index, append, position)
-        return _as_positions(dropped, device) if overflows else None
+            self._note(batch, group, append, position)
+        return _as_positions(dropped, batch.memory.bank.numbers.device) if dropped else None
 
     def _note(
         self,
         batch: GroupBatch,
-        index: int,
+        group: int,
         append: Append,
         position: int | Tensor | None,
         *,
@@ -226,42 +294,43 @@ class InferenceEngine:
     ) -> None:
         """Traces what a group's policy has decided, if that is wanted."""
         if self.trace is not None:
-            policy, group = batch.policies[index], batch.groups[index]
+            policy = batch.policies[group]
             left = None if position is None else append.frames[int(position)]
             scores, facts = policy.explain(), policy.last_facts
-            entry = TraceEntry(append.new_frame, group, append.frames, scores, left, facts, declined)
+            number = batch.groups[group]
+            entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined)
             self.trace(entry.as_dict())
 
-    def _droppable(self, batch: GroupBatch, index: int) -> list[int]:
-        """Positions in a group's bank that may be dropped: not the first, and no later reference while
-        others remain.
-
-        A video with very many given masks would fill its bank with references; the oldest after the first
-        then go.
-        """
-        frames = batch.memory.bank.frames[index]
-        references = set(batch.references[index])
-        free = [position for position, frame in enumerate(frames) if position > 0 and frame not in references]
-        return free or list(range(1, len(frames)))
-
     def _statistics(
-        self, batch: GroupBatch, index: int, prediction: Prediction, propagation: Propagation
+        self, batch: GroupBatch, group: int, prediction: Prediction, index: int
     ) -> ReadStatistics:
-        """Computes the attention of a group's first layer when it read this frame."""
-        keys = batch.memory.chronological_keys(index)  # T x N x D
-        queries = add_embedding(propagation.first_keys[index], self.model.cur_pos_emb)  # N x D
+        """Computes the attention of a group's first layer when it read this frame, of the batch ``index``."""
+        keys = batch.memory.chronological_keys(group)  # T x N x D
+        first_keys = prediction.propagations[index].first_keys[group]
+        queries = add_embedding(first_keys, self.model.cur_pos_emb)  # N x D
         attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]
-        logits = prediction.logits[batch.groups[index]]
+        logits = prediction.logits[batch.groups[group]]
         foreground = foreground_probability(logits, prediction.features.size)
         return ReadStatistics(attention, keys, foreground, queries)
 
 
-def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> list[int] | Tensor:
-    """Makes one tensor of choices on the device, if there are any; integers stay as they are."""
-    known = [position for position in dropped if isinstance(position, int)]
-    if len(known) == len(dropped):
-        return known
-    return torch.stack([torch.as_tensor(position).to(device, non_blocking=True) for position in dropped])
+def droppable(references: Tensor) -> Tensor:
+    """Tells which frames may be dropped: not the first, and no later reference while others remain.
+
+    A video with very many given masks would fill its bank with references; the oldest after the first then
+    go. ``references``: T bool, oldest frame first; so is what is returned.
+    """
+    later = torch.arange(len(references), device=references.device) > 0
+    free = later & ~references
+    return torch.where(free.any(), free, later)
+
+
+def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> Tensor:
+    """Makes one tensor of choices (G) on the device; only integers are copied there."""
+    tensors = (
+        position if isinstance(position, Tensor) else on_device([position], device)[0] for position in dropped
+    )
+    return torch.stack([position.to(device, torch.long, non_blocking=True) for position in tensors])
 
 
 def merge_groups(logits: Sequence[Tensor]) -> Tensor:

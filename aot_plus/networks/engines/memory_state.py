@@ -3,59 +3,119 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from aot_plus.networks.layers.memory_types import KeyValue, LayerMemory
-from aot_plus.networks.memory.bank import MemoryBank
+from aot_plus.networks.memory.bank import DifferentiableBank, MemoryBank
 from aot_plus.networks.models import AOT, Propagation
-from aot_plus.utils.device import on_device
+
+__all__ = ["GroupMemory", "VideoMemory"]
 
 
 class GroupMemory:
     """The memory of G groups of objects that started together. Training and inference share the class."""
 
-    def __init__(self, model: AOT, bank: MemoryBank) -> None:
+    def __init__(self, model: AOT, bank: MemoryBank | DifferentiableBank) -> None:
         self.model = model
-        self.bank = bank
-        self._last = type(bank)(1)  # the last frame, always in the same place as well
-        self._short: list[KeyValue] = []  # these two as they are read; recomputed when a bank changes
-        self._long: list[KeyValue] = []
+        self.bank: Any = bank
+        self._short: list[KeyValue] = []  # the last frame
+        self._long: list[KeyValue] = []  # as it is read; made anew when the bank changes
 
     def read(self) -> list[LayerMemory]:
         """Reads every layer: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
-    def chronological_keys(self, group: int) -> Tensor:
-        """Layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
-        keys = self._long[0].keys[group].unflatten(0, (len(self.bank), -1))
-        return keys[on_device(self.bank.slots(group), keys.device)]
-
-    def write_short(self, propagation: Propagation, identity: Tensor, frame: int) -> None:
+    def write_short(self, propagation: Propagation, identity: Tensor) -> None:
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
-        dropped = [0] * identity.shape[0] if self._last.is_full else None
-        self._last.append(self.model.bind_short(propagation, identity), frame, dropped)
-        self._short = _as_read(self._last, None)
+        entries = self.model.bind_short(propagation, identity)
+        if not self.bank.in_place:
+            self._short = entries
+        elif not self._short:
+            self._short = [_own(entry) for entry in entries]
+        else:
+            for stored, entry in zip(self._short, entries, strict=True):
+                stored.keys.copy_(entry.keys)
+                stored.values.copy_(entry.values)
 
     def write_long(
-        self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | Tensor | None
+        self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
     ) -> None:
         """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
         self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
-        self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
+        rows = self.model.memory_embedding(len(self.bank))
+        self._long = _flat([self.bank.layer(index, rows) for index in range(self.bank.num_layers)])
+
+
+class VideoMemory(GroupMemory):
+    """The memory of a video: all of it stays where it is in memory, and its work on the device is apart."""
+
+    bank: MemoryBank
+
+    def __init__(self, model: AOT, bank: MemoryBank) -> None:
+        super().__init__(model, bank)
+
+    def store_long(
+        self,
+        propagation: Propagation,
+        identity: Tensor,
+        frame: Tensor,
+        dropped: Tensor | None,
+        *,
+        reference: bool,
+    ) -> None:
+        """Does ``write_long``'s work on the device; ``note_long`` must follow. Arguments as the bank's."""
+        entries = self.model.bind_long(propagation, identity)
+        self.bank.store(entries, frame, dropped, reference=reference)
+        rows = self.model.memory_embedding(len(self.bank) + (dropped is None))
+        if rows is not None:
+            self.bank.embed(rows)
+
+    def note_long(self, *, replaced: bool) -> None:
+        """Does its work on the host: a frame has been stored, in the place of another or not."""
+        self.bank.note(replaced=replaced)
+        self._refresh()
+
+    def chronological_keys(self, group: int) -> Tensor:
+        """Layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
+        return self.bank.as_read(0).keys[group][self.bank.order[group]]
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the storage."""
+        pairs = [*self._short, *self.bank.storage]
+        return sum(tensor.nbytes for pair in pairs for tensor in pair)
+
+    def clear(self) -> None:
+        """Forgets all frames; the storage stays where it is."""
+        self.bank.clear()
+        self._long = []
 
     def state_dict(self) -> dict[str, Any]:
         """Copies the stored frames to plain values."""
-        return {"bank": self.bank.state_dict(), "last": self._last.state_dict()}
+        return {
+            "bank": self.bank.state_dict(),
+            "last": [[tensor.clone() for tensor in entry] for entry in self._short],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes what ``state_dict`` of such a memory gave."""
         self.bank.load_state_dict(state["bank"])
-        self._last.load_state_dict(state["last"])
-        self._short = _as_read(self._last, None)
-        self._long = _as_read(self.bank, self.model.memory_embedding(len(self.bank)))
+        self._short = [_own(KeyValue(*entry)) for entry in state["last"]]
+        rows = self.model.memory_embedding(len(self.bank))
+        if rows is not None:
+            self.bank.embed(rows)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._long = _flat([self.bank.as_read(index) for index in range(self.bank.num_layers)])
 
 
-def _as_read(bank: MemoryBank, embedding: Tensor | None) -> list[KeyValue]:
-    """Reads every layer's keys ``G x T*N x D`` and values ``G x T*N x E``; ``embedding`` as in ``layer``."""
-    layers = [bank.layer(index, embedding) for index in range(bank.num_layers)]
+def _flat(layers: Sequence[KeyValue]) -> list[KeyValue]:
+    """Puts frames ``G x T x N x .`` one after another: ``G x T*N x .``."""
     return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]
+
+
+def _own(entry: KeyValue) -> KeyValue:
+    """Copies an entry to storage of its own."""
+    return KeyValue(*(tensor.clone(memory_format=torch.contiguous_format) for tensor in entry))

@@ -48,7 +48,6 @@ def saved(video: VideoState) -> dict[str, Any]:
         "batches": [
             {
                 "groups": list(batch.groups),
-                "references": [list(frames) for frames in batch.references],
                 "memory": batch.memory.state_dict(),
                 "policies": [policy.state_dict() for policy in batch.policies],
             }
@@ -67,8 +66,7 @@ def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.de
         memory.load_state_dict(own["memory"])
         for policy, kept in zip(policies, own["policies"], strict=True):
             policy.load_state_dict(kept)
-        references = [list(frames) for frames in own["references"]]
-        video.batches.append(GroupBatch(list(own["groups"]), memory, policies, references))
+        video.batches.append(GroupBatch(list(own["groups"]), memory, policies))
     return video
 
 

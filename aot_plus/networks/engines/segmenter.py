@@ -1,20 +1,22 @@
 """The public way in: images and masks of ids as arrays, one frame after another."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
+from aot_plus.networks.engines.cuda_graphs import step_recorder
+from aot_plus.networks.engines.device_images import prepare_on_device, read_on_device
+from aot_plus.networks.engines.fixed_step import FixedStep, StepStore
+from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.given import GivenImage, GivenMask, as_image, as_mask, text_of_size
-from aot_plus.networks.engines.inference import IGNORED, InferenceEngine, VideoState
-from aot_plus.networks.engines.prepared import PixelNormaliser, PreparedFrame, prepare_frame
+from aot_plus.networks.engines.inference import IGNORED
+from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
 from aot_plus.networks.engines.saved_state import (
     check_config,
     restored,
@@ -23,14 +25,14 @@ from aot_plus.networks.engines.saved_state import (
     saved_config,
     saved_frame,
 )
-from aot_plus.networks.layers.processor import convolution_format
+from aot_plus.networks.engines.views import VideoViews, View, input_sizes
 from aot_plus.networks.memory.trace import TraceSink
-from aot_plus.networks.models import AOT, input_size
+from aot_plus.networks.models import AOT
+from aot_plus.networks.models.number_format import as_number_format
 from aot_plus.utils.device import HostCopy, tf32
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 from evaluation.masks import IGNORE_ID, Mask
-
-_AUTOCAST_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Probabilities(NamedTuple):
@@ -57,17 +59,6 @@ class FrameLabels:
         return self._ids.take(self._packed.wait().numpy())
 
 
-@dataclass
-class _View:
-    """The video at one scale, flipped or not, with its own memories."""
-
-    scale: int  # position in TEST_MULTISCALE
-    size: tuple[int, int]  # of the network's input
-    flip: bool
-    engine: InferenceEngine
-    state: VideoState | None = None
-
-
 class VideoSegmenter:
     """Segments a video frame by frame, given the mask of its objects in the first frame.
 
@@ -87,22 +78,20 @@ class VideoSegmenter:
     def __init__(self, model: AOT, cfg: Config | None = None, *, trace: TraceSink | None = None) -> None:
         """
         Args:
-            model: from ``load_model``.
+            model: from ``load_model``; if its ``TEST_DTYPE`` is not that of ``cfg``, a copy is converted.
             cfg: the model's own by default.
             trace: called with a dictionary for every frame that is appended to the long-term memory: frame,
-                group, bank, what the policy computed, and which frame it dropped.
+                group, bank, what the policy computed, and which frame it dropped. The attribute ``trace`` may
+                be changed between two videos.
         """
-        self.model = model
         self.cfg = model.cfg if cfg is None else cfg
+        self.model = as_number_format(model, self.cfg.TEST_DTYPE)
         self.device = next(model.parameters()).device
-        self._trace = trace
-        layout = convolution_format(self.device, self.cfg.TEST_DTYPE, self.cfg.TEST_TF32)
-        self._normalise = PixelNormaliser(self.device, layout)
-        self._autocast = _AUTOCAST_DTYPES[self.cfg.TEST_DTYPE]
+        self.trace = trace
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
-        self._size = (0, 0)  # of labels
-        self._inputs: list[tuple[int, int]] = []  # of the network, at each scale
-        self._views: list[_View] = []
+        self._video: VideoViews | None = None
+        self._steps = StepStore(step_recorder(self.cfg, self.device))
+        self._step: FixedStep | None = None  # of the present video, unless it goes the plain way
         self._last: ShownFrame | None = None
 
     @torch.inference_mode()
@@ -129,18 +118,14 @@ class VideoSegmenter:
         """
         frame = self._prepared(image)
         mask = as_mask(mask, frame.size)
-        self._ids, self._size, self._views, self._last = [], frame.size, [], None
-        self._inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
+        self._ids, self._video, self._step, self._last = [], None, None, None
         self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
         if not self._ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         packed = self._pack(mask)
-        self._views = self._make_views()
-        with self._precision(), tf32(self.cfg.TEST_TF32):
-            for view, pixels in zip(self._views, self._view_inputs(frame), strict=True):
-                labels = self._view_labels(packed, view)
-                view.state = view.engine.start(pixels, labels, len(self._ids), gap)
+        with tf32(self.cfg.TEST_TF32):
+            self._begin(frame, packed, gap)
         self._last = ShownFrame(mask=packed, followed=self._followed())
         return mask.copy()
 
@@ -167,43 +152,52 @@ class VideoSegmenter:
 
         A GPU can so begin with the next frame as soon as it has finished this one.
         """
-        if not self._views:
+        if self._video is None:
             raise DataError("step() was called before start()")
-        frame = self._prepared(image)
-        if frame.size != self._size:
+        frame, size = self._prepared(image), self._video.size
+        if frame.size != size:
             raise DataError(
-                f"the image is {text_of_size(frame.size)} pixels, "
-                f"the video began with {text_of_size(self._size)}"
+                f"the image is {text_of_size(frame.size)} pixels, the video began with {text_of_size(size)}"
             )
-        given = None if mask is None else as_mask(mask, self._size)
-        with self._precision(), tf32(self.cfg.TEST_TF32):
-            predictions = [
-                view.engine.predict(_state(view), pixels)
-                for view, pixels in zip(self._views, self._view_inputs(frame), strict=True)
-            ]
-            scores = self._scores([prediction.logits for prediction in predictions], len(self._ids))
-            labels = committed = scores.labels()
-            packed = num_objects = None
-            if given is not None:
-                packed = self._take_mask(given)
-                labels, committed = _lay_over(labels, packed)
-                num_objects = len(self._ids)
-            for view, prediction in zip(self._views, predictions, strict=True):
-                view.engine.commit(
-                    _state(view), prediction, self._view_labels(committed, view), num_objects=num_objects
-                )
-        self._last = ShownFrame(scores, packed, self._followed())
+        given = None if mask is None else as_mask(mask, size)
+        with tf32(self.cfg.TEST_TF32):
+            if given is None and self._step is not None:
+                scores, labels = self._step.step(frame.inputs)
+                self._last = ShownFrame(scores, None, self._followed())
+            else:
+                labels = self._plain_step(self._video, frame, given)
         return FrameLabels(labels, self._ids)
+
+    def _plain_step(self, video: VideoViews, frame: PreparedFrame, given: Mask | None) -> Tensor:
+        """Segments a frame with a mask, or of a video without fixed shapes; gives its packed labels."""
+        predictions = video.predict(frame.inputs)
+        scores = video.scores(predictions, len(self._ids))
+        labels = committed = scores.labels()
+        packed = num_objects = None
+        if given is not None:
+            packed = self._take_mask(given)
+            labels, committed = _lay_over(labels, packed)
+            num_objects = len(self._ids)
+        video.commit(predictions, committed, num_objects)
+        self._last = ShownFrame(scores, packed, self._followed())
+        if self._step is not None and not self._step.fits:
+            self._steps.give_up()
+            self._step = None
+        return labels
 
     def prepare(self, image: GivenImage) -> PreparedFrame:
         """Scales the image as the network takes it, for ``start``, ``step`` and ``submit``.
 
         May be called in any thread and before ``start``: it depends on nothing but the image and the config.
-        Raises ``DataError`` for anything else than an image.
+        With ``TEST_GPU_IMAGES`` a JPEG file is decoded and scaled on the device. Raises ``DataError`` for
+        anything else than an image.
         """
+        if self.cfg.TEST_GPU_IMAGES and isinstance(image, str | Path):
+            decoded = read_on_device(Path(image), self.device)
+            if decoded is not None:
+                return prepare_on_device(decoded, self._input_sizes(decoded))
         pixels = as_image(image)
-        sizes = self._input_sizes((pixels.shape[0], pixels.shape[1]))
-        return prepare_frame(pixels, sizes, pinned=self.device.type == "cuda")
+        return prepare_frame(pixels, self._input_sizes(pixels), pinned=self.device.type == "cuda")
 
     @torch.inference_mode()
     def probabilities(self) -> Probabilities:
@@ -230,21 +224,21 @@ class VideoSegmenter:
             known = ", ".join(map(str, followed)) or "none"
             raise DataError(f"remove({object_id!r}): there is no such object; followed are: {known}")
         for view in self._views:
-            _state(view).removed.add(self._ids.index(object_id) + 1)
+            view.state.removed.add(self._ids.index(object_id) + 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies the state to resume this video from, without the model: plain values and tensors.
 
         ``torch.save`` writes it, and ``torch.load`` reads it. Raises ``DataError`` before ``start``.
         """
-        if self._last is None:
+        if self._last is None or self._video is None:
             raise DataError("state_dict() was called before start()")
         return {
             "config": saved_config(self.cfg),
             "ids": list(self._ids),
-            "size": list(self._size),
-            "inputs": [list(size) for size in self._inputs],
-            "views": [saved(_state(view)) for view in self._views],
+            "size": list(self._video.size),
+            "inputs": [list(size) for size in self._video.inputs],
+            "views": [saved(state) for state in self._video.states],
             "last": saved_frame(self._last),
         }
 
@@ -257,25 +251,25 @@ class VideoSegmenter:
         """
         try:
             check_config(state["config"], self.cfg)
-            self._ids, self._size = list(state["ids"]), (int(state["size"][0]), int(state["size"][1]))
-            self._inputs = [(int(height), int(width)) for height, width in state["inputs"]]
-            self._views, self._last = [], None
-            views = self._make_views()
-            for view, own in zip(views, state["views"], strict=True):
+            size = (int(state["size"][0]), int(state["size"][1]))
+            self._ids, self._video, self._step, self._last = list(state["ids"]), None, None, None
+            inputs = [(int(height), int(width)) for height, width in state["inputs"]]
+            video = VideoViews(self.model, self.cfg, size, inputs, self.trace)
+            for view, own in zip(video.views, state["views"], strict=True):
                 view.state = restored(own, view.engine, self.device)
-            self._views = views
-            self._last = restored_frame(state["last"], self._scores, self.device)
+            self._last = restored_frame(state["last"], video.scores_of, self.device)
+            self._video, self._step = video, self._steps.make(self._shape(size, inputs), video)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise DataError(f"this is not what state_dict() of a segmenter gave ({error!r})") from error
 
     @property
     def banks(self) -> list[list[int]]:
         """The frame numbers in the long-term memory of every group of objects, oldest first (first view)."""
-        return _state(self._views[0]).banks if self._views else []
+        return self._views[0].state.banks if self._views else []
 
     def _followed(self) -> tuple[int, ...]:
         """Lists the packed ids of the objects that have not been removed."""
-        removed = _state(self._views[0]).removed if self._views else ()
+        removed = self._views[0].state.removed if self._views else ()
         return tuple(number for number in range(1, len(self._ids) + 1) if number not in removed)
 
     def _ids_of(self, packed: Iterable[int]) -> list[int]:
@@ -284,64 +278,37 @@ class VideoSegmenter:
     def _prepared(self, image: GivenImage | PreparedFrame) -> PreparedFrame:
         return image if isinstance(image, PreparedFrame) else self.prepare(image)
 
-    def _input_sizes(self, size: tuple[int, int]) -> list[tuple[int, int]]:
-        """For images of ``size`` (H, W), the network's at each scale."""
-        height, width = self._limited(size)
-        corners = self.cfg.MODEL_ALIGN_CORNERS
-        return [
-            input_size(height * scale, width * scale, align_corners=corners)
-            for scale in self.cfg.TEST_MULTISCALE
-        ]
+    def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
+        """Begins the video, in the tensors of an earlier one of its shape if there was one."""
+        inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
+        shape = self._shape(frame.size, inputs)
+        step = self._steps.take(shape)
+        video = VideoViews(self.model, self.cfg, frame.size, inputs) if step is None else step.video
+        video.trace_to(self.trace)
+        video.start(frame.inputs, packed, len(self._ids), gap)
+        self._video, self._step = video, step or self._steps.make(shape, video)
 
-    def _limited(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Holds the shorter side to its limit, then the longer side; rounds down once, as published."""
-        height, width = map(float, size)
-        short = self.cfg.TEST_MAX_SHORT_EDGE
-        if self.cfg.TEST_MULTISCALE != (1.0,):
-            short = self.cfg.TEST_MULTISCALE_MAX_SHORT_EDGE or short
-        if short is not None and min(height, width) > short:
-            limit = short / min(height, width)
-            height, width = height * limit, width * limit
-        limit = self.cfg.TEST_MAX_LONG_EDGE / max(height, width)
-        if limit < 1:
-            height, width = height * limit, width * limit
-        return int(height), int(width)
+    def _input_sizes(self, image: Image | Tensor) -> list[tuple[int, int]]:
+        """Gives the network's size at each scale for an image ``H x W x 3``."""
+        return input_sizes(self.cfg, (image.shape[0], image.shape[1]))
 
-    def _make_views(self) -> list[_View]:
-        """Makes one view per scale, and a flipped one where ``TEST_FLIP`` is set. The first is traced."""
-        views: list[_View] = []
-        for scale, size in enumerate(self._inputs):
-            for flip in (False, True) if self.cfg.TEST_FLIP else (False,):
-                trace = None if views else self._trace
-                views.append(_View(scale, size, flip, InferenceEngine(self.model, self.cfg, trace=trace)))
-        return views
+    def _shape(self, size: tuple[int, int], inputs: list[tuple[int, int]]) -> Hashable:
+        """Gives what two videos must have in common to use the same tensors."""
+        groups = -(-len(self._ids) // self.cfg.MODEL_MAX_OBJ_NUM)
+        config = (*saved_config(self.cfg).items(), ("TEST_TF32", self.cfg.TEST_TF32))
+        return size, tuple(inputs), groups, self.trace is None, config
 
-    def _precision(self) -> torch.autocast:
-        """Automatic mixed precision as ``TEST_DTYPE`` says."""
-        return torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None)
-
-    def _view_inputs(self, frame: PreparedFrame) -> list[Tensor]:
-        """Makes a frame for each view, on the device: ``1 x 3 x h x w``, normalised."""
-        scales = [self._normalise(pixels.to(self.device, non_blocking=True)) for pixels in frame.inputs]
-        return [scales[view.scale].flip(3) if view.flip else scales[view.scale] for view in self._views]
-
-    def _view_labels(self, packed: Tensor, view: _View) -> Tensor:
-        """``H x W`` packed labels at a view's input size."""
-        if packed.shape != view.size:
-            packed = F.interpolate(packed[None, None].float(), size=view.size, mode="nearest")[0, 0].int()
-        return packed.flip(1) if view.flip else packed
-
-    def _scores(self, logits: list[Tensor], num_objects: int) -> FrameScores:
-        """Makes the scores of a frame whose ``num_objects`` were predicted with ``logits`` in each view."""
-        flips = [view.flip for view in self._views]
-        return FrameScores(logits, flips, num_objects, self._size, self.cfg.MODEL_ALIGN_CORNERS)
+    @property
+    def _views(self) -> list[View]:
+        """The present video's, none before ``start``."""
+        return [] if self._video is None else self._video.views
 
     def _take_mask(self, mask: Mask) -> Tensor:
         """Follows the objects of a mask given in mid-video from now on; gives it packed, ``H x W``."""
         self._learn_ids(mask, track_ignored=False)
         shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
         for view in self._views:
-            _state(view).removed -= shown
+            view.state.removed -= shown
         return self._pack(mask)
 
     def _learn_ids(self, mask: Mask, *, track_ignored: bool) -> None:
@@ -357,12 +324,6 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
-
-
-def _state(view: _View) -> VideoState:
-    if view.state is None:
-        raise DataError("the video has not been started")
-    return view.state
 
 
 def _lay_over(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

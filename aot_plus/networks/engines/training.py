@@ -187,7 +187,7 @@ class TrainingEngine(nn.Module):
 
     def _write(self, memory: GroupMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
         """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
-        memory.write_short(propagation, identity, index)
+        memory.write_short(propagation, identity)
         if index % self.cfg.TRAIN_LONG_TERM_MEM_GAP == 0:
             batch = identity.shape[0]
             dropped = [self.cfg.FORMER_MEM_LEN] * batch if memory.bank.is_full else None

@@ -1,12 +1,11 @@
 """Attention restricted to a window around each query: in tiles, or at once where the map is small."""
 
-import functools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from aot_plus.networks.layers.processor import tiles_at_a_time
+from aot_plus.utils.kept_tables import kept_table
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
 SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with their borders
@@ -162,14 +161,14 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
     return x[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
 
-@functools.lru_cache(maxsize=8)
+@kept_table
 def _offsets_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
     query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
     return _offset_table(query, query, key, key, max_distance, device)
 
 
-@functools.lru_cache(maxsize=8)
+@kept_table
 def _offsets_of_pairs(
     height: int, width: int, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -182,23 +181,22 @@ def _offset_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """For each query and key of two grids: the number of their offset, and whether it is in the window."""
-    with torch.inference_mode(False):  # the tables are kept, and serve training as well
-        dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
-        dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
-        window = 2 * max_distance + 1
-        reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
-        index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
-        return index.flatten(2).flatten(0, 1).to(device), reachable.flatten(2).flatten(0, 1).to(device)
+    dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
+    dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
+    window = 2 * max_distance + 1
+    reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
+    index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
+    return index.flatten(2).flatten(0, 1).to(device), reachable.flatten(2).flatten(0, 1).to(device)
 
 
-@functools.lru_cache(maxsize=8)
+@kept_table
 def _keys_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the keys of a tile's region at each offset from its queries: see ``_key_table``."""
     query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
     return _key_table(query, query, key, key, max_distance, device)
 
 
-@functools.lru_cache(maxsize=8)
+@kept_table
 def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the positions of a map at each offset from each other: see ``_key_table``."""
     rows, columns = torch.arange(height), torch.arange(width)
@@ -209,10 +207,9 @@ def _key_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """For each query of a grid and each offset: the number of the key there, and whether the grid has it."""
-    with torch.inference_mode(False):  # as in _offset_table
-        offsets = torch.arange(2 * max_distance + 1) - max_distance
-        row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
-        column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]
-        exist = (row >= 0) & (row < len(key_y)) & (column >= 0) & (column < len(key_x))
-        index = torch.where(exist, row * len(key_x) + column, 0)  # query rows x columns x W x W
-        return index.flatten(2).flatten(0, 1).to(device), exist.flatten(2).flatten(0, 1).to(device)
+    offsets = torch.arange(2 * max_distance + 1) - max_distance
+    row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
+    column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]
+    exist = (row >= 0) & (row < len(key_y)) & (column >= 0) & (column < len(key_x))
+    index = torch.where(exist, row * len(key_x) + column, 0)  # query rows x columns x W x W
+    return index.flatten(2).flatten(0, 1).to(device), exist.flatten(2).flatten(0, 1).to(device)

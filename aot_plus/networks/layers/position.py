@@ -1,29 +1,24 @@
 """Positions of tokens: the 2-D sine position embedding, and the rank of a memory frame in time."""
 
-import functools
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aot_plus.utils.kept_tables import kept_table
+
 TEMPERATURE = 10000.0
 MAX_SLOTS = 4
 
 
-@functools.lru_cache(maxsize=8)
+@kept_table
 def sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Computes the sine embedding of DETR as AOT uses it: ``1 x N x C`` float32, N = height * width by rows.
 
     Half of the features belong to y, half to x. Coordinates start at 0, are divided by (last + 1e-6) and
-    scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency. It is kept for the next
-    frame of that size: do not change it in place.
+    scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency.
     """
-    with torch.inference_mode(False):  # training may get the same tensor
-        return _sine_position_embedding(height, width, channels, device)
-
-
-def _sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     features = channels // 2
     exponents = 2 * torch.div(torch.arange(features, device=device), 2, rounding_mode="floor") / features
     frequencies = TEMPERATURE**exponents  # C/2

@@ -25,23 +25,31 @@ def convolution_format(device: torch.device, dtype: str, tf32: bool | None) -> t
     return torch.contiguous_format if slow else torch.channels_last
 
 
+_WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, and AOT+'s
+_FAST_BFLOAT16 = "bfloat16 on AVX-512"
+
+BY_PRODUCTS = {
+    # A CPU would store all weights: 230 to 79 MB for a layer's long-term read, in the same time.
+    ("cpu", _WIDE, "inference"),
+    ("cpu", _WIDE, "training"),
+    (_FAST_BFLOAT16, _WIDE, "inference"),
+    (_FAST_BFLOAT16, _WIDE, "training"),
+    # AOT+'s long-term read: 0.40 to 0.23 s. Without AVX-512, bfloat16 takes many times as long: 0.64 to 15 s.
+    (_FAST_BFLOAT16, _EVEN, "inference"),
+    # H100, a layer: 5.6 to 1.3 ms in float32, 1.8 to 0.34 in float16. In training weights would be stored.
+    ("cuda", _WIDE, "inference"),
+    # Not ("cuda", _EVEN, "inference"): 1.06 ms, not 0.15, in float16; 1.8 either way in float32.
+}
+"""Attentions that matrix products and a softmax compute, because PyTorch's own kernel is worse there."""
+
+
 def attends_in_parts(q: Tensor, v: Tensor) -> bool:
-    """Tells where PyTorch's own attention of ``... x d`` queries and ``... x e`` values is not taken.
-
-    With values wider than keys (DeAOT), a CPU would store all weights: 230 to 79 MB for a layer's long-term
-    read, in the same time. In bfloat16 plain matrix products are faster where the processor has AVX-512: 0.40
-    to 0.23 s for AOT+'s long-term read. (Elsewhere they take many times as long: 0.64 to 15 s.)
-
-    On CUDA wide values are slow in PyTorch's kernel, which no longer stores weights, as training needs: on an
-    H100 5.6 to 1.3 ms a layer in float32, 1.8 to 0.34 in float16. AOT+'s are fast: 0.15 ms, not 1.06.
-    """
-    wide, inference = q.shape[3] < v.shape[3], not torch.is_grad_enabled()
-    if q.device.type == "cuda":
-        return wide and inference
-    if q.device.type != "cpu":
-        return False
-    fast_bfloat16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return wide or (q.dtype == torch.bfloat16 and fast_bfloat16 and inference)
+    """Tells if the attention of ``... x d`` queries and ``... x e`` values is one of ``BY_PRODUCTS``."""
+    kind = q.device.type
+    if kind == "cpu" and q.dtype == torch.bfloat16:
+        kind = _FAST_BFLOAT16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else kind
+    width = _WIDE if q.shape[3] < v.shape[3] else _EVEN
+    return (kind, width, "training" if torch.is_grad_enabled() else "inference") in BY_PRODUCTS
 
 
 def tiles_at_a_time(rows: int, columns: int, device: torch.device) -> tuple[int, int]:

@@ -46,7 +46,7 @@ SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
 class Segmenter(Protocol):
     """The part of ``aot_plus.VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
 
-    def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame: ...
+    def prepare(self, image: NDArray[np.uint8] | Path) -> PreparedFrame: ...
 
     def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids: ...
 
@@ -185,7 +185,11 @@ class Evaluator:
                 None if trace is None else lambda entry: trace.append(json.dumps(entry))
             )
 
-            reads = [partial(read_frame, sequence, segmenter, path) for path in sequence.images]
+            by_device = self.cfg.TEST_GPU_IMAGES
+            reads = [
+                partial(read_frame, sequence, segmenter, path, by_device=by_device)
+                for path in sequence.images
+            ]
             saved = frozenset(sequence.saved)
             gap = memory_gap(self.cfg, len(sequence.images))
             with (
@@ -245,9 +249,14 @@ def predict_masks(
         yield path.stem, predicted
 
 
-def read_frame(sequence: VideoSequence, segmenter: Segmenter, path: Path) -> GivenFrame:
-    """Reads a frame and the mask that is given for it, at the size of the results."""
-    frame = segmenter.prepare(read_image(path))
+def read_frame(
+    sequence: VideoSequence, segmenter: Segmenter, path: Path, *, by_device: bool = False
+) -> GivenFrame:
+    """Reads a frame and the mask that is given for it, at the size of the results.
+
+    ``by_device``: the segmenter reads the file.
+    """
+    frame = segmenter.prepare(path if by_device else read_image(path))
     size = sequence.size(frame.size)
     frame = frame if size == frame.size else replace(frame, size=size)
     if path == sequence.images[0]:

@@ -25,6 +25,7 @@ _IRRELEVANT = frozenset(
         "TEST_SAVE_ALL_FRAMES",
         "TEST_PROTOCOL",
         "TEST_DEVICE",
+        "TEST_CUDA_GRAPH",
         "TEST_WRITERS",
         "TEST_MEM_TRACE",
         *("DATA_", "DIR_", "TRAIN_"),

@@ -1,7 +1,7 @@
 """The long-term memory bank: frames together with their numbers, in storage that is allocated once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,35 +10,31 @@ from aot_plus.networks.layers.memory_types import KeyValue
 from aot_plus.utils.device import HostCopy, on_device
 
 FIRST_UNBOUNDED_SLOTS = 8
-
-
-class _Pending(NamedTuple):
-    """An appended frame whose place only the device knows so far."""
-
-    frame: int
-    dropped: HostCopy  # G positions
-    order: Tensor  # G x T, the slots as they are now, oldest frame first
+_SLOT, _FRAME, _REFERENCE = range(3)  # columns of a bank's book
 
 
 class MemoryBank:
     """Stores the frames of one batch of object groups: each group has its own, all have equally many.
 
     A group's frames lie in slots; a frame that is dropped gives its slot to the one that replaces it, so
-    nothing is moved. ``frames`` says which frame lies where.
+    nothing is moved. Which frame lies where is written in a book on the same device: so the host need not
+    know a choice that was made there, and nothing in ``store`` and ``embed`` depends on it.
     """
+
+    in_place = True  # what is stored stays where it is in memory
 
     def __init__(self, capacity: int | None) -> None:
         """``capacity``: the most frames of a group, or None for a bank that grows."""
         self.capacity = capacity
-        self._slots: list[list[int]] = []  # of each group, oldest frame first
-        self._numbers: list[list[int]] = []  # frame numbers of the same
+        self._length = 0
         self._layers: list[KeyValue] = []  # of each layer: G x S x N x D, G x S x N x E
-        self._pending: _Pending | None = None  # what the lists above do not tell yet
         self._embedded: dict[int, Tensor] = {}  # of a layer: G x S x N x D, its keys with their embedding
+        self._book = torch.empty(0)  # G x S x 3: slot, frame number, reference or not; oldest frame first
+        self._known: HostCopy | None = None  # of the book's first rows, which may be on their way
 
     def __len__(self) -> int:
         """T, the frames that each group holds."""
-        return len(self._numbers[0]) if self._numbers else 0
+        return self._length
 
     @property
     def num_layers(self) -> int:
@@ -48,16 +44,43 @@ class MemoryBank:
     @property
     def frames(self) -> list[list[int]]:
         """The stored frame numbers of each group, oldest first. Waits for a choice made on the device."""
-        self._settle()
-        return [list(numbers) for numbers in self._numbers]
+        return self._column(_FRAME)
+
+    @property
+    def numbers(self) -> Tensor:
+        """The same on the device, ``G x T`` int64."""
+        return self._rows[:, :, _FRAME]
+
+    @property
+    def references(self) -> Tensor:
+        """Tells which of them are references, ``G x T`` bool, oldest frame first."""
+        return self._rows[:, :, _REFERENCE] != 0
+
+    @property
+    def order(self) -> Tensor:
+        """The slots of the frames, oldest first: ``G x T`` int64, on the device."""
+        return self._rows[:, :, _SLOT]
 
     @property
     def is_full(self) -> bool:
         """True if another frame fits only in the place of a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
 
+    @property
+    def storage(self) -> list[tuple[Tensor, ...]]:
+        """All that is allocated for keys and values, of each layer."""
+        return [
+            (*layer, *(stored for own, stored in self._embedded.items() if own == index))
+            for index, layer in enumerate(self._layers)
+        ]
+
     def append(
-        self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | Tensor | None = None
+        self,
+        entries: Sequence[KeyValue],
+        frame: int,
+        dropped: Sequence[int] | Tensor | None = None,
+        *,
+        reference: bool = False,
     ) -> None:
         """Stores a frame, in a full bank in the place of another.
 
@@ -66,50 +89,47 @@ class MemoryBank:
             frame: its number, larger than those stored.
             dropped: for each group, the position (0 = oldest) of the frame that goes; None when none has to.
                 As an int64 tensor (G) on the entries' device the host does not wait for it.
+            reference: the frame came with a mask.
         """
-        self._settle()
-        if isinstance(dropped, Tensor):
-            self._replace(entries, frame, dropped)
+        device = entries[0].keys.device
+        if dropped is not None and not isinstance(dropped, Tensor):
+            dropped = on_device(dropped, device)
+        self.store(entries, on_device([frame], device)[0], dropped, reference=reference)
+        self.note(replaced=dropped is not None)
+
+    def store(
+        self, entries: Sequence[KeyValue], frame: Tensor, dropped: Tensor | None, *, reference: bool
+    ) -> None:
+        """Does what ``append`` does on the device; ``note`` must follow. ``frame``: without dimensions."""
+        if dropped is None:
+            self._make_room(entries)
+            slot = len(self)
+            row = self._book[:, slot : slot + 1]  # G x 1 x 3
+            row[..., _SLOT].fill_(slot)
+            for stored, new in self._pairs(entries):
+                stored[:, slot].copy_(new)
         else:
-            self._write(entries, self._record(entries[0].keys.shape[0], frame, dropped))
+            row = self._replace_row(dropped)
+            first = torch.arange(len(dropped), device=dropped.device) * self._layers[0].keys.shape[1]
+            targets = first + row[:, 0, _SLOT]
+            for stored, new in self._pairs(entries):
+                stored.flatten(0, 1).index_copy_(0, targets, new.to(stored.dtype))
+        row[..., _FRAME].copy_(frame)
+        row[..., _REFERENCE].fill_(int(reference))
 
-    def _record(self, groups: int, frame: int, dropped: Sequence[int] | None) -> list[int]:
-        """Notes an appended frame; returns each group's slot for it."""
-        if not self._numbers:
-            self._slots = [[] for _ in range(groups)]
-            self._numbers = [[] for _ in range(groups)]
-        targets = []
-        for group in range(groups):
-            if dropped is None:
-                slot = len(self._slots[group])
-            else:
-                slot = self._slots[group].pop(dropped[group])
-                del self._numbers[group][dropped[group]]
-            self._slots[group].append(slot)
-            self._numbers[group].append(frame)
-            targets.append(slot)
-        return targets
+    def embed(self, rows: Tensor) -> None:
+        """Adds a temporal embedding to the keys, ``T x D``, oldest frame first; T counts a stored frame."""
+        for index in range(self.num_layers):
+            self._embed(index, rows)
 
-    def _replace(self, entries: Sequence[KeyValue], frame: int, dropped: Tensor) -> None:
-        """Stores a frame in place of those at the positions ``dropped`` (G), without a wait for them."""
-        groups, length = len(self._slots), len(self)
-        slots = [slot for own in self._slots for slot in own]
-        order = on_device(slots, dropped.device).view(groups, length)
-        targets = order.gather(1, dropped[:, None])  # G x 1
-        rest = torch.arange(length - 1, device=dropped.device)
-        rest = rest + (rest >= dropped[:, None]).long()  # G x T-1, the positions that stay
-        order = torch.cat([order.gather(1, rest), targets], dim=1)
-        first = torch.arange(groups, device=dropped.device) * self._layers[0].keys.shape[1]
-        for layer, entry in zip(self._layers, entries, strict=True):
-            for stored, new in zip(layer, entry, strict=True):
-                stored.flatten(0, 1).index_copy_(0, first + targets[:, 0], new.to(stored.dtype))
-        self._pending = _Pending(frame, HostCopy(dropped), order)
+    def note(self, *, replaced: bool) -> None:
+        """Does what ``append`` does on the host: a frame has been stored, in the place of another or not."""
+        self._length += not replaced
+        self._known = HostCopy(self._rows)
 
-    def _settle(self) -> None:
-        """Waits for a choice that only the device knows, and notes it."""
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._record(len(self._slots), pending.frame, pending.dropped.wait().tolist())
+    def clear(self) -> None:
+        """Forgets all frames; the storage stays where it is."""
+        self._length, self._known = 0, None
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
@@ -120,98 +140,154 @@ class MemoryBank:
             index: of the layer.
             embedding: ``T x D``, oldest frame first, added to the keys; None: keys as they were stored.
         """
-        keys, values = (stored[:, : len(self)] for stored in self._layers[index])
-        if embedding is not None:
-            keys = torch.add(keys, self._by_slot(embedding, keys), out=self._embedded_keys(index))
-        return KeyValue(keys, values)
+        if embedding is None:
+            return KeyValue(*(stored[:, : len(self)] for stored in self._layers[index]))
+        self._embed(index, embedding)
+        return self.as_read(index)
+
+    def as_read(self, index: int) -> KeyValue:
+        """Returns the same, the keys with the embedding that they were given, if any."""
+        keys, values = self.layer(index)
+        return KeyValue(self._embedded[index][:, : len(self)] if self._embedded else keys, values)
 
     def ranks(self) -> Tensor:
-        """Returns the rank in time (0 = oldest) of the frame in each slot: ``G x T``, on any device."""
-        if self._pending is not None:
-            return self._pending.order.argsort(dim=1)  # of a permutation: its inverse
-        ranks = torch.empty(len(self._slots), len(self), dtype=torch.long)
-        for group, slots in enumerate(self._slots):
-            ranks[group, torch.tensor(slots, dtype=torch.long)] = torch.arange(len(self))
-        return ranks
+        """Returns the rank in time (0 = oldest) of the frame in each slot: ``G x T``."""
+        return _inverse(self.order)
 
     def slots(self, group: int) -> list[int]:
         """Returns the slots of a group's frames, oldest frame first. Waits as ``frames``."""
-        self._settle()
-        return list(self._slots[group])
+        return self._column(_SLOT)[group]
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the frames, their numbers and slots, a copy in plain values."""
-        self._settle()
+        """Gives the frames, with their numbers and slots, a copy in plain values."""
         layers = [[stored[:, : len(self)].clone() for stored in layer] for layer in self._layers]
-        return {"slots": [list(slots) for slots in self._slots], "frames": self.frames, "layers": layers}
+        return {"book": self._rows.clone(), "layers": layers}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes what ``state_dict`` of a bank of the same capacity gave."""
-        self._slots = [list(slots) for slots in state["slots"]]
-        self._numbers = [list(numbers) for numbers in state["frames"]]
+        book = state["book"]
+        self._length = book.shape[1]
+        self._book = self._with_room(book)
         self._layers = [KeyValue(*map(self._with_room, layer)) for layer in state["layers"]]
-        self._embedded, self._pending = {}, None
+        self._embedded, self._known = {}, HostCopy(self._rows)
+
+    @property
+    def _rows(self) -> Tensor:
+        """The book of the stored frames, ``G x T x 3``."""
+        return self._book[:, : len(self)]
+
+    def _column(self, column: int) -> list[list[int]]:
+        if self._known is None:
+            return []
+        rows = self._known.wait()
+        return [[int(row[column]) for row in own] for own in rows.tolist()]
+
+    def _pairs(self, entries: Sequence[KeyValue]) -> list[tuple[Tensor, Tensor]]:
+        """Lists storage and new tensor of all layers, keys and values."""
+        return [
+            pair
+            for layer, entry in zip(self._layers, entries, strict=True)
+            for pair in zip(layer, entry, strict=True)
+        ]
+
+    def _replace_row(self, dropped: Tensor) -> Tensor:
+        """Moves the rows of the dropped frames (G) to the end of the book, ``G x 1 x 3``, to be rewritten."""
+        rest = torch.arange(len(self) - 1, device=dropped.device)
+        rest = rest + (rest >= dropped[:, None]).long()  # G x T-1, the positions that stay
+        positions = torch.cat([rest, dropped[:, None]], dim=1)
+        self._rows.copy_(self._rows.gather(1, positions[:, :, None].expand(-1, -1, 3)))
+        return self._rows[:, -1:]
+
+    def _embed(self, index: int, rows: Tensor) -> None:
+        stored = self._layers[index].keys
+        if index not in self._embedded or self._embedded[index].shape != stored.shape:
+            self._embedded[index] = torch.empty_like(stored)
+        length = len(rows)
+        ranks = _inverse(self._book[:, :length, _SLOT])
+        by_slot = rows[ranks][:, :, None].to(stored.dtype)  # G x T x 1 x D
+        torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
+
+    def _make_room(self, entries: Sequence[KeyValue]) -> None:
+        """Allocates storage for one more frame, if there is none."""
+        if not self._layers:
+            self._layers = [KeyValue(*(self._allocate(tensor) for tensor in entry)) for entry in entries]
+            self._book = self._allocate(torch.empty_like(entries[0].keys[:, :3, 0], dtype=torch.long))
+        while len(self) >= self._book.shape[1]:
+            self._book = _doubled(self._book)
+            self._layers = [KeyValue(*(_doubled(tensor) for tensor in layer)) for layer in self._layers]
 
     def _with_room(self, frames: Tensor) -> Tensor:
-        """Puts frames ``G x T x N x .`` at the beginning of storage for as many as there may be."""
+        """Puts frames ``G x T x ...`` at the beginning of storage for as many as there may be."""
         stored = self._allocate(frames[:, 0])
         while stored.shape[1] < frames.shape[1]:
             stored = _doubled(stored)
         stored[:, : frames.shape[1]] = frames
         return stored
 
-    def _by_slot(self, embedding: Tensor, keys: Tensor) -> Tensor:
-        """Rows ``T x D`` in time's order as what is added to keys ``G x T x N x D`` in that of the slots."""
-        ranks = self.ranks().to(embedding.device, non_blocking=True)
-        return embedding[ranks][:, :, None].to(keys.dtype)
-
-    def _embedded_keys(self, index: int) -> Tensor:
-        """Returns the storage for a layer's embedded keys, ``G x T x N x D``: the same each time."""
-        stored = self._layers[index].keys
-        if index not in self._embedded or self._embedded[index].shape != stored.shape:
-            self._embedded[index] = torch.empty_like(stored)
-        return self._embedded[index][:, : len(self)]
-
-    def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
-        slots = max(targets) + 1
-        if not self._layers:
-            self._layers = [KeyValue(*(self._allocate(tensor) for tensor in entry)) for entry in entries]
-        elif slots > self._layers[0].keys.shape[1]:
-            self._layers = [KeyValue(*(_doubled(tensor) for tensor in layer)) for layer in self._layers]
-        for layer, entry in zip(self._layers, entries, strict=True):
-            for stored, new in zip(layer, entry, strict=True):
-                for group, slot in enumerate(targets):
-                    stored[group, slot] = new[group]
-
     def _allocate(self, entry: Tensor) -> Tensor:
-        groups, tokens, width = entry.shape
         slots = FIRST_UNBOUNDED_SLOTS if self.capacity is None else self.capacity
-        return entry.new_empty(groups, slots, tokens, width)
+        return entry.new_empty(entry.shape[0], slots, *entry.shape[1:])
 
 
-class DifferentiableBank(MemoryBank):
-    """A bank for training: gradients flow through its entries, so nothing is written in place."""
+class DifferentiableBank:
+    """A bank for training: gradients flow through its entries, so nothing is written in place.
+
+    All samples of the batch drop the same frame.
+    """
+
+    in_place = False
 
     def __init__(self, capacity: int | None) -> None:
-        super().__init__(capacity)
+        """As of ``MemoryBank``."""
+        self.capacity = capacity
         self._stored: list[list[KeyValue]] = []  # by slot, then layer
+        self._slots: list[int] = []  # oldest frame first
+        self._numbers: list[int] = []  # of the same
+
+    def __len__(self) -> int:
+        """T, the stored frames."""
+        return len(self._slots)
 
     @property
     def num_layers(self) -> int:
         """As ``MemoryBank.num_layers``."""
         return len(self._stored[0]) if self._stored else 0
 
+    @property
+    def frames(self) -> list[list[int]]:
+        """As ``MemoryBank.frames``."""
+        return [list(self._numbers)] * (len(self._stored[0][0].keys) if self._stored else 0)
+
+    @property
+    def is_full(self) -> bool:
+        """As ``MemoryBank.is_full``."""
+        return self.capacity is not None and len(self) >= self.capacity
+
+    def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:
+        """As ``MemoryBank.append``."""
+        slot = len(self)
+        if dropped is not None:
+            if any(position != dropped[0] for position in dropped):
+                raise ValueError("in training every sample drops the same frame")
+            slot = self._slots.pop(dropped[0])
+            del self._numbers[dropped[0]]
+        self._slots.append(slot)
+        self._numbers.append(frame)
+        self._stored[slot : slot + 1] = [list(entries)]
+
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
         """As ``MemoryBank.layer``."""
         entries = [slot[index] for slot in self._stored]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
-        return KeyValue(keys if embedding is None else keys + self._by_slot(embedding, keys), values)
+        if embedding is not None:
+            ranks = _inverse(on_device(self._slots, embedding.device)[None])
+            keys = keys + embedding[ranks][:, :, None].to(keys.dtype)
+        return KeyValue(keys, values)
 
-    def _write(self, entries: Sequence[KeyValue], targets: Sequence[int]) -> None:
-        slot = targets[0]
-        if any(target != slot for target in targets):
-            raise ValueError("in training every sample drops the same frame")
-        self._stored[slot : slot + 1] = [list(entries)]
+
+def _inverse(permutations: Tensor) -> Tensor:
+    """Inverts permutations ``G x T``."""
+    return permutations.argsort(dim=1)
 
 
 def _doubled(stored: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from aot_plus.networks.layers.basic import to_map, to_tokens
 from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.layers.transformer import LSTT
-from aot_plus.utils.device import on_device
+from aot_plus.utils.kept_tables import table_of
 
 STRIDE = 16
 NO_ID = -1  # no pixel has it
@@ -83,6 +83,11 @@ class AOT(nn.Module):
         self._initialise()
 
     @property
+    def number_format(self) -> torch.dtype:
+        """The type of weights and activations (``number_format.py``)."""
+        return self.encoder_projector.weight.dtype
+
+    @property
     def key_width(self) -> int:
         """D, the width of the long-term memory's keys."""
         return self.cfg.MODEL_ENCODER_EMBEDDING_DIM
@@ -125,8 +130,8 @@ class AOT(nn.Module):
                 nn.init.trunc_normal_(embedding, std=0.05)
 
     def encode(self, images: Tensor) -> Features:
-        """Normalised RGB images ``B x 3 x H x W``, sides 16k+1 (16k without ``MODEL_ALIGN_CORNERS``)."""
-        levels = self.encoder(images)
+        """Normalised RGB images ``B x 3 x H x W``, float32, sides 16k+1 (16k without MODEL_ALIGN_CORNERS)."""
+        levels = self.encoder(images.to(self.number_format))
         projected = self.encoder_projector(levels[3])
         height, width = projected.shape[2:]
         position = sine_position_embedding(height, width, projected.shape[1], images.device)
@@ -140,10 +145,8 @@ class AOT(nn.Module):
                 id is set.
             reference: a reference frame, which is bound with an empty ignore channel.
         """
-        ids = list(range(self.num_ids))
-        if self.cfg.MODEL_IGNORE_TOKEN:
-            ids.append(NO_ID if reference else 255)
-        channels = on_device(ids, labels.device)
+        ignored = ((NO_ID if reference else 255),) if self.cfg.MODEL_IGNORE_TOKEN else ()
+        channels = table_of((*range(self.num_ids), *ignored), labels.device)
         # The convolution takes the channels last: made so, they need not be copied.
         planes = labels[..., None] == channels  # G x H x W x (M+1 or M+2)
         return self.embed_planes(planes.movedim(3, 1).to(self.patch_wise_id_bank.weight.dtype))

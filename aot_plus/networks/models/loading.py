@@ -13,6 +13,7 @@ from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
 from aot_plus.networks.models.checkpoint_file import read_state_dict
+from aot_plus.networks.models.number_format import use_number_format
 from aot_plus.networks.models.prepare import compile_for_inference, prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
@@ -38,8 +39,9 @@ def load_model(
         overrides: config values by name.
 
     Returns:
-        The model, prepared for inference (see ``prepare_for_inference``): its state dict is not the
-        checkpoint's. Its ``cfg`` is the config, adapted to what the checkpoint holds.
+        The model, prepared for inference (see ``prepare_for_inference``), in the number format of
+        ``TEST_DTYPE``: its state dict is not the checkpoint's. Its ``cfg`` is the config, adapted to what the
+        checkpoint holds.
 
     Raises:
         ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` where it does not work.
@@ -59,6 +61,7 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     if tensors is not None:
         load_tensors(network, tensors, str(checkpoint), strict=True)
     prepare_for_inference(network, convolution_format(target, cfg.TEST_DTYPE, cfg.TEST_TF32))
+    use_number_format(network, cfg.TEST_DTYPE)
     network.to(target)
     if cfg.TEST_COMPILE:
         compile_for_inference(network)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from aot_plus.networks.decoders.fpn import FPNDecoder
 from aot_plus.networks.encoders import FrozenBatchNorm2d, MobileNetV2Encoder, ResNetEncoder
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
@@ -25,23 +26,26 @@ def prepare_for_inference(model: Model, convolutions: torch.memory_format = torc
     """Changes a model, in place, for inference only, and returns it in evaluation mode, without gradients.
 
     Batch norms of torchvision's encoders are folded into the convolutions before them, so results differ by
-    rounding alone; the weights of ``convolutions`` take that format, by default that of the transformer's
-    tokens. The state dict afterwards fits no checkpoint: to train, take a model as ``build_model`` makes it.
-    A second call changes nothing.
+    rounding alone; weights of convolutions and the decoder's maps take the format ``convolutions``, by
+    default that of the transformer's tokens. The state dict afterwards fits no checkpoint: to train, take a
+    model as ``build_model`` makes it. A second call changes nothing.
     """
     model.eval().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, _FOLDABLE):
             _fold_batch_norms(module)
+        elif isinstance(module, FPNDecoder):
+            module.map_format = convolutions
     model.to(memory_format=convolutions)
     return model
 
 
 def compile_for_inference(model: AOT) -> None:
-    """Has ``torch.compile`` work on the parts whose shapes stay the same over a video: encoder and decoder.
+    """Has ``torch.compile`` work on all that predicts a frame: encoder, transformer and decoder.
 
-    They are compiled when they first see a size. Raises ``ConfigError`` where nothing can be compiled, for
-    want of a C++ compiler for instance.
+    They are compiled when they first see a size; the transformer again when the bank has its second frame,
+    and from then on for any number of frames. Raises ``ConfigError`` where nothing can be compiled, for want
+    of a C++ compiler for instance.
     """
     try:
         torch.compile(torch.sin, backend=COMPILE_BACKEND)(
@@ -50,7 +54,7 @@ def compile_for_inference(model: AOT) -> None:
     except Exception as error:  # of any kind: each backend has its own
         reason = " ".join(str(error).partition("\n\n")[0].split())  # what follows is for PyTorch's developers
         raise ConfigError(f"TEST_COMPILE: torch.compile does not work here ({reason})") from error
-    for part in (model.encoder, model.decoder):
+    for part in (model.encoder, model.LSTT, model.decoder):
         part.compile(backend=COMPILE_BACKEND)
 
 

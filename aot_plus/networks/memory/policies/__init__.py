@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-from aot_plus.networks.memory.policies.base import Append, MemoryPolicy, ReadStatistics
+from aot_plus.networks.memory.policies.base import Append, MemoryPolicy, ReadStatistics, is_replayable
 from aot_plus.networks.memory.policies.emfs import EmfsPolicy
 from aot_plus.networks.memory.policies.gate import WriteGate
 from aot_plus.networks.memory.policies.lfu import LfuPolicy
@@ -38,6 +38,7 @@ __all__ = [
     "UniformPolicy",
     "WriteGate",
     "build_policy",
+    "is_replayable",
 ]
 
 POLICIES: dict[str, type[MemoryPolicy]] = {

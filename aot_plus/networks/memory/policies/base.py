@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -33,31 +35,78 @@ class ReadStatistics:
     new_keys: Tensor | None = None
 
 
-@dataclass
 class Append:
     """A frame is being appended to a long-term memory: what a policy sees of it.
 
-    Attributes:
-        frames: numbers of the T entries that were there before, oldest first.
-        new_frame: number of the appended frame; it has no score and is never dropped at once.
-        droppable: positions in ``frames``, ascending, that may be dropped (reference frames are protected).
-        overflows: whether the memory now holds more than its capacity, so that an entry has to go.
-        read_statistics: computes the statistics of the new frame's read; runs only when a policy asks.
-        read_probabilities: computes the new frame's class probabilities, (1 + objects) x N, background first.
+    What it knows as tensors of the memory's device becomes lists and numbers where those are asked for: the
+    host then waits for all that a GPU has yet to do. A policy that asks for tensors alone makes nobody wait.
     """
 
-    frames: list[int]
-    new_frame: int
-    droppable: list[int]
-    overflows: bool
-    read_statistics: Callable[[], ReadStatistics]
-    read_probabilities: Callable[[], Tensor] | None = None
-    _statistics: ReadStatistics | None = field(default=None, init=False, repr=False)
+    def __init__(
+        self,
+        frames: Sequence[int] | Tensor,
+        new_frame: int | Tensor,
+        droppable: Sequence[int] | Tensor,
+        overflows: bool,
+        read_statistics: Callable[[], ReadStatistics],
+        read_probabilities: Callable[[], Tensor] | None = None,
+    ) -> None:
+        """
+        Args:
+            frames: numbers of the T entries that were there before, oldest first; a tensor is int64.
+            new_frame: number of the appended frame; it has no score and is never dropped at once. A tensor
+                is int64, without dimensions.
+            droppable: positions in ``frames``, ascending, that may be dropped (reference frames are
+                protected); as a tensor a flag for every position.
+            overflows: the memory now holds more than its capacity, so that an entry has to go.
+            read_statistics: computes the statistics of the new frame's read; runs only when a policy asks.
+            read_probabilities: computes the new frame's class probabilities, (1 + objects) x N.
+        """
+        self._frames = frames
+        self._new_frame = new_frame
+        self._droppable = droppable
+        self.overflows = overflows
+        self.read_statistics = read_statistics
+        self.read_probabilities = read_probabilities
+
+    @cached_property
+    def frames(self) -> list[int]:
+        """Numbers of the T entries that were there before, oldest first."""
+        return [int(number) for number in _listed(self._frames)]
+
+    @cached_property
+    def new_frame(self) -> int:
+        """Number of the appended frame."""
+        return int(self._new_frame)
+
+    @cached_property
+    def droppable(self) -> list[int]:
+        """Positions in ``frames``, ascending, that may be dropped."""
+        chosen = self._droppable
+        return _listed(chosen.nonzero().flatten() if isinstance(chosen, Tensor) else chosen)
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """``frames`` on the memory's device: T int64."""
+        return self._frames if isinstance(self._frames, Tensor) else torch.tensor(self._frames)
+
+    @cached_property
+    def new_number(self) -> Tensor:
+        """``new_frame`` there: int64 without dimensions."""
+        if isinstance(self._new_frame, Tensor):
+            return self._new_frame
+        return self.numbers.new_full((), self._new_frame)
+
+    @cached_property
+    def may_drop(self) -> Tensor:
+        """``droppable`` as a flag for every position, on the memory's device: T bool."""
+        if isinstance(self._droppable, Tensor):
+            return self._droppable
+        flags = [position in self._droppable for position in range(len(self._frames))]
+        return torch.tensor(flags)
 
     def statistics(self) -> ReadStatistics:
-        """Computes the statistics of the new frame's read, computed at the first call."""
-        if self._statistics is None:
-            self._statistics = self.read_statistics()
+        """Computes the statistics of the new frame's read, at the first call."""
         return self._statistics
 
     def probabilities(self) -> Tensor:
@@ -65,6 +114,14 @@ class Append:
         if self.read_probabilities is None:
             raise ValueError("this append has no probabilities")
         return self.read_probabilities()
+
+    @cached_property
+    def _statistics(self) -> ReadStatistics:
+        return self.read_statistics()
+
+
+def _listed(values: Sequence[int] | Tensor) -> list[int]:
+    return values.tolist() if isinstance(values, Tensor) else list(values)
 
 
 class MemoryPolicy(ABC):
@@ -81,6 +138,13 @@ class MemoryPolicy(ABC):
 
     may_decline: ClassVar[bool] = False
     """True if ``keep`` is to be asked."""
+
+    replayable: ClassVar[bool] = False
+    """True if ``observe`` and ``drop`` are nothing but work on tensors, so that a CUDA graph can repeat it.
+
+    They then ask an append for ``numbers``, ``new_number``, ``may_drop`` and ``statistics()`` alone, answer
+    with a tensor, and keep what they remember where ``reserve`` put it. A subclass has to say it again.
+    """
 
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
@@ -108,6 +172,15 @@ class MemoryPolicy(ABC):
         Called after ``observe`` when the memory overflows and something is droppable.
         """
 
+    def reserve(self, capacity: int, device: torch.device) -> None:  # noqa: B027 (most remember nothing)
+        """Of a ``replayable`` policy: from now on keeps what it remembers in tensors that stay.
+
+        ``capacity``: the most entries of the memory.
+        """
+
+    def forget(self) -> None:  # noqa: B027
+        """Of a ``replayable`` policy: begins another video, in the same tensors."""
+
     @property
     def averages(self) -> dict[int, float]:
         """Running averages by frame number, for a policy that keeps some."""
@@ -131,3 +204,8 @@ class MemoryPolicy(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes what ``state_dict`` of such a policy gave."""
         vars(self).update(copy.deepcopy(dict(state)))
+
+
+def is_replayable(policy: MemoryPolicy) -> bool:
+    """Tells if a policy's own class, not one that it inherits from, says that it is ``replayable``."""
+    return bool(vars(type(policy)).get("replayable", False)) and not policy.may_decline

@@ -13,6 +13,8 @@ class EmfsPolicy(RelevancePolicy):
     The novelty falls with the redundancy, along a sigmoid of ``MEM_EMFS_SLOPE`` and ``MEM_EMFS_MIDPOINT``.
     """
 
+    replayable = True
+
     def score(self, append: Append, averages: Tensor) -> Tensor:
         """weight * R_t + P_t."""
         redundant = redundancy(append.statistics().keys)

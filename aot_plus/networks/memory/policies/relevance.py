@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,44 +12,106 @@ from torch import Tensor
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
 from aot_plus.networks.memory.scores import relevance
 from aot_plus.utils.config_ranges import check_value
-from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
 
 AVERAGES_STARTS = ("overflow", "append")
+NOBODY = -1  # a frame number that no frame has
 
 
-class RunningRelevance:
+class FrameValues:
+    """A value per frame, found by the frame's number; all on the device, and nothing waits for it.
+
+    Attributes:
+        numbers: S int64, NOBODY where there is no frame; None before the first values.
+        values: S.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: Tensor | None = None
+        self.values: Tensor | None = None
+
+    @property
+    def frames(self) -> list[int]:
+        """Numbers of the frames with a value. Waits for them."""
+        numbers = [] if self.numbers is None else self.numbers.tolist()
+        return [number for number in numbers if number != NOBODY]
+
+    @frames.setter
+    def frames(self, frames: Sequence[int]) -> None:
+        self.numbers = torch.tensor(frames, dtype=torch.long)
+
+    def reserve(self, size: int, device: torch.device) -> None:
+        """Keeps the values in tensors that stay where they are from now on, up to ``size`` of them."""
+        if self.numbers is not None and len(self.numbers) == size:
+            return
+        before, values = self.numbers, self.values
+        self.numbers = torch.full((size,), NOBODY, device=device)
+        self.values = torch.zeros(size, device=device)
+        if before is not None and values is not None:
+            self.numbers[: len(before)] = before
+            self.values[: len(values)] = values
+
+    def forget(self) -> None:
+        """Forgets all values; the tensors stay."""
+        if self.numbers is not None:
+            self.numbers.fill_(NOBODY)
+
+    def find(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the values of frames (T int64), 0 where there is none, and tells which have one (T bool)."""
+        if self.numbers is None or self.values is None:
+            return torch.zeros_like(numbers, dtype=torch.float32), torch.zeros_like(numbers, dtype=torch.bool)
+        same = numbers[:, None] == self.numbers  # T x S
+        return torch.where(same, self.values, 0).sum(dim=1), same.any(dim=1)
+
+    def replace(self, numbers: Tensor, values: Tensor) -> None:
+        """Keeps these values (T) of frames (T int64), and no others."""
+        if self.numbers is None or self.values is None or len(self.numbers) < len(numbers):
+            self.numbers, self.values = numbers.clone(), values.clone()
+            return
+        self.forget()
+        self.numbers[: len(numbers)].copy_(numbers)
+        self.values[: len(values)].copy_(values)
+
+    def as_dict(self) -> dict[int, float]:
+        """Returns the values by frame number. Waits for them."""
+        if self.numbers is None or self.values is None:
+            return {}
+        pairs = zip(self.numbers.tolist(), self.values.tolist(), strict=True)
+        return {number: value for number, value in pairs if number != NOBODY}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives the tensors, copied."""
+        if self.numbers is None or self.values is None:
+            return {"numbers": None, "values": None}
+        return {"numbers": self.numbers.clone(), "values": self.values.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` gave."""
+        numbers, values = state["numbers"], state["values"]
+        self.numbers = None if numbers is None else numbers.clone()
+        self.values = None if values is None else values.clone()
+
+
+class RunningRelevance(FrameValues):
     """A running average per stored frame: keep * previous average + (1 - keep) * new value.
 
     A frame seen for the first time starts at its value; a frame that is missing from an update is forgotten.
-
-    Attributes:
-        frames: numbers of the frames of the last update.
-        values: their averages, one per frame, on the device of the last update (None before the first one).
     """
 
     def __init__(self, keep: float) -> None:
+        super().__init__()
         self.keep = keep
-        self.frames: list[int] = []
-        self.values: Tensor | None = None
 
-    def update(self, frames: list[int], new: Tensor) -> Tensor:
+    def update(self, frames: Sequence[int] | Tensor, new: Tensor) -> Tensor:
         """Takes in the values of ``frames`` (``new``: T) and returns their averages (T)."""
-        averages = new
-        if self.values is not None:
-            position = {frame: index for index, frame in enumerate(self.frames)}
-            source = on_device([position.get(frame, -1) for frame in frames], new.device)
-            previous = self.values[source.clamp(min=0)]
-            averages = torch.where(source >= 0, self.keep * previous + (1 - self.keep) * new, new)
-        self.frames, self.values = list(frames), averages
+        numbers = frames if isinstance(frames, Tensor) else torch.tensor(frames, device=new.device)
+        previous, known = self.find(numbers)
+        averages = torch.where(known, self.keep * previous + (1 - self.keep) * new, new)
+        self.replace(numbers, averages)
         return averages
-
-    def as_dict(self) -> dict[int, float]:
-        """Returns the averages by frame number."""
-        return {} if self.values is None else dict(zip(self.frames, self.values.tolist(), strict=True))
 
 
 class RelevancePolicy(MemoryPolicy):
@@ -79,7 +141,7 @@ class RelevancePolicy(MemoryPolicy):
         read = relevance(statistics.attention, statistics.foreground)
         self.last_scores = {
             "read": read,
-            "relevance": self.running_relevance.update(append.frames, read),
+            "relevance": self.running_relevance.update(append.numbers, read),
         }
 
     @abstractmethod
@@ -90,9 +152,17 @@ class RelevancePolicy(MemoryPolicy):
         """Chooses the droppable entry with the smallest score. Nothing leaves the device."""
         scores = self.score(append, self.last_scores["relevance"])
         self.last_scores["score"] = scores
-        candidates = on_device(append.droppable, scores.device)
-        lowest = scores[candidates].argmin(dim=0, keepdim=True)  # the first of equal values
-        return candidates.gather(0, lowest)[0]
+        finite = scores.clamp(max=torch.finfo(scores.dtype).max)  # any that may be dropped is below infinity
+        return torch.where(append.may_drop, finite, torch.inf).argmin()  # the first of equal values
+
+    def reserve(self, capacity: int, device: torch.device) -> None:
+        """Keeps the running averages in tensors that stay."""
+        self.running_relevance.reserve(capacity, device)
+
+    def forget(self) -> None:
+        """Begins another video."""
+        self.last_scores = {}
+        self.running_relevance.forget()
 
     @property
     def averages(self) -> dict[int, float]:
@@ -101,14 +171,9 @@ class RelevancePolicy(MemoryPolicy):
 
     def state_dict(self) -> dict[str, Any]:
         """Gives, as ``MemoryPolicy.state_dict``, the running averages as plain values."""
-        running = {"frames": list(self.running_relevance.frames), "values": self.running_relevance.values}
-        return super().state_dict() | {"running_relevance": running}
+        return super().state_dict() | {"running_relevance": self.running_relevance.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes what ``state_dict`` of such a policy gave."""
-        running = self.running_relevance
-        running.frames, running.values = (
-            state["running_relevance"]["frames"],
-            state["running_relevance"]["values"],
-        )
-        super().load_state_dict({**state, "running_relevance": running})
+        self.running_relevance.load_state_dict(state["running_relevance"])
+        super().load_state_dict({**state, "running_relevance": self.running_relevance})

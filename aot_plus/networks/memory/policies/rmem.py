@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append
-from aot_plus.networks.memory.policies.relevance import RelevancePolicy
+from aot_plus.networks.memory.policies.relevance import FrameValues, RelevancePolicy
 from aot_plus.utils.config_ranges import check_value
-from aot_plus.utils.device import on_device
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -23,21 +23,43 @@ class RMemPolicy(RelevancePolicy):
     included.
     """
 
+    replayable = True
+
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
         check_value("MEM_RMEM_OFFSET", cfg.MEM_RMEM_OFFSET)
-        self._ages: dict[int, int] = {}
+        self._ages = FrameValues()
 
     def run(self, append: Append) -> None:
         """Counts the run for every entry, and for the new frame as its first one."""
         super().run(append)
-        self._ages = {frame: self._ages.get(frame, 0) + 1 for frame in [*append.frames, append.new_frame]}
+        frames = torch.cat([append.numbers, append.new_number[None]])
+        self._ages.replace(frames, self._ages.find(frames)[0] + 1)
 
     def score(self, append: Append, averages: Tensor) -> Tensor:
         """R_t + exploration * sqrt(ln(sum_t a_t) / (a_t + offset)); a_t: the age of entry t, a_0 = T."""
-        ages = [len(append.frames)] + [self._ages[frame] for frame in append.frames[1:]]
-        log_total = math.log(sum(ages))
+        ages, _ = self._ages.find(append.numbers)
+        ages[:1].fill_(len(ages))
         offset, factor = self.cfg.MEM_RMEM_OFFSET, self.cfg.MEM_RMEM_EXPLORATION
-        bonus = factor * on_device([math.sqrt(log_total / (age + offset)) for age in ages], averages.device)
+        bonus = factor * (ages.sum().log() / (ages + offset)).sqrt()
         self.last_scores["bonus"] = bonus
         return averages + bonus
+
+    def reserve(self, capacity: int, device: torch.device) -> None:
+        """Keeps the ages in tensors that stay, too: those of the entries and of the new frame."""
+        super().reserve(capacity, device)
+        self._ages.reserve(capacity + 1, device)
+
+    def forget(self) -> None:
+        """Begins another video."""
+        super().forget()
+        self._ages.forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives, as ``RelevancePolicy.state_dict``, the ages as plain values."""
+        return super().state_dict() | {"_ages": self._ages.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a policy gave."""
+        self._ages.load_state_dict(state["_ages"])
+        super().load_state_dict({**state, "_ages": self._ages})

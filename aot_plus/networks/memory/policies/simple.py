@@ -6,6 +6,9 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
 
 if TYPE_CHECKING:
@@ -25,10 +28,15 @@ class UnboundedPolicy(MemoryPolicy):
 class FifoPolicy(MemoryPolicy):
     """Drops the oldest entry after the first ``FORMER_MEM_LEN``: AOT* and DeAOT* of the paper's table."""
 
-    def drop(self, append: Append) -> int:
+    replayable = True
+
+    def drop(self, append: Append) -> Tensor:
         """Entry ``FORMER_MEM_LEN`` or the first droppable one after it; else the last droppable one."""
-        later = [position for position in append.droppable if position >= self.cfg.FORMER_MEM_LEN]
-        return later[0] if later else append.droppable[-1]
+        may_drop = append.may_drop
+        position = torch.arange(len(may_drop), device=may_drop.device)
+        # From the best to the worst: those after the first ones by age, then the first ones from the last.
+        place = torch.where(position < self.cfg.FORMER_MEM_LEN, 2 * len(position) - position, position)
+        return torch.where(may_drop, place, 3 * len(position)).argmin()
 
 
 class RandomPolicy(MemoryPolicy):
@@ -55,7 +63,10 @@ class RandomPolicy(MemoryPolicy):
 class UniformPolicy(MemoryPolicy):
     """Drops the entry whose two neighbours in time are closest together: a control that spreads the rest."""
 
-    def drop(self, append: Append) -> int:
+    replayable = True
+
+    def drop(self, append: Append) -> Tensor:
         """Chooses the droppable entry with the smallest gap around it; the first one on ties."""
-        frames = [*append.frames, append.new_frame]
-        return min(append.droppable, key=lambda position: frames[position + 1] - frames[position - 1])
+        frames = torch.cat([append.numbers, append.new_number[None]])
+        gaps = torch.cat([frames[1:2], frames[2:] - frames[:-2]])  # the first one's is not asked for
+        return torch.where(append.may_drop, gaps, torch.iinfo(gaps.dtype).max).argmin()

@@ -1,0 +1,49 @@
+"""CUDA graphs as recordings of a step's pieces: all of it that needs a GPU is here."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.step_graphs import Piece, Recorder
+
+__all__ = ["CudaRecorder", "step_recorder"]
+
+
+def step_recorder(cfg: Config, device: torch.device) -> Callable[[], Recorder] | None:
+    """Chooses who records a step's pieces: on CUDA graphs do, if ``TEST_CUDA_GRAPH`` is set; else nobody."""
+    return partial(CudaRecorder, device) if cfg.TEST_CUDA_GRAPH and device.type == "cuda" else None
+
+
+class CudaRecorder:
+    """Captures pieces into graphs that share a memory pool: what one leaves there, the next may overwrite.
+
+    So a piece leaves its results in tensors that were made before. ``torch.backends.cudnn.benchmark`` may be
+    on or off: its trials belong to the first run with a shape, which is not captured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, piece: Piece) -> None:
+        """Runs a piece on the stream that captures, so that libraries have made their workspaces for it."""
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            piece()
+        current.wait_stream(self._stream)
+
+    def record(self, piece: Piece) -> tuple[Piece, int]:
+        """Captures a piece. Other threads may go on using the GPU: they pin memory, and wait for labels."""
+        graph = torch.cuda.CUDAGraph()
+        with (
+            torch.cuda.device(self._device),
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
+            before = torch.cuda.memory_reserved(self._device)
+            piece()
+            grown = torch.cuda.memory_reserved(self._device) - before
+        return graph.replay, grown

@@ -1,0 +1,221 @@
+"""A frame's whole way, from pixels to memory, in tensors that stay where they are: nothing has a new shape.
+
+Its pieces can so be recorded once and repeated without the host, which on a GPU costs more than the work.
+On a CPU the same pieces can be called; what they do is what ``VideoViews.predict`` and ``commit`` do.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aot_plus.networks.engines.frame_scores import FrameScores
+from aot_plus.networks.engines.inference import Prediction
+from aot_plus.networks.engines.step_graphs import GRAPH_BYTES, Recorder, StepGraphs
+from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.memory.policies import is_replayable
+from aot_plus.networks.models import Propagation
+
+__all__ = ["FixedStep", "StepStore"]
+
+_log = logging.getLogger(__name__)
+
+
+class FixedStep:
+    """Takes the frames of a video that has been started and whose bank is bounded; masks go the plain way.
+
+    The pieces: *read* predicts the frame and makes its labels; *hold* makes it the short-term memory, *write*
+    also puts it into the bank; *choose* asks the policies. A key names all that a piece depends on beside its
+    tensors: the number of stored frames, and of *read* the objects.
+    """
+
+    def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
+        self.video = video
+        self.graphs = graphs
+        batches = [batch for state in video.states for batch in state.batches]
+        policies = [policy for batch in batches for policy in batch.policies]
+        traced = any(view.engine.trace is not None for view in video.views)
+        self._choice_is_replayable = not traced and all(map(is_replayable, policies))
+        for batch in batches:
+            for policy in filter(is_replayable, batch.policies):
+                policy.reserve(batch.memory.bank.capacity or 0, video.device)
+        self._dropped = [
+            torch.zeros(len(batch.groups), dtype=torch.long, device=video.device) for batch in batches
+        ]
+        self._kept = [True] * len(batches)  # those whose policies want the frame in their bank
+        self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
+        self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
+        self._pixels: list[Tensor] = []
+        self._predictions: list[Prediction] = []
+
+    @property
+    def fits(self) -> bool:
+        """False once objects have come for which there are no tensors."""
+        return len(self._dropped) == sum(len(state.batches) for state in self.video.states)
+
+    def step(self, pixels: Sequence[Tensor]) -> tuple[FrameScores, Tensor]:
+        """Segments the next frame, without a mask.
+
+        ``pixels`` as of ``VideoViews.start``. Gives scores and packed labels, ``H x W`` int32, in tensors
+        that the next frame overwrites.
+        """
+        state = self.video.states[0]
+        counts = tuple(len(batch.memory.bank) for batch in state.batches)
+        self._pixels = _copied(list(pixels), self._pixels, self.video.device)
+        key = ("read", counts, state.num_objects, tuple(sorted(state.removed)))
+        self.graphs.run(key, self._read)
+        written = state.writes_next
+        if written:
+            self._number.fill_(state.frame + 1)
+            self._choose(counts)
+            self.graphs.run(("write", counts, tuple(self._kept)), self._write)
+        else:
+            self.graphs.run(("hold",), self._hold)
+        self._note(written)
+        return self.video.scores(self._predictions, state.num_objects), self._labels
+
+    def _read(self) -> None:
+        state = self.video.states[0]
+        predictions = self.video.predict(self._pixels)
+        self._labels.copy_(self.video.scores(predictions, state.num_objects).labels())
+        kept = [_without_what_was_decoded(prediction) for prediction in predictions]
+        self._predictions = _copied(kept, self._predictions, self.video.device)
+
+    def _choose(self, counts: tuple[int, ...]) -> None:
+        """Asks the policies, without a recording where the host has a part in it or a bank has room."""
+        full = all(batch.memory.bank.is_full for state in self.video.states for batch in state.batches)
+        if full and self._choice_is_replayable:
+            self._kept = [True] * len(self._dropped)
+            self.graphs.run(("choose", counts), self._ask)
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        kept, dropped = [], iter(self._dropped)
+        for view, prediction in zip(self.video.views, self._predictions, strict=True):
+            for index, batch in enumerate(view.state.batches):
+                appends = view.engine.offer(view.state, index, prediction, self._number, given=False)
+                chosen, place = view.engine.choose(batch, appends), next(dropped)
+                kept.append(bool(appends))
+                if chosen is not None:
+                    place.copy_(chosen)
+        self._kept = kept
+
+    def _hold(self) -> None:
+        self._bind(None)
+
+    def _write(self) -> None:
+        self._bind(self._number)
+
+    def _bind(self, number: Tensor | None) -> None:
+        places = zip(self._dropped, self._kept, strict=True)
+        for view, prediction in zip(self.video.views, self._predictions, strict=True):
+            labels = self.video.labels_of(view, self._labels)
+            for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
+                chosen, kept = next(places)
+                goes = chosen if batch.memory.bank.is_full else None
+                view.engine.write(
+                    batch, propagation, labels, number if kept else None, goes, reference=False
+                )
+
+    def _note(self, written: bool) -> None:
+        """Tells the host's side of all memories what has been done."""
+        kept = iter(self._kept)
+        for view in self.video.views:
+            for batch in view.state.batches:
+                if next(kept) and written:
+                    batch.memory.note_long(replaced=batch.memory.bank.is_full)
+            view.engine.move_on(view.state, written=written)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its recordings and tensors."""
+        memories = [batch.memory for state in self.video.states for batch in state.batches]
+        return self.graphs.num_bytes + sum(memory.num_bytes for memory in memories)
+
+
+class StepStore:
+    """The fixed steps of a segmenter: the present video's, and those that wait for another of its shape.
+
+    All their recordings together are bounded: steps that wait are given up first, those that were used
+    longest ago.
+    """
+
+    def __init__(self, make_recorder: Callable[[], Recorder] | None) -> None:
+        """``make_recorder``: None where every video goes the plain way."""
+        self._make_recorder = make_recorder
+        self._waiting: OrderedDict[Hashable, FixedStep] = OrderedDict()
+        self._present: tuple[Hashable, FixedStep] | None = None
+        self._said: set[str] = set()
+
+    def take(self, shape: Hashable) -> FixedStep | None:
+        """Gives the step of an earlier video of that shape for another one; the present video is over."""
+        self.put_back()
+        step = self._waiting.pop(shape, None)
+        self._present = None if step is None else (shape, step)
+        return step
+
+    def make(self, shape: Hashable, video: VideoViews) -> FixedStep | None:
+        """Makes a step for a video that has been started; None if it goes the plain way."""
+        self.put_back()
+        if self._make_recorder is None:
+            return None
+        if any(batch.memory.bank.capacity is None for state in video.states for batch in state.batches):
+            self._say("a bank without bounds has no fixed shape")
+            return None
+        step = FixedStep(video, StepGraphs(self._make_recorder(), self._has_room))
+        self._present = (shape, step)
+        return step
+
+    def put_back(self) -> None:
+        """The present video is over: its step waits for another."""
+        if self._present is not None and self._present[1].fits:
+            self._waiting.update([self._present])
+        self._present = None
+
+    def give_up(self) -> None:
+        """The present video has got more groups of objects than it began with."""
+        self._say("objects beyond those groups that the video began with")
+        self._present = None
+
+    def _has_room(self) -> bool:
+        """Gives up waiting steps, if need be; tells if another recording may be made."""
+        while self._waiting and self._total() > GRAPH_BYTES:
+            self._waiting.popitem(last=False)
+        return self._total() <= GRAPH_BYTES
+
+    def _total(self) -> int:
+        present = [] if self._present is None else [self._present[1]]
+        return sum(step.num_bytes for step in [*self._waiting.values(), *present])
+
+    def _say(self, reason: str) -> None:
+        if reason not in self._said:
+            self._said.add(reason)
+            _log.info("TEST_CUDA_GRAPH: %s: such a video runs the plain way", reason)
+
+
+def _without_what_was_decoded(prediction: Prediction) -> Prediction:
+    """Leaves out what is only for decoding, and for objects that start with the frame."""
+    features = replace(prediction.features, adapted=[], position=prediction.logits.new_empty(0))
+    propagations = [Propagation([], propagation.kept) for propagation in prediction.propagations]
+    return replace(prediction, features=features, propagations=propagations)
+
+
+def _copied(new: Any, old: Any, device: torch.device) -> Any:
+    """Copies tensors in nested lists and dataclasses into those of ``old``; to new ones if it is empty."""
+    if isinstance(new, Tensor):
+        if old is None:
+            return new.to(device, copy=True, memory_format=torch.contiguous_format)
+        return old.copy_(new, non_blocking=True)
+    if isinstance(new, list):
+        return [_copied(one, had, device) for one, had in zip(new, old or [None] * len(new), strict=True)]
+    if is_dataclass(new) and not isinstance(new, type):
+        values = {item.name: getattr(new, item.name) for item in fields(new)}
+        return replace(
+            new, **{name: _copied(value, getattr(old, name, None), device) for name, value in values.items()}
+        )
+    return new

@@ -1,0 +1,91 @@
+"""Recordings of the pieces of a step, which are repeated without the host: their store and its bounds."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aot_plus.utils.kept_tables import held
+
+__all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
+
+_log = logging.getLogger(__name__)
+
+GRAPH_BYTES = 2**30  # of all recordings of a segmenter, those that wait for a video of their size included
+_GRAPHS = 64  # of a step: more are there only where objects come and go, or the bank is very large
+
+Piece = Callable[[], None]  # does work on a device, in tensors that stay where they are
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A piece as it was recorded."""
+
+    replay: Piece
+    num_bytes: int  # that it needs in addition to others of its recorder
+    tables: list[Any]  # that it reads and that somebody else may forget
+
+
+class Recorder(Protocol):
+    """Records pieces: CUDA's are graphs (``cuda_graphs.py``)."""
+
+    def warm_up(self, piece: Piece) -> None:
+        """Runs a piece where it will be recorded."""
+        ...
+
+    def record(self, piece: Piece) -> tuple[Piece, int]:
+        """Records a piece without running it; gives its repetition and the bytes that it takes in addition.
+
+        Raises ``RuntimeError`` for a piece that cannot be recorded.
+        """
+        ...
+
+
+class StepGraphs:
+    """Runs pieces: the first time with its key as it is, the second time recorded, from then on repeated."""
+
+    def __init__(self, recorder: Recorder, has_room: Callable[[], bool] = lambda: True) -> None:
+        """``has_room``: tells if another recording may be made."""
+        self._recorder = recorder
+        self._has_room = has_room
+        self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+        self._warm: set[Hashable] = set()
+        self._stopped = False
+        self.num_bytes = 0
+
+    def run(self, key: Hashable, piece: Piece) -> None:
+        """Does a piece's work. A piece of the same key is the same, on the same tensors."""
+        recording = self._recordings.get(key)
+        if recording is None and key in self._warm and not self._stopped:
+            recording = self._record(key, piece)
+        if recording is not None:
+            self._recordings.move_to_end(key)
+            recording.replay()
+        elif self._stopped:
+            piece()
+        else:
+            self._recorder.warm_up(piece)
+            self._warm.add(key)
+
+    def _record(self, key: Hashable, piece: Piece) -> Recording | None:
+        """Records a piece, unless there is no room or that fails: then nothing is recorded any more."""
+        if not self._has_room():
+            self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
+            return None
+        try:
+            with held() as tables:
+                replay, num_bytes = self._recorder.record(piece)
+        except RuntimeError as error:  # of PyTorch: a wait of an own encoder, no memory
+            self._stop(f"a part of the step cannot be recorded ({str(error).splitlines()[0]})")
+            return None
+        self.num_bytes += num_bytes
+        self._recordings[key] = Recording(replay, num_bytes, tables)
+        if len(self._recordings) > _GRAPHS:  # its memory serves the others
+            oldest, _ = self._recordings.popitem(last=False)
+            self._warm.discard(oldest)
+        return self._recordings[key]
+
+    def _stop(self, reason: str) -> None:
+        self._stopped = True
+        _log.warning("TEST_CUDA_GRAPH: %s: what is new from now on runs the plain way", reason)

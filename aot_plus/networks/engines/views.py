@@ -1,0 +1,143 @@
+"""A video as the network sees it: at each scale, flipped or not, with memories of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from aot_plus.configs import Config
+from aot_plus.networks.engines.frame_scores import FrameScores
+from aot_plus.networks.engines.inference import InferenceEngine, Prediction, VideoState
+from aot_plus.networks.engines.prepared import PixelNormaliser
+from aot_plus.networks.layers.processor import convolution_format
+from aot_plus.networks.memory.trace import TraceSink
+from aot_plus.networks.models import AOT, input_size
+
+__all__ = ["VideoViews", "View", "input_sizes"]
+
+
+@dataclass
+class View:
+    """The video at one scale, flipped or not."""
+
+    scale: int  # position in TEST_MULTISCALE
+    size: tuple[int, int]  # of the network's input
+    flip: bool
+    engine: InferenceEngine
+    state: VideoState
+
+
+class VideoViews:
+    """All views of a video of one size; a frame goes through all of them."""
+
+    def __init__(
+        self,
+        model: AOT,
+        cfg: Config,
+        size: tuple[int, int],
+        inputs: Sequence[tuple[int, int]],
+        trace: TraceSink | None = None,
+    ) -> None:
+        """
+        Args:
+            model: in the number format of ``cfg``.
+            cfg: how the video is seen.
+            size: of labels, H and W.
+            inputs: of the network's input at each scale.
+            trace: of the first view.
+        """
+        self.model = model
+        self.cfg = cfg
+        self.size = size
+        self.inputs = list(inputs)
+        self.device = next(model.parameters()).device
+        layout = convolution_format(self.device, cfg.TEST_DTYPE, cfg.TEST_TF32)
+        self._normalise = PixelNormaliser(self.device, layout)
+        self.views = [
+            View(scale, own, flip, InferenceEngine(model, cfg), VideoState(0, 1))
+            for scale, own in enumerate(inputs)
+            for flip in ((False, True) if cfg.TEST_FLIP else (False,))
+        ]
+        self.trace_to(trace)
+
+    @property
+    def states(self) -> list[VideoState]:
+        """Each view's."""
+        return [view.state for view in self.views]
+
+    def trace_to(self, trace: TraceSink | None) -> None:
+        """Chooses what is told of the memory's decisions from now on."""
+        self.views[0].engine.trace = trace
+
+    def start(self, pixels: Sequence[Tensor], labels: Tensor, num_objects: int, memory_gap: int) -> None:
+        """Begins a video with a reference frame, forgetting any other.
+
+        Args:
+            pixels: at each scale ``h x w x 3`` in 0..255.
+            labels: ``H x W`` packed, ``IGNORED`` where they are ignored.
+            num_objects: K.
+            memory_gap: frames between two writes to the long-term memory.
+        """
+        for view, images in zip(self.views, self._inputs(pixels), strict=True):
+            own = self.labels_of(view, labels)
+            view.engine.start(images, own, num_objects, memory_gap, view.state)
+
+    def predict(self, pixels: Sequence[Tensor]) -> list[Prediction]:
+        """Reads the next frame in each view; ``pixels`` as in ``start``."""
+        inputs = self._inputs(pixels)
+        return [
+            view.engine.predict(view.state, images) for view, images in zip(self.views, inputs, strict=True)
+        ]
+
+    def commit(
+        self, predictions: Sequence[Prediction], labels: Tensor, num_objects: int | None = None
+    ) -> None:
+        """Writes the frame to the memories; ``labels`` as in ``start``, ``num_objects`` if given."""
+        for view, prediction in zip(self.views, predictions, strict=True):
+            own = self.labels_of(view, labels)
+            view.engine.commit(view.state, prediction, own, num_objects=num_objects)
+
+    def scores(self, predictions: Sequence[Prediction], num_objects: int) -> FrameScores:
+        """Makes the scores of a frame whose ``num_objects`` were predicted."""
+        return self.scores_of([prediction.logits for prediction in predictions], num_objects)
+
+    def scores_of(self, logits: Sequence[Tensor], num_objects: int) -> FrameScores:
+        """Does the same from each view's logits."""
+        flips = [view.flip for view in self.views]
+        return FrameScores(logits, flips, num_objects, self.size, self.cfg.MODEL_ALIGN_CORNERS)
+
+    def labels_of(self, view: View, packed: Tensor) -> Tensor:
+        """``H x W`` packed labels at a view's input size."""
+        if packed.shape != view.size:
+            packed = F.interpolate(packed[None, None].float(), size=view.size, mode="nearest")[0, 0].int()
+        return packed.flip(1) if view.flip else packed
+
+    def _inputs(self, pixels: Sequence[Tensor]) -> list[Tensor]:
+        """Makes a frame for each view, on the device: ``1 x 3 x h x w``, normalised."""
+        scales = [self._normalise(own.to(self.device, non_blocking=True)) for own in pixels]
+        return [scales[view.scale].flip(3) if view.flip else scales[view.scale] for view in self.views]
+
+
+def input_sizes(cfg: Config, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """For images of ``size`` (H, W), the network's at each scale."""
+    height, width = _limited(cfg, size)
+    corners = cfg.MODEL_ALIGN_CORNERS
+    return [
+        input_size(height * scale, width * scale, align_corners=corners) for scale in cfg.TEST_MULTISCALE
+    ]
+
+
+def _limited(cfg: Config, size: tuple[int, int]) -> tuple[int, int]:
+    """Holds the shorter side to its limit, then the longer side; rounds down once, as published."""
+    height, width = map(float, size)
+    short = cfg.TEST_MAX_SHORT_EDGE
+    if cfg.TEST_MULTISCALE != (1.0,):
+        short = cfg.TEST_MULTISCALE_MAX_SHORT_EDGE or short
+    if short is not None and min(height, width) > short:
+        limit = short / min(height, width)
+        height, width = height * limit, width * limit
+    limit = cfg.TEST_MAX_LONG_EDGE / max(height, width)
+    if limit < 1:
+        height, width = height * limit, width * limit
+    return int(height), int(width)

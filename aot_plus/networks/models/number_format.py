@@ -1,0 +1,67 @@
+"""The format in which a model holds its weights and activations, ``TEST_DTYPE``, and what is float32 in each.
+
+In float16 and bfloat16 these stay float32, because small differences in them are seen in the labels:
+
+- a frame's normalisation, which is rounded once, when the encoder gets the frame;
+- batch norms, with their statistics; other norms take the statistics of a frame in float32 by themselves, as
+  matrix products and softmax take their sums;
+- the temporal embedding; a key with its embedding is rounded once;
+- the decoder's last convolution: the logits, and all that is made of them;
+- a memory policy's foreground, relevance, redundancy and scores, and its running averages.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aot_plus.networks.encoders import FrozenBatchNorm2d
+from aot_plus.networks.models.aot import AOT
+from aot_plus.utils.errors import ConfigError
+
+__all__ = ["as_number_format", "use_number_format"]
+
+_BATCH_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+
+
+def use_number_format(model: AOT, dtype: str) -> None:
+    """Converts a prepared model in place to ``TEST_DTYPE``, as this module's text says."""
+    target = getattr(torch, dtype)
+    if target == model.number_format:
+        return
+    for module in model.modules():
+        if isinstance(module, _BATCH_NORMS):
+            module.register_forward_hook(_as_given)
+        elif module is not model.decoder.conv_out:
+            _cast_own(module, target, {"cur_pos_emb", "mem_pos_emb"})
+
+
+def as_number_format(model: AOT, dtype: str) -> AOT:
+    """Gives a model in ``TEST_DTYPE``: itself if it is in that format, else a converted copy.
+
+    Raises ``ConfigError`` for a model that was converted to another: what it lost does not come back.
+    """
+    held = str(model.number_format).removeprefix("torch.")
+    if held == dtype:
+        return model
+    if held != "float32":
+        raise ConfigError(f"TEST_DTYPE: the model was loaded as {held}, this segmenter has {dtype!r}")
+    converted = copy.deepcopy(model)
+    use_number_format(converted, dtype)
+    return converted
+
+
+def _cast_own(module: nn.Module, dtype: torch.dtype, kept: set[str]) -> None:
+    """Converts a module's own tensors of floating point, without those of its parts."""
+    for name, parameter in module.named_parameters(recurse=False):
+        if parameter.is_floating_point() and name not in kept:
+            parameter.data = parameter.data.to(dtype)
+    for name, buffer in module.named_buffers(recurse=False):
+        if buffer.is_floating_point():
+            setattr(module, name, buffer.to(dtype))
+
+
+def _as_given(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+    """Rounds what a norm in float32 made to the format that it got."""
+    return output.to(arguments[0].dtype)

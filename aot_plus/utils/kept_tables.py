@@ -1,0 +1,54 @@
+"""Tables that are computed once for a size and kept, and may be held for longer by who still reads them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["held", "kept_table", "table_of"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_KEPT = 8  # of each kind, those used last
+_holding: ContextVar[list[Any] | None] = ContextVar("holding", default=None)
+
+
+def kept_table(compute: Callable[P, T]) -> Callable[P, T]:
+    """Keeps the last tables that ``compute`` made, for arguments that can be hashed.
+
+    They serve training as well as inference: do not change them in place.
+    """
+    compute_once = lru_cache(maxsize=_KEPT)(compute)
+
+    @wraps(compute)
+    def table(*args: P.args, **kwargs: P.kwargs) -> T:
+        with torch.inference_mode(False):
+            found = compute_once(*args, **kwargs)  # type: ignore[arg-type]
+        holder = _holding.get()
+        if holder is not None:
+            holder.append(found)
+        return found
+
+    return table
+
+
+@kept_table
+def table_of(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """Gives numbers as a tensor: a copy to a GPU each time would have the host wait."""
+    return torch.tensor(values, device=device)
+
+
+@contextmanager
+def held() -> Iterator[list[Any]]:
+    """Collects the tables that the block uses: they live as long as the list, whatever else is computed."""
+    tables: list[Any] = []
+    token = _holding.set(tables)
+    try:
+        yield tables
+    finally:
+        _holding.reset(token)
