@@ -104,7 +104,8 @@ def _measure(args: argparse.Namespace) -> int:
 def measure_frame(flags: argparse.Namespace) -> Figures:
     """Times frames with a full bank, then their stages in a second pass, then counts operations in a third.
 
-    Seconds are means over a gap cycle: one frame that is written to the bank, the others not.
+    Seconds are means over a gap cycle: one frame that is written to the bank, the others not. On a GPU
+    frames are recorded and repeated; beside them the plain way is timed, and stages are of that.
     """
     imports = resident_memory()
     model = load_for_size(flags)
@@ -112,18 +113,26 @@ def measure_frame(flags: argparse.Namespace) -> Figures:
     stream.fill(flags.memory_frames)
     device = stream.segmenter.device
     memory = memory_facts(imports, device)  # now: the unit's matrices are not the network's
+    plain = stream
+    if device.type == "cuda":
+        plain = Stream(model, flags, graphs=False)
+        plain.fill(flags.memory_frames)
     products = unit_times(device)
     cycles = tqdm(range(-(-flags.frames // flags.memory_gap)), desc="frames", unit="cycle")
-    step, streamed = zip(*((stream.step_cycle(), stream.streamed_cycle()) for _ in cycles), strict=True)
-    profiles = [stage_totals(stream, model, make_clock(device)) for _ in range(STAGE_CYCLES)]
+    ways = {"step": stream.step_cycle, "streamed": stream.streamed_cycle}
+    if plain is not stream:
+        ways |= {"step, plain": plain.step_cycle, "streamed, plain": plain.streamed_cycle}
+    times = [{name: cycle() for name, cycle in ways.items()} for _ in cycles]
+    profiles = [stage_totals(plain, model, make_clock(device)) for _ in range(STAGE_CYCLES)]
     products += unit_times(device)
     unit = statistics.median(products)
     with _operation_counter() as counter:
-        operations = stage_totals(stream, model, counter.get_total_flops)
+        operations = stage_totals(plain, model, counter.get_total_flops)
     total = sum(operations.values())
+    figures = {name: spread([time[name] for time in times], unit) for name in ways}
+    figures["step"]["operations"] = total
     return {
-        "step": {**spread(step, unit), "operations": total},
-        "streamed": spread(streamed, unit),
+        **figures,
         **{
             name: {**spread([profile[name] for profile in profiles], unit), "operations": count}
             for name, count in operations.items()

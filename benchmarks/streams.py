@@ -1,5 +1,6 @@
 """Synthetic videos that go through the real ``VideoSegmenter``, timed a gap cycle at a time."""
 
+import copy
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
@@ -45,11 +46,22 @@ def load_for_size(flags: Namespace, **values: Any) -> AOT:
 class Stream:
     """A synthetic video on its way through a segmenter. Making the images is not timed."""
 
-    def __init__(self, model: AOT, flags: Namespace, *, objects: int = 0, gap: int = 0) -> None:
-        """``objects``, ``gap``: other ones than the flags'."""
+    def __init__(
+        self, model: AOT, flags: Namespace, *, objects: int = 0, gap: int = 0, graphs: bool = True
+    ) -> None:
+        """
+        Args:
+            model: of the flags.
+            flags: of ``benchmarks.inference``.
+            objects: another number than the flags'.
+            gap: another one than the flags'.
+            graphs: record frames where that can be done.
+        """
         self.gap = gap or flags.memory_gap
         self.frame = 0  # number of the last frame
-        self.segmenter = VideoSegmenter(model)
+        cfg = copy.copy(model.cfg)
+        cfg.TEST_CUDA_GRAPH = graphs
+        self.segmenter = VideoSegmenter(model, cfg)
         self._video = SyntheticVideo(flags.size, objects or flags.objects)
         self._clock = make_clock(self.segmenter.device)
         self.segmenter.start(*self._video.frame(0), memory_gap=self.gap)

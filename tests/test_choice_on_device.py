@@ -12,7 +12,6 @@ from aot_plus.networks.layers.memory_types import KeyValue
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import MemoryPolicy, build_policy
 from aot_plus.utils.device import HostCopy
-from tests.test_inference_memory import _engine, _image, _start, _step, needs_cuda
 from tests.test_segmenter import _segmenter, _squares, _video
 
 DROPS = [[1, 2], [0, 1], [2, 0], [1, 1]]
@@ -115,23 +114,3 @@ def test_the_host_asks_for_a_choice_only_when_somebody_wants_to_know(monkeypatch
     assert not waits
     assert segmenter.banks == [[0, 9]]
     assert len(waits) == 1
-
-
-@pytest.mark.cuda
-@needs_cuda
-@pytest.mark.parametrize("name", ["aott", "deaott"])
-@torch.inference_mode()
-def test_cuda_does_not_wait_for_a_decision(name: str) -> None:
-    engine = _engine(name, "cuda")
-    state = _start(engine, memory_gap=2)
-    images = [_image(frame).to("cuda") for frame in range(1, 9)]
-    for image in images[:7]:
-        _step(engine, state, image)
-    assert state.batches[0].memory.bank.is_full
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        _step(engine, state, images[7])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert state.banks[0][-1] == 8

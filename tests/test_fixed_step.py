@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.memory.policies import Append, MemoryPolicy
+from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
 
@@ -27,6 +27,15 @@ class Newest(MemoryPolicy):
 
     def drop(self, append: Append) -> int:
         return append.droppable[-1]
+
+
+class EverySecond(FifoPolicy):
+    """Declines the others; what it inherits can be recorded, but not this."""
+
+    may_decline = True
+
+    def keep(self, append: Append) -> bool:
+        return append.new_frame % 2 == 0
 
 
 @pytest.fixture
@@ -65,47 +74,48 @@ def _all(frames: int = 14, ids: int = 2, gap: int = 2, seed: int = 40) -> Run:
     return run
 
 
-@pytest.mark.parametrize("name", ["aott", "deaott"])
-@pytest.mark.parametrize("ids", [2, 12])
-def test_a_video_is_the_same(name: str, ids: int, recorder: TapeRecorder) -> None:
-    """With one group of objects and with two; ``aott`` decides from the overflow on, ``deaott`` always."""
-    start = {"aott": "overflow", "deaott": "append"}[name]
-    _check_equal(_all(frames=11, ids=ids), name=name, LATTER_MEM_LEN=2, MEM_AVERAGES_START=start)
-    assert recorder.replays > 10
-
-
-@pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "uniform", "random", f"{__name__}:Newest"])
-def test_every_policy_decides_the_same(policy: str, recorder: TapeRecorder) -> None:
-    _check_equal(_all(frames=8, gap=1), MEM_POLICY=policy, LATTER_MEM_LEN=2)
-    assert recorder.replays > 5
-
-
-def test_several_views_and_sizes_of_the_input(recorder: TapeRecorder) -> None:
-    _check_equal(
-        _all(frames=6, gap=1),
-        TEST_FLIP=True,
-        TEST_MULTISCALE=(1.0, 0.7),
-        TEST_MAX_LONG_EDGE=65.0,
-        LATTER_MEM_LEN=1,
-    )
-    assert recorder.replays > 3
-
-
-def test_masks_in_mid_video_and_objects_that_go(recorder: TapeRecorder) -> None:
+def masks_and_removals(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
     """Masks take the plain way on the same tensors; a second group ends the fixed step."""
     video = _video(41, frames=16)
     masks = {2: _squares([0, 0, 2]), 6: _squares([0] * 12 + [3]), 13: _squares([0] * 3 + list(range(10, 20)))}
+    labels = [one.start(video[0], _squares([1, 2]), memory_gap=2)]
+    for frame, image in enumerate(video[1:], start=1):
+        if frame == 9:
+            one.remove(1)
+        labels.append(one.step(image, masks.get(frame)))
+    return labels
 
-    def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
-        labels = [one.start(video[0], _squares([1, 2]), memory_gap=2)]
-        for frame, image in enumerate(video[1:], start=1):
-            if frame == 9:
-                one.remove(1)
-            labels.append(one.step(image, masks.get(frame)))
-        return labels
 
-    _check_equal(run, LATTER_MEM_LEN=3)
-    assert recorder.replays > 5
+def paused(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
+    """The state is saved and loaded in mid-video."""
+    _all(frames=5, gap=1)(one)
+    one.load_state_dict(one.state_dict())
+    return [one.step(image) for image in _video(44, frames=5)]
+
+
+VIEWS = {"TEST_FLIP": True, "TEST_MULTISCALE": (1.0, 0.7), "TEST_MAX_LONG_EDGE": 65.0}
+CASES: dict[str, tuple[Run, dict[str, Any]]] = {
+    "AOT, decisions from the overflow on": (_all(frames=11), {"MEM_AVERAGES_START": "overflow"}),
+    "AOT, two groups": (_all(frames=11, ids=12), {}),
+    "DeAOT, decisions always": (_all(frames=11), {"name": "deaott", "MEM_AVERAGES_START": "append"}),
+    "DeAOT, two groups": (_all(frames=9, ids=12), {"name": "deaott"}),
+    **{
+        policy: (_all(frames=8, gap=1), {"MEM_POLICY": policy})
+        for policy in ("rmem", "fifo", "uniform", "random", "readmem", f"{__name__}:Newest")
+    },
+    "declined frames": (_all(frames=10, gap=1), {"MEM_POLICY": f"{__name__}:EverySecond"}),
+    "several views": (_all(frames=6, gap=1), {**VIEWS, "LATTER_MEM_LEN": 1}),
+    "masks and removals": (masks_and_removals, {"LATTER_MEM_LEN": 3}),
+    "paused, emfs": (paused, {}),
+    "paused, rmem": (paused, {"MEM_POLICY": "rmem"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_video_is_the_same(case: str, recorder: TapeRecorder) -> None:
+    run, values = CASES[case]
+    _check_equal(run, **{"LATTER_MEM_LEN": 2, **values})
+    assert recorder.replays > 3
 
 
 def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder) -> None:
@@ -122,18 +132,6 @@ def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder
         np.testing.assert_array_equal(mine, expected)
     assert one.banks == other.banks
     assert recorder.replays >= before + 15  # all frames but those of the plain start and the small video
-
-
-def test_a_resumed_video_is_recorded_again(recorder: TapeRecorder) -> None:
-    video = _video(44, frames=5)
-
-    def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
-        _all(frames=5, gap=1)(one)
-        one.load_state_dict(one.state_dict())
-        return [one.step(image) for image in video]
-
-    for policy in ("emfs", "rmem"):
-        _check_equal(run, LATTER_MEM_LEN=2, MEM_POLICY=policy)
 
 
 def test_traces_are_the_same(recorder: TapeRecorder) -> None:

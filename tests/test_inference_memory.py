@@ -15,7 +15,6 @@ from aot_plus.utils.config import get_config
 CAPACITY = 3
 OVERRIDES = {"LATTER_MEM_LEN": CAPACITY - 1, "USE_TEMPORAL_POSITIONAL_EMBEDDING": True}
 NAMES = ["aott", "deaott"]
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @cache
@@ -120,39 +119,6 @@ def test_what_is_kept_of_a_frame_has_storage_of_its_own(name: str) -> None:
     for frame in prediction.propagations[0].kept:
         tensors = [tensor for tensor in vars(frame).values() if tensor is not None]
         assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)
-
-
-@pytest.mark.cuda
-@needs_cuda
-@pytest.mark.parametrize("name", NAMES)
-@torch.inference_mode()
-def test_cuda_gives_the_same_labels_and_keeps_memory_there(name: str) -> None:
-    found = {}
-    for device in ("cpu", "cuda"):
-        engine = _engine(name, device)
-        state = _start(engine)
-        found[device] = [_step(engine, state, _image(frame).to(device)).cpu() for frame in range(1, 8)]
-    agreement = [(a == b).float().mean() for a, b in zip(found["cpu"], found["cuda"], strict=True)]
-    assert min(agreement) > 0.99
-    memory = state.batches[0].memory
-    tensors = [tensor for layer in memory.read() for pair in layer for tensor in pair]
-    assert all(tensor.is_cuda for tensor in [*tensors, *memory.bank.layer(0)])
-
-
-@pytest.mark.cuda
-@needs_cuda
-@pytest.mark.parametrize("name", NAMES)
-@torch.inference_mode()
-def test_cuda_does_not_wait_for_a_frame_without_a_decision(name: str) -> None:
-    engine = _engine(name, "cuda")
-    state = _start(engine, memory_gap=100)
-    images = [_image(frame).to("cuda") for frame in (1, 2)]
-    _step(engine, state, images[0])  # tables are made and copied
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        _step(engine, state, images[1])
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(

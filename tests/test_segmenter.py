@@ -16,7 +16,6 @@ from aot_plus.networks.engines.inference import merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
-from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from tests.weights_by_name import fill_by_name
 
@@ -363,35 +362,3 @@ def test_unknown_names_are_errors_of_the_project() -> None:
     for arguments in (("r50_aot", None), ("aott", "no_such_file.pth")):
         with pytest.raises(VOSError, match=r"r50_aotl|no_such_file"):
             aot_plus.load_model(*arguments)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_frames_are_submitted_without_waiting() -> None:
-    """But for the decision of a full bank: no frame here is written to it."""
-    video, mask = _video(21), _squares([1, 2])
-    model = copy.deepcopy(_model("aott")).to("cuda")
-    expected = _run(VideoSegmenter(model), video, mask, gap=100)
-    segmenter = VideoSegmenter(model)
-    frames = [segmenter.prepare(image) for image in video]
-    assert all(one.is_pinned() for frame in frames for one in frame.inputs)
-    segmenter.start(frames[0], mask, memory_gap=100)
-    submitted = []
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        submitted = [segmenter.submit(frame) for frame in frames[1:]]
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    labels = [one.array() for one in submitted]
-    assert np.mean([(a == b).mean() for a, b in zip(labels, expected[1:], strict=True)]) > 0.99
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("name", ["aott", "deaott"])
-def test_cuda_agrees_with_the_cpu(name: str) -> None:
-    video, mask = _video(18), _squares([1, 2], side=30)
-    cpu = _run(_segmenter(name), video, mask)
-    model = copy.deepcopy(_model(name)).to("cuda")
-    cuda = _run(VideoSegmenter(model, get_config("pre_vost_2", name)), video, mask)
-    assert np.mean([(a == b).mean() for a, b in zip(cpu, cuda, strict=True)]) > 0.99

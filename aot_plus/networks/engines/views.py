@@ -123,9 +123,7 @@ def input_sizes(cfg: Config, size: tuple[int, int]) -> list[tuple[int, int]]:
     """For images of ``size`` (H, W), the network's at each scale."""
     height, width = _limited(cfg, size)
     corners = cfg.MODEL_ALIGN_CORNERS
-    return [
-        input_size(height * scale, width * scale, align_corners=corners) for scale in cfg.TEST_MULTISCALE
-    ]
+    return [input_size(height * scale, width * scale, align_corners=corners) for scale in cfg.TEST_MULTISCALE]
 
 
 def _limited(cfg: Config, size: tuple[int, int]) -> tuple[int, int]:

@@ -1,0 +1,180 @@
+"""All that needs a GPU: ``./run_tests.sh -m cuda`` runs it and nothing else."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from aot_plus.networks.engines.device_images import read_on_device
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.models import AOT
+from aot_plus.networks.models.number_format import as_number_format
+from tests.test_fixed_step import CASES
+from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
+from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+SAME = 0.999  # share of the labels: other kernels round in another way
+
+
+@cache
+def _cuda_model(name: str, dtype: str = "float32") -> AOT:
+    return as_number_format(copy.deepcopy(_model(name)), dtype).to("cuda")
+
+
+def _on_cuda(name: str = "aott", **values: Any) -> VideoSegmenter:
+    """A segmenter on CUDA with config values of its own."""
+    model = _cuda_model(name, values.get("TEST_DTYPE", "float32"))
+    cfg = copy.copy(model.cfg)
+    for key, value in {"LATTER_MEM_LEN": 2, **values}.items():
+        setattr(cfg, key, value)
+    return VideoSegmenter(model, cfg)
+
+
+@contextmanager
+def _nobody_waits() -> Iterator[None]:
+    """Makes a wait for the GPU an error."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def _agreement(mine: Any, others: Any) -> float:
+    return float(np.mean([(a == b).mean() for a, b in zip(mine, others, strict=True)]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_graphs_give_what_the_plain_way_gives(case: str) -> None:
+    run, values = CASES[case]
+    recorded, plain = (_on_cuda(**values, TEST_CUDA_GRAPH=graphs) for graphs in (True, False))
+    assert _agreement(run(recorded), run(plain)) > SAME
+    assert recorded.banks == plain.banks
+    probabilities, expected = recorded.probabilities().values, plain.probabilities().values
+    np.testing.assert_allclose(probabilities, expected, atol=1e-2)
+    if case != "masks and removals":  # there the second group ended it
+        assert recorded._step is not None
+        assert recorded._step.graphs._recordings
+        assert not recorded._step.graphs._stopped
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_graphs_in_other_number_formats(name: str, dtype: str) -> None:
+    run, _ = CASES["AOT, two groups"]
+    values = {"name": name, "TEST_DTYPE": dtype}
+    recorded, plain = (_on_cuda(**values, TEST_CUDA_GRAPH=graphs) for graphs in (True, False))
+    assert _agreement(run(recorded), run(plain)) > SAME
+    assert _agreement(run(recorded), run(_on_cuda(name))) > 0.9
+
+
+def test_videos_of_changing_sizes_use_the_same_graphs() -> None:
+    recorded, plain = _on_cuda(), _on_cuda(TEST_CUDA_GRAPH=False)
+    sizes = [70, 50, 70, 50]
+    videos = [[image[:size] for image in _video(60 + size, frames=9)] for size in sizes]
+    for video in videos:
+        mask = _squares([1, 2])[: len(video[0])]
+        assert _agreement(_run(recorded, video, mask, 2), _run(plain, video, mask, 2)) > SAME
+    assert len(recorded._steps._waiting) == 1  # the other size
+
+
+@pytest.mark.parametrize("gap", [1, 2])
+@pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo"])
+def test_nobody_waits_for_a_frame_or_a_decision(policy: str, gap: int) -> None:
+    """Once the bank is full and all is recorded."""
+    video, segmenter = _video(21, frames=20), _on_cuda(MEM_POLICY=policy)
+    frames = [segmenter.prepare(image) for image in video]
+    assert all(one.is_pinned() for frame in frames for one in frame.inputs)
+    segmenter.start(frames[0], _squares([1, 2]), memory_gap=gap)
+    for frame in frames[1:13]:
+        segmenter.submit(frame)
+    with _nobody_waits():
+        submitted = [segmenter.submit(frame) for frame in frames[13:]]
+    assert submitted[-1].array().shape == video[0].shape[:2]
+    assert segmenter.banks[0][-1] >= 18
+
+
+def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    segmenter, video = _on_cuda(), _video(22, frames=12)
+    plain = _run(_on_cuda(TEST_CUDA_GRAPH=False), video, _squares([1, 2]))
+    with ThreadPoolExecutor(4) as threads:  # they pin memory all the time
+        busy = [threads.submit(segmenter.prepare, image) for image in video * 40]
+        found = _run(segmenter, video, _squares([1, 2]))
+        assert all(one.result().size == video[0].shape[:2] for one in busy)
+    assert segmenter._step is not None
+    assert not segmenter._step.graphs._stopped
+    assert _agreement(found, plain) > SAME
+
+
+def test_graphs_take_bounded_memory() -> None:
+    segmenter = _on_cuda()
+    for size in (70, 60, 50):
+        _run(segmenter, [image[:size] for image in _video(size, frames=8)], _squares([1])[:size])
+    before = torch.cuda.memory_reserved()
+    for size in (70, 60, 50):
+        _run(segmenter, [image[:size] for image in _video(size, frames=8)], _squares([1])[:size])
+    assert torch.cuda.memory_reserved() <= before + 32 * 2**20
+
+
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_labels_are_those_of_the_cpu(name: str) -> None:
+    video, mask = _video(18), _squares([1, 2], side=30)
+    assert (
+        _agreement(_run(_segmenter(name), video, mask), _run(_on_cuda(name, LATTER_MEM_LEN=3), video, mask))
+        > 0.99
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_an_engine_keeps_its_memory_on_the_device(name: str) -> None:
+    found = {}
+    for device in ("cpu", "cuda"):
+        engine = _engine(name, device)
+        state = _start(engine)
+        found[device] = [_step(engine, state, _image(frame).to(device)).cpu() for frame in range(1, 8)]
+    agreement = [(a == b).float().mean() for a, b in zip(found["cpu"], found["cuda"], strict=True)]
+    assert min(agreement) > 0.99
+    memory = state.batches[0].memory
+    tensors = [tensor for layer in memory.read() for pair in layer for tensor in pair]
+    assert all(tensor.is_cuda for tensor in [*tensors, *memory.bank.layer(0)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_the_plain_way_does_not_wait_either(name: str) -> None:
+    engine = _engine(name, "cuda")
+    state = _start(engine, memory_gap=2)
+    images = [_image(frame).to("cuda") for frame in range(1, 10)]
+    for image in images[:7]:  # tables are made and copied
+        _step(engine, state, image)
+    assert state.batches[0].memory.bank.is_full
+    with _nobody_waits():
+        for image in images[7:]:
+            _step(engine, state, image)
+    assert state.banks[0][-1] == 8
+
+
+def test_jpeg_decoded_on_the_gpu_is_near_pillows(tmp_path: Path) -> None:
+    path = tmp_path / "frame.jpg"
+    PIL.Image.fromarray(np.ascontiguousarray(_video(50)[0])).save(path, quality=95)
+    pixels = read_on_device(path, torch.device("cuda"))
+    assert pixels is not None
+    assert pixels.is_cuda
+    expected = np.asarray(PIL.Image.open(path).convert("RGB"), np.float32)
+    assert np.abs(pixels.cpu().numpy() - expected).mean() < 1
