@@ -146,8 +146,7 @@ def test_a_compiled_model_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> 
             logits.append(model.decode(features, propagation))
             counts.append(len(graphs))
         loaded, encoded, propagated, decoded = counts
-        assert propagated == encoded
-        assert (encoded > loaded) == (decoded > propagated) == compiled
+        assert (encoded > loaded) == (propagated > encoded) == (decoded > propagated) == compiled
     torch.testing.assert_close(logits[1], logits[0])
 
 
