@@ -178,6 +178,27 @@ def write_coco(root: Path) -> None:
     path.write_text(json.dumps({"images": images, "annotations": objects}))
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"image_id": 9}, "KeyError"),
+        ({"segmentation": [[1, 2, 3]]}, "ValueError"),
+        ({"segmentation": [[1e400, 2]]}, "no number"),
+        ({"segmentation": 7}, "TypeError"),
+        ({"iscrowd": 1, "segmentation": {"counts": [5, -1]}}, "a crowd do not fill image 1.jpg"),
+        ({"iscrowd": 1, "segmentation": {"counts": [10**12]}}, "OverflowError"),
+    ],
+)
+def test_what_is_wrong_in_coco_s_file_is_named(tmp_path: Path, value: dict[str, Any], message: str) -> None:
+    write_coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= value
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"instances_train2017\.json: expected COCO's .*{message}"):
+        find_static_images(tmp_path)
+
+
 def test_an_unreadable_image_is_left_out_where_that_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

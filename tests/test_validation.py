@@ -31,7 +31,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(dataset: Path, results: Path, **values: Any) -> Config:
     tested = {"TEST_DATASET": str(dataset), "TEST_DATASET_SPLIT": "train", "DIR_RESULT": str(results)}
-    few = {"TRAIN_EVAL_STEPS": 2, "TRAIN_EVAL_SEQUENCES": 2, "TRAIN_TOTAL_STEPS": 4, "TRAIN_EMA_RATIO": 1.0}
+    few = {"TRAIN_EVAL_STEPS": 1, "TRAIN_EVAL_SEQUENCES": 2, "TRAIN_TOTAL_STEPS": 2, "TRAIN_SAVE_STEP": 1}
+    few |= {"TRAIN_EMA_RATIO": 1.0, "TRAIN_BATCH_SIZE": 1}
     return tiny_config(dataset, **tested | few | values)
 
 
@@ -42,7 +43,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
-    """A training of four steps with a validation after every second one."""
+    """A training of two steps with a validation after each."""
     cfg = config(dataset, tmp_path_factory.mktemp("results"))
     Trainer(cfg, run_folder(cfg)).run()
     return cfg, run_folder(cfg)
@@ -50,10 +51,10 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
 
 def test_the_figures_are_those_of_an_evaluation(trained: tuple[Config, Path]) -> None:
     cfg, folder = trained
-    assert [line["step"] for line in lines(folder)] == [2, 4]
-    cfg.TEST_CKPT_PATH = str(ema_path(folder, 4))
+    assert [line["step"] for line in lines(folder)] == [1, 2]
+    cfg.TEST_CKPT_PATH = str(ema_path(folder, 2))
     masks = folder / "masks"
-    infer(Job(cfg, ema_path(folder, 4), masks))
+    infer(Job(cfg, ema_path(folder, 2), masks))
     results = evaluation.evaluate(masks, Path(cfg.TEST_DATASET), cfg.TEST_DATASET_SPLIT)
     objects = results.objects["Sequence"].str.rpartition("_")[0]
     expected = results.objects.groupby(objects)["J-Mean"].mean().loc[["video_0", "video_1"]]
@@ -64,7 +65,7 @@ def test_the_figures_are_those_of_an_evaluation(trained: tuple[Config, Path]) ->
 def test_the_best_weights_are_kept(trained: tuple[Config, Path]) -> None:
     _, folder = trained
     best = max(lines(folder), key=lambda line: line["j"])
-    assert [line["best"] for line in lines(folder)] == [True, best["step"] == 4]
+    assert [line["best"] for line in lines(folder)] == [True, best["step"] == 2]
     saved = torch.load(folder / "best.pth", weights_only=True)
     assert (saved["step"], saved["j"]) == (best["step"], best["j"])
     averaged = torch.load(ema_path(folder, best["step"]), weights_only=True)["state_dict"]
@@ -85,7 +86,7 @@ def test_the_training_goes_on_as_if_there_were_none(trained: tuple[Config, Path]
 def test_a_worse_model_does_not_replace_the_best(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = config(dataset, tmp_path, TRAIN_EVAL_STEPS=1)
+    cfg = config(dataset, tmp_path, TRAIN_TOTAL_STEPS=4, TRAIN_SAVE_STEP=4)
     scores = iter([0.3, 0.6, 0.5, 0.6])
     monkeypatch.setattr(Validation, "_figures", lambda *_: {"video_0": np.array([next(scores)])})
     Trainer(cfg, tmp_path).run()
@@ -98,7 +99,7 @@ def test_a_stopped_validation_is_made_up_for(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in the middle of it: the step is saved, and the run that resumes begins with the validation."""
-    cfg = config(dataset, tmp_path, TRAIN_SAVE_STEP=4)
+    cfg = config(dataset, tmp_path, TRAIN_SAVE_STEP=2, TRAIN_EVAL_SEQUENCES=1)
     predictions = Validation._predictions
 
     def interrupted(self: Any, *arguments: Any) -> Any:
@@ -106,22 +107,22 @@ def test_a_stopped_validation_is_made_up_for(
         return predictions(self, *arguments)
 
     monkeypatch.setattr(Validation, "_predictions", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="saved after 2 steps"):
+    with pytest.raises(KeyboardInterrupt, match="saved after 1 steps"):
         Trainer(cfg, tmp_path).run()
     assert not (tmp_path / "log" / "validation.jsonl").exists()
     monkeypatch.setattr(Validation, "_predictions", predictions)
     Trainer(cfg, tmp_path).run()
-    assert [line["step"] for line in lines(tmp_path)] == [2, 4]
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]
 
 
 def test_lines_that_a_killed_run_left_are_removed(trained: tuple[Config, Path]) -> None:
     cfg, folder = trained
     for name in ("ckpt", "ema_ckpt"):
-        (folder / name / "save_step_4.pth").unlink()
+        (folder / name / "save_step_2.pth").unlink()
     before = lines(folder)
     Trainer(cfg, folder).run()
     again = lines(folder)
-    assert [line["step"] for line in again] == [2, 4]
+    assert [line["step"] for line in again] == [1, 2]
     assert [line["j"] for line in again] == [line["j"] for line in before]
 
 

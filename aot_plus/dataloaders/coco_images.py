@@ -1,7 +1,7 @@
 """COCO's images with masks drawn from its polygons."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,19 +42,15 @@ class CocoImage:
 
     def read(self) -> tuple[Image, Mask]:
         """Reads the image and draws its mask. Small objects cover large ones. Raises ``DataError``."""
-        image, mask = read_image(self.path), self.mask()
-        check_sizes(self.path, image, mask)
-        return image, mask
-
-    def mask(self) -> Mask:
-        """Draws the mask: H x W ids, 255 where a crowd is."""
+        image = read_image(self.path)
+        check_sizes(self.path, image, self.size)
         mask = np.zeros(self.size, np.uint8)
         for runs in self.crowds:
             mask[_from_runs(runs, self.size)] = IGNORE_ID
         largest = sorted(self.objects, key=lambda one: -one[0])[:_MOST_OBJECTS]
         for number, (_, parts) in enumerate(largest, start=1):
             cv2.fillPoly(mask, parts, number)
-        return mask
+        return image, mask
 
 
 def is_coco(folder: Path) -> bool:
@@ -74,7 +70,15 @@ def read_coco(folder: Path) -> list[CocoImage]:
         }
         for one in content["annotations"]:
             _add(images[one["image_id"]], one)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise DataError(f"{path}: expected COCO's images and annotations ({error!r:.200})") from error
     return [image for image in images.values() if image.objects]
 
@@ -82,10 +86,20 @@ def read_coco(folder: Path) -> list[CocoImage]:
 def _add(image: CocoImage, one: Mapping[str, Any]) -> None:
     shape = one["segmentation"]
     if one.get("iscrowd"):
-        image.crowds.append(np.asarray(shape["counts"], np.int32))
-        return
-    parts = [np.round(np.reshape(part, (-1, 2))).astype(np.int32) for part in shape]
-    image.objects.append((float(one["area"]), parts))
+        runs = np.asarray(shape["counts"], np.int32)
+        if runs.min(initial=0) < 0 or runs.sum(dtype=np.int64) != image.size[0] * image.size[1]:
+            raise ValueError(f"the runs of a crowd do not fill image {image.path.name}")
+        image.crowds.append(runs)
+    else:
+        image.objects.append((float(one["area"]), [_polygon(part, image.size) for part in shape]))
+
+
+def _polygon(numbers: Sequence[float], size: tuple[int, int]) -> Polygon:
+    """Makes a polygon of columns and rows by turns, none farther outside the image than a pixel."""
+    points = np.asarray(numbers, np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        raise ValueError("a polygon has a point that is no number")
+    return np.round(np.clip(points, -1, size[::-1])).astype(np.int32)
 
 
 def _from_runs(runs: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -78,10 +78,10 @@ class StaticClips:
         self._images[index].read()
 
 
-def check_sizes(path: Path, image: Image, mask: Mask) -> None:
-    """Raises ``DataError`` for a mask that has not the size of its image, the file ``path``."""
-    if image.shape[:2] != mask.shape:
-        raise DataError(f"{path}: the mask is {mask.shape}, its image {image.shape[:2]} (rows, columns)")
+def check_sizes(path: Path, image: Image, size: tuple[int, ...]) -> None:
+    """Raises ``DataError`` for a mask of another ``size`` (H, W) than its image, the file ``path``."""
+    if image.shape[:2] != size:
+        raise DataError(f"{path}: the mask is {size}, its image {image.shape[:2]} (rows, columns)")
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class PairedImage:
     def read(self) -> tuple[Image, Mask]:
         """Reads both; a mask may show no object. Raises ``DataError``."""
         image, mask = read_image(self.image), self._read_mask()
-        check_sizes(self.image, image, mask)
+        check_sizes(self.image, image, mask.shape)
         return image, mask
 
     def _read_mask(self) -> Mask:
