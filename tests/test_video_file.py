@@ -41,6 +41,8 @@ def numbers(video: VideoFile, selection: Selection | None = None) -> list[int]:
         ("v.webm", "libvpx", FAST, {}),
         ("v9.webm", "libvpx-vp9", FAST, {}),
         ("v.avi", "mpeg4", {"bf": "2"}, {}),
+        ("open.avi", "libx264", OPEN_GROUPS, {}),
+        ("v.mpg", "mpeg1video", {"bf": "2"}, {}),
         ("v.ts", "libx264", {}, {}),
     ],
 )

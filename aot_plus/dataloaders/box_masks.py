@@ -73,27 +73,29 @@ def mask_of_box(image: Image, box: Box) -> NDArray[np.bool_]:
         DataError: for a box that holds no pixel of the image.
     """
     height, width = image.shape[:2]
-    inside = _area(box, 0, (height, width))
+    inside = _Area(
+        max(box.y, 0), min(box.y + box.height, height), max(box.x, 0), min(box.x + box.width, width)
+    )
     if inside.bottom <= inside.top or inside.right <= inside.left:
         raise DataError(f"box {box}: holds no pixel of the image, which is {width} x {height}")
     mask = np.zeros((height, width), np.bool_)
     inside.of(mask)[:] = True
-    around = _area(box, _MARGIN, (height, width))
+    around = _with_margin(inside, (height, width))
     found = _grab(around.of(image), around.of(mask))
     if found.any():
         around.of(mask)[:] = found
     return mask
 
 
-def _area(box: Box, margin: float, size: tuple[int, int]) -> _Area:
-    """Adds a margin to a box and cuts off what lies outside an image of ``size`` (H, W)."""
-    sides = (box.height, box.width)
-    down, across = (max(_MIN_MARGIN, round(margin * side)) if margin else 0 for side in sides)
+def _with_margin(area: _Area, size: tuple[int, int]) -> _Area:
+    """Adds a margin to an area, as far as an image of ``size`` (H, W) reaches."""
+    sides = (area.bottom - area.top, area.right - area.left)
+    down, across = (max(_MIN_MARGIN, round(_MARGIN * side)) for side in sides)
     return _Area(
-        max(box.y - down, 0),
-        min(box.y + box.height + down, size[0]),
-        max(box.x - across, 0),
-        min(box.x + box.width + across, size[1]),
+        max(area.top - down, 0),
+        min(area.bottom + down, size[0]),
+        max(area.left - across, 0),
+        min(area.right + across, size[1]),
     )
 
 

@@ -9,6 +9,7 @@ from av.video.stream import VideoStream
 
 __all__ = ["FrameIndex", "is_shown", "shown_at"]
 
+_BACK = (1, 2, 4, 8, 16)  # keyframes before a frame
 _VP8_SHOWN = 0x10  # a bit of a packet's first byte
 
 
@@ -20,13 +21,24 @@ class FrameIndex:
     shown after it.
     """
 
-    def __init__(self, frames: Iterable[tuple[int | None, bool]], *, by_dts: bool) -> None:
+    def __init__(
+        self,
+        frames: Iterable[tuple[int | None, bool]],
+        *,
+        by_dts: bool,
+        in_order: bool = True,
+        can_jump: bool = True,
+    ) -> None:
         """
         Args:
             frames: time of each frame, and True for keyframes, in the order of the file.
             by_dts: times are those of decoding, else those of showing.
+            in_order: the file's times of showing put the frames in order.
+            can_jump: the times are right after a jump, too.
         """
         self._by_dts = by_dts
+        self.in_order = in_order
+        self._can_jump = can_jump and in_order
         self._before: dict[int, int] = {}  # by time, ascending
         self.total = 0
         for time, is_key in frames:
@@ -44,10 +56,14 @@ class FrameIndex:
         """
         entries = stream.index_entries
         if len(entries) == stream.frames > 0:
-            listed = (entry for entry in entries if not entry.is_discard)
-            return cls(((entry.timestamp, entry.is_keyframe) for entry in listed), by_dts=True)
+            listed = ((entry.timestamp, entry.is_keyframe) for entry in entries if not entry.is_discard)
+            # AVI knows no times of showing: FFmpeg takes the frames' order in the file for them.
+            in_order = container.format.name != "avi" or not stream.codec_context.has_b_frames
+            return cls(listed, by_dts=True, in_order=in_order)
         packets = filter(is_shown, container.demux(stream))
-        return cls(((shown_at(packet), packet.is_keyframe) for packet in packets), by_dts=False)
+        read = ((shown_at(packet), packet.is_keyframe) for packet in packets)
+        # In MPEG's program streams, frames after a jump get the times of their neighbours.
+        return cls(read, by_dts=False, can_jump=container.format.name != "mpeg")
 
     def frames_before(self, key: Packet) -> int | None:
         """Returns how many frames come before a keyframe in the file, None if it is none that is known."""
@@ -59,10 +75,14 @@ class FrameIndex:
         position = bisect_right(self._numbers, number)
         return self._numbers[position - 1] if position else 0
 
-    def times_up_to(self, number: int, most: int) -> list[int]:
-        """Returns the times of the last keyframes of the frames up to ``number``, the last one first."""
-        position = bisect_right(self._numbers, number)
-        return self._times[max(0, position - most) : position][::-1]
+    def starts_before(self, number: int) -> list[int]:
+        """Returns times of some keyframes of the frames up to ``number``, the nearest first.
+
+        The nearest one may not do: some of the frames after it in the file are shown before it, and files
+        of some formats call more frames keyframes than there are.
+        """
+        position = bisect_right(self._numbers, number) if self._can_jump else 0
+        return [self._times[position - back] for back in _BACK if back <= position]
 
 
 def is_shown(packet: Packet) -> bool:

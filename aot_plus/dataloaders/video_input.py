@@ -37,7 +37,7 @@ def open_video(given: str, selection: Selection) -> VideoInput:
 
     Raises ``DataError`` if it has none of the frames.
     """
-    camera = re.fullmatch(r"camera:(\d+)", given)
+    camera = re.fullmatch(r"camera:(\d{1,3})", given)
     source: FrameSource = Camera(int(camera[1])) if camera else open_frames(Path(given))
     video = VideoInput(given, source, selection)
     if video.total == 0:

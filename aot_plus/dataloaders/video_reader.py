@@ -26,7 +26,6 @@ NumberedFrame = tuple[int, VideoFrame]
 
 # Formats of single files. Playlists, which FFmpeg knows as well, make it open other files and addresses.
 _FORMATS = "asf,avi,flv,gif,ivf,matroska,mov,mp4,mpeg,mpegts,mxf,ogg,webm"
-_TRIES = 3  # keyframes tried for a frame, before the file is read from its start
 
 
 def open_container(path: Path) -> InputContainer:
@@ -90,7 +89,7 @@ class VideoReader:
 
     def _jump(self, number: int) -> NumberedFrame | None:
         """Decodes from a keyframe on that is shown no later than a frame; returns the first frame found."""
-        for time in self._index.times_up_to(number, _TRIES):
+        for time in self._index.starts_before(number):
             try:
                 self._container.seek(time, stream=self._stream)
             except FFmpegError:  # this file cannot be positioned
@@ -106,21 +105,22 @@ class VideoReader:
     def _decoded(self, *, at_start: bool) -> Iterator[NumberedFrame]:
         """Decodes from the start of the file, or the next keyframe on, without frames shown before that."""
         number: int | None = 0 if at_start else None  # of the next frame to be shown
-        begin: int | None = None
+        is_whole = at_start  # what the frames need was decoded before
         awaited: list[int] = []  # a heap of the times of frames that were read and not shown yet
         for packet in self._packets():
             if number is None and packet is not None:
                 number = self._index.frames_before(packet)
-                begin = shown_at(packet)
             if number is None:
                 continue
             if packet is not None and is_shown(packet):
                 heappush(awaited, shown_at(packet) or 0)
             for frame in self._decode(packet):
-                while awaited and frame.pts is not None and awaited[0] < frame.pts:
+                time = frame.pts if self._index.in_order else None
+                while awaited and time is not None and awaited[0] < time:  # could not be decoded
                     heappop(awaited)
                     number += 1
-                if begin is None or frame.pts is None or frame.pts >= begin:
+                is_whole = is_whole or frame.key_frame
+                if is_whole and number < self._index.total:
                     yield number, frame
                 if awaited:
                     heappop(awaited)
