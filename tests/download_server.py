@@ -17,6 +17,7 @@ class Served:
         announced: bytes that the headers promise, where that is a lie.
         ranges: if parts are given.
         keeps_if_range: if a changed file is given whole.
+        span: what the headers of a part say that it is, where that is a lie.
         stalls: if nothing more comes at a cut, but the connection stays.
     """
 
@@ -29,6 +30,7 @@ class Served:
     announced: int | None = None
     ranges: bool = True
     keeps_if_range: bool = True
+    span: str = ""
     stalls: bool = False
 
 
@@ -85,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", file.kind)
         self.send_header("Content-Length", str(total - start))
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+            self.send_header("Content-Range", file.span or f"bytes {start}-{total - 1}/{total}")
         for name, value in (("ETag", file.etag), ("Last-Modified", file.modified)):
             if value:
                 self.send_header(name, value)

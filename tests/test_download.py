@@ -261,6 +261,28 @@ def test_what_is_no_file_is_said_and_what_was_fetched_is_kept(
     assert kept(tmp_path) == CONTENT[:PART]
 
 
+def test_one_that_fails_does_not_keep_others_from_being_fetched(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(status=404)
+    serve(name="other.pth")
+    assert get(NAME, "other.pth") == 1
+    assert "404 Not Found" in error_of(capsys)
+    assert fetched(tmp_path, "other.pth") == CONTENT
+
+
+def test_other_bytes_than_asked_for_are_refused(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = serve(cuts=FAILS.copy())
+    assert get() == 1
+    file.span = "bytes 5-9/10"
+    capsys.readouterr()
+    assert get() == 1
+    assert "asked for the bytes from 65536 on, and gave bytes 5-9/10" in error_of(capsys)
+    assert kept(tmp_path) == CONTENT[:PART]
+
+
 def test_no_network(serve: Serve, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     serve(url="http://127.0.0.1:1/weights.pth")
     assert get() == 1
@@ -319,8 +341,10 @@ def test_drives_page_is_confirmed_and_a_cut_resumed(server: Server, tmp_path: Pa
     assert server.ranges()[1::2] == ["", "bytes=65536-"]
 
 
-def test_drives_quota_is_told_in_its_words(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [200, 403])
+def test_drives_quota_is_told_in_its_words(server: Server, tmp_path: Path, status: int) -> None:
     place = _on_drive(server, tmp_path, _QUOTA)
+    server.files["/uc"].status = status
     with pytest.raises(DataError) as refusal:
         download(place, drive=f"{server.url}/uc")
     message = str(refusal.value)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import requests
 
-from aot_plus.download.fetch import is_page, open_url, refuse
+from aot_plus.download.fetch import is_page, open_url
 from aot_plus.utils.errors import DataError
 
 __all__ = ["DRIVE", "open_drive"]
@@ -27,18 +27,18 @@ def open_drive(
         if not is_page(response):
             return response
         with response:
-            refuse(response)
-            url = _confirmation(response.text)
+            url = _confirmation(response)
     raise DataError(f"Google Drive answered with {_PAGES} pages instead of the file")
 
 
-def _confirmation(page: str) -> str:
-    """Finds the address that confirms. Raises ``DataError`` with the page's words if there is none."""
+def _confirmation(response: requests.Response) -> str:
+    """Finds the address that confirms, on a page. Raises ``DataError`` with the page's words instead."""
     from gdown.download import get_url_from_gdrive_confirmation
     from gdown.exceptions import FileURLRetrievalError
 
     try:
-        return str(get_url_from_gdrive_confirmation(page))
+        return str(get_url_from_gdrive_confirmation(response.text))
     except FileURLRetrievalError as error:
+        status = "" if response.ok else f" ({response.status_code} {response.reason})"
         words = " ".join(str(error).split())
-        raise DataError(f"Google Drive answered with a page instead of the file: {words}") from error
+        raise DataError(f"Google Drive answered with a page instead of the file{status}: {words}") from error

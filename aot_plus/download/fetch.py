@@ -1,6 +1,7 @@
 """Fetches a file over HTTP, and goes on where an earlier try was cut off."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from aot_plus.download.part import Part, Version
 from aot_plus.utils.errors import DataError
 from evaluation.files import writing
 
-__all__ = ["Opener", "fetch", "is_page", "open_url", "refuse"]
+__all__ = ["Opener", "fetch", "is_page", "open_url"]
 
 _log = logging.getLogger(__name__)
 
@@ -119,24 +120,25 @@ def _read_answer(response: requests.Response, start: int) -> _Answer:
     headers, code = response.headers, response.status_code
     if start and code == requests.codes.requested_range_not_satisfiable:
         raise _Changed
-    refuse(response)
+    _refuse(response)
     if is_page(response):
         raise DataError("the server answered with a page instead of the file")
     given, total = 0, headers.get("Content-Length", "")
     if code == requests.codes.partial_content:
-        span, _, total = headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        given = int(span.partition("-")[0] or -1)
-        if given != start:
+        span = headers.get("Content-Range", "")
+        parts = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", span)
+        if parts is None or int(parts[1]) != start:
             raise DataError(
-                f"the server gave bytes {span or 'without a range'}, asked for those from {start}"
+                f"the server was asked for the bytes from {start} on, and gave {span or 'others'}"
             )
+        given, total = start, parts[2]
     version = Version(
         int(total) if total.isdecimal() else None, headers.get("ETag", ""), headers.get("Last-Modified", "")
     )
     return _Answer(given, version, _blocks(response))
 
 
-def refuse(response: requests.Response) -> None:
+def _refuse(response: requests.Response) -> None:
     """Raises ``DataError`` for a status that means there is no file."""
     if not response.ok:
         code = response.status_code

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from aot_plus.pipeline.rows import choose_rows, numbered_rows, paper_rows
 from aot_plus.tools.common import add_data_argument, data_root, run_tool
 from aot_plus.utils.catalogue import PAPER_DATASET
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.sources import DATA, SOURCES, Source, find_source
 from evaluation.home import home
 
@@ -70,21 +70,28 @@ def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
     """Gets files and datasets by name; False if the check of a dataset found errors.
 
     data, checkpoints: the folders to put them into.
-    Raises ``ConfigError`` for an unknown name before anything is fetched, and ``DataError``.
+    Raises ``ConfigError`` for an unknown name before anything is fetched, and ``DataError`` that says of each
+    that could not be got why; the others are there then.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from aot_plus.download.get import download
 
     wanted = {name: _place(_known(name), data, checkpoints) for name in names}
-    sound = True
+    sound, problems = True, []
     for name, place in wanted.items():
         was_there = place.is_there
-        with logging_redirect_tqdm():
-            download(place)
+        try:
+            with logging_redirect_tqdm():
+                download(place)
+        except DataError as error:
+            problems.append(str(error))
+            continue
         print(f"{name}: {place.target}")
         if name in DATA and not was_there:
             sound &= _check(name, data)
+    if problems:
+        raise DataError("\n".join(problems))
     return sound
 
 
