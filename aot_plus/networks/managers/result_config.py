@@ -28,7 +28,7 @@ _IRRELEVANT = frozenset(
         "TEST_CUDA_GRAPH",
         "TEST_WRITERS",
         "TEST_MEM_TRACE",
-        *("DATA_", "DIR_", "TRAIN_"),
+        *("DATA_", "DIR_", "PRETRAIN_", "TRAIN_"),
     }
 )
 
