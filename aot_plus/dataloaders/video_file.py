@@ -11,13 +11,7 @@ from av.error import FFmpegError
 
 from aot_plus.dataloaders.frame_index import FrameIndex
 from aot_plus.dataloaders.frame_source import Frame, Selection
-from aot_plus.dataloaders.video_reader import (
-    NumberedFrame,
-    VideoReader,
-    open_container,
-    upright,
-    video_stream,
-)
+from aot_plus.dataloaders.video_reader import VideoReader, open_container, upright, video_stream
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from evaluation.files import require_regular
@@ -27,6 +21,7 @@ __all__ = ["VideoFile"]
 _log = logging.getLogger(__name__)
 
 _FPS = 10.0  # where the file does not say
+_RECENT = 8  # frames kept for steps back: without them, each would decode from a keyframe
 
 
 class VideoFile:
@@ -50,13 +45,12 @@ class VideoFile:
                 rate = stream.average_rate or stream.guessed_rate
                 self._began = float((stream.start_time or 0) * (stream.time_base or 0))
                 self._index = FrameIndex.of(container, stream)
-            self._reader = VideoReader(path, self._index)
+            self._reader = VideoReader(path, self._index, keep=_RECENT)
         self.fps = float(rate) if rate and 0 < rate <= 1000 else _FPS
         self.total: int | None = len(self)
         if self.total == 0:
             raise DataError(f"{path}: the video has no frames")
         self._lock = Lock()  # of the reader
-        self._found: NumberedFrame | None = None  # by it
 
     def __len__(self) -> int:
         return self._index.total
@@ -79,11 +73,11 @@ class VideoFile:
         if not 0 <= number < len(self):
             raise DataError(f"{self.path}: there is no frame {number}, only 0 to {len(self) - 1}")
         with self._lock, self._problems_named():
-            if self._found is None or self._found[0] != number:
-                self._found = self._reader.find(number)
-            if self._found is None or self._found[0] != number:
+            recent = (found for found in self._reader.recent if found[0] == number)
+            found = next(recent, None) or self._reader.find(number)
+            if found is None or found[0] != number:
                 raise DataError(f"{self.path}: frame {number} cannot be decoded")
-            return upright(self._found[1])
+            return upright(found[1])
 
     def name(self, number: int) -> str:
         """Returns the name of a frame's mask, without suffix."""

@@ -1,6 +1,7 @@
 """Decoding of a video file, from any of its keyframes on, with the number of each frame."""
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from pathlib import Path
@@ -54,9 +55,11 @@ class VideoReader:
     frames.
     """
 
-    def __init__(self, path: Path, index: FrameIndex) -> None:
+    def __init__(self, path: Path, index: FrameIndex, *, keep: int = 0) -> None:
+        """``keep``: how many of the frames decoded last are kept in ``recent``."""
         self._path = path
         self._index = index
+        self.recent: deque[NumberedFrame] = deque(maxlen=keep)
         self._open()
 
     def _open(self) -> None:
@@ -75,6 +78,7 @@ class VideoReader:
         found = next(self._frames, None)
         if found is not None:
             self._last = found[0]
+            self.recent.append(found)
         return found
 
     def find(self, number: int) -> NumberedFrame | None:
