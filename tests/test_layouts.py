@@ -70,6 +70,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_a_split_of_ones_own_called_test_is_scored_here(source: Path, tmp_path: Path) -> None:
+    root = write_layout("vost", source, tmp_path)
+    (root / "ImageSets" / "val.txt").rename(root / "ImageSets" / "test.txt")
+    assert open_dataset("vost", tmp_path, split="test").server
+    mine = root.rename(tmp_path / "mine")
+    assert not open_dataset(str(mine), tmp_path, split="test").server
+
+
 class Still:
     """A segmenter whose objects stay where a mask first showed them; it notes what it was given."""
 

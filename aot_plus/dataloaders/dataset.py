@@ -11,7 +11,7 @@ from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from evaluation.layouts import annotations_folder
 from evaluation.protocols import Protocol
-from evaluation.vost import ANNOTATIONS, SPLITS, check_split_name, mask_paths, read_split
+from evaluation.vost import ANNOTATIONS, DATASET_FOLDERS, SPLITS, check_split_name, mask_paths, read_split
 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 
@@ -87,7 +87,8 @@ class Dataset:
 
     def how_to_get(self) -> str:
         """Says where to get the data set, as the end of a message."""
-        return f"; get it from {self.page} and put (or link) it there" if self.page else ""
+        known = self.page and self.name in DATASET_FOLDERS
+        return f"; get it from {self.page} and put (or link) it there" if known else ""
 
     @property
     def truth_split(self) -> str:
