@@ -106,13 +106,14 @@ def page_data(sequences: int, runs: int = 2) -> dict[str, Any]:
         figures = [[float(row.mean()), float(row[75:].mean())] for row in ious]
         return {"j": ious.tolist(), "figures": figures, "memory": memory}
 
-    means = {"objects": objects * sequences, "j": 50.0, "jTr": 40.0}
+    means = {"objects": objects * sequences, "j": 50.0, "second": 40.0}
     facts = {"folder": "x", "model": "m", "checkpoint": "c", "policy": "emfs", "capacity": "1 + 8"}
     facts |= {"framesPerSecond": 1.0, "memory": 900.0, "gpuMemory": None, "sequences": sequences, "notes": []}
     return {
         "dataset": "Large",
         "split": "val",
         "splitSequences": sequences,
+        "second": "J_tr",
         "paper": [],
         "runs": [facts | {"name": f"run {r}", "all": means, "common": means} for r in range(runs)],
         "sequences": [

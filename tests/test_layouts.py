@@ -25,9 +25,11 @@ from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline import reproduction
 from aot_plus.pipeline.reproduction import Outcome
 from aot_plus.pipeline.rows import zoo_rows
-from aot_plus.pipeline.run import Inference, Job
+from aot_plus.pipeline.run import Inference, Job, score
 from aot_plus.pipeline.submission import write_zip
 from aot_plus.pipeline.table import render_table
+from aot_plus.report.gather import gather
+from aot_plus.report.result_folder import read_folders
 from aot_plus.tools import eval as eval_tool
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
@@ -407,3 +409,20 @@ def test_the_model_zoo_is_measured_on_davis_and_packed_for_youtube_vos(
         else:
             assert outcomes[row].status == reproduction.SERVER
             assert "valid.zip" in table
+
+
+def test_the_report_shows_f_where_the_protocol_has_it(source: Path, tmp_path: Path) -> None:
+    write_layout("davis2017", source, tmp_path)
+    job = job_of("davis2017", tmp_path)
+    run(job)
+    expected = score(job).overall.iloc[0]
+    found = gather(
+        read_folders([job.folder]), job.open_dataset(), "val", pictures=1, workers=1, protocol="davis"
+    )
+    (shown,) = found["runs"]
+    assert found["second"] == "F"
+    np.testing.assert_allclose(shown["all"]["j"], 100 * expected["J-Mean"], atol=0.006)
+    np.testing.assert_allclose(shown["all"]["second"], 100 * expected["F-Mean"], atol=0.006)
+    assert [sequence["last"] for sequence in found["sequences"]] == [None, None]
+    with pytest.raises(DataError, match="these runs are of lvos"):
+        gather(read_folders([job.folder]), job.open_dataset(), "val", pictures=1, protocol="lvos")

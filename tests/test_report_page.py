@@ -90,7 +90,7 @@ def test_runs_and_their_figures(opened: Opened) -> None:
 
 def test_sorting(opened: Opened) -> None:
     header = opened.page.locator("#table th[aria-sort]")
-    button = opened.page.locator('[data-column="jTr-0"]')
+    button = opened.page.locator('[data-column="second-0"]')
     assert opened.texts(NAMES) == list(SEQUENCES)
     assert header.count() == 0
     button.click()

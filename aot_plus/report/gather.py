@@ -12,6 +12,8 @@ from aot_plus.report.result_folder import ResultFolder
 from aot_plus.report.scores import ScoredFolder, SequenceScores, score_folder
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
+from aot_plus.utils.errors import DataError
+from evaluation.protocols import PROTOCOLS, get_protocol
 
 __all__ = ["PICTURE_BUDGET", "gather"]
 
@@ -19,6 +21,7 @@ PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
 _LARGEST = 1e15  # of a speed or a size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
+_FIGURES = {"vost": "J_tr", "davis": "F"}  # the second one, beside J, under each kind of protocol
 
 
 def gather(
@@ -28,6 +31,7 @@ def gather(
     *,
     pictures: int,
     workers: int | None = None,
+    protocol: str = "vost",
 ) -> dict[str, Any]:
     """Scores runs where their figures are missing, and gathers the page's data.
 
@@ -37,14 +41,19 @@ def gather(
         split: of the dataset.
         pictures: worst moments of each sequence to show.
         workers: processes of the metric; None for as many as there are processors.
+        protocol: of the metric: VOST's, or one with the figures of DAVIS.
     Returns:
         ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val) and ``sequences``, in the
-        split's order. J and J_tr are in percent.
+        split's order. J and ``second``, J_tr or F, are in percent.
     Raises:
         DataError: an unusable split, or a folder none of whose sequences can be scored.
     """
+    rules = get_protocol(protocol)
+    if rules.figures not in _FIGURES:
+        shown = ", ".join(name for name, one in PROTOCOLS.items() if one.figures in _FIGURES)
+        raise DataError(f"the report shows figures of the protocols {shown}; these runs are of {protocol}")
     order = dataset.sequences(split)
-    runs = [score_folder(folder, dataset, split, workers=workers) for folder in folders]
+    runs = [score_folder(folder, dataset, split, protocol=rules, workers=workers) for folder in folders]
     common = set.intersection(*(set(run.scores) for run in runs))
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
@@ -53,9 +62,10 @@ def gather(
         "dataset": dataset.root.resolve().name,
         "split": split,
         "splitSequences": len(order),
+        "second": _FIGURES[rules.figures],
         "runs": [_run_values(run, common, order) for run in runs],
         "paper": [
-            asdict(row) | {"jTr": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
+            asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
         ],
         "sequences": [
             sequence_values(name, runs, dataset, pictures, limit)
@@ -86,8 +96,8 @@ def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> di
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
-    """Number of objects, J and J_tr in percent: means over objects, as the metric's."""
-    figures = pd.concat([pd.DataFrame(columns=["j", "jTr"]), *(one.figures() for one in sequences)])
+    """Number of objects, J and the second figure in percent: means over objects, as the metric's."""
+    figures = pd.concat([pd.DataFrame(columns=["j", "second"]), *(one.figures() for one in sequences)])
     means = {name: percent(figures[name].mean()) if len(figures) else None for name in figures}
     return {"objects": len(figures), **means}
 

@@ -1,4 +1,4 @@
-"""J per frame of a result folder, as the metric computes it."""
+"""J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,29 @@ from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.utils.errors import DataError
 from evaluation.per_frame import evaluate_per_frame, read_current_per_frame
+from evaluation.protocols import PROTOCOLS, Protocol
 
 __all__ = ["ScoredFolder", "SequenceScores", "score_folder"]
 
 
 @dataclass(frozen=True)
 class SequenceScores:
-    """J (0..1) of a sequence.
+    """J (0..1) of a sequence, and what J_tr or F is made of.
 
     Attributes:
         j: a row for each scored frame, by its name and in order; a column for each object, by its id.
-        last: by frame, whether it counts in J_tr.
+        last: by frame, whether it counts in J_tr; None under a protocol with F.
+        f: as ``j``; None under VOST's protocol.
     """
 
     j: pd.DataFrame
-    last: pd.Series
+    last: pd.Series | None
+    f: pd.DataFrame | None = None
 
     def figures(self) -> pd.DataFrame:
-        """Returns the columns ``j`` and ``jTr`` of each object (a row, by its id)."""
-        return pd.DataFrame({"j": self.j.mean(), "jTr": self.j[self.last].mean()})
+        """Returns the columns ``j`` and ``second``, J_tr or F, of each object (a row, by its id)."""
+        values = self.j[self.last] if self.f is None else self.f
+        return pd.DataFrame({"j": self.j.mean(), "second": values.mean()})
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,21 @@ class ScoredFolder:
 
 
 def score_folder(
-    results: ResultFolder, dataset: Dataset, split: str, *, workers: int | None = None
+    results: ResultFolder,
+    dataset: Dataset,
+    split: str,
+    *,
+    protocol: Protocol = PROTOCOLS["vost"],
+    workers: int | None = None,
 ) -> ScoredFolder:
     """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
-    The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations.
-    Raises ``DataError`` if no sequence can be scored.
+    The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations; under
+    other protocols than VOST's always. Raises ``DataError`` if no sequence can be scored.
     """
+    if protocol.figures != "vost":
+        root, set_name, protocol = dataset.truth(protocol)
+        return _by_sequence(results, evaluate_per_frame(results.path, root, set_name, workers, protocol))
     try:
         return _by_sequence(results, read_current_per_frame(results.path, dataset.root, split))
     except (DataError, ValueError):  # missing, damaged or old
@@ -58,10 +70,16 @@ def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
     scored = table[table["Problem"] == ""]
     for name, rows in scored.groupby("Sequence"):
         frames = rows.drop_duplicates("Frame").set_index("Frame")
-        j = rows.pivot(index="Frame", columns="Object", values="J").astype(float).loc[frames.index]
-        last = frames["Last"] == 1
-        if j.isna().any(axis=None) or not last.any():
+        j = _by_frame(rows, "J").loc[frames.index]
+        f = _by_frame(rows, "F").loc[frames.index] if "F" in table else None
+        last = (frames["Last"] == 1).astype(bool) if "Last" in table else None
+        if j.isna().any(axis=None) or (last is not None and not last.any()):
             raise ValueError(f"{name}: rows are missing")
-        scores[str(name)] = SequenceScores(j, last.astype(bool))
+        scores[str(name)] = SequenceScores(j, last, f)
     problems = table[table["Problem"] != ""]
     return ScoredFolder(results, scores, dict(zip(problems["Sequence"], problems["Problem"], strict=True)))
+
+
+def _by_frame(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Arranges a measure by frame and object."""
+    return rows.pivot(index="Frame", columns="Object", values=measure).astype(float)

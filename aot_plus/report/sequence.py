@@ -53,7 +53,7 @@ def sequence_values(
         "length": length,
         "frames": positions,
         "frameNames": j.index.tolist(),
-        "last": int(last.argmax()) if scores else None,
+        "last": None if last is None or not scores else int(last.argmax()),
         "objects": j.columns.tolist(),
         "runs": [_run_values(name, run, notes) for run in runs],
         "pictures": made,

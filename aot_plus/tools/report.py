@@ -28,7 +28,8 @@ def _report(args: argparse.Namespace) -> int:
     dataset = open_dataset(
         name, data_root(args), config.get("TEST_IMAGES"), split, str(config.get("TEST_LAYOUT", ""))
     )
-    data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers)
+    protocol = str(config.get("TEST_PROTOCOL", "vost"))
+    data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers, protocol=protocol)
     size = write_page(args.output, data)
     print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
     return 0

@@ -76,15 +76,20 @@ function jTr() {
   return [document.createTextNode("J"), h("sub", {}, "tr")];
 }
 
+/** The name of the figure beside J: J_tr, or F where the protocol has it. */
+function secondName() {
+  return DATA.second === "F" ? ["F"] : jTr();
+}
+
 /** The rows, one for each object, of one object; of all where it is null. */
 function ofObject(sequence, rows, object) {
   return (rows ?? []).filter((_, index) => object == null || sequence.objects[index] === object);
 }
 
-/** J and J_tr of a run in a sequence: of one object, or the mean of all; nulls where it was not scored. */
+/** J and the second figure of a run in a sequence: of one object, or the mean of all; nulls where it was not scored. */
 function figuresOf(sequence, run, object = null) {
   const rows = ofObject(sequence, sequence.runs[run]?.figures, object);
-  return { j: mean(rows.map((pair) => pair[0])), jTr: mean(rows.map((pair) => pair[1])) };
+  return { j: mean(rows.map((pair) => pair[0])), second: mean(rows.map((pair) => pair[1])) };
 }
 
 /** J of every scored frame of a run in a sequence: of one object, or the mean of all; null if not scored. */

@@ -1,4 +1,4 @@
-// The runs side by side, beside the paper's rows, and the histogram of J_tr.
+// The runs side by side, beside the paper's rows, and the histogram of the second figure.
 
 function showOverview() {
   document.title = `${DATA.dataset} ${DATA.split}: evaluation report`;
@@ -19,7 +19,7 @@ function runsAreComparable() {
 function showRuns() {
   const comparable = runsAreComparable();
   const key = comparable ? "all" : "common";
-  const head = ["Run", "J", jTr(), ...(comparable ? [] : ["J, own", [...jTr(), ", own"], "Objects"]), "Policy", "Capacity", "Model", "Frames/s", "Memory"];
+  const head = ["Run", "J", secondName(), ...(comparable ? [] : ["J, own", [...secondName(), ", own"], "Objects"]), "Policy", "Capacity", "Model", "Frames/s", "Memory"];
   const isText = (name) => name === "Policy" || name === "Model";
   const td = (value) => h("td", {}, value);
   const row = (attributes, name, figures, own, run, speed) => h("tr", attributes,
@@ -34,12 +34,12 @@ function showRuns() {
     h("td", { class: DATA.runs.length > 1 && run[key][name] === best(name) ? "best" : null }, percent(run[key][name]));
   const runs = DATA.runs.map((run, index) => row({},
     h("th", { scope: "row", title: run.folder }, swatch(index), run.name),
-    [figure(run, "j"), figure(run, "jTr")],
-    [percent(run.all.j), percent(run.all.jTr), String(run.all.objects)],
+    [figure(run, "j"), figure(run, "second")],
+    [percent(run.all.j), percent(run.all.second), String(run.all.objects)],
     run, [run.framesPerSecond?.toFixed(1) ?? "–", memoryText(run)]));
   const paper = DATA.paper.map((line) => row({ class: "paper" },
     h("th", { scope: "row" }, `Paper: ${line.method}`),
-    [td(percent(line.j)), td(percent(line.jTr))], ["", "", ""], line, ["", ""]));
+    [td(percent(line.j)), td(percent(line.second))], ["", "", ""], line, ["", ""]));
   document.getElementById("runs").replaceChildren(
     h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: isText(name) ? "text" : null }, name)))),
     h("tbody", {}, runs),
@@ -56,11 +56,12 @@ function showRunNotes() {
   const notes = DATA.runs.flatMap((run) => run.notes.map((note) => `${run.name}: ${note}`));
   if (!runsAreComparable()) {
     const shared = count(DATA.runs[0].common.objects, "object");
-    notes.unshift(`The runs do not cover the same objects. J and J_tr are over the ${shared} that all have; "own" is over all of a run's.`);
+    notes.unshift(`The runs do not cover the same objects. J and ${DATA.second} are over the ${shared} that all have; "own" is over all of a run's.`);
   }
   const whole = DATA.runs.every((run) => run.sequences === DATA.splitSequences);
   if (DATA.paper.length && !whole) notes.push("The paper's figures are over the whole split.");
-  notes.push("J and J_tr in percent, means over objects; J_tr is J over the last quarter of the scored frames.");
+  const meaning = DATA.second === "F" ? "F compares edges" : "J_tr is J over the last quarter of the scored frames";
+  notes.push(`J and ${DATA.second} in percent, means over objects; ${meaning}.`);
   document.getElementById("run-notes").replaceChildren(...notes.map((note) => h("li", {}, subscripts(note))));
 }
 
@@ -72,6 +73,7 @@ function subscripts(text) {
 const BINS = 10;
 
 function showHistogram() {
+  document.getElementById("histogram-title").replaceChildren(...secondName(), " of the objects");
   const bins = DATA.runs.map((_, run) => {
     const counts = new Array(BINS).fill(0);
     for (const sequence of DATA.sequences) {
@@ -112,7 +114,7 @@ function histogram(bins, width) {
   }
   parts.push(s("text", { x: width - 6, y: height - 6, "text-anchor": "end" }, "100"));
   const words = bins.map((counts, run) => `${DATA.runs[run].name}: ${counts.join(", ")}`).join("; ");
-  return s("svg", { width, height, role: "img", "aria-label": `Objects by J_tr, in steps of 10 percent. ${words}` }, parts);
+  return s("svg", { width, height, role: "img", "aria-label": `Objects by ${DATA.second}, in steps of 10 percent. ${words}` }, parts);
 }
 
 /** 1, 2 or 5 times a power of ten, not below the value and at least 1. */

@@ -105,7 +105,7 @@ function curveLegend(sequence, object, curves, cursor) {
     values.forEach((value, run) => {
       const figures = figuresOf(sequence, run, object);
       if (!curves[run]) value.textContent = sequence.runs[run] ? "not scored" : "no masks";
-      else if (index == null) value.replaceChildren(number("J", figures.j), number(jTr(), figures.jTr));
+      else if (index == null) value.replaceChildren(number("J", figures.j), number(secondName(), figures.second));
       else value.replaceChildren(number("J", curves[run][index]));
     });
   };
@@ -118,14 +118,11 @@ function drawCurves(box, width, sequence, curves, cursor) {
   const scale = frameScale(sequence, width);
   const y = (value) => PLOT.top + (1 - value / 100) * (PLOT.height - PLOT.top - PLOT.bottom);
   const floor = y(0);
-  const shadeFrom = scale.x(sequence.frames[sequence.last]);
-  const shadeTo = scale.x(sequence.frames.at(-1));
   const svg = s("svg", {
     class: "plot", width, height: PLOT.height, tabindex: 0, role: "img",
     "aria-label": `J per frame of ${sequence.name}. Left and right move from frame to frame.`,
   },
-    s("rect", { class: "shade", x: shadeFrom, y: PLOT.top, width: Math.max(1, shadeTo - shadeFrom), height: floor - PLOT.top }),
-    s("text", { x: shadeTo - 4, y: floor - 6, "text-anchor": "end" }, "last quarter"),
+    lastQuarter(sequence, scale, floor),
     [0, 25, 50, 75, 100].flatMap((value) => gridLine(PLOT.left, width - PLOT.right, y(value), value)),
     frameTicks(sequence, scale, PLOT.height - 8),
     curves.map((values, run) => values && s("polyline", {
@@ -139,6 +136,17 @@ function drawCurves(box, width, sequence, curves, cursor) {
   svg.addEventListener("keydown", (event) => moveByKey(event, sequence, cursor));
   svg.addEventListener("blur", () => cursor.move(null));
   box.replaceChildren(svg);
+}
+
+/** Shades the frames that count in J_tr; nothing where there is no J_tr. */
+function lastQuarter(sequence, scale, floor) {
+  if (sequence.last == null) return [];
+  const from = scale.x(sequence.frames[sequence.last]);
+  const to = scale.x(sequence.frames.at(-1));
+  return [
+    s("rect", { class: "shade", x: from, y: PLOT.top, width: Math.max(1, to - from), height: floor - PLOT.top }),
+    s("text", { x: to - 4, y: floor - 6, "text-anchor": "end" }, "last quarter"),
+  ];
 }
 
 /** Frame numbers under the axis, at round steps. */

@@ -31,7 +31,7 @@ function tableColumns() {
     { key: "name", head: "Name", group: "", value: name, show: name },
     { key, head, group: "", value: number, show: (row) => String(number(row)) },
   ];
-  for (const figure of ["jTr", "j"]) {
+  for (const figure of ["second", "j"]) {
     const value = (run) => (row) => row.figures[run][figure];
     DATA.runs.forEach((run, index) => columns.push({
       key: `${figure}-${index}`, head: run.name, run: index, group: figure, value: value(index), show: (row) => percent(value(index)(row)),
@@ -82,7 +82,7 @@ function tableHead(columns) {
     if (groups.at(-1)?.name === column.group) groups.at(-1).span += 1;
     else groups.push({ name: column.group, span: 1 });
   }
-  const names = { jTr: jTr(), j: ["J"], "": [] };
+  const names = { second: secondName(), j: ["J"], "": [] };
   return h("thead", {},
     h("tr", {}, groups.map((group) => h(group.name ? "th" : "td", {
       colspan: group.span,
