@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Run, dict[str, Any]]] = {
     "DeAOT, two groups": (_all(frames=9, ids=12), {"name": "deaott"}),
     **{
         policy: (_all(frames=8, gap=1), {"MEM_POLICY": policy})
-        for policy in ("rmem", "fifo", "uniform", "random", "readmem", f"{__name__}:Newest")
+        for policy in ("rmem", "fifo", "uniform", "spread", "lfu", "random", "readmem", f"{__name__}:Newest")
     },
     "declined frames": (_all(frames=10, gap=1), {"MEM_POLICY": f"{__name__}:EverySecond"}),
     "several views": (_all(frames=6, gap=1), {**VIEWS, "LATTER_MEM_LEN": 1}),

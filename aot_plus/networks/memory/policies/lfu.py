@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
+from aot_plus.networks.memory.policies.relevance import FrameValues
 from aot_plus.networks.memory.scores import relevance
-from aot_plus.utils.device import on_device
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -23,25 +24,44 @@ class LfuPolicy(MemoryPolicy):
     the foreground, as in EMFS.
     """
 
+    replayable = True
+
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
-        self._frames: list[int] = []  # of the last append; their sums and numbers of reads:
-        self._sums = self._reads = torch.empty(0)
+        self._sums, self._reads = FrameValues(), FrameValues()
 
     def observe(self, append: Append) -> None:
         """Adds this read."""
         statistics = append.statistics()
         read = relevance(statistics.attention, statistics.foreground)
-        position = {frame: index for index, frame in enumerate(self._frames)}
-        source = on_device([position.get(frame, len(position)) for frame in append.frames], read.device)
-        new = read.new_zeros(1)  # what a frame has had that comes for the first time
-        self._sums = torch.cat([self._sums.to(read), new])[source] + read
-        self._reads = torch.cat([self._reads.to(read), new])[source] + 1
-        self._frames = list(append.frames)
-        self.last_scores = {"read": read, "reads": self._reads, "mean": self._sums / self._reads}
+        sums = self._sums.find(append.numbers)[0] + read
+        reads = self._reads.find(append.numbers)[0] + 1
+        self._sums.replace(append.numbers, sums)
+        self._reads.replace(append.numbers, reads)
+        self.last_scores = {"read": read, "reads": reads, "mean": sums / reads}
 
     def drop(self, append: Append) -> Tensor:
         """Chooses the droppable entry with the smallest mean, the first one on ties."""
-        candidates = on_device(append.droppable, self._sums.device)
-        lowest = self.last_scores["mean"][candidates].argmin(dim=0, keepdim=True)
-        return candidates.gather(0, lowest)[0]
+        return torch.where(append.may_drop, self.last_scores["mean"], torch.inf).argmin()
+
+    def reserve(self, capacity: int, device: torch.device) -> None:
+        """Keeps sums and numbers of reads in tensors that stay."""
+        for values in (self._sums, self._reads):
+            values.reserve(capacity, device)
+
+    def forget(self) -> None:
+        """Begins another video."""
+        self.last_scores = {}
+        for values in (self._sums, self._reads):
+            values.forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives, as ``MemoryPolicy.state_dict``, sums and numbers of reads as plain values."""
+        own = {"_sums": self._sums.state_dict(), "_reads": self._reads.state_dict()}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a policy gave."""
+        self._sums.load_state_dict(state["_sums"])
+        self._reads.load_state_dict(state["_reads"])
+        super().load_state_dict({**state, "_sums": self._sums, "_reads": self._reads})

@@ -10,7 +10,6 @@ from torch import Tensor
 from aot_plus.networks.memory.policies.base import Append
 from aot_plus.networks.memory.policies.relevance import RelevancePolicy, RunningRelevance
 from aot_plus.utils.config_ranges import check_value
-from aot_plus.utils.device import on_device
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -23,6 +22,8 @@ class SpreadPolicy(RelevancePolicy):
     (``MEM_SPREAD_KEEP``). The policy is this project's own, and unpublished.
     """
 
+    replayable = True
+
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
         for name in ("MEM_SPREAD_KEEP", "MEM_SPREAD_POWER"):
@@ -31,16 +32,22 @@ class SpreadPolicy(RelevancePolicy):
 
     def score(self, append: Append, averages: Tensor) -> Tensor:
         """R_t^power * room_t."""
-        around = on_device(room_in_time([*append.frames, append.new_frame]), averages.device)
+        around = room_in_time(torch.cat([append.numbers, append.new_number[None]]))
         room = around / around.mean()
         self.last_scores["room"] = room
         return torch.pow(averages, self.cfg.MEM_SPREAD_POWER) * room
 
 
-def room_in_time(frames: list[int]) -> list[float]:
+def room_in_time(frames: Tensor) -> Tensor:
     """Gives for each frame but the last the number of the next one less that of the one before.
 
-    The first has none before it: twice the way to its next is taken. ``frames``: ascending, 2 or more.
+    The first has none before it: twice the way to its next is taken.
+
+    Args:
+        frames: T + 1 numbers, ascending, 2 or more.
+
+    Returns:
+        T values, float32.
     """
-    first = 2.0 * (frames[1] - frames[0])
-    return [first, *(float(after - before) for before, after in zip(frames, frames[2:], strict=False))]
+    first = 2 * (frames[1:2] - frames[:1])
+    return torch.cat([first, frames[2:] - frames[:-2]]).float()
