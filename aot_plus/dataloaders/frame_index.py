@@ -1,5 +1,6 @@
 """How many frames a video file has, and at which of them its decoding can begin."""
 
+import logging
 from bisect import bisect_right
 from collections.abc import Iterable
 
@@ -9,6 +10,9 @@ from av.video.stream import VideoStream
 
 __all__ = ["FrameIndex", "is_shown", "shown_at"]
 
+_log = logging.getLogger(__name__)
+
+_LARGE = 1_000_000_000  # bytes: to read so many may take longer than people wait without a word
 _BACK = (1, 2, 4, 8, 16)  # keyframes before a frame
 _VP8_SHOWN = 0x10  # a bit of a packet's first byte
 
@@ -60,6 +64,9 @@ class FrameIndex:
             # AVI knows no times of showing: FFmpeg takes the frames' order in the file for them.
             in_order = container.format.name != "avi" or not stream.codec_context.has_b_frames
             return cls(listed, by_dts=True, in_order=in_order)
+        if container.size > _LARGE:
+            path = container.name.removeprefix("file:")
+            _log.info("%s: has no list of its frames, it is read through once", path)
         packets = filter(is_shown, container.demux(stream))
         read = ((shown_at(packet), packet.is_keyframe) for packet in packets)
         # In MPEG's program streams, frames after a jump get the times of their neighbours.
