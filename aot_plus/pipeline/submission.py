@@ -29,6 +29,7 @@ def check_zip(job: Job) -> Dataset:
 def write_zip(job: Job) -> Path:
     """Packs the masks of a split as its server expects them. Raises ``DataError`` for one that is missing."""
     dataset = check_zip(job)
+    dataset.save_all = False  # what else was written is not for the server
     folder = f"{dataset.zip_folder}/" if dataset.zip_folder else ""
     path = zip_path(job)
     with (

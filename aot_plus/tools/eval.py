@@ -76,7 +76,7 @@ def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     known = f"{', '.join(DATASET_FOLDERS)}, or a folder in VOST's or DAVIS's layout"
     add("--dataset", help=f"{known} (default: the stage's)")
-    split = "of the dataset: val, test-dev, valid_all_frames, ... (default: val)"
+    split = "of the dataset: val, test-dev, valid_all_frames, ... (default: the dataset's, val or valid)"
     add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
     layout = "of a folder: the name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
     add("--layout", dest="TEST_LAYOUT", metavar="LAYOUT", help=layout)
