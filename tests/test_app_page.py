@@ -12,13 +12,14 @@ import pytest
 from aot_plus.app.places import Places
 from aot_plus.app.session import Session
 from aot_plus.app.settings import Settings
+from aot_plus.utils.errors import DataError
 from aot_plus.viz.video_writer import VideoWriter
 from evaluation.masks import read_mask
 from tests.test_app_session import BLUE_BOX, FRAMES, GREEN_BOX, HEIGHT, WIDTH, frame
 
 pytest.importorskip("gradio")
 
-from aot_plus.app.server import OwnPageOnly, serve
+from aot_plus.app.server import OwnPageOnly, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -27,7 +28,7 @@ HOSTILE = "<img src=x onerror=alert(1)> & 'x'.mp4"
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """A session that may open a video, and two files with strange names or content."""
     folder = tmp_path_factory.mktemp("app")
     videos = folder / "videos"
@@ -37,16 +38,13 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
             writer.write(frame(number), number / 10)
     (videos / "broken.mp4").write_bytes(b"no video" * 99)
     shutil.copy(videos / "squares.mp4", videos / HOSTILE)
-    session = Session(folder / "projects", Places([videos]), Settings(capacity=3, gap=2), "cpu")
-    yield session
-    session.close()
+    return Session(folder / "projects", Places([videos]), Settings(capacity=3, gap=2), "cpu")
 
 
 @pytest.fixture(scope="module")
 def address(session: Session) -> Iterator[str]:
-    address, blocks = serve(session)
-    yield address
-    blocks.close(verbose=False)
+    with serving(session) as address:
+        yield address
 
 
 class Opened:
@@ -242,6 +240,12 @@ def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
     with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
         answer.send(None)
     assert sent[0]["status"] == status
+
+
+def test_projects_are_served_once(address: str, session: Session) -> None:
+    other = Session(session.projects, Places([]), Settings(), "cpu")
+    with pytest.raises(DataError, match="another run works there"), serving(other):
+        pass
 
 
 def test_files_of_the_machine_are_not_served(address: str, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def page_theme() -> gr.themes.Base:
         "background_fill_secondary": "var(--raised)",
         "input_background_fill": "var(--surface)",
         "input_border_color": "var(--line)",
+        "input_border_width": "1px",
         "panel_background_fill": "var(--surface)",
         "button_primary_background_fill": "var(--focus)",
         "button_primary_background_fill_hover": "var(--focus)",

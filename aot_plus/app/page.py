@@ -21,6 +21,8 @@ from aot_plus.utils.errors import DataError, VOSError
 __all__ = ["build_page"]
 
 _MOUNT = "window.aotApp.mount('{part}', element, server, upload);"
+_NAMED = "Or one that lies in the folders that were named at the start:"
+_NOT_NAMED = "Start with <code>--folder DIR</code> to open videos where they lie."
 _OWN_CHECKPOINT = "the model's own"
 _LAYOUT_NAMES = {"vost": "VOST", "davis": "DAVIS"}
 
@@ -57,22 +59,21 @@ class _Page:
 
     def _build_start(self) -> None:
         videos = self.session.places.videos()
-        with gr.Row(equal_height=True):
-            with gr.Group():
-                self.upload = gr.File(label="A video from this computer", elem_id="upload", height=140)
-            with gr.Group():
-                self.video = gr.Dropdown(
-                    videos,
-                    value=None,
-                    label="A video or a folder of images",
-                    visible=bool(videos),
-                    elem_id="video",
-                )
-                self.open = gr.Button("Open", visible=bool(videos), elem_id="open")
-                self.example = gr.Button("Open the example", elem_id="example")
-            with gr.Group():
-                self.saved = gr.Dropdown([], label="Go on with a project", elem_id="saved")
-                self.go_on = gr.Button("Go on", elem_id="go-on")
+        with gr.Column(elem_classes="choice"):
+            gr.HTML("<h2>A video from this computer</h2>")
+            self.upload = gr.File(show_label=False, container=False, elem_id="upload", height=124)
+            gr.HTML(f"<p>{_NAMED if videos else _NOT_NAMED}</p>")
+            self.video = gr.Dropdown(
+                videos, value=None, show_label=False, container=False, visible=bool(videos), elem_id="video"
+            )
+            self.open = gr.Button("Open", visible=bool(videos), elem_id="open")
+        with gr.Column(elem_classes="choice"):
+            gr.HTML("<h2>The example</h2><p>A synthetic video of 14 seconds, made on the spot.</p>")
+            self.example = gr.Button("Open the example", variant="primary", elem_id="example")
+        with gr.Column(elem_classes="choice"):
+            gr.HTML("<h2>A saved project</h2><p>With all that was painted and found in it.</p>")
+            self.saved = gr.Dropdown([], show_label=False, container=False, elem_id="saved")
+            self.go_on = gr.Button("Go on", elem_id="go-on")
 
     def _build_work(self) -> None:
         with gr.Column(elem_id="main-part"):
@@ -94,7 +95,6 @@ class _Page:
             html_template="<div></div>",
             js_on_load=_MOUNT.format(part=part),
             server_functions=functions,
-            elem_classes="aot",
             apply_default_css=False,
         )
 
@@ -206,7 +206,7 @@ class _Page:
         files = sorted({*checkpoint_files(), settings.checkpoint} - {""})
         choices: dict[str, list[Any]] = {
             "checkpoint": [(_OWN_CHECKPOINT, ""), *files],
-            "policy": sorted({*POLICIES, settings.policy}),
+            "policy": list(dict.fromkeys([*POLICIES, settings.policy, session.settings.policy])),
         }
         updates: list[dict[str, Any]] = []
         for name in self.inputs:

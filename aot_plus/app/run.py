@@ -86,6 +86,11 @@ class SegmentRun:
         self._saved_at = time.monotonic()
         self.progress = Progress("loading", step, self._start, 0, len(self._numbers))
 
+    @property
+    def chain(self) -> Chain:
+        """The run as far as it has come."""
+        return self._chain
+
     def start(self) -> None:
         """Begins. Raises ``DataError`` if there is nothing to follow at the frame that is shown."""
         earlier = self._project.chain(self._chain.step)

@@ -2,42 +2,61 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from aot_plus.app.session import Session
 from aot_plus.utils.errors import ConfigError
 from evaluation.files import writing
+from evaluation.folder_lock import FolderLock
 
-__all__ = ["LOCAL", "serve"]
+__all__ = ["LOCAL", "OwnPageOnly", "serving"]
 
 LOCAL = "127.0.0.1"
 _EVERYWHERE = ("0.0.0.0", "::", "")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-def serve(session: Session, host: str = LOCAL, port: int | None = None) -> tuple[str, Any]:
-    """Starts the page in threads of its own.
+@contextmanager
+def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Iterator[str]:
+    """Serves the page in threads of its own for the length of the block, and gives its address.
 
     Args:
-        session: what the page shows.
+        session: what the page shows; it is closed at the end.
         host: the address to listen at.
         port: None takes the first free one from 7860.
 
-    Returns:
-        The page's address, and Gradio's blocks, to ``close``.
-
     Raises:
         ConfigError: if it cannot listen there.
+        DataError: if another program serves the same projects.
     """
     uploads = session.projects / ".uploads"
     with writing(uploads):
-        shutil.rmtree(uploads, ignore_errors=True)
-        uploads.mkdir(parents=True)
-    # Before Gradio is imported: it reads them then. It asks the network for nothing.
+        session.projects.mkdir(parents=True, exist_ok=True)
+    with FolderLock(session.projects):
+        shutil.rmtree(uploads, ignore_errors=True)  # of a killed program
+        with writing(uploads):
+            uploads.mkdir()
+        try:
+            blocks, address = _launch(session, host, port)
+            try:
+                yield address
+            finally:
+                session.close()
+                blocks.close(verbose=False)
+        finally:
+            shutil.rmtree(uploads, ignore_errors=True)
+
+
+def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
+    """Starts Gradio; gives its blocks and the address."""
+    uploads = session.projects / ".uploads"
+    # Before Gradio is imported, which reads them then. The page asks the network for nothing.
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(uploads),
+        "GRADIO_TEMP_DIR": str(uploads.resolve()),
         "HF_HUB_OFFLINE": "1",
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), *_LOCAL_NAMES))),
     }
@@ -65,7 +84,7 @@ def serve(session: Session, host: str = LOCAL, port: int | None = None) -> tuple
         )
     except OSError as error:
         raise ConfigError(f"--host {host} --port {port}: cannot listen there ({error})") from error
-    return address, blocks
+    return blocks, address
 
 
 class OwnPageOnly:

@@ -17,7 +17,7 @@ from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.models import Models
 from aot_plus.app.painting import Stroke, box_object, paint
 from aot_plus.app.places import Places
-from aot_plus.app.project import PROJECT_FILE, Project, TrackedObject, free_folder
+from aot_plus.app.project import PROJECT_FILE, Chain, Project, TrackedObject, free_folder
 from aot_plus.app.run import Progress, SegmentRun
 from aot_plus.app.settings import Settings
 from aot_plus.app.snapshots import Snapshots
@@ -26,7 +26,6 @@ from aot_plus.dataloaders.coloured_masks import MaskReader
 from aot_plus.dataloaders.mini_vost import render_sequence, write_sequence
 from aot_plus.dataloaders.mini_vost.writer import FOLDERS
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
-from evaluation.folder_lock import FolderLock
 from evaluation.masks import IGNORE_ID, Mask
 
 __all__ = ["Opened", "Session"]
@@ -41,7 +40,7 @@ class Opened:
     """A project that is open: its frames, its runs, what can be undone."""
 
     def __init__(self, project: Project, frames: Frames, models: Models) -> None:
-        """Raises ``DataError`` if the frames are others, or another process has the project open."""
+        """Raises ``DataError`` if the frames are not those of the project."""
         self.project = project
         self.frames = frames
         if self.frames.size != project.size:
@@ -53,21 +52,28 @@ class Opened:
         self.snapshots = {step: Snapshots(project.folder / "states", step) for step in _STEPS}
         self.reader = MaskReader()
         self._models = models
-        self._lock = FolderLock(project.folder)
-        self._lock.__enter__()
         self.run: SegmentRun | None = None
 
     def close(self) -> None:
-        """Stops a run, saves, and lets other processes open the project."""
+        """Stops a run, and saves."""
         self.stop()
         self.project.save()
         self.project.masks.save_areas()
         self.frames.close()
-        self._lock.__exit__(None, None, None)
 
     @property
     def progress(self) -> Progress:
         return Progress() if self.run is None else self.run.progress
+
+    def chain_at(self, frame: int) -> Chain | None:
+        """Finds the run that came to a frame: the last one, if both directions did."""
+        last = self.progress.step
+        for step in (last, -last):
+            going = self.run is not None and step == last and self.progress.is_running
+            chain = self.run.chain if self.run is not None and going else self.project.chain(step)
+            if chain is not None and 0 <= chain.position(frame) <= chain.position(chain.last):
+                return chain
+        return None
 
     def segment(self, step: int) -> None:
         """Starts a run from the frame that is shown, forward (1) or backward (-1)."""

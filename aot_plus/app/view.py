@@ -78,7 +78,7 @@ def memory_view(opened: Opened, frame: int) -> dict[str, Any] | None:
 
     None for a frame that no run came to. The run that was the last one counts.
     """
-    chain = _chain_at(opened, frame)
+    chain = opened.chain_at(frame)
     if chain is None:
         return None
     log, settings = opened.logs[chain.step], chain.settings
@@ -143,16 +143,6 @@ def areas_view(opened: Opened) -> dict[str, Any]:
             for item in project.objects
         ],
     }
-
-
-def _chain_at(opened: Opened, frame: int) -> Chain | None:
-    """Finds the run that came to a frame, the one that is running or was last if both directions did."""
-    steps = (1, -1) if opened.progress.step > 0 else (-1, 1)
-    for step in steps:
-        chain = opened.project.chain(step)
-        if chain is not None and 0 <= chain.position(frame) <= chain.position(chain.last):
-            return chain
-    return None
 
 
 def _visible(project: Project, mask: Mask) -> Mask:

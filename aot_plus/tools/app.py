@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import sys
 import time
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,28 +60,20 @@ def _serve(args: argparse.Namespace) -> int:
             "(in a checkout: pip install -r requirements-app.txt)"
         )
     from aot_plus.app.places import Places
-    from aot_plus.app.server import LOCAL, serve
+    from aot_plus.app.server import LOCAL, serving
     from aot_plus.app.session import Session
     from aot_plus.networks.managers.processes import ProcessPlace, share_cores
 
     share_cores(ProcessPlace())
     session = Session(args.projects or home() / _PROJECTS, Places(args.folder), _settings(args), args.device)
-    address, blocks = serve(session, args.host, args.port)
-    print(
-        f"The page: {address}\nProjects: {session.projects}\nCtrl-C ends it; everything is saved.", flush=True
-    )
-    if args.host != LOCAL:
-        print("Anyone who reaches this address can use the page and open what lies in its folders.")
-    if args.open:
-        import webbrowser
-
-        webbrowser.open(address)
-    try:
+    with serving(session, args.host, args.port) as address:
+        if args.host != LOCAL:
+            print("Anyone who reaches this address can use the page and open what lies in its folders.")
+        print(f"The page: {address}\nProjects: {session.projects}\nCtrl-C ends it; all is saved.", flush=True)
+        if args.open:
+            webbrowser.open(address)
         while True:
             time.sleep(3600)
-    finally:
-        session.close()
-        blocks.close(verbose=False)
 
 
 def _settings(args: argparse.Namespace) -> "Settings":

@@ -3,6 +3,10 @@
 const POLL = 250; // milliseconds between two looks at a run
 const TOOLS = { brush: "Brush", eraser: "Eraser", box: "Box" };
 const TITLES = { brush: "Paint the chosen object (b)", eraser: "Take away what is painted (e)", box: "Drag a box around the chosen object (x)" };
+const KEYS = [
+  ["← →", "one frame, with Shift ten"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
+  ["[ ]", "size of the brush"], ["1–9", "choose an object"], ["Ctrl+Z", "undo"], ["s", "segment, stop"],
+];
 const DEAD = "The program does not answer. If it was stopped, start it again and reload this page: all is saved.";
 
 class Studio {
@@ -22,6 +26,7 @@ class Studio {
     this.memory = new MemoryPanel((frame) => this.goTo(frame), async (frames) => (await this.call("thumbnails", { frames })).thumbnails ?? {});
     this.objects = new ObjectList((action, values) => this.ask(action, values, true), (id) => this.choose(id));
     this.run = new RunPanel((step) => this.segment(step), () => this.ask("stop", {}, true));
+    for (const part of [main, side]) part.classList.add("aot");
     main.replaceChildren(this.toolbar(), this.stage.element, this.timeline.element, this.memory.element);
     side.replaceChildren(this.objects.element, this.run.element);
     this.element = main;
@@ -40,7 +45,7 @@ class Studio {
       h("label", { class: "small", title: "[ and ]" }, "Size ", this.sizer),
       this.undo,
       h("button", { type: "button", class: "quiet", title: "Take this frame's mask from a PNG file", click: () => file.click() }, "Load a mask …"), file,
-      h("span", { class: "keys muted small" }, "Keys: ← → frames, b e x tools, [ ] size, 1–9 object, s segment or stop"));
+      h("details", { class: "keys small" }, h("summary", {}, "Keys"), h("dl", {}, KEYS.map(([key, effect]) => [h("dt", {}, key), h("dd", {}, effect)]))));
   }
 
   // --- asking the program

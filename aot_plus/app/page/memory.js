@@ -41,8 +41,8 @@ class MemoryPanel {
     const bar = (name) => {
       const value = item.scores[name];
       return h("span", { class: "score", title: value == null ? `${name}: not yet scored` : `${name} ${value.toFixed(4)}` },
-        h("span", {}, name), h("i", { style: `--share: ${value == null ? 0 : Math.max(0, value) / highest[name]}` }),
-        h("b", {}, value == null ? "–" : value.toFixed(3)));
+        h("span", {}, name), h("b", {}, value == null ? "–" : value.toFixed(3)),
+        h("i", { style: `--share: ${value == null ? 0 : Math.max(0, value) / highest[name]}` }));
     };
     return h("button", { type: "button", class: `card ${item.mark}`, click: () => this.goTo(item.frame), "aria-label": `Go to frame ${item.frame}` },
       h("img", { alt: "", src: this.pictures[item.frame] ?? false }),
@@ -55,8 +55,9 @@ function describe(memory) {
   const frames = memory.held.filter((item) => !["dropped", "declined"].includes(item.mark)).length;
   const capacity = memory.capacity ? ` of ${memory.capacity}` : "";
   const groups = memory.groups > 1 ? ` (the first of ${memory.groups} groups of objects)` : "";
-  const held = `Holds ${frames}${capacity} frames since frame ${memory.frame}, policy ${memory.policy}${groups}. `;
-  if (memory.dropped != null) return `${held}Frame ${memory.dropped} went: ${memory.reason}.`;
+  const held = `After frame ${memory.frame}: ${frames}${capacity} frames, policy ${memory.policy}${groups}. `;
+  const score = memory.held.find((item) => item.mark === "dropped")?.scores.score;
+  if (memory.dropped != null) return `${held}Frame ${memory.dropped} went: ${memory.reason}${score == null ? "" : ` (${score.toFixed(3)})`}.`;
   if (memory.declined) return `${held}Frame ${memory.frame} was not taken: ${memory.policy} declined it.`;
   return held + (memory.capacity ? "Nothing goes until it is full." : "Nothing goes.");
 }

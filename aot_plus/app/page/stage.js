@@ -14,7 +14,7 @@ class Stage {
     this.current = null;
     this.picture = h("img", { alt: "", draggable: "false" });
     this.canvas = h("canvas", {});
-    this.cursor = h("div", { class: "cursor", hidden: true });
+    this.cursor = h("div", { class: "brush", hidden: true });
     this.rubber = h("div", { class: "rubber", hidden: true });
     this.element = h("div", { class: "stage", id: "stage" }, this.picture, this.canvas, this.rubber, this.cursor);
     for (const [name, act] of Object.entries({ pointerdown: "down", pointermove: "move", pointerup: "up", pointercancel: "cancel", pointerleave: "leave" }))

@@ -34,7 +34,7 @@ class Timeline {
     this.slider.max = this.number.max = state.frames - 1;
     if (document.activeElement !== this.slider || state.run.running) this.slider.value = state.frame;
     if (document.activeElement !== this.number) this.number.value = state.frame;
-    this.total.textContent = `of ${state.frames - 1}`;
+    this.total.textContent = `/ ${state.frames - 1}`;
     this.name.textContent = state.name === String(state.frame).padStart(5, "0") ? "" : state.name;
     this.tag.hidden = !state.given.includes(state.frame);
     this.drawCursor();

@@ -15,7 +15,7 @@ function build(element, attributes, children) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value != null && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child != null));
+  element.append(...children.flat(2).filter((child) => child != null));
   return element;
 }
 
