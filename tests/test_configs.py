@@ -433,3 +433,23 @@ def test_building_a_config_imports_no_torch_and_writes_nothing(tmp_path: Path) -
     )
     assert result.stdout.strip() == "[]"
     assert not list(tmp_path.iterdir())
+
+
+class FlatStage(DefaultStage):
+    """A stage of one's own that says more than its data set."""
+
+    TEST_DATASET = "davis2017"
+    TEST_OUTPUT_HEIGHT = None
+
+
+def test_a_data_set_brings_its_published_protocol_which_a_stage_and_overrides_change() -> None:
+    def values(stage: str, **overrides: object) -> tuple[object, ...]:
+        config = get_config(stage, "aott", overrides=overrides)
+        return config.TEST_PROTOCOL, config.TEST_OUTPUT_HEIGHT, config.TEST_MEM_GAP_BY_LENGTH
+
+    assert values("pre_vost_2") == ("vost", None, True)
+    assert values("pre_vost_2", TEST_DATASET="davis2017") == ("davis", 480, False)
+    assert values("pre_vost_2", TEST_DATASET="davis2017", TEST_OUTPUT_HEIGHT=240) == ("davis", 240, False)
+    assert values("pre_vost_2", TEST_DATASET="/data/x", TEST_LAYOUT="lvos_v2") == ("lvos", None, False)
+    assert values("pre_vost_2", TEST_DATASET="/data/x") == ("vost", None, True)
+    assert values("tests.test_configs:FlatStage") == ("davis", None, False)
