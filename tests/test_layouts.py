@@ -342,6 +342,17 @@ def test_the_check_knows_every_layout(name: str, source: Path, tmp_path: Path) -
     assert [masks.name in one.detail for one in missing] == [True]
 
 
+def test_sequences_that_were_not_unpacked_are_one_finding(source: Path, tmp_path: Path) -> None:
+    root = write_layout("davis2017", source, tmp_path)
+    for name in "ab":
+        shutil.rmtree(root / "JPEGImages" / "480p" / name)
+    report = check_dataset(open_dataset("davis2017", tmp_path), "val")
+    (finding,) = report.findings
+    assert finding.kind == kinds.SEQUENCES_MISSING
+    assert f"2 of 2 in {root}/JPEGImages/480p: a, b" in finding.detail
+    assert report.sequences == []
+
+
 def evaluate(data_folder: Path, *flags: str) -> int:
     where = ["--data_root", str(data_folder), "--result_dir", str(data_folder / "results")]
     network = ["--model", "aott", "--random_weights", "--device", "cpu", "--policy", "fifo"]

@@ -67,6 +67,12 @@ SPLITS_OVERLAP = Kind(
     "a sequence is in several splits",
     "Each split is used as it is: figures on one are then partly figures on data of the other.",
 )
+SEQUENCES_MISSING = Kind(
+    _E,
+    "sequences of a split have no folder",
+    "Inference skips them, and the metric then stops. The archive may not be unpacked completely, or be of "
+    "another split or version: unpack it again, or take the names out of the split's list.",
+)
 FRAMES_BROKEN = Kind(_E, "the frames cannot be listed", _FAILS)
 NO_ANNOTATIONS = Kind(
     _E,

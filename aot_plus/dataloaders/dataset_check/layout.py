@@ -1,5 +1,7 @@
 """Checks of a dataset as a whole: its folders, its split files, and which sequences those name."""
 
+from collections.abc import Sequence
+
 from aot_plus.dataloaders.dataset import Dataset, visible_folders
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
@@ -8,6 +10,7 @@ from aot_plus.utils.errors import DataError
 from evaluation.vost import SPLITS, name_problem, named_lines, split_path
 
 IMAGES_5FPS = "JPEGImages"
+_NAMED = 5  # sequences in a finding
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
 
@@ -17,6 +20,19 @@ def check_folders(dataset: Dataset) -> list[Finding]:
     if isinstance(dataset, VOSTDataset) and not (dataset.root / IMAGES_5FPS).is_dir():
         found.append(Finding(kinds.NO_JPEGIMAGES, str(dataset.root), f"no folder {IMAGES_5FPS}"))
     return found
+
+
+def check_sequence_folders(dataset: Dataset, names: Sequence[str]) -> tuple[list[Finding], set[str]]:
+    """Finds several sequences of a split without images or masks; returns one finding each, and the names."""
+    found, all_missing = [], set()
+    for folder in (dataset.frames_folder, dataset.masks_folder):
+        missing = [name for name in names if not (folder / name).is_dir()]
+        if len(missing) > 1:
+            more = f" and {len(missing) - _NAMED} more" * (len(missing) > _NAMED)
+            detail = f"{len(missing)} of {len(names)} in {folder}: {', '.join(missing[:_NAMED])}{more}"
+            found.append(Finding(kinds.SEQUENCES_MISSING, dataset.split, detail))
+            all_missing |= set(missing)
+    return found, all_missing
 
 
 def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from aot_plus.dataloaders.dataset_check.findings import Finding, Severity, format_findings
-from aot_plus.dataloaders.dataset_check.layout import check_folders, check_splits
+from aot_plus.dataloaders.dataset_check.layout import check_folders, check_sequence_folders, check_splits
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
 from aot_plus.dataloaders.eval_datasets import Dataset
 from evaluation.parallel import map_in_processes
@@ -49,11 +49,17 @@ def check_dataset(dataset: Dataset, split: str | None = None, workers: int | Non
     of_folders = [finding for each in opened.values() for finding in check_folders(each)]
     findings = [*dict.fromkeys(of_folders), *findings]
     unusable = {name for name, each in opened.items() if each.missing()}
+    absent: set[str] = set()
+    for name in splits:
+        if name not in unusable:
+            of_split, missing = check_sequence_folders(opened[name], splits[name])
+            findings += of_split
+            absent |= missing
     homes = {name: opened[split] for split, names in reversed(splits.items()) for name in names}
     jobs = [
         (homes[name], name)
         for name in dict.fromkeys(name for names in splits.values() for name in names)
-        if homes[name].split not in unusable
+        if homes[name].split not in unusable and name not in absent
     ]
     reports = map_in_processes(_check, jobs, workers, "check", size=lambda job: job[0].length(job[1]))
     findings += [finding for report in reports for finding in report.findings]
