@@ -12,13 +12,18 @@ import PIL.Image
 import pytest
 import torch
 
+from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.engines.device_images import read_on_device
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.models import AOT
+from aot_plus.networks.managers.learner import Learner
+from aot_plus.networks.managers.processes import ProcessPlace
+from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.number_format import as_number_format
 from tests.test_fixed_step import CASES
 from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
 from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
+from tests.tiny_training import tiny_config
+from tests.train_videos import write_dataset
 
 pytestmark = [
     pytest.mark.cuda,
@@ -168,6 +173,25 @@ def test_the_plain_way_does_not_wait_either(name: str) -> None:
         for image in images[7:]:
             _step(engine, state, image)
     assert state.banks[0][-1] == 8
+
+
+def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
+    """With AdamW in one kernel, which a checkpoint of a CPU does not take away."""
+    dataset = tmp_path / "VOST"
+    write_dataset(dataset)
+    cfg = tiny_config(dataset)
+    batch = next(iter(build_train_loader(cfg)))
+    losses = {}
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        learner = Learner(build_model(cfg), cfg, device=torch.device(device), place=ProcessPlace())
+        losses[device] = [learner.train_step(batch, step).loss for step in range(3)]
+        if device == "cpu":
+            state = learner.state()
+    np.testing.assert_allclose(losses["cuda"], losses["cpu"], rtol=1e-2)
+    learner.load_state(state)
+    assert all(group["fused"] for group in learner.optimizer.param_groups)
+    assert np.isfinite(learner.train_step(batch, 3).loss)
 
 
 def test_jpeg_decoded_on_the_gpu_is_near_pillows(tmp_path: Path) -> None:

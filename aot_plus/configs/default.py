@@ -55,6 +55,9 @@ class DefaultStage:
     TRAIN_SEED: int = 0
     TRAIN_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
     TRAIN_DTYPE: DType = "float16"  # of automatic mixed precision; float16 scales the loss
+    TRAIN_TF32: bool | None = None  # CUDA: as TEST_TF32
+    TRAIN_CHANNELS_LAST: bool = False  # of convolutions; may pay in float16 and bfloat16 on CUDA
+    TRAIN_COMPILE: bool = False  # torch.compile for all of the model; the first steps then wait
     TRAIN_CHECKPOINT_ACTIVATIONS: bool = False  # recompute them in the backward pass: less memory, more time
     TRAIN_SYNC_BN: bool = False  # batch statistics over all processes; only where MODEL_FREEZE_BN is off
     TRAIN_LR: float = 2e-4

@@ -20,6 +20,8 @@ from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_gr
 from aot_plus.networks.managers.processes import ProcessPlace, sum_over_processes
 from aot_plus.networks.managers.schedule import learning_rate, prediction_share
 from aot_plus.networks.models import AOT
+from aot_plus.networks.models.prepare import compile_parts
+from aot_plus.utils.device import tf32
 from aot_plus.utils.errors import ConfigError
 
 __all__ = ["Learner", "StepResult"]
@@ -60,16 +62,20 @@ class Learner:
             if device.type != "cuda":
                 raise ConfigError("TRAIN_SYNC_BN: expected CUDA devices or False, found the CPU")
             model = convert_sync_batchnorm(model)  # PyTorch's own would lose the activation in timm's norms
-        self.model = model.to(device).train()
+        layout = torch.channels_last if cfg.TRAIN_CHANNELS_LAST else torch.preserve_format
+        self.model = model.to(device).to(memory_format=layout).train()
         groups = parameter_groups(
             self.model,
             cfg.TRAIN_WEIGHT_DECAY,
             decay_exempt=cfg.TRAIN_WEIGHT_DECAY_EXEMPTION,
             sequential_freeze=cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS,
         )
-        self.optimizer = torch.optim.AdamW(groups, lr=cfg.TRAIN_LR)
+        self._fused = True if device.type == "cuda" else None  # one kernel; None leaves it to PyTorch
+        self.optimizer = torch.optim.AdamW(groups, lr=cfg.TRAIN_LR, fused=self._fused)
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.TRAIN_DTYPE == "float16")
         self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
+        if cfg.TRAIN_COMPILE:  # what is averaged and saved stays as it is
+            compile_parts(self.model, "TRAIN_COMPILE")
         self._forward = _parallel(TrainingEngine(self.model, cfg), cfg, device, place)
 
     @property
@@ -82,7 +88,8 @@ class Learner:
         sequential = self.commits_predictions(step)
         rate = self._set_rates(step, sequential)
         self.optimizer.zero_grad(set_to_none=True)
-        outputs = self._accumulate(batch, step, sequential)
+        with tf32(self.cfg.TRAIN_TF32):
+            outputs = self._accumulate(batch, step, sequential)
         loss, mean_iou, num_objects = self._summarise(outputs, batch)
         norm = self._update() if np.isfinite(loss) else float("nan")
         return StepResult(
@@ -122,6 +129,8 @@ class Learner:
         self.model.load_state_dict(state["state_dict"])
         self._check_order(state["state_dict"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # the file's are those of its device
+            group["fused"] = self._fused
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.ema.load_state_dict(state["ema"])

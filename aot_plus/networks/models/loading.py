@@ -14,7 +14,7 @@ from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.networks.models.number_format import use_number_format
-from aot_plus.networks.models.prepare import compile_for_inference, prepare_for_inference
+from aot_plus.networks.models.prepare import compile_parts, prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
 
@@ -64,7 +64,7 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     use_number_format(network, cfg.TEST_DTYPE)
     network.to(target)
     if cfg.TEST_COMPILE:
-        compile_for_inference(network)
+        compile_parts(network)
     return network
 
 

@@ -11,7 +11,7 @@ from aot_plus.networks.encoders import FrozenBatchNorm2d, MobileNetV2Encoder, Re
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["compile_for_inference", "prepare_for_inference"]
+__all__ = ["compile_parts", "prepare_for_inference"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -40,12 +40,12 @@ def prepare_for_inference(model: Model, convolutions: torch.memory_format = torc
     return model
 
 
-def compile_for_inference(model: AOT) -> None:
+def compile_parts(model: AOT, key: str = "TEST_COMPILE") -> None:
     """Has ``torch.compile`` work on all that predicts a frame: encoder, transformer and decoder.
 
     They are compiled when they first see a size; the transformer again when the bank has its second frame,
     and from then on for any number of frames. Raises ``ConfigError`` where nothing can be compiled, for want
-    of a C++ compiler for instance.
+    of a C++ compiler for instance; ``key``: the config's, for the message.
     """
     try:
         torch.compile(torch.sin, backend=COMPILE_BACKEND)(
@@ -53,7 +53,7 @@ def compile_for_inference(model: AOT) -> None:
         )
     except Exception as error:  # of any kind: each backend has its own
         reason = " ".join(str(error).partition("\n\n")[0].split())  # what follows is for PyTorch's developers
-        raise ConfigError(f"TEST_COMPILE: torch.compile does not work here ({reason})") from error
+        raise ConfigError(f"{key}: torch.compile does not work here ({reason})") from error
     for part in (model.encoder, model.LSTT, model.decoder):
         part.compile(backend=COMPILE_BACKEND)
 
