@@ -27,6 +27,7 @@ ITEMS = {
         for scenario in ("growth", "objects", "unbounded", "agreement", "pipeline")
     },
     "metric": "metric",
+    "clips": "clips",
     "training": _CLIP,
     "training-recompute": f"{_CLIP} --checkpoint_activations",
 }
@@ -53,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     failed = []
     for name in args.names or ITEMS:
         module, *flags = ITEMS[name].split()
-        if module != "metric":
+        if module not in ("metric", "clips"):
             flags += ["--device", args.device, *(["--threads", str(args.threads)] if args.threads else [])]
         command = ["-m", f"benchmarks.{module}", *flags]
         print(f"\n{name}: python {shlex.join(command)}", flush=True)

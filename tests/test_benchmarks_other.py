@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as everything
-from benchmarks import metric, training, units
+from benchmarks import clips, metric, training, units
 from tests.test_benchmarks_inference import assert_finite
 
 
@@ -29,6 +29,15 @@ def test_training(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     parts = sum(found[part]["median"] for part in ("forward", "backward", "update", "other"))
     assert found["step"]["median"] == pytest.approx(parts)
     assert found["data"]["median"] > 0
+
+
+def test_training_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--frames", "3", "--crop", "49x49", "--size", "96x128", "--clips", "1"]
+    assert clips.main(flags) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    assert_finite(found)
+    assert set(found) == {"MiniVOST", "JPEG"}
+    assert all(of["seconds per clip"] > 0 for of in found.values())
 
 
 def test_a_crop_is_cut_from_a_frame_with_room_for_it() -> None:

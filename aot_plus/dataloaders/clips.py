@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -66,11 +67,16 @@ class Batch:
 def collate(clips: Sequence[Clip]) -> Batch:
     """Puts clips of the same length and size side by side."""
     return Batch(
-        images=torch.stack([clip.images for clip in clips], dim=1),
-        labels=torch.stack([clip.labels for clip in clips], dim=1),
+        images=_side_by_side([clip.images for clip in clips]),
+        labels=_side_by_side([clip.labels for clip in clips]),
         num_objects=torch.tensor([clip.num_objects for clip in clips], dtype=torch.int64),
         names=[" + ".join(clip.names) for clip in clips],
     )
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
+    """Stacks ``T x ...`` tensors as ``T x B x ...``; a single one, which may be large, is not copied."""
+    return tensors[0][:, None] if len(tensors) == 1 else torch.stack(list(tensors), dim=1)
 
 
 def object_ids(label: Mask, min_pixels: int = 1) -> list[int]:
@@ -94,7 +100,7 @@ def keep_objects(
     table = np.zeros(256, dtype=np.uint8)
     table[IGNORE_ID] = IGNORE_ID
     table[ids] = np.arange(1, len(ids) + 1)
-    labels = [None if label is None else table[label] for label in clip.labels]
+    labels = [None if label is None else np.asarray(cv2.LUT(label, table), np.uint8) for label in clip.labels]
     return RawClip(clip.images, labels, clip.names), len(ids)
 
 

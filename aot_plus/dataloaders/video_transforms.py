@@ -30,7 +30,8 @@ class Geometry:
     def image(self, image: Image) -> Image:
         """H x W x 3 -> crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
         scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
-        canvas = np.broadcast_to(PADDING_COLOUR, (*self.crop, 3)).copy()
+        row = np.tile(PADDING_COLOUR, self.crop[1])  # whole rows are copied quickly, single pixels are not
+        canvas = np.tile(row, (self.crop[0], 1)).reshape(*self.crop, 3)
         return self._mirrored(self._cut(np.asarray(scaled, dtype=np.uint8), canvas))
 
     def label(self, label: Mask) -> Mask:
@@ -57,7 +58,7 @@ class Geometry:
         return canvas
 
     def _mirrored(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(picture[:, ::-1]) if self.flip else picture
+        return np.asarray(cv2.flip(picture, 1), np.uint8) if self.flip else picture
 
 
 def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:

@@ -16,9 +16,12 @@ _NORMALISED = ((np.arange(256)[None, :, None] / 255 - MEAN) / STD).astype(np.flo
 
 def normalise(images: Image) -> NDArray[np.float32]:
     """RGB 0..255, ``... x H x W x 3``, to normalised ``... x 3 x H x W``, each value rounded once."""
-    rows = images.reshape(-1, images.shape[-2], 3)  # OpenCV looks tables up in images of two dimensions
-    values = np.asarray(cv2.LUT(rows, _NORMALISED), np.float32).reshape(images.shape)
-    return np.ascontiguousarray(np.moveaxis(values, -1, -3))
+    height, width = images.shape[-3:-1]
+    values = np.empty((images.size // (3 * height * width), 3, height, width), np.float32)
+    for image, planes in zip(images.reshape(-1, height, width, 3), values, strict=True):
+        for colour, (channel, plane) in enumerate(zip(cv2.split(image), planes, strict=True)):
+            cv2.LUT(channel, _NORMALISED[..., colour], dst=plane)
+    return values.reshape(*images.shape[:-3], 3, height, width)
 
 
 def restore(values: NDArray[np.float32]) -> NDArray[np.uint8]:

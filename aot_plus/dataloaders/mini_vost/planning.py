@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, Look, Piece, make_actor
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, lay_over
 from aot_plus.dataloaders.mini_vost.events import NOUNS, Story, draw_cuts, draw_story
 from aot_plus.dataloaders.mini_vost.motion import (
     HEIGHT,
@@ -16,7 +16,7 @@ from aot_plus.dataloaders.mini_vost.motion import (
     wander,
 )
 from aot_plus.dataloaders.mini_vost.paths import Trip, plan_reach, plan_trip
-from aot_plus.dataloaders.mini_vost.render import render_frame
+from aot_plus.dataloaders.mini_vost.render import render_ids
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import canvas_side, draw_arm, draw_outline, make_sprite
 from aot_plus.dataloaders.mini_vost.textures import (
@@ -60,8 +60,7 @@ def plan_scene(seed: int, split: str, index: int) -> Scene:
     rng, name = sequence_generator(seed, split, index)
     for _ in range(50):
         scene = _draw_scene(rng, name)
-        _, ids = render_frame(scene, 0)
-        visible = np.bincount(ids.ravel(), minlength=scene.num_objects + 1)
+        visible = np.bincount(render_ids(scene, 0).ravel(), minlength=scene.num_objects + 1)
         if visible[1 : scene.num_objects + 1].min() >= MIN_VISIBLE:
             return scene
     raise RuntimeError(
@@ -156,16 +155,15 @@ def _cluttered(rng: Rng, background: Picture) -> Picture:
     for _ in range(int(rng.integers(4, 12))):
         radius = float(rng.uniform(10, 34))
         texture = object_texture(rng, canvas_side(radius))
-        dull = np.float32(0.6) * texture + np.float32(0.4) * texture.mean(axis=(0, 1))
+        grey = np.tile(np.float32(0.4) * texture.mean(axis=(0, 1)), texture.shape[1])  # of a row of pixels
+        dull = ((np.float32(0.6) * texture).reshape(len(texture), -1) + grey).reshape(texture.shape)
         sprite = make_sprite(draw_outline(rng, radius), dull, dull[0, 0], [])
         high, wide = sprite.body.shape
         top, left = (
             int(rng.integers(0, whole - part))
             for whole, part in zip(BACKGROUND_SIZE, (high, wide), strict=True)
         )
-        region = background[top : top + high, left : left + wide]
-        region *= 1.0 - sprite.pixels[..., 3:]
-        region += sprite.pixels[..., :3] * np.float32(0.85)
+        lay_over(background[top : top + high, left : left + wide], sprite.pixels, 0.85)
     return background
 
 

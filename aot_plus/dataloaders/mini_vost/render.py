@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, FreshCut, Piece
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, in_colours, lay_over, per_colour
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import Sprite
@@ -21,24 +21,34 @@ def render_frame(scene: Scene, frame: int) -> tuple[Image, Mask]:
     Ids are exact: the topmost actor that covers at least half of the pixel (0 where it is not tracked), 255
     along fresh cuts of tracked objects.
     """
-    camera = scene.camera[frame]
-    picture = _background(scene, frame, camera)
-    ids = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-    for actor in scene.actors:
-        to_screen = camera @ actor.pose[frame]
-        for piece in actor.pieces:
-            if piece.first <= frame < piece.end:
-                _draw_piece(picture, ids, actor, piece, to_screen @ piece.pose[frame], frame)
+    picture = _background(scene, frame)
+    ids = _draw_actors(scene, frame, picture)
     top, left = scene.noise_offset[frame]
-    picture *= scene.light * scene.gain[frame]
-    picture += scene.noise[top : top + HEIGHT, left : left + WIDTH]
+    picture *= per_colour(scene.light[..., 0], scene.gain[frame])
+    picture += in_colours(scene.noise[top : top + HEIGHT, left : left + WIDTH, 0])
     return np.clip(picture, 0, 255).astype(np.uint8), ids
 
 
-def _background(scene: Scene, frame: int, camera: Array) -> Picture:
+def render_ids(scene: Scene, frame: int) -> Mask:
+    """Draws the ids alone, as ``render_frame`` does."""
+    return _draw_actors(scene, frame, None)
+
+
+def _draw_actors(scene: Scene, frame: int, picture: Picture | None) -> Mask:
+    """Draws all actors over the picture, if one is wanted, and gives their ids."""
+    ids = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+    for actor in scene.actors:
+        to_screen = scene.camera[frame] @ actor.pose[frame]
+        for piece in actor.pieces:
+            if piece.first <= frame < piece.end:
+                _draw_piece(picture, ids, actor, piece, to_screen @ piece.pose[frame], frame)
+    return ids
+
+
+def _background(scene: Scene, frame: int) -> Picture:
     height, width = scene.background.shape[:2]
     to_middle = np.array([[1.0, 0.0, -width / 2], [0.0, 1.0, -height / 2], [0.0, 0.0, 1.0]])
-    matrix = camera @ scene.background_pose[frame] @ to_middle
+    matrix = scene.camera[frame] @ scene.background_pose[frame] @ to_middle
     warped = cv2.warpAffine(
         scene.background,
         matrix[:2],
@@ -49,8 +59,10 @@ def _background(scene: Scene, frame: int, camera: Array) -> Picture:
     return np.asarray(warped, dtype=np.float32)
 
 
-def _draw_piece(picture: Picture, ids: Mask, actor: Actor, piece: Piece, matrix: Array, frame: int) -> None:
-    """Lays a piece over the picture and writes its ids; ``matrix`` is 3 x 3, piece to screen."""
+def _draw_piece(
+    picture: Picture | None, ids: Mask, actor: Actor, piece: Piece, matrix: Array, frame: int
+) -> None:
+    """Lays a piece over the picture, if any, and writes its ids; ``matrix`` is 3 x 3, piece to screen."""
     box = _box_on_screen(piece.sprite, matrix)
     if box is None:
         return
@@ -59,15 +71,14 @@ def _draw_piece(picture: Picture, ids: Mask, actor: Actor, piece: Piece, matrix:
     from_sprite = matrix @ np.array([[1.0, 0.0, corner_x], [0.0, 1.0, corner_y], [0.0, 0.0, 1.0]])
     from_sprite[:2, 2] -= (left, top)
     size = (right - left, bottom - top)
-    pixels = cv2.warpAffine(piece.sprite.pixels, from_sprite[:2], size, flags=cv2.INTER_LINEAR)
+    if picture is not None:
+        pixels = cv2.warpAffine(piece.sprite.pixels, from_sprite[:2], size, flags=cv2.INTER_LINEAR)
+        if actor.colour is not None:
+            pixels = np.clip(cv2.transform(pixels, actor.colour[frame]), 0, 255)
+        lay_over(picture[top:bottom, left:right], np.asarray(pixels, np.float32))
     body = np.asarray(
         cv2.warpAffine(piece.sprite.body, from_sprite[:2], size, flags=cv2.INTER_LINEAR), np.float32
     )
-    if actor.colour is not None:
-        pixels = np.clip(cv2.transform(pixels, actor.colour[frame]), 0, 255)
-    region = picture[top:bottom, left:right]
-    region *= 1.0 - pixels[..., 3:]
-    region += pixels[..., :3]
     ids_region = ids[top:bottom, left:right]
     ids_region[body >= 0.5] = actor.object_id
     if actor.object_id:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette, in_colours, per_colour
 
 SUPERSAMPLE = 2
 MARGIN = 10  # units around an outline, room for the shadow
@@ -108,18 +108,20 @@ def make_sprite(mask: Silhouette, texture: Picture, flesh: Picture, cuts: list[A
     ``texture`` covers the whole canvas (side x side x 3), so that the pieces of an object fit together.
     """
     side = mask.shape[0] // SUPERSAMPLE
-    body = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    whole = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    body = np.asarray(whole, np.float32)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3) / SUPERSAMPLE
     depth = cv2.resize(distance, (side, side), interpolation=cv2.INTER_AREA)
     rounding = np.sqrt(np.clip(depth / max(0.8 * float(depth.max()), 1.0), 0, 1))
     colour = texture
     if cuts:
-        faces = _cut_faces(cuts, side)[..., None]
-        colour = texture * (1 - faces) + flesh * faces
-    shaded = np.clip(colour * (0.5 + 0.6 * rounding)[..., None], 0, 255)
+        faces = _cut_faces(cuts, side)
+        colour = texture * in_colours(1 - faces) + per_colour(faces, flesh)
+    shaded = np.clip(colour * in_colours(np.asarray(0.5 + 0.6 * rounding, np.float32)), 0, 255)
     shadow = SHADOW_STRENGTH * cv2.GaussianBlur(body, (0, 0), SHADOW_SPREAD)
     alpha = body + (1 - body) * shadow
-    pixels = np.concatenate([shaded * body[..., None], alpha[..., None]], axis=2).astype(np.float32)
+    covered = cv2.split(shaded * in_colours(body))
+    pixels = np.asarray(cv2.merge([*covered, alpha]), np.float32)
     rows, columns = np.flatnonzero(alpha.max(axis=1) > 0.01), np.flatnonzero(alpha.max(axis=0) > 0.01)
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     corner = columns[0] + 0.5 - side / 2, rows[0] + 0.5 - side / 2

@@ -94,9 +94,10 @@ def _from_hsv(hue: float, saturation: float, value: float) -> Picture:
 def _two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Picture:
     """Mixes two colours by ``amount`` (h x w, 0..1) and adds a little uneven brightness."""
     height, width = amount.shape
-    mixed = first + amount[..., None] * (second - first)
     uneven = 0.9 + 0.2 * fractal_noise(rng, height, width, 12.0)
-    return np.asarray(np.clip(mixed * uneven[..., None], 0, 255), dtype=np.float32)
+    colours = zip(first, second - first, strict=True)
+    planes = [(start + amount * difference) * uneven for start, difference in colours]
+    return np.asarray(np.clip(cv2.merge(planes), 0, 255), dtype=np.float32)
 
 
 def _turned_grid(rng: Rng, height: int, width: int) -> tuple[Picture, Picture]:

@@ -1,0 +1,99 @@
+"""Training clips that one core makes in a second: ``python -m benchmarks.clips --help``.
+
+Of MiniVOST, drawn on the way, and of JPEG files in VOST's layout, made of a synthetic video.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from aot_plus.configs import Config
+from aot_plus.dataloaders.mini_vost.writer import FOLDERS, JPEG_QUALITY
+from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.utils.config import get_config
+from aot_plus.utils.masks import write_mask
+from benchmarks.report import Figures, add_arguments, image_size, show
+from benchmarks.videos import SyntheticVideo
+
+VIDEOS, VIDEO_FRAMES = 2, 40
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the flags, measures, prints a table and the JSON line. Gives the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.clips", description="Training clips per second and core."
+    )
+    add = parser.add_argument
+    add("--frames", type=whole_number(2), default=15, help="of a clip (default: 15)")
+    add("--crop", type=image_size, metavar="HxW", default=(465, 465), help="(default: 465x465)")
+    add("--size", type=image_size, metavar="HxW", default=(1080, 1920), help="of JPEG (default: 1080x1920)")
+    add("--clips", type=whole_number(1), default=10, help="that are timed, of each kind (default: 10)")
+    add_arguments(parser, compute=False)
+    args = parser.parse_args(argv)
+    return run_tool(lambda: _measure(args))
+
+
+def _measure(args: argparse.Namespace) -> int:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / "VOST"
+        _write_videos(root, args.size)
+        figures = {
+            "MiniVOST": _rate(args, "mini_vost", "MiniVOST"),
+            "JPEG": _rate(args, str(root), "JPEG"),
+        }
+    show(args, "cpu", 1, figures)
+    return 0
+
+
+def _config(args: argparse.Namespace, dataset: str) -> Config:
+    values = {
+        "DATASETS": (dataset,),
+        "DATA_SEQ_LEN": args.frames,
+        "DATA_RANDOMCROP": args.crop,
+        "DATA_SHORT_EDGE_LEN": min(args.crop),
+        "DATA_WORKERS": 0,
+        "TRAIN_BATCH_SIZE": 1,
+    }
+    return get_config("mini_vost", overrides=values)
+
+
+def _rate(args: argparse.Namespace, dataset: str, name: str) -> Figures:
+    """Makes clips after one that is not timed; the seconds are those of the processor."""
+    loader = iter(build_train_loader(_config(args, dataset)))
+    next(loader)
+    started = time.process_time()
+    for _ in tqdm(range(args.clips), desc=name, unit="clip"):
+        next(loader)
+    seconds = (time.process_time() - started) / args.clips
+    return {"seconds per clip": seconds, "clips per second": 1 / seconds}
+
+
+def _write_videos(root: Path, size: tuple[int, int]) -> None:
+    """Writes videos in VOST's layout, every second frame annotated."""
+    names = [f"video_{number}" for number in range(VIDEOS)]
+    for name in names:
+        video = SyntheticVideo(size, 2)
+        for folder in (FOLDERS[0], FOLDERS[-1]):
+            (root / folder / name).mkdir(parents=True)
+        for index in range(VIDEO_FRAMES):
+            image, mask = video.frame(index)
+            path = root / FOLDERS[0] / name / f"frame{index:05d}.jpg"
+            cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            if index % 2 == 0:
+                write_mask(root / FOLDERS[-1] / name / f"frame{index:05d}.png", mask)
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "train.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
