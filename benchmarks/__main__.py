@@ -22,6 +22,7 @@ ITEMS = {
         for model in ("r50_aotl", "r50_deaotl")
         for dtype in ("float32", "bfloat16")
     },
+    "frame-official_aot": "inference --model r50_aotl --dtype float32 --overrides MODEL_VOS=official_aot",
     **{
         scenario: f"inference --scenario {scenario}"
         for scenario in ("growth", "objects", "unbounded", "agreement", "pipeline")

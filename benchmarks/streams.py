@@ -10,6 +10,7 @@ import torch
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.models import AOT, input_size
 from aot_plus.networks.models.loading import load_model
+from aot_plus.utils.config import parse_assignments
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError
 from benchmarks.units import make_clock
@@ -24,6 +25,7 @@ def overrides(flags: Namespace) -> dict[str, Any]:
         "MEM_POLICY": flags.policy,
         "FORMER_MEM_LEN": 1,
         "LATTER_MEM_LEN": flags.memory_frames - 1,
+        **parse_assignments(flags.overrides),
     }
 
 
