@@ -119,19 +119,24 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_request_notes_the_first_signal_only(
+def test_a_stop_request_notes_the_first_signal_and_raises_it_at_the_end(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(number)
-    with StopRequest() as stop:
-        assert stop.signal is None
-        for _ in range(2):  # the second one at once: the same Ctrl-C by another way
-            os.kill(os.getpid(), number)
-            assert stop.signal is number
-        monkeypatch.setattr(stop_request, "_PATIENCE", -1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+
+    def work() -> None:
+        with StopRequest() as stop:
+            assert stop.signal is None
+            for _ in range(2):  # the second one at once: the same Ctrl-C by another way
+                os.kill(os.getpid(), number)
+                assert stop.signal is number
+            monkeypatch.setattr(stop_request, "_PATIENCE", -1.0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="with the work done"):
+        work()
     assert signal.getsignal(number) is before
 
 

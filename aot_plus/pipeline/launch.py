@@ -80,7 +80,10 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
         signal.signal(number, raise_once)  # Ctrl-C comes from the terminal and from torchrun
     start_logging()
     try:
-        return function(*arguments)
+        result = function(*arguments)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # now it waits, in C, for torchrun to take the result
+        return result
     except KeyboardInterrupt as interrupt:
         # torchrun also sends SIGTERM to the others when one fails: then this is not what is to be said.
         if os.environ["RANK"] == "0" and str(interrupt) and not isinstance(interrupt, Terminated):

@@ -149,7 +149,7 @@ class Trainer:
                 stopping = any_process(self.place, stop.signal is not None, self.device)
                 if stopping and not due:
                     self._save(learner, step + 1)
-                if stopping and step + 1 < self.cfg.TRAIN_TOTAL_STEPS:
+                if stopping:
                     raise interruption(
                         stop.signal,
                         f"Stopped and saved after {step + 1} steps. Rerun the same command to resume.",
