@@ -1,0 +1,114 @@
+"""The pieces of a step on CUDA tensors without content: nothing in a recorded piece is on the host.
+
+A copy from the host, a constant made there and a wait spoil a CUDA graph; here they are seen without a GPU.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch.utils._pytree import tree_leaves
+
+from aot_plus.networks.engines import inference
+from aot_plus.networks.engines.fixed_step import FixedStep
+from aot_plus.networks.engines.step_graphs import StepGraphs
+from aot_plus.networks.engines.views import VideoViews, input_sizes
+from aot_plus.networks.memory import bank
+from aot_plus.networks.models import build_model
+from aot_plus.networks.models.number_format import use_number_format
+from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.utils.config import get_config
+
+SIZE = (70, 90)
+FAKE = FakeTensorMode()  # one for all: tables are kept
+
+
+class _DeviceAlone(TorchDispatchMode):
+    """Refuses operations that have to do with another device than CUDA."""
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for value in tree_leaves((args, kwargs, result)):
+            if isinstance(value, Tensor) and value.device.type != "cuda":
+                raise AssertionError(f"{function} has a tensor on the {value.device}")
+        return result
+
+
+class _Inspector:
+    """Records nothing, but inspects what would be recorded."""
+
+    def __init__(self) -> None:
+        self.inspected = 0
+
+    def warm_up(self, piece: Callable[[], None]) -> None:
+        piece()
+
+    def record(self, piece: Callable[[], None]) -> tuple[Callable[[], None], int]:
+        def replay() -> None:
+            self.inspected += 1
+            with _DeviceAlone():
+                piece()
+
+        return replay, 0
+
+
+@pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "uniform", "spread", "lfu"])
+def test_policies(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _inspect("aott", monkeypatch, MEM_POLICY=policy)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("aott", "float16"), ("deaott", "float32"), ("deaott", "float16")]
+)
+def test_networks(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _inspect(name, monkeypatch, TEST_DTYPE=dtype)
+
+
+def test_the_inspection_notices_the_host() -> None:
+    with FAKE, _DeviceAlone(), pytest.raises(AssertionError, match="a tensor on the cpu"):
+        torch.zeros(1, device="cuda").add_(torch.zeros(1))
+
+
+def _inspect(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+    monkeypatch.setattr(bank, "HostCopy", lambda tensor: None)  # nobody asks for frame numbers
+    monkeypatch.setattr(inference, "on_device", _on_device)
+    cfg = get_config("pre_vost_2", name, overrides={"LATTER_MEM_LEN": 1, **values})
+    model = prepare_for_inference(build_model(cfg))
+    use_number_format(model, cfg.TEST_DTYPE)
+    recorder = _Inspector()
+    with FAKE, torch.inference_mode():
+        _move_shapes(model)
+        inputs = input_sizes(cfg, SIZE)
+        video = VideoViews(model, cfg, SIZE, inputs)
+        pixels = [torch.zeros(*size, 3, device="cuda") for size in inputs]
+        video.start(pixels, torch.ones(SIZE, dtype=torch.int, device="cuda"), 12, 2)
+        step = FixedStep(video, StepGraphs(recorder))
+        for _ in range(7):
+            step.step(pixels)
+    assert recorder.inspected > 5
+
+
+def _on_device(values: Sequence[int], device: torch.device) -> Tensor:
+    """Stands for a copy to the device, which recorded pieces must not have."""
+    if any(isinstance(mode, _DeviceAlone) for mode in _get_current_dispatch_mode_stack()):
+        raise AssertionError("a copy from the host")
+    return torch.zeros(len(values), dtype=torch.long, device=device)
+
+
+def _move_shapes(model: nn.Module) -> None:
+    """Puts tensors on CUDA, without content, in the place of all weights."""
+    for module in model.modules():
+        for name, value in module.named_parameters(recurse=False):
+            module._parameters[name] = nn.Parameter(_like(value), requires_grad=False)
+        for name, value in module.named_buffers(recurse=False):
+            module._buffers[name] = _like(value)
+
+
+def _like(value: Tensor) -> Tensor:
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cuda")
