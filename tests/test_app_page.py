@@ -188,7 +188,10 @@ def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, 
     if session.is_open:
         page.locator("#close").click()
     opened.open("videos/broken.mp4")
-    page.get_by_text("cannot be read as a video").first.wait_for()
+    page.get_by_text("broken.mp4: cannot be read as a video").first.wait_for()
+    upload = {"name": "my clip.mp4", "mimeType": "video/mp4", "buffer": b"no video" * 99}
+    page.locator("#upload input").set_input_files(upload)
+    page.get_by_text("clip.mp4: cannot be read as a video").last.wait_for()
     assert not session.is_open
     assert "Traceback" not in page.content()
     opened.open("onerror")

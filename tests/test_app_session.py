@@ -18,6 +18,7 @@ from aot_plus.app.session import Session
 from aot_plus.app.settings import Settings
 from aot_plus.app.view import areas_view, memory_view
 from aot_plus.dataloaders.box_masks import Box
+from aot_plus.tools import app
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.masks import read_mask
@@ -335,6 +336,18 @@ def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: 
     assert [name for name, _ in session.places.videos()] == ["videos/squares"]
     with pytest.raises(DataError, match="no such folder"):
         Places([tmp_path / "missing"])
+
+
+def test_the_tool_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["--folder", str(tmp_path / "missing")]) == 1
+    assert "there is no such folder" in capsys.readouterr().err
+    assert app.main(["--policy", "best"]) == 1
+    assert "policy: expected one of" in capsys.readouterr().err
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    assert app.main([]) == 1
+    assert 'pip install "aot-plus[app]"' in capsys.readouterr().err
 
 
 # --- results

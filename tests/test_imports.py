@@ -31,10 +31,11 @@ def imported(program: str, *arguments: str) -> set[str]:
         "aot_plus.tools.check_dataset",
         "aot_plus.tools.make_mini_vost",
         "aot_plus.tools.report",
+        "aot_plus.tools.app",
     ],
 )
 def test_help(program: str) -> None:
-    assert imported(program, "--help").isdisjoint({"torch", "pandas", "sklearn", "scipy"})
+    assert imported(program, "--help").isdisjoint({"torch", "pandas", "sklearn", "scipy", "gradio"})
 
 
 def test_errors_need_no_array_library() -> None:

@@ -37,7 +37,7 @@ def build_page(session: Session, uploads: Path) -> gr.Blocks:
 
 def _say(error: VOSError) -> None:
     """Shows an error as a message. Names in it are text, never HTML."""
-    gr.Warning(escape(str(error)), title="That did not work", duration=15)
+    gr.Warning(escape(str(error)), title="That did not work", duration=10)
 
 
 class _Page:

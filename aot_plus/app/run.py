@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 State = Literal["idle", "loading", "remembering", "running", "stopped", "done", "failed"]
 
 _WINDOW = 30  # frames that the speed is measured over
-_SAVE_EVERY = 2.0  # seconds
+_NOTE_EVERY = 0.5  # seconds from one note of how far the run is to the next
+_SAVE_EVERY = 5.0  # seconds, for what can be counted again and what only explains
 # What may go wrong besides errors of our own. PyTorch out of memory is a RuntimeError.
 _FAILURES = (OSError, RuntimeError, MemoryError, ValueError, cv2.error)
 
@@ -83,7 +84,7 @@ class SegmentRun:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="segment", daemon=True)
         self._times: deque[float] = deque(maxlen=_WINDOW + 1)
-        self._saved_at = time.monotonic()
+        self._noted_at = self._saved_at = time.monotonic()
         self.progress = Progress("loading", step, self._start, 0, len(self._numbers))
 
     @property
@@ -197,6 +198,9 @@ class SegmentRun:
         fps = (len(self._times) - 1) / seconds if seconds else 0.0
         left = (self.progress.total - done) / fps if fps else None
         self._note(state="running", frame=number, done=done, fps=fps, seconds_left=left, message="")
+        if self._times[-1] - self._noted_at > _NOTE_EVERY:
+            self._noted_at = self._times[-1]
+            self._project.set_chain(self._chain)
         if self._times[-1] - self._saved_at > _SAVE_EVERY:
             self._save()
 

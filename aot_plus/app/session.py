@@ -196,9 +196,9 @@ class Session:
                     source = folder / own_name
                 frames = Frames(source)
                 project = Project.create(folder, title, source.resolve(), frames.size, self.settings)
-            except VOSError:
+            except VOSError as error:
                 shutil.rmtree(folder, ignore_errors=True)
-                raise
+                raise DataError(str(error).replace(str(source), title)) from error
             project.add_object()
             self.close()
             self._opened = Opened(project, frames, self._models)

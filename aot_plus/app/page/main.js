@@ -71,7 +71,7 @@ class Studio {
     if (answer.state) this.show(answer, stroke ? [stroke] : []);
     else if (stroke) this.stage.forget(stroke);
     if (changes) this.refreshAreas();
-    this.watchRun();
+    if (answer.state) this.watchRun(); // else the program is gone
     return answer;
   }
 
