@@ -37,9 +37,7 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         if error is None and self.signal is not None:  # it came too late for the work to stop earlier
-            raise interruption(
-                self.signal, "Stopped at the end of the work. Rerun the same command to resume."
-            )
+            raise interruption(self.signal, "Stopped, with the work done. Rerun the same command to resume.")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
