@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from aot_plus.viz.clips import clip_row
 from aot_plus.viz.ink import write
-from aot_plus.viz.overlay import draw_objects
+from aot_plus.viz.overlay import OBJECT_COLOURS, draw_objects, object_layer
 from aot_plus.viz.strip import MemoryStrip
 
 Array = NDArray[np.uint8]
@@ -116,3 +116,15 @@ def test_long_names_keep_their_end() -> None:
         strip.update([0], 0, f"holidays_in_the_south_{end}", GREY)
         strips.append(strip.draw(""))
     assert not np.array_equal(*strips)
+
+
+def test_a_layer_of_objects_alone() -> None:
+    ids = np.zeros((20, 30), np.uint8)
+    ids[4:14, 4:14], ids[4:14, 14:24] = 1, 7
+    layer = object_layer(ids)
+    assert layer.shape == (20, 30, 4)
+    np.testing.assert_array_equal(layer[..., 3] > 0, ids > 0)
+    np.testing.assert_array_equal(layer[9, [6, 20], :3], OBJECT_COLOURS[[1, 7]])
+    assert (
+        layer[9, 8, 3] < layer[9, 13, 3] == layer[4, 8, 3] == 255
+    )  # inside, between two objects, at the rim

@@ -52,7 +52,8 @@ def object_layer(ids: Mask, *, fill: float = 0.45) -> NDArray[np.uint8]:
         ids: H x W; 0 is background, which is transparent.
         fill: opacity inside an object.
     """
-    square = np.ones((3, 3), np.uint8)
+    side = 1 + 2 * max(1, round(min(ids.shape) / 270))  # of the edge's brush, in pixels
+    square = np.ones((side, side), np.uint8)
     edge = (cv2.erode(ids, square) != ids) | (cv2.dilate(ids, square) != ids)
     opacity = np.where(edge, 255, round(255 * fill))
     layer = np.empty((*ids.shape, 4), np.uint8)
