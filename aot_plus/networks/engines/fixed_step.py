@@ -187,8 +187,9 @@ class StepStore:
         return self._total() <= GRAPH_BYTES
 
     def _total(self) -> int:
-        present = [] if self._present is None else [self._present[1]]
-        return sum(step.num_bytes for step in [*self._waiting.values(), *present])
+        """Counts the bytes of all recordings, and of the memories that only wait."""
+        present = 0 if self._present is None else self._present[1].graphs.num_bytes
+        return present + sum(step.num_bytes for step in self._waiting.values())
 
     def _say(self, reason: str) -> None:
         if reason not in self._said:

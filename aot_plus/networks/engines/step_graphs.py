@@ -12,7 +12,7 @@ __all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
 
 _log = logging.getLogger(__name__)
 
-GRAPH_BYTES = 2**30  # of all recordings of a segmenter, those that wait for a video of their size included
+GRAPH_BYTES = 2**30  # of all recordings of a segmenter, and of the memories that wait for another video
 _GRAPHS = 64  # of a step: more are there only where objects come and go, or the bank is very large
 
 Piece = Callable[[], None]  # does work on a device, in tensors that stay where they are
