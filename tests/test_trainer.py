@@ -33,6 +33,7 @@ from aot_plus.tools import train
 from aot_plus.utils.config import read_saved_config, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
 from evaluation.home import home
+from evaluation.signals import Terminated
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
@@ -119,25 +120,36 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_request_notes_the_first_signal_and_raises_it_at_the_end(
+def test_a_stop_request_notes_the_first_signal_only(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(number)
-
-    def work() -> None:
-        with StopRequest() as stop:
-            assert stop.signal is None
-            for _ in range(2):  # the second one at once: the same Ctrl-C by another way
-                os.kill(os.getpid(), number)
-                assert stop.signal is number
-            monkeypatch.setattr(stop_request, "_PATIENCE", -1.0)
-            os.kill(os.getpid(), signal.SIGTERM)
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt, match="with the work done"):
-        work()
+    with StopRequest() as stop:
+        assert stop.signal is None
+        for _ in range(2):  # the second one at once: the same Ctrl-C by another way
+            os.kill(os.getpid(), number)
+            assert stop.signal is number
+        monkeypatch.setattr(stop_request, "_PATIENCE", -1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_in_the_last_step_ends_what_would_follow(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the evaluation would begin; and of several processes, each would wait for the launcher."""
+    step_of = Learner.train_step
+
+    def last(self: Learner, batch: Any, step: int) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step_of(self, batch, step)
+
+    monkeypatch.setattr(Learner, "train_step", last)
+    with pytest.raises(Terminated, match="saved after 1 steps"):
+        Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    assert saved_steps(tmp_path) == [1]
 
 
 def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:

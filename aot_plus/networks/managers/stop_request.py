@@ -6,8 +6,6 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from evaluation.signals import interruption
-
 __all__ = ["StopRequest"]
 
 _log = logging.getLogger(__name__)
@@ -16,7 +14,7 @@ _PATIENCE = 3.0  # seconds: one Ctrl-C may come from the terminal and from torch
 
 
 class StopRequest:
-    """While entered, notes the first SIGINT or SIGTERM in ``signal``, and raises it at the end.
+    """While entered, notes the first SIGINT or SIGTERM in ``signal``.
 
     Later ones are ignored, but for a Ctrl-C that comes some seconds after the first: it stops at once.
     """
@@ -36,8 +34,6 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        if error is None and self.signal is not None:  # it came too late for the work to stop earlier
-            raise interruption(self.signal, "Stopped, with the work done. Rerun the same command to resume.")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -154,6 +154,8 @@ class Trainer:
                         stop.signal,
                         f"Stopped and saved after {step + 1} steps. Rerun the same command to resume.",
                     )
+        if stop.signal is not None:  # it came after all that
+            raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
     def _batches(self, start: int) -> Iterator[Batch]:
         """This process's batches from step ``start`` on."""
