@@ -27,7 +27,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def tree(tmp_path: Path) -> Path:
     """A copy of what the scripts need, as it is on a bare machine: nothing downloaded, no results."""
     tree = tmp_path / "tree"
-    ignored = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST", "*.pth", "*.safetensors")
+    ignored = shutil.ignore_patterns("VOST", "MiniVOST", "*.pth", "*.safetensors")
     for folder in ("aot_plus", "evaluation"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
     for file in ("eval_vost.sh", "run_tests.sh", "requirements.txt", "requirements-dev.txt"):

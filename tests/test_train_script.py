@@ -19,7 +19,7 @@ VARIABLES = ("MODEL", "STAGE", "EXP_NAME", "PROCESSES", "BATCH_SIZE", "DTYPE", "
 def tree(tmp_path: Path) -> Path:
     """A copy of what the script needs, as it is on a bare machine: nothing downloaded, no results."""
     tree = tmp_path / "tree"
-    ignored = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST*", "*.pth", "*.safetensors")
+    ignored = shutil.ignore_patterns("VOST", "MiniVOST*", "*.pth", "*.safetensors")
     for folder in ("aot_plus", "evaluation"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
     for file in ("train_vost.sh", "eval_vost.sh", "requirements.txt"):

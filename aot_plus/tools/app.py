@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import logging
 import sys
 import time
 import webbrowser
@@ -64,6 +65,7 @@ def _serve(args: argparse.Namespace) -> int:
     from aot_plus.app.session import Session
     from aot_plus.networks.managers.processes import ProcessPlace, share_cores
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself if it is there
     share_cores(ProcessPlace())
     session = Session(args.projects or home() / _PROJECTS, Places(args.folder), _settings(args), args.device)
     with serving(session, args.host, args.port) as address:
