@@ -241,6 +241,8 @@ def test_the_memory_says_when_frames_came_and_went(opened: Opened) -> None:
 def test_the_memory_is_shaded_by_a_score(opened: Opened) -> None:
     emfs, fifo = opened.page.locator(".timeline").first, opened.page.locator(".timeline").nth(1)
     opened.page.locator("#shading").select_option("redundancy")
+    emfs.locator(".score").first.wait_for(state="attached")  # drawn once the browser has told the width
+    fifo.locator(".stored").first.wait_for(state="attached")
     assert (
         emfs.locator(".score").count() == 4
     )  # two of the three frames stayed, at each of the two appends with scores
