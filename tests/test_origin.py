@@ -64,27 +64,29 @@ def test_the_origin_of_masks(tmp_path: Path, policy_file: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("file", "of_masks", "of_weights"),
     [
-        ("networks/memory/policies/emfs.py", True, True),
-        ("networks/layers/attention.py", True, True),
-        ("networks/managers/writer.py", True, False),
-        ("dataloaders/clips.py", False, True),
-        ("networks/managers/train_log.py", False, False),
-        ("viz/overlay.py", False, False),
+        ("aot_plus/networks/memory/policies/emfs.py", True, True),
+        ("aot_plus/networks/layers/attention.py", True, True),
+        ("aot_plus/utils/kept_tables.py", True, True),
+        ("evaluation/masks.py", True, True),
+        ("aot_plus/networks/managers/writer.py", True, False),
+        ("aot_plus/dataloaders/clips.py", False, True),
+        ("aot_plus/networks/managers/train_log.py", False, False),
+        ("aot_plus/viz/overlay.py", False, False),
     ],
 )
 def test_the_code_that_counts(
     file: str, of_masks: bool, of_weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a copy of the package, one file is edited."""
-    package = Path(origin_module.__file__).parents[2]
-    for path in package.rglob("*.py"):
-        copy = tmp_path / path.relative_to(package)
+    """In a copy of both packages, one file is edited."""
+    root = Path(origin_module.__file__).parents[3]
+    for path in (*(root / "aot_plus").rglob("*.py"), *(root / "evaluation").rglob("*.py")):
+        copy = tmp_path / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     cfg = get_config("mini_vost", "aot_mini")
     assert origin_of_masks(cfg, None).keys() == {"the project's code"}
     before = origin_of_masks(cfg, None), origin_of_weights(cfg, None)
-    monkeypatch.setattr(origin_module, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(origin_module, "_PACKAGE", tmp_path / "aot_plus")
     assert (origin_of_masks(cfg, None), origin_of_weights(cfg, None)) == before
     (tmp_path / file).write_text("edited = True")
     after = origin_of_masks(cfg, None), origin_of_weights(cfg, None)

@@ -32,25 +32,32 @@ CODE = "the project's code"
 INITIAL_WEIGHTS = "the initial weights' content"
 _PACKAGE = Path(__file__).resolve().parents[2]
 _NETWORKS = tuple(
-    f"networks/{room}" for room in ("encoders", "decoders", "layers", "memory", "models", "engines")
+    f"aot_plus/networks/{room}" for room in ("encoders", "decoders", "layers", "memory", "models", "engines")
+)
+_BOTH = (
+    *_NETWORKS,
+    "aot_plus/utils/device.py",
+    "aot_plus/utils/images.py",
+    "aot_plus/utils/kept_tables.py",
+    "evaluation/masks.py",
 )
 _MASKS = (
-    *_NETWORKS,
-    "dataloaders/dataset.py",
-    "dataloaders/layouts.py",
-    "dataloaders/video_sequence.py",
-    "networks/managers/evaluator.py",
-    "networks/managers/writer.py",
-    "utils/images.py",
-    "utils/masks.py",
+    *_BOTH,
+    "aot_plus/dataloaders/dataset.py",
+    "aot_plus/dataloaders/layouts.py",
+    "aot_plus/dataloaders/video_sequence.py",
+    "aot_plus/networks/managers/evaluator.py",
+    "aot_plus/networks/managers/writer.py",
+    "aot_plus/utils/masks.py",
+    "evaluation/layouts.py",
+    "evaluation/vost.py",
 )
 _WEIGHTS = (
-    *_NETWORKS,
-    "dataloaders",
-    "networks/managers/initial_weights.py",
-    "networks/managers/learner.py",
-    "networks/managers/trainer.py",
-    "utils/images.py",
+    *_BOTH,
+    "aot_plus/dataloaders",
+    "aot_plus/networks/managers/initial_weights.py",
+    "aot_plus/networks/managers/learner.py",
+    "aot_plus/networks/managers/trainer.py",
 )
 
 
@@ -95,13 +102,14 @@ def _content(name: str, path: Path | None) -> dict[str, str]:
 
 
 def _digest_code(places: Iterable[str]) -> str:
-    """Gives one SHA-256 of Python files of the project; ``places``: folders and files in the package."""
+    """Gives one SHA-256 of Python files of the project; ``places``: folders and files beside the package."""
+    root = _PACKAGE.parent
     files = [
         file
         for place in places
-        for file in ([_PACKAGE / place] if place.endswith(".py") else (_PACKAGE / place).rglob("*.py"))
+        for file in ([root / place] if place.endswith(".py") else (root / place).rglob("*.py"))
     ]
-    return digest_files(_PACKAGE, files)
+    return digest_files(root, files)
 
 
 def _own_encoder(cfg: Config) -> dict[str, str]:
