@@ -13,6 +13,7 @@ __all__ = [
     "end_quietly_until_work",
     "exit_code",
     "interruption",
+    "left_to_system",
     "raise_once",
     "signals_raised",
 ]
@@ -65,6 +66,23 @@ def signals_raised() -> Iterator[None]:
         raise
     finally:
         for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def left_to_system() -> Iterator[None]:
+    """Has Ctrl-C and SIGTERM end the process at once in the block. What is ignored stays so.
+
+    This is for a wait in C, during which Python runs no handler. Nothing may be lost by such an end.
+    """
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: handler for number, handler in previous.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in handled.items():
             signal.signal(number, handler)
 
 

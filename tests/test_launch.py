@@ -1,5 +1,6 @@
 """A function in several processes: its result, its errors, Ctrl-C, and no process left behind."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from torch import distributed
 
+from aot_plus.networks.managers import processes
 from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.errors import DataError, VOSError
+from evaluation.signals import raise_once
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,6 +37,29 @@ def wait_long(folder: Path) -> None:
     """Notes the process, waits until it is ended."""
     (folder / str(os.getpid())).touch()
     time.sleep(300)
+
+
+def connect_in_vain(folder: Path) -> None:
+    """Connects as the first of two processes, of which the second one has ended since they met."""
+    store = distributed.FileStore(str(folder / "store"), 2)
+    vars(processes)["_meet"] = lambda place: store
+    signal.signal(signal.SIGTERM, raise_once)
+    (folder / "met").touch()
+    with process_group(ProcessPlace(0, 2, 0, 2)):
+        pass
+
+
+def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=connect_in_vain, args=(tmp_path,))
+    process.start()
+    while not (tmp_path / "met").exists():
+        assert process.is_alive()
+        time.sleep(0.05)
+    time.sleep(0.5)  # it connects
+    process.terminate()
+    process.join(20)
+    process.kill()
+    assert process.exitcode == -signal.SIGTERM
 
 
 def test_the_first_ones_result_and_an_error_as_it_was() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, distributed
 from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError, VOSError
+from evaluation.signals import left_to_system
 
 T = TypeVar("T")
 
@@ -83,13 +84,15 @@ def process_group(
     if place.world_size == 1:
         yield
         return
-    distributed.init_process_group(
-        "nccl" if on_cuda else "gloo",
-        store=_meet(place),
-        rank=place.rank,
-        world_size=place.world_size,
-        timeout=LONGEST_WAIT if device is None or patient else None,
-    )
+    store = _meet(place)
+    with left_to_system():  # another process may have ended since: then this one waits for it in C
+        distributed.init_process_group(
+            "nccl" if on_cuda else "gloo",
+            store=store,
+            rank=place.rank,
+            world_size=place.world_size,
+            timeout=LONGEST_WAIT if device is None or patient else None,
+        )
     try:
         yield
     finally:
