@@ -18,6 +18,7 @@ def test_the_metric(capsys: pytest.CaptureFixture[str]) -> None:
     found = record["figures"]
     assert_finite(found)
     assert found["ratio"] == pytest.approx(found["metric"]["median"] / found["decoding alone"]["median"])
+    assert found["largest_process_mb"] < 200  # far less than the tests' own process
 
 
 def test_training(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,94 @@
+"""Masks read from PNG files of every kind: the ids are those that Pillow reads, or the file is named."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation import masks
+from evaluation.errors import DataError
+from evaluation.masks import read_mask
+
+IDS = (np.arange(7 * 9).reshape(7, 9) % 11).astype(np.uint8)
+
+
+def png(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def palette(ids: np.ndarray) -> Image.Image:
+    image = Image.fromarray(ids)
+    image.putpalette(list(range(256)) * 3)
+    return image
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def filtered(ids: np.ndarray, parts: int = 1) -> bytes:
+    """A grey PNG in which each row says how it differs from the one above, in several parts."""
+    height, width = ids.shape
+    above = np.vstack([np.zeros((1, width), np.uint8), ids[:-1]])
+    rows = np.hstack([np.full((height, 1), 2, np.uint8), ids - above])
+    data = zlib.compress(rows.tobytes())
+    step = -(-len(data) // parts)
+    pieces = [chunk(b"IDAT", data[at : at + step]) for at in range(0, len(data), step)]
+    header = chunk(b"IHDR", struct.pack(">II5B", width, height, 8, 0, 0, 0, 0))
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, *pieces, chunk(b"IEND", b"")])
+
+
+FILES = {
+    "palette": png(palette(IDS)),
+    "grey": png(Image.fromarray(IDS)),
+    "four bits a pixel": png(palette(IDS), bits=4),
+    "transparent background": png(palette(IDS), transparency=0),
+    "filtered rows": filtered(IDS),
+    "in parts": filtered(IDS, parts=3),
+    "text after the pixels": png(palette(IDS))[:-12] + chunk(b"tEXt", b"a\0b") + chunk(b"IEND", b""),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("inflater", ["installed", "zlib"])
+def test_ids_are_read_from_every_kind_of_png(
+    kind: str, inflater: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if inflater == "zlib":
+        monkeypatch.setattr(masks, "_ZLIB", zlib)
+    path = tmp_path / "mask.png"
+    path.write_bytes(FILES[kind])
+    np.testing.assert_array_equal(read_mask(path), IDS)
+
+
+def test_files_as_masks_are_written_need_no_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mask.png"
+    path.write_bytes(FILES["palette"])
+    monkeypatch.setattr(Image, "open", None)
+    np.testing.assert_array_equal(read_mask(path), IDS)
+
+
+def test_damage_is_left_to_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mask.png"
+    monkeypatch.setattr(Image, "open", None)
+    for place in range(len(FILES["palette"])):
+        file = bytearray(FILES["palette"])
+        file[place] ^= 0x10
+        path.write_bytes(file)
+        with pytest.raises(DataError, match=r"mask\.png: cannot be read"):
+            read_mask(path)
+
+
+def test_a_header_of_a_huge_image_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    for size in (2**31 - 1, 2**13 - 1):
+        header = chunk(b"IHDR", struct.pack(">II5B", size, size, 8, 3, 0, 0, 0))
+        path.write_bytes(FILES["palette"][:8] + header + FILES["palette"][33:])
+        with pytest.raises(DataError, match=r"mask\.png: cannot be read"):
+            read_mask(path)
