@@ -7,7 +7,9 @@ from their names. Model, policy, capacity and gap come from the file.
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.inference import InferenceEngine, VideoState, merge_groups
-from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models import AOT, Features
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.images import normalise
-from tests.weights_by_name import fill_by_name
+from tests.weights_by_name import build_by_name
 
 CLOSE_CALL = 1e-4  # labels count where the two best golden logits differ by more than this (official files)
 
@@ -60,7 +63,7 @@ def replay(path: Path) -> Replay:
         golden = {name: file[name] for name in file.files}
     setup = json.loads(str(golden["setup"]))
     engine = InferenceEngine(*_network(setup))
-    read = _kept_attention(engine.model)
+    read, handles = _kept_attention(engine.model)
     result = Replay(path.stem, bool(setup["teacher_forced"]))
     masks = torch.from_numpy(golden["masks"].astype(np.int32))
     with torch.inference_mode():
@@ -81,41 +84,70 @@ def replay(path: Path) -> Replay:
             _compare_attention(result, golden, frame, read)
             engine.commit(state, prediction, masks[frame] if setup["teacher_forced"] else labels)
             _compare_memory(result, golden, frame, state)
+    for handle in handles:
+        handle.remove()
     return result
 
 
 def _network(setup: dict[str, Any]) -> tuple[AOT, Config]:
-    official = setup.get("official_aot", False)
-    overrides: dict[str, object] = {
+    memory: dict[str, object] = {
         "MEM_POLICY": setup["policy"],
-        "USE_TEMPORAL_POSITIONAL_EMBEDDING": setup["temporal_pe"],
-        "MODEL_IGNORE_TOKEN": not official,
         "FORMER_MEM_LEN": setup.get("former", 1),
         "LATTER_MEM_LEN": setup.get("latter") or 8,
     }
-    cfg = get_config("pre_vost_2", setup["model"], overrides=overrides)
+    cfg = _config(setup["model"], setup["temporal_pe"], setup.get("official_aot", False), memory)
+    return _model(setup["model"], setup["temporal_pe"], setup.get("official_aot", False)), cfg
+
+
+def _config(name: str, temporal: bool, official: bool, memory: dict[str, object]) -> Config:
+    overrides = {"USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal, "MODEL_IGNORE_TOKEN": not official}
+    cfg = get_config("pre_vost_2", name, overrides=memory | overrides)
     if official and cfg.MODEL_VOS == "aot":
         cfg.MODEL_VOS = "official_aot"
-    model = build_model(cfg)
-    fill_by_name(model)
-    return prepare_for_inference(model), cfg
+    return cfg
+
+
+@lru_cache(maxsize=1)  # files of the same network follow one another
+def _model(name: str, temporal: bool, official: bool) -> AOT:
+    """The network, which encodes each of the frames that files have in common once."""
+    model = prepare_for_inference(build_by_name(_config(name, temporal, official, {})))
+    vars(model)["encode"] = _remembering(model.encode)
+    return model
+
+
+def _remembering(encode: Callable[[Tensor], Features]) -> Callable[[Tensor], Features]:
+    known: dict[bytes, Features] = {}
+
+    def encode_once(images: Tensor) -> Features:
+        content = images.numpy().tobytes()
+        if content not in known:
+            known[content] = encode(images)
+        return known[content]
+
+    return encode_once
 
 
 def _images(golden: dict[str, NDArray[Any]], frame: int) -> Tensor:
     return torch.from_numpy(normalise(golden["frames"][frame]))[None]
 
 
-def _kept_attention(model: AOT) -> dict[str, Tensor]:
-    """A mapping that holds, once a frame is read, what each layer's memory attentions returned for it."""
+def _kept_attention(model: AOT) -> tuple[dict[str, Tensor], list[RemovableHandle]]:
+    """A mapping that holds, once a frame is read, what each layer's memory attentions returned for it.
+
+    The handles end that.
+    """
     kept: dict[str, Tensor] = {}
+    handles = []
     for index, layer in enumerate(model.LSTT.layers):
         for kind in ("long", "short"):
             name = f"{kind}_attention:{index}"
             attention = layer.get_submodule(f"{kind}_term_attn")
-            attention.register_forward_hook(
-                lambda module, args, output, name=name: kept.update({name: output})
+            handles.append(
+                attention.register_forward_hook(
+                    lambda module, args, output, name=name: kept.update({name: output})
+                )
             )
-    return kept
+    return kept, handles
 
 
 def _merged_logits(full: Tensor, num_objects: int) -> Tensor:

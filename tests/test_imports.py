@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def imported(program: str, *arguments: str) -> set[str]:
-    """The modules that a program has imported when it ends well."""
+def imported(program: str, *arguments: str, exit_code: int = 0) -> set[str]:
+    """The modules that a program has imported when it ends."""
     code = (
         "import runpy, sys\n"
         "sys.argv = ['program', *sys.argv[2:]]\n"
         f"try: runpy.run_module({program!r}, run_name='__main__')\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
+        f"except SystemExit as end: assert (end.code or 0) == {exit_code}, end.code\n"
         "finally: print('\\n', *sys.modules)"
     )
     command = [sys.executable, "-c", code, program, *arguments]
@@ -36,6 +36,10 @@ def imported(program: str, *arguments: str) -> set[str]:
 )
 def test_help(program: str) -> None:
     assert imported(program, "--help").isdisjoint({"torch", "pandas", "sklearn", "scipy", "gradio"})
+
+
+def test_a_missing_dataset_is_said_at_once() -> None:
+    assert "torch" not in imported("aot_plus.tools.eval", "--dataset", "/no/such/folder", exit_code=1)
 
 
 def test_errors_need_no_array_library() -> None:

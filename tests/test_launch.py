@@ -3,21 +3,22 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from torch import distributed
+from torch.distributed.launcher import api
 
 from aot_plus.networks.managers import processes
 from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
 from aot_plus.pipeline.launch import launch
+from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import DataError, VOSError
 from evaluation.signals import raise_once
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests import forked
 
 
 def collect(failing: str) -> list[str]:
@@ -62,42 +63,57 @@ def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) ->
     assert process.exitcode == -signal.SIGTERM
 
 
-def test_the_first_ones_result_and_an_error_as_it_was() -> None:
+def launch_and_wait(folder: Path, fork: bool) -> int:
+    """Launches processes that wait, as a tool does."""
+    if fork:
+        forked.fork_launched()
+    return run_tool(lambda: launch(wait_long, folder, processes=2))
+
+
+@pytest.fixture
+def forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has launched processes forked from one that has imported torch, like those of other tests."""
+    forked.context()
+    forking = partial(api.LaunchConfig, start_method="forkserver")
+    monkeypatch.setattr(api, "LaunchConfig", forking)
+
+
+def test_the_first_ones_result() -> None:
     handler = signal.getsignal(signal.SIGINT)
     assert launch(collect, "", processes=1) == ["0 of 1"]
     assert launch(collect, "", processes=2) == ["0 of 2", "1 of 2"]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_error_is_raised_as_it_was(forked_processes: None) -> None:
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(VOSError, match=r"^video\.mp4: is broken$"):
         launch(collect, "error", processes=2)
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_process_that_was_killed_is_said() -> None:
+def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:
     with pytest.raises(VOSError, match=r"process 1 ended with exit code -9 \(out of memory\?\)"):
         launch(collect, "killed", processes=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -> None:
-    code = (
-        "from pathlib import Path; from aot_plus.pipeline.launch import launch; "
-        "from aot_plus.tools.common import run_tool; from tests.test_launch import wait_long; "
-        f"raise SystemExit(run_tool(lambda: launch(wait_long, Path({str(tmp_path)!r}), processes=2)))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while len(list(tmp_path.iterdir())) < 2:
-        assert process.poll() is None
+    noted, log = tmp_path / "processes", tmp_path / "log.txt"
+    noted.mkdir()
+    # After Ctrl-C the first one ends the others. When it is killed they must notice: started as a user's are.
+    first = forked.start(launch_and_wait, noted, number == signal.SIGINT, log=log)
+    while len(list(noted.iterdir())) < 2:
+        assert first.process.is_alive(), first.output()
         time.sleep(0.05)
     if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does
+        os.killpg(first.pid, number)  # as a terminal does
+        assert first.wait() == 130
+        assert first.output() == "\nInterrupted. Rerun the same command to resume.\n"
     else:
-        process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    if number == signal.SIGINT:
-        assert process.returncode == 130
-        assert said == "\nInterrupted. Rerun the same command to resume.\n"
-    for path in tmp_path.iterdir():
+        os.kill(first.pid, number)
+        assert first.wait() == -number
+    for path in noted.iterdir():
         deadline = time.monotonic() + 30
         while Path(f"/proc/{path.name}").exists() and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -23,7 +23,7 @@ from aot_plus.networks.memory.scores import attention_per_frame
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.utils.config import get_config, model_names
 from aot_plus.utils.images import normalise
-from tests.weights_by_name import fill_by_name
+from tests.weights_by_name import Undrawn, build_by_name
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY_FILES = sorted((GOLDEN / "state_dict_keys").glob("*.json"))
@@ -34,7 +34,8 @@ TOLERANCE = 1e-4  # of the largest value
 
 @pytest.mark.parametrize("path", KEY_FILES, ids=lambda path: path.stem)
 def test_names_and_shapes_are_the_published_ones(path: Path) -> None:
-    model = build_model(get_config("pre_vost_2", path.stem))
+    with Undrawn():
+        model = build_model(get_config("pre_vost_2", path.stem))
     mine = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert mine == json.loads(path.read_text())
 
@@ -45,13 +46,16 @@ def test_names_and_shapes_are_those_of_the_aot_benchmark(path: Path) -> None:
     cfg = get_config("default", path.stem, overrides={"USE_TEMPORAL_POSITIONAL_EMBEDDING": False})
     if cfg.MODEL_VOS == "aot":
         cfg.MODEL_VOS = "official_aot"
-    mine = {name: list(tensor.shape) for name, tensor in build_model(cfg).state_dict().items()}
+    with Undrawn():
+        model = build_model(cfg)
+    mine = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert mine == json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_can_be_built(name: str) -> None:
-    assert isinstance(build_model(get_config("mini_vost", name)), AOT)
+    with Undrawn():
+        assert isinstance(build_model(get_config("mini_vost", name)), AOT)
 
 
 def _close(mine: Tensor, golden: NDArray[Any]) -> None:
@@ -66,8 +70,7 @@ class _Stages:
         with np.load(path) as file:
             self.golden = {name: file[name] for name in file.files}
         cfg = get_config("pre_vost_2", path.stem, overrides={"MEM_POLICY": "unbounded"})
-        self.model = build_model(cfg).eval()
-        fill_by_name(self.model)
+        self.model = build_by_name(cfg).eval()
         self.engine = InferenceEngine(self.model, cfg)
         self.masks = torch.from_numpy(self.golden["masks"].astype(np.int32))
 
@@ -117,8 +120,7 @@ def test_reference_logits(stages: _Stages) -> None:
 
 @torch.inference_mode()
 def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
-    model = build_model(get_config("mini_vost", "aott")).eval()
-    fill_by_name(model)
+    model = build_by_name(get_config("mini_vost", "aott")).eval()
     labels = torch.arange(3 * 33 * 49).view(3, 33, 49) % torch.tensor([2, 5, 11])[:, None, None]
     features = model.encode(torch.linspace(-1, 1, 3 * 33 * 49).view(1, 3, 33, 49))
     identity = model.embed_identity(labels, reference=True)
@@ -133,8 +135,7 @@ def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
 
 @torch.inference_mode()
 def test_frames_of_their_own_are_decoded_as_a_batch() -> None:
-    model = build_model(get_config("mini_vost", "aott")).eval()
-    fill_by_name(model)
+    model = build_by_name(get_config("mini_vost", "aott")).eval()
     images = torch.linspace(-1, 1, 2 * 3 * 33 * 49).view(2, 3, 33, 49)
     identity = model.embed_identity(torch.ones(2, 33, 49, dtype=torch.int), reference=True)
     together, *alone = (

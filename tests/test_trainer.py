@@ -4,10 +4,9 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +31,9 @@ from aot_plus.networks.models import build_model
 from aot_plus.tools import train
 from aot_plus.utils.config import read_saved_config, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
-from evaluation.home import home
 from evaluation.signals import Terminated
+from tests import forked
+from tests.forked import Forked
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
@@ -81,22 +81,14 @@ def log_lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log" / "train.jsonl").read_text().splitlines()]
 
 
-def start_tool(cfg: Config, *flags: str, **environment: str) -> "subprocess.Popen[str]":
+def start_tool(cfg: Config, log: Path, **environment: str) -> Forked:
     """``aot_plus.tools.train`` in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "aot_plus.tools.train", "--no_eval", *as_flags(cfg), *flags],
-        cwd=home(),
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return forked.start(train.main, ["--no_eval", *as_flags(cfg)], log=log, environment=environment)
 
 
-def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> None:
-    while not saved_steps(folder):
-        assert process.poll() is None, process.communicate()[0]
+def wait_until(condition: Callable[[], object], process: Forked) -> None:
+    while not condition():
+        assert process.process.is_alive(), process.output()
         time.sleep(0.005)
 
 
@@ -108,10 +100,10 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path,
     """With trained batch norms, dropped paths and a loader process."""
     cfg = tiny_config(dataset, DIR_RESULT=str(tmp_path / "results"), MODEL_FREEZE_BN=False, DATA_WORKERS=1)
     Trainer(cfg, tmp_path / "undisturbed").run()
-    process = start_tool(cfg)
-    wait_for_checkpoint(run_folder(cfg), process)
-    process.kill()
-    process.communicate()
+    tool = start_tool(cfg, tmp_path / "killed.txt")
+    wait_until(lambda: saved_steps(run_folder(cfg)), tool)
+    tool.process.kill()
+    assert tool.wait() == -signal.SIGKILL
     assert saved_steps(run_folder(cfg))[-1] < cfg.TRAIN_TOTAL_STEPS
     Trainer(cfg, run_folder(cfg)).run()
     assert_same(content(run_folder(cfg)), content(tmp_path / "undisturbed"))
@@ -156,15 +148,12 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     cfg = tiny_config(
         dataset, DIR_RESULT=str(tmp_path), TRAIN_TOTAL_STEPS=100000, TRAIN_SAVE_STEP=100000, DATA_WORKERS=1
     )
-    process = start_tool(cfg)
+    tool = start_tool(cfg, tmp_path / "output.txt")
     log = run_folder(cfg) / "log" / "train.jsonl"
-    while not (log.is_file() and log.read_text()):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "Rerun the same command to resume" in output
+    wait_until(lambda: log.is_file() and log.read_text(), tool)
+    os.killpg(tool.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
+    assert tool.wait() == 143
+    assert "Rerun the same command to resume" in tool.output()
     (step,) = saved_steps(run_folder(cfg))
     assert log_lines(run_folder(cfg))[-1]["step"] == step
 
@@ -188,11 +177,10 @@ def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -
         {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": port}
         for rank in "01"
     ]
-    processes = [start_tool(cfg, MASTER_ADDR="127.0.0.1", **place) for place in places]
-    for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output
-        assert "Grad strides" not in output
+    tools = [start_tool(cfg, tmp_path / place["RANK"], MASTER_ADDR="127.0.0.1", **place) for place in places]
+    for tool in tools:
+        assert tool.wait() == 0, tool.output()
+        assert "Grad strides" not in tool.output()
     alone, shared = log_lines(tmp_path / "one"), log_lines(run_folder(cfg))
     assert len(alone) == len(shared) == cfg.TRAIN_TOTAL_STEPS
     for first, second in zip(alone, shared, strict=True):
@@ -280,14 +268,16 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({1, 2}))
-    cfg = tiny_config(dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_DTYPE=dtype, MODEL_FREEZE_BN=True)
+    cfg = tiny_config(
+        dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_DTYPE=dtype, MODEL_FREEZE_BN=True, TRAIN_TOTAL_STEPS=4
+    )
     Trainer(cfg, tmp_path).run()
     lines = log_lines(tmp_path)
-    assert [line["loss"] is None for line in lines] == [False, True, True, False, False, False]
+    assert [line["loss"] is None for line in lines] == [False, True, True, False]
     assert lines[-1]["skipped_in_all"] == 2
     saved = content(tmp_path)
     assert saved["counters"] == {"skipped": 2, "bad_in_a_row": 0}
-    assert saved["ema"]["updates"] == 4
+    assert saved["ema"]["updates"] == 2
     assert all(bool(torch.isfinite(tensor).all()) for tensor in saved["state_dict"].values())
 
 
@@ -383,17 +373,17 @@ def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path
 
 
 def test_the_log_and_its_pictures(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = tiny_config(dataset, TRAIN_LOG_STEP=3, TRAIN_IMG_LOG=4, TRAIN_DTYPE="bfloat16")
+    cfg = tiny_config(dataset, TRAIN_LOG_STEP=2, TRAIN_IMG_LOG=3, TRAIN_DTYPE="bfloat16", TRAIN_TOTAL_STEPS=4)
     Trainer(cfg, tmp_path).run()
     lines = log_lines(tmp_path)
-    assert [line["step"] for line in lines] == [3, 6]
+    assert [line["step"] for line in lines] == [2, 4]
     assert len(lines[0]["mean_iou"]) == cfg.DATA_SEQ_LEN
     assert [line["sequential_share"] for line in lines] == [0.0, 1.0]
-    with Image.open(tmp_path / "log" / "pictures" / "step_4.png") as picture:
+    with Image.open(tmp_path / "log" / "pictures" / "step_3.png") as picture:
         assert picture.width > 3 * 49
-    assert sorted(path.name for path in (tmp_path / "log" / "pictures").iterdir()) == ["step_4.png"]
+    assert sorted(path.name for path in (tmp_path / "log" / "pictures").iterdir()) == ["step_3.png"]
     bar = capsys.readouterr().err
-    assert all(word in bar for word in ("loss=", "mIoU=", "lr=", "6/6"))
+    assert all(word in bar for word in ("loss=", "mIoU=", "lr=", "4/4"))
 
 
 def test_tensorboard_gets_the_lines_of_the_log(

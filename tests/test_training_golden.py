@@ -12,10 +12,10 @@ from torch import Tensor
 
 from aot_plus.networks.engines.training import TrainingEngine
 from aot_plus.networks.managers.param_groups import freeze_encoder
-from aot_plus.networks.models import build_model
+from aot_plus.networks.models import AOT
 from aot_plus.utils.config import get_config
 from aot_plus.utils.images import MEAN, STD
-from tests.weights_by_name import fill_by_name
+from tests.weights_by_name import build_by_name
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "training_losses.json").read_text(encoding="utf-8"))
@@ -31,6 +31,12 @@ def clips() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.ascontiguousarray(frames)), torch.from_numpy(masks)
 
 
+@cache
+def network(name: str) -> AOT:
+    """The network without dropout."""
+    return build_by_name(get_config("pre_vost_2", name)).eval()
+
+
 def name_of(case: dict[str, Any]) -> str:
     """A test's name."""
     committed = "predictions" if case["predictions_fed_back"] else "truth"
@@ -41,8 +47,8 @@ def name_of(case: dict[str, Any]) -> str:
 def test_losses_and_gradients_are_the_published_ones(case: dict[str, Any]) -> None:
     overrides = {"TRAIN_LONG_TERM_MEM_GAP": case["memory_gap"]}
     cfg = get_config("pre_vost_2", case["model"], overrides=overrides)
-    model = build_model(cfg).eval()  # without dropout
-    fill_by_name(model)
+    model = network(case["model"])
+    model.requires_grad_(True).zero_grad()
     frozen = freeze_encoder(model.encoder, cfg.TRAIN_ENCODER_FREEZE_AT)
     assert len(frozen) == case["num_frozen"]
     frames, masks = clips()

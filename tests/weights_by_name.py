@@ -1,14 +1,39 @@
 """Weights that anyone can rebuild: every tensor of a state dict is drawn from its own name."""
 
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from aot_plus.configs import Config
+from aot_plus.networks.models import AOT, build_model
 
 
-def tensor_by_name(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+class Undrawn(TorchFunctionMode):
+    """Leaves out the longest part of building a network, which is drawing its random weights: they are 0."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in (Tensor.uniform_, Tensor.normal_):
+            return args[0].zero_()
+        return func(*args, **(kwargs or {}))
+
+
+def build_by_name(cfg: Config) -> AOT:
+    """Builds the network of a config with the weights by name."""
+    with Undrawn():
+        model = build_model(cfg)
+    fill_by_name(model)
+    return model
+
+
+def tensor_by_name(name: str, shape: tuple[int, ...]) -> Tensor:
     """The tensor of this name and shape: float32, or int64 0 for ``num_batches_tracked``."""
     kind = name.rpartition(".")[2]
     if kind == "num_batches_tracked":

@@ -100,11 +100,12 @@ def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    jobs = _jobs(args)
+
     from aot_plus.pipeline.run import evaluate, infer
     from aot_plus.pipeline.submission import check_zip, write_zip
     from aot_plus.pipeline.table import compare
 
-    jobs = _jobs(args)
     for job in jobs if args.zip else ():
         check_zip(job)
     if os.environ.get("RANK", "0") != "0":
@@ -128,7 +129,6 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _jobs(args: argparse.Namespace) -> "list[Job]":
     """Returns the runs that the flags ask for; a shipped model also runs with fifo, for comparison."""
     from aot_plus.pipeline.choices import Wanted, choose, ensure_mini_vost
-    from aot_plus.pipeline.run import Job, result_folder
 
     wanted = Wanted(
         args.model,
@@ -144,6 +144,9 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     choice = choose(wanted)
     if choice.cfg.TEST_DATASET == "mini_vost" and "RANK" not in os.environ:
         ensure_mini_vost(home() / choice.cfg.DIR_DATA, args.mini_vost_val)
+
+    from aot_plus.pipeline.run import Job, result_folder  # imports torch: what is missing is said before
+
     configs = [choice.cfg]
     if choice.shipped and args.result_dir is None and choice.cfg.MEM_POLICY != "fifo":
         configs.append(copy(choice.cfg))

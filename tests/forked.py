@@ -1,0 +1,112 @@
+"""Processes for tests that start with torch imported: they are forked from one process that imported it.
+
+Importing torch and torchvision takes seconds, most of what a process of a small run needs.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from unittest.mock import patch
+
+ROOT = Path(__file__).resolve().parents[1]
+IMPORTED = (
+    "aot_plus.tools.eval",
+    "aot_plus.tools.train",
+    "aot_plus.pipeline.table",
+    "aot_plus.pipeline.train",
+    "aot_plus.networks.engines.segmenter",
+    "aot_plus.networks.managers.evaluator",
+    "aot_plus.networks.models.loading",
+    "pandas",
+    "tests.tiny_training",
+    "torch.distributed.launcher.api",
+    "torchvision",
+)
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process in a session of its own, with its output in a file."""
+
+    process: BaseProcess
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait(self, seconds: float = 120) -> int:
+        """The exit code, negative after a signal. A process that takes longer is killed and an error."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise AssertionError(f"longer than {seconds} s\n{self.output()}")
+        return self.process.exitcode
+
+
+@cache
+def context() -> ForkServerContext:
+    """Starts the process that the others are forked from."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(list(IMPORTED))
+    with patch.dict(os.environ, ENVIRONMENT):
+        forkserver.ensure_running()
+    return found
+
+
+def start(
+    function: Callable[..., object],
+    *arguments: object,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Forked:
+    """Calls a function that gives an exit code, such as a tool's ``main``, in a process."""
+    begun, beginning = context().Pipe(duplex=False)
+    given = (beginning, log, dict(environment or {}), function, arguments)
+    process = context().Process(target=_run, args=given)
+    process.start()
+    beginning.close()
+    begun.recv()  # it has a session now, and takes signals
+    begun.close()
+    return Forked(process, log)
+
+
+def fork_launched() -> None:
+    """Has ``launch`` in this process fork as well: each of its processes would import torch."""
+    from torch.distributed.launcher import api
+
+    vars(api)["LaunchConfig"] = partial(api.LaunchConfig, start_method="fork")
+
+
+def _run(
+    beginning: "multiprocessing.connection.Connection",
+    log: Path,
+    environment: dict[str, str],
+    function: Callable[..., object],
+    arguments: tuple[object, ...],
+) -> None:
+    import torch
+
+    os.setsid()
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(written, stream)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ |= environment
+    torch.set_num_threads(1)
+    beginning.send(None)
+    beginning.close()
+    sys.exit(function(*arguments))
