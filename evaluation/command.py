@@ -7,11 +7,12 @@ from pathlib import Path
 
 from evaluation.arguments import whole_number
 from evaluation.errors import DataError
+from evaluation.layouts import known_truth
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import Results, evaluate, figure_paths, format_table, read_current_results
 from evaluation.signals import exit_code, signals_raised
-from evaluation.vost import DATASET_FOLDERS, dataset_folder
+from evaluation.vost import DATASET_FOLDERS
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:
@@ -39,27 +40,27 @@ def _text(arguments: argparse.Namespace) -> str:
     return _per_frame(arguments) if arguments.per_frame else format_table(_results(arguments))
 
 
-def _protocol(arguments: argparse.Namespace) -> Protocol:
-    return get_protocol(arguments.protocol, all_frames=arguments.all_frames, strict=arguments.strict)
+def _truth(arguments: argparse.Namespace) -> tuple[Path, str | None, Protocol]:
+    """Gives the folder of the ground truth, the set and the protocol."""
+    protocol = get_protocol(arguments.protocol, all_frames=arguments.all_frames, strict=arguments.strict)
+    return known_truth(arguments.dataset_path, arguments.set, protocol)
 
 
 def _results(arguments: argparse.Namespace) -> Results:
     """Returns the existing results, or evaluates. Only VOST's existing files are used."""
-    folder, split, protocol = arguments.results_path, arguments.set, _protocol(arguments)
+    folder, (dataset, split, protocol) = arguments.results_path, _truth(arguments)
     if protocol == PROTOCOLS["vost"] and not arguments.re:
         paths = figure_paths(folder, split, protocol)
         if all(path.exists() for path in paths):
-            dataset = dataset_folder(arguments.dataset_path)
             results = read_current_results(folder, dataset, protocol.set_name(split))
             sys.stdout.write(f"read from {' and '.join(map(str, paths))}; --re evaluates again\n")
             return results
-    return evaluate(folder, dataset_folder(arguments.dataset_path), split, arguments.workers, protocol)
+    return evaluate(folder, dataset, split, arguments.workers, protocol)
 
 
 def _per_frame(arguments: argparse.Namespace) -> str:
     """Writes the measures per frame; says what was written, and what could not be scored."""
-    folder, split, protocol = arguments.results_path, arguments.set, _protocol(arguments)
-    dataset = dataset_folder(arguments.dataset_path)
+    folder, (dataset, split, protocol) = arguments.results_path, _truth(arguments)
     table = evaluate_per_frame(folder, dataset, split, arguments.workers, protocol)
     problems = table.loc[table["Problem"] != "", "Problem"]
     lines = [f"not scored: {problem}" for problem in problems]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from evaluation.files import require_regular
 from evaluation.protocols import Protocol
 from evaluation.vost import (
     ANNOTATIONS,
+    OTHER_SPLIT,
+    SPLIT_FOLDERS,
     TRACES,
     AnnotatedSequence,
     ListedObject,
     check_split_name,
+    dataset_folder,
     read_names,
     read_split,
     with_frames,
@@ -24,6 +28,8 @@ from evaluation.vost import (
 __all__ = [
     "Finders",
     "annotations_folder",
+    "ground_truth",
+    "known_truth",
     "meta_path",
     "read_videos",
     "scored_sequences",
@@ -62,6 +68,37 @@ def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: 
     if protocol.layout == "splits":
         return _of_split(dataset, split, protocol)
     return _of_meta(dataset, split, protocol)
+
+
+def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
+    """Gives what ``scored_sequences`` takes for a known data set: a folder, a set and a protocol.
+
+    Args:
+        name: one of ``DATASET_FOLDERS``, or a path, which is taken as it is.
+        split: None for the protocol's own, or val.
+    Raises:
+        DataError: there is no such folder, or no such split in it.
+    """
+    root, part = dataset_folder(name), SPLIT_FOLDERS.get(name)
+    if part is None:
+        return root, split, protocol
+    wanted = (split or protocol.split or "val").removeprefix(part.partition("{split}")[0])
+    check_split_name(wanted)
+    for one in (wanted, OTHER_SPLIT.get(wanted, wanted)):
+        for folder in (root / part.format(split=one), root / ANNOTATIONS / one):
+            if folder.is_dir():
+                return ground_truth(root, folder, one, protocol)
+    raise DataError(f"{root / part.format(split=wanted)}: there is no such folder, which holds the split")
+
+
+def ground_truth(
+    root: Path, folder: Path, split: str, protocol: Protocol
+) -> tuple[Path, str | None, Protocol]:
+    """Gives the same for a data set without ``ImageSets``. ``folder``: the split's, which may be the root."""
+    if protocol.layout not in ("splits", "folders"):
+        return root, split, protocol
+    listed = folder != root and (folder / f"{folder.name}.txt").is_file()
+    return folder, folder.name if listed else None, replace(protocol, layout="folders", split=None)
 
 
 def _of_split(dataset: Path, split: str, protocol: Protocol) -> Finders:

@@ -38,6 +38,19 @@ DATASET_FOLDERS = {
     "visor": "VISOR_2022",
     "sav": "SA-V",
 }
+# Of those without lists of sequences in ``ImageSets``: the folder in theirs that holds a split.
+SPLIT_FOLDERS = {
+    "youtubevos2018": "{split}",
+    "youtubevos2019": "{split}",
+    "mose_v1": "{split}",
+    "mose_v2": "{split}",
+    "lvos_v1": "{split}",
+    "lvos_v2": "{split}",
+    "long_video": "",
+    "long_video_x3": "",
+    "sav": "sav_{split}",
+}
+OTHER_SPLIT = {"val": "valid", "valid": "val"}  # they stand for each other
 _DATA = "aot_plus/datasets"  # from ``home``
 _LONGEST_NAME = 255  # bytes; longer ones cannot be folders
 _BINARY_VALUES = 2

@@ -25,6 +25,49 @@ def sequences_of(source: Path) -> list[str]:
     return (source / "ImageSets" / "val.txt").read_text(encoding="utf-8").split()
 
 
+def add_truth(name: str, source: Path, root: Path) -> None:
+    """Adds the ground truth that an owner of it has, where the data set is published without."""
+    if name.startswith("youtubevos"):
+        shutil.copytree(source / MASKS, root / "valid" / MASKS, dirs_exist_ok=True)
+    if name.startswith("lvos"):
+        _add_lvos_truth(root)
+    if name == "mose_v2":
+        objects = {folder.name: {"objects": _ids(folder)} for folder in _visible(root / "valid" / MASKS)}
+        (root / "valid" / "meta.json").write_text(json.dumps({"videos": objects}), encoding="utf-8")
+
+
+def _add_lvos_truth(root: Path) -> None:
+    """Names frames as LVOS does, annotated ones five apart, and writes its meta file and list."""
+    videos = {}
+    for folder in _visible(root / "valid" / MASKS):
+        number = {}
+        for index, path in enumerate(sorted((root / "valid" / "JPEGImages" / folder.name).iterdir())):
+            number[path.stem] = 1 + 5 * index // 2
+            path.rename(path.with_stem(f"{number[path.stem]:08d}"))
+        shown: dict[str, list[int]] = {}
+        for path in sorted(folder.iterdir()):
+            for one in map(str, set(np.unique(read_mask(path)).tolist()) - {0, 255}):
+                shown.setdefault(one, []).append(number[path.stem])
+            path.rename(path.with_stem(f"{number[path.stem]:08d}"))
+        videos[folder.name] = {"objects": {one: {"frame_range": _range(at)} for one, at in shown.items()}}
+    (root / "valid" / "valid_meta.json").write_text(json.dumps({"videos": videos}), encoding="utf-8")
+    (root / "unseen_videos.txt").write_text(f"{min(videos)}\n", encoding="utf-8")
+
+
+def _range(frames: list[int]) -> dict[str, str]:
+    first, last = min(frames), max(frames)
+    return {"start": f"{first:08d}", "end": f"{last:08d}", "frame_nums": str((last - first) // 5 + 1)}
+
+
+def _ids(folder: Path) -> list[str]:
+    ids = {int(number) for path in folder.iterdir() for number in np.unique(read_mask(path))}
+    return [str(number) for number in sorted(ids - {0, 255})]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
 def _copy(source: Path, images: Path, masks: Path) -> None:
     for name in sequences_of(source):
         shutil.copytree(source / FRAMES / name, images / name)

@@ -114,6 +114,7 @@ def page_data(sequences: int, runs: int = 2) -> dict[str, Any]:
         "split": "val",
         "splitSequences": sequences,
         "second": "J_tr",
+        "notes": [],
         "paper": [],
         "runs": [facts | {"name": f"run {r}", "all": means, "common": means} for r in range(runs)],
         "sequences": [

@@ -244,21 +244,19 @@ def test_pictures_keep_their_size(tmp_path: Path) -> None:
     assert small.width / small.height == pytest.approx(16 / 9, rel=0.02)
 
 
-def test_contours_are_in_the_pictures_pixels(tmp_path: Path) -> None:
+def test_contours_are_in_the_pictures_pixels() -> None:
     mask = np.zeros((40, 80), np.uint8)
     mask[10:30, 20:60] = 3
-    write_mask(tmp_path / "mask.png", mask)
-    ((number, path),) = contours(tmp_path / "mask.png", (160, 80), [1, 3])
+    ((number, path),) = contours(mask, (160, 80), [1, 3])
     points = np.array([float(value) for value in re.findall(r"[\d.]+", path)]).reshape(-1, 2)
     assert number == 3
     np.testing.assert_allclose(points.min(axis=0), (41, 21))
     np.testing.assert_allclose(points.max(axis=0), (119, 59))
 
 
-def test_ragged_contours_are_simplified(tmp_path: Path) -> None:
+def test_ragged_contours_are_simplified() -> None:
     noise = np.random.default_rng(0).integers(0, 2, (200, 300)).astype(np.uint8)
-    write_mask(tmp_path / "mask.png", noise)
-    ((_, path),) = contours(tmp_path / "mask.png", (300, 200), [1])
+    ((_, path),) = contours(noise, (300, 200), [1])
     assert 0 < len(path) < 5000
 
 

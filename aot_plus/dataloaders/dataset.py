@@ -2,16 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
-from evaluation.layouts import annotations_folder
+from evaluation.layouts import annotations_folder, ground_truth
 from evaluation.protocols import Protocol
-from evaluation.vost import ANNOTATIONS, DATASET_FOLDERS, SPLITS, check_split_name, mask_paths, read_split
+from evaluation.vost import (
+    ANNOTATIONS,
+    DATASET_FOLDERS,
+    OTHER_SPLIT,
+    SPLITS,
+    check_split_name,
+    mask_paths,
+    read_split,
+)
 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 
@@ -81,7 +88,7 @@ class Dataset:
         if self.split_folders is not None and not (root / SPLITS).is_dir():
             layout = f"not a dataset in {self.layout_name}'s layout"
             raise DataError(f"{root}: {layout}: there is no folder {SPLITS}")
-        other = {"val": "valid", "valid": "val"}.get(self.truth_split)
+        other = OTHER_SPLIT.get(self.truth_split)
         if other and not self.folder.is_dir() and (root / self.part.format(split=other)).is_dir():
             self.split = other + split.removeprefix(self.truth_split)
 
@@ -118,9 +125,11 @@ class Dataset:
 
     def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
         """Gives what the metric needs: a folder and a set, and the protocol for a layout without lists."""
-        if self.split_folders is not None or protocol.layout not in ("splits", "folders"):
+        if self.split_folders is not None:
             return self.root, self.truth_split, protocol
-        return self.folder, None, replace(protocol, layout="folders", split=None)
+        leads = annotations_folder(self.folder) == self.masks_folder
+        folder = self.folder if leads else self.masks_folder
+        return ground_truth(self.root, folder, self.truth_split, protocol)
 
     @property
     def server(self) -> str:

@@ -10,8 +10,8 @@ from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import VOST, how_to_get
 from evaluation.layouts import meta_path, read_videos
-from evaluation.protocols import PROTOCOLS, Protocol
-from evaluation.vost import ANNOTATIONS, mask_paths, read_names
+from evaluation.protocols import PROTOCOLS
+from evaluation.vost import ANNOTATIONS, SPLIT_FOLDERS, mask_paths, read_names
 
 __all__ = ["LAYOUTS", "VOSTDataset"]
 
@@ -93,7 +93,7 @@ class YouTubeVOS(Dataset):
     besides. Results are needed of the frames that the meta file names.
     """
 
-    part = "{split}"
+    part = SPLIT_FOLDERS["youtubevos2019"]
     page = "https://youtube-vos.org"
     servers: ClassVar = dict.fromkeys(("valid", "test"), "the YouTube-VOS server (https://youtube-vos.org)")
     zip_folder = "Annotations"
@@ -156,7 +156,7 @@ def _read_videos(path: Path, _: int) -> Mapping[str, Any]:
 class MOSE(Dataset):
     """MOSE: ``<split>/JPEGImages`` or ``JPEGImages/<split>``, masks alike."""
 
-    part = "{split}"
+    part = SPLIT_FOLDERS["mose_v2"]
     page = "https://mose.video"
     servers: ClassVar = {"valid": "the MOSE server (https://mose.video)"}
 
@@ -184,7 +184,7 @@ class MOSE(Dataset):
 class LVOS(Dataset):
     """LVOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/<split>_meta.json``."""
 
-    part = "{split}"
+    part = SPLIT_FOLDERS["lvos_v2"]
     page = "https://lingyihongfd.github.io/lvos.github.io"
     servers: ClassVar = {"test": "the LVOS server (https://lingyihongfd.github.io/lvos.github.io)"}
     zip_folder = "Annotations"
@@ -208,13 +208,8 @@ class SAV(Dataset):
 
     frames = "JPEGImages_24fps"
     masks = "Annotations_6fps"
-    part = "sav_{split}"
+    part = SPLIT_FOLDERS["sav"]
     page = "https://ai.meta.com/datasets/segment-anything-video"
-
-    def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-        """Gives the folder, the set if there is a list of it, and the protocol."""
-        names = self.folder.name
-        return self.folder, names if (self.folder / f"{names}.txt").is_file() else None, protocol
 
     def sequences(self, split: str | None = None) -> list[str]:
         """Returns the names in the list of the split, or of all sequences. Raises ``DataError``."""

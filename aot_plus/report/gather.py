@@ -9,11 +9,10 @@ from tqdm import tqdm
 
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.result_folder import ResultFolder
-from aot_plus.report.scores import ScoredFolder, SequenceScores, score_folder
+from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, score_folder
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
-from aot_plus.utils.errors import DataError
-from evaluation.protocols import PROTOCOLS, get_protocol
+from evaluation.protocols import get_protocol
 
 __all__ = ["PICTURE_BUDGET", "gather"]
 
@@ -21,7 +20,13 @@ PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
 _LARGEST = 1e15  # of a speed or a size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
-_FIGURES = {"vost": "J_tr", "davis": "F"}  # the second one, beside J, under each kind of protocol
+# What a protocol's own figures are beside J and F, the means over objects.
+_OWN_FIGURES = {
+    "lvos": "LVOS's own J and F, in the metric's table, give seen and unseen videos the same weight.",
+    "mosev2": "MOSE v2's own figure, in the metric's table, is J&F_new; its F goes by the object's size.",
+    "youtube-vos": "YouTube-VOS's own figure G, in the metric's table, gives seen and unseen categories the "
+    "same weight.",
+}
 
 
 def gather(
@@ -41,19 +46,17 @@ def gather(
         split: of the dataset.
         pictures: worst moments of each sequence to show.
         workers: processes of the metric; None for as many as there are processors.
-        protocol: of the metric: VOST's, or one with the figures of DAVIS.
+        protocol: of the metric.
     Returns:
-        ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val) and ``sequences``, in the
-        split's order. J and ``second``, J_tr or F, are in percent.
+        ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val), ``notes`` and ``sequences``,
+        in the split's order. J and ``second``, J_tr or F, are in percent.
     Raises:
         DataError: an unusable split, or a folder none of whose sequences can be scored.
     """
     rules = get_protocol(protocol)
-    if rules.figures not in _FIGURES:
-        shown = ", ".join(name for name, one in PROTOCOLS.items() if one.figures in _FIGURES)
-        raise DataError(f"the report shows figures of the protocols {shown}; these runs are of {protocol}")
     order = dataset.sequences(split)
     runs = [score_folder(folder, dataset, split, protocol=rules, workers=workers) for folder in folders]
+    align_frames(runs)
     common = set.intersection(*(set(run.scores) for run in runs))
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
@@ -62,7 +65,8 @@ def gather(
         "dataset": dataset.root.resolve().name,
         "split": split,
         "splitSequences": len(order),
-        "second": _FIGURES[rules.figures],
+        "second": "F" if "F" in rules.measures else "J_tr",
+        "notes": [_OWN_FIGURES[protocol]] if protocol in _OWN_FIGURES else [],
         "runs": [_run_values(run, common, order) for run in runs],
         "paper": [
             asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper

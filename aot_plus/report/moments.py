@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.utils.masks import read_image
-from evaluation.masks import Mask, read_mask
+from evaluation.masks import Mask
 
 __all__ = ["Jpeg", "contours", "small_jpeg", "worst_frames"]
 
@@ -58,12 +58,11 @@ def small_jpeg(path: Path, limit: int) -> Jpeg:
     return Jpeg(encoded, *frame.size)
 
 
-def contours(path: Path, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:
-    """Outlines of a mask's objects as SVG paths in a picture of ``size`` (width, height).
+def contours(mask: Mask, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:
+    """Outlines of the objects of a mask (H x W ids) as SVG paths in a picture of ``size`` (width, height).
 
-    Returns (id, path) of the objects that the mask shows. Raises ``DataError`` if it cannot be read.
+    Returns (id, path) of the objects that the mask shows.
     """
-    mask = read_mask(path)
     scale = np.array(size) / (mask.shape[1], mask.shape[0])
     paths = [(number, _path(np.asarray(mask == number, np.uint8), scale)) for number in objects]
     return [(number, path) for number, path in paths if path]

@@ -52,9 +52,12 @@ class ResultFolder:
         """Returns the file of the memory's decisions in a sequence, if inference wrote it."""
         return self.path / _TRACES / f"{sequence}.jsonl"
 
-    def mask(self, sequence: str, frame: str) -> Path:
-        """Returns the prediction of a frame (name without suffix)."""
-        return self.path / sequence / f"{frame}.png"
+    def masks(self, sequence: str, frame: str, objects: Sequence[str]) -> list[Path]:
+        """Lists the files of the prediction of a frame (name without suffix).
+
+        ``objects``: the folders of the objects where each has a mask of its own.
+        """
+        return [self.path / sequence / one / f"{frame}.png" for one in objects or [""]]
 
 
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
@@ -115,7 +118,7 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
 
 def _is_sequence(path: Path) -> bool:
     named = path.is_dir() and not path.name.startswith(".") and path.name != _TRACES
-    return named and any(path.glob("*.png"))
+    return named and (any(path.glob("*.png")) or any(path.glob("*/*.png")))
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:

@@ -1,6 +1,7 @@
 """J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from aot_plus.utils.errors import DataError
 from evaluation.per_frame import evaluate_per_frame, read_current_per_frame
 from evaluation.protocols import PROTOCOLS, Protocol
 
-__all__ = ["ScoredFolder", "SequenceScores", "score_folder"]
+__all__ = ["ScoredFolder", "SequenceScores", "align_frames", "score_folder"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class SequenceScores:
     """J (0..1) of a sequence, and what J_tr or F is made of.
 
     Attributes:
-        j: a row for each scored frame, by its name and in order; a column for each object, by its id.
+        j: a row for each scored frame, by its name and in order; a column for each object, by its id. NaN
+            where the frame does not count for the object, which no protocol without F has.
         last: by frame, whether it counts in J_tr; None under a protocol with F.
         f: as ``j``; None under VOST's protocol.
     """
@@ -64,16 +66,30 @@ def score_folder(
         return _by_sequence(results, evaluate_per_frame(results.path, dataset.root, split, workers))
 
 
+def align_frames(runs: Sequence[ScoredFolder]) -> None:
+    """Gives all runs with F the same frames of a sequence: those that count in one of them.
+
+    An object may count from where it is first predicted, which is not the same in every run.
+    """
+    for name in {name for run in runs for name in run.scores}:
+        having = [run for run in runs if name in run.scores and run.scores[name].last is None]
+        frames = sorted({frame for run in having for frame in run.scores[name].j.index})
+        for run in having:
+            one = run.scores[name]
+            f = None if one.f is None else one.f.reindex(frames)
+            run.scores[name] = replace(one, j=one.j.reindex(frames), f=f)
+
+
 def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
     """Splits the metric's table by sequence. Raises ``ValueError`` for rows that are missing or doubled."""
     scores = {}
     scored = table[table["Problem"] == ""]
     for name, rows in scored.groupby("Sequence"):
-        frames = rows.drop_duplicates("Frame").set_index("Frame")
+        frames = rows.drop_duplicates("Frame").set_index("Frame").sort_index()
         j = _by_frame(rows, "J").loc[frames.index]
         f = _by_frame(rows, "F").loc[frames.index] if "F" in table else None
         last = (frames["Last"] == 1).astype(bool) if "Last" in table else None
-        if j.isna().any(axis=None) or (last is not None and not last.any()):
+        if last is not None and (j.isna().any(axis=None) or not last.any()):
             raise ValueError(f"{name}: rows are missing")
         scores[str(name)] = SequenceScores(j, last, f)
     problems = table[table["Problem"] != ""]

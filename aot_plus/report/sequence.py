@@ -1,7 +1,8 @@
 """A sequence's part of the page's data."""
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
 from aot_plus.report.scores import ScoredFolder, SequenceScores
 from aot_plus.report.timeline import read_timelines
@@ -36,14 +38,17 @@ def sequence_values(
     notes: list[str] = []
     scores = _same_annotations(name, runs)
     j, last = (scores[0].j, scores[0].last) if scores else (pd.DataFrame(), pd.Series(dtype=bool))
-    images = _images(name, dataset, notes)
+    video = _video(name, dataset, notes)
+    images = {path.stem: path for path in video.images} if video else {}
     positions, length = _positions(j.index.tolist(), images, notes)
     made = []
-    worst = np.min([one.j.mean(axis=1) for one in scores], axis=0) if scores else np.empty(0)
+    worst = np.nanmin([one.j.mean(axis=1) for one in scores], axis=0) if scores else np.empty(0)
     for index in worst_frames(worst, pictures):
         frame = j.index[index]
         try:
-            picture = _picture(name, frame, images.get(frame), runs, dataset, limit)
+            if video is None or frame not in images:
+                raise DataError(f"{dataset.root}: {name} has no image of frame {frame}")
+            picture = _picture(video, frame, images[frame], runs, dataset, limit)
         except DataError as error:
             notes.append(f"No picture: {error}.")
         else:
@@ -79,13 +84,13 @@ def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceS
     return [run.scores[name] for run in present]
 
 
-def _images(name: str, dataset: Dataset, notes: list[str]) -> dict[str, Path]:
-    """Returns the video's images by frame, in order."""
+def _video(name: str, dataset: Dataset, notes: list[str]) -> VideoSequence | None:
+    """Returns the video; None where it has no images, say."""
     try:
-        return {path.stem: path for path in dataset.sequence(name).images}
+        return dataset.sequence(name)
     except DataError as error:
         notes.append(f"{error}.")
-        return {}
+        return None
 
 
 def _positions(scored: Sequence[str], images: Iterable[str], notes: list[str]) -> tuple[list[int], int]:
@@ -112,10 +117,10 @@ def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None
     return {"j": _percents(scores.j.T), "figures": _percents(scores.figures()), "memory": memory}
 
 
-def _percents(shares: pd.DataFrame) -> list[list[float]]:
-    """Rows of shares as ``percent`` gives them."""
-    rows: list[list[float]] = (100 * shares).round(2).to_numpy().tolist()
-    return rows
+def _percents(shares: pd.DataFrame) -> list[list[float | None]]:
+    """Rows of shares as ``percent`` gives them; None where there is none."""
+    rows = (100 * shares).round(2).to_numpy().tolist()
+    return [[None if math.isnan(value) else value for value in row] for row in rows]
 
 
 def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
@@ -128,19 +133,41 @@ def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
 
 
 def _picture(
-    name: str, frame: str, image: Path | None, runs: Sequence[ScoredFolder], dataset: Dataset, limit: int
+    video: VideoSequence,
+    frame: str,
+    image: Path,
+    runs: Sequence[ScoredFolder],
+    dataset: Dataset,
+    limit: int,
 ) -> Values:
     """Returns a moment's image, and the contours of truth and every run (None where it is not scored).
 
     Raises ``DataError`` if an image or mask cannot be read.
     """
-    if image is None:
-        raise DataError(f"{dataset.root}: {name} has no image of frame {frame}")
     picture = small_jpeg(image, limit)
-    size = (picture.width, picture.height)
+    size, name = (picture.width, picture.height), video.name
     objects = next(run.scores[name].j.columns.tolist() for run in runs if name in run.scores)
-    masks = [run.results.mask(name, frame) if name in run.scores else None for run in runs]
+
+    def outlines(files: Sequence[Path]) -> list[tuple[int, str]]:
+        return _contours(replace(video, masks={frame: tuple(files)}), frame, size, objects)
+
+    files = [run.results.masks(name, frame, video.objects) if name in run.scores else [] for run in runs]
     return asdict(picture) | {
-        "truth": contours(dataset.masks_folder / name / f"{frame}.png", size, objects),
-        "runs": [None if mask is None else contours(mask, size, objects) for mask in masks],
+        "truth": outlines(dataset.list_masks(name).get(frame, ())),
+        "runs": [outlines(of_run) if of_run else None for of_run in files],
     }
+
+
+def _contours(
+    video: VideoSequence, frame: str, size: tuple[int, int], objects: Sequence[int]
+) -> list[tuple[int, str]]:
+    """Outlines of a frame's mask. Raises ``DataError`` if there is none, or it cannot be read."""
+    mask = video.read_mask(frame)
+    if mask is None:
+        raise DataError(f"{video.name}: there is no mask of frame {frame}")
+    if not video.objects:
+        return contours(mask, size, objects)
+    # The metric names an object after its folder, "000" for one; its id is its place among them, from 1.
+    numbers = [int(folder) for folder in video.objects]
+    found = contours(mask, size, [numbers.index(number) + 1 for number in objects])
+    return [(numbers[number - 1], path) for number, path in found]

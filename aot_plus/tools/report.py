@@ -44,9 +44,9 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
     add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
-    add("--dataset", help="vost, mini_vost, or a folder in VOST's layout (default: the runs' config)")
+    add("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
     add_data_argument(parser)
-    add("--split", help="name of a file in ImageSets, without .txt (default: the runs' config)")
+    add("--split", help="such as val (default: the runs' config)")
     add(
         "--pictures",
         type=whole_number(0),

@@ -61,7 +61,7 @@ function showRunNotes() {
   const whole = DATA.runs.every((run) => run.sequences === DATA.splitSequences);
   if (DATA.paper.length && !whole) notes.push("The paper's figures are over the whole split.");
   const meaning = DATA.second === "F" ? "F compares edges" : "J_tr is J over the last quarter of the scored frames";
-  notes.push(`J and ${DATA.second} in percent, means over objects; ${meaning}.`);
+  notes.push(`J and ${DATA.second} in percent, means over objects; ${meaning}.`, ...DATA.notes);
   document.getElementById("run-notes").replaceChildren(...notes.map((note) => h("li", {}, subscripts(note))));
 }
 

@@ -127,7 +127,7 @@ function drawCurves(box, width, sequence, curves, cursor) {
     frameTicks(sequence, scale, PLOT.height - 8),
     curves.map((values, run) => values && s("polyline", {
       class: "curve", style: runColour(run), "stroke-dasharray": isDashed(run) ? "5 3" : null,
-      points: values.map((value, index) => `${scale.x(sequence.frames[index]).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
+      points: values.flatMap((value, index) => value == null ? [] : `${scale.x(sequence.frames[index]).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
     })),
     cursorLine(scale, cursor, PLOT.top, floor),
     curvePoints(sequence, curves, scale, y, cursor),
@@ -164,6 +164,7 @@ function frameTicks(sequence, scale, y) {
 function curvePoints(sequence, curves, scale, y, cursor) {
   return curves.map((values, run) => values && atCursor(s("circle", { class: "point", style: runColour(run), r: 4 }), cursor, (frame) => {
     const index = nearestScored(sequence, frame);
+    if (values[index] == null) return { visibility: "hidden" };
     return { cx: scale.x(sequence.frames[index]), cy: y(values[index]) };
   }));
 }
