@@ -24,6 +24,10 @@ ITEMS = {
     },
     "frame-official_aot": "inference --model r50_aotl --dtype float32 --overrides MODEL_VOS=official_aot",
     **{
+        f"launches-{model}": f"inference --scenario launches --model {model}"
+        for model in ("r50_aotl", "r50_deaotl")
+    },
+    **{
         scenario: f"inference --scenario {scenario}"
         for scenario in ("growth", "objects", "unbounded", "agreement", "pipeline")
     },

@@ -23,6 +23,7 @@ from aot_plus.networks.models import AOT
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError
+from benchmarks.launches import measure_launches
 from benchmarks.real_videos import measure_agreement, measure_pipeline
 from benchmarks.report import DTYPES, Figures, add_arguments, image_size, resident_memory, show, spread
 from benchmarks.streams import Stream, alternate, load_for_size
@@ -38,6 +39,7 @@ UNBOUNDED_RUNS = 3
 
 SCENARIOS = """scenarios:
   frame      a frame with a full bank: step and streamed, stages, operations, memory; --frames are timed
+  launches   operations that the host starts in a frame, plain and with recordings, on any device
   growth     frame 2000 against frame 200, and the memory over a stream of --frames
   objects    30 objects against 10; --frames of each are timed
   unbounded  time over the number of frames in a bank that grows from 5 to --frames
@@ -47,6 +49,7 @@ SCENARIOS = """scenarios:
 # Where a scenario's flags differ from those of "frame".
 DEFAULTS: dict[str, dict[str, Any]] = {
     "frame": {"model": "r50_aotl", "size": (481, 849), "frames": 25, "dtype": "float32"},
+    "launches": {"size": (97, 129)},
     "growth": {"model": "aot_mini", "size": (97, 129), "frames": 10000},
     "objects": {"frames": 15},
     "unbounded": {"size": (241, 433), "frames": 50},
@@ -244,6 +247,7 @@ def _median_ratio(times: Sequence[Sequence[float]]) -> float:
 
 MEASURES: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "frame": measure_frame,
+    "launches": measure_launches,
     "growth": measure_growth,
     "objects": measure_objects,
     "unbounded": measure_unbounded,

@@ -60,6 +60,15 @@ def test_a_frame(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert difference == 2 * 2 * 2 * 20 * 20 * (128 + 128)
 
 
+def test_launches_with_and_without_recordings(capsys: pytest.CaptureFixture[str]) -> None:
+    found = measure(capsys, "--scenario", "launches", *TINY)
+    assert found["plain"]["operations"] > 100
+    assert found["plain"]["recordings"] == 0
+    # Read every frame, choose and write every second one, hold the others.
+    assert found["recorded"]["recordings"] == 1 + 0.5 + 0.5 + 0.5
+    assert found["recorded"]["operations"] < 2  # the image into its place, the number of a written frame
+
+
 def test_parts_within_parts_are_booked_alone() -> None:
     class Work:
         reading = 0.0
