@@ -127,7 +127,7 @@ def _sav(name: str, source: Path, root: Path) -> None:
     for video in sequences_of(source):
         shutil.copytree(source / FRAMES / video, root / "sav_val" / "JPEGImages_24fps" / video)
         files = sorted((source / MASKS / video).glob("*.png"))
-        for number in range(1, int(read_mask(files[0]).max()) + 1):
+        for number in range(1, len(set(np.unique(read_mask(files[0])).tolist()) - {0, 255}) + 1):
             folder = root / "sav_val" / "Annotations_6fps" / video / f"{number - 1:03d}"
             for file in files:
                 write_mask(folder / file.name, (read_mask(file) == number).astype(np.uint8))

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.configs.datasets import DATASETS
@@ -17,9 +15,6 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Severity
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
-from aot_plus.networks.engines.prepared import PreparedFrame
-from aot_plus.networks.engines.segmenter import FrameLabels
-from aot_plus.networks.managers.evaluator import Evaluator
 from aot_plus.networks.managers.origin import origin_of_masks
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline import reproduction
@@ -28,54 +23,32 @@ from aot_plus.pipeline.rows import zoo_rows
 from aot_plus.pipeline.run import Inference, Job
 from aot_plus.pipeline.submission import write_zip
 from aot_plus.pipeline.table import render_table
-from aot_plus.report.gather import gather
-from aot_plus.report.result_folder import read_folders
-from aot_plus.report.write import page_text
 from aot_plus.tools import eval as eval_tool
-from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
-from evaluation.command import main as metric
 from evaluation.masks import read_mask
-from evaluation.protocols import get_protocol
-from evaluation.results import Results, format_table
-from evaluation.results import evaluate as evaluate_folder
 from evaluation.vost import DATASET_FOLDERS
-from tests.layouts import add_truth, write_layout
+from tests.layout_runs import (
+    FRAMES,
+    HEIGHT,
+    LATE,
+    LATE_FRAME,
+    PALETTE,
+    WIDTH,
+    job_of,
+    make_source,
+    mask_of,
+    run,
+)
+from tests.layouts import write_layout
 
-Mask = NDArray[np.uint8]
-
-HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame has a mask
-LATE, LATE_FRAME = 3, "00004"  # an object of sequence b, and the frame that it comes in
-PALETTE = [0, 0, 0, 200, 10, 10, 10, 200, 10, 10, 10, 200] + [90] * (768 - 12)
 NAMES = [name for name in DATASET_FOLDERS if name != "mini_vost"]
 KINDS = [name for name in NAMES if name not in ("youtubevos2018", "mose_v2", "lvos_v2", "long_video_x3")]
 
 
-def mask_of(sequence: str, frame: int) -> Mask:
-    """Two squares; in sequence b a third from the fifth frame on."""
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[4:20, 4 + frame : 20 + frame] = 1
-    mask[24:40, 30:44] = 2
-    if sequence == "b" and frame >= int(LATE_FRAME):
-        mask[2:18, 44:60] = LATE
-    return mask
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("source") / "VOST"
-    rng = np.random.default_rng(0)
-    for name in "ab":
-        for frame in range(FRAMES):
-            path = root / "JPEGImages_10fps" / name / f"{frame:05d}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)).save(path)
-            if frame % 2 == 0:
-                write_mask(root / "Annotations" / name / f"{frame:05d}.png", mask_of(name, frame), PALETTE)
-    (root / "ImageSets").mkdir()
-    (root / "ImageSets" / "val.txt").write_text("a\nb\n")
-    return root
+    return make_source(tmp_path_factory.mktemp("source") / "VOST")
 
 
 def test_a_split_of_ones_own_called_test_is_scored_here(source: Path, tmp_path: Path) -> None:
@@ -84,47 +57,6 @@ def test_a_split_of_ones_own_called_test_is_scored_here(source: Path, tmp_path: 
     assert open_dataset("vost", tmp_path, split="test").server
     mine = root.rename(tmp_path / "mine")
     assert not open_dataset(str(mine), tmp_path, split="test").server
-
-
-class Still:
-    """A segmenter whose objects stay where a mask first showed them; it notes what it was given."""
-
-    def __init__(self) -> None:
-        self.given: list[Mask | None] = []
-        self.labels = np.zeros((0, 0), np.uint8)
-
-    def prepare(self, image: Mask) -> PreparedFrame:
-        return PreparedFrame((image.shape[0], image.shape[1]), [torch.zeros(1)])
-
-    def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask:
-        assert image.size == mask.shape
-        self.given, self.labels = [mask], mask.copy()
-        return mask
-
-    def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels:
-        self.given.append(mask)
-        if mask is not None:
-            self.labels = np.where(mask > 0, mask, self.labels)
-        return FrameLabels(torch.from_numpy(self.labels.copy()), range(1, 256))
-
-
-def job_of(name: str, data_folder: Path, **values: object) -> Job:
-    overrides = {"TEST_DATASET": name, "DIR_DATA": str(data_folder), **values}
-    return Job(get_config("pre_vost_2", "aott", overrides=overrides), None, data_folder / "results")
-
-
-def run(job: Job) -> list[Still]:
-    """Evaluates with ``Still``; gives the segmenters."""
-    made: list[Still] = []
-
-    def make(_: object) -> Still:
-        made.append(Still())
-        return made[-1]
-
-    dataset = job.open_dataset()
-    summary = Evaluator(job.cfg, make, dataset, dataset.sequences(), job.folder).run()
-    assert summary.failed == {}
-    return made
 
 
 def test_names_are_the_same_everywhere() -> None:
@@ -428,106 +360,3 @@ def test_the_model_zoo_is_measured_on_davis_and_packed_for_youtube_vos(
         else:
             assert outcomes[row].status == reproduction.SERVER
             assert "valid.zip" in table
-
-
-TRUTHS = [
-    *(
-        ("davis2017", "davis"),
-        ("davis2016", "davis2016"),
-        ("visor", "visor"),
-        ("long_video", "vos-benchmark"),
-    ),
-    *(("sav", "sav"), ("lvos_v2", "lvos"), ("mose_v2", "mosev2"), ("youtubevos2019", "youtube-vos")),
-]
-
-
-def scored_job(name: str, protocol: str, source: Path, data_folder: Path) -> Job:
-    """Masks of a data set with ground truth."""
-    add_truth(name, source, write_layout(name, source, data_folder))
-    job = job_of(name, data_folder, TEST_PROTOCOL=protocol)
-    run(job)
-    return job
-
-
-def figures_of(job: Job) -> Results:
-    """As ``score``, in this process."""
-    root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
-    return evaluate_folder(job.folder, root, split, 1, protocol)
-
-
-@pytest.mark.parametrize(("name", "protocol"), TRUTHS)
-def test_the_report_shows_f_under_every_protocol_that_has_it(
-    name: str, protocol: str, source: Path, tmp_path: Path
-) -> None:
-    job = scored_job(name, protocol, source, tmp_path)
-    objects = figures_of(job).objects
-    percent = 1 if "J" in objects and protocol != "mosev2" else 100
-    dataset = job.open_dataset()
-    found = gather(
-        read_folders([job.folder]), dataset, dataset.split, pictures=1, workers=1, protocol=protocol
-    )
-    (shown,) = found["runs"]
-    assert (found["second"], shown["all"]["objects"]) == ("F", len(objects))
-    for measure, figure in (("J", "j"), ("F", "second")):
-        (column,) = {measure, f"{measure}-Mean"} & {*objects}
-        np.testing.assert_allclose(shown["all"][figure], percent * objects[column].mean(), atol=0.02)
-    for sequence in found["sequences"]:
-        assert (sequence["last"], sequence["notes"]) == (None, [])
-        (picture,) = sequence["pictures"]
-        assert {number for number, _ in picture["truth"]} <= {*sequence["objects"]}
-        assert len(picture["truth"]) > 0
-        assert len(picture["runs"][0]) > 0
-    assert len(page_text(found)) > 1000  # no figure is one that JSON does not know
-
-
-def test_an_object_that_runs_find_at_different_times_is_shown_from_the_first_on(
-    source: Path, tmp_path: Path
-) -> None:
-    job = scored_job("long_video", "vos-benchmark", source, tmp_path)
-    other = Path(shutil.copytree(job.folder, tmp_path / "other"))
-    early = read_mask(other / "b" / "00002.png").copy()
-    early[0, 0] = LATE
-    write_mask(other / "b" / "00002.png", early)
-    dataset = job.open_dataset()
-    found = gather(
-        read_folders([job.folder, other]),
-        *(dataset, dataset.split),
-        pictures=1,
-        workers=1,
-        protocol="vos-benchmark",
-    )
-    (sequence,) = [one for one in found["sequences"] if one["name"] == "b"]
-    late = sequence["objects"].index(LATE)
-    first, second = (of_run["j"][late] for of_run in sequence["runs"])
-    assert (first[0], second[0]) == (None, 0)
-    assert None not in second
-
-
-@pytest.mark.parametrize(("name", "protocol"), TRUTHS)
-def test_the_metric_finds_a_data_set_by_its_name(
-    name: str,
-    protocol: str,
-    source: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
-    data_folder = tmp_path / "aot_plus" / "datasets"
-    job = scored_job(name, protocol, source, data_folder)
-    expected = format_table(figures_of(job))
-    flags = ["--results_path", str(job.folder), "--protocol", protocol, "--workers", "1", "--re"]
-    assert metric([*flags, "--dataset_path", name]) == 0
-    assert expected in capsys.readouterr().out
-
-
-def test_a_split_is_found_under_either_of_its_names(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
-    job = scored_job("sav", "sav", source, tmp_path / "aot_plus" / "datasets")
-    flags = ["--results_path", str(job.folder), "--dataset_path", "sav", "--protocol", "sav", "--set"]
-    assert metric([*flags, "sav_val"]) == metric([*flags, "val"]) == metric([*flags, "valid"]) == 0
-    capsys.readouterr()
-    assert metric([*flags, "test"]) == 1
-    assert "sav_test: there is no such folder" in capsys.readouterr().err
