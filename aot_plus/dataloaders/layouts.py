@@ -78,12 +78,20 @@ class Davis2016(Davis2017):
 
 
 class VISOR(Davis2017):
-    """VISOR in the form that its own script gives it: ``ImageSets/2022/<split>.txt``."""
+    """VISOR in the form that its own script gives it: ``ImageSets/2022/<split>.txt``.
+
+    What is published are polygons; the script fills them.
+    """
 
     split_folders = PROTOCOLS["visor"].split_folders
     page = "https://epic-kitchens.github.io/VISOR"
     servers: ClassVar = {}
     zip_folder = None
+
+    def how_to_get(self) -> str:
+        """Says where to get VISOR, and what makes masks of it."""
+        script = "make masks of it with visor_to_davis.py of https://github.com/epic-kitchens/VISOR-VOS"
+        return f"; get it from {self.page}, {script}, and put (or link) them there"
 
 
 class YouTubeVOS(Dataset):

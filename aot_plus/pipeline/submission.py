@@ -20,7 +20,8 @@ def check_zip(job: Job) -> Dataset:
     """Raises ``ConfigError`` where the server takes other files, or only whole splits."""
     dataset = job.open_dataset()
     if dataset.zip_folder is None:
-        raise ConfigError(f"--zip: the server of {dataset.name} takes polygons in a JSON file, not masks")
+        taken = f"the server of {dataset.name} takes polygons in a JSON file, not masks"
+        raise ConfigError(f"--zip: {taken}; docs/data.md names a script that makes them")
     if job.sequences is not None:
         raise ConfigError("--zip: a server takes the masks of all sequences; leave out --sequences")
     return dataset

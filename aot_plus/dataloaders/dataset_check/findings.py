@@ -45,8 +45,7 @@ _FAILS = (
 FOLDER_MISSING = Kind(
     _E,
     "a folder or file is missing",
-    "Inference, metric and training stop. If another folder has all frames, name it with --images or link "
-    "it: ln -s JPEGImages JPEGImages_10fps",
+    "Inference, metric and training stop. If another folder has all frames, name it with --images.",
 )
 NOTHING_TO_CHECK = Kind(
     _E, "no sequence to check", "Inference, metric and training stop: there is no sequence to work on."
