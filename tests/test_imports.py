@@ -35,7 +35,9 @@ def imported(program: str, *arguments: str, exit_code: int = 0) -> set[str]:
     ],
 )
 def test_help(program: str) -> None:
-    assert imported(program, "--help").isdisjoint({"torch", "pandas", "sklearn", "scipy", "gradio"})
+    assert imported(program, "--help").isdisjoint(
+        {"torch", "pandas", "sklearn", "skimage", "scipy", "gradio"}
+    )
 
 
 def test_a_missing_dataset_is_said_at_once() -> None:

@@ -43,6 +43,7 @@ class DefaultStage:
     DATA_SKIP_UNREADABLE: bool = False  # leave out a sequence that cannot be read, instead of stopping
     DATA_MINI_VOST_SEQUENCES: int = 20000  # MiniVOST train sequences that clips come from, drawn on the way
     DATA_MINI_VOST_SEED: int = 0  # of those sequences
+    DATA_MINI_VOST_WIDE: float = 0.75  # share of them that vary more than those that make_mini_vost writes
 
     # Training.
     # A stage whose averaged weights, of the same model and EXP_NAME, are the start; empty: PRETRAIN_MODEL or

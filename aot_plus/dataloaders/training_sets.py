@@ -22,12 +22,21 @@ def training_videos(name: str, cfg: Config) -> Sequence[Video]:
     ``name``: as in ``open_dataset``. Raises ``DataError`` that says where to get what is not there.
     """
     if name == "mini_vost":
-        return [DrawnVideo(cfg.DATA_MINI_VOST_SEED, index) for index in range(cfg.DATA_MINI_VOST_SEQUENCES)]
+        return _mini_vost(cfg)
     dataset = open_dataset(name, home() / cfg.DIR_DATA, split=_SPLIT)
     dataset.require()
     if isinstance(dataset, YouTubeVOS):
         return _youtube_vos(dataset)
     return [FolderVideo(dataset, sequence) for sequence in dataset.sequences()]
+
+
+def _mini_vost(cfg: Config) -> list[Video]:
+    """Lists the sequences, the wide ones spread evenly among the others."""
+    share = cfg.DATA_MINI_VOST_WIDE
+    return [
+        DrawnVideo(cfg.DATA_MINI_VOST_SEED, index, wide=int((index + 1) * share) > int(index * share))
+        for index in range(cfg.DATA_MINI_VOST_SEQUENCES)
+    ]
 
 
 def _youtube_vos(dataset: YouTubeVOS) -> list[Video]:

@@ -5,7 +5,7 @@ the frames of a clip. ``make_dataset`` and ``write_sequence`` put sequences on d
 """
 
 from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLIT_NAMES, plan_scene
-from aot_plus.dataloaders.mini_vost.render import render_frame
+from aot_plus.dataloaders.mini_vost.render import render_frame, render_ids
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.sequence import RenderedSequence, render_sequence
 from aot_plus.dataloaders.mini_vost.writer import make_dataset, write_sequence
@@ -18,6 +18,7 @@ __all__ = [
     "make_dataset",
     "plan_scene",
     "render_frame",
+    "render_ids",
     "render_sequence",
     "write_sequence",
 ]

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette
 from aot_plus.dataloaders.mini_vost.events import Cut, Story, colour_matrices, squash_matrices
 from aot_plus.dataloaders.mini_vost.motion import rotations, settle, translations
-from aot_plus.dataloaders.mini_vost.shapes import Sprite, centroid, cut_line, make_sprite, split
+from aot_plus.dataloaders.mini_vost.shapes import (
+    ROUNDED,
+    Finish,
+    Sprite,
+    centroid,
+    cut_line,
+    make_sprite,
+    split,
+)
 
 FRESH_FRAMES = 14
 """A cut's border is annotated as ignored for this many frames, about 1.4 seconds."""
@@ -53,6 +61,7 @@ class Look:
     texture: Picture  # side x side x 3
     flesh: Picture  # RGB of the cut faces
     radius: float
+    finish: Finish = ROUNDED
 
 
 def make_actor(rng: Rng, object_id: int, look: Look, story: Story, path: Array, turn: Array) -> Actor:
@@ -68,7 +77,9 @@ def make_actor(rng: Rng, object_id: int, look: Look, story: Story, path: Array, 
 def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Piece]:
     """Cuts an object into pieces over the whole video; each cut parts the largest piece of that moment."""
     still = np.tile(np.eye(3), (frames, 1, 1))
-    whole = Piece(look.outline, make_sprite(look.outline, look.texture, look.flesh, []), still, 0, frames)
+    whole = Piece(
+        look.outline, make_sprite(look.outline, look.texture, look.flesh, [], look.finish), still, 0, frames
+    )
     pieces = [whole]
     for cut in cuts:
         living = [piece for piece in pieces if piece.end == frames]
@@ -78,7 +89,7 @@ def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Pi
         largest.end = cut.frame
         fresh = [*largest.cuts, FreshCut(line, cut.frame, min(cut.frame + FRESH_FRAMES, frames))]
         for half, direction in zip(halves, (1.0, -1.0), strict=True):
-            sprite = make_sprite(half, look.texture, look.flesh, [known.line for known in fresh])
+            sprite = make_sprite(half, look.texture, look.flesh, [known.line for known in fresh], look.finish)
             pose = largest.pose @ _drift(rng, cut, half, direction, look.radius, frames)
             pieces.append(Piece(half, sprite, pose, cut.frame, frames, list(fresh)))
     return pieces

@@ -78,17 +78,25 @@ def apply(matrix: Array, points: Array) -> Array:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
-def camera_path(rng: Rng, frames: int) -> Array:
+def camera_path(
+    rng: Rng,
+    frames: int,
+    pan: float = 45.0,
+    zoom: float = 0.16,
+    roll: float = 0.08,
+    shake: tuple[float, float] = (0.2, 1.0),
+) -> Array:
     """World to screen, T x 3 x 3: pan, zoom, a slight roll, and the shake of a hand-held camera.
 
-    The world's origin is the middle of the frame at rest.
+    The world's origin is the middle of the frame at rest. ``pan``: pixels to the side, at most; ``zoom``: the
+    logarithm of the largest factor; ``roll``: radians; ``shake``: range of its strength, pixels.
     """
-    pan_x, pan_y = wander(rng, frames, 45.0), wander(rng, frames, 30.0)
-    zoom = np.exp(wander(rng, frames, 0.16, (35, 70)))
-    roll = wander(rng, frames, 0.08)
-    shake = _shake(rng, frames, float(rng.uniform(0.2, 1.0)))
-    to_centre = translations(WIDTH / 2 + shake[:, 0], HEIGHT / 2 + shake[:, 1])
-    return to_centre @ rotations(roll) @ scalings(zoom, zoom) @ translations(-pan_x, -pan_y)
+    pan_x, pan_y = wander(rng, frames, pan), wander(rng, frames, pan * 2 / 3)
+    scale = np.exp(wander(rng, frames, zoom, (35, 70)))
+    angle = wander(rng, frames, roll)
+    tremor = _shake(rng, frames, float(rng.uniform(*shake)))
+    to_centre = translations(WIDTH / 2 + tremor[:, 0], HEIGHT / 2 + tremor[:, 1])
+    return to_centre @ rotations(angle) @ scalings(scale, scale) @ translations(-pan_x, -pan_y)
 
 
 def _shake(rng: Rng, frames: int, strength: float) -> Array:

@@ -8,12 +8,23 @@ from aot_plus.dataloaders.mini_vost.arrays import Array, Rng
 from aot_plus.dataloaders.mini_vost.events import Absence
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_times, through_points
 
-INTERVAL = (24, 46)
-"""Frames between two resting places, lowest and highest."""
-STRIDE = 45.0
-"""Pixels between two resting places that cost nothing; longer ways are taken to avoid other actors."""
-BORDER = 30.0
-"""Resting places keep this far from the frame's edges, pixels."""
+
+@dataclass(frozen=True)
+class Manner:
+    """How an actor goes about.
+
+    ``interval``: frames between two resting places, lowest and highest. ``stride``: pixels between two that
+    cost nothing; longer ways are taken to avoid other actors. ``border``: resting places keep this far from
+    the frame's edges, pixels. ``distance``: how much an actor avoids the others, 0 for not at all.
+    """
+
+    interval: tuple[int, int] = (24, 46)
+    stride: float = 45.0
+    border: float = 30.0
+    distance: float = 2.0
+
+
+USUAL = Manner()
 
 
 @dataclass(frozen=True)
@@ -24,13 +35,20 @@ class Trip:
     screen: Array
 
 
-def plan_trip(rng: Rng, camera: Array, others: list[Trip], radius: float, absence: Absence | None) -> Trip:
+def plan_trip(
+    rng: Rng,
+    camera: Array,
+    others: list[Trip],
+    radius: float,
+    absence: Absence | None,
+    manner: Manner = USUAL,
+) -> Trip:
     """Draws resting places, each the best of a few: away from the other actors, near the last place.
 
     ``camera`` is T x 3 x 3, world to screen. During an absence the actor waits outside the frame.
     """
     frames = len(camera)
-    times = rising_times(rng, frames, INTERVAL)
+    times = rising_times(rng, frames, manner.interval)
     outside: list[bool] = [False] * len(times)
     if absence is not None:
         times, outside = _with_absence(times, absence)
@@ -40,7 +58,7 @@ def plan_trip(rng: Rng, camera: Array, others: list[Trip], radius: float, absenc
         if is_outside:
             places.append(_place_outside(rng, exit_side, radius))
         else:
-            places.append(_best_place(rng, min(int(time), frames - 1), others, places))
+            places.append(_best_place(rng, min(int(time), frames - 1), others, places, manner))
     to_world = np.linalg.inv(camera)
     moments = [min(int(time), frames - 1) for time in times]
     corners = [apply(to_world[moment], place[None])[0] for moment, place in zip(moments, places, strict=True)]
@@ -92,12 +110,13 @@ def _place_outside(rng: Rng, side: int, radius: float) -> Array:
     return np.array([(-gap, y), (WIDTH + gap, y), (x, -gap), (x, HEIGHT + gap)][side])
 
 
-def _best_place(rng: Rng, moment: int, others: list[Trip], places: list[Array]) -> Array:
+def _best_place(rng: Rng, moment: int, others: list[Trip], places: list[Array], manner: Manner) -> Array:
     """Chooses the best of a few places: away from other actors, not too far from the actor's last place."""
-    candidates = rng.uniform((BORDER, BORDER), (WIDTH - BORDER, HEIGHT - BORDER), (10, 2))
+    border = manner.border
+    candidates = rng.uniform((border, border), (WIDTH - border, HEIGHT - border), (10, 2))
     worth = np.zeros(len(candidates))
     for other in others:
-        worth += 2.0 * np.minimum(np.linalg.norm(candidates - other.screen[moment], axis=1), 70.0)
+        worth += manner.distance * np.minimum(np.linalg.norm(candidates - other.screen[moment], axis=1), 70.0)
     if places:
-        worth -= np.maximum(np.linalg.norm(candidates - places[-1], axis=1), STRIDE)
+        worth -= np.maximum(np.linalg.norm(candidates - places[-1], axis=1), manner.stride)
     return np.asarray(candidates[int(np.argmax(worth))])

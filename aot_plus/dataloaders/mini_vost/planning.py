@@ -110,7 +110,7 @@ def _cast(rng: Rng, camera: Array, count: int, verb: str) -> list[Actor]:
     ordered = [actors[place] for place in order]
     if rng.random() < 0.6:
         meeting = int(frames * rng.uniform(0.35, 0.65))
-        ordered.append(_arm(rng, camera, trips[0].screen[meeting], meeting))
+        ordered.append(reaching_arm(rng, camera, trips[0].screen[meeting], meeting))
     return ordered
 
 
@@ -133,7 +133,7 @@ def _look_alike(rng: Rng, look: Look) -> Look:
     return Look(outline, look.texture, look.flesh, look.radius)
 
 
-def _arm(rng: Rng, camera: Array, target: Array, meeting: int) -> Actor:
+def reaching_arm(rng: Rng, camera: Array, target: Array, meeting: int) -> Actor:
     """Returns a hand on a sleeved arm that passes over a place of the screen; it is not tracked."""
     frames, length, width = len(camera), 170.0, float(rng.uniform(20, 28))
     path, direction = plan_reach(rng, frames, target, meeting)

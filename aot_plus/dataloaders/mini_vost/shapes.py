@@ -4,6 +4,7 @@ Masks are uint8 (0 or 1) on a square canvas of SUPERSAMPLE pixels per unit. Obje
 origin in the middle of the canvas, and their unit is a pixel of the frame at rest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +16,18 @@ from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouett
 SUPERSAMPLE = 2
 MARGIN = 10  # units around an outline, room for the shadow
 SHADOW_SPREAD = 2.2
-SHADOW_STRENGTH = 0.45
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a piece is shaded: brightness at its rim, what its middle has more, the strength of its shadow."""
+
+    rim: float = 0.5
+    bulge: float = 0.6
+    shadow: float = 0.45
+
+
+ROUNDED = Finish()
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,10 @@ def draw_arm(length: float, width: float) -> Silhouette:
     return canvas
 
 
-def fill(points: Array, side: int) -> Silhouette:
+def fill(points: Array, side: int, holes: Sequence[Array] = ()) -> Silhouette:
     """Draws the mask of a polygon (n x 2, object coordinates) on a canvas of ``side`` units."""
     canvas = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
-    cv2.fillPoly(canvas, [_to_canvas(points, side)], 1)
+    cv2.fillPoly(canvas, [_to_canvas(corners, side) for corners in (points, *holes)], 1)
     return canvas
 
 
@@ -102,7 +114,9 @@ def split(mask: Silhouette, line: Array) -> tuple[Silhouette, Silhouette]:
     return mask & left, mask & (1 - left)
 
 
-def make_sprite(mask: Silhouette, texture: Picture, flesh: Picture, cuts: list[Array]) -> Sprite:
+def make_sprite(
+    mask: Silhouette, texture: Picture, flesh: Picture, cuts: list[Array], finish: Finish = ROUNDED
+) -> Sprite:
     """Shades a piece like a rounded solid, with ``flesh`` (RGB) along its cut faces and a soft shadow around.
 
     ``texture`` covers the whole canvas (side x side x 3), so that the pieces of an object fit together.
@@ -117,8 +131,10 @@ def make_sprite(mask: Silhouette, texture: Picture, flesh: Picture, cuts: list[A
     if cuts:
         faces = _cut_faces(cuts, side)
         colour = texture * in_colours(1 - faces) + per_colour(faces, flesh)
-    shaded = np.clip(colour * in_colours(np.asarray(0.5 + 0.6 * rounding, np.float32)), 0, 255)
-    shadow = SHADOW_STRENGTH * cv2.GaussianBlur(body, (0, 0), SHADOW_SPREAD)
+    shaded = np.clip(
+        colour * in_colours(np.asarray(finish.rim + finish.bulge * rounding, np.float32)), 0, 255
+    )
+    shadow = finish.shadow * cv2.GaussianBlur(body, (0, 0), SHADOW_SPREAD)
     alpha = body + (1 - body) * shadow
     covered = cv2.split(shaded * in_colours(body))
     pixels = np.asarray(cv2.merge([*covered, alpha]), np.float32)

@@ -14,7 +14,7 @@ def random_colour(
     rng: Rng, saturation: tuple[float, float] = (0.45, 0.95), value: tuple[float, float] = (0.45, 0.95)
 ) -> Picture:
     """Returns an RGB colour (3 values, 0..255) with a hue from the whole circle."""
-    return _from_hsv(float(rng.uniform(0, 360)), float(rng.uniform(*saturation)), float(rng.uniform(*value)))
+    return from_hsv(float(rng.uniform(0, 360)), float(rng.uniform(*saturation)), float(rng.uniform(*value)))
 
 
 def object_texture(rng: Rng, side: int) -> Picture:
@@ -22,11 +22,11 @@ def object_texture(rng: Rng, side: int) -> Picture:
     if rng.random() < 0.25:
         return _photo_patch(rng, side, side)
     hue = float(rng.uniform(0, 360))
-    first = _from_hsv(hue, float(rng.uniform(0.5, 0.95)), float(rng.uniform(0.65, 1.0)))
+    first = from_hsv(hue, float(rng.uniform(0.5, 0.95)), float(rng.uniform(0.65, 1.0)))
     other_hue = hue + float(rng.choice([20.0, -25.0, 60.0, 150.0, 180.0])) + float(rng.uniform(-10, 10))
-    second = _from_hsv(other_hue, float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.35, 0.85)))
-    pattern = _OBJECT_PATTERNS[int(rng.integers(len(_OBJECT_PATTERNS)))]
-    return _two_tone(rng, pattern(rng, side, side, float(rng.uniform(8, 16))), first, second)
+    second = from_hsv(other_hue, float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.35, 0.85)))
+    pattern = OBJECT_PATTERNS[int(rng.integers(len(OBJECT_PATTERNS)))]
+    return two_tone(rng, pattern(rng, side, side, float(rng.uniform(8, 16))), first, second)
 
 
 def background_texture(rng: Rng, height: int, width: int) -> Picture:
@@ -38,10 +38,10 @@ def background_texture(rng: Rng, height: int, width: int) -> Picture:
     hue = float(rng.uniform(0, 360)) if rng.random() < 0.4 else float(rng.uniform(15, 45))
     value = float(rng.uniform(0.4, 0.85))
     saturation = float(rng.uniform(0.08, 0.4))
-    first = _from_hsv(hue, saturation, value)
-    second = _from_hsv(hue + float(rng.uniform(-15, 15)), saturation, value * float(rng.uniform(0.68, 0.85)))
-    pattern = _BACKGROUND_PATTERNS[int(rng.integers(len(_BACKGROUND_PATTERNS)))]
-    return _two_tone(rng, pattern(rng, height, width, float(rng.uniform(22, 48))), first, second)
+    first = from_hsv(hue, saturation, value)
+    second = from_hsv(hue + float(rng.uniform(-15, 15)), saturation, value * float(rng.uniform(0.68, 0.85)))
+    pattern = BACKGROUND_PATTERNS[int(rng.integers(len(BACKGROUND_PATTERNS)))]
+    return two_tone(rng, pattern(rng, height, width, float(rng.uniform(22, 48))), first, second)
 
 
 def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int = 3) -> Picture:
@@ -86,12 +86,12 @@ def _liveliness(crop: NDArray[np.uint8]) -> float:
     return float(few.std() + np.percentile(few, 15))
 
 
-def _from_hsv(hue: float, saturation: float, value: float) -> Picture:
+def from_hsv(hue: float, saturation: float, value: float) -> Picture:
     pixel = np.array([[[hue % 360.0, saturation, value]]], dtype=np.float32)
     return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0] * 255.0, dtype=np.float32)
 
 
-def _two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Picture:
+def two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Picture:
     """Mixes two colours by ``amount`` (h x w, 0..1) and adds a little uneven brightness."""
     height, width = amount.shape
     uneven = 0.9 + 0.2 * fractal_noise(rng, height, width, 12.0)
@@ -171,5 +171,5 @@ def _planks(rng: Rng, height: int, width: int, period: float) -> Picture:
 
 
 Pattern = Callable[[Rng, int, int, float], Picture]
-_OBJECT_PATTERNS: tuple[Pattern, ...] = (_stripes, _checks, _dots, _clouds, _spots, _marble)
-_BACKGROUND_PATTERNS: tuple[Pattern, ...] = (_tiles, _planks, _clouds, _marble, _planks, _checks)
+OBJECT_PATTERNS: tuple[Pattern, ...] = (_stripes, _checks, _dots, _clouds, _spots, _marble)
+BACKGROUND_PATTERNS: tuple[Pattern, ...] = (_tiles, _planks, _clouds, _marble, _planks, _checks)
