@@ -81,13 +81,13 @@ def _compare(args: argparse.Namespace) -> int:
     rows = {
         " ".join(str(row[name]) for name in SETTING): row.dropna().to_dict() for _, row in table.iterrows()
     }
-    show(args, device_name(resolve_device("auto")), _threads(args.jobs), rows)
+    show(args, device_name(resolve_device("auto")), threads_of_each(args.jobs), rows)
     return 0
 
 
 def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
     """Makes the videos, and the runs of all settings. Raises ``VOSError`` for a wrong one before anything."""
-    checkpoints = {model: _checkpoint(model) for model in args.models}
+    checkpoints = {model: checkpoint_of(model) for model in args.models}
     policies, latters, gaps = (
         dict.fromkeys(of) for of in ([BASELINE, *args.policies], args.latter, args.gaps)
     )
@@ -102,7 +102,7 @@ def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
                 continue  # it has no capacity
             values = {"MEM_POLICY": policy, "TEST_LONG_TERM_MEM_GAP": gap, "LATTER_MEM_LEN": latter}
             values["TEST_DEVICE"] = next(devices)
-            job = _make_job(model, checkpoints[model], values, dataset, work / "runs")
+            job = make_job(model, checkpoints[model], values, dataset, work / "runs")
             yield replace(job, overwrite=args.overwrite or job.is_outdated())
 
 
@@ -120,14 +120,15 @@ def _write(table: pd.DataFrame, objects: pd.DataFrame, work: Path) -> None:
         draw_comparison(table).save(temporary, format="PNG", optimize=True)
 
 
-def _checkpoint(model: str) -> Path:
+def checkpoint_of(model: str) -> Path:
+    """Finds a model's file in the folder of checkpoints. Raises ``DataError``."""
     path = find_checkpoint(f"{model}.safetensors")
     if path is None:
         raise DataError(f"--models: there is no {model}.safetensors in the folder of checkpoints")
     return path
 
 
-def _make_job(model: str, checkpoint: Path, values: Mapping[str, object], dataset: Path, folder: Path) -> Job:
+def make_job(model: str, checkpoint: Path, values: Mapping[str, object], dataset: Path, folder: Path) -> Job:
     """Makes the run of a model over a dataset; ``values``: of its config, policy, gap and capacity too.
 
     Another checkpoint or dataset gets another folder, so that no masks are mistaken for its own.
@@ -147,13 +148,14 @@ def _make_job(model: str, checkpoint: Path, values: Mapping[str, object], datase
 def do_jobs(jobs: Sequence[Job], count: int) -> None:
     """Runs unfinished jobs, ``count`` at a time. Raises a ``VOSError`` that names all that failed."""
     missing = [job for job in jobs if job.overwrite or not is_done(job)]
-    problems = map_in_processes(partial(_do_job, _threads(count)), missing, count, "policies")
+    problems = map_in_processes(partial(_do_job, threads_of_each(count)), missing, count, "policies")
     failed = [problem for problem in problems if problem]
     if failed:
         raise VOSError(f"{len(failed)} of {len(jobs)} runs failed:\n" + "\n".join(failed))
 
 
-def _threads(jobs: int) -> int:
+def threads_of_each(jobs: int) -> int:
+    """Shares the cores among that many jobs at a time."""
     return max((os.cpu_count() or 1) // jobs, 1)
 
 
@@ -193,4 +195,8 @@ def read_objects(job: Job) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from benchmarks.policies import (
+        main as run,
+    )  # by its module's name, for other processes import what they call
+
+    sys.exit(run())

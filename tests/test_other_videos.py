@@ -1,0 +1,79 @@
+"""The benchmark on other videos: runs over tiny videos whose masks are the annotations, and errors."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from aot_plus.pipeline.run import Job
+from aot_plus.utils.catalogue import find_checkpoint
+from benchmarks import other_videos, policies
+from benchmarks.videos import SyntheticVideo
+from evaluation.masks import read_mask
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that ran."""
+    found: list[str] = []
+
+    def infer(job: Job) -> None:
+        found.append(job.cfg.MODEL_NAME)
+        shutil.copytree(Path(job.cfg.TEST_DATASET, "Annotations"), job.folder, dirs_exist_ok=True)
+        (job.folder / "summary.json").write_text('{"frames_per_second": 5.0}')
+
+    def draw_video(rng: np.random.Generator) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        video = SyntheticVideo((33, 49), objects=int(rng.integers(1, 3)))
+        return (video.frame(index) for index in range(7))
+
+    monkeypatch.setattr(other_videos, "draw_video", draw_video)
+    monkeypatch.setattr(policies, "infer", infer)
+    return found
+
+
+def test_videos_are_in_vosts_layout_and_every_second_frame_is_annotated(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    other_videos.make_videos(tmp_path, seed=0, count=2)
+    names = (tmp_path / "ImageSets/val.txt").read_text().split()
+    assert names == ["0000_bodies", "0001_bodies"]
+    for name in names:
+        images = sorted(path.stem for path in (tmp_path / "JPEGImages_10fps" / name).iterdir())
+        masks = sorted(path.stem for path in (tmp_path / "Annotations" / name).iterdir())
+        assert images == [f"frame{number:05d}" for number in range(7)]
+        assert masks == images[::2]
+    picture = cv2.imread(str(tmp_path / "JPEGImages_10fps/0000_bodies/frame00000.jpg"))
+    mask = read_mask(tmp_path / "Annotations/0000_bodies/frame00000.png")
+    assert picture is not None
+    assert picture.shape[:2] == mask.shape == (33, 49)
+
+
+def test_the_figures_of_each_file_of_weights_stand_in_a_row(
+    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.safetensors"
+    shutil.copy(str(find_checkpoint("aot_mini.safetensors")), own)
+    flags = ["--models", "aot_mini", f"aot_mini={own}", "--sequences", "2", "--work", str(tmp_path / "work")]
+    assert other_videos.main(flags) == 0
+    *table, line = capsys.readouterr().out.strip().splitlines()
+    rows = [row for row in table if row.startswith("| aot_mini")]
+    assert ["aot_mini.safetensors" in rows[0], "own.safetensors" in rows[1]] == [True, True]
+    assert all("1.000 [1.000, 1.000]" in row for row in rows)
+    assert [found["J"] for found in json.loads(line)["figures"].values()] == [1.0, 1.0]
+    done = list(calls)
+    assert other_videos.main(flags) == 0
+    assert calls == done, "finished runs are kept"
+
+
+def test_a_missing_file_is_named_before_anything_is_made(
+    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--models", f"aot_mini={tmp_path / 'nothing.pth'}", "--work", str(tmp_path / "work")]
+    assert other_videos.main(flags) == 1
+    assert "nothing.pth" in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
