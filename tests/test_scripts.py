@@ -1,6 +1,10 @@
-"""The shell scripts, run by bash in a copy of the working tree, with the Python that runs the tests."""
+"""The shell scripts, run by bash in a copy of the working tree, with the Python that runs the tests.
+
+Where a script has nothing to do but to start the tool, the tool is run by itself.
+"""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -13,9 +17,11 @@ import torch
 from safetensors.torch import save_file
 
 from aot_plus.networks.models import build_model
+from aot_plus.tools import eval as eval_tool
 from aot_plus.tools.check_requirements import main as check_requirements
 from aot_plus.tools.check_requirements import release
 from aot_plus.utils.config import get_config
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("MODEL", "STAGE", "CHECKPOINT", "POLICY", "DATASET", "SPLIT", "RESULT_NAME", "PROCESSES")
@@ -90,14 +96,27 @@ def test_lost_shipped_model_is_named(tree: Path, run: Run) -> None:
     assert not (tree / "aot_plus" / "datasets" / "MiniVOST").exists()
 
 
-def test_shipped_model_is_used_with_fifo_beside(tree: Path, run: Run, short_dataset: Path) -> None:
-    shutil.copytree(short_dataset, tree / "aot_plus" / "datasets" / "MiniVOST")
+def evaluate(arguments: list[str]) -> int:
+    """Runs the tool as the script does."""
+    forked.fork_launched()
+    return eval_tool.main(arguments)
+
+
+def run_tool(tree: Path, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Runs the tool on the tree. Gives the exit code and what it printed and logged."""
+    environment = dict.fromkeys(VARIABLES, "") | {"AOT_PLUS_HOME": str(tree)} | variables
+    tool = forked.start(evaluate, list(arguments), log=tree / "log.txt", environment=environment)
+    return tool.wait(300), tool.output()
+
+
+def test_shipped_model_is_used_with_fifo_beside(tree: Path, short_dataset: Path) -> None:
+    (tree / "aot_plus" / "datasets" / "MiniVOST").symlink_to(short_dataset)
     _add_checkpoint(tree, "aot_mini.safetensors")
-    done = run("eval_vost.sh", folder="aot_plus")
-    assert done.returncode == 0, done.stderr
-    assert "aot_mini that ships with the project" in done.stderr
+    code, output = run_tool(tree)
+    assert code == 0, output
+    assert "aot_mini that ships with the project" in output
     evaluated = tree / "results/default_aot_mini/mini_vost/eval/mini_vost"
-    table = [line.split() for line in done.stdout.splitlines()[-2:]]
+    table = [line.split() for line in output.splitlines()[-2:]]
     for (name, *shown), expected in zip(table, ("emfs_1+8", "fifo_1+8"), strict=True):
         figures = _global_figures(evaluated / name)
         assert name == expected
@@ -106,32 +125,32 @@ def test_shipped_model_is_used_with_fifo_beside(tree: Path, run: Run, short_data
         )
 
 
-def test_flags_win_over_variables_and_reach_the_tools(tree: Path, run: Run, short_dataset: Path) -> None:
+def test_flags_win_over_variables(tree: Path, short_dataset: Path) -> None:
     _add_checkpoint(tree, "mine.safetensors")
-    done = run(
-        "../eval_vost.sh",
+    code, output = run_tool(
+        tree,
         *("--dataset", str(short_dataset), "--checkpoint=pretrain_models/mine.safetensors"),
         *("--policy", "random", "--result_name", "tried", "--processes", "2", "--", "--trace"),
-        folder="aot_plus",
         MODEL="aot_mini",
         POLICY="no_such_policy",
     )
-    assert done.returncode == 0, done.stderr
+    assert code == 0, output
     results = tree / "results/default_aot_mini/mini_vost/eval/minivost/tried"
     assert _global_figures(results)
+    assert json.loads((results / "summary.json").read_text(encoding="utf-8"))["processes"] == 2
     assert len(list((results / "traces").glob("*.jsonl"))) == 1
     config = (results / "config.yaml").read_text(encoding="utf-8")
     assert "MEM_POLICY: random" in config
     assert "TEST_CKPT_PATH: aot_plus/pretrain_models/mine.safetensors" in config
 
 
-def test_failed_inference_is_the_scripts_failure(tree: Path, run: Run, short_dataset: Path) -> None:
+def test_there_is_no_metric_without_masks(tree: Path, short_dataset: Path) -> None:
     (tree / "aot_plus" / "pretrain_models" / "broken.pth").write_bytes(b"not a checkpoint")
-    done = run("eval_vost.sh", "--dataset", str(short_dataset), "--checkpoint", "broken.pth")
-    assert done.returncode == 1
-    assert "broken.pth" in done.stderr
-    assert "inference failed" in done.stderr
-    assert "Metric" not in done.stderr
+    code, output = run_tool(tree, "--dataset", str(short_dataset), "--checkpoint", "broken.pth")
+    assert code == 1
+    assert "broken.pth" in output
+    assert "inference failed" in output
+    assert "Metric" not in output
 
 
 def test_help_names_every_flag(run: Run) -> None:
@@ -158,17 +177,17 @@ def test_bad_flags_end_with_2(run: Run, arguments: list[str], told: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "told"),
+    ("folder", "arguments", "variables", "told"),
     [
-        ((), {"CHECKPOINT": "missing.pth"}, "there is no checkpoint missing.pth"),
-        (("--dataset=/no/such/folder",), {}, "/no/such/folder: neither a known dataset"),
-        (("--dataset", "vost"), {}, "https://www.vostdataset.org"),
+        (".", ["eval_vost.sh"], {"CHECKPOINT": "missing.pth"}, "there is no checkpoint missing.pth"),
+        ("aot_plus", ["../eval_vost.sh", "--dataset=/a folder"], {}, "/a folder: neither a known dataset"),
+        ("aot_plus", ["eval_vost.sh", "--", "--dataset", "vost"], {}, "https://www.vostdataset.org"),
     ],
 )
 def test_named_but_missing_is_an_error(
-    run: Run, arguments: tuple[str, ...], variables: dict[str, str], told: str
+    run: Run, folder: str, arguments: list[str], variables: dict[str, str], told: str
 ) -> None:
-    done = run("eval_vost.sh", *arguments, **variables)
+    done = run(*arguments, folder=folder, **variables)
     assert done.returncode == 1
     assert told in done.stderr
     assert "MiniVOST" not in done.stderr

@@ -39,7 +39,7 @@ def _segmenter(name: str = "aott", **overrides: Any) -> VideoSegmenter:
     return VideoSegmenter(_model(name), cfg, trace=trace)
 
 
-def _video(seed: int, frames: int = 8) -> list[Array]:
+def _video(seed: int, frames: int = 6) -> list[Array]:
     """Smooth noise that drifts: enough for labels that change from frame to frame."""
     coarse = np.random.default_rng(seed).uniform(0, 255, (10, 12 + frames, 3))
     large = np.kron(coarse, np.ones((8, 8, 1))).astype(np.uint8)
@@ -66,7 +66,7 @@ def _differ(one: list[Array], other: list[Array]) -> bool:
 
 
 @pytest.mark.parametrize("name", ["aott", "deaott"])
-def test_interleaved_videos_equal_separate_ones(name: str) -> None:
+def test_interleaved_videos_equal_separate_ones_bit_for_bit(name: str) -> None:
     videos, mask = [_video(1), _video(2)], _squares([1, 2, 3])
     apart = [_run(_segmenter(name), video, mask) for video in videos]
     assert _differ(*apart)
@@ -233,19 +233,13 @@ def test_labels_of_another_size_than_the_images() -> None:
     np.testing.assert_array_equal(other.step(frames[2]), labels)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["aott", "deaott"])
-def test_half_precision_stays_close(name: str, dtype: str) -> None:
+def test_half_precision_stays_close(name: str) -> None:
     video, mask = _video(13, frames=3), _squares([1, 2], side=30)
     full = _run(_segmenter(name), video, mask)
-    half = _run(_segmenter(name, TEST_DTYPE=dtype), video, mask)
-    assert np.mean([(a == b).mean() for a, b in zip(full, half, strict=True)]) > 0.9
-
-
-@pytest.mark.parametrize("name", ["aott", "deaott"])
-def test_runs_repeat_bit_for_bit(name: str) -> None:
-    first = _run(_segmenter(name), _video(14), _squares([1, 2]))
-    assert not _differ(first, _run(_segmenter(name), _video(14), _squares([1, 2])))
+    for dtype in ("bfloat16", "float16"):
+        half = _run(_segmenter(name, TEST_DTYPE=dtype), video, mask)
+        assert np.mean([(a == b).mean() for a, b in zip(full, half, strict=True)]) > 0.9, dtype
 
 
 @pytest.mark.parametrize("overrides", [{}, {"TEST_MULTISCALE": (1.0, 1.3), "TEST_FLIP": True}])
