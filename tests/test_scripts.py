@@ -25,6 +25,7 @@ from tests import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("MODEL", "STAGE", "CHECKPOINT", "POLICY", "DATASET", "SPLIT", "RESULT_NAME", "PROCESSES")
+SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, to be quick
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,7 +79,7 @@ def _add_checkpoint(tree: Path, name: str) -> None:
 
 def test_bare_machine_makes_mini_vost(tree: Path, run: Run) -> None:
     _add_checkpoint(tree, "aot_mini.safetensors")
-    done = run("eval_vost.sh", POLICY="fifo", MINI_VOST_VAL="1")
+    done = run("eval_vost.sh", *SMALL, POLICY="fifo", MINI_VOST_VAL="1")
     assert done.returncode == 0, done.stderr
     for told in ("https://www.vostdataset.org", "There is no aot_plus/pretrain_models/AOT_EMFS.pth"):
         assert told in done.stderr
@@ -112,7 +113,7 @@ def run_tool(tree: Path, *arguments: str, **variables: str) -> tuple[int, str]:
 def test_shipped_model_is_used_with_fifo_beside(tree: Path, short_dataset: Path) -> None:
     (tree / "aot_plus" / "datasets" / "MiniVOST").symlink_to(short_dataset)
     _add_checkpoint(tree, "aot_mini.safetensors")
-    code, output = run_tool(tree)
+    code, output = run_tool(tree, *SMALL)
     assert code == 0, output
     assert "aot_mini that ships with the project" in output
     evaluated = tree / "results/default_aot_mini/mini_vost/eval/mini_vost"

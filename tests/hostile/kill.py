@@ -8,9 +8,7 @@ forked from one process that has imported what they need, for the imports take l
 """
 
 import argparse
-import functools
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -22,25 +20,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
+from tests.forked import Forked
 from tests.train_videos import write_dataset
 
-ROOT = Path(__file__).resolve().parents[2]
-IMPORTED = (
-    "aot_plus.tools.eval",
-    "aot_plus.tools.train",
-    "aot_plus.pipeline.table",
-    "aot_plus.pipeline.train",
-    "aot_plus.networks.engines.segmenter",
-    "aot_plus.networks.managers.evaluator",
-    "aot_plus.networks.models.loading",
-    "pandas",
-    "tests.tiny_training",
-    "torch.distributed.launcher.api",
-    "torchvision",
-)
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LONGEST = 300.0  # seconds that a run may take on a busy machine
-FRAMES = 8  # of a video
+SEQUENCES, FRAMES = 2, 5  # of the evaluation
+STEPS = 3  # of the training; each is saved
 
 
 @dataclass(frozen=True)
@@ -66,15 +53,12 @@ class Kills:
         self.draw = random.Random(seed)
         self.seconds: dict[Kind, float] = {}
         self.expected: dict[Kind, dict[str, object]] = {}
-        write_dataset(self.data)
+        write_dataset(self.data, SEQUENCES)
         for path in self.data.glob("*/*/*.png"):
             if int(path.stem) >= FRAMES:
                 path.unlink()
         split = self.data / "ImageSets" / "train.txt"
         split.with_name("val.txt").write_text(split.read_text())
-        os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(list(IMPORTED))
 
     def one(self, number: int) -> str:
         """Kills one run. Raises ``AssertionError`` if it does not end as undisturbed. Says what it did."""
@@ -86,14 +70,13 @@ class Kills:
         moment = share * self.seconds[kind]
         case = f"{number}: {kind}, {with_signal.name} after {moment:.2f} of {self.seconds[kind]:.2f} s"
         run = self._start(kind, place)
-        run.join(moment)
-        pid = run.pid or 0
-        if run.is_alive():  # Ctrl-C goes to all processes of a terminal
-            (os.killpg if with_signal == signal.SIGINT else os.kill)(pid, with_signal)
+        run.process.join(moment)
+        if run.process.is_alive():  # Ctrl-C goes to all processes of a terminal
+            (os.killpg if with_signal == signal.SIGINT else os.kill)(run.pid, with_signal)
         ended = _code(run, case)
         allowed = {0, -with_signal, 128 + with_signal}
         assert ended in allowed, f"{case}: exit code {ended}\n{_log(place)}"
-        _wait_for_session(pid, case)
+        _wait_for_session(run.pid, case)
         again = _code(self._start(kind, place), case)
         assert again == 0, f"{case}: exit code {again} when started again\n{_log(place)}"
         found = _content(kind, place)
@@ -113,43 +96,26 @@ class Kills:
         assert ended == 0, f"{kind}: exit code {ended}\n{_log(place)}"
         return _content(kind, place)
 
-    def _start(self, kind: Kind, place: Path) -> "multiprocessing.process.BaseProcess":
+    def _start(self, kind: Kind, place: Path) -> Forked:
         place.mkdir(exist_ok=True)
-        run = self.context.Process(target=_run, args=(kind, self.data, place))
-        run.start()
-        while not (place / "session").exists() and run.is_alive():
-            time.sleep(0.01)
-        (place / "session").unlink(missing_ok=True)
-        return run
+        return forked.start(_run, kind, self.data, place, log=place / "log.txt")
 
 
-def _run(kind: Kind, data: Path, place: Path) -> None:
-    """Runs a tool in a session of its own, with its output in a file."""
-    import torch
-    from torch.distributed.launcher import api
-
+def _run(kind: Kind, data: Path, place: Path) -> int:
+    """Runs a tool and gives its exit code."""
     from aot_plus.tools import eval as evaluation
     from aot_plus.tools import train
     from tests.tiny_training import as_flags, tiny_config
 
-    os.setsid()
-    log = os.open(place / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
-    torch.set_num_threads(1)
     vars(os)["cpu_count"] = lambda: 1  # the metric starts no processes, which would import OpenCV
-    # The launcher's processes are forked as well; otherwise each would import torch.
-    vars(api)["LaunchConfig"] = functools.partial(api.LaunchConfig, start_method="fork")
-    (place / "session").touch()
+    forked.fork_launched()
     processes = ["--processes", str(kind.processes)]
     if kind.tool == "training":
-        cfg = tiny_config(data, DIR_RESULT=str(place), TRAIN_TOTAL_STEPS=5, TRAIN_SAVE_STEP=1)
-        sys.exit(train.main([*as_flags(cfg), *processes, "--no_eval"]))
+        cfg = tiny_config(data, DIR_RESULT=str(place), TRAIN_TOTAL_STEPS=STEPS, TRAIN_SAVE_STEP=1)
+        return train.main([*as_flags(cfg), *processes, "--no_eval"])
     model = ["--stage", "mini_vost", "--model", "aot_mini", "--set", "TEST_DEVICE=cpu"]
     where = ["--dataset", str(data), "--result_dir", str(place / "masks")]
-    sys.exit(evaluation.main([*model, *where, *processes, "--policy", "emfs"]))
+    return evaluation.main([*model, *where, *processes, "--policy", "emfs"])
 
 
 def _content(kind: Kind, place: Path) -> dict[str, object]:
@@ -170,19 +136,18 @@ def _content(kind: Kind, place: Path) -> dict[str, object]:
         ]
     }
     for name in ("ckpt", "ema_ckpt"):
-        saved = torch.load(folder / name / "save_step_5.pth", weights_only=True)
+        saved = torch.load(folder / name / f"save_step_{STEPS}.pth", weights_only=True)
         for weight, tensor in saved["state_dict"].items():
             content[f"{name}: {weight}"] = tensor.numpy().tobytes()
     content["files"] = sorted(path.name for path in folder.rglob("*save_step*"))
     return content
 
 
-def _code(run: "multiprocessing.process.BaseProcess", case: str) -> int:
-    run.join(LONGEST)
-    if run.exitcode is None:
-        os.killpg(run.pid or 0, signal.SIGKILL)
-        raise AssertionError(f"{case}: hangs")
-    return run.exitcode
+def _code(run: Forked, case: str) -> int:
+    try:
+        return run.wait(LONGEST)
+    except AssertionError as error:
+        raise AssertionError(f"{case}: {error}") from None
 
 
 def _wait_for_session(session: int, case: str) -> None:
