@@ -32,6 +32,28 @@ _BROWSER_FLAGS = [
     "--disable-sync",
 ]
 
+# The longest tests. Begun first, none of them is left to one process at the end; those whose processes are
+# forked come together, in one process of tests, for they share what they are forked from.
+_FIRST = (
+    "test_kill.py",
+    "test_launch.py",
+    "test_trainer.py",
+    "test_scripts.py",
+    "test_replay.py",
+    "test_training_golden.py",
+    "test_train_script.py",
+    "test_package.py",
+    "test_notebook.py",
+    "test_initial_weights.py",
+    "test_app_page.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest tests first."""
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(_FIRST)))
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
