@@ -1,15 +1,16 @@
 """Time and memory of the metric: ``python -m benchmarks.metric --help``.
 
 Writes annotated PNG sequences to a temporary folder and times the metric's command on them, as a whole
-process, against a process that only decodes the same files.
+process, against a process that only decodes the same files. Times are those that processors worked, in all
+processes together: others who use the machine change them little.
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,14 +68,14 @@ def _measure(args: argparse.Namespace) -> int:
         metric, decode = _commands(dataset, results, args.processes, args.protocol)
         memory = largest_process(metric)  # and the file cache is filled
         runs = [
-            (run_seconds(metric), run_seconds(decode))
+            (processor_seconds(metric), processor_seconds(decode))
             for _ in tqdm(range(args.runs), desc="metric", unit="run")
         ]
     metric_times, decode_times = zip(*runs, strict=True)
     scored = (args.frames - 2 * args.sequences) * args.objects
     figures = {
         "metric": spread(metric_times),
-        "ms_per_frame_and_object": 1000 * args.processes * statistics.median(metric_times) / scored,
+        "ms_per_frame_and_object": 1000 * statistics.median(metric_times) / scored,
         "decoding alone": spread(decode_times),
         "ratio": statistics.median(one / other for one, other in runs),
         "largest_process_mb": memory,
@@ -110,15 +111,16 @@ def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tu
 
 
 def largest_process(command: Sequence[str]) -> float:
-    """Runs a command and gives the MB of its largest process. Raises ``VOSError`` as ``run_seconds``."""
+    """Runs a command and gives the MB of its largest process. Raises as ``processor_seconds``."""
     return int(_run([sys.executable, "-c", _LARGEST_PROCESS, *command])) * RSS_UNIT / MB
 
 
-def run_seconds(command: Sequence[str]) -> float:
-    """Runs a command and gives its seconds. Raises ``VOSError`` with its words if it fails."""
-    started = time.perf_counter()
+def processor_seconds(command: Sequence[str]) -> float:
+    """Runs a command and gives its processor time. Raises ``VOSError`` with its words if it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     _run(command)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _run(command: Sequence[str]) -> str:
