@@ -4,13 +4,12 @@ import struct
 import zlib
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng
 
 from evaluation.errors import DataError
 from evaluation.files import require_regular
@@ -24,17 +23,6 @@ Mask = NDArray[np.uint8]  # H x W ids: 0 background, 255 ignored
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ONE_VALUE = {0: "L", 3: "P"}  # PNG's colour types with one value a pixel, by Pillow's names
 _MOST_PIXELS = 2**26  # of a mask that is inflated at once
-
-
-def _inflater() -> Any:
-    """Gives zlib-ng where it is installed: a mask's long runs take it about a tenth of zlib's time."""
-    try:
-        return import_module("zlib_ng.zlib_ng")
-    except ImportError:  # the metric alone, in an environment of another project
-        return zlib
-
-
-_ZLIB = _inflater()
 
 
 @contextmanager
@@ -77,8 +65,8 @@ def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
 def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
     """Reads 8-bit ids whose rows are stored as they are, without filters, as those of most masks.
 
-    Pillow inflates one row after another, which takes several times as long as all at once. Any other file,
-    and one with damage, is left to it: None.
+    Pillow inflates one row after another, and by a zlib that takes a mask's long runs several times as long.
+    Any other file, and one with damage, is left to it: None.
     """
     try:
         file = path.read_bytes()
@@ -89,10 +77,10 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
         if not plain or not 0 < width * height <= _MOST_PIXELS:
             return None
         pixels = b"".join(data for kind, data in chunks if kind == b"IDAT")
-        inflater = _ZLIB.decompressobj()
+        inflater = zlib_ng.decompressobj()
         stored = inflater.decompress(pixels, height * (width + 1) + 1)  # with 1 more it comes to the end
         rows = np.frombuffer(stored, np.uint8).reshape(height, width + 1)  # a row's filter, then its pixels
-    except (OSError, ValueError, StopIteration, struct.error, _ZLIB.error):
+    except (OSError, ValueError, StopIteration, struct.error, zlib_ng.error):  # type: ignore[misc]  # typed as no class
         return None
     return None if rows[:, 0].any() or not inflater.eof else np.ascontiguousarray(rows[:, 1:])
 
