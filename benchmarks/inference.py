@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import linregress
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -229,6 +228,8 @@ def measure_unbounded(flags: argparse.Namespace) -> Figures:
         stream.advance(FIRST - 1)
         runs.append([stream.step_cycle() for _ in counts])
     seconds = np.median(runs, axis=0)
+    from scipy.stats import linregress  # takes a second to import
+
     line = linregress(counts, seconds)
     distance = seconds - (line.slope * counts + line.intercept)
     return {

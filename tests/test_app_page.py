@@ -3,6 +3,7 @@
 import shutil
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,11 @@ from aot_plus.viz.video_writer import VideoWriter
 from evaluation.masks import read_mask
 from tests.test_app_session import BLUE_BOX, FRAMES, GREEN_BOX, HEIGHT, WIDTH, frame
 
-pytest.importorskip("gradio")
-
-from aot_plus.app.server import OwnPageOnly, serving
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# Importing it takes seconds, which only the process of tests that runs these needs.
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs Gradio")
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'x'.mp4"
 
@@ -43,6 +43,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 @pytest.fixture(scope="module")
 def address(session: Session) -> Iterator[str]:
+    from aot_plus.app.server import serving
+
     with serving(session) as address:
         yield address
 
@@ -239,6 +241,8 @@ def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    from aot_plus.app.server import OwnPageOnly
+
     answer = OwnPageOnly(app, "127.0.0.1")({"type": "http", "headers": raw}, None, send)
     with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
         answer.send(None)
@@ -246,6 +250,8 @@ def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
 
 
 def test_projects_are_served_once(address: str, session: Session) -> None:
+    from aot_plus.app.server import serving
+
     other = Session(session.projects, Places([]), Settings(), "cpu")
     with pytest.raises(DataError, match="another run works there"), serving(other):
         pass

@@ -15,7 +15,7 @@ from aot_plus.networks.models import build_model
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
 from tests.own_encoders import Pooled
-from tests.weights_by_name import fill_by_name
+from tests.weights_by_name import Undrawn, fill_by_name
 
 IMAGES = (2, 3, 65, 97)
 FOREIGN = ["timm:convnext_atto", "timm:regnetx_002", "timm:hrnet_w18_small", "tests.own_encoders:Pooled"]
@@ -36,10 +36,12 @@ def _expected(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]
 
 def _pair(name: str, *, freeze_bn: bool) -> tuple[nn.Module, nn.Module]:
     """Our encoder and torchvision's whole network, with the same weights."""
-    own = build_encoder(name, freeze_bn=freeze_bn).eval()
+    with Undrawn():
+        own = build_encoder(name, freeze_bn=freeze_bn).eval()
     norm = torchvision.ops.FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d
     builder = {"mobilenetv2": "mobilenet_v2"}.get(name, name)
-    reference = getattr(torchvision.models, builder)(weights=None, norm_layer=norm).eval()
+    with Undrawn():
+        reference = getattr(torchvision.models, builder)(weights=None, norm_layer=norm).eval()
     fill_by_name(own)
     missing, unexpected = reference.load_state_dict(own.state_dict(), strict=False)
     assert not unexpected

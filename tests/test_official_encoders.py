@@ -15,7 +15,7 @@ from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models.checkpoint import load_encoder
 from aot_plus.utils.errors import CheckpointError
 from aot_plus.utils.images import normalise
-from tests.weights_by_name import fill_by_name
+from tests.weights_by_name import Undrawn, fill_by_name
 
 GOLDEN = Path(__file__).parent / "golden" / "encoders"
 TOLERANCE = 1e-4  # of the largest value
@@ -28,7 +28,8 @@ def _golden(name: str) -> dict[str, NDArray[Any]]:
 
 def _filled(name: str, *, align_corners: bool) -> tuple[Encoder, nn.Module]:
     """An encoder and its projector, with weights from the names they have in a model."""
-    encoder = build_encoder(name, freeze_bn=True, align_corners=align_corners)
+    with Undrawn():
+        encoder = build_encoder(name, freeze_bn=True, align_corners=align_corners)
     projector = nn.Conv2d(encoder.channels[-1], 256, 1)
     fill_by_name(nn.ModuleDict({"encoder": encoder, "encoder_projector": projector}).eval())
     return encoder, projector

@@ -13,6 +13,7 @@ from aot_plus import __version__
 
 pytest.importorskip("pip")
 
+SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, to be quick
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -85,7 +86,7 @@ def test_a_video_is_segmented_outside_the_checkout(
     environment = {name: value for name, value in os.environ.items() if name != "AOT_PLUS_HOME"}
     environment |= {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [str(installed / "bin" / "aot-plus"), "eval", "--dataset", "mini_vost", "--policy", "fifo"],
+        [str(installed / "bin" / "aot-plus"), "eval", "--dataset", "mini_vost", "--policy", "fifo", *SMALL],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -37,6 +37,8 @@ from tests.forked import Forked
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
+SMALL: dict[str, Any] = {"DATA_RANDOMCROP": (33, 33)}  # half precision takes a processor long
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -269,7 +271,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
 ) -> None:
     monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({1, 2}))
     cfg = tiny_config(
-        dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_DTYPE=dtype, MODEL_FREEZE_BN=True, TRAIN_TOTAL_STEPS=4
+        dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_DTYPE=dtype, MODEL_FREEZE_BN=True, TRAIN_TOTAL_STEPS=4, **SMALL
     )
     Trainer(cfg, tmp_path).run()
     lines = log_lines(tmp_path)
@@ -373,14 +375,16 @@ def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path
 
 
 def test_the_log_and_its_pictures(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = tiny_config(dataset, TRAIN_LOG_STEP=2, TRAIN_IMG_LOG=3, TRAIN_DTYPE="bfloat16", TRAIN_TOTAL_STEPS=4)
+    cfg = tiny_config(
+        dataset, TRAIN_LOG_STEP=2, TRAIN_IMG_LOG=3, TRAIN_DTYPE="bfloat16", TRAIN_TOTAL_STEPS=4, **SMALL
+    )
     Trainer(cfg, tmp_path).run()
     lines = log_lines(tmp_path)
     assert [line["step"] for line in lines] == [2, 4]
     assert len(lines[0]["mean_iou"]) == cfg.DATA_SEQ_LEN
     assert [line["sequential_share"] for line in lines] == [0.0, 1.0]
     with Image.open(tmp_path / "log" / "pictures" / "step_3.png") as picture:
-        assert picture.width > 3 * 49
+        assert picture.width > 3 * 33
     assert sorted(path.name for path in (tmp_path / "log" / "pictures").iterdir()) == ["step_3.png"]
     bar = capsys.readouterr().err
     assert all(word in bar for word in ("loss=", "mIoU=", "lr=", "4/4"))
