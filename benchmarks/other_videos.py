@@ -114,8 +114,7 @@ def _write_video(dataset: Path, seed: int, name: str) -> None:
 
 
 if __name__ == "__main__":
-    from benchmarks.other_videos import (
-        main as run,
-    )  # by its module's name, for other processes import what they call
+    # By its module's name: other processes import what they call.
+    from benchmarks.other_videos import main as run
 
     sys.exit(run())

@@ -195,8 +195,7 @@ def read_objects(job: Job) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    from benchmarks.policies import (
-        main as run,
-    )  # by its module's name, for other processes import what they call
+    # By its module's name: other processes import what they call.
+    from benchmarks.policies import main as run
 
     sys.exit(run())

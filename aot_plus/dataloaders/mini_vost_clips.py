@@ -23,9 +23,9 @@ def _plan(seed: int, index: int, wide: bool) -> Scene | WideScene:
 @lru_cache(maxsize=64)
 def _draw_image(seed: int, index: int, wide: bool, frame: int) -> Image:
     scene = _plan(seed, index, wide)
-    return (render_wide_frame(scene, frame) if isinstance(scene, WideScene) else render_frame(scene, frame))[
-        0
-    ]
+    if isinstance(scene, WideScene):
+        return render_wide_frame(scene, frame)[0]
+    return render_frame(scene, frame)[0]
 
 
 @lru_cache(maxsize=64)

@@ -75,6 +75,4 @@ def _of_scikit_image(name: str) -> NDArray[np.uint8]:
     import skimage.data  # here, for it takes a second
 
     found = getattr(skimage.data, name)()
-    return np.asarray(
-        found[0] if isinstance(found, tuple) else found, np.uint8
-    )  # a stereo pair: the left one
+    return np.asarray(found[0] if isinstance(found, tuple) else found, np.uint8)  # the left one of a pair
