@@ -14,6 +14,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,6 +89,18 @@ def fork_launched() -> None:
     from torch.distributed.launcher import api
 
     vars(api)["LaunchConfig"] = partial(api.LaunchConfig, start_method="fork")
+    # An exception is lost in logging's callback of a fork, and its lock stays taken. No signal raises there.
+    handlers: dict[int, Any] = {}
+
+    def hold() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda *_: None)
+
+    def let() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    os.register_at_fork(before=hold, after_in_parent=let, after_in_child=let)
 
 
 def _run(
