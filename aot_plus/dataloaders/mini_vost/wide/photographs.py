@@ -1,6 +1,7 @@
 """Real pictures as textures: those that scikit-learn and scikit-image carry in their wheels."""
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,11 +48,16 @@ def photo_texture(rng: Rng, height: int, width: int) -> Picture:
     largest = min(photo.shape[0] / height, photo.shape[1] / width)
     zoom = largest * float(np.exp(rng.uniform(np.log(0.25), 0.0)))
     rows, columns = max(int(height * zoom), 2), max(int(width * zoom), 2)
-    top = int(rng.integers(photo.shape[0] - rows + 1))
-    left = int(rng.integers(photo.shape[1] - columns + 1))
-    part = photo[top : top + rows, left : left + columns]
+    part = random_part(rng, photo, rows, columns)
     patch = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if zoom > 1 else cv2.INTER_LINEAR)
     return recoloured(rng, patch.astype(np.float32))
+
+
+def random_part(rng: Rng, picture: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """Returns a part of that size at a random place: a view."""
+    top = int(rng.integers(picture.shape[0] - rows + 1))
+    left = int(rng.integers(picture.shape[1] - columns + 1))
+    return picture[top : top + rows, left : left + columns]
 
 
 def recoloured(rng: Rng, picture: Picture) -> Picture:

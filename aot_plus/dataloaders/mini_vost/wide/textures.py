@@ -13,7 +13,7 @@ from aot_plus.dataloaders.mini_vost.textures import (
     from_hsv,
     two_tone,
 )
-from aot_plus.dataloaders.mini_vost.wide.photographs import photo_texture, recoloured
+from aot_plus.dataloaders.mini_vost.wide.photographs import photo_texture, random_part, recoloured
 
 _PATTERNS = tuple(dict.fromkeys(OBJECT_PATTERNS + BACKGROUND_PATTERNS))
 
@@ -34,10 +34,8 @@ def draw_texture(rng: Rng, height: int, width: int) -> Picture:
 def part_of(rng: Rng, picture: Picture, height: int, width: int) -> Picture:
     """Cuts a part out of a picture, brighter or darker, so that what it covers is hard to tell from it."""
     zoom = float(rng.uniform(0.6, 1.0)) * min(picture.shape[0] / height, picture.shape[1] / width, 1.2)
-    rows, columns = int(height * zoom), int(width * zoom)
-    top = int(rng.integers(picture.shape[0] - rows + 1))
-    left = int(rng.integers(picture.shape[1] - columns + 1))
-    part = cv2.resize(picture[top : top + rows, left : left + columns], (width, height))
+    found = random_part(rng, picture, int(height * zoom), int(width * zoom))
+    part = cv2.resize(found, (width, height))
     brightness = float(rng.uniform(1.15, 1.6)) ** float(rng.choice([-1.0, 1.0]))
     tinted = cv2.transform(part, np.diag(brightness * rng.uniform(0.85, 1.15, 3)))
     return np.asarray(np.clip(tinted, 0, 255), np.float32)
