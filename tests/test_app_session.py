@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
 from aot_plus.app.session import Session
@@ -189,6 +190,18 @@ def test_a_run_follows_what_was_painted_in_both_directions(session: Session) -> 
     assert memory is not None
     assert memory["direction"] == "forward"
     assert [item["mark"] for item in memory["held"]] == ["reference", "", "new"]
+
+
+def test_the_page_that_follows_is_at_the_runs_last_frame_once_it_has_ended(
+    session: Session, tmp_path: Path
+) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    answers = Answers(session, tmp_path)
+    state = answers.answer("stop", {"follow": True})["state"]
+    assert (state["frame"], state["run"]["frame"], state["run"]["state"]) == (FRAMES - 1, FRAMES - 1, "done")
+    session.show(2)
+    assert answers.answer("look", {"follow": False})["state"]["frame"] == 2
 
 
 def test_a_correction_is_gone_on_from_with_the_memory_before_it(session: Session) -> None:

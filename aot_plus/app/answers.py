@@ -28,8 +28,8 @@ class Answers:
     """The requests of the page.
 
     An answer holds ``state``, all but pictures. Of the frame that is shown it holds the ``layer`` of the
-    objects, the ``memory``, and the ``picture`` unless the page ``has`` that. What went wrong is in
-    ``error``, in words: nothing is raised.
+    objects, the ``memory``, and the ``picture`` unless the page ``has`` that. A request to ``follow`` goes to
+    the frame that a run has come to. What went wrong is in ``error``, in words: nothing is raised.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
@@ -38,7 +38,7 @@ class Answers:
         self._uploads = uploads.resolve()
         self._actions: dict[str, Callable[[Values], object]] = {
             "show": lambda values: session.show(_whole(values, "frame")),
-            "follow": self._follow,
+            "look": lambda values: None,
             "paint": self._paint,
             "box": self._box,
             "load": self._load,
@@ -74,21 +74,18 @@ class Answers:
         except VOSError as problem:  # the page shows what there is all the same
             error = str(problem)
         opened = self._session.opened
+        progress = opened.progress  # read once: a run that ends just now must not be shown before its end
+        if values.get("follow") is True and progress.done:
+            self._session.show(progress.frame)
         frame = opened.project.frame
         answer = {
-            "state": overview(opened),
+            "state": overview(opened, progress),
             "layer": layer_view(opened, frame),
             "memory": memory_view(opened, frame),
         }
         if values.get("has") != frame:
             answer["picture"] = picture_view(opened, frame)
         return answer | ({"error": error} if error else {})
-
-    def _follow(self, values: Values) -> None:
-        """Goes to the frame that a run has come to; stays where the page does not follow it."""
-        opened = self._session.opened
-        if values["follow"] and opened.progress.done:
-            self._session.show(opened.progress.frame)
 
     def _paint(self, values: Values) -> None:
         points = [(_number(x), _number(y)) for x, y in values["points"][:_MOST_POINTS]]

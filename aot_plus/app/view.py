@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from aot_plus.app.memory_log import reason
 from aot_plus.app.project import Chain, Project
+from aot_plus.app.run import Progress
 from aot_plus.app.session import Opened
 from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.utils.images import Image
@@ -26,8 +27,11 @@ _THUMBNAIL = 160  # pixels across
 _BINS = 400  # points of a curve
 
 
-def overview(opened: Opened) -> dict[str, Any]:
-    """Tells all but pictures: the video, the frame that is shown, objects, the run, what can be undone."""
+def overview(opened: Opened, progress: Progress) -> dict[str, Any]:
+    """Tells all but pictures: the video, the frame that is shown, objects, the run, what can be undone.
+
+    ``progress``: of the run.
+    """
     project, frames = opened.project, opened.frames
     height, width = project.size
     return {
@@ -43,7 +47,7 @@ def overview(opened: Opened) -> dict[str, Any]:
         "hasMask": project.frame in project.masks,
         "objects": [asdict(item) | {"colour": _css_colour(item.id)} for item in project.objects],
         "undo": len(opened.history),
-        "run": asdict(opened.progress) | {"running": opened.progress.is_running},
+        "run": asdict(progress) | {"running": progress.is_running},
     }
 
 

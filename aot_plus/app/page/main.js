@@ -21,11 +21,13 @@ class Studio {
     this.newest = null; // the last one in the list: a new one is chosen by itself
     this.follow = true; // the page goes along with a run
     this.wanted = null; // a frame to go to when the last answer has come
+    this.asked = Promise.resolve(); // when all that was asked is answered
+    this.waiting = 0; // what was asked and is not answered
     this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (box) => this.ask("box", { frame: this.state.frame, id: this.chosen, box }, true));
     this.timeline = new Timeline((frame) => this.goTo(frame));
     this.memory = new MemoryPanel((frame) => this.goTo(frame), async (frames) => (await this.call("thumbnails", { frames })).thumbnails ?? {});
     this.objects = new ObjectList((action, values) => this.ask(action, values, true), (id) => this.choose(id));
-    this.run = new RunPanel((step) => this.segment(step), () => this.ask("stop", {}, true));
+    this.run = new RunPanel((step) => this.segment(step), () => this.ask("stop", { follow: this.follow }, true));
     for (const part of [main, side]) part.classList.add("aot");
     main.replaceChildren(this.toolbar(), this.stage.element, this.timeline.element, this.memory.element);
     side.replaceChildren(this.objects.element, this.run.element);
@@ -60,12 +62,18 @@ class Studio {
     return answer;
   }
 
-  /** Asks and shows the answer. `changes`: masks or objects may be others now. */
-  async ask(action, values = {}, changes = false, stroke = null) {
-    this.waiting = (this.waiting ?? 0) + 1;
+  /** Asks and shows the answer, after all that was asked before: the program may do two at once, in either order.
+   *  `changes`: masks or objects may be others now. */
+  ask(action, values = {}, changes = false, stroke = null) {
+    this.waiting += 1;
+    const answer = this.asked.then(() => this.askNow(action, values, changes, stroke));
+    this.asked = answer.catch(() => {}).then(() => { this.waiting -= 1; });
+    return answer;
+  }
+
+  async askNow(action, values, changes, stroke) {
     this.element.classList.toggle("busy", action === "box");
     const answer = await this.call(action, values);
-    this.waiting -= 1;
     this.element.classList.remove("busy");
     if (changes) this.memory.forget();
     if (answer.state) this.show(answer, stroke ? [stroke] : []);
@@ -214,7 +222,7 @@ class Studio {
     this.timer = null;
     if (!this.element.isConnected) return;
     if (this.waiting) return this.watchRun();
-    await this.ask("follow", { follow: this.follow });
+    await this.ask("look", { follow: this.follow });
     this.looks = (this.looks ?? 0) + 1;
     if (!this.state.run.running) {
       this.memory.forget(); // some pictures were made before their masks
@@ -240,7 +248,7 @@ function mount(name, element, server, upload) {
   const { main, side } = parts;
   if (!main?.element.isConnected || !side?.element.isConnected) return;
   window.aotStudio = new Studio(main.element, side.element, main.server, main.upload);
-  window.aotStudio.ask("follow", { follow: false });
+  window.aotStudio.ask("look");
 }
 
 window.aotApp = { mount };
