@@ -161,12 +161,15 @@ def threads_of_each(jobs: int) -> int:
 
 def _do_job(threads: int, job: Job) -> str:
     """Runs inference, then the metric; gives the problem, if there is one."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         infer(job)
         evaluate(job.folder, Path(job.cfg.TEST_DATASET), SPLIT, workers=1)
     except VOSError as error:
         return f"{job.folder}: {error}"
+    finally:
+        torch.set_num_threads(before)  # one job at a time runs in the caller's process
     return ""
 
 
