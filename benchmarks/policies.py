@@ -28,7 +28,7 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError, VOSError
 from benchmarks.policy_plot import draw_comparison
-from benchmarks.policy_statistics import BASELINE, SETTING, compare, markdown
+from benchmarks.policy_statistics import SETTING, compare, markdown
 from benchmarks.report import add_arguments, show
 from benchmarks.units import device_name
 from evaluation.files import replacing
@@ -56,7 +56,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--policies", nargs="+", default=POLICIES, help="names or package.module:Class (default: all)")
     latter = "frames besides the first in the bank (default: 8)"
     add("--latter", nargs="+", type=whole_number(1), default=[8], metavar="FRAMES", help=latter)
-    gaps = "frames between two writes to the bank; differences are to fifo at the first of them (default: 5)"
+    against = "the policy that differences are to, at the first of --gaps (default: fifo)"
+    add("--against", default="fifo", metavar="POLICY", help=against)
+    gaps = "frames between two writes to the bank (default: 5)"
     add("--gaps", nargs="+", type=whole_number(1), default=[5], metavar="FRAMES", help=gaps)
     add("--seeds", nargs="+", type=whole_number(0), default=[0, 1], help="of MiniVOST (default: 0 1)")
     add("--val", type=whole_number(2), default=20, help="sequences for each seed (default: 20)")
@@ -73,9 +75,9 @@ def _compare(args: argparse.Namespace) -> int:
     jobs = list(_jobs(args, work))
     do_jobs(jobs, args.jobs)
     objects = pd.concat([read_objects(job) for job in jobs])
-    table = compare(objects, args.gaps[0])
-    _write(table, objects, work)
-    print(markdown(table, args.gaps[0]))
+    table = compare(objects, args.against, args.gaps[0])
+    _write(table, objects, args.against, work)
+    print(markdown(table, args.against, args.gaps[0]))
     for path in (work / CSV_FILE, work / OBJECTS_FILE, work / PLOT_FILE):
         print(path)
     rows = {
@@ -89,7 +91,7 @@ def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
     """Makes the videos, and the runs of all settings. Raises ``VOSError`` for a wrong one before anything."""
     checkpoints = {model: checkpoint_of(model) for model in args.models}
     policies, latters, gaps = (
-        dict.fromkeys(of) for of in ([BASELINE, *args.policies], args.latter, args.gaps)
+        dict.fromkeys(of) for of in ([args.against, *args.policies], args.latter, args.gaps)
     )
     for policy in policies:
         build_policy(get_config(STAGE, args.models[0], overrides={"MEM_POLICY": policy}))
@@ -98,7 +100,7 @@ def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
         dataset = work / f"mini_vost_v{GENERATOR_VERSION}_seed{seed}"
         make_dataset(dataset, seed, train=0, val=args.val, workers=min(args.jobs, args.val))
         for model, policy, gap, latter in itertools.product(checkpoints, policies, gaps, latters):
-            if policy == "unbounded" and latter != args.latter[0]:
+            if policy == "unbounded" and policy != args.against and latter != args.latter[0]:
                 continue  # it has no capacity
             values = {"MEM_POLICY": policy, "TEST_LONG_TERM_MEM_GAP": gap, "LATTER_MEM_LEN": latter}
             values["TEST_DEVICE"] = next(devices)
@@ -111,13 +113,13 @@ def _devices() -> list[str]:
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def _write(table: pd.DataFrame, objects: pd.DataFrame, work: Path) -> None:
+def _write(table: pd.DataFrame, objects: pd.DataFrame, against: str, work: Path) -> None:
     """Writes the table, the figures of all objects, and the plots."""
     for name, frame in ((CSV_FILE, table), (OBJECTS_FILE, objects)):
         with replacing(work / name) as temporary:
             frame.to_csv(temporary, index=False)
     with replacing(work / PLOT_FILE) as temporary:
-        draw_comparison(table).save(temporary, format="PNG", optimize=True)
+        draw_comparison(table, against).save(temporary, format="PNG", optimize=True)
 
 
 def checkpoint_of(model: str) -> Path:

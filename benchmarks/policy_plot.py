@@ -8,7 +8,6 @@ import PIL.Image
 from PIL import ImageDraw
 
 from aot_plus.viz.ink import Colour, font
-from benchmarks.policy_statistics import BASELINE
 
 __all__ = ["draw_comparison"]
 
@@ -25,32 +24,36 @@ _BAND = 40  # opacity, of 255
 _DOT = 3 * _SCALE
 
 
-def draw_comparison(table: pd.DataFrame) -> PIL.Image.Image:
+def draw_comparison(table: pd.DataFrame, reference: str) -> PIL.Image.Image:
     """Draws a row of panels for each model, from the table of ``policy_statistics.compare``.
 
-    Left J_tr over the gap, with the first capacity of the table; right over the capacity, with the first gap.
-    Bands are the intervals of the paired differences, around the reference's J_tr, which is dotted.
+    One panel shows J_tr over the gap, with the first capacity of the table, one over the capacity, with the
+    first gap; a capacity or gap that does not vary has no panel. Bands are the intervals of the paired
+    differences to the policy ``reference``, around its J_tr, which is dotted.
     """
     models = table["model"].unique().tolist()
     colours = {policy: _COLOURS[i % len(_COLOURS)] for i, policy in enumerate(table["policy"].unique())}
     gap, latter = table["gap"].iloc[0], table["latter"].iloc[0]
-    width = 2 * (_LEFT + _WIDTH) + _LEGEND
+    axes = [name for name in ("gap", "latter") if table[name].nunique() > 1] or ["gap"]
+    legend = len(axes) * (_LEFT + _WIDTH)
+    width = legend + _LEGEND
     height = len(models) * (_TOP + _HEIGHT + _BOTTOM) + _CAPTION
     image = PIL.Image.new("RGBA", (width * _SCALE, height * _SCALE), (255, 255, 255, 255))
     for number, model in enumerate(models):
         own = table[table["model"] == model]
         top = number * (_TOP + _HEIGHT + _BOTTOM) + _TOP
         limits = _limits(own)
-        panels = (
-            ("gap", own[own["latter"] == latter], f"{model}: J_tr over the memory gap, bank of 1 + {latter}"),
-            ("latter", own[own["gap"] == gap], f"{model}: J_tr over the bank's later frames, gap {gap}"),
-        )
-        for column, (name, rows, title) in enumerate(panels):
+        panels = {
+            "gap": (own[own["latter"] == latter], f"{model}: J_tr over the memory gap, bank of 1 + {latter}"),
+            "latter": (own[own["gap"] == gap], f"{model}: J_tr over the bank's later frames, gap {gap}"),
+        }
+        for column, name in enumerate(axes):
+            rows, title = panels[name]
             panel = _Panel(image, _LEFT + column * (_LEFT + _WIDTH), top, limits, title)
             panel.draw(rows, name, colours)
-        _draw_legend(image, colours, 2 * (_LEFT + _WIDTH) + 16, top)
+        _draw_legend(image, colours, legend + 16, top)
     caption = (
-        f"Bands: 95 % intervals of the paired difference to {BASELINE} at gap {gap} (dotted), same bank."
+        f"Bands: 95 % intervals of the paired difference to {reference} at gap {gap} (dotted), same bank."
     )
     place = (_LEFT * _SCALE, (height - _CAPTION) * _SCALE)
     ImageDraw.Draw(image).text(place, caption, fill=_INK, font=font(13 * _SCALE), anchor="lm")

@@ -4,24 +4,24 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-__all__ = ["BASELINE", "FIGURES", "SETTING", "compare", "estimate", "interval", "markdown"]
+__all__ = ["FIGURES", "SETTING", "compare", "estimate", "interval", "markdown"]
 
 FIGURES = ("J", "J_tr")
 SETTING = ["model", "policy", "gap", "latter"]  # of a run; latter: frames besides the first in the bank
-BASELINE = "fifo"
 _CONFIDENCE = 0.95
 _RESAMPLES = 9999
 
 
-def compare(objects: pd.DataFrame, reference_gap: int) -> pd.DataFrame:
+def compare(objects: pd.DataFrame, reference: str, reference_gap: int) -> pd.DataFrame:
     """Gives each setting a row: J, J_tr with standard errors, and paired differences with their intervals.
 
-    Differences are to ``BASELINE`` of the same model and capacity at ``reference_gap``: so they also show
-    what the gap does.
+    Differences are to the policy ``reference`` of the same model and capacity at ``reference_gap``: so they
+    also show what the gap does.
 
     Args:
         objects: a row for each object of each run, with ``SETTING``, ``FIGURES``, seed, sequence, object and
             frames_per_second.
+        reference: one of the policies.
         reference_gap: one of the gaps.
     """
     indexed = objects.set_index(["seed", "sequence", "object"])
@@ -31,11 +31,11 @@ def compare(objects: pd.DataFrame, reference_gap: int) -> pd.DataFrame:
         row = {"model": model, "policy": policy, "gap": gap, "latter": latter}
         for figure in FIGURES:
             row[figure], row[f"{figure}_error"] = estimate(own[figure])
-            reference = groups[model, BASELINE, reference_gap, latter][figure]
-            row[f"{figure}_reference"] = reference.mean()
+            compared = groups[model, reference, reference_gap, latter][figure]
+            row[f"{figure}_reference"] = compared.mean()
             gain = (np.nan, np.nan, np.nan)
-            if (policy, gap) != (BASELINE, reference_gap):
-                paired = own[figure] - reference
+            if (policy, gap) != (reference, reference_gap):
+                paired = own[figure] - compared
                 gain = (paired.mean(), *interval(paired))
             row |= dict(zip((f"{figure}_gain{end}" for end in ("", "_low", "_high")), gain, strict=True))
         rows.append({**row, "frames_per_second": own["frames_per_second"].mean()})
@@ -83,9 +83,9 @@ def _by_sequence(values: pd.Series) -> pd.DataFrame:
     return values.groupby(level=["seed", "sequence"]).agg(["sum", "size"])
 
 
-def markdown(table: pd.DataFrame, reference_gap: int) -> str:
+def markdown(table: pd.DataFrame, reference: str, reference_gap: int) -> str:
     """Formats the table of ``compare`` for a page; ``*`` marks intervals without 0."""
-    to = f"{BASELINE} at gap {reference_gap}"
+    to = f"{reference} at gap {reference_gap}"
     lines = [
         f"| model | policy | gap | bank | J | J_tr | J - {to} | J_tr - {to} | frames/s |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

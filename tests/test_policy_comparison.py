@@ -85,7 +85,7 @@ def test_the_statistics() -> None:
     fifo = objects("fifo", {"a": [1.0, 1.0, 1.0], "b": [0.0]})
     emfs = objects("emfs", {"a": [1.25, 1.25, 1.25], "b": [0.25]})
     rmem = objects("rmem", {"a": [1.2, 1.0, 1.0], "b": [0.3]})
-    table = compare_settings(pd.concat([fifo, emfs, rmem]), 5)
+    table = compare_settings(pd.concat([fifo, emfs, rmem]), "fifo", 5)
     first, second, third = table.to_dict(orient="records")
     # Sums minus 0.75 times objects: 0.75 and -0.75; 2 / 1 * (0.5625 + 0.5625) / 4^2 = 0.375^2.
     assert (first["J"], first["J_error"]) == (0.75, pytest.approx(0.375))
@@ -96,7 +96,7 @@ def test_the_statistics() -> None:
     # Drawn again: a and a, a and b, b and b, with 0.4 / 6, 0.5 / 4 and 0.6 / 2.
     assert third["J_gain"] == pytest.approx(0.125)
     assert (third["J_gain_low"], third["J_gain_high"]) == pytest.approx((0.4 / 6, 0.3))
-    lines = markdown(table, 5).splitlines()
+    lines = markdown(table, "fifo", 5).splitlines()
     assert lines[2] == "| m | `fifo` | 5 | 1 + 8 | 0.750 ± 0.375 | 0.375 ± 0.188 | – | – | 10.0 |"
     assert lines[3].endswith("| +0.250 [+0.250, +0.250]* | +0.125 [+0.125, +0.125]* | 10.0 |")
 
@@ -107,8 +107,10 @@ def test_differences_are_to_the_first_gap_of_the_same_bank() -> None:
         objects(policy, {"a": [j], "b": [j]}).assign(gap=gap, latter=latter)
         for policy, gap, latter, j in settings
     ]
-    table = compare_settings(pd.concat(runs), 5)
+    table = compare_settings(pd.concat(runs), "fifo", 5)
     assert table["J_gain"].tolist() == pytest.approx([math.nan, -0.1, 0.2, math.nan], nan_ok=True)
+    table = compare_settings(pd.concat(runs[:3]), "emfs", 1)
+    assert table["J_gain"].tolist() == pytest.approx([-0.2, -0.3, math.nan], nan_ok=True)
 
 
 def test_intervals_have_the_width_of_the_standard_error() -> None:
@@ -126,25 +128,25 @@ def test_the_plot_shows_each_policy_over_gaps_and_capacities() -> None:
         objects(policy, {"a": [0.5 + gap / 50], "b": [0.4 + latter / 90]}).assign(gap=gap, latter=latter)
         for policy, gap, latter in settings
     ]
-    picture = np.asarray(draw_comparison(compare_settings(pd.concat(runs), 5)))
+    picture = np.asarray(draw_comparison(compare_settings(pd.concat(runs), "fifo", 5), "fifo"))
     half = picture.shape[1] // 2
     for colour in ((110, 110, 110), (196, 48, 43)):
         drawn = (np.abs(picture.astype(int) - colour) < 8).all(axis=2)
         assert drawn[:, :half].any()
         assert drawn[:, half:].any()
-    single = objects("fifo", {"a": [0.5], "b": [0.5]})
-    assert draw_comparison(compare_settings(single, 5)).size == (picture.shape[1], picture.shape[0])
+    single = draw_comparison(compare_settings(objects("fifo", {"a": [0.5], "b": [0.5]}), "fifo", 5), "fifo")
+    assert (single.height, single.width < picture.shape[1]) == (picture.shape[0], True)
 
 
 def test_equal_numbers_of_objects_give_the_error_of_the_sequences_means() -> None:
-    table = compare_settings(objects("fifo", {"a": [0.5, 0.7], "b": [0.2, 0.4], "c": [0.9, 0.9]}), 5)
+    table = compare_settings(objects("fifo", {"a": [0.5, 0.7], "b": [0.2, 0.4], "c": [0.9, 0.9]}), "fifo", 5)
     assert table["J_error"][0] == pytest.approx(0.3 / math.sqrt(3))  # means 0.6, 0.3, 0.9
 
 
 def test_figures_of_other_objects_are_not_paired() -> None:
     fifo, emfs = objects("fifo", {"a": [0.5], "b": [0.5]}), objects("emfs", {"a": [0.5], "c": [0.5]})
     with pytest.raises(ValueError, match="same objects"):
-        compare_settings(pd.concat([fifo, emfs]), 5)
+        compare_settings(pd.concat([fifo, emfs]), "fifo", 5)
 
 
 def test_a_policy_of_ones_own_is_run_on_videos(
