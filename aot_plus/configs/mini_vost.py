@@ -15,7 +15,7 @@ class StageConfig(pre_vost.StageConfig):
     TRAIN_MODEL = "aot_mini"
     TRAIN_TOTAL_STEPS = 3000
     TRAIN_BATCH_SIZE = 4
-    TRAIN_DTYPE = "float32"  # a CPU that lacks bfloat16 takes minutes for a step in it
+    TRAIN_DTYPE = "float32"  # a CPU that lacks bfloat16 takes over a minute for a step in it
     TRAIN_LR = 6e-4
     TRAIN_LR_ENCODER_RATIO = 1.0
     TRAIN_ENCODER_FREEZE_AT = 0
