@@ -21,7 +21,7 @@ from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import build_model
 from aot_plus.tools.common import run_tool, whole_number
-from aot_plus.utils.config import get_config
+from aot_plus.utils.config import get_config, parse_assignments
 from aot_plus.utils.device import resolve_device
 from benchmarks.report import DTYPES, add_arguments, image_size, resident_memory, show, spread
 from benchmarks.units import booked, device_name, make_clock, memory_facts, unit_times
@@ -48,6 +48,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--dtype", choices=DTYPES, help="of automatic mixed precision (default: the stage's)")
     add("--steps", type=whole_number(1), default=5, help="that are timed, after one that is not (default: 5)")
     add("--checkpoint_activations", action="store_true", help="recompute activations in the backward pass")
+    add("--overrides", nargs="+", default=[], metavar="NAME=VALUE", help="further config values")
     add_arguments(parser)
     return parser.parse_args(argv)
 
@@ -64,7 +65,7 @@ def _config(args: argparse.Namespace) -> Config:
         "DATA_WORKERS": 0,  # the time of the data is that of one process
     }
     given = {name: value for name, value in values.items() if value is not None}
-    return get_config(args.stage, args.model, overrides=given)
+    return get_config(args.stage, args.model, overrides=given | parse_assignments(args.overrides))
 
 
 def _measure(args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """All that needs a GPU: ``./run_tests.sh -m cuda`` runs it and nothing else."""
 
 import copy
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -126,6 +127,21 @@ def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
     assert _agreement(found, plain) > SAME
 
 
+def test_a_graph_that_nobody_uses_does_not_spoil_one_that_is_recorded() -> None:
+    """Python finds it when it looks for cycles, at any moment."""
+    video, mask, before = _video(23, frames=8), _squares([1, 2]), gc.get_threshold()
+    for _ in range(2):
+        segmenter = _on_cuda()
+        segmenter.itself = segmenter  # type: ignore[attr-defined]  # a cycle
+        gc.set_threshold(1)
+        try:
+            _run(segmenter, video, mask)
+        finally:
+            gc.set_threshold(*before)
+        assert segmenter._step is not None
+        assert not segmenter._step.graphs._stopped
+
+
 def test_graphs_take_bounded_memory() -> None:
     segmenter = _on_cuda()
     for size in (70, 60, 50):
@@ -196,7 +212,9 @@ def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
 
 def test_jpeg_decoded_on_the_gpu_is_near_pillows(tmp_path: Path) -> None:
     path = tmp_path / "frame.jpg"
-    PIL.Image.fromarray(np.ascontiguousarray(_video(50)[0])).save(path, quality=95)
+    across, down = np.meshgrid(np.arange(90), np.arange(70))
+    smooth = np.stack([2 * across, 3 * down, 255 - across - down], axis=2).astype(np.uint8)
+    PIL.Image.fromarray(smooth).save(path, quality=95)
     pixels = read_on_device(path, torch.device("cuda"))
     assert pixels is not None
     assert pixels.is_cuda

@@ -194,6 +194,28 @@ def test_recordings_are_bounded(
     assert len(graphs._recordings) == 64
 
 
+def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But one that then cannot be recorded runs as well, and is recorded the next time."""
+    recorder, total, ran = TapeRecorder(), torch.zeros(()), list[int]()
+    monkeypatch.setattr(recorder, "warm_up", lambda piece: (ran.append(1), piece()))
+    graphs = step_graphs.StepGraphs(recorder)
+    for count in (1, 2, 3):
+        graphs.run("read", lambda: total.add_(1), count)
+    assert (len(ran), recorder.replays, float(total)) == (1, 2, 3)
+
+    table: list[torch.Tensor] = []
+
+    def wants_the_host() -> None:
+        if not table:
+            table.append(torch.tensor([1.0]))  # a copy
+        total.add_(table[0][0])
+
+    for _ in range(2):
+        graphs.run("read", wants_the_host, 4)
+    assert (len(ran), recorder.replays, float(total)) == (2, 3, 5)
+    assert not graphs._stopped
+
+
 def test_the_tape_notices_what_the_host_has_a_part_in() -> None:
     """So the tests above would fail: a wait, a copy of a list, and a number that only the host counts."""
     values = torch.zeros(3)

@@ -121,7 +121,8 @@ class DefaultStage:
     TEST_MEM_GAP_BY_LENGTH: bool = True  # gap = max(round(frames / TEST_MEM_GAP_PARTS), TEST_MEM_GAP_MIN)
     TEST_MEM_GAP_PARTS: int = 30
     TEST_MEM_GAP_MIN: int = 5  # frames
-    TEST_WRITERS: int = 2  # threads that write masks
+    TEST_READERS: int | None = None  # threads that read frames; None: 2, beside a GPU up to 8 on free cores
+    TEST_WRITERS: int | None = None  # threads that write masks; None: as many
     TEST_MEM_TRACE: bool = False  # write the memory policy's decisions as JSON lines
 
     # Long-term memory bank: capacity FORMER_MEM_LEN + LATTER_MEM_LEN frames.

@@ -19,6 +19,7 @@ from aot_plus.dataloaders.given_masks import GivenMasks
 from aot_plus.dataloaders.video_input import VideoInput
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers.processes import ProcessPlace, helper_threads
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.writer import BackgroundWriter, LazyMask
 from aot_plus.networks.memory.gap import memory_gap
@@ -100,6 +101,7 @@ class DemoRun:
         """Goes through the video. Raises ``DataError`` for a frame or mask that cannot be used."""
         result = DemoResult(self.output / "masks")
         fps = self.video.source.fps / self.video.selection.every
+        writers = self.segmenter.cfg.TEST_WRITERS or helper_threads(ProcessPlace(), self.segmenter.device)
 
         def show(_: Path, picture: _Picture) -> None:
             overlay.write(*picture)
@@ -108,7 +110,7 @@ class DemoRun:
             StopRequest() as stop,
             VideoWriter(self.output / OVERLAY, fps) as overlay,
             BackgroundWriter(1, show) as pictures,
-            BackgroundWriter(self.segmenter.cfg.TEST_WRITERS, write_mask) as masks,
+            BackgroundWriter(writers, write_mask) as masks,
             ReadAhead.of(self._read()) as frames,
             tqdm(total=self.video.total, unit="frame", mininterval=0.5) as bar,
         ):

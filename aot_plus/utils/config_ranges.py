@@ -107,6 +107,7 @@ RANGES = {
     "TEST_MULTISCALE": Range(0, 10, above=True),
     "TEST_MEM_GAP_PARTS": _COUNT,
     "TEST_MEM_GAP_MIN": _COUNT,
+    "TEST_READERS": Range(1, _THREADS),
     "TEST_WRITERS": Range(1, _THREADS),
     "FORMER_MEM_LEN": Range(1, 1_000_000),
     "LATTER_MEM_LEN": Range(1, 1_000_000),

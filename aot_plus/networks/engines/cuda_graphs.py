@@ -1,6 +1,8 @@
 """CUDA graphs as recordings of a step's pieces: all of it that needs a GPU is here."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -40,6 +42,7 @@ class CudaRecorder:
         """Captures a piece. Other threads may go on using the GPU: they pin memory, and wait for labels."""
         graph = torch.cuda.CUDAGraph()
         with (
+            _no_collection(),
             torch.cuda.device(self._device),
             torch.cuda.stream(torch.cuda.current_stream(self._device)),  # also after a failure
             torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
@@ -48,3 +51,15 @@ class CudaRecorder:
             piece()
             grown = torch.cuda.memory_reserved(self._device) - before
         return graph.replay, grown
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keeps Python from finding a graph that nobody uses: freeing it would spoil the one that is captured."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -66,15 +66,15 @@ class FixedStep:
         state = self.video.states[0]
         counts = tuple(len(batch.memory.bank) for batch in state.batches)
         self._pixels = _copied(list(pixels), self._pixels, self.video.device)
-        key = ("read", counts, state.num_objects, tuple(sorted(state.removed)))
-        self.graphs.run(key, self._read)
+        self.graphs.run(("read", state.num_objects, tuple(sorted(state.removed))), self._read, counts)
         written = state.writes_next
         if written:
             self._number.fill_(state.frame + 1)
             self._choose(counts)
-            self.graphs.run(("write", counts, tuple(self._kept)), self._write)
+            full = tuple(batch.memory.bank.is_full for batch in state.batches)
+            self.graphs.run(("write", full, tuple(self._kept)), self._write, counts)
         else:
-            self.graphs.run(("hold",), self._hold)
+            self.graphs.run("hold", self._hold)
         self._note(written)
         return self.video.scores(self._predictions, state.num_objects), self._labels
 
@@ -90,7 +90,7 @@ class FixedStep:
         full = all(batch.memory.bank.is_full for state in self.video.states for batch in state.batches)
         if full and self._choice_is_replayable:
             self._kept = [True] * len(self._dropped)
-            self.graphs.run(("choose", counts), self._ask)
+            self.graphs.run("choose", self._ask, counts)
         else:
             self._ask()
 

@@ -43,21 +43,25 @@ class Recorder(Protocol):
 
 
 class StepGraphs:
-    """Runs pieces: the first time with its key as it is, the second time recorded, from then on repeated."""
+    """Runs pieces: the first of a kind as it is, so that libraries get ready for it; then recordings."""
 
     def __init__(self, recorder: Recorder, has_room: Callable[[], bool] = lambda: True) -> None:
         """``has_room``: tells if another recording may be made."""
         self._recorder = recorder
         self._has_room = has_room
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
-        self._warm: set[Hashable] = set()
+        self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
         self._stopped = False
         self.num_bytes = 0
 
-    def run(self, key: Hashable, piece: Piece) -> None:
-        """Does a piece's work. A piece of the same key is the same, on the same tensors."""
+    def run(self, kind: Hashable, piece: Piece, counts: Hashable = ()) -> None:
+        """Does a piece's work. A piece of the same kind and counts is the same, on the same tensors.
+
+        Pieces of a kind do the same with other ``counts`` of stored frames: one of them gets them all ready.
+        """
+        key = kind, counts
         recording = self._recordings.get(key)
-        if recording is None and key in self._warm and not self._stopped:
+        if recording is None and kind in self._warm and not self._stopped:
             recording = self._record(key, piece)
         if recording is not None:
             self._recordings.move_to_end(key)
@@ -66,10 +70,13 @@ class StepGraphs:
             piece()
         else:
             self._recorder.warm_up(piece)
-            self._warm.add(key)
+            self._warm |= {kind, key}
 
-    def _record(self, key: Hashable, piece: Piece) -> Recording | None:
-        """Records a piece, unless there is no room or that fails: then nothing is recorded any more."""
+    def _record(self, key: tuple[Hashable, Hashable], piece: Piece) -> Recording | None:
+        """Records a piece. Nothing is recorded any more if there is no room, or if that fails.
+
+        A piece that fails without having run may still want something of the host: it runs first.
+        """
         if not self._has_room():
             self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
             return None
@@ -77,13 +84,14 @@ class StepGraphs:
             with held() as tables:
                 replay, num_bytes = self._recorder.record(piece)
         except RuntimeError as error:  # of PyTorch: a wait of an own encoder, no memory
+            if key not in self._warm:
+                return None
             self._stop(f"a part of the step cannot be recorded ({str(error).splitlines()[0]})")
             return None
         self.num_bytes += num_bytes
         self._recordings[key] = Recording(replay, num_bytes, tables)
         if len(self._recordings) > _GRAPHS:  # its memory serves the others
-            oldest, _ = self._recordings.popitem(last=False)
-            self._warm.discard(oldest)
+            self._recordings.popitem(last=False)
         return self._recordings[key]
 
     def _stop(self, reason: str) -> None:

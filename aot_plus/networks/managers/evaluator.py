@@ -22,7 +22,7 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.origin import Origin
-from aot_plus.networks.managers.processes import ProcessPlace, gather, share_out
+from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
 from aot_plus.networks.managers.writer import BackgroundWriter, LazyMask, SequenceFolder, remove_unfinished
@@ -93,6 +93,7 @@ class Evaluator:
         self.origin = origin or {}
         self.place = place or ProcessPlace()
         self.device = device or torch.device("cpu")
+        self._helpers = helper_threads(self.place, self.device)
         self._pace = Pace()
 
     def run(self) -> EvaluationSummary:
@@ -192,9 +193,11 @@ class Evaluator:
             ]
             saved = frozenset(sequence.saved)
             gap = memory_gap(self.cfg, len(sequence.images))
+            readers = self.cfg.TEST_READERS or self._helpers
+            writers = self.cfg.TEST_WRITERS or self._helpers
             with (
-                ReadAhead(reads) as reader,
-                BackgroundWriter(self.cfg.TEST_WRITERS, sequence.write) as writer,
+                ReadAhead(reads, ahead=2 * readers, threads=readers) as reader,
+                BackgroundWriter(writers, sequence.write) as writer,
             ):
                 for name, predicted in predict_masks(sequence, segmenter, reader, gap, summary):
                     if name in saved:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_FEW_HELPERS, _MANY_HELPERS = 2, 8  # threads
+
 LONGEST_START = timedelta(minutes=2)  # from the first process's start to the last one's
 LONGEST_WAIT = timedelta(days=7)  # for the slowest process; a process that died is noticed at once
 
@@ -161,6 +163,17 @@ def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> t
     if name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{place.local_rank % torch.cuda.device_count()}"
     return resolve_device(name, key)
+
+
+def helper_threads(place: ProcessPlace, device: torch.device) -> int:
+    """Counts the threads that should read frames, and those that should write masks, for one process.
+
+    On a CPU the network wants the cores: two keep up with it. A GPU waits for two of them where frames are
+    large: reading one of 1920 x 1080 pixels takes 25 ms of a core, and writing its mask 16.
+    """
+    if device.type == "cpu":
+        return _FEW_HELPERS
+    return min(_MANY_HELPERS, max(_FEW_HELPERS, find_cores().threads(place.local_world_size) // 2))
 
 
 def share_cores(place: ProcessPlace) -> None:

@@ -26,6 +26,7 @@ _IRRELEVANT = frozenset(
         "TEST_PROTOCOL",
         "TEST_DEVICE",
         "TEST_CUDA_GRAPH",
+        "TEST_READERS",
         "TEST_WRITERS",
         "TEST_MEM_TRACE",
         *("DATA_", "DIR_", "PRETRAIN_", "TRAIN_"),
