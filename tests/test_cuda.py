@@ -14,12 +14,18 @@ import pytest
 import torch
 
 from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.networks.encoders import build_encoder
 from aot_plus.networks.engines.device_images import read_on_device
 from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.layers.attention import attention
+from aot_plus.networks.layers.basic import GroupNorm
+from aot_plus.networks.layers.processor import norms_by_parts
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.number_format import as_number_format
+from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.utils.device import tf32
 from tests.test_fixed_step import CASES
 from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
 from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
@@ -150,6 +156,44 @@ def test_graphs_take_bounded_memory() -> None:
     for size in (70, 60, 50):
         _run(segmenter, [image[:size] for image in _video(size, frames=8)], _squares([1])[:size])
     assert torch.cuda.memory_reserved() <= before + 32 * 2**20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
+@torch.inference_mode()
+def test_convolutions_that_take_in_their_activations(encoder: str, dtype: str) -> None:
+    torch.manual_seed(0)
+    model = prepare_for_inference(build_encoder(encoder, freeze_bn=True))
+    image = torch.randn(1, 3, 97, 129)
+    expected = model(image)
+    target = getattr(torch, dtype)
+    with tf32(allowed=False):
+        found = model.to("cuda", target)(image.to("cuda", target))
+    bound = {"float32": 1e-4, "float16": 2e-2}[dtype]
+    for mine, other in zip(found, expected, strict=True):
+        assert (mine.cpu().float() - other).abs().max() < bound * other.abs().max()
+
+
+@torch.inference_mode()
+def test_a_large_group_norm_is_that_of_the_cpu() -> None:
+    torch.manual_seed(0)
+    norm = GroupNorm(8, 128)
+    x = (2 + torch.randn(1, 128, 121, 213)).to(memory_format=torch.channels_last)
+    assert norms_by_parts(x.cuda(), 8)
+    expected = norm(x)
+    torch.testing.assert_close(norm.cuda()(x.cuda()).cpu(), expected, atol=1e-5, rtol=1e-5)
+    found = norm.half()(x.cuda().half())
+    torch.testing.assert_close(found.cpu().float(), expected, atol=0.02, rtol=0.01)
+
+
+@pytest.mark.parametrize("keys", [1674, 15066, 64])
+@torch.inference_mode()
+def test_attention_with_wide_values_is_that_of_float32(keys: int) -> None:
+    torch.manual_seed(0)
+    tensors = [torch.randn(1, count, width).cuda() for count, width in ((50, 128), (keys, 128), (keys, 1024))]
+    expected = attention(*tensors, num_heads=1)
+    found = attention(*(tensor.half() for tensor in tensors), num_heads=1)
+    torch.testing.assert_close(found.float(), expected, atol=5e-3, rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["aott", "deaott"])

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.attention import attention
-from aot_plus.networks.layers.basic import Depthwise5x5
+from aot_plus.networks.layers.basic import Depthwise5x5, GroupNorm
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
 from aot_plus.networks.layers.official_aot_block import ShortTermAttention
@@ -216,6 +216,32 @@ def test_attention_in_bfloat16_is_that_of_float32_rounded(
     found = attention(*tensors, num_heads=4)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
+
+
+@torch.inference_mode()
+def test_attention_over_padded_keys_is_that_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, 70, 8), torch.randn(2, 70, 24)
+    expected = attention(queries, keys, values, num_heads=1)
+    monkeypatch.setattr("aot_plus.networks.layers.attention.padding_of_keys", lambda k: 2)
+    torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 12, 35)])
+@torch.inference_mode()
+def test_a_group_norm_by_parts_is_pytorchs(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    norm, x = GroupNorm(3, 12), 2 + torch.randn(shape).transpose(1, -1).contiguous().transpose(1, -1)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    expected = norm(x)
+    monkeypatch.setattr("aot_plus.networks.layers.basic.norms_by_parts", lambda x, groups: True)
+    found = norm(x)
+    torch.testing.assert_close(found, expected)
+    assert found.stride() == x.stride()
+    half = norm.half()(x.half())
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), expected, atol=0.02, rtol=0.01)
 
 
 def test_an_embedding_does_not_change_the_type_of_tokens() -> None:

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import torch
@@ -41,16 +41,21 @@ class CudaRecorder:
     def record(self, piece: Piece) -> tuple[Piece, int]:
         """Captures a piece. Other threads may go on using the GPU: they pin memory, and wait for labels."""
         graph = torch.cuda.CUDAGraph()
-        with (
-            _no_collection(),
-            torch.cuda.device(self._device),
-            torch.cuda.stream(torch.cuda.current_stream(self._device)),  # also after a failure
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            before = torch.cuda.memory_reserved(self._device)
-            piece()
-            grown = torch.cuda.memory_reserved(self._device) - before
-        return graph.replay, grown
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        before = torch.cuda.memory_reserved(self._device)
+        # torch.cuda.graph would also wait for the GPU and empty all caches: half of a recording's time.
+        with _no_collection(), torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                piece()
+            except BaseException:
+                with suppress(RuntimeError):  # it says that something went wrong
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+        current.wait_stream(self._stream)
+        return graph.replay, torch.cuda.memory_reserved(self._device) - before
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aot_plus.networks.layers.processor import WEIGHTS_AT_A_TIME, attends_in_parts
+from aot_plus.networks.layers.processor import WEIGHTS_AT_A_TIME, attends_in_parts, padding_of_keys
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
@@ -35,19 +35,24 @@ def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of ``B x H x N x d`` queries, some queries of one head at a time."""
+    tokens, padding = k.shape[2], padding_of_keys(k)
+    if padding:
+        k, v = (F.pad(tensor, (0, 0, 0, padding)) for tensor in (k, v))
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
-        torch.cat([_attend(part, head_keys, head_values) for part in head_queries.split(rows)])
+        torch.cat([_attend(part, head_keys, head_values, tokens) for part in head_queries.split(rows)])
         for head_queries, head_keys, head_values in heads
     ]
     return torch.stack(out).unflatten(0, q.shape[:2])
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of scaled queries ``n x d`` over keys ``d x M`` and values ``M x e``."""
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, tokens: int) -> Tensor:
+    """Attention of scaled queries ``n x d`` over the first ``tokens`` keys ``d x M`` and values ``M x e``."""
     weights = queries @ keys  # n x M, the only large tensor: changed in place unless gradients need it
+    if tokens < weights.shape[1]:
+        weights[:, tokens:].fill_(float("-inf"))
     return torch.softmax(weights, dim=1, out=None if weights.requires_grad else weights) @ values
 
 

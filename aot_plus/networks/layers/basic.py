@@ -1,9 +1,11 @@
 """Small modules that several blocks share. Names of parameters are those of the published checkpoints."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.layers.processor import depthwise_in_float32
+from aot_plus.networks.layers.processor import depthwise_in_float32, norms_by_parts, takes_in_activation
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
@@ -16,13 +18,57 @@ def to_tokens(feature_map: Tensor) -> Tensor:
     return feature_map.flatten(2).transpose(1, 2)
 
 
+class GroupNorm(nn.GroupNorm):
+    """PyTorch's, in the way that is fast where it runs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B x C x ...`` to the same."""
+        return self._by_parts(x) if norms_by_parts(x, self.num_groups) else super().forward(x)
+
+    def _by_parts(self, x: Tensor) -> Tensor:
+        """Computes statistics, factors and offsets in float32, and rounds the result once."""
+        grouped = x.flatten(2).unflatten(1, (self.num_groups, -1))  # B x G x C/G x N
+        variance, mean = torch.var_mean(
+            grouped.float(), dim=(2, 3), correction=0, keepdim=True
+        )  # B x G x 1 x 1
+        weight, bias = (one.view(self.num_groups, -1, 1).float() for one in (self.weight, self.bias))
+        factor = weight * torch.rsqrt(variance + self.eps)  # B x G x C/G x 1
+        offset = bias - mean * factor
+        shape = (x.shape[0], x.shape[1], *(1 for _ in x.shape[2:]))
+        return torch.addcmul(offset.view(shape), x, factor.view(shape), out=torch.empty_like(x))
+
+
+def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """Convolution, sum with a shortcut if there is one, and ReLU: on CUDA, without gradients, in one kernel.
+
+    Args:
+        conv: with a bias.
+        x: ``B x in x H x W``.
+        shortcut: ``B x out x h x w``.
+
+    Returns:
+        ``B x out x h x w``.
+    """
+    if not takes_in_activation(x):
+        out = conv(x)
+        return torch.relu_(out if shortcut is None else out.add_(shortcut))
+    padding = cast(tuple[int, ...], conv.padding)
+    if shortcut is None:
+        return torch.cudnn_convolution_relu(
+            x, conv.weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups
+        )
+    return torch.cudnn_convolution_add_relu(
+        x, conv.weight, shortcut, 1.0, conv.bias, conv.stride, padding, conv.dilation, conv.groups
+    )
+
+
 class ConvGN(nn.Module):
     """Convolution that keeps the size, then GroupNorm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, groups: int = 8) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
-        self.gn = nn.GroupNorm(groups, out_channels)
+        self.gn = GroupNorm(groups, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """``B x in x h x w`` to ``B x out x h x w``."""
@@ -34,7 +80,7 @@ class TokenGroupNorm(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.gn = nn.GroupNorm(groups, channels)
+        self.gn = GroupNorm(groups, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``B x N x C`` to the same."""
@@ -60,7 +106,7 @@ class NormActDepthwiseConv(nn.Module):
 
     def __init__(self, channels: int, groups: int = 32) -> None:
         super().__init__()
-        self.gn = nn.GroupNorm(groups, channels)
+        self.gn = GroupNorm(groups, channels)
         self.activate = nn.GELU()
         self.conv = Depthwise5x5(channels)
 

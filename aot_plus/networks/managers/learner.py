@@ -128,12 +128,9 @@ class Learner:
         """Goes on from ``state``; what does not fit is a ``RuntimeError``, ``ValueError`` or ``KeyError``."""
         self.model.load_state_dict(state["state_dict"])
         self._check_order(state["state_dict"])
-        # The file's groups are those of its device; on a GPU, the way in one kernel has the counts there as well.
-        optimizer = state[
-            "optimizer"
-        ]
-        groups = [{**group, "fused": self._fused} for group in optimizer["param_groups"]]
-        self.optimizer.load_state_dict({**optimizer, "param_groups": groups})
+        saved = state["optimizer"]  # "fused" as on its device; it decides where the counts of steps go
+        groups = [{**group, "fused": self._fused} for group in saved["param_groups"]]
+        self.optimizer.load_state_dict({**saved, "param_groups": groups})
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.ema.load_state_dict(state["ema"])

@@ -1,13 +1,15 @@
 """A model in the form that is fastest to run. Its weights may no longer be those of its checkpoint."""
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from aot_plus.networks.decoders.fpn import FPNDecoder
 from aot_plus.networks.encoders import FrozenBatchNorm2d, MobileNetV2Encoder, ResNetEncoder
+from aot_plus.networks.layers.basic import conv_relu
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
@@ -25,15 +27,18 @@ _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 def prepare_for_inference(model: Model, convolutions: torch.memory_format = torch.channels_last) -> Model:
     """Changes a model, in place, for inference only, and returns it in evaluation mode, without gradients.
 
-    Batch norms of torchvision's encoders are folded into the convolutions before them, so results differ by
-    rounding alone; weights of convolutions and the decoder's maps take the format ``convolutions``, by
-    default that of the transformer's tokens. The state dict afterwards fits no checkpoint: to train, take a
-    model as ``build_model`` makes it. A second call changes nothing.
+    Batch norms of torchvision's encoders are folded into the convolutions before them, and on CUDA those of
+    its ResNets take in their activations: results differ by rounding alone. Weights of convolutions and the
+    decoder's maps take the format ``convolutions``, by default that of the transformer's tokens. The state
+    dict afterwards fits no checkpoint: to train, take a model as ``build_model`` makes it. A second call
+    changes nothing.
     """
     model.eval().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, _FOLDABLE):
             _fold_batch_norms(module)
+            if isinstance(module, ResNetEncoder):
+                _join_activations(module)
         elif isinstance(module, FPNDecoder):
             module.map_format = convolutions
     model.to(memory_format=convolutions)
@@ -74,3 +79,42 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
     statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)  # type: ignore[arg-type]
     conv.requires_grad_(False)
+
+
+class _ConvReLU(nn.Module):
+    """A convolution with its activation."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv_relu(self.conv, x)
+
+
+class _ResidualBlock(nn.Module):
+    """A block of torchvision's ResNets without its norms, with activations in its convolutions."""
+
+    def __init__(self, block: BasicBlock | Bottleneck) -> None:
+        super().__init__()
+        self.downsample = block.downsample
+        self.convolutions = nn.ModuleList(
+            conv for name, conv in block.named_children() if name.startswith("conv")
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        *first, last = (cast(nn.Conv2d, conv) for conv in self.convolutions)
+        for conv in first:
+            x = conv_relu(conv, x)
+        return conv_relu(last, x, shortcut)
+
+
+def _join_activations(encoder: ResNetEncoder) -> None:
+    """Joins the activations of a ResNet whose norms are folded, once, with the convolutions before them."""
+    if isinstance(encoder.conv1, nn.Conv2d) and encoder.conv1.bias is not None:
+        encoder.conv1, encoder.relu = _ConvReLU(encoder.conv1), nn.Identity()
+    for stage in (encoder.layer1, encoder.layer2, encoder.layer3):
+        for name, block in list(stage.named_children()):
+            if type(block) in (BasicBlock, Bottleneck) and isinstance(block.bn1, nn.Identity):
+                setattr(stage, name, _ResidualBlock(block))
