@@ -8,7 +8,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from aot_plus.networks.engines.inference import Prediction
 from aot_plus.networks.engines.step_graphs import GRAPH_BYTES, Recorder, StepGraphs
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.memory.policies import is_replayable
-from aot_plus.networks.models import Propagation
+from aot_plus.networks.models import Features, Propagation
 
 __all__ = ["FixedStep", "StepStore"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ _log = logging.getLogger(__name__)
 class FixedStep:
     """Takes the frames of a video that has been started and whose bank is bounded; masks go the plain way.
 
-    The pieces: *read* predicts the frame and makes its labels; *hold* makes it the short-term memory, *write*
-    also puts it into the bank; *choose* asks the policies. A key names all that a piece depends on beside its
-    tensors: the number of stored frames, and of *read* the objects.
+    The pieces: *encode*, *propagate* and *decode* predict the frame, the last one with its labels; *hold*
+    makes it the short-term memory, *write* also puts it into the bank; *choose* asks the policies. So little
+    as can be depends on the number of stored frames, and has to be recorded again for each of them.
     """
 
     def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
@@ -50,7 +52,10 @@ class FixedStep:
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
         self._pixels: list[Tensor] = []
-        self._predictions: list[Prediction] = []
+        self._features: list[Features] = []
+        self._propagations: list[list[Propagation]] = []
+        self._logits: list[Tensor] = []
+        self._predictions: list[Prediction] = []  # of the three
 
     @property
     def fits(self) -> bool:
@@ -65,8 +70,10 @@ class FixedStep:
         """
         state = self.video.states[0]
         counts = tuple(len(batch.memory.bank) for batch in state.batches)
-        self._pixels = _copied(list(pixels), self._pixels, self.video.device)
-        self.graphs.run(("read", state.num_objects, tuple(sorted(state.removed))), self._read, counts)
+        self._pixels = self._held(list(pixels), self._pixels)
+        self.graphs.run("encode", self._encode)
+        self.graphs.run("propagate", self._propagate, counts)
+        self.graphs.run(("decode", state.num_objects, tuple(sorted(state.removed))), self._decode)
         written = state.writes_next
         if written:
             self._number.fill_(state.frame + 1)
@@ -78,12 +85,25 @@ class FixedStep:
         self._note(written)
         return self.video.scores(self._predictions, state.num_objects), self._labels
 
-    def _read(self) -> None:
-        state = self.video.states[0]
-        predictions = self.video.predict(self._pixels)
-        self._labels.copy_(self.video.scores(predictions, state.num_objects).labels())
-        kept = [_without_what_was_decoded(prediction) for prediction in predictions]
-        self._predictions = _copied(kept, self._predictions, self.video.device)
+    def _encode(self) -> None:
+        self._features = self._held(self.video.encode(self._pixels), self._features)
+
+    def _propagate(self) -> None:
+        self._propagations = self._held(self.video.propagate(self._features), self._propagations)
+
+    def _decode(self) -> None:
+        predictions = self.video.decode(self._features, self._propagations)
+        scores = self.video.scores(predictions, self.video.states[0].num_objects)
+        self._labels.copy_(scores.labels())
+        self._logits = self._held([prediction.logits for prediction in predictions], self._logits)
+        self._predictions = [
+            replace(prediction, logits=logits)
+            for prediction, logits in zip(predictions, self._logits, strict=True)
+        ]
+
+    def _held(self, new: T, old: T) -> T:
+        """Puts what a piece made into the tensors that the others read: its own are free when it is over."""
+        return _copied(new, old, self.video.device)
 
     def _choose(self, counts: tuple[int, ...]) -> None:
         """Asks the policies, without a recording where the host has a part in it or a bank has room."""
@@ -195,13 +215,6 @@ class StepStore:
         if reason not in self._said:
             self._said.add(reason)
             _log.info("TEST_CUDA_GRAPH: %s: such a video runs the plain way", reason)
-
-
-def _without_what_was_decoded(prediction: Prediction) -> Prediction:
-    """Leaves out what is only for decoding, and for objects that start with the frame."""
-    features = replace(prediction.features, adapted=[], position=prediction.logits.new_empty(0))
-    propagations = [Propagation([], propagation.kept) for propagation in prediction.propagations]
-    return replace(prediction, features=features, propagations=propagations)
 
 
 def _copied(new: Any, old: Any, device: torch.device) -> Any:

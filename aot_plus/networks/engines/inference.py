@@ -122,10 +122,19 @@ class InferenceEngine:
     def predict(self, state: VideoState, images: Tensor) -> Prediction:
         """Reads the next frame (``1 x 3 x H x W``). Changes nothing: ``commit`` does."""
         features = self.model.encode(images)
-        propagations = [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
+        return self.decode(state, features, self.propagate(state, features))
+
+    def propagate(self, state: VideoState, features: Features) -> list[Propagation]:
+        """Reads the memory of each batch of groups for an encoded frame."""
+        return [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
+
+    def decode(
+        self, state: VideoState, features: Features, propagations: Sequence[Propagation]
+    ) -> Prediction:
+        """Predicts the objects of a frame from what ``propagate`` gave."""
         logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations]).float()
         decoded = replace(features, adapted=[])  # only decoding reads them; they are large
-        return Prediction(decoded, propagations, self._without_unused_ids(logits, state))
+        return Prediction(decoded, list(propagations), self._without_unused_ids(logits, state))
 
     def commit(
         self, state: VideoState, prediction: Prediction, labels: Tensor, *, num_objects: int | None = None

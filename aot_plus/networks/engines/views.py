@@ -12,7 +12,7 @@ from aot_plus.networks.engines.inference import InferenceEngine, Prediction, Vid
 from aot_plus.networks.engines.prepared import PixelNormaliser
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.memory.trace import TraceSink
-from aot_plus.networks.models import AOT, input_size
+from aot_plus.networks.models import AOT, Features, Propagation, input_size
 
 __all__ = ["VideoViews", "View", "input_sizes"]
 
@@ -89,6 +89,22 @@ class VideoViews:
         return [
             view.engine.predict(view.state, images) for view, images in zip(self.views, inputs, strict=True)
         ]
+
+    def encode(self, pixels: Sequence[Tensor]) -> list[Features]:
+        """Does the first part of ``predict``, for each view; ``propagate`` and ``decode`` do the others."""
+        return [self.model.encode(images) for images in self._inputs(pixels)]
+
+    def propagate(self, features: Sequence[Features]) -> list[list[Propagation]]:
+        """Reads the memories: alone of the three, this depends on how many frames they hold."""
+        pairs = zip(self.views, features, strict=True)
+        return [view.engine.propagate(view.state, encoded) for view, encoded in pairs]
+
+    def decode(
+        self, features: Sequence[Features], propagations: Sequence[Sequence[Propagation]]
+    ) -> list[Prediction]:
+        """Predicts the objects of the frame in each view."""
+        parts = zip(self.views, features, propagations, strict=True)
+        return [view.engine.decode(view.state, encoded, read) for view, encoded, read in parts]
 
     def commit(
         self, predictions: Sequence[Prediction], labels: Tensor, num_objects: int | None = None

@@ -97,13 +97,18 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, block: BasicBlock | Bottleneck) -> None:
         super().__init__()
-        self.downsample = block.downsample
         self.convolutions = nn.ModuleList(
             conv for name, conv in block.named_children() if name.startswith("conv")
         )
+        self.shortcut = block.downsample
+        if block.downsample is not None:
+            self.shortcut = block.downsample[0]
+            with torch.no_grad():  # the sum of both has one bias
+                self.convolutions[-1].bias += self.shortcut.bias
+            self.shortcut.bias = None
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
+        shortcut = x if self.shortcut is None else self.shortcut(x)
         *first, last = (cast(nn.Conv2d, conv) for conv in self.convolutions)
         for conv in first:
             x = conv_relu(conv, x)
