@@ -39,6 +39,7 @@ UNBOUNDED_RUNS = 3
 SCENARIOS = """scenarios:
   frame      a frame with a full bank: step and streamed, stages, operations, memory; --frames are timed
   launches   operations that the host starts in a frame, plain and with recordings, on any device
+  filling    the first frames of a video, until its bank is full, and of the next one of its size
   growth     frame 2000 against frame 200, and the memory over a stream of --frames
   objects    30 objects against 10; --frames of each are timed
   unbounded  time over the number of frames in a bank that grows from 5 to --frames
@@ -49,6 +50,7 @@ SCENARIOS = """scenarios:
 DEFAULTS: dict[str, dict[str, Any]] = {
     "frame": {"model": "r50_aotl", "size": (481, 849), "frames": 25, "dtype": "float32"},
     "launches": {"size": (97, 129)},
+    "filling": {},
     "growth": {"model": "aot_mini", "size": (97, 129), "frames": 10000},
     "objects": {"frames": 15},
     "unbounded": {"size": (241, 433), "frames": 50},
@@ -176,6 +178,24 @@ def attention_operations(
     return 2 * batch * heads * num_queries * keys[2] * (width + values[3])
 
 
+def measure_filling(flags: argparse.Namespace) -> Figures:
+    """Times the gap cycles of a video until its bank is full, of the next one, and of a full bank.
+
+    The process has seen another video before: what is done once in a process is not in the times.
+    """
+    model = load_for_size(flags)
+    Stream(model, flags).fill(flags.memory_frames)
+    stream, cycles = Stream(model, flags), range(flags.memory_frames)
+    first = [stream.step_cycle() for _ in cycles]
+    stream.restart()
+    following = [stream.step_cycle() for _ in cycles]
+    full = statistics.median(stream.step_cycle() for _ in range(COMPARED_CYCLES))
+    return {
+        name: {"mean": statistics.mean(times), "ratio": statistics.mean(times) / full}
+        for name, times in {"first": first, "next": following, "full": [full]}.items()
+    }
+
+
 def measure_growth(flags: argparse.Namespace) -> Figures:
     """Times a stream at frame ``EARLY`` and one at ``LATE`` in turns; the second continues to ``frames``."""
     model = load_for_size(flags)
@@ -249,6 +269,7 @@ def _median_ratio(times: Sequence[Sequence[float]]) -> float:
 MEASURES: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "frame": measure_frame,
     "launches": measure_launches,
+    "filling": measure_filling,
     "growth": measure_growth,
     "objects": measure_objects,
     "unbounded": measure_unbounded,

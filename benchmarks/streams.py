@@ -60,12 +60,16 @@ class Stream:
             graphs: record frames where that can be done.
         """
         self.gap = gap or flags.memory_gap
-        self.frame = 0  # number of the last frame
         cfg = copy.copy(model.cfg)
         cfg.TEST_CUDA_GRAPH = graphs
         self.segmenter = VideoSegmenter(model, cfg)
         self._video = SyntheticVideo(flags.size, objects or flags.objects)
         self._clock = make_clock(self.segmenter.device)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins the video again, as another one."""
+        self.frame = 0  # number of the last frame
         self.segmenter.start(*self._video.frame(0), memory_gap=self.gap)
 
     @property

@@ -99,6 +99,9 @@ def test_growth_objects_and_the_unbounded_bank(
     resident = list(growth["resident_mb"].values())
     assert growth["memory_ratio"] == resident[-1] / resident[0]
     assert measure(capsys, "--scenario", "objects", *TINY)["ratio"] > 0
+    filling = measure(capsys, "--scenario", "filling", *TINY)
+    assert list(filling) == ["first", "next", "full"]
+    assert min(one["mean"] for one in filling.values()) > 0
     unbounded = measure(capsys, "--scenario", "unbounded", *TINY, "--frames", "8")
     assert list(unbounded["seconds"]) == ["5", "6", "7", "8"]
 

@@ -26,8 +26,7 @@ def convolution_format(device: torch.device, dtype: str, tf32: bool | None) -> t
 
 
 _WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, and AOT+'s
-_NARROW = "values narrower than keys of 64 or more"  # of a policy's attention per frame, DeAOT's
-_FAST_BFLOAT16, _CUDA_FLOAT32 = "bfloat16 on AVX-512", "float32 on CUDA"
+_FAST_BFLOAT16 = "bfloat16 on AVX-512"
 
 BY_PRODUCTS = {
     # A CPU would store all weights: 230 to 79 MB for a layer's long-term read, in the same time.
@@ -39,9 +38,6 @@ BY_PRODUCTS = {
     (_FAST_BFLOAT16, _EVEN, "inference"),
     # H100, a layer: 5.6 to 1.3 ms in float32, 1.8 to 0.34 in float16. In training weights would be stored.
     ("cuda", _WIDE, "inference"),
-    (_CUDA_FLOAT32, _WIDE, "inference"),
-    # H100: XXX ms.
-    (_CUDA_FLOAT32, _NARROW, "inference"),
     # Not ("cuda", _EVEN, "inference"): 1.06 ms, not 0.15, in float16; 1.8 either way in float32.
 }
 """Attentions that matrix products and a softmax compute, because PyTorch's own kernel is worse there."""
@@ -52,10 +48,7 @@ def attends_in_parts(q: Tensor, v: Tensor) -> bool:
     kind = q.device.type
     if kind == "cpu" and q.dtype == torch.bfloat16:
         kind = _FAST_BFLOAT16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else kind
-    if kind == "cuda" and q.dtype == torch.float32:
-        kind = _CUDA_FLOAT32
-    narrow = q.shape[3] >= 64 and q.shape[3] > v.shape[3]
-    width = _WIDE if q.shape[3] < v.shape[3] else _NARROW if narrow else _EVEN
+    width = _WIDE if q.shape[3] < v.shape[3] else _EVEN
     return (kind, width, "training" if torch.is_grad_enabled() else "inference") in BY_PRODUCTS
 
 
