@@ -56,6 +56,26 @@ def test_a_network_loads_its_exported_weights(tmp_path: Path, capsys: pytest.Cap
             assert torch.equal(state[name], tensor.half().float()), name
 
 
+def test_the_mean_of_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = {"weight": torch.tensor([1.0, 2.0]), "index": torch.tensor([3])}
+    second = {"weight": torch.tensor([2.0, 4.0]).half(), "index": torch.tensor([3])}
+    sources = [saved(tmp_path / f"{number}.pth", one) for number, one in enumerate((first, second))]
+    target = tmp_path / "mean.safetensors"
+    inputs = ["--input", *map(str, sources), "--output", str(target)]
+    assert export_tool.main(inputs) == 0
+    mean = load_file(target)
+    assert mean["weight"].tolist() == [1.5, 3.0]
+    assert mean["index"].tolist() == [3]
+
+    target.unlink()
+    saved(sources[1], {"weight": torch.ones(3), "other": torch.ones(1)})
+    assert export_tool.main(inputs) == 1
+    said = capsys.readouterr().err
+    assert f"{sources[1]}: expected the tensors of {sources[0]}" in said
+    assert "index, other, weight" in said
+    assert not target.exists()
+
+
 def test_what_is_cast_and_what_is_left_out() -> None:
     weights = cast_weights(
         {

@@ -117,7 +117,7 @@ def test_one_clip_is_learned_by_heart(tmp_path: Path) -> None:
     cfg = tiny_config(
         tmp_path / "VOST",
         TRAIN_BATCH_SIZE=1,
-        TRAIN_TOTAL_STEPS=50,
+        TRAIN_TOTAL_STEPS=36,
         TRAIN_LR=2e-3,
         TRAIN_LR_ENCODER_RATIO=1.0,
         TRAIN_ID_SHUFFLE=False,
@@ -127,7 +127,7 @@ def test_one_clip_is_learned_by_heart(tmp_path: Path) -> None:
     batch = next(iter(build_train_loader(cfg)))
     torch.manual_seed(0)
     learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
-    results = [learner.train_step(batch, step) for step in range(50)]
+    results = [learner.train_step(batch, step) for step in range(cfg.TRAIN_TOTAL_STEPS)]
     first, last = results[0], results[-1]
     assert np.nanmean(first.mean_iou) < 0.5
     assert last.sequential

@@ -375,9 +375,7 @@ def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path
 
 
 def test_the_log_and_its_pictures(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cfg = tiny_config(
-        dataset, TRAIN_LOG_STEP=2, TRAIN_IMG_LOG=3, TRAIN_DTYPE="bfloat16", TRAIN_TOTAL_STEPS=4, **SMALL
-    )
+    cfg = tiny_config(dataset, TRAIN_LOG_STEP=2, TRAIN_IMG_LOG=3, TRAIN_TOTAL_STEPS=4, **SMALL)
     Trainer(cfg, tmp_path).run()
     lines = log_lines(tmp_path)
     assert [line["step"] for line in lines] == [2, 4]

@@ -1,4 +1,4 @@
-"""Turns a checkpoint of a training into a small file of weights, to evaluate or to share.
+"""Turns a checkpoint of a training, or the mean of several, into a small file of weights.
 
 python -m aot_plus.tools.export --input results/default_aot_mini/mini_vost/ema_ckpt/save_step_3000.pth \
     --output aot_plus/pretrain_models/aot_mini.safetensors
@@ -31,9 +31,18 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description="A checkpoint's weights as a small file.")
+    parser = argparse.ArgumentParser(
+        prog=prog, description="A checkpoint's weights, or the mean of several checkpoints', as a small file."
+    )
     add = parser.add_argument
-    add("--input", type=Path, required=True, help="checkpoint, .pth or .safetensors; best of ema_ckpt")
+    add(
+        "--input",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="checkpoint, .pth or .safetensors, best of ema_ckpt; several of one model are averaged",
+    )
     add("--output", type=Path, required=True, help="file to write, .safetensors; an old one is replaced")
     dtypes = ("float16", "bfloat16", "float32")
     add("--dtype", choices=dtypes, default="float16", help="of the weights (default: %(default)s)")

@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from typing import cast
 
-from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, Encoder, misfit
-from aot_plus.networks.encoders.from_timm import ResNeStEncoder, TimmEncoder
 from aot_plus.networks.encoders.from_torchvision import (
     FrozenBatchNorm2d,
     MobileNetV2Encoder,
     Norm,
     ResNetEncoder,
 )
-from aot_plus.networks.encoders.swin import SwinEncoder
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.own_classes import import_class
 
@@ -22,10 +19,7 @@ __all__ = [
     "Encoder",
     "FrozenBatchNorm2d",
     "MobileNetV2Encoder",
-    "ResNeStEncoder",
     "ResNetEncoder",
-    "SwinEncoder",
-    "TimmEncoder",
     "build_encoder",
 ]
 
@@ -35,8 +29,7 @@ _BUILDERS: dict[str, Callable[[Norm], Encoder]] = {
     "resnet50": lambda norm: ResNetEncoder("resnet50", norm),
     "resnet101": lambda norm: ResNetEncoder("resnet101", norm),
 }
-# With norms of their own.
-_OTHERS: dict[str, Callable[[], Encoder]] = {"resnest101": ResNeStEncoder, "swin_base": SwinEncoder}
+_OTHERS = ("resnest101", "swin_base")  # with norms of their own
 
 
 def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> Encoder:
@@ -54,20 +47,29 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
     if name in _BUILDERS:
         return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
     encoder = _build_other(name, align_corners=align_corners)
-    return freeze_batch_norm_2d(encoder) if freeze_bn else encoder
+    if not freeze_bn:
+        return encoder
+    from timm.layers import freeze_batch_norm_2d  # timm takes a second to import, and few encoders want it
+
+    return freeze_batch_norm_2d(encoder)
 
 
 def _build_other(name: str, *, align_corners: bool) -> Encoder:
     """Builds an encoder that chooses its norms itself."""
     kind, colon, backbone = name.partition(":")
-    if name in _OTHERS:
-        return _OTHERS[name]()
-    if not colon:
+    if not colon and name not in _OTHERS:
         raise ConfigError(
             f'MODEL_ENCODER: expected one of {", ".join([*_BUILDERS, *_OTHERS])}, "timm:NAME" or '
             f'"package.module:ClassName", found {name!r}'
         )
-    return TimmEncoder(backbone) if kind == "timm" else _build_own(name, align_corners=align_corners)
+    if colon and kind != "timm":
+        return _build_own(name, align_corners=align_corners)
+    from aot_plus.networks.encoders.from_timm import ResNeStEncoder, TimmEncoder
+    from aot_plus.networks.encoders.swin import SwinEncoder
+
+    if colon:
+        return TimmEncoder(backbone)
+    return ResNeStEncoder() if name == "resnest101" else SwinEncoder()
 
 
 def _build_own(path: str, *, align_corners: bool) -> Encoder:

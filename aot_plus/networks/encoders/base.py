@@ -1,6 +1,6 @@
 """The interface of an encoder, and the check that one keeps it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -29,6 +29,10 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Sequence[Tensor]:
         """Normalised images ``B x 3 x H x W`` to four levels ``B x c x ceil(H/stride) x ceil(W/stride)``."""
         raise NotImplementedError
+
+    def of_classifier(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gives an ImageNet classifier's tensors as this encoder names them."""
+        return dict(tensors)
 
 
 @contextmanager

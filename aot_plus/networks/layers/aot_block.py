@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import MultiheadAttention
 from aot_plus.networks.layers.basic import NormActDepthwiseConv
@@ -40,7 +40,7 @@ class LongShortBlock(nn.Module):
         self.linear1 = nn.Linear(channels, FEED_FORWARD_RATIO * channels)
         self.activation = NormActDepthwiseConv(FEED_FORWARD_RATIO * channels)
         self.linear2 = nn.Linear(FEED_FORWARD_RATIO * channels, channels)
-        self.droppath = DropPath(droppath)
+        self.droppath = StochasticDepth(droppath, "row")
 
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
@@ -107,7 +107,7 @@ class DeAOTBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.id_norm2 = nn.LayerNorm(channels)
         self.self_attn = GatedSelfAttention(channels, self.key_width, self.value_width)
-        self.droppath = DropPath(droppath)
+        self.droppath = StochasticDepth(droppath, "row")
 
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None

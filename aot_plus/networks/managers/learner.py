@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -61,6 +60,8 @@ class Learner:
         if cfg.TRAIN_SYNC_BN and place.world_size > 1:
             if device.type != "cuda":
                 raise ConfigError("TRAIN_SYNC_BN: expected CUDA devices or False, found the CPU")
+            from timm.layers import convert_sync_batchnorm  # timm takes a second to import
+
             model = convert_sync_batchnorm(model)  # PyTorch's own would lose the activation in timm's norms
         layout = torch.channels_last if cfg.TRAIN_CHANNELS_LAST else torch.preserve_format
         self.model = model.to(device).to(memory_format=layout).train()

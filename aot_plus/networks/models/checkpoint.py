@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders import SwinEncoder
+from aot_plus.networks.encoders import Encoder
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
 
@@ -141,7 +141,7 @@ def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
     Raises ``CheckpointError`` where the file lacks a tensor of the encoder, or is that of a deeper network.
     """
     tensors = read_state_dict(path)
-    if isinstance(encoder, SwinEncoder):
+    if isinstance(encoder, Encoder):
         tensors = encoder.of_classifier(tensors)
     return load_tensors(encoder, tensors, str(path), strict=True)
 

@@ -1,6 +1,6 @@
-"""A checkpoint's weights as a small file."""
+"""The weights of a checkpoint, or the mean of several, as a small file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -34,20 +34,47 @@ def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str,
     return weights
 
 
-def export(source: Path, target: Path, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Writes the weights of ``source`` to ``target`` (.safetensors), whole or not at all; gives them.
+def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
+    """Averages the weights of checkpoints of one model, tensor by tensor; of one file they are as they are.
 
-    Raises ``CheckpointError``: ``source`` cannot be read or does not fit ``dtype``, ``target`` has another
-    suffix; ``DataError``: ``target`` cannot be written, which is found before ``source`` is read.
+    That can be worth more than each of them where one training went on from the other (Wortsman et al.,
+    "Model soups", ICML 2022). Raises ``CheckpointError`` for a file that cannot be read, or whose tensors are
+    not those of the first.
+    """
+    first, *others = map(read_state_dict, sources)
+    shapes = {name: tensor.shape for name, tensor in first.items()}
+    for source, tensors in zip(sources[1:], others, strict=True):
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        differing = sorted(name for name in shapes | found if shapes.get(name) != found.get(name))
+        if differing:
+            raise CheckpointError(
+                f"{source}: expected the tensors of {sources[0]}; they differ in {', '.join(differing[:5])}"
+            )
+    return {name: _mean([tensor, *(other[name] for other in others)]) for name, tensor in first.items()}
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Averages tensors of one shape; whole numbers, and a tensor alone, are as in the first."""
+    if len(tensors) == 1 or not tensors[0].is_floating_point():
+        return tensors[0]
+    return torch.stack([tensor.double() for tensor in tensors]).mean(dim=0).to(tensors[0].dtype)
+
+
+def export(sources: Sequence[Path], target: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Writes the weights, or the mean weights, of ``sources`` to ``target`` (.safetensors); gives them.
+
+    The file is written whole or not at all. Raises ``CheckpointError``: as ``mean_weights``, for weights that
+    do not fit ``dtype``, and for a ``target`` with another suffix; ``DataError``: ``target`` cannot be
+    written, which is found before a source is read.
     """
     if target.suffix != SUFFIX:
         raise CheckpointError(f"{target}: expected a name that ends in {SUFFIX}")
     require_writable(target)
-    tensors = read_state_dict(source)
+    tensors = mean_weights(sources)
     try:
         weights = cast_weights(tensors, dtype)
     except CheckpointError as error:
-        raise CheckpointError(f"{source}: {error}") from error
+        raise CheckpointError(f"{', '.join(map(str, sources))}: {error}") from error
     with replacing(target) as temporary:
         temporary.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
     return weights
