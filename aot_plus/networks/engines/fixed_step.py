@@ -31,8 +31,8 @@ class FixedStep:
     """Takes the frames of a video that has been started and whose bank is bounded; masks go the plain way.
 
     The pieces: *encode*, *propagate* and *decode* predict the frame, the last one with its labels; *hold*
-    makes it the short-term memory, *write* also puts it into the bank; *choose* asks the policies. So little
-    as can be depends on the number of stored frames, and has to be recorded again for each of them.
+    makes it the short-term memory, *write* also puts it into the bank; *choose* asks the policies. As little
+    as possible depends on the number of stored frames, because that is recorded again for each of them.
     """
 
     def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
