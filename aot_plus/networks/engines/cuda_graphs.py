@@ -44,7 +44,7 @@ class CudaRecorder:
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         before = torch.cuda.memory_reserved(self._device)
-        # torch.cuda.graph would also wait for the GPU and empty all caches, which takes a while to make up for.
+        # torch.cuda.graph would also wait for the GPU and empty all caches, at a cost.
         with _no_collection(), torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
