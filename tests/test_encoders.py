@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from aot_plus.networks import encoders
 from aot_plus.networks.encoders import Encoder, build_encoder
 from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models import build_model
@@ -119,6 +120,13 @@ def _backbone(name: str) -> Encoder:
     if name not in _BACKBONES:
         _BACKBONES[name] = build_encoder(f"timm:{name}", freeze_bn=True).eval()
     return _BACKBONES[name]
+
+
+def test_all_that_is_exported_can_be_imported() -> None:
+    """Also the classes of timm, which are imported when they are asked for."""
+    assert {"TimmEncoder", "SwinEncoder", "ResNeStEncoder"} <= set(encoders.__all__)
+    for name in encoders.__all__:
+        assert getattr(encoders, name).__name__ == name
 
 
 def test_a_timm_backbone_is_built_to_its_third_level_only() -> None:

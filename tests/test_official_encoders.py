@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders import Encoder, build_encoder
-from aot_plus.networks.encoders.swin import SwinEncoder
+from aot_plus.networks.encoders import Encoder, SwinEncoder, build_encoder
 from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models.checkpoint import load_encoder
 from aot_plus.utils.errors import CheckpointError

@@ -1,7 +1,8 @@
 """Image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
 from collections.abc import Callable
-from typing import cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -15,11 +16,18 @@ from aot_plus.networks.encoders.from_torchvision import (
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.own_classes import import_class
 
+if TYPE_CHECKING:
+    from aot_plus.networks.encoders.from_timm import ResNeStEncoder, TimmEncoder
+    from aot_plus.networks.encoders.swin import SwinEncoder
+
 __all__ = [
     "Encoder",
     "FrozenBatchNorm2d",
     "MobileNetV2Encoder",
+    "ResNeStEncoder",
     "ResNetEncoder",
+    "SwinEncoder",
+    "TimmEncoder",
     "build_encoder",
 ]
 
@@ -30,6 +38,14 @@ _BUILDERS: dict[str, Callable[[Norm], Encoder]] = {
     "resnet101": lambda norm: ResNetEncoder("resnet101", norm),
 }
 _OTHERS = ("resnest101", "swin_base")  # with norms of their own
+_OF_TIMM = {"ResNeStEncoder": "from_timm", "SwinEncoder": "swin", "TimmEncoder": "from_timm"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the classes that use timm when they are asked for: timm takes a second to import."""
+    if name not in _OF_TIMM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_OF_TIMM[name]}"), name)
 
 
 def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> Encoder:
@@ -49,7 +65,7 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
     encoder = _build_other(name, align_corners=align_corners)
     if not freeze_bn:
         return encoder
-    from timm.layers import freeze_batch_norm_2d  # timm takes a second to import, and few encoders want it
+    from timm.layers import freeze_batch_norm_2d
 
     return freeze_batch_norm_2d(encoder)
 

@@ -6,7 +6,7 @@ On a CPU the same pieces can be called; what they do is what ``VideoViews.predic
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -153,7 +153,8 @@ class FixedStep:
     def num_bytes(self) -> int:
         """Of its recordings and tensors."""
         memories = [batch.memory for state in self.video.states for batch in state.batches]
-        return self.graphs.num_bytes + sum(memory.num_bytes for memory in memories)
+        held = sum(tensor.nbytes for tensor in _tensors([self._features, self._propagations, self._logits]))
+        return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in memories)
 
 
 class StepStore:
@@ -231,3 +232,15 @@ def _copied(new: Any, old: Any, device: torch.device) -> Any:
             new, **{name: _copied(value, getattr(old, name, None), device) for name, value in values.items()}
         )
     return new
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Lists the tensors in nested lists and dataclasses."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _tensors(one)
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _tensors(getattr(value, item.name))

@@ -121,5 +121,6 @@ def _join_activations(encoder: ResNetEncoder) -> None:
         encoder.conv1, encoder.relu = _ConvReLU(encoder.conv1), nn.Identity()
     for stage in (encoder.layer1, encoder.layer2, encoder.layer3):
         for name, block in list(stage.named_children()):
-            if type(block) in (BasicBlock, Bottleneck) and isinstance(block.bn1, nn.Identity):
+            folded = not any(isinstance(module, _NORMS) for module in block.modules())
+            if type(block) in (BasicBlock, Bottleneck) and folded:
                 setattr(stage, name, _ResidualBlock(block))
