@@ -88,12 +88,12 @@ def test_writer_is_bounded_and_reports_errors() -> None:
 
     def write_more(writer: BackgroundWriter[NDArray[np.uint8]]) -> None:
         for number in range(ITEMS_PER_THREAD, 20):
-            writer.write(Path(str(number)), PIXEL)  # blocks: the queue is full
+            writer.write(Path(str(number)), lambda: PIXEL)  # blocks: the queue is full
         writer.join()
 
     with BackgroundWriter(1, write) as writer:
         for number in range(ITEMS_PER_THREAD):
-            writer.write(Path(str(number)), PIXEL)
+            writer.write(Path(str(number)), lambda: PIXEL)
         assert written == []
         threading.Timer(0.05, gate.set).start()
         with pytest.raises(DataError, match=r"^3: cannot be written \(Permission denied\)"):

@@ -23,6 +23,7 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers import evaluator as evaluator_module
+from aot_plus.networks.managers import video_pass
 from aot_plus.networks.managers import result_config
 from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
 from aot_plus.networks.managers.processes import ProcessPlace, process_group
@@ -176,7 +177,8 @@ def test_only_the_segmenter_counts_as_computing(
 ) -> None:
     """By a clock that only the segmenter and the end of a sequence move."""
     clock = [0.0]
-    monkeypatch.setattr(evaluator_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    for module in (evaluator_module, video_pass):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
     class Slow(FakeSegmenter):
         def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids:

@@ -1,6 +1,5 @@
 """Follows a project's objects: a segmenter, and the masks that were given by hand."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -9,13 +8,12 @@ import numpy as np
 from aot_plus.app.project import Project
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.managers.video_pass import LazyMask
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.utils.errors import DataError
 from evaluation.masks import Mask
 
-__all__ = ["LazyMask", "Tracker"]
-
-LazyMask = Callable[[], Mask]
+__all__ = ["Tracker"]
 
 
 class Tracker:

@@ -21,11 +21,12 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.processes import ProcessPlace, helper_threads
 from aot_plus.networks.managers.stop_request import StopRequest
-from aot_plus.networks.managers.writer import BackgroundWriter, LazyMask
+from aot_plus.networks.managers.video_pass import LazyMask, VideoPass
+from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.cores import Pace
-from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.read_ahead import ReadAhead
@@ -142,25 +143,16 @@ class DemoRun:
         self, frames: Iterable[_Read], result: DemoResult
     ) -> Iterator[tuple[str, LazyMask, Callable[[], _Picture]]]:
         """Of each frame its name, what gives its mask, and what draws its picture, frame by frame."""
+        video = VideoPass(self.video.name, self.segmenter, self.gap)
         strip: MemoryStrip | None = None
         for index, (frame, prepared) in enumerate(frames):
             if strip is None:
                 self.masks.check_sizes(prepared.size)
                 strip = MemoryStrip(prepared.size, self._strip_room())
-            mask = self._mask(frame, result)
-            if index == 0:
-                predicted = self._start(prepared, mask)
-            else:
-                predicted = self.segmenter.submit(prepared, mask).array
+            predicted = video.step(prepared, self._mask(frame, result))
             bank = self.segmenter.banks[0]
             title = self._title(frame.name, len(bank))
             yield frame.name, predicted, partial(_draw, frame, index, predicted, strip, bank, title)
-
-    def _start(self, frame: PreparedFrame, mask: Mask | None) -> Callable[[], Mask]:
-        if mask is None:
-            raise DataError(f"{self.video.name}: there is no mask of the first frame")
-        predicted = self.segmenter.start(frame, mask, memory_gap=self.gap)
-        return lambda: predicted
 
     def _mask(self, frame: Frame, result: DemoResult) -> Mask | None:
         """Returns the mask given for a frame, if any, and says what it shows."""
@@ -224,7 +216,7 @@ def _clear(output: Path, written: Sequence[Path], *, overwrite: bool) -> None:
 def _draw(
     frame: Frame,
     index: int,
-    predicted: Callable[[], Mask],
+    predicted: LazyMask,
     strip: MemoryStrip,
     bank: Sequence[int],
     title: str,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,13 +19,13 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.video_sequence import VideoSequence, new_objects
 from aot_plus.networks.engines.prepared import PreparedFrame
-from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
 from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
-from aot_plus.networks.managers.writer import BackgroundWriter, LazyMask, SequenceFolder, remove_unfinished
+from aot_plus.networks.managers.video_pass import Segmenter, VideoPass
+from aot_plus.networks.managers.writer import BackgroundWriter, SequenceFolder, remove_unfinished
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.cores import Pace
@@ -41,16 +41,6 @@ GivenFrame = tuple[PreparedFrame, Ids | None]  # with the mask that is given for
 
 # What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
-
-
-class Segmenter(Protocol):
-    """The part of ``aot_plus.VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
-
-    def prepare(self, image: NDArray[np.uint8] | Path) -> PreparedFrame: ...
-
-    def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids: ...
-
-    def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels: ...
 
 
 class Evaluator:
@@ -185,51 +175,48 @@ class Evaluator:
             segmenter = self.make_segmenter(
                 None if trace is None else lambda entry: trace.append(json.dumps(entry))
             )
-
-            by_device = self.cfg.TEST_GPU_IMAGES
-            reads = [
-                partial(read_frame, sequence, segmenter, path, by_device=by_device)
-                for path in sequence.images
-            ]
-            saved = frozenset(sequence.saved)
             gap = memory_gap(self.cfg, len(sequence.images))
-            readers = self.cfg.TEST_READERS or self._helpers
-            writers = self.cfg.TEST_WRITERS or self._helpers
-            with (
-                ReadAhead(reads, ahead=2 * readers, threads=readers) as reader,
-                BackgroundWriter(writers, sequence.write) as writer,
-            ):
-                for name, predicted in predict_masks(sequence, segmenter, reader, gap, summary):
-                    if name in saved:
-                        writer.write(masks / f"{name}.png", predicted)
-                    bar.update()
-                    self._pace.tick()
-                writer.join()
+            video = VideoPass(sequence.name, segmenter, gap)
+            try:
+                self._segment(sequence, video, masks, bar)
+            finally:
+                summary.frames += video.frames
+                summary.compute_seconds += video.seconds
             folder.finish(sequence.files(), trace)
         finally:
             folder.discard_unfinished()
 
+    def _segment(self, sequence: VideoSequence, video: VideoPass, masks: Path, bar: "tqdm[Any]") -> None:
+        """Writes the masks of all frames into the folder ``masks``."""
+        by_device = self.cfg.TEST_GPU_IMAGES
+        reads = [
+            partial(read_frame, sequence, video.segmenter, path, by_device=by_device)
+            for path in sequence.images
+        ]
+        saved = frozenset(sequence.saved)
+        readers = self.cfg.TEST_READERS or self._helpers
+        writers = self.cfg.TEST_WRITERS or self._helpers
+        with (
+            ReadAhead(reads, ahead=2 * readers, threads=readers) as reader,
+            BackgroundWriter(writers, sequence.write) as writer,
+        ):
+            for name, frame, mask in given_frames(sequence, reader):
+                predicted = video.step(frame, mask)
+                if name in saved:
+                    writer.write(masks / f"{name}.png", predicted)
+                bar.update()
+                self._pace.tick()
+            writer.join()
 
-def predict_masks(
-    sequence: VideoSequence,
-    segmenter: Segmenter,
-    reader: Iterable[GivenFrame],
-    gap: int,
-    summary: EvaluationSummary,
-) -> Iterator[tuple[str, LazyMask]]:
-    """Yields each frame's name and mask; the first frame's is its annotation. Counts frames and time.
 
-    A GPU is given one frame while it computes the one before: so it never waits, and no more pile up.
+def given_frames(
+    sequence: VideoSequence, reader: Iterable[GivenFrame]
+) -> Iterator[tuple[str, PreparedFrame, Ids | None]]:
+    """Yields each frame's name, the frame, and the objects that a mask shows there for the first time.
 
-    Args:
-        sequence: the video.
-        segmenter: of this video alone.
-        reader: what ``read_frame`` gives for each of its images.
-        gap: frames between two writes to the long-term memory.
-        summary: where frames and time are counted.
+    ``reader``: what ``read_frame`` gives for each of the images. Raises ``DataError`` for unequal sizes.
     """
     known: set[int] = set()
-    submitted: FrameLabels | None = None
     size: tuple[int, ...] = ()  # of the first mask
     for path, (frame, mask) in zip(sequence.images, reader, strict=True):
         is_first = path == sequence.images[0]
@@ -237,19 +224,7 @@ def predict_masks(
         given = mask if is_first else new
         size = given.shape if is_first and given is not None else size
         _check_sizes(sequence, path, frame, given, size)
-        started = time.perf_counter()
-        predicted: LazyMask
-        if is_first and given is not None:
-            segmenter.start(frame, given, memory_gap=gap)
-            predicted = given
-        else:
-            before, submitted = submitted, segmenter.submit(frame, given)
-            predicted = submitted.array
-            if before is not None:
-                before.wait()
-        summary.compute_seconds += time.perf_counter() - started
-        summary.frames += 1
-        yield path.stem, predicted
+        yield path.stem, frame, given
 
 
 def read_frame(

@@ -18,10 +18,10 @@ from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.processor import convolution_format
-from aot_plus.networks.managers.evaluator import predict_masks, read_frame
-from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.networks.managers.evaluator import given_frames, read_frame
 from aot_plus.networks.managers.train_checkpoint import best_j, save_best
 from aot_plus.networks.managers.train_log import drop_lines
+from aot_plus.networks.managers.video_pass import VideoPass
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.prepare import prepare_for_inference
@@ -139,9 +139,11 @@ class Validation:
         segmenter = VideoSegmenter(model, self._cfg)
         gap = memory_gap(self._cfg, len(sequence.images))
         reads = [partial(read_frame, sequence, segmenter, path) for path in sequence.images]
+        video = VideoPass(truth.name, segmenter, gap)
         with ReadAhead(reads) as reader:
-            for frame, mask in predict_masks(sequence, segmenter, reader, gap, EvaluationSummary()):
+            for name, frame, given in given_frames(sequence, reader):
+                mask = video.step(frame, given)
                 if stopping():
                     raise _Stopped
-                if frame in truth.masks:
-                    yield mask() if callable(mask) else mask
+                if name in truth.masks:
+                    yield mask()

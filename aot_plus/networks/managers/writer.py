@@ -11,18 +11,15 @@ from typing import Generic, TypeVar
 
 from aot_plus.utils.errors import DataError
 from evaluation.files import replacing, writing
-from evaluation.masks import Mask
 
 T = TypeVar("T")
-
-LazyMask = Mask | Callable[[], Mask]  # a mask, or what gives it
 
 _UNFINISHED = ".unfinished"
 ITEMS_PER_THREAD = 4  # how many items may wait for each thread before ``write`` blocks
 
 
 class BackgroundWriter(Generic[T]):
-    """A bounded pool of threads that write items, or what functions give, which are called by the threads.
+    """A bounded pool of threads that call functions and write what these return.
 
     One thread writes them in order. The first error of a thread is raised by the next ``write`` that notices
     it, at the latest by ``join``. Leaving the ``with`` block joins the threads in any case; what is still
@@ -44,9 +41,9 @@ class BackgroundWriter(Generic[T]):
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, path: Path, item: T | Callable[[], T]) -> None:
-        """Hands over an item; blocks while many wait. Raises earlier items' ``DataError``."""
-        self._pending.append((path, self._pool.submit(self._write_one, path, item)))
+    def write(self, path: Path, make: Callable[[], T]) -> None:
+        """Hands over what makes an item; blocks while many wait. Raises earlier items' ``DataError``."""
+        self._pending.append((path, self._pool.submit(self._write_one, path, make)))
         while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
             self._finish_oldest()
 
@@ -55,8 +52,8 @@ class BackgroundWriter(Generic[T]):
         while self._pending:
             self._finish_oldest()
 
-    def _write_one(self, path: Path, item: T | Callable[[], T]) -> None:
-        self._write(path, item() if callable(item) else item)
+    def _write_one(self, path: Path, make: Callable[[], T]) -> None:
+        self._write(path, make())
 
     def _finish_oldest(self) -> None:
         path, written = self._pending.popleft()

@@ -1,0 +1,77 @@
+"""One pass over a video, frame by frame: the part that evaluation, validation and demo share."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.engines.segmenter import FrameLabels
+from aot_plus.utils.errors import DataError
+from evaluation.masks import Mask
+
+__all__ = ["LazyMask", "Segmenter", "VideoPass"]
+
+LazyMask = Callable[[], Mask]  # gives a mask, on CUDA after waiting for it
+
+
+class Segmenter(Protocol):
+    """The part of ``aot_plus.VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
+
+    def prepare(self, image: NDArray[np.uint8] | Path) -> PreparedFrame: ...
+
+    def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask: ...
+
+    def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels: ...
+
+
+class VideoPass:
+    """Segments a video's frames in order, and counts the frames and the seconds spent in the segmenter."""
+
+    def __init__(self, name: str, segmenter: Segmenter, gap: int) -> None:
+        """
+        Args:
+            name: of the video, for errors.
+            segmenter: of this video alone.
+            gap: frames between two writes to the long-term memory.
+        """
+        self.name = name
+        self.segmenter = segmenter
+        self.frames = 0
+        self.seconds = 0.0
+        self._gap = gap
+        self._submitted: FrameLabels | None = None
+
+    def step(self, frame: PreparedFrame, mask: Mask | None = None) -> LazyMask:
+        """Gives the frame to the segmenter, and returns what gives its mask.
+
+        The first frame's is the given one. A GPU gets a frame while it computes the one before: so it never
+        waits, and no more pile up.
+
+        Args:
+            frame: the next one.
+            mask: of objects that begin with it, H x W. The first frame needs one.
+
+        Raises:
+            DataError: the first frame has no mask, or the mask cannot be used.
+        """
+        started = time.perf_counter()
+        predicted = self._submit(frame, mask) if self.frames else self._start(frame, mask)
+        self.seconds += time.perf_counter() - started
+        self.frames += 1
+        return predicted
+
+    def _start(self, frame: PreparedFrame, mask: Mask | None) -> LazyMask:
+        if mask is None:
+            raise DataError(f"{self.name}: there is no mask of the first frame")
+        self.segmenter.start(frame, mask, memory_gap=self._gap)
+        return lambda: mask
+
+    def _submit(self, frame: PreparedFrame, mask: Mask | None) -> LazyMask:
+        before, self._submitted = self._submitted, self.segmenter.submit(frame, mask)
+        if before is not None:
+            before.wait()
+        return self._submitted.array
