@@ -23,8 +23,7 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers import evaluator as evaluator_module
-from aot_plus.networks.managers import video_pass
-from aot_plus.networks.managers import result_config
+from aot_plus.networks.managers import result_config, video_pass
 from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
 from aot_plus.networks.managers.processes import ProcessPlace, process_group
 from aot_plus.networks.managers.summary import EvaluationSummary
