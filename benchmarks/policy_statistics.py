@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 __all__ = ["FIGURES", "SETTING", "compare", "estimate", "interval", "markdown"]
 
@@ -63,6 +62,8 @@ def interval(values: pd.Series) -> tuple[float, float]:
 
     ``values``: as of ``estimate``. The draws are the same each time.
     """
+    from scipy.stats import bootstrap  # takes a second to import
+
     sequences = _by_sequence(values)
     found = bootstrap(
         (sequences["sum"].to_numpy(), sequences["size"].to_numpy(float)),

@@ -39,8 +39,7 @@ def initialised(cfg: Config, folder: Path) -> tuple[AOT, dict[str, Tensor]]:
     return model, before
 
 
-@pytest.mark.parametrize("name", ["r50_aotl", "r50_deaotl"])
-@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize(("name", "wrapped"), [("r50_aotl", True), ("r50_deaotl", False)])
 def test_official_files_start_the_training(
     name: str, wrapped: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

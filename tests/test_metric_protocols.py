@@ -1,8 +1,10 @@
 """J and F under each protocol: the published tools' figures and files, and every bad input by name."""
 
 import json
+import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ DAVIS = ("davis", "davis/predictions")
 
 
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The golden data, which no test changes; ``mosev2`` is made of it."""
     folder = tmp_path_factory.mktemp("jf")
     with zipfile.ZipFile(Path(__file__).parent / "golden" / "jf.zip") as archive:
@@ -28,13 +30,29 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mosev2" / "valid").mkdir(parents=True)
     shutil.copy(folder / "expected" / "mosev2" / "meta.json", folder / "mosev2" / "valid" / "meta.json")
     (folder / "mosev2" / "valid" / "Annotations").symlink_to(folder / "davis" / "Annotations" / "480p")
-    return folder
+    before = _times(folder)
+    yield folder
+    assert _times(folder) == before
+
+
+def _times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
 
 
 @pytest.fixture
 def data(unpacked: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change and write results to."""
-    return Path(shutil.copytree(unpacked, tmp_path / "jf", symlinks=True))
+    """A copy that a test may change and write results to; it must unlink a mask before it writes another."""
+    return Path(shutil.copytree(unpacked, tmp_path / "jf", symlinks=True, copy_function=_copy_or_link))
+
+
+def _copy_or_link(source: str, target: str) -> None:
+    """Links the masks, which are many."""
+    (os.link if source.endswith(".png") else shutil.copyfile)(source, target)
+
+
+def replace_mask(path: Path, mask: np.ndarray) -> None:
+    path.unlink()
+    Image.fromarray(mask).save(path)
 
 
 def scores_of(
@@ -179,7 +197,7 @@ def test_a_missing_prediction_is_named(data: Path, capsys: pytest.CaptureFixture
 
 def test_other_sizes_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = data / "davis" / "predictions" / "short" / "00001.png"
-    Image.fromarray(np.zeros((50, 40), np.uint8)).save(path)
+    replace_mask(path, np.zeros((50, 40), np.uint8))
     assert run(data, "vos-benchmark", *DAVIS) == 1
     assert f"{path}: the prediction is 40 x 50 pixels" in capsys.readouterr().err
 
@@ -198,7 +216,7 @@ def test_too_few_annotated_frames(
 def test_an_object_that_no_mask_shows_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = data / "sav" / "Annotations_6fps" / "sav_000207" / "001"
     for path in sorted(folder.iterdir())[1:-1]:
-        Image.fromarray(np.zeros_like(np.asarray(Image.open(path).convert("L")))).save(path)
+        replace_mask(path, np.zeros_like(np.asarray(Image.open(path).convert("L"))))
     assert run(data, "sav", "sav", "sav/predictions") == 1
     assert f"{folder}: no annotation that counts shows the object" in capsys.readouterr().err
 
@@ -209,7 +227,7 @@ def test_a_label_map_where_one_objects_mask_belongs_is_named(
     path = data / "sav" / "predictions" / "sav_000101" / "000" / "00008.png"
     labels = np.asarray(Image.open(path).convert("L")).copy()
     labels[0, :3] = (0, 7, 9)
-    Image.fromarray(labels).save(path)
+    replace_mask(path, labels)
     assert run(data, "sav", "sav", "sav/predictions") == 1
     assert f"{path}: the mask of one object has at most 2 values" in capsys.readouterr().err
 

@@ -36,7 +36,7 @@ def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
     ignored = shutil.ignore_patterns("VOST", "MiniVOST", "*.pth", "*.safetensors")
     for folder in ("aot_plus", "evaluation"):
-        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored, copy_function=shutil.copyfile)
     for file in ("eval_vost.sh", "run_tests.sh", "requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / file, tree / file)
     return tree

@@ -271,7 +271,13 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
 ) -> None:
     monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({1, 2}))
     cfg = tiny_config(
-        dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_DTYPE=dtype, MODEL_FREEZE_BN=True, TRAIN_TOTAL_STEPS=4, **SMALL
+        dataset,
+        TRAIN_MAX_BAD_STEPS=3,
+        TRAIN_DTYPE=dtype,
+        TRAIN_BATCH_SIZE=1,
+        MODEL_FREEZE_BN=True,
+        TRAIN_TOTAL_STEPS=4,
+        **SMALL,
     )
     Trainer(cfg, tmp_path).run()
     lines = log_lines(tmp_path)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ def build_by_name(cfg: Config) -> AOT:
     return model
 
 
+@lru_cache(maxsize=1000)  # those of the last few networks, for many tests have the same
 def tensor_by_name(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of this name and shape: float32, or int64 0 for ``num_batches_tracked``."""
+    """The tensor of this name and shape, never written to: float32; int64 0 for ``num_batches_tracked``."""
     kind = name.rpartition(".")[2]
     if kind == "num_batches_tracked":
         return torch.zeros(shape, dtype=torch.int64)
