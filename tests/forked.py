@@ -112,6 +112,7 @@ def _run(
 ) -> None:
     import torch
 
+    multiprocessing.set_start_method(None, force=True)  # that of a program, for processes of its own
     os.setsid()
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):

@@ -12,6 +12,7 @@ from aot_plus.dataloaders.mini_vost import (
     make_dataset,
     plan_scene,
     render_frame,
+    render_ids,
     render_sequence,
     write_sequence,
 )
@@ -61,7 +62,7 @@ def test_repeating_the_first_mask_is_not_enough_on_val() -> None:
     scores = []
     for index in range(10):
         scene = plan_scene(0, "val", index)
-        masks = np.stack([render_frame(scene, frame)[1] for frame in range(0, scene.num_frames, 4)])
+        masks = np.stack([render_ids(scene, frame) for frame in range(0, scene.num_frames, 4)])
         last_quarter = masks[int(0.75 * len(masks)) :]
         for object_id in range(1, scene.num_objects + 1):
             assert (masks[0] == object_id).sum() >= 200

@@ -1,6 +1,7 @@
 """The trainer: resuming, several processes, bad steps, used folders, the log."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -435,6 +436,7 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
     cfg = tiny_config(root, DATA_WORKERS=1)
     with pytest.raises(DataError, match=r"^\S*video_0/\d{5}\.png: cannot be read"):
         Trainer(cfg, tmp_path / "run").run()
+    assert multiprocessing.active_children() == []  # the worker ended with the training
 
 
 @pytest.mark.parametrize(
