@@ -57,7 +57,8 @@ def test_a_network_loads_its_exported_weights(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_mean_of_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = {"weight": torch.tensor([1.0, 2.0]), "index": torch.tensor([3])}
+    counted = {"norm.num_batches_tracked": torch.tensor(7)}  # not in a file that was exported
+    first = {"weight": torch.tensor([1.0, 2.0]), "index": torch.tensor([3]), **counted}
     second = {"weight": torch.tensor([2.0, 4.0]).half(), "index": torch.tensor([3])}
     sources = [saved(tmp_path / f"{number}.pth", one) for number, one in enumerate((first, second))]
     target = tmp_path / "mean.safetensors"

@@ -22,7 +22,7 @@ def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str,
     """
     weights = {}
     for name, tensor in tensors.items():
-        if name.rpartition(".")[2] == "num_batches_tracked":
+        if _is_counter(name):
             continue
         target = dtype if tensor.is_floating_point() else tensor.dtype
         weights[name] = tensor.to(target, copy=True, memory_format=torch.contiguous_format)
@@ -41,7 +41,7 @@ def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
     "Model soups", ICML 2022). Raises ``CheckpointError`` for a file that cannot be read, or whose tensors are
     not those of the first.
     """
-    first, *others = map(read_state_dict, sources)
+    first, *others = map(_read_weights, sources)
     shapes = {name: tensor.shape for name, tensor in first.items()}
     for source, tensors in zip(sources[1:], others, strict=True):
         found = {name: tensor.shape for name, tensor in tensors.items()}
@@ -51,6 +51,15 @@ def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
                 f"{source}: expected the tensors of {sources[0]}; they differ in {', '.join(differing[:5])}"
             )
     return {name: _mean([tensor, *(other[name] for other in others)]) for name, tensor in first.items()}
+
+
+def _read_weights(source: Path) -> dict[str, Tensor]:
+    """Reads a checkpoint without the counters, which exported files lack."""
+    return {name: tensor for name, tensor in read_state_dict(source).items() if not _is_counter(name)}
+
+
+def _is_counter(name: str) -> bool:
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
