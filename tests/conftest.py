@@ -12,6 +12,8 @@ from unittest.mock import patch
 
 import pytest
 
+from aot_plus.utils.cores import find_cores
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -49,6 +51,11 @@ _FIRST = (
     "test_initial_weights.py",
     "test_app_page.py",
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Counts the processes of tests: one more than cores, since some tests wait for processes of their own."""
+    return find_cores().usable + 1
 
 
 def pytest_sessionstart() -> None:
