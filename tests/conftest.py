@@ -54,7 +54,7 @@ _FIRST = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Counts the processes of tests: one more than cores, since some tests wait for processes of their own."""
+    """Counts the processes of tests: one more than cores, since some wait for processes of their own."""
     return find_cores().usable + 1
 
 
