@@ -53,7 +53,7 @@ class VideoPass:
 
         Args:
             frame: the next one.
-            mask: of objects that begin with it, H x W. The first frame needs one.
+            mask: given for it, H x W. The first frame needs one.
 
         Raises:
             DataError: the first frame has no mask, or the mask cannot be used.
