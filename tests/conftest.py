@@ -53,6 +53,7 @@ _FIRST = (
 )
 
 
+@pytest.hookimpl(optionalhook=True)  # without the plugin, tests run in this process
 def pytest_xdist_auto_num_workers() -> int:
     """Counts the processes of tests: one more than cores, since some wait for processes of their own."""
     return find_cores().usable + 1
