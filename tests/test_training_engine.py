@@ -116,28 +116,6 @@ def test_recomputed_activations_change_nothing(model_name: str, freeze_bn: bool)
     torch.testing.assert_close(buffers_again, buffers)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("predictions", [False, True])
-def test_only_the_last_frames_and_the_reference_are_learned_from(recompute: bool, predictions: bool) -> None:
-    values = {"MODEL_FREEZE_BN": True, "TRAIN_CHECKPOINT_ACTIVATIONS": recompute}
-    outputs, learned = [], []
-    for frames in (0, FRAMES, 2, 1):
-        cfg = config(TRAIN_BACKPROP_FRAMES=frames, **values)
-        images, labels, num_objects = clips()
-        engine = TrainingEngine(seeded_model(cfg).eval(), cfg)
-        output = engine(images.requires_grad_(), labels, num_objects, step=0, commit_predictions=predictions)
-        output.loss.backward()
-        assert images.grad is not None
-        outputs.append(output)
-        learned.append([bool(image.any()) for image in images.grad])
-    assert learned == [[True] * 4, [True] * 4, [True, False, True, True], [True, False, False, True]]
-    for output in outputs:
-        torch.testing.assert_close(output.frame_losses, outputs[0].frame_losses)
-    reference, *others = outputs[0].frame_losses.mean(dim=1)  # the reference's weight is 1 at first
-    expected = [reference + torch.stack(others[-count:]).mean() for count in (3, 3, 2, 1)]
-    torch.testing.assert_close([output.loss.detach() for output in outputs], expected)
-
-
 def test_batch_norms_see_all_frames_at_once() -> None:
     cfg = config(MODEL_FREEZE_BN=False, TRAIN_ENCODER_FREEZE_AT=0)
     model = seeded_model(cfg).train()

@@ -1,7 +1,6 @@
 """The training forward of a batch of clips: every frame read, decoded, scored and committed to the memory."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -33,7 +32,7 @@ _ID_BANK = "patch_wise_id_bank"
 class TrainOutput:
     """A batch of B clips of T frames after the forward pass. Only ``loss`` carries gradients."""
 
-    loss: Tensor  # scalar: mean over the frames to learn from, plus the weighted loss of the reference frame
+    loss: Tensor  # scalar: mean over the predicted frames, plus the weighted loss of the reference frame
     frame_losses: Tensor  # T x B, the reference frame first
     predictions: Tensor  # T x B x H x W uint8 ids, 0 background
     mean_iou: Tensor  # T x B, 0..1; NaN where a frame has no annotation or shows no object
@@ -90,8 +89,7 @@ class TrainingEngine(nn.Module):
     """Model and losses as one module, so that data-parallel training can wrap both.
 
     It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it
-    is full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes. All frames but the reference are
-    learned from, or the last ``TRAIN_BACKPROP_FRAMES``: those between leave only what they commit.
+    is full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.
     """
 
     def __init__(self, model: AOT, cfg: Config) -> None:
@@ -128,37 +126,20 @@ class TrainingEngine(nn.Module):
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN
         memory = GroupMemory(self.model, DifferentiableBank(capacity))
         losses, predictions = [], []
-        learned = self._first_learned(len(images))
-        for index, features in enumerate(self._encode(images, learned)):
-            with torch.no_grad() if 0 < index < learned else nullcontext():
-                propagation, logits, identity = self._read_frame(
-                    features, labels[index], memory, commit, index
-                )
-                loss, predicted = self._recomputed(self._score, logits, labels[index], commit)
-                losses.append(loss)
-                predictions.append(predicted)
-                if index + 1 < len(images):
-                    if identity is None:
-                        committed = predicted if commit.predictions else labels[index]
-                        identity = self._identity(committed, commit, reference=False)
-                    self._write(memory, propagation, identity, index)
+        for index, features in enumerate(self._encode(images)):
+            propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
+            loss, predicted = self._recomputed(self._score, logits, labels[index], commit)
+            losses.append(loss)
+            predictions.append(predicted)
+            if index + 1 < len(images):
+                if identity is None:
+                    committed = predicted if commit.predictions else labels[index]
+                    identity = self._identity(committed, commit, reference=False)
+                self._write(memory, propagation, identity, index)
         return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
 
-    def _first_learned(self, count: int) -> int:
-        """Finds the first frame after the reference that is learned from, in a clip of ``count`` frames."""
-        frames = self.cfg.TRAIN_BACKPROP_FRAMES
-        return max(count - frames, 1) if frames else 1
-
-    def _encode(self, images: Tensor, learned: int) -> list[Features]:
-        """Encodes all frames. Those between the reference and frame ``learned`` get no gradients."""
-        if learned == 1:
-            return self._encode_together(images)
-        first, *last = self._encode_together(torch.cat([images[:1], images[learned:]]))
-        with torch.no_grad():
-            return [first, *self._encode_together(images[1:learned]), *last]
-
-    def _encode_together(self, images: Tensor) -> list[Features]:
-        """Encodes frames in one batch; one by one where recomputed activations save memory that way."""
+    def _encode(self, images: Tensor) -> list[Features]:
+        """Encodes all frames in one batch; one by one where recomputed activations save memory that way."""
         count, batch = images.shape[:2]
         # Recomputing would show each frame twice to batch norms that follow their input's statistics.
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
@@ -228,7 +209,7 @@ class TrainingEngine(nn.Module):
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
         """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""
-        cfg, learned = self.cfg, self._first_learned(len(losses))
+        cfg = self.cfg
         ramp = cfg.TRAIN_AUX_LOSS_RATIO * cfg.TRAIN_TOTAL_STEPS
         weight = auxiliary_weight(commit.step, ramp, cfg.TRAIN_AUX_LOSS_WEIGHT)
         # A frame at a time: counting pixels takes 16 bytes for each.
@@ -236,7 +217,7 @@ class TrainingEngine(nn.Module):
             mean_object_iou(*pair, self.model.num_ids - 1) for pair in zip(predictions, labels, strict=True)
         ]
         return TrainOutput(
-            loss=losses[learned:].mean() + weight * losses[0].mean(),
+            loss=losses[1:].mean() + weight * losses[0].mean(),
             frame_losses=losses.detach(),
             predictions=predictions,
             mean_iou=torch.stack(ious),
