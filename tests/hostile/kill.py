@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,9 @@ class Kills:
         case = f"{number}: {kind}, {with_signal.name} after {moment:.2f} of {self.seconds[kind]:.2f} s"
         run = self._start(kind, place)
         run.process.join(moment)
-        if run.process.is_alive():  # Ctrl-C goes to all processes of a terminal
-            (os.killpg if with_signal == signal.SIGINT else os.kill)(run.pid, with_signal)
+        with suppress(ProcessLookupError):  # it may end at this very moment
+            if run.process.is_alive():  # Ctrl-C goes to all processes of a terminal
+                (os.killpg if with_signal == signal.SIGINT else os.kill)(run.pid, with_signal)
         ended = _code(run, case)
         allowed = {0, -with_signal, 128 + with_signal}
         assert ended in allowed, f"{case}: exit code {ended}\n{_log(place)}"
