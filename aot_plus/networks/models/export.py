@@ -17,13 +17,10 @@ SUFFIX = ".safetensors"
 def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Gives contiguous copies of the tensors, those of floating point as ``dtype``.
 
-    ``num_batches_tracked`` is left out: loading ignores it. Raises ``CheckpointError`` that names a tensor
-    with a value beyond the range of ``dtype``.
+    Raises ``CheckpointError`` that names a tensor with a value beyond the range of ``dtype``.
     """
     weights = {}
     for name, tensor in tensors.items():
-        if _is_counter(name):
-            continue
         target = dtype if tensor.is_floating_point() else tensor.dtype
         weights[name] = tensor.to(target, copy=True, memory_format=torch.contiguous_format)
         if tensor.is_floating_point() and not bool(torch.isfinite(weights[name]).all()):
@@ -37,9 +34,9 @@ def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str,
 def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
     """Averages the weights of checkpoints of one model, tensor by tensor; of one file they are as they are.
 
-    That can be worth more than each of them where one training went on from the other (Wortsman et al.,
-    "Model soups", ICML 2022). Raises ``CheckpointError`` for a file that cannot be read, or whose tensors are
-    not those of the first.
+    ``num_batches_tracked`` is left out. A mean can be worth more than each of its parts where one training
+    went on from the other (Wortsman et al., "Model soups", ICML 2022). Raises ``CheckpointError`` for a file
+    that cannot be read, or whose tensors are not those of the first.
     """
     first, *others = map(_read_weights, sources)
     shapes = {name: tensor.shape for name, tensor in first.items()}
@@ -54,12 +51,9 @@ def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def _read_weights(source: Path) -> dict[str, Tensor]:
-    """Reads a checkpoint without the counters, which exported files lack."""
-    return {name: tensor for name, tensor in read_state_dict(source).items() if not _is_counter(name)}
-
-
-def _is_counter(name: str) -> bool:
-    return name.rpartition(".")[2] == "num_batches_tracked"
+    """Reads a checkpoint without ``num_batches_tracked``: loading ignores it, and exported files lack it."""
+    tensors = read_state_dict(source)
+    return {name: tensors[name] for name in tensors if name.rpartition(".")[2] != "num_batches_tracked"}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
