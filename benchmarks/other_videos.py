@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = "names of models, with the file that is here, or NAME=FILE (default: aot_mini deaot_mini)"
     add("--models", nargs="+", default=["aot_mini", "deaot_mini"], metavar="MODEL", help=models)
     add("--policies", nargs="+", default=["emfs"], help="names or package.module:Class (default: emfs)")
-    add("--sequences", type=whole_number(2), default=16, help="videos (default: 16)")
-    add("--seed", type=whole_number(0), default=0, help="of the videos (default: 0)")
+    add("--sequences", type=whole_number(2), default=16, help="videos of each seed (default: 16)")
+    add("--seeds", nargs="+", type=whole_number(0), default=[0], help="of the videos (default: 0)")
     add("--work", type=Path, default=home() / "results/other_videos", help="folder of videos and masks")
     jobs = "runs at a time, which share the cores (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)
@@ -55,15 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> int:
     weights = [_weights(text) for text in args.models]  # raises before anything is made
-    dataset = args.work.resolve() / f"videos_v{VERSION}_seed{args.seed}_{args.sequences}"
-    make_videos(dataset, args.seed, args.sequences, args.jobs)
+    datasets = []
+    for seed in dict.fromkeys(args.seeds):
+        datasets.append(args.work.resolve() / f"videos_v{VERSION}_seed{seed}_{args.sequences}")
+        make_videos(datasets[-1], seed, args.sequences, args.jobs)
     rows = {}
-    jobs = list(_jobs(args.policies, weights, dataset))
-    do_jobs(jobs, args.jobs)
+    rivals = list(_rivals(args.policies, weights, datasets))
+    do_jobs([job for jobs in rivals for job in jobs], args.jobs)
     print("| model | weights | policy | J | J_tr | objects |\n| --- | --- | --- | ---: | ---: | ---: |")
-    for job in jobs:
-        found, file = read_objects(job).set_index(["seed", "sequence"]), Path(str(job.checkpoint)).name
-        name = f"{job.cfg.MODEL_NAME} | {file} | `{job.cfg.MEM_POLICY}`"
+    for jobs in rivals:
+        found = pd.concat([read_objects(job) for job in jobs]).set_index(["seed", "sequence"])
+        cfg, file = jobs[0].cfg, Path(str(jobs[0].checkpoint)).name
+        name = f"{cfg.MODEL_NAME} | {file} | `{cfg.MEM_POLICY}`"
         print(f"| {name} | {_mean(found['J'])} | {_mean(found['J_tr'])} | {len(found)} |")
         rows[name] = {figure: float(found[figure].mean()) for figure in ("J", "J_tr")}
     show(args, device_name(resolve_device("auto")), threads_of_each(args.jobs), rows)
@@ -78,11 +81,15 @@ def _weights(text: str) -> tuple[str, Path]:
     return model, Path(file).resolve() if file else checkpoint_of(model)
 
 
-def _jobs(policies: Sequence[str], weights: Sequence[tuple[str, Path]], dataset: Path) -> Iterator[Job]:
+def _rivals(
+    policies: Sequence[str], weights: Sequence[tuple[str, Path]], datasets: Sequence[Path]
+) -> Iterator[list[Job]]:
+    """Gives the jobs of each file of weights with each policy: one for each dataset."""
     for model, checkpoint in weights:
         for policy in policies:
-            job = make_job(model, checkpoint, {"MEM_POLICY": policy}, dataset, dataset.parent / "runs")
-            yield replace(job, overwrite=job.is_outdated())
+            values = {"MEM_POLICY": policy}
+            jobs = [make_job(model, checkpoint, values, data, data.parent / "runs") for data in datasets]
+            yield [replace(job, overwrite=job.is_outdated()) for job in jobs]
 
 
 def _mean(values: pd.Series) -> str:

@@ -70,6 +70,19 @@ def test_the_figures_of_each_file_of_weights_stand_in_a_row(
     assert calls == done, "finished runs are kept"
 
 
+def test_the_videos_of_all_seeds_count_together(
+    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = ["--models", "aot_mini", "--sequences", "2", "--work", str(tmp_path / "work")]
+    objects = []
+    for seeds in (["0"], ["1"], ["0", "1"]):
+        assert other_videos.main([*work, "--seeds", *seeds]) == 0
+        (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| aot_mini"))
+        objects.append(int(row.strip(" |").rpartition("|")[2]))
+    assert objects[2] == objects[0] + objects[1]
+    assert len(calls) == 2
+
+
 def test_a_missing_file_is_named_before_anything_is_made(
     tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
