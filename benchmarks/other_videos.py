@@ -5,8 +5,9 @@ command to resume; what was made with other weights or other code is done again.
 """
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 
 from aot_plus.pipeline.run import Job
 from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.utils.config import parse_assignments
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
@@ -45,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--policies", nargs="+", default=["emfs"], help="names or package.module:Class (default: emfs)")
     add("--sequences", type=whole_number(2), default=16, help="videos of each seed (default: 16)")
     add("--seeds", nargs="+", type=whole_number(0), default=[0], help="of the videos (default: 0)")
+    values = "config values of all runs, for example --overrides TEST_FLIP=True"
+    add("--overrides", nargs="+", default=[], metavar="NAME=VALUE", help=values)
     add("--work", type=Path, default=home() / "results/other_videos", help="folder of videos and masks")
     jobs = "runs at a time, which share the cores (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)
@@ -54,13 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    weights = [_weights(text) for text in args.models]  # raises before anything is made
-    datasets = []
-    for seed in dict.fromkeys(args.seeds):
-        datasets.append(args.work.resolve() / f"videos_v{VERSION}_seed{seed}_{args.sequences}")
-        make_videos(datasets[-1], seed, args.sequences, args.jobs)
+    work = args.work.resolve()
+    datasets = {
+        seed: work / f"videos_v{VERSION}_seed{seed}_{args.sequences}" for seed in dict.fromkeys(args.seeds)
+    }
+    rivals = list(_rivals(args, list(datasets.values())))  # raises before anything is made
+    for seed, dataset in datasets.items():
+        make_videos(dataset, seed, args.sequences, args.jobs)
     rows = {}
-    rivals = list(_rivals(args.policies, weights, datasets))
     do_jobs([job for jobs in rivals for job in jobs], args.jobs)
     print("| model | weights | policy | J | J_tr | objects |\n| --- | --- | --- | ---: | ---: | ---: |")
     for jobs in rivals:
@@ -81,15 +86,23 @@ def _weights(text: str) -> tuple[str, Path]:
     return model, Path(file).resolve() if file else checkpoint_of(model)
 
 
-def _rivals(
-    policies: Sequence[str], weights: Sequence[tuple[str, Path]], datasets: Sequence[Path]
-) -> Iterator[list[Job]]:
-    """Gives the jobs of each file of weights with each policy: one for each dataset."""
-    for model, checkpoint in weights:
-        for policy in policies:
-            values = {"MEM_POLICY": policy}
-            jobs = [make_job(model, checkpoint, values, data, data.parent / "runs") for data in datasets]
+def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list[Job]]:
+    """Gives the jobs of each file of weights with each policy: one for each dataset.
+
+    Raises ``DataError`` and ``ConfigError`` for wrong flags.
+    """
+    given = parse_assignments(args.overrides)
+    folder = f"runs-{_digest(given)}" if given else "runs"
+    for model, checkpoint in [_weights(text) for text in args.models]:
+        for policy in args.policies:
+            values = {**given, "MEM_POLICY": policy}
+            jobs = [make_job(model, checkpoint, values, data, data.parent / folder) for data in datasets]
             yield [replace(job, overwrite=job.is_outdated()) for job in jobs]
+
+
+def _digest(values: Mapping[str, str]) -> str:
+    """Runs with other config values go to a folder of their own."""
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
 
 
 def _mean(values: pd.Series) -> str:

@@ -18,12 +18,12 @@ from evaluation.masks import read_mask
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The models that ran."""
-    found: list[str] = []
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that ran."""
+    found: list[Job] = []
 
     def infer(job: Job) -> None:
-        found.append(job.cfg.MODEL_NAME)
+        found.append(job)
         shutil.copytree(Path(job.cfg.TEST_DATASET, "Annotations"), job.folder, dirs_exist_ok=True)
         (job.folder / "summary.json").write_text('{"frames_per_second": 5.0}')
 
@@ -37,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_videos_are_in_vosts_layout_and_every_second_frame_is_annotated(
-    tmp_path: Path, calls: list[str]
+    tmp_path: Path, calls: list[Job]
 ) -> None:
     other_videos.make_videos(tmp_path, seed=0, count=2)
     names = (tmp_path / "ImageSets/val.txt").read_text().split()
@@ -54,7 +54,7 @@ def test_videos_are_in_vosts_layout_and_every_second_frame_is_annotated(
 
 
 def test_the_figures_of_each_file_of_weights_stand_in_a_row(
-    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = tmp_path / "own.safetensors"
     shutil.copy(str(find_checkpoint("aot_mini.safetensors")), own)
@@ -71,7 +71,7 @@ def test_the_figures_of_each_file_of_weights_stand_in_a_row(
 
 
 def test_the_videos_of_all_seeds_count_together(
-    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = ["--models", "aot_mini", "--sequences", "2", "--work", str(tmp_path / "work")]
     objects = []
@@ -83,8 +83,19 @@ def test_the_videos_of_all_seeds_count_together(
     assert len(calls) == 2
 
 
+def test_config_values_hold_for_all_runs_and_have_runs_of_their_own(
+    tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--sequences", "2", "--work", str(tmp_path / "work"), "--models", "aot_mini"]
+    for further in ([], ["--overrides", "TEST_FLIP=True"], ["--overrides", "TEST_FLIP=True"]):
+        assert other_videos.main([*flags, *further]) == 0
+    assert [job.cfg.TEST_FLIP for job in calls] == [False, True]
+    assert other_videos.main([*flags, "--overrides", "TEST_FLAP=True"]) == 1
+    assert "TEST_FLAP" in capsys.readouterr().err
+
+
 def test_a_missing_file_is_named_before_anything_is_made(
-    tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--models", f"aot_mini={tmp_path / 'nothing.pth'}", "--work", str(tmp_path / "work")]
     assert other_videos.main(flags) == 1
