@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms.v2 import Identity
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.coco_images import read_coco
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.photometric import Photometric, colours_of_images, colours_of_videos
 from aot_plus.dataloaders.static_images import StaticClips, StaticTransform
@@ -157,6 +158,17 @@ def test_each_layout_is_read(tmp_path: Path) -> None:
     assert np.array_equal(masks_of["ECSSD"], MASK > 0)
     largest_first = rectangles((1, 40, 70, 91, 121), (2, 10, 10, 51, 61), (255, 0, 0, 3, 2))
     assert np.array_equal(masks_of["COCO"], largest_first)
+
+
+def test_parts_of_an_object_in_coco_may_overlap(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"].append([30, 20, 90, 20, 90, 30, 30, 30])
+    path.write_text(json.dumps(content))
+    (_, mask) = next(iter(read_coco(tmp_path))).read()
+    assert (mask[20:31, 30:61] == 2).all(), "no hole"
+    assert (mask[20:31, 61:91] == 2).all(), "both parts are there"
 
 
 def write_coco(root: Path) -> None:

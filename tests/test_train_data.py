@@ -1,5 +1,6 @@
 """Training batches: determinism, broken files by name, MiniVOST clips, the picture of a batch."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from aot_plus.dataloaders.train_datasets import (
     crop_size,
     share_of_batch,
 )
+from aot_plus.dataloaders.training_sets import training_videos
 from aot_plus.dataloaders.video_clips import ClipRules, FolderVideo, VideoClips
 from aot_plus.dataloaders.video_transforms import (
     ClipTransform,
@@ -167,6 +169,31 @@ def test_unfit_crop_sizes_are_refused(align_corners: bool, asked: tuple[int, int
 def cut_short(path: Path) -> Path:
     path.write_bytes(path.read_bytes()[:60])
     return path
+
+
+def test_vosts_archive_has_frames_at_5_fps_to_train_on(tmp_path: Path) -> None:
+    root = tmp_path / "VOST"
+    write_dataset(root, sequences=1)
+    at_10fps, at_5fps = root / "JPEGImages_10fps", root / "JPEGImages"
+    (at_5fps / "video_0").mkdir(parents=True)
+    for path in sorted((at_10fps / "video_0").iterdir())[::2]:
+        path.rename(at_5fps / "video_0" / path.name)
+    for others in ("a video of val", None):
+        shutil.rmtree(at_10fps, ignore_errors=True)
+        if others:
+            (at_10fps / others).mkdir(parents=True)
+        (video,) = training_videos(str(root), config(root))
+        assert video.annotated == [True] * len(list((at_5fps / "video_0").iterdir()))
+        assert set(np.unique(video.read_mask(1))) == {0, 2, 5}
+        assert video.read_image(1).shape[:2] == video.read_mask(1).shape
+
+
+def test_frames_at_10_fps_are_what_training_reads_where_they_are(tmp_path: Path) -> None:
+    root = tmp_path / "VOST"
+    write_dataset(root, sequences=1)
+    shutil.copytree(root / "JPEGImages_10fps", root / "JPEGImages")
+    (video,) = training_videos(str(root), config(root))
+    assert video.annotated[:4] == [True, False, True, False]
 
 
 @pytest.mark.parametrize("folder", ["JPEGImages_10fps", "Annotations"])

@@ -49,7 +49,8 @@ class CocoImage:
             mask[_from_runs(runs, self.size)] = IGNORE_ID
         largest = sorted(self.objects, key=lambda one: -one[0])[:_MOST_OBJECTS]
         for number, (_, parts) in enumerate(largest, start=1):
-            cv2.fillPoly(mask, parts, number)
+            for part in parts:  # together, they would leave a hole where two of them overlap
+                cv2.fillPoly(mask, [part], number)
         return image, mask
 
 

@@ -69,7 +69,7 @@ class Dataset:
         Args:
             root: the folder of the data set.
             name: in messages and results.
-            images: the folder of the frames, in the root or its part for the split; None: ``frames``.
+            images: the folder of the frames, in the root or its part for the split; None: ``default_images``.
             split: of the sequences; ``val`` and ``valid`` stand for each other.
             later: objects that come after the first frame are given where a mask first shows them.
             save_all: results of all frames are written, also where fewer are needed.
@@ -78,11 +78,11 @@ class Dataset:
         check_split_name(split)
         self.root = root
         self.name = name
-        self.images = self.frames if images is None else images
         self.split = split
         self.later = later
         self.save_all = save_all
         self.height = height
+        self._given_images = images
         if not root.is_dir():
             raise DataError(f"{root}: there is no such dataset folder{self.how_to_get()}")
         if self.split_folders is not None and not (root / SPLITS).is_dir():
@@ -91,6 +91,11 @@ class Dataset:
         other = OTHER_SPLIT.get(self.truth_split)
         if other and not self.folder.is_dir() and (root / self.part.format(split=other)).is_dir():
             self.split = other + split.removeprefix(self.truth_split)
+        self.images = self.default_images() if images is None else images
+
+    def default_images(self) -> str:
+        """Chooses the folder of the frames where none is named."""
+        return self.frames
 
     def how_to_get(self) -> str:
         """Says where to get the data set, as the end of a message."""
@@ -181,7 +186,7 @@ class Dataset:
     def of_split(self, split: str) -> "Dataset":
         """Opens another split."""
         options: dict[str, Any] = {"later": self.later, "save_all": self.save_all, "height": self.height}
-        return type(self)(self.root, self.name, self.images, split, **options)
+        return type(self)(self.root, self.name, self._given_images, split, **options)
 
     def sequences(self, split: str | None = None) -> list[str]:
         """Returns the names of the split's sequences, or of another split's. Raises ``DataError``."""

@@ -27,13 +27,28 @@ class Folders(Dataset):
 
 
 class VOSTDataset(Dataset):
-    """VOST: ``JPEGImages_10fps``, ``Annotations``, ``ImageSets/<split>.txt``; the first frame has a mask."""
+    """VOST: ``JPEGImages_10fps``, ``Annotations``, ``ImageSets/<split>.txt``; the first frame has a mask.
+
+    The frames at 5 fps, which all have masks, are in ``JPEGImages``.
+    """
 
     layout_name = "VOST"
     frames = "JPEGImages_10fps"
+    frames_at_5fps = "JPEGImages"
     split_folders = PROTOCOLS["vost"].split_folders
     page = VOST.page
     servers: ClassVar = {"test": VOST.page}
+
+    def default_images(self) -> str:
+        """Chooses 5 fps for training where no sequence has 10 fps: VOST's archive has those of val alone."""
+        if self.split != "train" or not (self.root / self.frames_at_5fps).is_dir():
+            return self.frames
+        try:
+            names = self.sequences()
+        except DataError:  # whoever reads the list says what is wrong
+            return self.frames
+        is_at_10fps = not set(names).isdisjoint(visible_folders(self.root / self.frames))
+        return self.frames if is_at_10fps else self.frames_at_5fps
 
     def how_to_get(self) -> str:
         """Says where to get VOST, or how to make MiniVOST."""

@@ -1,5 +1,6 @@
 """The videos of the data sets to train on."""
 
+import logging
 from collections.abc import Sequence
 
 from aot_plus.configs import Config
@@ -13,6 +14,7 @@ from evaluation.layouts import meta_path
 
 __all__ = ["training_videos"]
 
+_log = logging.getLogger(__name__)
 _SPLIT = "train"
 
 
@@ -25,6 +27,8 @@ def training_videos(name: str, cfg: Config) -> Sequence[Video]:
         return _mini_vost(cfg)
     dataset = open_dataset(name, home() / cfg.DIR_DATA, split=_SPLIT)
     dataset.require()
+    if dataset.images != dataset.frames:
+        _log.info("%s: %s has no sequence to train on: %s is read", name, dataset.frames, dataset.images)
     if isinstance(dataset, YouTubeVOS):
         return _youtube_vos(dataset)
     return [FolderVideo(dataset, sequence) for sequence in dataset.sequences()]

@@ -192,9 +192,13 @@ FRAME_NOT_ANNOTATED = Kind(
 FRAME_NOT_AT_10FPS = Kind(
     _N,
     "frames of JPEGImages that JPEGImages_10fps lacks",
-    "Nothing here reads JPEGImages: they are not used.",
+    "They are not used, except with --images JPEGImages.",
 )
-NO_JPEGIMAGES = Kind(_N, "there is no folder JPEGImages", "VOST has one, but nothing here reads it.")
+NO_JPEGIMAGES = Kind(
+    _N,
+    "there is no folder JPEGImages",
+    "VOST has one. It is read with --images JPEGImages, and to train where there are no frames at 10 fps.",
+)
 UNLISTED = Kind(_N, "sequences that no split names", "Nothing uses them.")
 VOST_COUNTS = Kind(
     _N,

@@ -9,7 +9,6 @@ from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from evaluation.vost import SPLITS, name_problem, named_lines, split_path
 
-IMAGES_5FPS = "JPEGImages"
 _NAMED = 5  # sequences in a finding
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
@@ -17,8 +16,8 @@ VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 def check_folders(dataset: Dataset) -> list[Finding]:
     """Checks the folders of the dataset's split, apart from that of its lists."""
     found = [Finding(kinds.FOLDER_MISSING, dataset.name, text) for text in dataset.missing()]
-    if isinstance(dataset, VOSTDataset) and not (dataset.root / IMAGES_5FPS).is_dir():
-        found.append(Finding(kinds.NO_JPEGIMAGES, str(dataset.root), f"no folder {IMAGES_5FPS}"))
+    if isinstance(dataset, VOSTDataset) and not (dataset.root / dataset.frames_at_5fps).is_dir():
+        found.append(Finding(kinds.NO_JPEGIMAGES, str(dataset.root), f"no folder {dataset.frames_at_5fps}"))
     return found
 
 

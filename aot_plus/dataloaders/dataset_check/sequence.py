@@ -7,7 +7,6 @@ from pathlib import Path
 from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES, Dataset
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
-from aot_plus.dataloaders.dataset_check.layout import IMAGES_5FPS
 from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts, rules_of
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.video_sequence import BINARY_MODES, ID_MODES
@@ -102,13 +101,13 @@ def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:
 def _check_5fps(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
     if not isinstance(dataset, VOSTDataset):
         return
-    images = _visible_files(dataset.root / IMAGES_5FPS / report.name)
+    images = _visible_files(dataset.root / dataset.frames_at_5fps / report.name)
     stems = [path.stem for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
     for kind, others in ((kinds.FRAME_NOT_ANNOTATED, masks), (kinds.FRAME_NOT_AT_10FPS, frames)):
         there = {path.stem for path in others}
         for stem in stems if others else ():
             if stem not in there:
-                report.add(kind, f"{IMAGES_5FPS}/{report.name}/{stem}")
+                report.add(kind, f"{dataset.frames_at_5fps}/{report.name}/{stem}")
 
 
 def _visible_files(folder: Path) -> list[Path]:
