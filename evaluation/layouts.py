@@ -251,7 +251,10 @@ def _youtube_vos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
     """Reads a list of frames for each object; it is seen if the training set has its category."""
     path = dataset / "train" / "meta.json"
     training = read_videos(path).values() if path.is_file() else []
-    seen = {one.get("category") for video in training for one in video["objects"].values()}
+    try:
+        seen = {one.get("category") for video in training for one in video["objects"].values()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: expected videos with objects that have a category ({error!r})") from error
 
     def objects(name: str, video: Mapping[str, Any]) -> list[ListedObject]:
         return [

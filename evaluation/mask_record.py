@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from evaluation.digests import digest_file, digest_files
 from evaluation.errors import DataError
@@ -63,15 +64,15 @@ def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
     """Raises ``DataError`` if figures are not of the masks, annotations and code that are there now."""
     folder, path = figures.parent, record_path(figures)
     try:
-        old = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        old = {name: _as_record(one) for name, one in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
             f"{path}: the figures beside it may be of other masks, as it cannot be read ({reason}); "
             "--re evaluates again"
         ) from error
     new = read_masks(folder, sequences)
-    if any(name in new and record.get("code") != _digest_code() for name, record in old.items()):
+    if any(name in new and record["code"] != _digest_code() for name, record in old.items()):
         raise DataError(f"{figures}: another version of the metric's code made it; --re evaluates again")
     changed = [name for name in dict.fromkeys([*new, *old]) if new.get(name) != old.get(name)]
     if changed:
@@ -82,6 +83,10 @@ def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
             f"{folder}: its figures are not of the masks that are there now, of {listed}{more} ({counts}); "
             "--re evaluates again"
         )
+
+
+def _as_record(found: Mapping[str, Any]) -> MaskRecord:
+    return {"masks": int(found["masks"]), "sha256": str(found["sha256"]), "code": str(found["code"])}
 
 
 def _count(masks: dict[str, MaskRecord]) -> int:

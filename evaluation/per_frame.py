@@ -79,7 +79,7 @@ def evaluate_per_frame(
         raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
     found, problems = _find(finders)
     masks = read_masks(folder, found) if protocol == PROTOCOLS["vost"] else None
-    problems |= _incomplete(folder, found)
+    problems |= _incomplete(folder, found) | _without_number(found)
     rows |= {name: [_problem_row(name, problem)] for name, problem in problems.items()}
     sequences = [sequence for sequence in found if _folder(sequence) not in problems]
     for sequence, outcome in zip(sequences, score_each(sequences, folder, workers, protocol), strict=True):
@@ -151,6 +151,17 @@ def _incomplete(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, D
             count = f"{len(missing)} of {len(sequence.scored_frames)}"
             problem = f"{sequence.name}: {count} predictions are missing, the first: {missing[0]}"
             problems.setdefault(_folder(sequence), DataError(problem))
+    return problems
+
+
+def _without_number(sequences: list[AnnotatedSequence]) -> dict[str, DataError]:
+    """Says of each name whose objects are folders which of them is not named by a number."""
+    problems: dict[str, DataError] = {}
+    for sequence in sequences:
+        name = sequence.name.rpartition("/")[2]
+        if sequence.binary and not name.isdecimal():
+            text = f"{sequence.name}: expected a number as the name of an object's folder, found {name!r}"
+            problems.setdefault(_folder(sequence), DataError(text))
     return problems
 
 

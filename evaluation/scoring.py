@@ -102,22 +102,28 @@ def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> li
     return _objects(protocol, sequence, values, annotated)
 
 
-def _new_ids(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> Mask | None:
-    """Gives the id that each of the 256 stands for; None where all stand for themselves."""
-    if sequence.binary:
-        return np.minimum(np.arange(256), 1).astype(np.uint8)
-    if not protocol.merges:
+def _new_ids(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> tuple[Mask, Mask] | None:
+    """Gives the id that each of the 256 stands for, in annotations and in predictions.
+
+    None: all stand for themselves.
+    """
+    if not (sequence.binary or protocol.merges):
         return None
-    ids = np.minimum(np.arange(256), 1).astype(np.uint8)
+    one = np.minimum(np.arange(256), 1).astype(np.uint8)
     # In the archive of DAVIS 2016 the object is 255; beside other ids that is what is ignored.
-    if first is not None and set(np.unique(first)) != {0, IGNORE_ID}:
-        ids[IGNORE_ID] = 0
-    return ids
+    if sequence.binary or first is None or set(np.unique(first)) == {0, IGNORE_ID}:
+        return one, one
+    without_255 = one.copy()
+    without_255[IGNORE_ID] = 0
+    # Predictions of one object may be 0 and 255 as well. With 255 in the annotation they are of that.
+    return without_255, without_255 if (first == IGNORE_ID).any() else one
 
 
-def _with_ids(pairs: Iterable[tuple[Mask, Mask]], ids: Mask | None) -> Iterator[tuple[Mask, Mask]]:
+def _with_ids(
+    pairs: Iterable[tuple[Mask, Mask]], ids: tuple[Mask, Mask] | None
+) -> Iterator[tuple[Mask, Mask]]:
     for annotation, prediction in pairs:
-        yield (annotation, prediction) if ids is None else (ids[annotation], ids[prediction])
+        yield (annotation, prediction) if ids is None else (ids[0][annotation], ids[1][prediction])
 
 
 def _count(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> int:
@@ -126,7 +132,7 @@ def _count(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) 
         return 1
     if first is not None:
         ids = _new_ids(protocol, sequence, first)
-        return num_objects(sequence, first if ids is None else ids[first])
+        return num_objects(sequence, first if ids is None else ids[0][first])
     return max((one.number for one in sequence.objects), default=IGNORE_ID)
 
 

@@ -1,6 +1,7 @@
 """The metric as a command: the published evaluator's numbers, its files, and every bad input by name."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -125,7 +126,9 @@ def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.
     assert "0008_long/frame" in failure(golden, capsys, "--re")
 
 
-@pytest.mark.parametrize("change", ["fewer", "other", "annotation", "split", "unknown", "code"])
+@pytest.mark.parametrize(
+    "change", ["fewer", "other", "annotation", "split", "unknown", "number", "empty", "code"]
+)
 def test_figures_of_other_masks_are_refused(
     golden: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
@@ -140,6 +143,9 @@ def test_figures_of_other_masks_are_refused(
         (golden / "VOST" / "ImageSets" / "val.txt").write_text("0001_plain\n")
     elif change == "unknown":  # files of the published evaluator, for one
         (predictions / "global_results-val.masks.json").unlink()
+    elif change in ("number", "empty"):
+        content = {"0001_plain": 5 if change == "number" else {}}
+        (predictions / "global_results-val.masks.json").write_text(json.dumps(content))
     elif change == "code":
         record = predictions / "global_results-val.masks.json"
         record.write_text(record.read_text().replace('"code": "', '"code": "of before'))
@@ -150,7 +156,8 @@ def test_figures_of_other_masks_are_refused(
     assert run(golden) == 1
     error = capsys.readouterr().err
     assert "--re evaluates again" in error
-    told = {"unknown": "may be of other masks", "code": "another version of the metric's code"}
+    told = dict.fromkeys(("unknown", "number", "empty"), "may be of other masks")
+    told |= {"code": "another version of the metric's code"}
     assert told.get(change, "not of the masks that are there now") in error
     assert ("0008_long" in error) == (change not in ("split", *told))
     assert run(golden, "--re") == (1 if change == "fewer" else 0)

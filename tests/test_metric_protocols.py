@@ -250,6 +250,20 @@ def test_measures_per_frame(data: Path) -> None:
     assert f"short,1,00001,{first.values['J'][0]:.6f},{first.values['F'][0]:.6f}," in lines
 
 
+def test_per_frame_needs_folders_of_objects_with_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for root in ("Annotations", "predictions"):
+        for name in ("v/000", "w/cup"):
+            folder = tmp_path / root / name
+            folder.mkdir(parents=True)
+            for frame in range(3):
+                Image.fromarray(np.eye(20, dtype=np.uint8)).save(folder / f"{frame:05d}.png")
+    assert run(tmp_path, "sav", ".", "predictions") == 0
+    assert run(tmp_path, "sav", ".", "predictions", "--per_frame") == 1
+    assert "not scored: w/cup" in capsys.readouterr().out
+
+
 @pytest.fixture
 def davis2016(tmp_path: Path) -> Path:
     """A dataset as in the archive of DAVIS 2016, where 255 is the object."""
@@ -268,6 +282,22 @@ def davis2016(tmp_path: Path) -> Path:
 def test_255_is_the_object_in_the_archive_of_davis_2016(davis2016: Path) -> None:
     (scores,) = scores_of(davis2016, "davis2016", ".", "predictions", None)
     assert scores.values["J"].tolist() == scores.values["F"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("void", "figure"), [(False, 1.0), (True, 0.0)])
+def test_predictions_of_one_object_may_be_0_and_255(davis2016: Path, void: bool, figure: float) -> None:
+    """255 means ignored pixels only if the first annotation has them beside the object."""
+    for frame in range(3):
+        annotation = davis2016 / f"Annotations/480p/bear/{frame:05d}.png"
+        prediction = davis2016 / f"predictions/bear/{frame:05d}.png"
+        shape = np.array(Image.open(annotation)) > 0
+        mask = shape.astype(np.uint8)
+        if void:
+            mask[0] = 255
+        Image.fromarray(mask).save(annotation)
+        Image.fromarray(shape.astype(np.uint8) * 255).save(prediction)
+    (scores,) = scores_of(davis2016, "davis2016", ".", "predictions", None)
+    assert scores.values["J"].tolist() == scores.values["F"].tolist() == [figure]
 
 
 @pytest.fixture
@@ -319,11 +349,20 @@ def test_without_categories_there_is_no_g_but_j_and_f(youtube_vos: Path) -> None
     assert overall["J-Mean"] == 0.75
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"videos": {"v": {"objects": {"1": {}}}}}'])
+@pytest.mark.parametrize(
+    ("split", "content"),
+    [
+        ("valid", ""),
+        ("valid", "{}"),
+        ("valid", '{"videos": {"v": {"objects": {"1": {}}}}}'),
+        ("train", '{"videos": {"v": {}}}'),
+        ("train", '{"videos": {"v": {"objects": {"1": 5}}}}'),
+    ],
+)
 def test_a_meta_file_that_cannot_be_read_is_named(
-    youtube_vos: Path, capsys: pytest.CaptureFixture[str], content: str
+    youtube_vos: Path, capsys: pytest.CaptureFixture[str], split: str, content: str
 ) -> None:
-    path = youtube_vos / "valid" / "meta.json"
+    path = youtube_vos / split / "meta.json"
     path.write_text(content)
     assert run(youtube_vos, "youtube-vos", ".", "predictions") == 1
     assert str(path) in capsys.readouterr().err
