@@ -71,6 +71,12 @@ def test_table_and_picture(folders: tuple[Path, Path], capsys: pytest.CaptureFix
         assert len(np.unique(np.asarray(picture))) > 10
 
 
+def test_results_smaller_than_their_frames(folders: tuple[Path, Path]) -> None:
+    for path in (folders[0] / "JPEGImages_10fps" / "video").iterdir():
+        Image.open(path).resize((64, 48)).save(path)
+    assert _run(folders) == 0
+
+
 def test_the_first_decision_by_default_and_scores_of_any_name(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,7 +106,8 @@ def _demo(args: argparse.Namespace) -> int:
     from aot_plus.pipeline.demo import DemoRun, claimed_output
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a missing camera is an error of ours
-    cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint})
+    # In masks that are given here, 255 is never an object (``MaskReader``).
+    cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint, "TEST_TRACK_IGNORED": False})
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.masks, video, args.boxes)
     checkpoint = chosen_checkpoint(args, cfg)

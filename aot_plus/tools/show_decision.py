@@ -10,6 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision
@@ -22,7 +25,7 @@ from aot_plus.viz.decision import draw_decision
 from aot_plus.viz.overlay import draw_objects
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
-from evaluation.masks import read_mask
+from evaluation.masks import Mask, read_mask
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_decision") -> int:
@@ -82,9 +85,19 @@ def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list
         raise DataError(f"{video.name}: {found}")
     paths = [video.images[number] for number in [*entry.bank, entry.frame]]
     masks = [read_mask(result_dir / video.name / f"{path.stem}.png") for path in paths]
+    images = [read_image(path) for path in paths]
     return [
-        draw_objects(read_image(path), mask, numbered=False) for path, mask in zip(paths, masks, strict=True)
+        draw_objects(image, _at_size_of(image, mask), numbered=False)
+        for image, mask in zip(images, masks, strict=True)
     ]
+
+
+def _at_size_of(image: Image, mask: Mask) -> Mask:
+    """Resizes a mask to its image: results of high frames may be smaller (TEST_OUTPUT_HEIGHT)."""
+    if mask.shape == image.shape[:2]:
+        return mask
+    size = (image.shape[1], image.shape[0])
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ class VideoSegmenter:
             image: of the size of the first, prepared or not.
             mask: given where objects appear or are corrected. The ids it shows are exactly where it shows
                 them; other ids stay as predicted. Where it is 255, the prediction stands, and memory ignores
-                the pixel.
+                the pixel, unless 255 is an object since ``start``.
 
         Returns:
             ``H x W`` labels.
