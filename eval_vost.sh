@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Inference over a dataset, then J and J_tr. Sets up what it needs. More: ./eval_vost.sh --help
+# Inference over a dataset, then the metric: J and J_tr for VOST. Sets up what it needs. More: ./eval_vost.sh --help
 set -euo pipefail
 
 # What to run is chosen by flags, or by environment variables of these names, which flags win over:
@@ -7,8 +7,8 @@ set -euo pipefail
 #   STAGE        a file of aot_plus/configs (default: the model's, pre_vost_2)
 #   CHECKPOINT   .pth or .safetensors (default: the model's file in aot_plus/pretrain_models)
 #   POLICY       emfs, fifo, rmem, spread, lfu, readmem, uniform, random, unbounded or your own (default: the config's, emfs)
-#   DATASET      vost, mini_vost or a folder in VOST's layout (default: vost)
-#   SPLIT        a file of the dataset's ImageSets (default: val)
+#   DATASET      vost, mini_vost, another name of docs/data.md or a folder (default: vost)
+#   SPLIT        of the dataset (default: val)
 #   RESULT_NAME  name of the result folder (default: policy and capacity, as in emfs_1+8)
 #   PROCESSES    that share the sequences; on a machine with GPUs, their number (default: 1)
 # and MINI_VOST_VAL: how many val sequences are made where there is no MiniVOST (default: 10).

@@ -10,7 +10,7 @@ set -euo pipefail
 #   BATCH_SIZE   clips of a step, over all processes (default: the stage's)
 #   DTYPE        float32, bfloat16 or float16: mixed precision (default: the stage's)
 #   STEPS        of the whole training (default: the stage's)
-#   DATASET      to evaluate on: vost, mini_vost or a folder in VOST's layout (default: the stage's)
+#   DATASET      to evaluate on: vost, mini_vost, another name of docs/data.md or a folder (default: the stage's)
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"
 run_tool train "$@"

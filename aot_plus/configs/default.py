@@ -11,7 +11,7 @@ class DefaultStage:
     EXP_NAME: str = "default"
     STAGE_NAME: str = "default"  # name of the stage's file or class; set by get_config
 
-    # Folders, absolute or relative to the root of the checkout (without one: the working folder).
+    # Folders, absolute or relative to AOT_PLUS_HOME, else the checkout's root, else the working folder.
     DIR_DATA: str = "aot_plus/datasets"
     DIR_RESULT: str = "results"
     DIR_PRETRAIN: str = "aot_plus/pretrain_models"
@@ -36,8 +36,8 @@ class DefaultStage:
     DATA_RANDOM_REVERSE_SEQ: bool = True  # play half of the clips backwards
     DATA_DYNAMIC_MERGE_PROB: float = 0.2  # probability of pasting a second video's objects over the first's
     DATA_MERGE_MIN_OBJ_PIXELS: int = 100  # smaller objects are dropped when two videos are merged
-    DATA_REF_MIN_OBJ_PIXELS: int = 200  # a reference frame shows more object pixels than this
-    DATA_REF_MAX_IGNORED_RATIO: float = 0.2  # ignored pixels of a reference, as a share of its object pixels
+    DATA_REF_MIN_OBJ_PIXELS: int = 200  # a reference shows more labelled pixels (objects, 255) than this
+    DATA_REF_MAX_IGNORED_RATIO: float = 0.2  # ignored pixels of a reference, as a share of the labelled ones
     DATA_REF_TRIES: int = 40  # tries for such a reference frame
     DATA_CONSISTENT_TRIES: int = 5  # tries for a clip whose objects are all in its reference frame
     DATA_SKIP_UNREADABLE: bool = False  # leave out a sequence that cannot be read, instead of stopping
@@ -106,8 +106,8 @@ class DefaultStage:
     TEST_PROTOCOL: str = "vost"  # of the metric
     TEST_CKPT_PATH: str | None = None
     TEST_MAX_LONG_EDGE: float = 1040.0  # pixels; longer images are scaled down to it
-    TEST_MAX_SHORT_EDGE: float | None = None  # the same for the shorter side, before
-    TEST_MULTISCALE_MAX_SHORT_EDGE: float | None = None  # instead, where TEST_MULTISCALE is not (1.0,)
+    TEST_MAX_SHORT_EDGE: float | None = None  # the same limit for the shorter side; applied first
+    TEST_MULTISCALE_MAX_SHORT_EDGE: float | None = None  # replaces it where TEST_MULTISCALE is not (1.0,)
     TEST_OUTPUT_HEIGHT: int | None = None  # pixels; masks of higher frames are written at that height
     TEST_MULTISCALE: tuple[float, ...] = (1.0,)
     TEST_FLIP: bool = False  # average with the horizontally flipped image's prediction
@@ -122,7 +122,7 @@ class DefaultStage:
     TEST_MEM_GAP_PARTS: int = 30
     TEST_MEM_GAP_MIN: int = 5  # frames
     TEST_READERS: int | None = None  # threads that read frames; None: 2, beside a GPU up to 8 on free cores
-    TEST_WRITERS: int | None = None  # threads that write masks; None: as many
+    TEST_WRITERS: int | None = None  # threads that write masks; None: as for TEST_READERS
     TEST_MEM_TRACE: bool = False  # write the memory policy's decisions as JSON lines
 
     # Long-term memory bank: capacity FORMER_MEM_LEN + LATTER_MEM_LEN frames.

@@ -10,14 +10,14 @@ from aot_plus import __version__
 
 # Name: module with a function ``main``, one line about it. A module is imported when its tool is chosen.
 TOOLS = {
-    "eval": ("aot_plus.tools.eval", "segment the videos of a dataset, compute J and J_tr"),
+    "eval": ("aot_plus.tools.eval", "segment the videos of a dataset, compute the metric"),
     "train": ("aot_plus.tools.train", "train a model"),
     "demo": ("aot_plus.tools.demo", "segment your own video"),
     "app": ("aot_plus.tools.app", "a page to paint, follow and correct objects in a video"),
     "report": ("aot_plus.tools.report", "one HTML page about runs"),
     "reproduce": ("aot_plus.tools.reproduce", "the paper's table, measured beside published"),
     "download": ("aot_plus.tools.download", "get VOST and the published checkpoints"),
-    "metric": ("evaluation.command", "J and J_tr of a result folder"),
+    "metric": ("evaluation.command", "J and J_tr of a result folder, or J&F"),
     "check": ("aot_plus.tools.check_dataset", "find problems of a dataset before a run"),
     "export": ("aot_plus.tools.export", "a training's weights as a small file"),
     "make-mini-vost": ("aot_plus.tools.make_mini_vost", "make MiniVOST, synthetic videos in VOST's layout"),

@@ -110,7 +110,7 @@ def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
     )
     capacity = "frames in the memory, the first one included (default: the config's, 9)"
     add("--capacity", type=whole_number(2), metavar="FRAMES", help=capacity)
-    gap = "frames between two entries into the memory (default: by the video's length)"
+    gap = "frames between two entries into the memory (default: for VOST by the video's length)"
     add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=gap)
 
 
