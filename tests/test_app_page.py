@@ -16,7 +16,7 @@ from aot_plus.app.settings import Settings
 from aot_plus.utils.errors import DataError
 from aot_plus.viz.video_writer import VideoWriter
 from evaluation.masks import read_mask
-from tests.test_app_session import BLUE_BOX, FRAMES, GREEN_BOX, HEIGHT, WIDTH, frame
+from tests.test_app_session import BLUE_BOX, FRAMES, GREEN_BOX, HEIGHT, WIDTH, frame, make_video
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,7 +40,7 @@ GO_WHILE_SLOW = """async () => {
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """A session that may open a video, and two files with strange names or content."""
+    """A session that may open a video, two files with strange names or content, and images: one is bad."""
     folder = tmp_path_factory.mktemp("app")
     videos = folder / "videos"
     videos.mkdir()
@@ -49,6 +49,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
             writer.write(frame(number), number / 10)
     (videos / "broken.mp4").write_bytes(b"no video" * 99)
     shutil.copy(videos / "squares.mp4", videos / HOSTILE)
+    bad = make_video(videos / "images", 3) / "001.png"
+    bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
     return Session(folder / "projects", Places([videos]), Settings(capacity=3, gap=2), "cpu")
 
 
@@ -214,6 +216,23 @@ def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, 
     assert page.locator("#head img").count() == 0
     page.locator("#segment").click()
     page.get_by_role("alert").get_by_text("frame 0 shows no object").wait_for()
+
+
+def test_a_frame_that_cannot_be_read_is_left_again(opened: Opened, session: Session) -> None:
+    page = opened.page
+    if session.is_open:
+        page.locator("#close").click()
+    opened.open("videos/images")
+    opened.wait("state.frames === 3 && studio.has === 0")
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("alert").get_by_text("001.png: cannot be read as an image").wait_for()
+    opened.wait("state.frame === 1 && studio.has === 1 && !studio.stage.picture.hasAttribute('src')")
+    page.reload()
+    opened.wait("state.frame === 1 && studio.has === 1")
+    opened.drag((10, 10), (20, 20))
+    opened.wait("state.given.includes(1) && state.frame === 1")
+    page.keyboard.press("ArrowRight")
+    opened.wait("state.frame === 2 && studio.has === 2 && studio.stage.picture.hasAttribute('src')")
 
 
 @pytest.mark.parametrize("width", [1400, 900])

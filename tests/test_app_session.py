@@ -1,9 +1,10 @@
 """The page's work without the page: projects, painting, runs, corrections, undo, export."""
 
 import json
+import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
@@ -20,7 +22,7 @@ from aot_plus.app.settings import Settings
 from aot_plus.app.view import areas_view, memory_view
 from aot_plus.dataloaders.box_masks import Box
 from aot_plus.tools import app
-from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.masks import read_mask
 
@@ -86,7 +88,7 @@ def session(video: Path, tmp_path: Path) -> Iterator[Session]:
 
 
 def dab(session: Session, object_id: int, x: float, y: float, diameter: float = 28) -> None:
-    session.stroke(Stroke(object_id, [(x, y)], diameter))
+    session.stroke(session.opened.project.frame, Stroke(object_id, [(x, y)], diameter))
 
 
 def mask(session: Session, number: int) -> Array:
@@ -96,10 +98,17 @@ def mask(session: Session, number: int) -> Array:
 
 
 def run(session: Session, step: int = 1) -> None:
-    session.segment(step)
+    session.segment(session.opened.project.frame, step)
     assert session.opened.run is not None
     session.opened.run.wait(100)
     assert session.opened.progress.state == "done", session.opened.progress
+
+
+def first_of_run(session: Session) -> int:
+    """Where the memory of the last run forward began."""
+    chain = session.opened.project.chain(1)
+    assert chain is not None
+    return chain.first
 
 
 def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
@@ -116,21 +125,21 @@ def test_strokes_are_round_and_leave_hidden_objects_alone(session: Session) -> N
     assert 50 <= len(xs) <= 85  # a circle of 9 pixels
     second = session.add_object()
     session.hide_object(1, True)
-    session.stroke(Stroke(second.id, [(10, 20.5), (40, 20.5)], 3))
+    session.stroke(0, Stroke(second.id, [(10, 20.5), (40, 20.5)], 3))
     painted = mask(session, 0)
     assert painted[20, 12] == second.id
     assert (painted == 1).sum() == len(xs)
     with pytest.raises(DataError, match="hidden"):
         dab(session, 1, 5, 5)
-    session.stroke(Stroke(0, [(0, 20), (120, 20)], 200))
+    session.stroke(0, Stroke(0, [(0, 20), (120, 20)], 200))
     assert np.unique(mask(session, 0)).tolist() == [0, 1]
 
 
 def test_a_box_becomes_the_object_in_it(session: Session) -> None:
-    session.box(BLUE_BOX, 1)
+    session.box(0, BLUE_BOX, 1)
     assert iou(mask(session, 0) == 1, blue_square()) > 0.9
     with pytest.raises(DataError, match="no pixel"):
-        session.box(Box(900, 0, 5, 5), 1)
+        session.box(0, Box(900, 0, 5, 5), 1)
 
 
 def test_undo_takes_back_painting_and_objects(session: Session) -> None:
@@ -154,20 +163,63 @@ def test_undo_takes_back_painting_and_objects(session: Session) -> None:
     assert project.masks.frames() == []
 
 
+@pytest.mark.parametrize(
+    "change", [lambda session: session.rename_object(1, "red"), lambda session: session.add_object()]
+)
+def test_undoing_a_change_of_objects_leaves_masks_and_memory(
+    session: Session, change: Callable[[Session], object]
+) -> None:
+    dab(session, 1, 26, 26)
+    project, objects = session.opened.project, session.opened.project.objects
+    session.show(5)
+    change(session)
+    session.show(0)
+    run(session)
+    found = mask(session, 5)
+    session.undo()
+    np.testing.assert_array_equal(mask(session, 5), found)
+    assert (project.objects, project.frame) == (objects, 0)
+    session.show(FRAMES - 1)
+    run(session)
+    assert first_of_run(session) == 0
+
+
+def test_undoing_a_removal_brings_back_what_was_painted(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    session.box(0, BLUE_BOX, session.add_object().id)
+    painted = mask(session, 0)
+    run(session)
+    session.remove_object(2)
+    session.undo()  # before any run: its memory is as good as ever
+    run(session)
+    assert first_of_run(session) == 0
+    session.show(5)
+    session.remove_object(2)
+    session.show(0)
+    run(session)
+    without = mask(session, 5)
+    session.undo()
+    np.testing.assert_array_equal(mask(session, 0), painted)
+    np.testing.assert_array_equal(mask(session, 5), without)
+    assert session.opened.project.frame == 0
+    run(session)
+    assert iou(mask(session, FRAMES - 1) == 2, blue_square()) > 0.6
+
+
 def test_a_mask_file(session: Session, tmp_path: Path) -> None:
     session.add_object()
     session.remove_object(2)
     loaded = np.zeros((HEIGHT, WIDTH), np.uint8)
     loaded[:10], loaded[10:20], loaded[20:30], loaded[30:] = 1, 2, 9, 255
     write_mask(tmp_path / "mask.png", loaded)
-    new = session.load_mask(tmp_path / "mask.png")
+    new = session.load_mask(0, tmp_path / "mask.png")
     assert [item.id for item in new] == [3, 9]  # 2 was removed: what looks like it is another
     assert [mask(session, 0)[row, 0] for row in (0, 10, 20, 30)] == [1, 3, 9, 0]
     session.undo()
     assert session.opened.project.mask(0) is None
     write_mask(tmp_path / "mask.png", loaded[:, 1:])
     with pytest.raises(DataError, match="127 x 96 pixels, the video 128 x 96"):
-        session.load_mask(tmp_path / "mask.png")
+        session.load_mask(0, tmp_path / "mask.png")
 
 
 # --- runs
@@ -175,7 +227,7 @@ def test_a_mask_file(session: Session, tmp_path: Path) -> None:
 
 def test_a_run_follows_what_was_painted_in_both_directions(session: Session) -> None:
     with pytest.raises(DataError, match="frame 0 shows no object"):
-        session.segment(1)
+        session.segment(0, 1)
     session.show(4)
     dab(session, 1, 42, 26)
     run(session)
@@ -216,7 +268,7 @@ def test_a_correction_is_gone_on_from_with_the_memory_before_it(session: Session
     assert chain is not None
     assert (chain.first, chain.last) == (0, FRAMES - 1)
     second = session.add_object()
-    session.box(GREEN_BOX, second.id)
+    session.box(6, GREEN_BOX, second.id)
     run(session)
     assert session.opened.project.chain(1) == chain
     assert (mask(session, 5) == 2).sum() == 0
@@ -230,10 +282,10 @@ def test_a_correction_is_gone_on_from_with_the_memory_before_it(session: Session
 def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: Session) -> None:
     dab(session, 1, 26, 26)
     session.add_object()
-    session.box(BLUE_BOX, 2)
+    session.box(0, BLUE_BOX, 2)
     run(session)
     session.show(6)
-    session.stroke(Stroke(0, [(34, 70)], 60))
+    session.stroke(6, Stroke(0, [(34, 70)], 60))
     run(session)
     for number in range(6, FRAMES):
         assert np.unique(mask(session, number)).tolist() == [0, 1]
@@ -259,12 +311,33 @@ def test_other_settings_begin_a_new_memory(session: Session) -> None:
     assert session.opened.project.settings.policy == "fifo"
 
 
+def test_another_checkpoint_of_the_same_name_begins_a_new_memory(session: Session, tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    shutil.copy(SETTINGS.checkpoint_path(), path)
+    session.change_settings(checkpoint=str(path))
+    dab(session, 1, 26, 26)
+    run(session)
+    session.show(4)
+    run(session)
+    assert first_of_run(session) == 0
+    assert (mask(session, FRAMES - 1) == 1).any()
+    tensors = load_file(path)
+    tensors["decoder.conv_out.bias"][0] += 1e3  # all is background
+    save_file(tensors, path)
+    run(session)
+    assert first_of_run(session) == 4
+    assert not mask(session, FRAMES - 1).any()
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*own\.safetensors"):
+        session.segment(4, 1)
+
+
 def test_painting_stops_a_run(session: Session) -> None:
     dab(session, 1, 26, 26)
-    session.segment(1)
+    session.segment(0, 1)
     dab(session, 1, 26, 28)
     assert not session.opened.progress.is_running
-    session.segment(1)
+    session.segment(0, 1)
     session.stop()
     assert session.opened.progress.state in ("stopped", "done")
 
@@ -272,7 +345,7 @@ def test_painting_stops_a_run(session: Session) -> None:
 def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
     dab(session, 1, 26, 26)
     (video / "006.png").write_bytes(b"no image")
-    session.segment(1)
+    session.segment(0, 1)
     assert session.opened.run is not None
     session.opened.run.wait(100)
     progress = session.opened.progress
@@ -315,6 +388,7 @@ def test_a_killed_session_loses_nothing(session: Session, video: Path, tmp_path:
         ({"settings": {"capacity": "9"}}, "capacity"),
         ({"source": "/nowhere"}, "there is no such video"),
         ({"size": [10, 10]}, "size"),
+        ({"frames": {"count": 10}}, "cannot be read as a project"),
         ({"objects": [{"id": 300, "name": "", "hidden": False}]}, "300"),
     ],
 )
@@ -325,6 +399,48 @@ def test_a_damaged_project_is_named(session: Session, change: dict[str, object],
     with pytest.raises(DataError, match=message):
         session.open_project("squares")
     assert not session.is_open
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda video: (video / "004.png").unlink(), "it had 10 frames, and has 9 now"),
+        (lambda video: shutil.copy(video / "004.png", video / "0_4.png"), "it had 10 frames, and has 11 now"),
+        (lambda video: (video / "004.png").rename(video / "010.png"), "its frames had other names"),
+    ],
+)
+def test_a_folder_of_other_frames_is_another_video(
+    session: Session, video: Path, change: Callable[[Path], object], message: str
+) -> None:
+    session.close()
+    session.open_project("squares")  # nothing has changed
+    session.close()
+    change(video)
+    with pytest.raises(DataError, match=f"is not the video that the project was made of: {message}"):
+        session.open_project("squares")
+
+
+def test_a_project_of_before_is_opened_at_a_frame_that_is_there(
+    session: Session, video: Path, tmp_path: Path
+) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    session.show(FRAMES - 1)
+    session.close()
+    path = session.projects / "squares" / "project.json"
+    content = json.loads(path.read_text())
+    del content["frames"], content["chains"]["forward"]["weights"]
+    path.write_text(json.dumps(content))
+    (video / "009.png").unlink()
+    for _ in range(2):  # also as it was saved since
+        session.open_project("squares")
+        state = Answers(session, tmp_path).answer("look", {})["state"]
+        assert (state["frame"], state["name"]) == (FRAMES - 2, "008")
+        session.close()
+    session.open_project("squares")
+    session.show(4)
+    run(session)
+    assert first_of_run(session) == 4  # nobody knows the weights of the run of before
 
 
 def test_names_of_projects_are_harmless(session: Session, tmp_path: Path) -> None:
@@ -351,6 +467,31 @@ def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: 
         Places([tmp_path / "missing"])
 
 
+def test_names_that_are_not_utf8_are_left_out(
+    session: Session, video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    strange = video.parent / os.fsdecode(b"caf\xe9")
+    try:
+        make_video(strange, 1)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    (strange / "a.mp4").touch()
+    (video.parent / "link.mp4").symlink_to(strange / "a.mp4")
+    with caplog.at_level("WARNING"):
+        videos = session.places.videos()
+    assert json.dumps(videos, ensure_ascii=False).encode()
+    assert [name for name, _ in videos] == ["videos/link.mp4", "videos/squares"]
+    (message,) = caplog.messages
+    assert "left out: 2, such as" in message
+    assert "caf\\udce9" in message
+    with pytest.raises(DataError, match="the name is not UTF-8"):
+        session.open_video(video.parent / "link.mp4")
+    shutil.move(strange / "000.png", video / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(DataError, match="name of an image is not UTF-8: rename 'caf"):
+        session.open_video(video)
+    assert session.saved() == ["squares"]
+
+
 def test_the_tool_says_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -360,7 +501,7 @@ def test_the_tool_says_what_it_lacks(
     assert "policy: expected one of" in capsys.readouterr().err
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
     assert app.main([]) == 1
-    assert 'pip install "aot-plus[app]"' in capsys.readouterr().err
+    assert 'in a checkout, run pip install ".[app]"' in capsys.readouterr().err
 
 
 # --- results

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class Answers:
 
     An answer holds ``state``, all but pictures. Of the frame that is shown it holds the ``layer`` of the
     objects, the ``memory``, and the ``picture`` unless the page ``has`` that. A request to ``follow`` goes to
-    the frame that a run has come to. What went wrong is in ``error``, in words: nothing is raised.
+    the frame that a run has come to. What went wrong is in ``error``, in words: nothing is raised. A picture
+    that cannot be made is empty.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
@@ -47,7 +49,7 @@ class Answers:
             "rename": lambda values: session.rename_object(_whole(values, "id"), str(values["name"])),
             "hide": lambda values: session.hide_object(_whole(values, "id"), values["hidden"] is True),
             "remove": lambda values: session.remove_object(_whole(values, "id")),
-            "segment": self._segment,
+            "segment": lambda values: session.segment(_whole(values, "frame"), _whole(values, "step")),
             "stop": lambda values: session.stop(),
         }
 
@@ -68,52 +70,54 @@ class Answers:
             return {"error": f"{action}: {type(error).__name__}: {error}"}
 
     def _do(self, action: str, values: Values) -> dict[str, Any]:
-        error = ""
-        try:
+        errors: list[str] = []
+        with _noted(errors):
             self._actions[action](values)
-        except VOSError as problem:  # the page shows what there is all the same
-            error = str(problem)
         opened = self._session.opened
         progress = opened.progress  # read once: a run that ends just now must not be shown before its end
         if values.get("follow") is True and progress.done:
             self._session.show(progress.frame)
-        frame = opened.project.frame
-        answer = {
-            "state": overview(opened, progress),
-            "layer": layer_view(opened, frame),
+        frame = opened.project.frame  # read once as well: another tab may go elsewhere
+        answer: dict[str, Any] = {
+            "state": overview(opened, progress, frame),
             "memory": memory_view(opened, frame),
         }
-        if values.get("has") != frame:
-            answer["picture"] = picture_view(opened, frame)
-        return answer | ({"error": error} if error else {})
+        pictures = {"layer": layer_view} | ({} if values.get("has") == frame else {"picture": picture_view})
+        for name, view in pictures.items():
+            answer[name] = ""
+            with _noted(errors):
+                answer[name] = view(opened, frame)
+        return answer | ({"error": errors[0]} if errors else {})
 
     def _paint(self, values: Values) -> None:
         points = [(_number(x), _number(y)) for x, y in values["points"][:_MOST_POINTS]]
         if not points:
             raise DataError("a stroke has no points")
-        self._session.show(_whole(values, "frame"))
         diameter = min(max(_number(values["diameter"]), 1.0), 2000.0)
-        self._session.stroke(Stroke(_whole(values, "id"), points, diameter))
+        self._session.stroke(_whole(values, "frame"), Stroke(_whole(values, "id"), points, diameter))
 
     def _box(self, values: Values) -> None:
         x, y, width, height = (round(_number(value)) for value in values["box"])
-        self._session.show(_whole(values, "frame"))
-        self._session.box(Box(x, y, width, height), _whole(values, "id"))
+        self._session.box(_whole(values, "frame"), Box(x, y, width, height), _whole(values, "id"))
 
     def _load(self, values: Values) -> None:
         path = Path(str(values["path"])).resolve()
         if not path.is_relative_to(self._uploads):
             raise DataError("a mask comes from an upload")
-        self._session.show(_whole(values, "frame"))
-        self._session.load_mask(path)
-
-    def _segment(self, values: Values) -> None:
-        self._session.show(_whole(values, "frame"))
-        self._session.segment(_whole(values, "step"))
+        self._session.load_mask(_whole(values, "frame"), path)
 
     def _thumbnails(self, values: Values) -> dict[str, str]:
         numbers = [int(number) for number in values["frames"][:_MOST_THUMBNAILS]]
         return thumbnails_view(self._session.opened, numbers)
+
+
+@contextmanager
+def _noted(errors: list[str]) -> Iterator[None]:
+    """Notes what goes wrong in the block: the page shows what there is all the same."""
+    try:
+        yield
+    except VOSError as error:
+        errors.append(str(error))
 
 
 def _whole(values: Values, name: str) -> int:

@@ -1,8 +1,10 @@
 """The frames of a video by number: a slider jumps, while a run reads one after another."""
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from aot_plus.dataloaders.frame_source import Frame, Selection
@@ -11,23 +13,32 @@ from aot_plus.dataloaders.video_input import open_frames
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 
-__all__ = ["Frames"]
+__all__ = ["FrameList", "Frames"]
 
 _CACHED = 128_000_000  # bytes of decoded frames
 _CHUNK = 16  # frames that are decoded at a time on the way back
+
+
+@dataclass(frozen=True)
+class FrameList:
+    """What a video's frames are known again by: their number, and the SHA-256 of their names."""
+
+    count: int
+    names: str
 
 
 class Frames:
     """A video file or a folder of images. Only a few frames are held; any thread may ask for them."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ``DataError`` for what is no video, or has a first frame that cannot be read."""
+        """Raises ``DataError`` for what is no video, or has a first frame or names that cannot be read."""
         self.path = path
         self._source = open_frames(path)
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, Image] = OrderedDict()
         self.fps = self._source.fps
         self.count = len(self._source)
+        self.list = FrameList(self.count, self._digest_names())
         first = self.image(0)
         self.size = (first.shape[0], first.shape[1])  # H, W
 
@@ -66,6 +77,17 @@ class Frames:
         """Closes the file."""
         if isinstance(self._source, VideoFile):
             self._source.close()
+
+    def _digest_names(self) -> str:
+        digest = hashlib.sha256()
+        for number in range(self.count):
+            try:
+                digest.update(f"{self.name(number)}\0".encode())
+            except UnicodeEncodeError:
+                raise DataError(
+                    f"{self.path}: the name of an image is not UTF-8: rename {self.name(number)!a}"
+                ) from None
+        return digest.hexdigest()
 
     def _keep(self, number: int, image: Image) -> None:
         """Puts a frame into the cache, the oldest ones out of it."""

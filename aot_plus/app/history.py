@@ -1,4 +1,4 @@
-"""What can be undone: the state of a frame and of the objects before each change."""
+"""What can be undone: the state of the objects, and of a frame, before each change."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -23,16 +23,20 @@ class History:
         return len(self._steps)
 
     @contextmanager
-    def step(self, frame: int) -> Iterator[None]:
-        """Makes what the block changes, in a frame and the objects, one change that can be undone."""
+    def step(self, frame: int | None = None) -> Iterator[None]:
+        """Makes what the block changes, in the objects and a frame's mask, one change that can be undone.
+
+        ``frame``: None where only objects change. A run may write any mask until that is undone.
+        """
         before = self._project.before(frame)
         yield
         self._steps.append(before)
 
-    def undo(self) -> int:
-        """Takes the last change back. Gives its frame. Raises ``DataError`` where there is none."""
+    def undo(self) -> list[int]:
+        """Takes the last change back. Gives the frames whose masks are others now.
+
+        Raises ``DataError`` where there is no change.
+        """
         if not self._steps:
             raise DataError("there is nothing to undo")
-        before = self._steps.pop()
-        self._project.go_back(before)
-        return before.frame
+        return self._project.go_back(self._steps.pop())

@@ -6,6 +6,9 @@ import threading
 from aot_plus.app.settings import Settings
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.loading import load_from_config
+from aot_plus.utils.errors import CheckpointError
+from evaluation.digests import digest_file
+from evaluation.files import require_regular
 
 __all__ = ["Models"]
 
@@ -19,16 +22,29 @@ class Models:
         """``device``: ``TEST_DEVICE``."""
         self.device = device
         self._lock = threading.Lock()
-        self._settings: Settings | None = None
+        self._loaded: tuple[Settings, str] | None = None
         self._model: AOT | None = None
 
-    def load(self, settings: Settings) -> AOT:
-        """Gives the model of settings. Raises ``ConfigError`` or ``CheckpointError``."""
+    @staticmethod
+    def weights(settings: Settings) -> str:
+        """Gives the SHA-256 of the checkpoint: its file may be replaced. Raises ``CheckpointError``."""
+        path = settings.checkpoint_path()
+        require_regular(path)
+        try:
+            return digest_file(path)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+    def load(self, settings: Settings, weights: str) -> AOT:
+        """Gives the model of settings. Raises ``ConfigError`` or ``CheckpointError``.
+
+        ``weights``: what the checkpoint's digest is now.
+        """
         with self._lock:
-            if self._model is None or settings != self._settings:
+            if self._model is None or (settings, weights) != self._loaded:
                 self._model = None  # before the next one takes as much memory
                 checkpoint = settings.checkpoint_path()
                 _log.info("loading %s from %s", settings.model, checkpoint)
                 self._model = load_from_config(settings.config(self.device), checkpoint)
-                self._settings = settings
+                self._loaded = settings, weights
             return self._model

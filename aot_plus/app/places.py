@@ -1,5 +1,6 @@
 """The folders that the page may open videos from; nothing outside them is opened."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import natural_order
 
 __all__ = ["VIDEO_SUFFIXES", "Places"]
+
+_log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp")
 _DEPTH = 4  # folders below a named one that are looked into
@@ -43,18 +46,34 @@ class Places:
                 f"{_shortened(str(path))}: lies outside the folders that may be opened ({named}); "
                 "start aot-plus app with --folder FOLDER, or upload the file"
             )
+        if not _is_utf8(real):
+            raise DataError(f"{str(real)!a}: the name is not UTF-8: rename it to open it")
         return real
 
     def videos(self) -> list[tuple[str, str]]:
-        """Lists the videos and folders of images there: a name to show, and the path."""
-        found = []
-        for folder in self._folders:
-            for path in _videos(folder, _DEPTH):
-                shown = path.relative_to(folder) if path != folder else Path(".")
-                found.append((f"{folder.name}/{shown}", str(path)))
-                if len(found) == _MOST:
-                    return found
+        """Lists the videos and folders of images there: a name to show, and the path.
+
+        Those whose names are not UTF-8 are left out: a page cannot hold them.
+        """
+        found: list[tuple[str, str]] = []
+        strange: list[Path] = []
+        for folder, path in self._videos():
+            if not _is_utf8(path):
+                strange.append(path)
+                continue
+            shown = path.relative_to(folder) if path != folder else Path(".")
+            found.append((f"{folder.name}/{shown}", str(path)))
+            if len(found) == _MOST:
+                break
+        if strange:
+            first = ascii(str(strange[0]))
+            _log.warning("videos whose names are not UTF-8 are left out: %s, such as %s", len(strange), first)
         return found
+
+    def _videos(self) -> Iterator[tuple[Path, Path]]:
+        """Finds the videos, each after the folder that was named."""
+        for folder in self._folders:
+            yield from ((folder, path) for path in _videos(folder, _DEPTH))
 
 
 def _videos(folder: Path, depth: int) -> Iterator[Path]:
@@ -71,6 +90,14 @@ def _videos(folder: Path, depth: int) -> Iterator[Path]:
     for entry in visible:
         if depth and entry.is_dir(follow_symlinks=False):
             yield from _videos(Path(entry.path), depth - 1)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shortened(text: str, length: int = 200) -> str:

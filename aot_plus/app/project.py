@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from aot_plus.app.frames import FrameList, Frames
 from aot_plus.app.mask_store import MaskStore
 from aot_plus.app.settings import Settings
 from aot_plus.utils.errors import DataError
@@ -42,12 +43,14 @@ class Chain:
         last: the last frame that was segmented.
         step: 1 forward, -1 backward.
         settings: those of the run.
+        weights: SHA-256 of its checkpoint; empty in a project of before.
     """
 
     first: int
     last: int
     step: int
     settings: Settings
+    weights: str
 
     def position(self, frame: int) -> int:
         """Returns how many steps after the first a frame comes; negative before it."""
@@ -73,6 +76,7 @@ class _Data:
     title: str
     source: str  # path of the video or folder of images
     size: tuple[int, int]  # H, W of the frames
+    frames: FrameList | None = None  # None in a project of before
     settings: Settings = field(default_factory=Settings)
     objects: list[TrackedObject] = field(default_factory=list)
     next_id: int = 1
@@ -98,11 +102,9 @@ class Project:
         self.given = MaskStore(folder / "given")
 
     @classmethod
-    def create(
-        cls, folder: Path, title: str, source: Path, size: tuple[int, int], settings: Settings
-    ) -> "Project":
+    def create(cls, folder: Path, title: str, frames: Frames, settings: Settings) -> "Project":
         """Makes a project in a new folder. Raises ``DataError`` where it cannot be written."""
-        project = cls(folder, _Data(title, str(source), size, settings))
+        project = cls(folder, _Data(title, str(frames.path.resolve()), frames.size, frames.list, settings))
         project.save()
         return project
 
@@ -124,6 +126,19 @@ class Project:
             content = asdict(self._data) | {"version": _VERSION}
             with replacing(self.folder / PROJECT_FILE) as temporary:
                 temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    def check_frames(self, frames: Frames) -> None:
+        """Raises ``DataError`` for frames that are not those that the project was made of."""
+        known = self._data.frames or frames.list
+        if self.size != frames.size:
+            problem = "its size differs"
+        elif known.count != frames.count:
+            problem = f"it had {known.count} frames, and has {frames.count} now"
+        elif known.names != frames.list.names:
+            problem = "its frames had other names"
+        else:
+            return
+        raise DataError(f"{self.source}: is not the video that the project was made of: {problem}")
 
     # --- what it is of
 
@@ -283,24 +298,43 @@ class Project:
                 found = {*self._data.given[frame], *_ids(mask)}
                 self._data.given[frame] = sorted(found)
 
-    def before(self, frame: int) -> "Before":
-        """Notes the state of a frame and the objects, to go back to it."""
+    def before(self, frame: int | None) -> "Before":
+        """Notes the state of the objects, and of a frame whose mask is about to change, to go back to it."""
         with self.lock:
+            objects = tuple(self.objects)
+            if frame is None:
+                return Before(objects)
             given = self._data.given.get(frame)
-            return Before(
-                *(frame, self.masks.raw(frame), self.given.raw(frame)),
-                *(None if given is None else tuple(given), tuple(self.objects)),
-            )
+            found = None if given is None else tuple(given)
+            return Before(objects, frame, self.masks.raw(frame), self.given.raw(frame), found)
 
-    def go_back(self, before: "Before") -> None:
-        """Makes a frame and the objects what they were. Raises ``DataError``."""
+    def go_back(self, before: "Before") -> list[int]:
+        """Makes the objects, and a frame whose mask was changed, what they were. Raises ``DataError``.
+
+        Gives the frames whose masks are others now.
+        """
         with self.lock:
-            self.masks.restore(before.frame, before.mask)
-            self.given.restore(before.frame, before.given)
-            self._data.given.pop(before.frame, None)
-            if before.found is not None:
-                self._data.given[before.frame] = list(before.found)
+            restored = {item.id for item in before.objects} - {item.id for item in self.objects}
+            if before.frame is not None:
+                self.masks.restore(before.frame, before.mask)
+                self.given.restore(before.frame, before.given)
+                self._data.given.pop(before.frame, None)
+                if before.found is not None:
+                    self._data.given[before.frame] = list(before.found)
             self.set_objects(before.objects)
+            changed = [] if before.frame is None else [before.frame]
+            return changed + self._show_again(list(restored))
+
+    def _show_again(self, ids: Sequence[int]) -> list[int]:
+        """Shows painted objects in frames where a run went without them. Gives the frames."""
+        frames = []
+        for frame in self.given_frames() if ids else []:
+            shown, painted = self.masks.read(frame), self.given.read(frame)
+            missing = np.isin(painted, ids) & (shown != painted)
+            if missing.any():
+                self.masks.write(frame, np.where(missing, painted, shown))
+                frames.append(frame)
+        return frames
 
     # --- runs
 
@@ -318,13 +352,13 @@ class Project:
 
 @dataclass(frozen=True)
 class Before:
-    """The state of a frame and of the objects before a change."""
+    """The state of the objects before a change, and of the frame whose mask it changes, if it does."""
 
-    frame: int
-    mask: bytes | None  # files
-    given: bytes | None
-    found: tuple[int, ...] | None
     objects: tuple[TrackedObject, ...]
+    frame: int | None = None
+    mask: bytes | None = None  # files
+    given: bytes | None = None
+    found: tuple[int, ...] | None = None
 
 
 def free_folder(parent: Path, title: str) -> Path:
@@ -356,10 +390,12 @@ def _parsed(content: Mapping[str, Any]) -> _Data:
     if content["version"] != _VERSION:
         raise ValueError(f"version {_VERSION} was expected, found {content['version']!r}")
     height, width = content["size"]
+    frames = content.get("frames")
     return _Data(
         title=str(content["title"]),
         source=str(content["source"]),
         size=(int(height), int(width)),
+        frames=None if frames is None else FrameList(int(frames["count"]), str(frames["names"])),
         settings=Settings.parsed(content["settings"]),
         objects=[_object(item) for item in content["objects"]],
         next_id=int(content["next_id"]),
@@ -378,4 +414,5 @@ def _object(item: Mapping[str, Any]) -> TrackedObject:
 def _chain(item: Mapping[str, Any]) -> Chain:
     if item["step"] not in (1, -1):
         raise ValueError(f"step {item['step']!r}")
-    return Chain(int(item["first"]), int(item["last"]), item["step"], Settings.parsed(item["settings"]))
+    settings, weights = Settings.parsed(item["settings"]), str(item.get("weights", ""))
+    return Chain(int(item["first"]), int(item["last"]), item["step"], settings, weights)

@@ -56,11 +56,11 @@ class Progress:
 
 
 class SegmentRun:
-    """Segments a project's video from the frame that is shown to its end, or back to its beginning.
+    """Segments a project's video from a frame to its end, or back to its beginning.
 
-    Where an earlier run in this direction came that far, with the same settings, its memory is taken from the
-    nearest state that was kept, and the frames from there on are read again. Otherwise memory begins at the
-    frame, with the mask that is shown there. Masks that were given on the way are used.
+    Where an earlier run in this direction came that far, with the same settings and weights, its memory is
+    taken from the nearest state that was kept, and the frames from there on are read again. Otherwise memory
+    begins at the frame, with the mask that is shown there. Masks that were given on the way are used.
     """
 
     def __init__(
@@ -70,17 +70,22 @@ class SegmentRun:
         models: Models,
         log: MemoryLog,
         snapshots: Snapshots,
+        start: int,
         step: int,
     ) -> None:
-        """``step``: 1 forward, -1 backward."""
+        """``start``: the frame; ``step``: 1 forward, -1 backward.
+
+        Raises ``CheckpointError`` without a checkpoint to read.
+        """
         self._project = project
         self._frames = frames
         self._models = models
         self._log = log
         self._snapshots = snapshots
-        self._start = project.frame
+        self._start = start
         self._numbers = range(self._start, frames.count if step > 0 else -1, step)
-        self._chain = Chain(self._start, self._start, step, project.settings)
+        settings = project.settings
+        self._chain = Chain(self._start, self._start, step, settings, models.weights(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="segment", daemon=True)
         self._times: deque[float] = deque(maxlen=_WINDOW + 1)
@@ -93,7 +98,7 @@ class SegmentRun:
         return self._chain
 
     def start(self) -> None:
-        """Begins. Raises ``DataError`` if there is nothing to follow at the frame that is shown."""
+        """Begins. Raises ``DataError`` if there is nothing to follow at the frame."""
         earlier = self._project.chain(self._chain.step)
         if earlier is not None and self._continues(earlier):
             self._chain = earlier
@@ -115,15 +120,15 @@ class SegmentRun:
             self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
-        """Tells if the frame before the present one is part of a run with these settings."""
+        """Tells if the frame before the first one is part of a run with these settings and weights."""
         before = chain.position(self._start) - 1
-        same = chain.settings == self._project.settings
+        same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)
 
     def _work(self) -> None:
         """Runs in the thread: whatever happens ends in ``progress``."""
         try:
-            model = self._models.load(self._chain.settings)
+            model = self._models.load(self._chain.settings, self._chain.weights)
             segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, self._chain))
             tracker = Tracker(self._project, segmenter, self._frames.count)
             if self._chain.first == self._start:

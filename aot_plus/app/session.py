@@ -43,10 +43,8 @@ class Opened:
         """Raises ``DataError`` if the frames are not those of the project."""
         self.project = project
         self.frames = frames
-        if self.frames.size != project.size:
-            raise DataError(
-                f"{project.source}: is not the video that the project was made of: its size differs"
-            )
+        project.check_frames(frames)
+        self.show(project.frame)
         self.history = History(project)
         self.logs = {step: MemoryLog(project.folder / "traces", step) for step in _STEPS}
         self.snapshots = {step: Snapshots(project.folder / "states", step) for step in _STEPS}
@@ -65,6 +63,12 @@ class Opened:
     def progress(self) -> Progress:
         return Progress() if self.run is None else self.run.progress
 
+    def show(self, frame: int) -> int:
+        """Goes to a frame; beyond the ends, to the nearest. Gives its number."""
+        nearest = min(max(frame, 0), self.frames.count - 1)
+        self.project.show(nearest)
+        return nearest
+
     def chain_at(self, frame: int) -> Chain | None:
         """Finds the run that came to a frame: the last one, if both directions did."""
         last = self.progress.step
@@ -75,10 +79,11 @@ class Opened:
                 return chain
         return None
 
-    def segment(self, step: int) -> None:
-        """Starts a run from the frame that is shown, forward (1) or backward (-1)."""
+    def segment(self, frame: int, step: int) -> None:
+        """Goes to a frame and starts a run from there, forward (1) or backward (-1)."""
         self.stop()
-        run = SegmentRun(self.project, self.frames, self._models, self.logs[step], self.snapshots[step], step)
+        start, log, snapshots = self.show(frame), self.logs[step], self.snapshots[step]
+        run = SegmentRun(self.project, self.frames, self._models, log, snapshots, start, step)
         run.start()
         self.run = run
 
@@ -88,10 +93,10 @@ class Opened:
             self.run.stop()
             self.run.wait()
 
-    def edit(self, change: Callable[[Mask], Mask]) -> None:
-        """Changes the mask of the frame that is shown; a run is stopped first. Raises ``DataError``."""
+    def edit(self, frame: int, change: Callable[[Mask], Mask]) -> None:
+        """Goes to a frame and changes its mask; a run is stopped first. Raises ``DataError``."""
         self.stop()
-        project, frame = self.project, self.project.frame
+        project, frame = self.project, self.show(frame)
         mask = project.mask(frame)
         old = np.zeros(project.size, np.uint8) if mask is None else mask
         new = change(old)
@@ -101,11 +106,13 @@ class Opened:
         self.mask_changed(frame)
 
     def undo(self) -> None:
-        """Takes the last change back, and shows its frame."""
+        """Takes the last change back, and shows the first frame whose mask is another one now."""
         self.stop()
-        frame = self.history.undo()
-        self.project.show(frame)
-        self.mask_changed(frame)
+        frames = self.history.undo()
+        for frame in frames:
+            self.mask_changed(frame)
+        if frames:
+            self.project.show(frames[0])
 
     def mask_changed(self, frame: int) -> None:
         """Forgets the memory of runs from a frame on, whose mask has changed."""
@@ -195,7 +202,7 @@ class Session:
                     shutil.move(source, folder / own_name)
                     source = folder / own_name
                 frames = Frames(source)
-                project = Project.create(folder, title, source.resolve(), frames.size, self.settings)
+                project = Project.create(folder, title, frames, self.settings)
             except VOSError as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise DataError(str(error).replace(str(source), title)) from error
@@ -207,26 +214,25 @@ class Session:
 
     def show(self, frame: int) -> None:
         """Goes to a frame; beyond the ends, to the nearest. Raises ``DataError``."""
-        opened = self.opened
-        opened.project.show(min(max(frame, 0), opened.frames.count - 1))
+        self.opened.show(frame)
 
-    def stroke(self, stroke: Stroke) -> None:
-        """Paints on the frame that is shown. Raises ``DataError``."""
+    def stroke(self, frame: int, stroke: Stroke) -> None:
+        """Goes to a frame and paints on it. Raises ``DataError``."""
         with self._lock:
             project = self.opened.project
             self._check_object(stroke.object_id)
-            self.opened.edit(lambda mask: paint(mask, stroke, project.hidden))
+            self.opened.edit(frame, lambda mask: paint(mask, stroke, project.hidden))
 
-    def box(self, box: Box, object_id: int) -> None:
-        """Adds to an object what is found in a box of the frame that is shown. Raises ``DataError``."""
+    def box(self, frame: int, box: Box, object_id: int) -> None:
+        """Goes to a frame and adds to an object what is found in a box. Raises ``DataError``."""
         with self._lock:
             project, frames = self.opened.project, self.opened.frames
             self._check_object(object_id)
-            image = frames.image(project.frame)
-            self.opened.edit(lambda mask: box_object(mask, image, box, object_id, project.hidden))
+            image = frames.image(frame)
+            self.opened.edit(frame, lambda mask: box_object(mask, image, box, object_id, project.hidden))
 
-    def load_mask(self, path: Path) -> list[TrackedObject]:
-        """Takes the mask of the frame that is shown from a file. Gives its new objects. Raises ``DataError``.
+    def load_mask(self, frame: int, path: Path) -> list[TrackedObject]:
+        """Goes to a frame and takes its mask from a file. Gives its new objects. Raises ``DataError``.
 
         Ids of objects that are there stay; others become new objects. Ignored pixels become background.
         """
@@ -239,10 +245,11 @@ class Session:
                 )
                 raise DataError(f"{path.name}: the mask is {found} pixels, the video {expected}")
             opened.stop()
-            with opened.history.step(project.frame):
+            frame = opened.show(frame)
+            with opened.history.step(frame):
                 table, new = _take_ids(project, loaded)
-                project.give(project.frame, table[loaded])
-            opened.mask_changed(project.frame)
+                project.give(frame, table[loaded])
+            opened.mask_changed(frame)
             return new
 
     def undo(self) -> None:
@@ -276,16 +283,19 @@ class Session:
             self.opened.project.remove_object(object_id)
 
     def _undoable(self) -> Any:
-        return self.opened.history.step(self.opened.project.frame)
+        return self.opened.history.step()
 
     # --- runs and results
 
-    def segment(self, step: int) -> None:
-        """Starts a run from the frame that is shown, forward (1) or backward (-1). Raises ``DataError``."""
+    def segment(self, frame: int, step: int) -> None:
+        """Goes to a frame and starts a run from there, forward (1) or backward (-1).
+
+        Raises ``DataError`` if it shows no object, and ``CheckpointError``.
+        """
         if step not in _STEPS:
             raise ConfigError(f"direction: expected 1 or -1, found {step!r:.40}")
         with self._lock:
-            self.opened.segment(step)
+            self.opened.segment(frame, step)
 
     def stop(self) -> None:
         """Ends a run after its present frame."""

@@ -27,10 +27,10 @@ _THUMBNAIL = 160  # pixels across
 _BINS = 400  # points of a curve
 
 
-def overview(opened: Opened, progress: Progress) -> dict[str, Any]:
-    """Tells all but pictures: the video, the frame that is shown, objects, the run, what can be undone.
+def overview(opened: Opened, progress: Progress, frame: int) -> dict[str, Any]:
+    """Tells all but pictures: the video, objects, the run, what can be undone.
 
-    ``progress``: of the run.
+    ``progress``: of the run. ``frame``: the one that is shown.
     """
     project, frames = opened.project, opened.frames
     height, width = project.size
@@ -41,10 +41,10 @@ def overview(opened: Opened, progress: Progress) -> dict[str, Any]:
         "height": height,
         "frames": frames.count,
         "fps": frames.fps,
-        "frame": project.frame,
-        "name": frames.name(project.frame),
+        "frame": frame,
+        "name": frames.name(frame),
         "given": project.given_frames(),
-        "hasMask": project.frame in project.masks,
+        "hasMask": frame in project.masks,
         "objects": [asdict(item) | {"colour": _css_colour(item.id)} for item in project.objects],
         "undo": len(opened.history),
         "run": asdict(progress) | {"running": progress.is_running},

@@ -31,7 +31,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="A page in the browser to paint objects in a video, have them followed, correct them and "
-        'export masks. It needs Gradio: pip install "aot-plus[app]".',
+        'export masks. It needs Gradio: pip install ".[app]" in a checkout.',
     )
     add = parser.add_argument
     add(
@@ -57,8 +57,8 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 def _serve(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError(
-            'the page needs Gradio, which is not installed: pip install "aot-plus[app]" '
-            "(in a checkout: pip install -r requirements-app.txt)"
+            'the page needs Gradio, which is not installed: in a checkout, run pip install ".[app]" '
+            "or pip install -r requirements-app.txt"
         )
     from aot_plus.app.places import Places
     from aot_plus.app.server import LOCAL, serving

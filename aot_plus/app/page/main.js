@@ -86,7 +86,7 @@ class Studio {
   show(answer, taken) {
     const isOther = this.state?.project !== answer.state.project;
     this.state = answer.state;
-    if (answer.picture) this.has = answer.state.frame;
+    if (answer.picture != null) this.has = answer.state.frame; // empty if the frame cannot be read
     if (isOther) this.begin();
     const newest = this.state.objects.at(-1)?.id ?? null;
     if (newest > this.newest || !this.state.objects.some((item) => item.id === this.chosen)) this.chosen = newest;

@@ -22,12 +22,12 @@ class Stage {
   }
 
   setSize(width, height) {
-    this.size = [width, height];
+    this.size = [this.canvas.width, this.canvas.height] = [width, height];
     this.element.style.setProperty("--aspect", `${width} / ${height}`);
     this.element.style.setProperty("--ratio", width / height);
   }
 
-  /** Shows a new layer, and a new picture if there is one. `taken`: strokes that the layer holds. */
+  /** Shows a new layer, and a new picture if there is one; none if it is empty. `taken`: strokes that the layer holds. */
   show(picture, layer, taken = []) {
     const loading = [picture, layer].map((address) => (address ? loaded(address) : null));
     this.turn = this.turn.then(async () => {
@@ -35,7 +35,7 @@ class Stage {
       if (image) {
         this.picture.src = image.src;
         [this.canvas.width, this.canvas.height] = [image.naturalWidth, image.naturalHeight];
-      }
+      } else if (picture === "") this.picture.removeAttribute("src");
       this.layer = objects;
       this.strokes = this.strokes.filter((stroke) => !taken.includes(stroke));
       this.draw();

@@ -1,0 +1,138 @@
+"""What the page gets for what it asks: also of frames that cannot be read, and with another tab open."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aot_plus.app.answers import Answers
+from aot_plus.app.places import Places
+from aot_plus.app.project import Project
+from aot_plus.app.session import Session
+from aot_plus.utils.masks import write_mask
+from tests.test_app_session import BLUE_BOX, FRAMES, HEIGHT, SETTINGS, WIDTH, dab, make_video
+
+LAST = FRAMES - 1
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """A session with a video open whose frame 6 is only half there."""
+    video = make_video(tmp_path / "videos" / "squares")
+    bad = video / "006.png"
+    bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
+    session = Session(tmp_path / "projects", Places([video.parent]), SETTINGS, "cpu")
+    session.open_video(video)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def ask(session: Session, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Asks as the page does; a mask of two objects was uploaded."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:10], mask[10:20] = 1, 2
+    write_mask(tmp_path / "mask.png", mask)
+    answers = Answers(session, tmp_path)
+    return lambda action, **values: answers.answer(action, values)
+
+
+def test_a_frame_that_cannot_be_read_is_left_again(
+    session: Session, ask: Callable[..., dict[str, Any]]
+) -> None:
+    dab(session, 1, 26, 26)
+    answer = ask("show", frame=6, has=0)
+    assert (answer["state"]["frame"], answer["picture"]) == (6, "")
+    assert "006.png: cannot be read as an image" in answer["error"]
+    assert "error" not in ask("look", has=6)  # said once, not with every look at a run
+    session.close()
+    session.open_project("squares")
+    answer = ask("look", has=-1)  # of a page that was loaded again
+    assert (answer["state"]["frame"], answer["state"]["given"], answer["picture"]) == (6, [0], "")
+    answer = ask("show", frame=0, has=6)
+    assert "error" not in answer
+    assert answer["layer"].startswith("data:image/png")
+    assert answer["picture"].startswith("data:image/jpeg")
+
+
+def test_a_mask_that_cannot_be_read_leaves_the_picture(
+    session: Session, ask: Callable[..., dict[str, Any]]
+) -> None:
+    dab(session, 1, 26, 26)
+    session.opened.project.masks.path(0).write_bytes(b"no mask")
+    answer = ask("look")
+    assert (answer["state"]["frame"], answer["layer"]) == (0, "")
+    assert answer["picture"].startswith("data:image/jpeg")
+    assert "000000.png" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("action", "values"),
+    [
+        ("paint", {"id": 1, "points": [[26, 26]], "diameter": 9}),
+        ("box", {"id": 1, "box": BLUE_BOX}),
+        ("load", {"path": "mask.png"}),
+    ],
+)
+def test_a_change_stays_on_its_frame_while_another_tab_goes_on(
+    session: Session,
+    ask: Callable[..., dict[str, Any]],
+    action: str,
+    values: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = session.opened.project
+    show = project.show
+    monkeypatch.setattr(project, "show", lambda frame: show(LAST))
+    monkeypatch.chdir(tmp_path)
+    answer = ask(action, frame=3, **values)
+    assert "error" not in answer
+    assert (project.given_frames(), project.masks.frames()) == ([3], [3])
+    assert answer["state"]["frame"] == LAST
+
+
+def test_a_stroke_stays_on_its_frame_though_the_end_of_a_run_is_followed(
+    session: Session, ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.show(7)
+    dab(session, 1, 54, 26)
+    session.segment(7, 1)
+    opened = session.opened
+    stop = opened.stop
+
+    def stop_while_another_tab_looks() -> None:
+        assert opened.run is not None
+        opened.run.wait(100)
+        ask("look", follow=True)
+        stop()
+
+    monkeypatch.setattr(opened, "stop", stop_while_another_tab_looks)
+    ask("paint", frame=3, id=1, points=[[26, 26]], diameter=9)
+    assert opened.project.given_frames() == [3, 7]
+
+
+def test_a_run_begins_at_its_frame_while_another_tab_goes_on(
+    session: Session, ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.show(3)
+    dab(session, 1, 38, 26)
+    project = session.opened.project
+    show = project.show
+    monkeypatch.setattr(project, "show", lambda frame: show(LAST))
+    assert "error" not in ask("segment", frame=3, step=-1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    assert project.masks.frames() == [0, 1, 2, 3]
+
+
+def test_an_answer_is_about_one_frame_while_another_tab_goes_on(
+    ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = iter(range(FRAMES))
+    monkeypatch.setattr(Project, "frame", property(lambda project: next(numbers)))
+    answer = ask("look", has=0)
+    assert (answer["state"]["frame"], answer["state"]["name"]) == (0, "000")
+    assert "picture" not in answer
