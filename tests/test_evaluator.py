@@ -400,6 +400,13 @@ def test_results_of_two_configs_do_not_mix(dataset: VOSTDataset, result_dir: Pat
     assert run(dataset, result_dir, cfg=config(MEM_POLICY="fifo", TEST_WRITERS=1)).skipped == list(LENGTHS)
 
 
+def test_results_of_all_frames_do_not_mix_with_those_of_some(dataset: VOSTDataset, result_dir: Path) -> None:
+    run(dataset, result_dir, cfg=config(TEST_DATASET_SPLIT="valid"))
+    assert run(dataset, result_dir, cfg=config(TEST_DATASET_SPLIT="train")).skipped == list(LENGTHS)
+    with pytest.raises(ConfigError, match="TEST_DATASET_SPLIT was 'train', is 'valid_all_frames'"):
+        run(dataset, result_dir, cfg=config(TEST_DATASET_SPLIT="valid_all_frames"))
+
+
 def test_results_of_other_weights_or_code_are_not_used_unasked(
     dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,30 @@ def collect(failing: str) -> list[str]:
         assert vars(sys.modules["__mp_main__"])["__spec__"].name == "aot_plus.utils.new_process"
     with process_group(place):
         return gather(place, f"{place.rank} of {place.world_size}")
+
+
+def collect_twice(folder: Path) -> list[int]:
+    """Collects the ranks in two groups; the first process joins the second one late, as after a metric."""
+    place = ProcessPlace.from_environment()
+    with process_group(place):
+        first = gather(place, place.rank)
+    meet = vars(processes)["_meet"]
+
+    def meet_and_note(place: ProcessPlace) -> distributed.Store:
+        store: distributed.Store = meet(place)
+        (folder / f"{place.rank} met").touch()
+        return store
+
+    vars(processes).update(_meet=meet_and_note, LONGEST_START=timedelta(0))  # the time to start is over
+    if place.rank > 0:
+        (folder / "1 comes").touch()
+    else:
+        while not (folder / "1 comes").exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        assert not (folder / "1 met").exists()  # it would connect to where this process was before
+    with process_group(place):
+        return first + gather(place, place.rank)
 
 
 def wait_long(folder: Path) -> None:
@@ -83,6 +108,11 @@ def test_the_first_ones_result() -> None:
     assert launch(collect, "", processes=1) == ["0 of 1"]
     assert launch(collect, "", processes=2) == ["0 of 2", "1 of 2"]
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_second_group_waits_for_its_last_process(tmp_path: Path, forked_processes: None) -> None:
+    """As under torchrun with two jobs: what the first group left in its store is not the second one's."""
+    assert launch(collect_twice, tmp_path, processes=2) == [0, 1, 0, 1]
 
 
 def test_an_error_is_raised_as_it_was(forked_processes: None) -> None:

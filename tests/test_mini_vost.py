@@ -1,6 +1,8 @@
 """MiniVOST: reproducible, in VOST's layout, with exact masks, and too hard for repeating the first mask."""
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from aot_plus.dataloaders.mini_vost import (
 )
 from aot_plus.dataloaders.mini_vost import writer as writer_module
 from aot_plus.dataloaders.mini_vost.actors import FRESH_FRAMES
+from aot_plus.pipeline.choices import ensure_mini_vost
 from aot_plus.tools.make_mini_vost import main
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
@@ -198,6 +201,40 @@ def test_run_again_keeps_finished_sequences_and_makes_the_missing_ones(
     make_dataset(tmp_path, seed=0, train=0, val=2)
     assert made == [("val", 0), ("interrupted", 0), ("val", 1)]
     assert len((tmp_path / "ImageSets" / "val.txt").read_text().split()) == 2
+
+
+def test_a_second_run_at_the_same_time_is_refused(
+    tmp_path: Path, sequence: RenderedSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would remove what the first one has half written, and the lists would name what is not whole."""
+    out = tmp_path / "MiniVOST"
+
+    def render(seed: int, split: str, index: int) -> RenderedSequence:
+        for write in (partial(make_dataset, out, 0, 0, 1), partial(ensure_mini_vost, tmp_path)):
+            with pytest.raises(DataError, match=f"another run works there: process {os.getpid()}"):
+                write()
+        name = writer_module.sequence_generator(seed, split, index)[1]
+        return RenderedSequence(name, sequence.images[:3], sequence.masks[:3], sequence.num_objects)
+
+    monkeypatch.setattr(writer_module, "render_sequence", render)
+    make_dataset(out, seed=0, train=0, val=1)
+    (name,) = (out / "ImageSets" / "val.txt").read_text().split()
+    assert writer_module.is_complete(out, name)
+    assert not list(out.glob(".*"))
+
+
+def test_sequences_of_val_are_added_to_those_of_train(
+    tmp_path: Path, sequence: RenderedSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def render(seed: int, split: str, index: int) -> RenderedSequence:
+        name = writer_module.sequence_generator(seed, split, index)[1]
+        return RenderedSequence(name, sequence.images[:3], sequence.masks[:3], sequence.num_objects)
+
+    monkeypatch.setattr(writer_module, "render_sequence", render)
+    make_dataset(tmp_path, seed=0, train=2, val=0)
+    for val in (1, 3):  # the second time there are some
+        writer_module.add_val(tmp_path, 0, val)
+        assert [writer_module.count_listed(tmp_path, split) for split in ("train", "val")] == [2, 1]
 
 
 def test_a_sequence_that_was_not_moved_in_whole_is_made_again(

@@ -1,13 +1,16 @@
 """The policies spread, lfu and readmem, the write gate, and policies that decline frames."""
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
+from aot_plus.networks.engines.saved_state import restored
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.memory.policies import (
     Append,
@@ -62,6 +65,8 @@ def test_lfu_drops_the_least_attended_since_stored() -> None:
 
 
 # --- readmem
+
+NO_VIDEO = {"num_objects": 1, "memory_gap": 5, "frame": 1, "last_write": 1, "removed": []}
 
 
 def looking(keys: Tensor, new_keys: Tensor) -> Any:
@@ -121,6 +126,20 @@ def test_readmems_diversity_never_falls() -> None:
             swaps += 1
         stored[frame] = new
     assert swaps > 3
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer")  # of a tensor without content
+def test_readmem_goes_on_on_a_gpu_from_a_saved_state() -> None:
+    """It compares on the CPU; a saved video is resumed with all its tensors on the device."""
+    policy, resumed = build_policy(config("readmem")), build_policy(config("readmem"))
+    policy.observe(append_of([0], 1, looking(one_token((1.0, 0.0, 0.0)), torch.tensor([[0.8, 0.6, 0.0]]))))
+    state = {**NO_VIDEO, "batches": [{"groups": [0], "memory": {}, "policies": [policy.state_dict()]}]}
+    memory = SimpleNamespace(load_state_dict=lambda state: None)
+    engine: Any = SimpleNamespace(new_memory=lambda groups: (memory, [resumed]))
+    with FakeTensorMode(allow_non_fake_inputs=True):  # as if there were a GPU
+        restored(state, engine, torch.device("cuda"))
+    tensors = [value for value in vars(resumed).values() if isinstance(value, Tensor)]
+    assert [(tensor.device.type, tensor.shape) for tensor in tensors] == [("cpu", (2, 2))]
 
 
 # --- the write gate

@@ -14,7 +14,7 @@ from PIL import Image
 
 import evaluation
 from aot_plus.configs.default import DefaultStage
-from aot_plus.dataloaders import mini_vost
+from aot_plus.dataloaders.mini_vost import writer
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.networks.models import build_model
@@ -302,20 +302,17 @@ def test_missing_rows_do_not_fail_the_others(videos: Path, fake: FakeInference, 
 
 def test_mini_vost_is_made_once(fake: FakeInference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DefaultStage, "DIR_DATA", str(tmp_path))
-    root = tmp_path / "MiniVOST"
-    (root / "ImageSets").mkdir(parents=True)
-    (root / "ImageSets" / "train.txt").write_text("a\nb\nc\n")
     made = []
 
-    def make_dataset(out: Path, seed: int, train: int, val: int, workers: int) -> None:
-        made.append((out, seed, train, val))
+    def add_val(out: Path, seed: int, val: int, workers: int) -> None:
+        made.append((out, seed, val))
         make_videos(out)
 
-    monkeypatch.setattr(mini_vost, "make_dataset", make_dataset)
+    monkeypatch.setattr(writer, "add_val", add_val)
     for _ in range(2):
         name, dataset = reproduction.prepare_dataset("mini_vost", tmp_path)
         assert (name, dataset.sequences("val")) == ("mini_vost", ["pour"])
-    assert made == [(root, 0, 3, 20)]
+    assert made == [(tmp_path / "MiniVOST", 0, 20)]
 
 
 def test_a_split_that_is_not_text_is_named(tmp_path: Path) -> None:

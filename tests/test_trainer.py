@@ -318,6 +318,22 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     assert (tmp_path / "eval").is_dir()
 
 
+@pytest.mark.parametrize("kept", ["best.pth", "ema_ckpt/save_step_2.pth", "ckpt/save_step_2.pth"])
+def test_weights_without_their_checkpoint_are_not_removed_unasked(
+    dataset: Path, tmp_path: Path, kept: str
+) -> None:
+    """The other files were removed for their size, for example."""
+    (tmp_path / kept).parent.mkdir(exist_ok=True)
+    (tmp_path / kept).touch()
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=1)
+    with pytest.raises(ConfigError, match=rf"holds weights of an earlier training \({kept}\).*--overwrite"):
+        Trainer(cfg, tmp_path).run()
+    assert (tmp_path / kept).exists()
+    Trainer(cfg, tmp_path, overwrite=True).run()
+    assert saved_steps(tmp_path) == [1]
+    assert not (tmp_path / kept).exists()
+
+
 def test_a_training_goes_on_with_other_code_and_says_so(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import evaluation
 from aot_plus.configs import Config
@@ -93,8 +94,35 @@ def test_a_worse_model_does_not_replace_the_best(
     monkeypatch.setattr(Validation, "_figures", lambda *_: {"video_0": np.array([next(scores)])})
     Trainer(cfg, tmp_path).run()
     assert [line["best"] for line in lines(tmp_path)] == [True, True, False, False]
-    assert best_j(tmp_path) == pytest.approx(0.6)
+    assert best_j(tmp_path, {}) == pytest.approx(0.6)
     assert torch.load(tmp_path / "best.pth", weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "replaced"),
+    [
+        ({"TRAIN_EVAL_SEQUENCES": 1}, True),
+        ({"TEST_FLIP": True}, True),
+        ({"LATTER_MEM_LEN": 2}, True),
+        ({"TEST_READERS": 1, "TRAIN_LOG_STEP": 3}, False),
+    ],
+)
+def test_figures_of_another_measurement_are_not_compared(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], replaced: bool
+) -> None:
+    scores = iter([0.6, 0.3, 0.2])
+    monkeypatch.setattr(Validation, "_figures", lambda *_: {"video_0": np.array([next(scores)])})
+    average: Any = nn.Linear(1, 1)
+    for step, changed in enumerate([{}, values, values], start=1):
+        cfg = config(dataset, tmp_path, **changed)
+        Validation(cfg, tmp_path, tmp_path, torch.device("cpu")).run_if_due(average, step, lambda: False)
+    assert torch.load(tmp_path / "best.pth", weights_only=True)["step"] == (2 if replaced else 1)
+
+
+def test_a_best_of_an_earlier_version_is_kept(dataset: Path, tmp_path: Path) -> None:
+    """Its file does not say what was measured."""
+    torch.save({"state_dict": {}, "step": 1, "j": 0.6}, tmp_path / "best.pth")
+    assert best_j(tmp_path, {"TEST_FLIP": True}) == 0.6
 
 
 def test_a_stopped_validation_is_made_up_for(

@@ -23,7 +23,7 @@ from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import find_path, stored_path
 from aot_plus.utils.sources import find_source, how_to_get
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS, SPLITS, known_folder, read_names
+from evaluation.vost import DATASET_FOLDERS, known_folder
 
 __all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset", "lacking"]
 
@@ -180,19 +180,13 @@ def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:
     """Opens MiniVOST; makes it first, with ``val`` sequences, if it has none in val. Raises ``DataError``."""
-    from aot_plus.dataloaders.mini_vost import make_dataset
+    from aot_plus.dataloaders.mini_vost import writer
 
     root = data_folder / DATASET_FOLDERS[MINI_VOST]
-    counts = {split: _count_names(root / SPLITS / f"{split}.txt") for split in ("train", "val")}
-    if not counts["val"]:
+    if not writer.count_listed(root, "val"):
         _log.info("making MiniVOST in %s", root)
         try:
-            make_dataset(root, 0, counts["train"], val, min(os.cpu_count() or 1, val))
+            writer.add_val(root, 0, val, min(os.cpu_count() or 1, val))
         except OSError as error:
             raise DataError(f"{root}: MiniVOST cannot be made there ({error})") from error
     return open_dataset(MINI_VOST, data_folder)
-
-
-def _count_names(path: Path) -> int:
-    """Counts the sequences that a split file names; 0 without the file. Raises ``DataError``."""
-    return len(read_names(path)) if path.is_file() else 0

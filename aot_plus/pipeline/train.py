@@ -13,13 +13,15 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_dataset
 from aot_plus.networks.managers.initial_weights import pretrained_file
 from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
+from aot_plus.networks.managers.result_config import mask_differences
 from aot_plus.networks.managers.train_checkpoint import saved_steps
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.catalogue import SMALL_STAGE
-from aot_plus.utils.errors import CheckpointError, DataError
+from aot_plus.utils.config import CONFIG_FILE
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.paths import run_folder, stored_path
 from evaluation.home import home
 
@@ -32,14 +34,15 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
     """Raises ``DataError`` that lists all data sets and weights that are missing.
 
     ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. A MiniVOST that the validation
-    needs is made.
+    needs is made. Of several processes, only the first one validates.
     """
+    validated = bool(cfg.TRAIN_EVAL_STEPS) and ProcessPlace.from_environment().rank == 0
     checks: list[Callable[[], object]] = [partial(build_train_dataset, cfg)]
     if overwrite or not saved_steps(run_folder(cfg)):
         checks.append(partial(pretrained_file, cfg))
-    if cfg.TRAIN_EVAL_STEPS and cfg.TEST_DATASET == MINI_VOST:
+    if validated and cfg.TEST_DATASET == MINI_VOST:
         checks.append(partial(ensure_mini_vost, home() / cfg.DIR_DATA))
-    if cfg.TRAIN_EVAL_STEPS or (evaluated and cfg.TEST_DATASET != MINI_VOST):  # that can be made
+    if validated or (evaluated and cfg.TEST_DATASET != MINI_VOST):  # that can be made
         checks.append(partial(find_dataset, cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT))
     problems: dict[str, None] = {}
     for check in checks:
@@ -62,8 +65,13 @@ def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) 
 
 
 def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
-    """This process's part."""
+    """This process's part. Raises ``ConfigError`` if several are to share a GPU."""
     place = ProcessPlace.from_environment()
+    if cfg.TRAIN_DEVICE.startswith("cuda:") and place.local_world_size > 1:  # NCCL says this in other words
+        raise ConfigError(
+            f"TRAIN_DEVICE {cfg.TRAIN_DEVICE}: expected one process on this machine, as processes cannot "
+            f"share a GPU, found {place.local_world_size}; cuda gives each a GPU of its own"
+        )
     device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
     share_cores(place)
     trainer = Trainer(cfg, run_folder(cfg), device=device, place=place, resume=resume, overwrite=overwrite)
@@ -76,13 +84,17 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
 def evaluation_job(cfg: Config, weights: Path, processes: int) -> Job:
     """Returns the job that evaluates trained weights with the training's config; makes a missing MiniVOST.
 
-    It replaces the results that other weights of that name, or other code, left.
+    It replaces the results that other weights of that name, another config or other code left.
     """
     cfg = copy(cfg)
     data_folder = home() / cfg.DIR_DATA
     if cfg.TEST_DATASET == MINI_VOST:
         ensure_mini_vost(data_folder)
-    cfg.TEST_DATASET, _ = find_dataset(cfg.TEST_DATASET, data_folder)
+    cfg.TEST_DATASET, _ = find_dataset(cfg.TEST_DATASET, data_folder, cfg.TEST_LAYOUT)
     cfg.TEST_CKPT_PATH = stored_path(weights)
     job = Job(cfg, weights, processes=processes)
-    return replace(job, overwrite=job.is_outdated())
+    saved = job.folder / CONFIG_FILE
+    differences = mask_differences(saved, cfg) if saved.is_file() else []
+    if differences:
+        _log.info("%s: the masks there are made again: %s", job.folder, "; ".join(differences))
+    return replace(job, overwrite=bool(differences) or job.is_outdated())

@@ -17,6 +17,7 @@ from aot_plus.tools.common import (
     with_environment,
 )
 from aot_plus.utils.catalogue import PAPER_STAGE
+from aot_plus.utils.errors import VOSError
 
 _DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
 the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
@@ -24,7 +25,9 @@ checkpoint. It lists missing downloads before it starts. Rerun the same command 
 checkpoint; Ctrl-C saves first."""
 _EPILOG = """MODEL, STAGE, EXP_NAME, PROCESSES, BATCH_SIZE, DTYPE, STEPS and DATASET in the environment stand
 for the flags of these names, which win. Nothing to download: --stage mini_vost trains a small model on
-MiniVOST, about an hour on two cores."""
+MiniVOST, in an hour and a half on two cores."""
+_AFTERWARDS = """The training is complete, and its weights stay. To evaluate them, rerun the command, or use
+aot-plus eval: its --overwrite and --resume are about masks. Here, --overwrite would remove the training."""
 _FROM_ENVIRONMENT = (
     *("--model", "--stage", "--exp_name", "--processes", "--batch_size", "--dtype", "--steps", "--dataset"),
 )
@@ -58,7 +61,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add(
         "--dataset",
-        help="to evaluate on: vost, mini_vost or a folder in VOST's layout (default: the stage's)",
+        help="to evaluate on: a known data set or a folder (default: the stage's)",
     )
     add("--no_eval", action="store_true", help="training only")
     start = parser.add_mutually_exclusive_group()
@@ -76,20 +79,22 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
-    import torch
-
+    from aot_plus.networks.managers.processes import count_gpus
     from aot_plus.pipeline.run import evaluate
     from aot_plus.pipeline.train import check_files, evaluation_job, train
 
     cfg = config_of(args, {"TEST_DATASET": args.dataset})
     evaluated = not args.no_eval and "RANK" not in os.environ
     check_files(cfg, overwrite=args.overwrite, evaluated=evaluated)
-    processes = args.processes or max(torch.cuda.device_count(), 1)
+    processes = args.processes or max(count_gpus(cfg.TRAIN_DEVICE), 1)
     weights = train(cfg, resume=args.resume, overwrite=args.overwrite, processes=processes)
     if os.environ.get("RANK", "0") == "0":
         print(f"Trained weights (moving average): {weights}")
     if evaluated:
-        evaluate(evaluation_job(cfg, weights, processes), print)
+        try:
+            evaluate(evaluation_job(cfg, weights, processes), print)
+        except VOSError as error:
+            raise VOSError(f"{error}\n{_AFTERWARDS}") from error
     return 0
 
 

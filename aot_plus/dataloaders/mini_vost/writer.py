@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.masks import write_mask
 from evaluation.files import replacing, require_regular, writing
+from evaluation.folder_lock import LOCK_FILE, FolderLock
 from evaluation.parallel import map_in_processes
+from evaluation.vost import SPLITS, read_names
 
 INFO_FILE = "mini_vost.json"
 UNFINISHED = ".unfinished"
@@ -28,12 +32,45 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -
 
     The bytes do not depend on ``workers``, the number of processes. The lists in ImageSets come last
     (test.txt is empty). Raises ``DataError`` when ``out`` holds something else or a dataset of another seed
-    or generator, ``ValueError`` for bad numbers.
+    or generator, and when another run writes there; ``ValueError`` for bad numbers.
     """
     if train < 0 or val < 0 or workers < 1:
         raise ValueError(
             f"expected train and val from 0 and workers from 1, found {train}, {val} and {workers}"
         )
+    with _locked(out):
+        _make_missing(out, seed, train, val, workers)
+
+
+def add_val(out: Path, seed: int, val: int, workers: int = 1) -> None:
+    """Writes ``val`` sequences of val and their list, unless there are some; the list of train stays.
+
+    Raises ``DataError`` as ``make_dataset``.
+    """
+    with _locked(out):
+        if not count_listed(out, "val"):
+            _make_missing(out, seed, count_listed(out, "train"), val, workers)
+
+
+def count_listed(out: Path, split: str) -> int:
+    """Counts the sequences in the list of a split; 0 without a list. Raises ``DataError``."""
+    path = out / SPLITS / f"{split}.txt"
+    return len(read_names(path)) if path.is_file() else 0
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Makes the folder, and keeps other runs out as long as the block lasts. Raises ``DataError``."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: expected a folder, found a file")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with FolderLock(out):
+        yield
+
+
+def _make_missing(out: Path, seed: int, train: int, val: int, workers: int) -> None:
+    """Writes the sequences that are not there, then the lists."""
     wanted = [("train", index) for index in range(train)] + [("val", index) for index in range(val)]
     names = {job: sequence_generator(seed, *job)[1] for job in wanted}
     _claim(out, seed, train, val)
@@ -42,7 +79,7 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -
     shutil.rmtree(out / UNFINISHED, ignore_errors=True)
     for split in (*SPLIT_NAMES, "test"):
         lines = [f"{name}\n" for (of_split, _), name in names.items() if of_split == split]
-        with replacing(out / "ImageSets" / f"{split}.txt") as temporary:
+        with replacing(out / SPLITS / f"{split}.txt") as temporary:
             temporary.write_text("".join(lines), encoding="utf-8")
 
 
@@ -95,8 +132,6 @@ def _make_one(out: Path, seed: int, job: tuple[str, int]) -> None:
 
 def _claim(out: Path, seed: int, train: int, val: int) -> None:
     """Marks the folder as MiniVOST of this seed and generator, after checking that it is nothing else."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: expected a folder, found a file")
     info = out / INFO_FILE
     identity = {"seed": seed, "generator_version": GENERATOR_VERSION}
     if info.exists():
@@ -106,7 +141,7 @@ def _claim(out: Path, seed: int, train: int, val: int) -> None:
                 raise DataError(
                     f"{info}: expected {key} {value}, found {found.get(key)}; choose another folder"
                 )
-    elif out.exists() and any(out.iterdir()):
+    elif any(path.name != LOCK_FILE for path in out.iterdir()):
         raise DataError(f"{out}: holds files but no {INFO_FILE}; expected an empty or new folder")
     with replacing(info) as temporary:
         temporary.write_text(

@@ -55,8 +55,11 @@ _MASKS = (
 _WEIGHTS = (
     *_BOTH,
     "aot_plus/dataloaders",
+    "aot_plus/networks/managers/ema.py",
     "aot_plus/networks/managers/initial_weights.py",
     "aot_plus/networks/managers/learner.py",
+    "aot_plus/networks/managers/param_groups.py",
+    "aot_plus/networks/managers/schedule.py",
     "aot_plus/networks/managers/trainer.py",
 )
 

@@ -3,6 +3,7 @@
 torchrun, or ``pipeline.launch``, starts them and describes them in the environment.
 """
 
+import itertools
 import logging
 import os
 import time
@@ -24,10 +25,12 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_SPREAD = ("auto", "cuda")  # devices that stand for all GPUs of a machine
 _FEW_HELPERS, _MANY_HELPERS = 2, 8  # threads
 
 LONGEST_START = timedelta(minutes=2)  # from the first process's start to the last one's
 LONGEST_WAIT = timedelta(days=7)  # for the slowest process; a process that died is noticed at once
+_groups = itertools.count()  # numbers the groups that this process joins
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def process_group(
     """Connects the processes; does nothing for a single one.
 
     ``device``: tensors there are exchanged, with NCCL on CUDA. Without it the processes work apart, and wait
-    for one another as long as the slowest one needs, as they do if they are ``patient``. Raises
-    ``VOSError`` if they do not all start within ``LONGEST_START``.
+    for one another as long as the slowest one needs, as they do if they are ``patient``. There may be one
+    group after another. Raises ``VOSError`` if the processes do not all start within ``LONGEST_START``.
     """
     on_cuda = device is not None and device.type == "cuda"
     if on_cuda:
@@ -104,25 +107,27 @@ def process_group(
 def _meet(place: ProcessPlace) -> distributed.Store:
     """Waits until all processes are there, and gives what they share.
 
-    The group's own time limit is for what it exchanges later.
+    The group's own time limit is for what it exchanges later. torchrun's store outlives a group, so each
+    group has keys of its own. Between two groups a process may work for long, as the first one's metric does.
     """
+    number = next(_groups)
+    longest = LONGEST_WAIT if number else LONGEST_START
     try:
-        store, _, _ = next(
-            distributed.rendezvous("env://", place.rank, place.world_size, timeout=LONGEST_START)
-        )
+        found, _, _ = next(distributed.rendezvous("env://", place.rank, place.world_size, timeout=longest))
+        store = distributed.PrefixStore(f"group_{number}", found)
         store.set(f"started/{place.rank}", "")
-        _wait(store, [f"started/{rank}" for rank in range(place.world_size)])
+        _wait(store, [f"started/{rank}" for rank in range(place.world_size)], longest)
     except RuntimeError as error:
-        minutes = LONGEST_START.total_seconds() / 60
+        minutes = longest.total_seconds() / 60
         raise VOSError(
             f"process {place.rank} of {place.world_size}: the others did not start in {minutes:g} minutes"
         ) from error
     return store
 
 
-def _wait(store: distributed.Store, keys: list[str]) -> None:
+def _wait(store: distributed.Store, keys: list[str], longest: timedelta) -> None:
     """Waits for keys by asking again and again: Ctrl-C and SIGTERM are not heard in a store's own wait."""
-    end = time.monotonic() + LONGEST_START.total_seconds()
+    end = time.monotonic() + longest.total_seconds()
     while not store.check(keys):
         if time.monotonic() >= end:
             raise RuntimeError("not all processes started")
@@ -160,9 +165,14 @@ def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
     """Chooses the config's device: ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
-    if name in ("auto", "cuda") and torch.cuda.is_available():
+    if name in _SPREAD and torch.cuda.is_available():
         name = f"cuda:{place.local_rank % torch.cuda.device_count()}"
     return resolve_device(name, key)
+
+
+def count_gpus(name: str) -> int:
+    """Counts the GPUs that a machine's processes can be spread over with a config's device; 0 without any."""
+    return torch.cuda.device_count() if name in _SPREAD else 0
 
 
 def helper_threads(place: ProcessPlace, device: torch.device) -> int:

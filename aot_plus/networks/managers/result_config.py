@@ -9,9 +9,17 @@ from aot_plus.configs import Config
 from aot_plus.networks.managers.origin import Origin, origin_differences, resumptions
 from aot_plus.networks.managers.summary import SUMMARY_FILE
 from aot_plus.networks.managers.writer import SequenceFolder
-from aot_plus.utils.config import CONFIG_FILE, config_differences, save_config
+from aot_plus.utils.config import (
+    CONFIG_FILE,
+    config_differences,
+    config_to_dict,
+    read_saved_config,
+    save_config,
+)
 from aot_plus.utils.errors import ConfigError
 from evaluation.results import remove_results
+
+__all__ = ["claim_result_folder", "mask_differences", "mask_values"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +40,26 @@ _IRRELEVANT = frozenset(
         *("DATA_", "DIR_", "PRETRAIN_", "TRAIN_"),
     }
 )
+_ALL_FRAMES = "_all_frames"  # ends a split whose sequences have more frames than those of the same names
+
+
+def mask_values(cfg: Config) -> dict[str, Any]:
+    """Gives the values that a sequence's masks depend on."""
+    beginnings = tuple(name for name in _IRRELEVANT if name.endswith("_"))
+    return {
+        name: value
+        for name, value in config_to_dict(cfg).items()
+        if name not in _IRRELEVANT and not name.startswith(beginnings)
+    }
+
+
+def mask_differences(path: Path, cfg: Config) -> list[str]:
+    """Says what differs from a saved config of what a sequence's masks depend on. Raises ``ConfigError``."""
+    split = cfg.TEST_DATASET_SPLIT
+    saved = str(read_saved_config(path).get("TEST_DATASET_SPLIT", split))
+    other_frames = saved.endswith(_ALL_FRAMES) != split.endswith(_ALL_FRAMES)
+    found = [f"TEST_DATASET_SPLIT was {saved!r}, is {split!r}"] if other_frames else []
+    return [*config_differences(path, cfg, _IRRELEVANT), *found]
 
 
 def claim_result_folder(
@@ -71,7 +99,7 @@ def _resumptions(
     path: Path, cfg: Config, origin: Origin, kept: Sequence[str], *, resume: bool
 ) -> list[dict[str, Any]]:
     """Lists the changes that runs into the folder went on with. Raises ``ConfigError`` without ``resume``."""
-    differences = [*config_differences(path, cfg, _IRRELEVANT), *origin_differences(path, origin)]
+    differences = [*mask_differences(path, cfg), *origin_differences(path, origin)]
     if differences:
         found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
         if not resume:

@@ -27,6 +27,7 @@ __all__ = [
     "best_j",
     "ema_path",
     "get_random_state",
+    "kept_weights",
     "load_latest_checkpoint",
     "save_best",
     "save_checkpoint",
@@ -47,6 +48,7 @@ _TRAINING_VALUES = {
     "counters": dict,
 }
 _EMA_VALUES = {"state_dict": dict, "updates": int}
+_BEST_VALUES = {"state_dict": dict, "j": float}
 _FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
 
 
@@ -107,22 +109,49 @@ def ema_path(folder: Path, step: int) -> Path:
     return _path(folder, EMA_FOLDER, step)
 
 
-def save_best(folder: Path, state_dict: Mapping[str, Any], step: int, j: float) -> None:
-    """Saves the averaged weights of the best validation so far, with the J of theirs (0..1)."""
+def kept_weights(folder: Path) -> list[Path]:
+    """Lists all files of weights of a training, those without their partner included."""
+    checkpoints = [
+        _path(folder, name, step)
+        for name in (TRAINING_FOLDER, EMA_FOLDER)
+        for step in sorted(_steps_in(folder / name))
+    ]
+    best = folder / BEST_FILE
+    return [best, *checkpoints] if best.is_file() else checkpoints
+
+
+def save_best(
+    folder: Path, state_dict: Mapping[str, Any], step: int, j: float, measured: Mapping[str, Any]
+) -> None:
+    """Saves the averaged weights of the best validation so far, with the J of theirs (0..1).
+
+    ``measured``: what J depends on besides the weights, as plain values by name.
+    """
+    content = {"state_dict": dict(state_dict), "step": step, "j": j, "measured": dict(measured)}
     with replacing(folder / BEST_FILE) as temporary:
-        _write({"state_dict": dict(state_dict), "step": step, "j": j}, temporary)
+        _write(content, temporary)
 
 
-def best_j(folder: Path) -> float:
-    """Reads the J of the weights that ``save_best`` saved; -1 if there are none that can be read."""
+def best_j(folder: Path, measured: Mapping[str, Any]) -> float:
+    """Reads the J of the weights that ``save_best`` saved.
+
+    -1 if there are none that can be read, or if theirs was measured otherwise, by the names that both know.
+    """
     path = folder / BEST_FILE
     if not path.is_file():
         return -1.0
     try:
-        return float(_read(path, None, {"state_dict": dict, "j": float})["j"])
+        content = _read(path, None, _BEST_VALUES)
     except CheckpointError as error:
         _log.warning("%s; the next validation replaces it", error)
         return -1.0
+    noted = content.get("measured")
+    before = noted if isinstance(noted, dict) else {}  # earlier versions noted nothing: their J counts
+    changed = [name for name in before if name in measured and before[name] != measured[name]]
+    if changed:
+        _log.warning("%s: its J was measured with other %s; it is replaced", path, ", ".join(changed))
+        return -1.0
+    return float(content["j"])
 
 
 def get_random_state() -> dict[str, Any]:
@@ -176,11 +205,12 @@ def _load(folder: Path, step: int) -> TrainingCheckpoint:
     for file, tensors in ((path, training["state_dict"]), (of_average, ema["state_dict"])):
         for name, tensor in tensors.items():
             check_tensor(file, name, tensor)
-    return TrainingCheckpoint(step=step, ema=ema, **training)
+    values = {key: training[key] for key in _TRAINING_VALUES}
+    return TrainingCheckpoint(step=step, ema=ema, **values)
 
 
 def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, Any]:
-    """Reads the values of a file, of ``step`` or of any, by name and type. Raises ``CheckpointError``."""
+    """Reads a file, of ``step`` or of any, that has values of these types. Raises ``CheckpointError``."""
     content = read_file(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a training checkpoint, found a {type(content).__name__}")
@@ -193,7 +223,7 @@ def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, 
         if not isinstance(content[key], expected):
             found = type(content[key]).__name__
             raise CheckpointError(f"{path}: {key}: expected a {expected.__name__}, found a {found}")
-    return {key: content[key] for key in types}
+    return content
 
 
 def _remove_old(folder: Path, step: int, keep: int) -> None:

@@ -17,6 +17,7 @@ from aot_plus.networks.managers.train_checkpoint import (
     BEST_FILE,
     EMA_FOLDER,
     TRAINING_FOLDER,
+    kept_weights,
     saved_steps,
 )
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
@@ -67,6 +68,7 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
     if not steps:
         if resume:
             raise ConfigError(f"{folder}: nothing to resume: there is no checkpoint")
+        _require_no_weights(folder)
         return False
     if resume is False:
         raise ConfigError(
@@ -82,6 +84,18 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
     if differences:
         _log.warning("%s: resuming with changed values: %s", folder, "; ".join(differences))
     return True
+
+
+def _require_no_weights(folder: Path) -> None:
+    """Raises ``ConfigError`` if there is anything that a new training without checkpoints would remove."""
+    kept = kept_weights(folder)
+    if kept:
+        names = ", ".join(str(path.relative_to(folder)) for path in kept[:3])
+        raise ConfigError(
+            f"{folder}: holds weights of an earlier training ({names}{', ...' if kept[3:] else ''}), but no "
+            f"checkpoint to resume from, which has a file in both {TRAINING_FOLDER} and {EMA_FOLDER}. Move "
+            "them away, remove them (--overwrite), or choose another --exp_name"
+        )
 
 
 def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:

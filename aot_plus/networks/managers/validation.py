@@ -19,6 +19,7 @@ from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.managers.evaluator import given_frames, read_frame
+from aot_plus.networks.managers.result_config import mask_values
 from aot_plus.networks.managers.train_checkpoint import best_j, save_best
 from aot_plus.networks.managers.train_log import drop_lines
 from aot_plus.networks.managers.video_pass import VideoPass
@@ -61,6 +62,8 @@ class Validation:
         names = self._dataset.sequences()
         count = min(cfg.TRAIN_EVAL_SEQUENCES, len(names))
         self._names = [names[index * len(names) // count] for index in range(count)]
+        chosen = {"TEST_DATASET_SPLIT": cfg.TEST_DATASET_SPLIT, "sequences": self._names}
+        self._measured = {**mask_values(cfg), **chosen}
         self._truths = {name: self._truth(name) for name in self._names}
 
     def _truth(self, name: str) -> VideoSequence:
@@ -94,9 +97,10 @@ class Validation:
         except _Stopped:
             return None
         j = float(np.concatenate([*figures.values()]).mean())
-        is_best = j > best_j(self._folder)
+        best = best_j(self._folder, self._measured)
+        is_best = j > best
         if is_best:
-            save_best(self._folder, average.state_dict(), done, j)
+            save_best(self._folder, average.state_dict(), done, j, self._measured)
         line = {
             "step": done,
             "j": j,
@@ -106,7 +110,7 @@ class Validation:
         }
         with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best_j(self._folder):.3f}"
+        kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best:.3f}"
         _log.info("step %d: J %.3f on %d sequences (%s)", done, j, len(figures), kept)
         return j
 

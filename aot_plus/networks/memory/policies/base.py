@@ -202,7 +202,10 @@ class MemoryPolicy(ABC):
         return copy.deepcopy({name: value for name, value in vars(self).items() if name != "cfg"})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a policy gave."""
+        """Takes what ``state_dict`` of such a policy gave, all tensors on the memory's device.
+
+        A policy that keeps some of them on the CPU overrides this to put them back there.
+        """
         vars(self).update(copy.deepcopy(dict(state)))
 
 

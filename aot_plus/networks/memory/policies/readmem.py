@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,11 @@ class ReadMemPolicy(MemoryPolicy):
         """Chooses the droppable entry without which the memory is the most diverse."""
         swaps = self.last_scores["log determinant"][append.droppable]
         return append.droppable[int(swaps.argmax())]
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes what ``state_dict`` of such a policy gave; the Gram matrix stays on the CPU."""
+        super().load_state_dict(state)
+        self._gram = self._gram.cpu()
 
     def _compare(self, append: Append) -> None:
         """Computes the similarities to the new frame, and the diversity after each swap."""

@@ -1,0 +1,96 @@
+"""What the training tool does around a training: its processes, and the evaluation that follows."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aot_plus.pipeline import train as pipeline
+from aot_plus.pipeline.train import check_files, evaluation_job
+from aot_plus.tools import train
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.paths import run_folder
+from tests.tiny_training import as_flags, tiny_config
+from tests.train_videos import write_dataset
+
+
+def place_second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets the environment of the second process of two, as torchrun does."""
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+
+
+def test_other_values_of_the_evaluation_evaluate_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They do not change the training, which is complete and must stay."""
+    dataset = tmp_path / "videos"
+    write_dataset(dataset, sequences=1, length=6)
+    shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")
+    tested = {"TEST_DATASET": str(dataset), "TEST_DEVICE": "cpu", "DIR_RESULT": str(tmp_path / "results")}
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=1, TRAIN_BATCH_SIZE=1, **tested)
+    checkpoint = run_folder(cfg) / "ckpt" / "save_step_1.pth"
+
+    def run(*values: str) -> tuple[str, str]:
+        code = train.main([*as_flags(cfg), *values])
+        output = capsys.readouterr()
+        assert code == (1 if output.err.startswith("error:") else 0)
+        return output.out, output.err
+
+    assert "1 done, 0 skipped" in run()[0]
+    written = checkpoint.stat().st_mtime_ns
+    assert "0 done, 1 skipped" in run()[0]
+    assert "1 done, 0 skipped" in run("TEST_FLIP=True")[0]
+    (masks,) = (run_folder(cfg) / "eval" / "videos").iterdir()
+    shutil.copytree(masks / "video_0", masks / "of_another_list")
+    message = run("TEST_FLIP=False")[1]
+    assert "1 sequences there (of_another_list, ...) were made differently: TEST_FLIP was True" in message
+    assert "The training is complete, and its weights stay." in message
+    assert "Here, --overwrite would remove the training." in message
+    assert checkpoint.stat().st_mtime_ns == written
+
+
+def test_the_evaluation_reads_the_folder_in_its_layout(tmp_path: Path) -> None:
+    folder = tmp_path / "in_no_form_that_is_recognised"
+    (folder / "valid").mkdir(parents=True)
+    tested = {"TEST_DATASET": str(folder), "TEST_LAYOUT": "youtubevos2019", "DIR_RESULT": str(tmp_path)}
+    job = evaluation_job(tiny_config(folder, **tested), tmp_path / "w.pth", 1)
+    assert (job.open_dataset().root, job.open_dataset().split) == (folder, "valid")
+
+
+@pytest.mark.parametrize(("device", "count"), [("auto", 4), ("cuda", 4), ("cuda:1", 1), ("cpu", 1)])
+def test_there_is_a_process_for_each_gpu_that_the_device_leaves(
+    device: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def note(cfg: Any, *, resume: bool | None, overwrite: bool, processes: int) -> Path:
+        started.append(processes)
+        return tmp_path
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(pipeline, "check_files", lambda *_, **__: None)
+    monkeypatch.setattr(pipeline, "train", note)
+    assert train.main(["--stage", "mini_vost", "--no_eval", "--device", device]) == 0
+    assert started == [count]
+
+
+def test_processes_do_not_share_a_numbered_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_second_of_two(monkeypatch)
+    cfg = tiny_config(tmp_path, TRAIN_DEVICE="cuda:1")
+    with pytest.raises(ConfigError, match=r"TRAIN_DEVICE cuda:1: expected one process .* found 2"):
+        pipeline.train(cfg, resume=None, overwrite=False, processes=1)
+
+
+def test_only_the_first_process_makes_and_needs_the_test_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for its validation; two at once would not make MiniVOST faster."""
+    place_second_of_two(monkeypatch)
+    write_dataset(tmp_path / "videos", sequences=1)
+    cfg = tiny_config(tmp_path / "videos", DIR_DATA=str(tmp_path), TRAIN_EVAL_STEPS=1, PRETRAIN_MODEL="")
+    assert cfg.TEST_DATASET == "mini_vost"
+    check_files(cfg, overwrite=False, evaluated=False)
+    assert not (tmp_path / "MiniVOST").exists()
