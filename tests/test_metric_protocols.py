@@ -260,7 +260,7 @@ def test_per_frame_needs_folders_of_objects_with_numbers(
             for frame in range(3):
                 Image.fromarray(np.eye(20, dtype=np.uint8)).save(folder / f"{frame:05d}.png")
     assert run(tmp_path, "sav", ".", "predictions") == 0
-    assert run(tmp_path, "sav", ".", "predictions", "--per_frame") == 1
+    assert run(tmp_path, "sav", ".", "predictions", "--per_frame") == 0
     assert "not scored: w/cup" in capsys.readouterr().out
 
 
