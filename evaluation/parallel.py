@@ -43,11 +43,11 @@ def map_in_processes(
     Raises:
         DataError: a process was ended from outside; and whatever ``function`` raises.
     """
-    from tqdm import tqdm
+    from evaluation.progress import ProgressBar
 
     workers = min(workers or os.cpu_count() or 1, len(items))
     results: dict[int, Result] = {}
-    with tqdm(total=len(items), desc=description, unit="sequence", disable=not items) as bar:
+    with ProgressBar(total=len(items), desc=description, unit="sequence", disable=not items) as bar:
 
         def keep(index: int, result: Result) -> None:
             results[index] = result

@@ -481,7 +481,6 @@ def test_ctrl_c_keeps_what_came(serve: Serve, server: Server, tmp_path: Path) ->
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         content = folder(tmp_path) / ".download" / NAME / "content"
-        # Something has come: before, the signal may meet tqdm making its bar, which then prints a traceback.
         while process.poll() is None and not (content.is_file() and content.stat().st_size):
             pass
         process.send_signal(signal.SIGINT)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import requests
-from tqdm import tqdm
 
 from aot_plus.download.part import Part, Version
 from aot_plus.utils.errors import DataError
 from evaluation.files import writing
+from evaluation.progress import ProgressBar
 
 __all__ = ["Opener", "fetch", "is_page", "open_url"]
 
@@ -183,7 +183,9 @@ def _split(blocks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]
 
 def _append(part: Part, blocks: Iterator[bytes]) -> None:
     """Writes to the end of the part, with a progress bar. Raises ``DataError`` on a full disk, ``_Cut``."""
-    bar = tqdm(total=part.version.size, initial=part.size, desc=part.folder.name, unit="B", unit_scale=True)
+    bar = ProgressBar(
+        total=part.version.size, initial=part.size, desc=part.folder.name, unit="B", unit_scale=True
+    )
     with bar, writing(part.content), part.content.open("ab") as file:
         for block in blocks:
             file.write(block)

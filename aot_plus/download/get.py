@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from aot_plus.download.drive import DRIVE, open_drive
 from aot_plus.download.fetch import fetch, open_url
@@ -23,6 +22,7 @@ from aot_plus.utils.sources import Source, format_size
 from evaluation.digests import digest_file
 from evaluation.files import replacing, writing
 from evaluation.folder_lock import FolderLock
+from evaluation.progress import ProgressBar
 
 __all__ = ["Place", "download", "state_of"]
 
@@ -217,7 +217,7 @@ def _verified(place: Place, part: Part) -> dict[str, object]:
 
 
 def _digest(path: Path, name: str) -> str:
-    with tqdm(total=path.stat().st_size, desc=f"check {name}", unit="B", unit_scale=True) as bar:
+    with ProgressBar(total=path.stat().st_size, desc=f"check {name}", unit="B", unit_scale=True) as bar:
         return digest_file(path, bar.update)
 
 

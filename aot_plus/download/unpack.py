@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
 from aot_plus.utils.errors import DataError
 from evaluation.files import replacing, writing
+from evaluation.progress import ProgressBar
 from evaluation.vost import SPLITS
 
 __all__ = ["unpack", "unpacked_size"]
@@ -36,7 +35,7 @@ def unpack(archive: Path, folder: Path, target: Path) -> None:
         infos = [info for info in opened.infolist() if not info.is_dir()]
         for info in infos:
             _check_name(archive, info)
-        for info in tqdm(infos, desc=f"unpack {archive.name}", unit="file", mininterval=0.5):
+        for info in ProgressBar(infos, desc=f"unpack {archive.name}", unit="file", mininterval=0.5):
             if not _is_there(info, folder):
                 _extract(opened, info, folder / info.filename)
     root = _find_dataset(archive, folder)

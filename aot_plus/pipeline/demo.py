@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from aot_plus.dataloaders.frame_source import Frame
 from aot_plus.dataloaders.given_masks import GivenMasks
@@ -36,6 +35,7 @@ from aot_plus.viz.video_writer import VideoWriter
 from evaluation.files import write_target
 from evaluation.folder_lock import FolderLock
 from evaluation.masks import Mask
+from evaluation.progress import ProgressBar
 
 __all__ = ["DemoResult", "DemoRun", "claimed_output"]
 
@@ -113,7 +113,7 @@ class DemoRun:
             BackgroundWriter(1, show) as pictures,
             BackgroundWriter(writers, write_mask) as masks,
             ReadAhead.of(self._read()) as frames,
-            tqdm(total=self.video.total, unit="frame", mininterval=0.5) as bar,
+            ProgressBar(total=self.video.total, unit="frame", mininterval=0.5) as bar,
         ):
             started, pace = time.perf_counter(), Pace()
             try:

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, score_folder
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
+from evaluation.progress import ProgressBar
 from evaluation.protocols import get_protocol
 
 __all__ = ["PICTURE_BUDGET", "gather"]
@@ -73,7 +73,7 @@ def gather(
         ],
         "sequences": [
             sequence_values(name, runs, dataset, pictures, limit)
-            for name in tqdm(names, desc="gather", unit="sequence")
+            for name in ProgressBar(names, desc="gather", unit="sequence")
         ],
     }
 

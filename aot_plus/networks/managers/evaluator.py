@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
@@ -33,6 +31,7 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
 from evaluation.masks import IGNORE_ID
+from evaluation.progress import ProgressBar
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ class Evaluator:
         work = self._plan(summary)
         total = sum(len(sequence.images) for sequence in work)
         hidden = not work or self.place.rank > 0
-        with tqdm(total=total, unit="frame", disable=hidden, mininterval=1.0) as bar:
+        with ProgressBar(total=total, unit="frame", disable=hidden, mininterval=1.0) as bar:
             for sequence in work:
                 bar.set_description(sequence.name)
                 expected = bar.n + len(sequence.images)
@@ -167,7 +166,7 @@ class Evaluator:
         _log.error("sequence %s failed: %s", name, error, exc_info=unexpected)
         summary.failed[name] = f"{type(error).__name__}: {error}" if unexpected else str(error)
 
-    def _run_sequence(self, sequence: VideoSequence, summary: EvaluationSummary, bar: "tqdm[Any]") -> None:
+    def _run_sequence(self, sequence: VideoSequence, summary: EvaluationSummary, bar: ProgressBar) -> None:
         folder = SequenceFolder(self.result_dir, sequence.name)
         trace: list[str] | None = [] if self.cfg.TEST_MEM_TRACE else None
         try:
@@ -186,7 +185,7 @@ class Evaluator:
         finally:
             folder.discard_unfinished()
 
-    def _segment(self, sequence: VideoSequence, video: VideoPass, masks: Path, bar: "tqdm[Any]") -> None:
+    def _segment(self, sequence: VideoSequence, video: VideoPass, masks: Path, bar: ProgressBar) -> None:
         """Writes the masks of all frames into the folder ``masks``."""
         by_device = self.cfg.TEST_GPU_IMAGES
         reads = [

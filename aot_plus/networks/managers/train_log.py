@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
@@ -20,6 +19,7 @@ from aot_plus.utils.images import restore
 from aot_plus.utils.json_text import parse_json
 from aot_plus.viz.clips import clip_row
 from evaluation.files import replacing, writing
+from evaluation.progress import ProgressBar
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -43,7 +43,7 @@ class TrainLog:
         self.active = active
         self.skipped = 0  # steps without an update, of the whole training
         self._recent: list[tuple[StepResult, float, float]] = []
-        self._bar: tqdm[Any] = tqdm(
+        self._bar = ProgressBar(
             total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
         )
         self._writer = _tensorboard(folder, start_step) if active and cfg.TRAIN_TBLOG else None

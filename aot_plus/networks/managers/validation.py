@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import open_configured
@@ -32,6 +31,7 @@ from aot_plus.utils.read_ahead import ReadAhead
 from evaluation.files import writing
 from evaluation.masks import Mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
+from evaluation.progress import ProgressBar
 
 __all__ = ["VALIDATION_LOG", "Validation"]
 
@@ -128,7 +128,7 @@ class Validation:
         layout = convolution_format(self._device, self._cfg.TEST_DTYPE, self._cfg.TEST_TF32)
         prepare_for_inference(model, layout)
         figures = {}
-        with tqdm(total=len(self._names), unit="sequence", desc="validation", leave=False) as bar:
+        with ProgressBar(total=len(self._names), unit="sequence", desc="validation", leave=False) as bar:
             for name, truth in self._truths.items():
                 masks = (truth.read_mask(frame) for frame in truth.masks)
                 annotations = (mask for mask in masks if mask is not None)
