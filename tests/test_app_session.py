@@ -135,8 +135,9 @@ def test_strokes_are_round_and_leave_hidden_objects_alone(session: Session) -> N
     assert np.unique(mask(session, 0)).tolist() == [0, 1]
 
 
-def test_a_box_becomes_the_object_in_it(session: Session) -> None:
-    session.box(0, BLUE_BOX, 1)
+@pytest.mark.parametrize("frame", [0, -1])  # before the first frame, that is meant
+def test_a_box_becomes_the_object_in_it(session: Session, frame: int) -> None:
+    session.box(frame, BLUE_BOX, 1)
     assert iou(mask(session, 0) == 1, blue_square()) > 0.9
     with pytest.raises(DataError, match="no pixel"):
         session.box(0, Box(900, 0, 5, 5), 1)

@@ -1,5 +1,6 @@
 """``check_dataset``: every kind of finding on a tiny dataset with that one fault, and none on a sound one."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -280,6 +281,20 @@ def test_vost_has_a_known_number_of_sequences(root: Path) -> None:
     details = [finding.detail for finding in findings]
     assert details == [f"{have} sequences, VOST has {of}" for have, of in ((1, 572), (2, 70), (0, 71))]
     assert len(check_dataset(dataset, "val").findings) == 1
+
+
+def test_the_test_split_of_vosts_archive_is_no_error(root: Path) -> None:
+    """It has frames at 5 fps alone, and no masks."""
+    for folder in ("JPEGImages_10fps", "Annotations"):
+        shutil.rmtree(root / folder / "a")
+    write_split(root, "val", "b\n")
+    write_split(root, "test", "a\n")
+    dataset = VOSTDataset(root, "vost")
+    report = check_dataset(dataset)
+    assert {finding.kind for finding in report.findings} == {kinds.VOST_COUNTS, kinds.MASKS_WITHHELD}
+    assert [sequence.name for sequence in report.sequences] == ["c", "b"]
+    assert dataset.of_split("test").images == "JPEGImages"
+    assert kinds.NO_ANNOTATIONS in {finding.kind for finding in check_dataset(dataset, "test").findings}
 
 
 def test_workers_do_not_change_the_report(root: Path) -> None:

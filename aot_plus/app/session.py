@@ -228,8 +228,11 @@ class Session:
         with self._lock:
             project, frames = self.opened.project, self.opened.frames
             self._check_object(object_id)
-            image = frames.image(frame)
-            self.opened.edit(frame, lambda mask: box_object(mask, image, box, object_id, project.hidden))
+
+            def add_found(mask: Mask) -> Mask:
+                return box_object(mask, frames.image(project.frame), box, object_id, project.hidden)
+
+            self.opened.edit(frame, add_found)
 
     def load_mask(self, frame: int, path: Path) -> list[TrackedObject]:
         """Goes to a frame and takes its mask from a file. Gives its new objects. Raises ``DataError``.

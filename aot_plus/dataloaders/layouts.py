@@ -40,8 +40,8 @@ class VOSTDataset(Dataset):
     servers: ClassVar = {"test": VOST.page}
 
     def default_images(self) -> str:
-        """Chooses 5 fps for training where no sequence has 10 fps: VOST's archive has those of val alone."""
-        if self.split != "train" or not (self.root / self.frames_at_5fps).is_dir():
+        """Chooses 5 fps where no sequence of the split has 10 fps: VOST's archive has those of val alone."""
+        if self.split == "val" or not (self.root / self.frames_at_5fps).is_dir():
             return self.frames
         try:
             names = self.sequences()

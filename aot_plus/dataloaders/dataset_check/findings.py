@@ -197,7 +197,12 @@ FRAME_NOT_AT_10FPS = Kind(
 NO_JPEGIMAGES = Kind(
     _N,
     "there is no folder JPEGImages",
-    "VOST has one. It is read with --images JPEGImages, and to train where there are no frames at 10 fps.",
+    "VOST has one. It is read with --images JPEGImages, and for train and test where they lack 10 fps.",
+)
+MASKS_WITHHELD = Kind(
+    _N,
+    "VOST's test split is not checked: it has no masks",
+    "VOST's archive is without them, so inference and metric cannot use the split. --split test checks it.",
 )
 UNLISTED = Kind(_N, "sequences that no split names", "Nothing uses them.")
 VOST_COUNTS = Kind(

@@ -21,6 +21,15 @@ def check_folders(dataset: Dataset) -> list[Finding]:
     return found
 
 
+def withheld_masks(dataset: Dataset, names: Sequence[str]) -> list[Finding]:
+    """Says so where no sequence of VOST's test split has a mask, as in the archive."""
+    if dataset.name != "vost" or dataset.split != "test" or not names:
+        return []
+    if any(dataset.list_masks(name) for name in names):
+        return []
+    return [Finding(kinds.MASKS_WITHHELD, dataset.split, f"{len(names)} sequences")]
+
+
 def check_sequence_folders(dataset: Dataset, names: Sequence[str]) -> tuple[list[Finding], set[str]]:
     """Finds several sequences of a split without images or masks; returns one finding each, and the names."""
     found, all_missing = [], set()

@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from aot_plus.dataloaders.dataset_check.findings import Finding, Severity, format_findings
-from aot_plus.dataloaders.dataset_check.layout import check_folders, check_sequence_folders, check_splits
+from aot_plus.dataloaders.dataset_check.layout import (
+    check_folders,
+    check_sequence_folders,
+    check_splits,
+    withheld_masks,
+)
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
 from aot_plus.dataloaders.eval_datasets import Dataset
 from evaluation.parallel import map_in_processes
@@ -42,16 +47,21 @@ def check_dataset(dataset: Dataset, split: str | None = None, workers: int | Non
     """Checks the sequences of ``split`` or, with None, of all splits, with a progress bar.
 
     ``workers``: processes, as for ``map_in_processes``. No sequence is looked at where the folder of all
-    images or all masks is missing. Raises ``DataError`` for an unknown split, or when a worker process died.
+    images or all masks is missing. VOST's test split, which has no masks in the archive, is only looked at
+    when it is named. Raises ``DataError`` for an unknown split, or when a worker process died.
     """
     splits, findings = check_splits(dataset, split)
     opened = {name: dataset.of_split(name) for name in splits} or {dataset.split: dataset}
     of_folders = [finding for each in opened.values() for finding in check_folders(each)]
     findings = [*dict.fromkeys(of_folders), *findings]
-    unusable = {name for name, each in opened.items() if each.missing()}
+    skipped = {name for name, each in opened.items() if each.missing()}
+    if split is None:
+        withheld = [each for name, names in splits.items() for each in withheld_masks(opened[name], names)]
+        findings += withheld
+        skipped |= {finding.place for finding in withheld}
     absent: set[str] = set()
     for name in splits:
-        if name not in unusable:
+        if name not in skipped:
             of_split, missing = check_sequence_folders(opened[name], splits[name])
             findings += of_split
             absent |= missing
@@ -59,7 +69,7 @@ def check_dataset(dataset: Dataset, split: str | None = None, workers: int | Non
     jobs = [
         (homes[name], name)
         for name in dict.fromkeys(name for names in splits.values() for name in names)
-        if homes[name].split not in unusable and name not in absent
+        if homes[name].split not in skipped and name not in absent
     ]
     reports = map_in_processes(_check, jobs, workers, "check", size=lambda job: job[0].length(job[1]))
     findings += [finding for report in reports for finding in report.findings]
