@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset
@@ -16,7 +17,7 @@ from aot_plus.report import gather as gather_module
 from aot_plus.report import scores as scores_module
 from aot_plus.report.gather import gather
 from aot_plus.report.moments import contours, small_jpeg, worst_frames
-from aot_plus.report.result_folder import read_folders
+from aot_plus.report.result_folder import chosen_data, read_folders
 from aot_plus.report.scores import score_folder
 from aot_plus.report.timeline import read_timelines
 from aot_plus.report.write import page_text
@@ -267,6 +268,18 @@ def test_the_tool_writes_one_file(data: Path, capsys: pytest.CaptureFixture[str]
     assert [run["name"] for run in found["runs"]] == ["emfs", "fifo"]
     assert [len(sequence["pictures"]) for sequence in found["sequences"]] == [1, 1, 1]
     assert found["sequences"][1]["name"] == HTML_NAME
+
+
+def test_the_data_is_that_of_the_configs_whichever_folder_comes_first(data: Path) -> None:
+    path = data / "emfs" / "config.yaml"
+    saved = yaml.safe_load(path.read_text())
+    saved["config"] |= {"DIR_DATA": "elsewhere", "TEST_PROTOCOL": "davis"}
+    path.write_text(yaml.safe_dump(saved))
+    (data / "fifo" / "config.yaml").unlink()
+    for names in (("emfs", "fifo"), ("fifo", "emfs")):
+        chosen = chosen_data(read_folders([data / name for name in names]), None, None)
+        assert (chosen.protocol, chosen.data_folder) == ("davis", "elsewhere")
+    assert chosen_data(read_folders([data / "fifo"]), "lvos_v2", "valid").protocol == "lvos"
 
 
 def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aot_plus.configs import Config
+from aot_plus.configs.datasets import DATASETS
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.files import require_regular
 
-__all__ = ["ResultFolder", "chosen_dataset", "read_folders"]
+__all__ = ["ChosenData", "ResultFolder", "chosen_data", "read_folders"]
 
 _TRACES = "traces"
 
@@ -60,6 +62,18 @@ class ResultFolder:
         return [self.path / sequence / one / f"{frame}.png" for one in objects or [""]]
 
 
+@dataclass(frozen=True)
+class ChosenData:
+    """The data of runs. ``data_folder``: that of known data sets, from ``home()``."""
+
+    dataset: str
+    split: str
+    layout: str
+    images: str | None
+    protocol: str
+    data_folder: str
+
+
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     """Reads result folders.
 
@@ -74,27 +88,37 @@ def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     return [_read_folder(path, name) for path, name in zip(resolved, _distinct_names(resolved), strict=True)]
 
 
-def chosen_dataset(
-    folders: Sequence[ResultFolder], dataset: str | None, split: str | None
-) -> tuple[str, str]:
-    """Name or path of the dataset, and the split: the given ones, else those of the folders' configs.
+def chosen_data(folders: Sequence[ResultFolder], dataset: str | None, split: str | None) -> ChosenData:
+    """Says which data the runs are over: what is given, else what the folders' configs say.
 
-    Raises ``DataError`` where the configs do not agree, or none says it.
+    Raises ``DataError`` where the configs do not agree, or none names the data set or the split.
     """
-    return (
-        dataset or _agreed(folders, "TEST_DATASET", "--dataset"),
+    name = dataset or _agreed(folders, "TEST_DATASET", "--dataset")
+    images, data_folder = (
+        next((folder.config[key] for folder in folders if folder.config.get(key)), None)
+        for key in ("TEST_IMAGES", "DIR_DATA")
+    )
+    usual = getattr(DATASETS.get(name), "TEST_PROTOCOL", Config.TEST_PROTOCOL)
+    return ChosenData(
+        name,
         split or _agreed(folders, "TEST_DATASET_SPLIT", "--split"),
+        layout=_agreed(folders, "TEST_LAYOUT", default=""),
+        images=None if images is None else str(images),
+        protocol=_agreed(folders, "TEST_PROTOCOL", default=usual),
+        data_folder=str(data_folder or Config.DIR_DATA),
     )
 
 
-def _agreed(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
+def _agreed(
+    folders: Sequence[ResultFolder], key: str, flag: str | None = None, default: str | None = None
+) -> str:
     values = {str(folder.config[key]): folder.path for folder in folders if key in folder.config}
-    if not values:
-        raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
     if len(values) > 1:
         said = ", ".join(f"{value} ({path})" for value, path in values.items())
         raise DataError(f"runs over different data cannot be compared: {key} is {said}")
-    return next(iter(values))
+    if not values and default is None:
+        raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
+    return next(iter(values), str(default))
 
 
 def _read_folder(path: Path, name: str) -> ResultFolder:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
+from aot_plus.tools.common import add_data_argument, run_tool, whole_number
 from evaluation.files import require_writable
+from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
@@ -18,18 +19,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 
 def _report(args: argparse.Namespace) -> int:
     from aot_plus.report.gather import gather
-    from aot_plus.report.result_folder import chosen_dataset, read_folders
+    from aot_plus.report.result_folder import chosen_data, read_folders
     from aot_plus.report.write import write_page
 
     require_writable(args.output)
     folders = read_folders(args.results)
-    name, split = chosen_dataset(folders, args.dataset, args.split)
-    config = folders[0].config
-    dataset = open_dataset(
-        name, data_root(args), config.get("TEST_IMAGES"), split, str(config.get("TEST_LAYOUT", ""))
+    of = chosen_data(folders, args.dataset, args.split)
+    root = home() / (args.DIR_DATA or of.data_folder)
+    dataset = open_dataset(of.dataset, root, of.images, of.split, of.layout)
+    data = gather(
+        folders, dataset, of.split, pictures=args.pictures, workers=args.workers, protocol=of.protocol
     )
-    protocol = str(config.get("TEST_PROTOCOL", "vost"))
-    data = gather(folders, dataset, split, pictures=args.pictures, workers=args.workers, protocol=protocol)
     size = write_page(args.output, data)
     print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
     return 0
