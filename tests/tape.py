@@ -48,6 +48,7 @@ class TapeRecorder:
 
     def __init__(self) -> None:
         self.replays = 0
+        self.freed = 0
 
     def warm_up(self, piece: Callable[[], None]) -> None:
         """Runs the piece."""
@@ -65,6 +66,10 @@ class TapeRecorder:
             (todo.pop() if todo else tape.play)()
 
         return replay, 1000
+
+    def free(self) -> None:
+        """Counts the calls."""
+        self.freed += 1
 
 
 def _storage(tensor: Tensor) -> int:

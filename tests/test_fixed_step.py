@@ -5,6 +5,7 @@ On a CPU a tape stands for CUDA's graphs. What it repeats depends on nothing but
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from aot_plus.configs import Config
 from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy
@@ -27,6 +29,21 @@ class Newest(MemoryPolicy):
 
     def drop(self, append: Append) -> int:
         return append.droppable[-1]
+
+
+class EachItsOwn(FifoPolicy):
+    """Declines other frames in each memory: in each view, say."""
+
+    may_decline = True
+    made = 0
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__(cfg)
+        EachItsOwn.made += 1
+        self._every = 2 + EachItsOwn.made % 2
+
+    def keep(self, append: Append) -> bool:
+        return append.new_frame % self._every == 0
 
 
 class EverySecond(FifoPolicy):
@@ -104,6 +121,10 @@ CASES: dict[str, tuple[Run, dict[str, Any]]] = {
         for policy in ("rmem", "fifo", "uniform", "spread", "lfu", "random", "readmem", f"{__name__}:Newest")
     },
     "declined frames": (_all(frames=10, gap=1), {"MEM_POLICY": f"{__name__}:EverySecond"}),
+    "frames declined in one view alone": (
+        _all(frames=16, gap=1),
+        {"MEM_POLICY": f"{__name__}:EachItsOwn", "TEST_FLIP": True, "LATTER_MEM_LEN": 4},
+    ),
     "several views": (_all(frames=6, gap=1), {**VIEWS, "LATTER_MEM_LEN": 1}),
     "masks and removals": (masks_and_removals, {"LATTER_MEM_LEN": 3}),
     "paused, emfs": (paused, {}),
@@ -192,6 +213,41 @@ def test_recordings_are_bounded(
             graphs.run(key, lambda: total.add_(1))
     assert total == 140
     assert len(graphs._recordings) == 64
+
+
+def test_videos_without_recordings_do_not_gather(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each leaves tensors that wait for another video of its size."""
+    one = _segmenter(LATTER_MEM_LEN=2)
+    _all(frames=2)(one)
+    assert one._step is not None
+    monkeypatch.setattr(fixed_step, "GRAPH_BYTES", 3 * one._step.num_bytes)
+    image = _video(42, frames=1)[0]
+    for height in range(30, 60, 4):
+        one.start(image[:height], _squares([1])[:height], memory_gap=2)
+        one.step(image[:height])
+    waiting = one._steps._waiting.values()
+    assert 0 < sum(step.num_bytes for step in waiting) <= fixed_step.GRAPH_BYTES
+    assert recorder.freed > 0
+
+
+def test_frames_of_the_networks_size_and_others_do_not_share_tensors(recorder: TapeRecorder) -> None:
+    """The first are uint8; the others, which were resized, are float32, and may go beyond 0 and 255."""
+
+    def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
+        frames = [one.prepare(image) for image in _video(45, frames=6)]
+        as_they_are = [
+            replace(frame, inputs=[p.clamp(0, 255).byte() for p in frame.inputs]) for frame in frames
+        ]
+        resized = [replace(frame, inputs=[1.2 * p - 20 for p in frame.inputs]) for frame in frames]
+        labels = []
+        for video in (as_they_are, resized):
+            labels.append(one.start(video[0], _squares([1, 2]), memory_gap=2))
+            labels += [one.step(frame) for frame in video[1:]]
+        return labels
+
+    _check_equal(run, LATTER_MEM_LEN=2)
 
 
 def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

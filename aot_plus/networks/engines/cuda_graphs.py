@@ -15,7 +15,10 @@ __all__ = ["CudaRecorder", "step_recorder"]
 
 def step_recorder(cfg: Config, device: torch.device) -> Callable[[], Recorder] | None:
     """Chooses who records a step's pieces: on CUDA graphs do, if ``TEST_CUDA_GRAPH`` is set; else nobody."""
-    return partial(CudaRecorder, device) if cfg.TEST_CUDA_GRAPH and device.type == "cuda" else None
+    if not cfg.TEST_CUDA_GRAPH or device.type != "cuda":
+        return None
+    # One stream for all: each keeps memory and workspaces of its own.
+    return partial(CudaRecorder, device, torch.cuda.Stream(device))
 
 
 class CudaRecorder:
@@ -25,9 +28,10 @@ class CudaRecorder:
     on or off: its trials belong to the first run with a shape, which is not captured.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, stream: torch.cuda.Stream) -> None:
+        """``stream``: captures; other recorders may share it in the same thread."""
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = stream
         self._pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, piece: Piece) -> None:
@@ -56,6 +60,11 @@ class CudaRecorder:
             graph.capture_end()
         current.wait_stream(self._stream)
         return graph.replay, torch.cuda.memory_reserved(self._device) - before
+
+    def free(self) -> None:
+        """Empties PyTorch's cache, which keeps the memory of graphs that are gone."""
+        with suppress(RuntimeError):  # another thread captures: the next time will do
+            torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +18,7 @@ from aot_plus.networks.engines.frame_scores import FrameScores
 from aot_plus.networks.engines.inference import Prediction
 from aot_plus.networks.engines.step_graphs import GRAPH_BYTES, Recorder, StepGraphs
 from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import is_replayable
 from aot_plus.networks.models import Features, Propagation
 
@@ -51,7 +53,7 @@ class FixedStep:
         self._kept = [True] * len(batches)  # those whose policies want the frame in their bank
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
-        self._pixels: list[Tensor] = []
+        self._pixels: dict[tuple[torch.dtype, ...], list[Tensor]] = {}  # resized or not, by their types
         self._features: list[Features] = []
         self._propagations: list[list[Propagation]] = []
         self._logits: list[Tensor] = []
@@ -69,24 +71,30 @@ class FixedStep:
         that the next frame overwrites.
         """
         state = self.video.states[0]
-        counts = tuple(len(batch.memory.bank) for batch in state.batches)
-        self._pixels = self._held(list(pixels), self._pixels)
-        self.graphs.run("encode", self._encode)
+        counts = tuple(len(bank) for bank in self._banks)
+        types = tuple(one.dtype for one in pixels)
+        held = self._pixels[types] = self._held(list(pixels), self._pixels.get(types, []))
+        self.graphs.run(("encode", types), partial(self._encode, held))
         self.graphs.run("propagate", self._propagate, counts)
         self.graphs.run(("decode", state.num_objects, tuple(sorted(state.removed))), self._decode)
         written = state.writes_next
         if written:
             self._number.fill_(state.frame + 1)
             self._choose(counts)
-            full = tuple(batch.memory.bank.is_full for batch in state.batches)
+            full = tuple(bank.is_full for bank in self._banks)
             self.graphs.run(("write", full, tuple(self._kept)), self._write, counts)
         else:
             self.graphs.run("hold", self._hold)
         self._note(written)
         return self.video.scores(self._predictions, state.num_objects), self._labels
 
-    def _encode(self) -> None:
-        self._features = self._held(self.video.encode(self._pixels), self._features)
+    @property
+    def _banks(self) -> list[MemoryBank]:
+        """All views' banks. A policy that declines frames may fill each at another time."""
+        return [batch.memory.bank for state in self.video.states for batch in state.batches]
+
+    def _encode(self, pixels: Sequence[Tensor]) -> None:
+        self._features = self._held(self.video.encode(pixels), self._features)
 
     def _propagate(self) -> None:
         self._propagations = self._held(self.video.propagate(self._features), self._propagations)
@@ -107,7 +115,7 @@ class FixedStep:
 
     def _choose(self, counts: tuple[int, ...]) -> None:
         """Asks the policies, without a recording where the host has a part in it or a bank has room."""
-        full = all(batch.memory.bank.is_full for state in self.video.states for batch in state.batches)
+        full = all(bank.is_full for bank in self._banks)
         if full and self._choice_is_replayable:
             self._kept = [True] * len(self._dropped)
             self.graphs.run("choose", self._ask, counts)
@@ -176,6 +184,7 @@ class StepStore:
         self.put_back()
         step = self._waiting.pop(shape, None)
         self._present = None if step is None else (shape, step)
+        self._has_room()
         return step
 
     def make(self, shape: Hashable, video: VideoViews) -> FixedStep | None:
@@ -184,9 +193,10 @@ class StepStore:
         if self._make_recorder is None:
             return None
         if any(batch.memory.bank.capacity is None for state in video.states for batch in state.batches):
-            self._say("a bank without bounds has no fixed shape")
+            self._say("a bank without bounds has no fixed shape: such a video runs the plain way")
             return None
-        step = FixedStep(video, StepGraphs(self._make_recorder(), self._has_room))
+        warn = partial(self._say, level=logging.WARNING)
+        step = FixedStep(video, StepGraphs(self._make_recorder(), self._has_room, warn))
         self._present = (shape, step)
         return step
 
@@ -198,13 +208,16 @@ class StepStore:
 
     def give_up(self) -> None:
         """The present video has got more groups of objects than it began with."""
-        self._say("objects beyond those groups that the video began with")
+        self._say("objects beyond those groups that the video began with: such a video runs the plain way")
         self._present = None
 
     def _has_room(self) -> bool:
         """Gives up waiting steps, if need be; tells if another recording may be made."""
         while self._waiting and self._total() > GRAPH_BYTES:
-            self._waiting.popitem(last=False)
+            _, step = self._waiting.popitem(last=False)
+            recorder = step.graphs.recorder
+            del step
+            recorder.free()
         return self._total() <= GRAPH_BYTES
 
     def _total(self) -> int:
@@ -212,10 +225,10 @@ class StepStore:
         present = 0 if self._present is None else self._present[1].graphs.num_bytes
         return present + sum(step.num_bytes for step in self._waiting.values())
 
-    def _say(self, reason: str) -> None:
-        if reason not in self._said:
-            self._said.add(reason)
-            _log.info("TEST_CUDA_GRAPH: %s: such a video runs the plain way", reason)
+    def _say(self, message: str, level: int = logging.INFO) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            _log.log(level, "TEST_CUDA_GRAPH: %s", message)
 
 
 def _copied(new: Any, old: Any, device: torch.device) -> Any:

@@ -41,14 +41,24 @@ class Recorder(Protocol):
         """
         ...
 
+    def free(self) -> None:
+        """Returns the memory of recordings that nobody has any more, if it can."""
+        ...
+
 
 class StepGraphs:
     """Runs pieces: the first of a kind as it is, so that libraries get ready for it; then recordings."""
 
-    def __init__(self, recorder: Recorder, has_room: Callable[[], bool] = lambda: True) -> None:
-        """``has_room``: tells if another recording may be made."""
-        self._recorder = recorder
+    def __init__(
+        self,
+        recorder: Recorder,
+        has_room: Callable[[], bool] = lambda: True,
+        warn: Callable[[str], None] = _log.warning,
+    ) -> None:
+        """``has_room``: tells if another recording may be made; ``warn`` is told why none is made."""
+        self.recorder = recorder
         self._has_room = has_room
+        self._warn = warn
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
         self._stopped = False
@@ -69,7 +79,7 @@ class StepGraphs:
         elif self._stopped:
             piece()
         else:
-            self._recorder.warm_up(piece)
+            self.recorder.warm_up(piece)
             self._warm |= {kind, key}
 
     def _record(self, key: tuple[Hashable, Hashable], piece: Piece) -> Recording | None:
@@ -82,7 +92,7 @@ class StepGraphs:
             return None
         try:
             with held() as tables:
-                replay, num_bytes = self._recorder.record(piece)
+                replay, num_bytes = self.recorder.record(piece)
         except RuntimeError as error:  # of PyTorch: a wait of an own encoder, no memory
             if key not in self._warm:
                 return None
@@ -96,4 +106,4 @@ class StepGraphs:
 
     def _stop(self, reason: str) -> None:
         self._stopped = True
-        _log.warning("TEST_CUDA_GRAPH: %s: what is new from now on runs the plain way", reason)
+        self._warn(f"{reason}: what is new from now on runs the plain way")
