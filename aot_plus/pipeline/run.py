@@ -130,6 +130,8 @@ def _infer(job: Job) -> EvaluationSummary:
     dataset.require()
     sequences = dataset.select(None, job.sequences)
     device = choose_device(job.cfg.TEST_DEVICE, place)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else PyTorch also makes a context on the first GPU
     build_policy(job.cfg)  # raises for a wrong one before anything is read or written
     share_cores(place)
     cv2.setNumThreads(1)  # frames are resized by several threads as it is, beside the network's

@@ -78,7 +78,8 @@ class VideoSegmenter:
     def __init__(self, model: AOT, cfg: Config | None = None, *, trace: TraceSink | None = None) -> None:
         """
         Args:
-            model: from ``load_model``; if its ``TEST_DTYPE`` is not that of ``cfg``, a copy is converted.
+            model: from ``load_model``; if its ``TEST_DTYPE`` is not that of ``cfg``, a copy is converted, and
+                ``TEST_COMPILE`` has no effect.
             cfg: the model's own by default.
             trace: called with a dictionary for every frame that is appended to the long-term memory: frame,
                 group, bank, what the policy computed, and which frame it dropped. The attribute ``trace`` may

@@ -20,9 +20,10 @@ def convolution_format(device: torch.device, dtype: str, tf32: bool | None) -> t
     Channels last: encoding 1.07 to 0.88 s (ResNet-50). But on CUDA these convolutions are slow in float32
     without TF32: 23 ms a frame where 13.5 are needed with TF32 (r50_aotl, H100), and 2.4 GB of workspace.
     """
+    if device.type != "cuda" or dtype != "float32":
+        return torch.channels_last
     allowed = torch.backends.cudnn.allow_tf32 if tf32 is None else tf32
-    slow = device.type == "cuda" and dtype == "float32" and not allowed
-    return torch.contiguous_format if slow else torch.channels_last
+    return torch.channels_last if allowed else torch.contiguous_format
 
 
 _WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, and AOT+'s

@@ -127,20 +127,22 @@ class Validation:
         model = copy.deepcopy(average)
         layout = convolution_format(self._device, self._cfg.TEST_DTYPE, self._cfg.TEST_TF32)
         prepare_for_inference(model, layout)
+        segmenter = VideoSegmenter(model, self._cfg)  # one for all: it keeps what it made for a size
         figures = {}
         with ProgressBar(total=len(self._names), unit="sequence", desc="validation", leave=False) as bar:
             for name, truth in self._truths.items():
                 masks = (truth.read_mask(frame) for frame in truth.masks)
                 annotations = (mask for mask in masks if mask is not None)
-                ious = score_sequence(annotations, self._predictions(model, truth, stopping))
+                ious = score_sequence(annotations, self._predictions(segmenter, truth, stopping))
                 figures[name] = object_figures(ious)[:, 0]
                 bar.update()
         return figures
 
-    def _predictions(self, model: AOT, truth: VideoSequence, stopping: Callable[[], bool]) -> Iterator[Mask]:
+    def _predictions(
+        self, segmenter: VideoSegmenter, truth: VideoSequence, stopping: Callable[[], bool]
+    ) -> Iterator[Mask]:
         """Gives the predicted masks of the annotated frames, one at a time."""
         sequence = self._dataset.sequence(truth.name)
-        segmenter = VideoSegmenter(model, self._cfg)
         gap = memory_gap(self._cfg, len(sequence.images))
         reads = [partial(read_frame, sequence, segmenter, path) for path in sequence.images]
         video = VideoPass(truth.name, segmenter, gap)

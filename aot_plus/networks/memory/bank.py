@@ -204,7 +204,7 @@ class MemoryBank:
             self._embedded[index] = torch.empty_like(stored)
         length = len(rows)
         ranks = _inverse(self._book[:, :length, _SLOT])
-        by_slot = rows[ranks][:, :, None].to(stored.dtype)  # G x T x 1 x D
+        by_slot = rows[ranks][:, :, None]  # G x T x 1 x D, in float32: the sum is rounded once
         torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
 
     def _make_room(self, entries: Sequence[KeyValue]) -> None:
