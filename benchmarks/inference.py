@@ -155,7 +155,7 @@ def stage_totals(stream: Stream, model: AOT, read: Callable[[], float]) -> dict[
     methods = [
         *((model, name, name) for name in ("encode", "propagate", "decode")),
         (InferenceEngine, "commit", "commit"),
-        *((policy, name, "policy") for name in ("observe", "drop")),
+        *((policy, name, "policy") for name in ("keep", "observe", "drop")),
     ]
     images = stream.images()
     with booked(read, methods) as totals:

@@ -71,7 +71,8 @@ def _measure(args: argparse.Namespace) -> int:
     for jobs in rivals:
         found = pd.concat([read_objects(job) for job in jobs]).set_index(["seed", "sequence"])
         cfg, file = jobs[0].cfg, Path(str(jobs[0].checkpoint)).name
-        name = f"{cfg.MODEL_NAME} | {file} | `{cfg.MEM_POLICY}`"
+        digest = jobs[0].folder.parent.name.rpartition("-")[2]  # of weights, which may have one name
+        name = f"{cfg.MODEL_NAME} | {file} ({digest}) | `{cfg.MEM_POLICY}`"
         print(f"| {name} | {_mean(found['J'])} | {_mean(found['J_tr'])} | {len(found)} |")
         rows[name] = {figure: float(found[figure].mean()) for figure in ("J", "J_tr")}
     show(args, device_name(resolve_device("auto")), threads_of_each(args.jobs), rows)
@@ -93,11 +94,11 @@ def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list
     """
     given = parse_assignments(args.overrides)
     folder = f"runs-{_digest(given)}" if given else "runs"
-    for model, checkpoint in [_weights(text) for text in args.models]:
-        for policy in args.policies:
+    for model, checkpoint in dict.fromkeys(_weights(text) for text in args.models):
+        for policy in dict.fromkeys(args.policies):
             values = {**given, "MEM_POLICY": policy}
             jobs = [make_job(model, checkpoint, values, data, data.parent / folder) for data in datasets]
-            yield [replace(job, overwrite=job.is_outdated()) for job in jobs]
+            yield [replace(job, overwrite=bool(job.differences())) for job in jobs]
 
 
 def _digest(values: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,6 @@ def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
     )
     for policy in policies:
         build_policy(get_config(STAGE, args.models[0], overrides={"MEM_POLICY": policy}))
-    devices = itertools.cycle(_devices())
     for seed in dict.fromkeys(args.seeds):
         dataset = work / f"mini_vost_v{GENERATOR_VERSION}_seed{seed}"
         make_dataset(dataset, seed, train=0, val=args.val, workers=min(args.jobs, args.val))
@@ -103,9 +103,8 @@ def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
             if policy == "unbounded" and policy != args.against and latter != args.latter[0]:
                 continue  # it has no capacity
             values = {"MEM_POLICY": policy, "TEST_LONG_TERM_MEM_GAP": gap, "LATTER_MEM_LEN": latter}
-            values["TEST_DEVICE"] = next(devices)
             job = make_job(model, checkpoints[model], values, dataset, work / "runs")
-            yield replace(job, overwrite=args.overwrite or job.is_outdated())
+            yield replace(job, overwrite=args.overwrite or bool(job.differences()))
 
 
 def _devices() -> list[str]:
@@ -149,29 +148,40 @@ def make_job(model: str, checkpoint: Path, values: Mapping[str, object], dataset
 
 def do_jobs(jobs: Sequence[Job], count: int) -> None:
     """Runs unfinished jobs, ``count`` at a time. Raises a ``VOSError`` that names all that failed."""
-    missing = [job for job in jobs if job.overwrite or not is_done(job)]
-    problems = map_in_processes(partial(_do_job, threads_of_each(count)), missing, count, "policies")
+    by_folder = {job.folder: job for job in jobs if job.overwrite or not is_done(job)}
+    missing = [_placed(job, device) for job, device in zip(by_folder.values(), itertools.cycle(_devices()))]
+    threads = threads_of_each(count) if min(count, len(missing)) > 1 else None
+    problems = map_in_processes(partial(_do_job, threads), missing, count, "policies")
     failed = [problem for problem in problems if problem]
     if failed:
         raise VOSError(f"{len(failed)} of {len(jobs)} runs failed:\n" + "\n".join(failed))
 
 
+def _placed(job: Job, device: str) -> Job:
+    """Puts a job on a device, unless its config names another."""
+    cfg = copy(job.cfg)
+    cfg.TEST_DEVICE = device if cfg.TEST_DEVICE == "auto" else cfg.TEST_DEVICE
+    return replace(job, cfg=cfg)
+
+
 def threads_of_each(jobs: int) -> int:
-    """Shares the cores among that many jobs at a time."""
-    return max((os.cpu_count() or 1) // jobs, 1)
+    """Shares the cores among that many jobs at a time, unless OMP_NUM_THREADS decides."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max((os.cpu_count() or 1) // jobs, 1))
 
 
-def _do_job(threads: int, job: Job) -> str:
-    """Runs inference, then the metric; gives the problem, if there is one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+def _do_job(threads: int | None, job: Job) -> str:
+    """Runs inference, then the metric; gives the problem, if there is one.
+
+    ``threads``: of this process, which others run beside; None: inference chooses.
+    """
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # inference then leaves it so
+        torch.set_num_threads(threads)
     try:
         infer(job)
         evaluate(job.folder, Path(job.cfg.TEST_DATASET), SPLIT, workers=1)
     except VOSError as error:
         return f"{job.folder}: {error}"
-    finally:
-        torch.set_num_threads(before)  # one job at a time runs in the caller's process
     return ""
 
 

@@ -92,7 +92,8 @@ def markdown(table: pd.DataFrame, reference: str, reference_gap: int) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in table.to_dict(orient="records"):
-        cells = [row["model"], f"`{row['policy']}`", str(row["gap"]), f"1 + {row['latter']}"]
+        bank = "all" if row["policy"] == "unbounded" else f"1 + {row['latter']}"
+        cells = [row["model"], f"`{row['policy']}`", str(row["gap"]), bank]
         cells += [f"{row[figure]:.3f} ± {row[f'{figure}_error']:.3f}" for figure in FIGURES]
         cells += [_gain(row, figure) for figure in FIGURES]
         lines.append(f"| {' | '.join(cells)} | {row['frames_per_second']:.1f} |")

@@ -237,6 +237,29 @@ def test_a_declined_frame_is_not_stored_and_traced() -> None:
     assert all(line["dropped"] is None for line in trace)
 
 
+class Scored(Every):
+    """Scores what is stored where a frame is appended."""
+
+    def observe(self, append: Append) -> None:
+        self.last_scores = {"read": torch.ones(len(append.frames))}
+
+
+def test_a_declined_frame_has_no_scores_of_another() -> None:
+    trace: list[dict[str, Any]] = []
+    _run(_segmenter(MEM_POLICY=f"{__name__}:Scored", trace=trace.append), 10, [1])
+    assert [len(line.get("read", [])) for line in trace] == [0, 1, 0, 2]
+
+
+def test_a_given_mask_has_no_quality_of_another_frame() -> None:
+    trace: list[dict[str, Any]] = []
+    segmenter = _segmenter(MEM_POLICY="fifo", MEM_WRITE_GATE=0.01, trace=trace.append)
+    video, mask = _video(3, 4), _squares([1])
+    segmenter.start(video[0], mask, memory_gap=1)
+    for frame, image in enumerate(video[1:], start=1):
+        segmenter.step(image, mask if frame == 2 else None)
+    assert ["quality" in line.get("facts", {}) for line in trace] == [True, False, True]
+
+
 def test_a_given_mask_is_stored_whatever_the_policy_says() -> None:
     segmenter = _segmenter(MEM_POLICY=f"{__name__}:Never")
     _run(segmenter, 6, [1])

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,16 +104,20 @@ def test_the_own_encoder_counts() -> None:
     assert list(origin_of_masks(cfg, None)) == ["the project's code"]
 
 
-def test_a_job_knows_if_its_folder_is_outdated(tmp_path: Path) -> None:
+def test_a_job_knows_what_differs_from_its_folder(tmp_path: Path) -> None:
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"first")
     cfg = get_config("mini_vost", "aot_mini")
     job = Job(cfg, weights, tmp_path)
-    assert not job.is_outdated()
+    assert not job.differences()
     save_config(cfg, tmp_path / "config.yaml", {"origin": dict(origin_of_masks(cfg, weights))})
-    assert not job.is_outdated()
+    assert not job.differences()
+    changed = get_config("mini_vost", "aot_mini", overrides={"MEM_SPREAD_POWER": "0.3", "TEST_DEVICE": "cpu"})
+    (difference,) = replace(job, cfg=changed).differences()
+    assert difference.startswith("MEM_SPREAD_POWER")
     weights.write_bytes(b"other")
-    assert job.is_outdated()
+    (difference,) = job.differences()
+    assert "checkpoint" in difference
 
 
 def test_an_edited_policy_is_not_evaluated_by_its_old_masks(

@@ -70,6 +70,21 @@ def test_the_figures_of_each_file_of_weights_stand_in_a_row(
     assert calls == done, "finished runs are kept"
 
 
+def test_weights_of_one_name_have_rows_of_their_own_and_nothing_runs_twice(
+    tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / run / "best.safetensors" for run in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        shutil.copy(str(find_checkpoint("aot_mini.safetensors")), file)
+    with files[1].open("ab") as other:
+        other.write(b"other")
+    given = [f"aot_mini={files[index]}" for index in (0, 1, 0)]
+    assert other_videos.main(["--models", *given, "--sequences", "2", "--work", str(tmp_path / "work")]) == 0
+    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]) == 2
+    assert len(calls) == 2
+
+
 def test_the_videos_of_all_seeds_count_together(
     tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
 ) -> None:

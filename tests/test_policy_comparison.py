@@ -191,6 +191,35 @@ def test_all_settings_are_run_and_drawn(tmp_path: Path, calls: list[str]) -> Non
         assert picture.width > picture.height
 
 
+def test_runs_share_the_cores_unless_the_user_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [policies.threads_of_each(jobs) for jobs in (1, 3, 16)] == [8, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert policies.threads_of_each(3) == 5
+
+
+def test_gpus_are_shared_out_among_the_runs_that_are_missing(
+    tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+    monkeypatch.setattr(policies, "_devices", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(policies, "_do_job", lambda _, job: devices.append(job.cfg.TEST_DEVICE) or "")
+    jobs = [
+        policies.make_job(
+            "aot_mini",
+            policies.checkpoint_of("aot_mini"),
+            {"TEST_LONG_TERM_MEM_GAP": gap, "TEST_DEVICE": device},
+            tmp_path,
+            tmp_path,
+        )
+        for gap, device in ((1, "auto"), (2, "auto"), (3, "cpu"), (4, "auto"))
+    ]
+    monkeypatch.setattr(policies, "is_done", lambda job: job.cfg.TEST_LONG_TERM_MEM_GAP == 1)
+    policies.do_jobs(jobs, 1)
+    assert devices == ["cuda:0", "cpu", "cuda:0"]
+
+
 def test_a_failed_run_is_named_and_done_again_alone(
     tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,15 +54,17 @@ class Job:
             return self.result_dir
         return result_folder(self.cfg, random_weights=self.checkpoint is None)
 
-    def is_outdated(self) -> bool:
-        """Tells if the folder's masks are of other weights, another policy file or other code.
+    def differences(self) -> list[str]:
+        """Says what differs from what the folder's masks were made with: config, weights, policy file, code.
 
         Raises ``CheckpointError``, and ``ConfigError`` for a saved config that cannot be read.
         """
-        from aot_plus.networks.managers.origin import origin_differences, origin_of_masks
+        from aot_plus.networks.managers.origin import origin_of_masks
+        from aot_plus.networks.managers.result_config import folder_differences
 
-        saved = self.folder / CONFIG_FILE
-        return saved.is_file() and bool(origin_differences(saved, origin_of_masks(self.cfg, self.checkpoint)))
+        if not (self.folder / CONFIG_FILE).is_file():
+            return []
+        return folder_differences(self.folder, self.cfg, origin_of_masks(self.cfg, self.checkpoint))
 
 
 @dataclass(frozen=True)

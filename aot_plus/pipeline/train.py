@@ -13,14 +13,12 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_dataset
 from aot_plus.networks.managers.initial_weights import pretrained_file
 from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
-from aot_plus.networks.managers.result_config import mask_differences
 from aot_plus.networks.managers.train_checkpoint import saved_steps
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.catalogue import SMALL_STAGE
-from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.paths import run_folder, stored_path
 from evaluation.home import home
@@ -93,8 +91,7 @@ def evaluation_job(cfg: Config, weights: Path, processes: int) -> Job:
     cfg.TEST_DATASET, _ = find_dataset(cfg.TEST_DATASET, data_folder, cfg.TEST_LAYOUT)
     cfg.TEST_CKPT_PATH = stored_path(weights)
     job = Job(cfg, weights, processes=processes)
-    saved = job.folder / CONFIG_FILE
-    differences = mask_differences(saved, cfg) if saved.is_file() else []
+    differences = job.differences()
     if differences:
         _log.info("%s: the masks there are made again: %s", job.folder, "; ".join(differences))
-    return replace(job, overwrite=bool(differences) or job.is_outdated())
+    return replace(job, overwrite=bool(differences))

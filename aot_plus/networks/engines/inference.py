@@ -269,6 +269,8 @@ class InferenceEngine:
             )
             for group in range(len(batch.groups))
         ]
+        for policy in batch.policies:
+            policy.clear_explanation()
         asked = zip(batch.policies, appends, strict=True)
         kept = [given or not policy.may_decline or policy.keep(append) for policy, append in asked]
         if any(kept):

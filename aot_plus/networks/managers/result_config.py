@@ -19,7 +19,7 @@ from aot_plus.utils.config import (
 from aot_plus.utils.errors import ConfigError
 from evaluation.results import remove_results
 
-__all__ = ["claim_result_folder", "mask_differences", "mask_values"]
+__all__ = ["claim_result_folder", "folder_differences", "mask_values"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,13 +53,19 @@ def mask_values(cfg: Config) -> dict[str, Any]:
     }
 
 
-def mask_differences(path: Path, cfg: Config) -> list[str]:
+def _mask_differences(path: Path, cfg: Config) -> list[str]:
     """Says what differs from a saved config of what a sequence's masks depend on. Raises ``ConfigError``."""
     split = cfg.TEST_DATASET_SPLIT
     saved = str(read_saved_config(path).get("TEST_DATASET_SPLIT", split))
     other_frames = saved.endswith(_ALL_FRAMES) != split.endswith(_ALL_FRAMES)
     found = [f"TEST_DATASET_SPLIT was {saved!r}, is {split!r}"] if other_frames else []
     return [*config_differences(path, cfg, _IRRELEVANT), *found]
+
+
+def folder_differences(result_dir: Path, cfg: Config, origin: Origin) -> list[str]:
+    """Says what differs from the config and the origin of a folder's masks. Raises ``ConfigError``."""
+    path = result_dir / CONFIG_FILE
+    return [*_mask_differences(path, cfg), *origin_differences(path, origin)]
 
 
 def claim_result_folder(
@@ -99,7 +105,7 @@ def _resumptions(
     path: Path, cfg: Config, origin: Origin, kept: Sequence[str], *, resume: bool
 ) -> list[dict[str, Any]]:
     """Lists the changes that runs into the folder went on with. Raises ``ConfigError`` without ``resume``."""
-    differences = [*mask_differences(path, cfg), *origin_differences(path, origin)]
+    differences = folder_differences(path.parent, cfg, origin)
     if differences:
         found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
         if not resume:

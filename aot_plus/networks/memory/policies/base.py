@@ -60,7 +60,7 @@ class Append:
                 protected); as a tensor a flag for every position.
             overflows: the memory now holds more than its capacity, so that an entry has to go.
             read_statistics: computes the statistics of the new frame's read; runs only when a policy asks.
-            read_probabilities: computes the new frame's class probabilities, (1 + objects) x N.
+            read_probabilities: computes the new frame's class probabilities, (1 + M) x N.
         """
         self._frames = frames
         self._new_frame = new_frame
@@ -110,7 +110,10 @@ class Append:
         return self._statistics
 
     def probabilities(self) -> Tensor:
-        """Computes the new frame's class probabilities, (1 + objects) x N, background first."""
+        """Computes the new frame's class probabilities, (1 + M) x N, background first.
+
+        M: ``MODEL_MAX_OBJ_NUM``. Ids of the group that no object has are improbable.
+        """
         if self.read_probabilities is None:
             raise ValueError("this append has no probabilities")
         return self.read_probabilities()
@@ -150,6 +153,10 @@ class MemoryPolicy(ABC):
         self.cfg = cfg
         self.last_scores: dict[str, Tensor] = {}
         self.last_facts: dict[str, float] = {}
+
+    def clear_explanation(self) -> None:
+        """Clears what is traced of the last frame. Called before another one is offered."""
+        self.last_scores, self.last_facts = {}, {}
 
     def keep(self, append: Append) -> bool:
         """Tells if the new frame is to be stored at all. Asked first, unless its mask was given.

@@ -34,6 +34,11 @@ class WriteGate(MemoryPolicy):
         self.bounded = policy.bounded
         self._first: list[float] = []
 
+    def clear_explanation(self) -> None:
+        """Clears the policy's as well."""
+        super().clear_explanation()
+        self.policy.clear_explanation()
+
     def keep(self, append: Append) -> bool:
         """Tells if the frame passes, and if the policy keeps it."""
         quality = float(prediction_quality(append.probabilities()))
@@ -43,7 +48,6 @@ class WriteGate(MemoryPolicy):
         elif quality > 0:
             self._first.append(quality)
         self.last_facts = {"quality": quality, "needed": needed}
-        self.last_scores = {}
         return quality > 0 and quality >= needed and (not self.policy.may_decline or self._ask(append))
 
     def _ask(self, append: Append) -> bool:
