@@ -290,7 +290,7 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path, strict: bool) -> Non
 def test_facts_of_a_file(tmp_path: Path) -> None:
     weights = named_weights(bank_channels=5, temporal_slots=4)
     facts = inspect_checkpoint(weights)
-    assert (facts.has_temporal_embedding, facts.temporal_slots, facts.has_ignore_token) == (True, 4, True)
+    assert (facts.has_temporal_embedding, facts.temporal_slots) == (True, 4)
     assert facts.linear_q is None
     weights["LSTT.layers.0.linear_QMem.weight"] = torch.zeros(4, 4)
     assert inspect_checkpoint(weights).linear_q is True
@@ -302,13 +302,11 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
     }
     assert inspect_checkpoint(weights).aot_class == "official_aot"
     facts = inspect_checkpoint(named_weights(bank_channels=4, temporal_slots=2))
-    assert (facts.has_temporal_embedding, facts.temporal_slots, facts.has_ignore_token) == (True, 2, False)
+    assert (facts.has_temporal_embedding, facts.temporal_slots) == (True, 2)
     weights = named_weights(temporal_slots=4)
     del weights["cur_pos_emb"]
     facts = inspect_checkpoint(weights)
     assert (facts.has_temporal_embedding, facts.temporal_slots) == (False, None)
-    facts = inspect_checkpoint({"conv1.weight": torch.zeros(1)})
-    assert facts.has_ignore_token is None
 
 
 def resnet_like(blocks: int) -> nn.Module:

@@ -251,6 +251,13 @@ def test_bad_masks_are_named(folder: Path, tmp_path: Path, capsys: pytest.Captur
         assert message in error_of(capsys)
 
 
+def test_a_mask_among_the_frames_is_no_frame(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, save_mask(folder / "first_mask.png", squares()), tmp_path / "out") == 1
+    assert "first_mask.png: this mask would be a frame" in error_of(capsys)
+
+
 def test_bad_videos_are_named(tmp_path: Path, mask: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
@@ -403,6 +410,7 @@ def test_without_a_checkpoint(
     flags = ["--input", str(folder), "--mask", str(mask), "--output", str(tmp_path / "out")]
     assert demo.main(flags) == 1
     assert "--random_weights" in error_of(capsys)
+    assert demo.main([*flags, "--model", "aot_mini", "--end", "2"]) == 0  # has one of its own
 
 
 def test_capacity_counts_the_whole_memory(

@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from aot_plus.networks import encoders
-from aot_plus.networks.encoders import Encoder, build_encoder
+from aot_plus.networks.encoders import Encoder, TimmEncoder, build_encoder
 from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.images import normalise
 from tests.own_encoders import Pooled
 from tests.weights_by_name import Undrawn, fill_by_name
 
@@ -111,6 +115,22 @@ def test_timm_backbones_take_both_kinds_of_sides(name: str, size: tuple[int, int
     encoder = _backbone(name)
     with torch.no_grad():
         assert _shapes(encoder(_images(1, 3, *size))) == _expected(encoder, *size)
+
+
+def test_a_timm_backbone_gets_images_as_its_weights_expect_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = timm.get_pretrained_cfg("regnetx_002")
+    monkeypatch.setattr(
+        timm, "get_pretrained_cfg", lambda name: replace(own, mean=(0.5,) * 3, std=(0.2,) * 3)
+    )
+    encoder, seen = TimmEncoder("regnetx_002").eval(), list[torch.Tensor]()
+    encoder.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    values = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    with torch.no_grad():
+        encoder(torch.from_numpy(normalise(values))[None])
+    expected = (torch.from_numpy(values).permute(2, 0, 1) / 255 - 0.5) / 0.2
+    torch.testing.assert_close(seen[0][0], expected, atol=1e-5, rtol=0)
+    assert not any(key.startswith(("scale", "shift")) for key in encoder.state_dict())
+    assert _backbone("convnext_atto").scale is None
 
 
 _BACKBONES: dict[str, Encoder] = {}

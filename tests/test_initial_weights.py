@@ -10,10 +10,11 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_loader
-from aot_plus.networks.managers.initial_weights import initialise
+from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, build_model
+from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import CheckpointError
 from tests.tiny_training import tiny_config
@@ -101,6 +102,25 @@ def test_a_missing_file_of_a_timm_backbone_is_not_looked_for_at_torchvision(tmp_
     cfg = get_config("pre", "aott", overrides={"MODEL_ENCODER": "timm:convnext_atto"})
     with pytest.raises(CheckpointError, match=r"\(PRETRAIN_ENCODER\).*docs/encoders\.md"):
         initialised(cfg, tmp_path)
+
+
+def test_a_shipped_file_and_a_path_start_a_training(tmp_path: Path) -> None:
+    shipped = find_checkpoint("aot_mini.safetensors")
+    assert shipped is not None
+    for name in ("aot_mini.safetensors", str(shipped)):
+        values = {"PRETRAIN_MODEL": name, "DIR_PRETRAIN": str(tmp_path)}
+        cfg = get_config("mini_vost", "aot_mini", overrides=values)
+        assert pretrained_file(cfg) == shipped
+
+
+def test_random_weights_that_are_frozen_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nothing = {"PRETRAIN_MODEL": "", "PRETRAIN_ENCODER": ""}
+    initialised(get_config("pre_vost_2", "aott", overrides=nothing), tmp_path)
+    (warning,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING"]
+    assert "TRAIN_ENCODER_FREEZE_AT=0" in warning
+    caplog.clear()
+    initialised(get_config("mini_vost", "aot_mini", overrides=nothing), tmp_path)
+    assert not [entry for entry in caplog.records if entry.levelname == "WARNING"]
 
 
 def test_a_file_of_another_family_is_refused(tmp_path: Path) -> None:

@@ -347,6 +347,11 @@ def test_a_frame_of_another_size_and_a_step_before_the_start() -> None:
         segmenter.prepare(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
 
 
+def test_a_gap_without_frames_is_refused() -> None:
+    with pytest.raises(DataError, match="memory_gap: expected 1 or more frames, found 0"):
+        _segmenter().start(_video(1)[0], _squares([1]), memory_gap=0)
+
+
 def test_a_bank_that_could_drop_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="LATTER_MEM_LEN"):
         _segmenter(LATTER_MEM_LEN=0).start(_video(1)[0], _squares([1]))

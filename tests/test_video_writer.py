@@ -1,6 +1,7 @@
 """Videos that are written: browsers play them, with the right times and colours; whole or not at all."""
 
 import base64
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +104,20 @@ def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
 def test_without_frames_there_is_no_file(tmp_path: Path) -> None:
     write(tmp_path / "v.mp4", frames=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_stays_until_another_is_complete(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"of before")
+    with pytest.raises(DataError, match="no frame"), VideoWriter(tmp_path / "v.mp4", 10):
+        raise DataError("no frame could be read")
+    assert (tmp_path / "v.mp4").read_bytes() == b"of before"
+
+
+def test_what_is_no_file_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "v.mp4")
+    with pytest.raises(DataError, match="pipe"), VideoWriter(tmp_path / "v.mp4", 10) as writer:
+        writer.write(picture(0), 0.0)
+    assert (tmp_path / "v.mp4").is_fifo()
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from aot_plus.utils.catalogue import (
     default_checkpoint,
     default_stage,
     find_checkpoint,
+    find_named_checkpoint,
 )
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
-from aot_plus.utils.paths import find_path
 from evaluation.home import home
 
 __all__ = ["DTYPES", "SMALL_MODEL", "Settings", "about_model", "checkpoint_files"]
@@ -92,7 +92,7 @@ class Settings:
             raise CheckpointError(
                 f"{self.model} has no checkpoint of its own: put one into {folder} and choose it"
             )
-        found = find_path(named, folder) if self.checkpoint else find_checkpoint(named)
+        found = find_named_checkpoint(named) if self.checkpoint else find_checkpoint(named)
         if found is None:
             raise CheckpointError(
                 f"there is no checkpoint {named}: put it into {folder} (its README.md says where to get it)"

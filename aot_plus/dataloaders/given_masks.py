@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aot_plus.dataloaders.box_masks import Box, mask_of_boxes
 from aot_plus.dataloaders.coloured_masks import MaskReader
-from aot_plus.dataloaders.image_folder import is_image
+from aot_plus.dataloaders.image_folder import ImageFolder, is_image
 from aot_plus.dataloaders.video_input import VideoInput
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image, natural_order
@@ -103,6 +103,8 @@ def find_masks(paths: Sequence[Path], video: VideoInput, boxes: Sequence[Box] = 
             raise DataError(f"{path}: there is no such mask, or folder of masks")
         if path.is_dir() and len(paths) > 1:
             raise DataError(f"{path}: of several masks, each is a file that shows one object; found a folder")
+        if isinstance(video.source, ImageFolder) and path.is_file() and video.source.holds(path):
+            raise DataError(f"{path}: this mask would be a frame of the video; move it to another folder")
     if not paths:
         return GivenMasks(first, {}, boxes)
     if not paths[0].is_dir():

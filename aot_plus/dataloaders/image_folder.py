@@ -41,7 +41,9 @@ class ImageFolder:
         return len(self._images)
 
     def frame(self, number: int) -> Image:
-        """Reads a frame, H x W x 3, RGB. Raises ``DataError``, also where its size is not the others'."""
+        """Reads a frame, H x W x 3, RGB. Raises ``DataError``, also for another size than the first's."""
+        if not 0 <= number < len(self):
+            raise DataError(f"{self.path}: there is no frame {number}; it has {len(self)} frames, from 0")
         path = self._images[number]
         image = read_image(path)
         self._size = size = self._size or image.shape
@@ -57,6 +59,10 @@ class ImageFolder:
     def index(self, name: str) -> int | None:
         """Returns the number of the frame that a mask's name without suffix means, if there is one."""
         return self._numbers.get(name)
+
+    def holds(self, path: Path) -> bool:
+        """Tells if a file is one of the frames."""
+        return any(image.samefile(path) for image in self._images if image.name == path.name)
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
         """Reads the selected frames one after another. Raises ``DataError`` as ``frame`` does."""

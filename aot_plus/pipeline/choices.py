@@ -17,10 +17,11 @@ from aot_plus.utils.catalogue import (
     default_checkpoint,
     default_stage,
     find_checkpoint,
+    find_named_checkpoint,
 )
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.utils.paths import find_path, stored_path
+from aot_plus.utils.paths import stored_path
 from aot_plus.utils.sources import find_source, how_to_get
 from evaluation.home import home
 from evaluation.vost import DATASET_FOLDERS, known_folder
@@ -106,7 +107,7 @@ def lacking(wanted: Wanted) -> list[str]:
     named = wanted.checkpoint or cfg.TEST_CKPT_PATH or default_checkpoint(cfg.MODEL_NAME) or ""
     source = None if wanted.random_weights else find_source(Path(named).name)
     names = []
-    if source is not None and find_path(named, home() / cfg.DIR_PRETRAIN) is None:
+    if source is not None and find_named_checkpoint(named, cfg.DIR_PRETRAIN) is None:
         names.append(source.name)
     dataset = wanted.dataset or cfg.TEST_DATASET
     if dataset == PAPER_DATASET and not known_folder(home() / cfg.DIR_DATA, dataset).is_dir():
@@ -122,7 +123,7 @@ def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
     if not named:
         default = _default_checkpoint(cfg)
         return find_checkpoint(default, cfg.DIR_PRETRAIN) if default else None
-    found = find_path(named, home() / cfg.DIR_PRETRAIN)
+    found = find_named_checkpoint(named, cfg.DIR_PRETRAIN)
     if found is None:
         raise ConfigError(f"there is no checkpoint {named}; {how_to_get(Path(named).name)}")
     return found

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
+from aot_plus.utils.catalogue import (
+    DEFAULT_MODEL,
+    default_checkpoint,
+    default_stage,
+    find_checkpoint,
+    find_named_checkpoint,
+)
 from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
-from aot_plus.utils.paths import find_path
 from evaluation.arguments import whole_number
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
@@ -162,9 +167,13 @@ def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
         _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
         return None
     if args.checkpoint:
-        return find_path(args.checkpoint, home() / cfg.DIR_PRETRAIN) or Path(args.checkpoint)
+        return find_named_checkpoint(args.checkpoint, cfg.DIR_PRETRAIN) or Path(args.checkpoint)
     if cfg.TEST_CKPT_PATH:
         return home() / cfg.TEST_CKPT_PATH
+    default = default_checkpoint(cfg.MODEL_NAME)
+    if default and (found := find_checkpoint(default, cfg.DIR_PRETRAIN)):
+        _log.info("checkpoint: %s", found)
+        return found
     raise ConfigError(
         "no checkpoint: give --checkpoint FILE, or --random_weights to try the pipeline without one"
     )

@@ -61,7 +61,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
     add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
     add_config_arguments(parser, stage=PAPER_STAGE)
-    add_checkpoint_arguments(parser, "the config's TEST_CKPT_PATH")
+    add_checkpoint_arguments(parser, "the config's TEST_CKPT_PATH, else the model's own")
     add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
     add("--end", type=int, help="number of the frame to stop before (default: the video's end)")
     add("--every", type=int, default=1, help="take every n-th frame (default: %(default)s)")

@@ -26,7 +26,10 @@ is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/n
 satisfies() { is_python "$1" && "$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "${@:2}" >/dev/null; }
 
 use_python() {
-    local requirements=("${@/#/$REPOSITORY/}") candidate
+    local requirements=() candidate
+    for candidate in "$@"; do  # "${@/#/$REPOSITORY/}" would lose an & of the path
+        requirements+=("$REPOSITORY/$candidate")
+    done
     for candidate in python3 python; do
         if command -v "$candidate" >/dev/null && satisfies "$candidate" "${requirements[@]}"; then
             PYTHON="$(command -v "$candidate")"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aot_plus.configs import Config
+from aot_plus.utils.paths import find_path
 from evaluation.home import home
 
 __all__ = [
@@ -67,6 +68,11 @@ def default_checkpoint(model: str) -> str | None:
 def default_stage(model: str) -> str:
     """Returns the stage that the model is evaluated with."""
     return SMALL_STAGE if model in SHIPPED_MODELS.values() else PAPER_STAGE
+
+
+def find_named_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
+    """Gives a file that a user named: one that ``find_path`` finds, else as ``find_checkpoint``."""
+    return find_path(name, home() / folder, _SHIPPED)
 
 
 def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # H x W x 3, RGB
 
-# ImageNet statistics of RGB values in 0..1, as all encoders were trained with.
+# ImageNet statistics of RGB values in 0..1, as encoders were trained with (``TimmEncoder`` changes others).
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 _NORMALISED = ((np.arange(256)[None, :, None] / 255 - MEAN) / STD).astype(np.float32)  # 1 x 256 x 3

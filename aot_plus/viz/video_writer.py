@@ -40,7 +40,8 @@ class VideoWriter:
         """``fps``: frames per second, on average; each frame has its own time."""
         self.path = path
         self._fps = Fraction(fps).limit_denominator(1001)
-        self._target = self._temporary = path
+        self._target = path
+        self._temporary: Path | None = None  # where the file is until it is complete
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._size = (0, 0)  # height, width of the frames
         self._began = 0.0  # time of the first frame
@@ -60,7 +61,8 @@ class VideoWriter:
             if str(problem) != str(error):  # the error that ended the block is the one to be raised
                 _log.error(problem)
         finally:
-            self._temporary.unlink(missing_ok=True)
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
 
     def write(self, image: Image, seconds: float) -> None:
         """Appends a frame (H x W x 3, RGB) of the size of the others, with its time in the video.
@@ -95,7 +97,7 @@ class VideoWriter:
         return container, stream
 
     def _complete(self) -> None:
-        if self._output is None:
+        if self._output is None or self._temporary is None:
             return
         container, stream = self._output
         with self._problems_named():

@@ -4,6 +4,7 @@ import difflib
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, STRIDES, Encoder, misfit, unnoticed
 from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.images import MEAN, STD
 
 # Sides are padded to a multiple of one of them: some backbones drop what does not fill a patch or a pair.
 MULTIPLES = (1, 16, 32)
@@ -18,6 +20,9 @@ MULTIPLES = (1, 16, 32)
 
 class TimmEncoder(Encoder):
     """The levels of a backbone at 1/4, 1/8 and 1/16, the last of them twice; nothing behind them is built."""
+
+    scale: Tensor | None  # 3 x 1 x 1, of the normalisation; None: it is ImageNet's
+    shift: Tensor | None
 
     def __init__(self, name: str, *, pretrained: bool = False) -> None:
         """Builds the backbone as timm initialises it, or (``pretrained``) with the weights timm downloads.
@@ -38,12 +43,15 @@ class TimmEncoder(Encoder):
         ends = [entry["module"] for entry in info.get_dicts(keys=["module"])]
         _remove_blocks_after(self.backbone, ends[-1])
         self.stages = _stages(self.backbone, ends)
+        self._set_normalisation(name)
         self.multiple = self._fitting_multiple(name)
         self._freeze_unused()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """``B x 3 x H x W`` normalised images to the four levels."""
         height, width = images.shape[2:]
+        if self.scale is not None and self.shift is not None:
+            images = images * self.scale + self.shift
         levels = self.backbone(F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple)))
         if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC":
             levels = [level.permute(0, 3, 1, 2) for level in levels]
@@ -52,6 +60,15 @@ class TimmEncoder(Encoder):
             for level, stride in zip(levels, STRIDES, strict=False)
         ]
         return [*levels, levels[-1]]
+
+    def _set_normalisation(self, name: str) -> None:
+        """Prepares to change images, which have ImageNet's mean 0 and variance 1, to what weights expect."""
+        own: Any = timm.get_pretrained_cfg(name)
+        mean, std = (np.array(values) for values in (own.mean, own.std))
+        same = np.allclose(mean, MEAN) and np.allclose(std, STD)
+        for key, values in (("scale", STD / std), ("shift", (MEAN - mean) / std)):
+            of_colours = None if same else torch.tensor(values, dtype=torch.float32)[:, None, None]
+            self.register_buffer(key, of_colours, persistent=False)
 
     def _fitting_multiple(self, name: str) -> int:
         """Returns the smallest multiple with which the levels have the sizes they should have."""

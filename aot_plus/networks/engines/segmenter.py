@@ -66,10 +66,10 @@ class VideoSegmenter:
     >>> segmenter.start(first_image, first_mask)
     >>> labels = segmenter.step(next_image)
 
-    Images are RGB, ``H x W x 3`` uint8, all of one size; masks are ``H x W`` ids, 0 background, 255 ignored,
-    as bool (True is object 1) or any integers. Both may be paths of image files instead. Labels are ``H x W``
-    uint8 ids. Memory does not grow with the length of the video, except under the policy ``unbounded``.
-    Several segmenters can share a model.
+    Images are RGB, ``H x W x 3`` uint8, all of one size; masks are ``H x W`` ids, 0 background, 255 as
+    ``start`` says, as bool (True is object 1) or any integers. Both may be paths of image files instead.
+    Labels are ``H x W`` uint8 ids. Memory does not grow with the length of the video, except under the policy
+    ``unbounded``. Several segmenters can share a model.
 
     Two things can be taken out of ``step``: ``prepare`` makes a frame ready, in another thread ahead of time,
     and ``submit`` does not wait for the labels.
@@ -115,15 +115,17 @@ class VideoSegmenter:
             The labels of the first frame: the mask.
 
         Raises:
-            DataError: wrong types or sizes, or a mask without any object.
+            DataError: wrong types or sizes, a mask without any object, or a gap below 1.
         """
+        gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
+        if gap < 1:
+            raise DataError(f"memory_gap: expected 1 or more frames, found {gap}")
         frame = self._prepared(image)
         mask = as_mask(mask, frame.size)
         self._ids, self._video, self._step, self._last = [], None, None, None
         self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
         if not self._ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
-        gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         packed = self._pack(mask)
         with tf32(self.cfg.TEST_TF32):
             self._begin(frame, packed, gap)

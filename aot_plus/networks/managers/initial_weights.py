@@ -7,6 +7,7 @@ from aot_plus.configs import Config
 from aot_plus.networks.managers.train_checkpoint import ema_path, saved_steps
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint import load_encoder, load_into
+from aot_plus.utils.catalogue import find_named_checkpoint
 from aot_plus.utils.errors import CheckpointError
 from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
@@ -15,6 +16,8 @@ from evaluation.home import home
 __all__ = ["initialise", "pretrained_file"]
 
 _log = logging.getLogger(__name__)
+
+_UNFROZEN = "TRAIN_ENCODER_FREEZE_AT=0 MODEL_FREEZE_BN=False"
 
 
 def initialise(model: AOT, cfg: Config) -> None:
@@ -26,6 +29,12 @@ def initialise(model: AOT, cfg: Config) -> None:
     path = pretrained_file(cfg)
     if path is None:
         _log.info("PRETRAIN_MODEL and PRETRAIN_ENCODER are empty: training starts from random weights")
+        if cfg.TRAIN_ENCODER_FREEZE_AT > 0:
+            _log.warning(
+                "the encoder's first stages (TRAIN_ENCODER_FREEZE_AT=%d) are frozen at random weights; "
+                "--overrides %s trains them",
+                *(cfg.TRAIN_ENCODER_FREEZE_AT, _UNFROZEN),
+            )
     elif cfg.PRETRAIN_STAGE or cfg.PRETRAIN_MODEL:
         load_into(model, path, strict=False)
     else:
@@ -41,13 +50,15 @@ def pretrained_file(cfg: Config) -> Path | None:
         return None
     path = home() / cfg.DIR_PRETRAIN / name
     if not path.is_file():
+        path = find_named_checkpoint(name, cfg.DIR_PRETRAIN) or path
+    if not path.is_file():
         key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
         source = how_to_get(path.name)
         if ":" in cfg.MODEL_ENCODER and not cfg.PRETRAIN_MODEL:  # timm's, or one's own
             source = "docs/encoders.md says where it comes from"
         raise CheckpointError(
             f"{path}: there is no such file ({key}); {source}. "
-            f"Or start from random weights with --overrides PRETRAIN_MODEL= PRETRAIN_ENCODER="
+            f"Or start from random weights with --overrides PRETRAIN_MODEL= PRETRAIN_ENCODER= {_UNFROZEN}"
         )
     return path
 

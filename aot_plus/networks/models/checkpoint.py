@@ -33,7 +33,6 @@ class CheckpointFacts:
 
     has_temporal_embedding: bool
     temporal_slots: int | None  # rows of the memory's temporal embedding: 4 or 2
-    has_ignore_token: bool | None
     linear_q: bool | None  # AOT+ only: MODEL_LINEAR_Q
     aot_class: (
         Literal["aot", "official_aot"] | None
@@ -73,16 +72,11 @@ def inspect_checkpoint(tensors: Mapping[str, Tensor]) -> CheckpointFacts:
     """Tells what a file's tensors say about its model, for adapting a config before the model is built."""
     memory_embedding = tensors.get("mem_pos_emb")
     has_temporal = memory_embedding is not None and "cur_pos_emb" in tensors
-    bank, output = tensors.get(_ID_BANK), tensors.get("decoder.conv_out.weight")
     is_aot_plus = "LSTT.layers.0.linear_QMem.weight" in tensors
     is_official = "LSTT.layers.0.short_term_attn.relative_emb_v" in tensors
     return CheckpointFacts(
         has_temporal_embedding=has_temporal,
         temporal_slots=_side(memory_embedding, 0) if has_temporal else None,
-        # The decoder has M + 1 outputs, the identity bank as many inputs and one more for ignored pixels.
-        has_ignore_token=None
-        if bank is None or output is None
-        else _side(bank, 1) == (_side(output, 0) or 0) + 1,
         linear_q="LSTT.layers.0.norm4.weight" not in tensors if is_aot_plus else None,
         aot_class="aot" if is_aot_plus else "official_aot" if is_official else None,
     )
