@@ -95,7 +95,7 @@ def _decide(
         read_statistics=lambda: statistics,
     )
     policy = EmfsPolicy(cfg)
-    policy.running_relevance.frames = [int(frame) for frame in case["previous_averages"]]
+    policy.running_relevance.numbers = torch.tensor([int(frame) for frame in case["previous_averages"]])
     policy.running_relevance.values = torch.tensor(list(case["previous_averages"].values()))
     policy.observe(append)
     dropped = frames[policy.drop(append)]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from aot_plus.networks.layers.memory_types import KeyValue
 from aot_plus.networks.memory.bank import DifferentiableBank, MemoryBank
@@ -33,13 +34,13 @@ def test_groups_drop_frames_of_their_own() -> None:
     assert (_stored(bank, 0), _stored(bank, 1)) == ([10, 15, 20], [0.5, 15.5, 20.5])
 
 
-def test_ranks_say_which_slot_is_how_old() -> None:
+def test_the_order_says_which_slot_is_how_old() -> None:
     bank = MemoryBank(capacity=3)
     for frame in (0, 1, 2):
         bank.append(_entries(frame), frame)
     bank.append(_entries(3), 3, dropped=[1, 0])
     # Group 0: slots hold frames 0, 3, 2; group 1: frames 3, 1, 2.
-    assert bank.ranks().tolist() == [[0, 2, 1], [2, 0, 1]]
+    assert bank.order.tolist() == [[0, 2, 1], [1, 2, 0]]
 
 
 def test_a_full_bank_is_written_in_place() -> None:
@@ -53,16 +54,24 @@ def test_a_full_bank_is_written_in_place() -> None:
     assert bank.frames == [[0, 19], [0, 19]]
 
 
+def _keys_with(bank: MemoryBank | DifferentiableBank, rows: Tensor) -> Tensor:
+    """The keys of layer 0 with a temporal embedding."""
+    if isinstance(bank, DifferentiableBank):
+        return bank.layer(0, rows).keys
+    bank.embed(rows)
+    return bank.as_read(0).keys
+
+
 @pytest.mark.parametrize("kind", [MemoryBank, DifferentiableBank])
-def test_the_embedding_follows_the_frames_ranks(kind: type[MemoryBank]) -> None:
+def test_the_embedding_follows_the_frames_ranks(kind: type[MemoryBank] | type[DifferentiableBank]) -> None:
     bank = kind(capacity=3)
     rows = torch.tensor([[100.0], [200.0], [300.0]]).expand(3, 4)
     for frame in (0, 1, 2):
         bank.append(_entries(frame), frame)
-        keys = bank.layer(0, rows[: frame + 1]).keys
+        keys = _keys_with(bank, rows[: frame + 1])
         assert keys[0, :, 0, 0].tolist() == [100, 201, 302][: frame + 1]
     bank.append(_entries(3), 3, dropped=[1, 1])  # slots: frames 0, 3, 2
-    assert bank.layer(0, rows).keys[:, :, 0, 0].tolist() == [[100, 303, 202], [100.5, 303.5, 202.5]]
+    assert _keys_with(bank, rows)[:, :, 0, 0].tolist() == [[100, 303, 202], [100.5, 303.5, 202.5]]
     assert bank.layer(0).keys[0, :, 0, 0].tolist() == [0, 3, 2]
 
 

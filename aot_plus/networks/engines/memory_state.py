@@ -10,15 +10,14 @@ from aot_plus.networks.layers.memory_types import KeyValue, LayerMemory
 from aot_plus.networks.memory.bank import DifferentiableBank, MemoryBank
 from aot_plus.networks.models import AOT, Propagation
 
-__all__ = ["GroupMemory", "VideoMemory"]
+__all__ = ["TrainingMemory", "VideoMemory"]
 
 
 class GroupMemory:
-    """The memory of G groups of objects that started together. Training and inference share the class."""
+    """The memory of G groups of objects that started together, as training and inference read it."""
 
-    def __init__(self, model: AOT, bank: MemoryBank | DifferentiableBank) -> None:
+    def __init__(self, model: AOT) -> None:
         self.model = model
-        self.bank: Any = bank
         self._short: list[KeyValue] = []  # the last frame
         self._long: list[KeyValue] = []  # as it is read; made anew when the bank changes
 
@@ -26,17 +25,17 @@ class GroupMemory:
         """Reads every layer: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
+
+class TrainingMemory(GroupMemory):
+    """The memory of a batch of clips, through which gradients flow."""
+
+    def __init__(self, model: AOT, bank: DifferentiableBank) -> None:
+        super().__init__(model)
+        self.bank = bank
+
     def write_short(self, propagation: Propagation, identity: Tensor) -> None:
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
-        entries = self.model.bind_short(propagation, identity)
-        if not self.bank.in_place:
-            self._short = entries
-        elif not self._short:
-            self._short = [_own(entry) for entry in entries]
-        else:
-            for stored, entry in zip(self._short, entries, strict=True):
-                stored.keys.copy_(entry.keys)
-                stored.values.copy_(entry.values)
+        self._short = self.model.bind_short(propagation, identity)
 
     def write_long(
         self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
@@ -50,10 +49,19 @@ class GroupMemory:
 class VideoMemory(GroupMemory):
     """The memory of a video: all of it stays where it is in memory, and its work on the device is apart."""
 
-    bank: MemoryBank
-
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
-        super().__init__(model, bank)
+        super().__init__(model)
+        self.bank = bank
+
+    def write_short(self, propagation: Propagation, identity: Tensor) -> None:
+        """Replaces the short-term memory as ``TrainingMemory`` does, in the same tensors."""
+        entries = self.model.bind_short(propagation, identity)
+        if not self._short:
+            self._short = [_own(entry) for entry in entries]
+            return
+        for stored, entry in zip(self._short, entries, strict=True):
+            stored.keys.copy_(entry.keys)
+            stored.values.copy_(entry.values)
 
     def store_long(
         self,
@@ -64,7 +72,7 @@ class VideoMemory(GroupMemory):
         *,
         reference: bool,
     ) -> None:
-        """Does ``write_long``'s work on the device; ``note_long`` must follow. Arguments as the bank's."""
+        """Appends a frame to the bank, on the device; ``note_long`` must follow. Arguments as the bank's."""
         entries = self.model.bind_long(propagation, identity)
         self.bank.store(entries, frame, dropped, reference=reference)
         rows = self.model.memory_embedding(len(self.bank) + (dropped is None))
@@ -72,7 +80,7 @@ class VideoMemory(GroupMemory):
             self.bank.embed(rows)
 
     def note_long(self, *, replaced: bool) -> None:
-        """Does its work on the host: a frame has been stored, in the place of another or not."""
+        """Does what is left for the host: a frame has been stored, in the place of another or not."""
         self.bank.note(replaced=replaced)
         self._refresh()
 

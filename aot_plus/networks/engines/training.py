@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.memory_state import GroupMemory
+from aot_plus.networks.engines.memory_state import TrainingMemory
 from aot_plus.networks.layers.loss import auxiliary_weight, frame_loss, hard_pixel_share, mask_foreign
 from aot_plus.networks.layers.memory_types import LayerMemory
 from aot_plus.networks.layers.processor import best_channel
@@ -124,7 +124,7 @@ class TrainingEngine(nn.Module):
             num_objects, shuffle or IdShuffle(None), step, commit_predictions, commit_predictions and freezes
         )
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN
-        memory = GroupMemory(self.model, DifferentiableBank(capacity))
+        memory = TrainingMemory(self.model, DifferentiableBank(capacity))
         losses, predictions = [], []
         for index, features in enumerate(self._encode(images)):
             propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
@@ -153,7 +153,7 @@ class TrainingEngine(nn.Module):
         ]
 
     def _read_frame(
-        self, features: Features, labels: Tensor, memory: GroupMemory, commit: _Commit, index: int
+        self, features: Features, labels: Tensor, memory: TrainingMemory, commit: _Commit, index: int
     ) -> tuple[Propagation, Tensor, Tensor | None]:
         """Reads a frame: its propagation, its logits ``B x (M+1) x H/4 x W/4``, a reference's identity."""
         if index == 0:
@@ -185,7 +185,7 @@ class TrainingEngine(nn.Module):
         identity = self._recomputed(self.model.embed_identity, ids, reference=reference)
         return identity.detach() if commit.detach else identity
 
-    def _write(self, memory: GroupMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
+    def _write(self, memory: TrainingMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
         """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
         memory.write_short(propagation, identity)
         if index % self.cfg.TRAIN_LONG_TERM_MEM_GAP == 0:

@@ -21,8 +21,6 @@ class MemoryBank:
     know a choice that was made there, and nothing in ``store`` and ``embed`` depends on it.
     """
 
-    in_place = True  # what is stored stays where it is in memory
-
     def __init__(self, capacity: int | None) -> None:
         """``capacity``: the most frames of a group, or None for a bank that grows."""
         self.capacity = capacity
@@ -131,28 +129,17 @@ class MemoryBank:
         """Forgets all frames; the storage stays where it is."""
         self._length, self._known = 0, None
 
-    def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
+    def layer(self, index: int) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
 
         They are good until the next ``append``.
-
-        Args:
-            index: of the layer.
-            embedding: ``T x D``, oldest frame first, added to the keys; None: keys as they were stored.
         """
-        if embedding is None:
-            return KeyValue(*(stored[:, : len(self)] for stored in self._layers[index]))
-        self._embed(index, embedding)
-        return self.as_read(index)
+        return KeyValue(*(stored[:, : len(self)] for stored in self._layers[index]))
 
     def as_read(self, index: int) -> KeyValue:
         """Returns the same, the keys with the embedding that they were given, if any."""
         keys, values = self.layer(index)
         return KeyValue(self._embedded[index][:, : len(self)] if self._embedded else keys, values)
-
-    def ranks(self) -> Tensor:
-        """Returns the rank in time (0 = oldest) of the frame in each slot: ``G x T``."""
-        return _inverse(self.order)
 
     def slots(self, group: int) -> list[int]:
         """Returns the slots of a group's frames, oldest frame first. Waits as ``frames``."""
@@ -235,8 +222,6 @@ class DifferentiableBank:
     All samples of the batch drop the same frame.
     """
 
-    in_place = False
-
     def __init__(self, capacity: int | None) -> None:
         """As of ``MemoryBank``."""
         self.capacity = capacity
@@ -276,7 +261,7 @@ class DifferentiableBank:
         self._stored[slot : slot + 1] = [list(entries)]
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
-        """As ``MemoryBank.layer``."""
+        """As ``MemoryBank.layer``; an ``embedding`` (``T x D``, oldest frame first) is added to the keys."""
         entries = [slot[index] for slot in self._stored]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
         if embedding is not None:

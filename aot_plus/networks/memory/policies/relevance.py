@@ -39,10 +39,6 @@ class FrameValues:
         numbers = [] if self.numbers is None else self.numbers.tolist()
         return [number for number in numbers if number != NOBODY]
 
-    @frames.setter
-    def frames(self, frames: Sequence[int]) -> None:
-        self.numbers = torch.tensor(frames, dtype=torch.long)
-
     def reserve(self, size: int, device: torch.device) -> None:
         """Keeps the values in tensors that stay where they are from now on, up to ``size`` of them."""
         if self.numbers is not None and len(self.numbers) == size:
