@@ -1,14 +1,13 @@
 """J and J_tr on videos unlike MiniVOST: ``python -m benchmarks.other_videos --help``.
 
 No model trains on them: they show what a model that learnt on MiniVOST is worth elsewhere. Rerun the same
-command to resume; what was made with other weights or other code is done again.
+command to resume; what was made with other config values, weights or code is done again.
 """
 
 import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     values = "config values of all runs, for example --overrides TEST_FLIP=True"
     add("--overrides", nargs="+", default=[], metavar="NAME=VALUE", help=values)
     add("--work", type=Path, default=home() / "results/other_videos", help="folder of videos and masks")
-    jobs = "runs at a time, which share the cores (default: 1)"
+    jobs = "runs at a time, which share the cores and the GPUs (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
@@ -98,7 +97,7 @@ def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list
         for policy in dict.fromkeys(args.policies):
             values = {**given, "MEM_POLICY": policy}
             jobs = [make_job(model, checkpoint, values, data, data.parent / folder) for data in datasets]
-            yield [replace(job, overwrite=bool(job.differences())) for job in jobs]
+            yield [job.renewed() for job in jobs]
 
 
 def _digest(values: Mapping[str, str]) -> str:

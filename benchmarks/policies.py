@@ -2,7 +2,7 @@
 
 Makes the val sequences of each seed, runs inference and metric for each model, policy, gap and capacity,
 prints a table in Markdown, and writes it as CSV and as plots to the ``--work`` folder. Rerun the same command
-to resume; what was made with other weights, another policy file or other code is done again.
+to resume; what was made with other config values, weights, policy files or code is done again.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
                 continue  # it has no capacity
             values = {"MEM_POLICY": policy, "TEST_LONG_TERM_MEM_GAP": gap, "LATTER_MEM_LEN": latter}
             job = make_job(model, checkpoints[model], values, dataset, work / "runs")
-            yield replace(job, overwrite=args.overwrite or bool(job.differences()))
+            yield replace(job, overwrite=args.overwrite).renewed()
 
 
 def _devices() -> list[str]:
@@ -166,7 +166,8 @@ def _placed(job: Job, device: str) -> Job:
 
 def threads_of_each(jobs: int) -> int:
     """Shares the cores among that many jobs at a time, unless OMP_NUM_THREADS decides."""
-    return int(os.environ.get("OMP_NUM_THREADS") or max((os.cpu_count() or 1) // jobs, 1))
+    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(outermost) if outermost.isdigit() else max((os.cpu_count() or 1) // jobs, 1)
 
 
 def _do_job(threads: int | None, job: Job) -> str:

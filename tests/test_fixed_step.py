@@ -232,6 +232,14 @@ def test_videos_without_recordings_do_not_gather(
     assert recorder.freed > 0
 
 
+def test_a_loaded_state_replaces_the_step_that_waits(recorder: TapeRecorder) -> None:
+    one = _segmenter(LATTER_MEM_LEN=2)
+    for _ in range(3):
+        paused(one)
+    assert len(one._steps._waiting) <= 1
+    assert recorder.freed >= 2
+
+
 def test_frames_of_the_networks_size_and_others_do_not_share_tensors(recorder: TapeRecorder) -> None:
     """The first are uint8; the others, which were resized, are float32, and may go beyond 0 and 255."""
 

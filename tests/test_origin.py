@@ -115,9 +115,13 @@ def test_a_job_knows_what_differs_from_its_folder(tmp_path: Path) -> None:
     changed = get_config("mini_vost", "aot_mini", overrides={"MEM_SPREAD_POWER": "0.3", "TEST_DEVICE": "cpu"})
     (difference,) = replace(job, cfg=changed).differences()
     assert difference.startswith("MEM_SPREAD_POWER")
+    decided_by_the_file = get_config("mini_vost", "aot_mini", overrides={"MODEL_LINEAR_Q": "True"})
+    assert not cfg.MODEL_LINEAR_Q
+    assert not replace(job, cfg=decided_by_the_file).differences()
     weights.write_bytes(b"other")
     (difference,) = job.differences()
     assert "checkpoint" in difference
+    assert job.renewed().overwrite
 
 
 def test_an_edited_policy_is_not_evaluated_by_its_old_masks(

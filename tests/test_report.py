@@ -322,7 +322,7 @@ def bad_input(data: Path, case: str) -> list[str]:
         ("split", "unknown split 'valid'"),
         ("no config", "no config says TEST_DATASET: give --dataset"),
         ("no predictions", "there are no predictions for any sequence"),
-        ("two datasets", "runs over different data cannot be compared"),
+        ("two datasets", "runs with different data or metrics cannot be compared"),
     ],
 )
 def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], case: str, words: str) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import evaluation
@@ -61,10 +61,23 @@ class Job:
         """
         from aot_plus.networks.managers.origin import origin_of_masks
         from aot_plus.networks.managers.result_config import folder_differences
+        from aot_plus.networks.models.loading import DECIDED_BY_FILE
 
         if not (self.folder / CONFIG_FILE).is_file():
             return []
-        return folder_differences(self.folder, self.cfg, origin_of_masks(self.cfg, self.checkpoint))
+        origin = origin_of_masks(self.cfg, self.checkpoint)
+        of_file = frozenset() if self.checkpoint is None else DECIDED_BY_FILE  # as the loaded model has them
+        return folder_differences(self.folder, self.cfg, origin, of_file)
+
+    def renewed(self) -> "Job":
+        """Gives a job that replaces the folder's masks if they were made differently; the log says how.
+
+        Raises as ``differences``.
+        """
+        differences = self.differences()
+        if differences:
+            _log.info("%s: the masks there are made again: %s", self.folder, "; ".join(differences))
+        return replace(self, overwrite=self.overwrite or bool(differences))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -90,8 +89,4 @@ def evaluation_job(cfg: Config, weights: Path, processes: int) -> Job:
         ensure_mini_vost(data_folder)
     cfg.TEST_DATASET, _ = find_dataset(cfg.TEST_DATASET, data_folder, cfg.TEST_LAYOUT)
     cfg.TEST_CKPT_PATH = stored_path(weights)
-    job = Job(cfg, weights, processes=processes)
-    differences = job.differences()
-    if differences:
-        _log.info("%s: the masks there are made again: %s", job.folder, "; ".join(differences))
-    return replace(job, overwrite=bool(differences))
+    return Job(cfg, weights, processes=processes).renewed()

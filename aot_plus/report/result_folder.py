@@ -114,8 +114,8 @@ def _agreed(
 ) -> str:
     values = {str(folder.config[key]): folder.path for folder in folders if key in folder.config}
     if len(values) > 1:
-        said = ", ".join(f"{value} ({path})" for value, path in values.items())
-        raise DataError(f"runs over different data cannot be compared: {key} is {said}")
+        said = ", ".join(f"{value!r} ({path})" for value, path in values.items())
+        raise DataError(f"runs with different data or metrics cannot be compared: {key} is {said}")
     if not values and default is None:
         raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
     return next(iter(values), str(default))

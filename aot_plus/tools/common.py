@@ -81,14 +81,14 @@ def _later_frames(args: argparse.Namespace, overrides: Mapping[str, Any]) -> int
     return int(args.capacity - first)
 
 
-def add_data_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--data_root``."""
+def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR_DATA) -> None:
+    """Adds ``--data_root``; ``default``: the folder where none is named, in words."""
     parser.add_argument(
         "--data_root",
         dest="DIR_DATA",
         metavar="DIR",
         type=lambda text: str(Path(text).resolve()),
-        help=f"folder that holds VOST, MiniVOST, ... (default: {Config.DIR_DATA})",
+        help=f"folder that holds VOST, MiniVOST, ... (default: {default})",
     )
 
 

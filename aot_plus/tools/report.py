@@ -45,7 +45,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
     add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
     add("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
-    add_data_argument(parser)
+    add_data_argument(parser, "the runs' config")
     add("--split", help="such as val (default: the runs' config)")
     add(
         "--pictures",

@@ -18,6 +18,7 @@ __all__ = [
     "default_checkpoint",
     "default_stage",
     "find_checkpoint",
+    "find_named_checkpoint",
 ]
 
 # Ships with the project, and lies inside an installed package: only read.

@@ -202,7 +202,8 @@ NO_JPEGIMAGES = Kind(
 MASKS_WITHHELD = Kind(
     _N,
     "VOST's test split is not checked: it has no masks",
-    "VOST's archive is without them, so inference and metric cannot use the split. --split test checks it.",
+    "VOST's archive is without them: inference has no objects to follow, and the metric nothing to compare. "
+    "--split test checks it.",
 )
 UNLISTED = Kind(_N, "sequences that no split names", "Nothing uses them.")
 VOST_COUNTS = Kind(

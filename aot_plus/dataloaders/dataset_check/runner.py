@@ -56,7 +56,8 @@ def check_dataset(dataset: Dataset, split: str | None = None, workers: int | Non
     findings = [*dict.fromkeys(of_folders), *findings]
     skipped = {name for name, each in opened.items() if each.missing()}
     if split is None:
-        withheld = [each for name, names in splits.items() for each in withheld_masks(opened[name], names)]
+        usable = {name: names for name, names in splits.items() if name not in skipped}
+        withheld = [each for name, names in usable.items() for each in withheld_masks(opened[name], names)]
         findings += withheld
         skipped |= {finding.place for finding in withheld}
     absent: set[str] = set()

@@ -21,8 +21,8 @@ MULTIPLES = (1, 16, 32)
 class TimmEncoder(Encoder):
     """The levels of a backbone at 1/4, 1/8 and 1/16, the last of them twice; nothing behind them is built."""
 
-    scale: Tensor | None  # 3 x 1 x 1, of the normalisation; None: it is ImageNet's
-    shift: Tensor | None
+    input_scale: Tensor | None  # 3 x 1 x 1, of the normalisation; None: it is ImageNet's
+    input_shift: Tensor | None
 
     def __init__(self, name: str, *, pretrained: bool = False) -> None:
         """Builds the backbone as timm initialises it, or (``pretrained``) with the weights timm downloads.
@@ -50,8 +50,8 @@ class TimmEncoder(Encoder):
     def forward(self, images: Tensor) -> list[Tensor]:
         """``B x 3 x H x W`` normalised images to the four levels."""
         height, width = images.shape[2:]
-        if self.scale is not None and self.shift is not None:
-            images = images * self.scale + self.shift
+        if self.input_scale is not None and self.input_shift is not None:
+            images = (images.float() * self.input_scale + self.input_shift).to(images.dtype)
         levels = self.backbone(F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple)))
         if getattr(self.backbone, "output_fmt", "NCHW") == "NHWC":
             levels = [level.permute(0, 3, 1, 2) for level in levels]
@@ -63,10 +63,10 @@ class TimmEncoder(Encoder):
 
     def _set_normalisation(self, name: str) -> None:
         """Prepares to change images, which have ImageNet's mean 0 and variance 1, to what weights expect."""
-        own: Any = timm.get_pretrained_cfg(name)
-        mean, std = (np.array(values) for values in (own.mean, own.std))
+        own: Any = timm.get_pretrained_cfg(name)  # None of some that are not timm's own
+        mean, std = (MEAN, STD) if own is None else (np.array(own.mean), np.array(own.std))
         same = np.allclose(mean, MEAN) and np.allclose(std, STD)
-        for key, values in (("scale", STD / std), ("shift", (MEAN - mean) / std)):
+        for key, values in (("input_scale", STD / std), ("input_shift", (MEAN - mean) / std)):
             of_colours = None if same else torch.tensor(values, dtype=torch.float32)[:, None, None]
             self.register_buffer(key, of_colours, persistent=False)
 

@@ -161,7 +161,8 @@ class FixedStep:
     def num_bytes(self) -> int:
         """Of its recordings and tensors."""
         memories = [batch.memory for state in self.video.states for batch in state.batches]
-        held = sum(tensor.nbytes for tensor in _tensors([self._features, self._propagations, self._logits]))
+        kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
+        held = sum(tensor.nbytes for tensor in _tensors(kept))
         return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in memories)
 
 
@@ -198,26 +199,37 @@ class StepStore:
         warn = partial(self._say, level=logging.WARNING)
         step = FixedStep(video, StepGraphs(self._make_recorder(), self._has_room, warn))
         self._present = (shape, step)
+        self._has_room()
         return step
 
     def put_back(self) -> None:
         """The present video is over: its step waits for another."""
         if self._present is not None and self._present[1].fits:
-            self._waiting.update([self._present])
+            shape, step = self._present
+            self._remove(shape)  # there is one if the present video's state was loaded
+            self._waiting[shape] = step
         self._present = None
 
     def give_up(self) -> None:
-        """The present video has got more groups of objects than it began with."""
+        """The present video has got more groups of objects than it began with; nobody has its step now."""
         self._say("objects beyond those groups that the video began with: such a video runs the plain way")
+        recorder = None if self._present is None else self._present[1].graphs.recorder
         self._present = None
+        if recorder is not None:
+            recorder.free()
+
+    def _remove(self, shape: Hashable) -> None:
+        """Gives up a step that waits, and its memory."""
+        step = self._waiting.pop(shape, None)
+        if step is not None:
+            recorder = step.graphs.recorder
+            del step
+            recorder.free()
 
     def _has_room(self) -> bool:
         """Gives up waiting steps, if need be; tells if another recording may be made."""
         while self._waiting and self._total() > GRAPH_BYTES:
-            _, step = self._waiting.popitem(last=False)
-            recorder = step.graphs.recorder
-            del step
-            recorder.free()
+            self._remove(next(iter(self._waiting)))
         return self._total() <= GRAPH_BYTES
 
     def _total(self) -> int:

@@ -184,8 +184,8 @@ class VideoSegmenter:
         video.commit(predictions, committed, num_objects)
         self._last = ShownFrame(scores, packed, self._followed())
         if self._step is not None and not self._step.fits:
-            self._steps.give_up()
             self._step = None
+            self._steps.give_up()
         return labels
 
     def prepare(self, image: GivenImage) -> PreparedFrame:

@@ -29,11 +29,11 @@ def initialise(model: AOT, cfg: Config) -> None:
     path = pretrained_file(cfg)
     if path is None:
         _log.info("PRETRAIN_MODEL and PRETRAIN_ENCODER are empty: training starts from random weights")
-        if cfg.TRAIN_ENCODER_FREEZE_AT > 0:
+        if cfg.TRAIN_ENCODER_FREEZE_AT > 0 or cfg.MODEL_FREEZE_BN:
             _log.warning(
-                "the encoder's first stages (TRAIN_ENCODER_FREEZE_AT=%d) are frozen at random weights; "
-                "--overrides %s trains them",
-                *(cfg.TRAIN_ENCODER_FREEZE_AT, _UNFROZEN),
+                "stages of the encoder (TRAIN_ENCODER_FREEZE_AT=%d) or its batch norms (MODEL_FREEZE_BN=%s) "
+                "are frozen as they are, untrained; --overrides %s trains them",
+                *(cfg.TRAIN_ENCODER_FREEZE_AT, cfg.MODEL_FREEZE_BN, _UNFROZEN),
             )
     elif cfg.PRETRAIN_STAGE or cfg.PRETRAIN_MODEL:
         load_into(model, path, strict=False)

@@ -53,19 +53,24 @@ def mask_values(cfg: Config) -> dict[str, Any]:
     }
 
 
-def _mask_differences(path: Path, cfg: Config) -> list[str]:
+def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[str]:
     """Says what differs from a saved config of what a sequence's masks depend on. Raises ``ConfigError``."""
     split = cfg.TEST_DATASET_SPLIT
     saved = str(read_saved_config(path).get("TEST_DATASET_SPLIT", split))
     other_frames = saved.endswith(_ALL_FRAMES) != split.endswith(_ALL_FRAMES)
     found = [f"TEST_DATASET_SPLIT was {saved!r}, is {split!r}"] if other_frames else []
-    return [*config_differences(path, cfg, _IRRELEVANT), *found]
+    return [*config_differences(path, cfg, _IRRELEVANT | ignored), *found]
 
 
-def folder_differences(result_dir: Path, cfg: Config, origin: Origin) -> list[str]:
-    """Says what differs from the config and the origin of a folder's masks. Raises ``ConfigError``."""
+def folder_differences(
+    result_dir: Path, cfg: Config, origin: Origin, ignored: frozenset[str] = frozenset()
+) -> list[str]:
+    """Says what differs from the config and the origin of a folder's masks. Raises ``ConfigError``.
+
+    ``ignored``: names of config values.
+    """
     path = result_dir / CONFIG_FILE
-    return [*_mask_differences(path, cfg), *origin_differences(path, origin)]
+    return [*_mask_differences(path, cfg, ignored), *origin_differences(path, origin)]
 
 
 def claim_result_folder(

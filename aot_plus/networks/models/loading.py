@@ -68,6 +68,17 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     return network
 
 
+DECIDED_BY_FILE = frozenset(
+    {
+        "MODEL_LINEAR_Q",
+        "MODEL_VOS",
+        "TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4",
+        "USE_TEMPORAL_POSITIONAL_EMBEDDING",
+    }
+)
+"""The config values that a checkpoint may change."""
+
+
 def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> None:
     """Sets what the file decides: temporal embedding (a random one does harm), short-term attention."""
     facts = inspect_checkpoint(tensors)

@@ -2,7 +2,7 @@
 
 In float16 and bfloat16 these stay float32, because small differences in them are seen in the labels:
 
-- a frame's normalisation, which is rounded once, when the encoder gets the frame;
+- a frame's normalisation, which is rounded when the encoder gets the frame;
 - batch norms, with their statistics; other norms take the statistics of a frame in float32 by themselves, as
   matrix products and softmax take their sums;
 - the temporal embedding; a key with its embedding is rounded once;
@@ -22,6 +22,7 @@ from aot_plus.utils.errors import ConfigError
 
 __all__ = ["as_number_format", "use_number_format"]
 
+_KEPT = {"cur_pos_emb", "mem_pos_emb", "input_scale", "input_shift"}  # of a model and its encoder
 _BATCH_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
@@ -34,7 +35,7 @@ def use_number_format(model: AOT, dtype: str) -> None:
         if isinstance(module, _BATCH_NORMS):
             module.register_forward_hook(_as_given)
         elif module is not model.decoder.conv_out:
-            _cast_own(module, target, {"cur_pos_emb", "mem_pos_emb"})
+            _cast_own(module, target)
 
 
 def as_number_format(model: AOT, dtype: str) -> AOT:
@@ -52,13 +53,13 @@ def as_number_format(model: AOT, dtype: str) -> AOT:
     return converted
 
 
-def _cast_own(module: nn.Module, dtype: torch.dtype, kept: set[str]) -> None:
+def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
     """Converts a module's own tensors of floating point, without those of its parts."""
     for name, parameter in module.named_parameters(recurse=False):
-        if parameter.is_floating_point() and name not in kept:
+        if parameter.is_floating_point() and name not in _KEPT:
             parameter.data = parameter.data.to(dtype)
     for name, buffer in module.named_buffers(recurse=False):
-        if buffer.is_floating_point():
+        if buffer.is_floating_point() and name not in _KEPT:
             setattr(module, name, buffer.to(dtype))
 
 
