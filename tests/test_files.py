@@ -129,8 +129,9 @@ def test_export_and_demo_refuse_a_pipe(tmp_path: Path, capsys: pytest.CaptureFix
     os.mkfifo(target)
     assert export.main(["--input", str(source), "--output", str(target)]) == 1
     os.mkfifo(tmp_path / "overlay.mp4")
-    write_mask(tmp_path / "video" / "0.png", np.ones((20, 20), np.uint8))
-    inputs = ["--input", str(tmp_path / "video"), "--mask", str(tmp_path / "video" / "0.png")]
+    for folder in ("video", "given"):
+        write_mask(tmp_path / folder / "0.png", np.ones((20, 20), np.uint8))
+    inputs = ["--input", str(tmp_path / "video"), "--mask", str(tmp_path / "given" / "0.png")]
     model = ["--stage", "mini_vost", "--model", "aot_mini", "--random_weights"]
     assert demo.main([*inputs, *model, "--output", str(tmp_path), "--overwrite"]) == 1
     assert capsys.readouterr().err.count("is a pipe; expected the file to write") == 2

@@ -42,7 +42,7 @@ def test_library_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "video").mkdir()
     for number in range(3):
         Image.fromarray(_frame(number)).save(tmp_path / "video" / f"{number}.jpg")
-    write_mask(tmp_path / "video" / "first_mask.png", _mask())
+    write_mask(tmp_path / "first_mask.png", _mask())
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(compile(_python_block("VideoSegmenter"), "README.md", "exec"), names)
