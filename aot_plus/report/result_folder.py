@@ -93,7 +93,7 @@ def chosen_data(folders: Sequence[ResultFolder], dataset: str | None, split: str
 
     Raises ``DataError`` where the configs do not agree, or none names the data set or the split.
     """
-    name = dataset or _agreed(folders, "TEST_DATASET", "--dataset")
+    name = dataset or _named(folders, "TEST_DATASET", "--dataset")
     images, data_folder = (
         next((folder.config[key] for folder in folders if folder.config.get(key)), None)
         for key in ("TEST_IMAGES", "DIR_DATA")
@@ -101,24 +101,28 @@ def chosen_data(folders: Sequence[ResultFolder], dataset: str | None, split: str
     usual = getattr(DATASETS.get(name), "TEST_PROTOCOL", Config.TEST_PROTOCOL)
     return ChosenData(
         name,
-        split or _agreed(folders, "TEST_DATASET_SPLIT", "--split"),
-        layout=_agreed(folders, "TEST_LAYOUT", default=""),
+        split or _named(folders, "TEST_DATASET_SPLIT", "--split"),
+        layout=_agreed(folders, "TEST_LAYOUT") or "",
         images=None if images is None else str(images),
-        protocol=_agreed(folders, "TEST_PROTOCOL", default=usual),
+        protocol=_agreed(folders, "TEST_PROTOCOL") or usual,
         data_folder=str(data_folder or Config.DIR_DATA),
     )
 
 
-def _agreed(
-    folders: Sequence[ResultFolder], key: str, flag: str | None = None, default: str | None = None
-) -> str:
+def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
+    value = _agreed(folders, key)
+    if value is None:
+        raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
+    return value
+
+
+def _agreed(folders: Sequence[ResultFolder], key: str) -> str | None:
+    """Gives the value of all configs; None if none has one."""
     values = {str(folder.config[key]): folder.path for folder in folders if key in folder.config}
     if len(values) > 1:
         said = ", ".join(f"{value!r} ({path})" for value, path in values.items())
         raise DataError(f"runs with different data or metrics cannot be compared: {key} is {said}")
-    if not values and default is None:
-        raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
-    return next(iter(values), str(default))
+    return next(iter(values), None)
 
 
 def _read_folder(path: Path, name: str) -> ResultFolder:

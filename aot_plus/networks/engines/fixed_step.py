@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_PLAIN_WAY = "such a video runs the plain way"
+
 
 class FixedStep:
     """Takes the frames of a video that has been started and whose bank is bounded; masks go the plain way.
@@ -194,7 +196,7 @@ class StepStore:
         if self._make_recorder is None:
             return None
         if any(batch.memory.bank.capacity is None for state in video.states for batch in state.batches):
-            self._say("a bank without bounds has no fixed shape: such a video runs the plain way")
+            self._say(f"a bank without bounds has no fixed shape: {_PLAIN_WAY}")
             return None
         warn = partial(self._say, level=logging.WARNING)
         step = FixedStep(video, StepGraphs(self._make_recorder(), self._has_room, warn))
@@ -212,10 +214,10 @@ class StepStore:
 
     def give_up(self) -> None:
         """The present video has got more groups of objects than it began with; nobody has its step now."""
-        self._say("objects beyond those groups that the video began with: such a video runs the plain way")
-        recorder = None if self._present is None else self._present[1].graphs.recorder
-        self._present = None
-        if recorder is not None:
+        self._say(f"objects beyond those groups that the video began with: {_PLAIN_WAY}")
+        if self._present is not None:
+            recorder = self._present[1].graphs.recorder
+            self._present = None
             recorder.free()
 
     def _remove(self, shape: Hashable) -> None:
