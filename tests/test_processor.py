@@ -1,6 +1,8 @@
 """Choices for kinds of processors, CUDA's among them: they are made without one."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -50,3 +52,25 @@ def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
         VideoSegmenter(model).start(_video(1)[0], _squares([1]))
     assert seen == [before if allowed is None else (allowed, allowed)]
     assert settings() == before
+
+
+@pytest.mark.parametrize("place", ["cudnn.conv", "cuda.matmul"])
+def test_tf32_follows_the_new_settings_where_a_user_set_them(place: str) -> None:
+    """After ``fp32_precision`` was set, ``allow_tf32`` raises. Both are global: a process of its own."""
+    code = f"""
+import torch
+from aot_plus.networks.layers.processor import convolution_format
+from aot_plus.utils.device import tf32
+
+conv, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+torch.backends.{place}.fp32_precision = "ieee" if torch.backends.{place} is conv else "tf32"
+before = conv.fp32_precision, products.fp32_precision
+for allowed, precision in ((True, "tf32"), (False, "ieee")):
+    with tf32(allowed):
+        assert (conv.fp32_precision, products.fp32_precision) == (precision, precision)
+        layout = convolution_format(torch.device("cuda"), "float32", None)
+        assert (layout is torch.channels_last) == allowed
+    assert (conv.fp32_precision, products.fp32_precision) == before
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +50,12 @@ class HostCopy:
         return self._tensor
 
 
+def convolutions_use_tf32() -> bool:
+    """Tells if cuDNN may compute convolutions of float32 in TF32, by either of PyTorch's ways to say so."""
+    cudnn: Any = torch.backends.cudnn  # its type does not know of ``conv``
+    return cudnn.conv.fp32_precision == "tf32"
+
+
 @contextmanager
 def tf32(allowed: bool | None) -> Iterator[None]:
     """Allows or forbids TF32 on CUDA, in convolutions and matrix products; afterwards all is as before.
@@ -59,10 +66,27 @@ def tf32(allowed: bool | None) -> Iterator[None]:
     if allowed is None:
         yield
         return
-    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = convolutions.allow_tf32, products.allow_tf32
-    convolutions.allow_tf32 = products.allow_tf32 = allowed
+    places, name, value = _tf32_switches(allowed)
+    before = [getattr(place, name) for place in places]
     try:
+        for place in places:
+            setattr(place, name, value)
         yield
     finally:
-        convolutions.allow_tf32, products.allow_tf32 = before
+        for place, setting in zip(places, before, strict=True):
+            setattr(place, name, setting)
+
+
+def _tf32_switches(allowed: bool) -> tuple[list[Any], str, bool | str]:
+    """Finds where TF32 is set for convolutions and products: the modules, the attribute, its value.
+
+    PyTorch has ``allow_tf32`` and, since 2.9, ``fp32_precision``. After the new one was set, the old one
+    raises ``RuntimeError``; unless it does, the old one is better, because it sets both.
+    """
+    cudnn: Any = torch.backends.cudnn
+    products: Any = torch.backends.cuda.matmul
+    try:
+        _ = cudnn.allow_tf32, products.allow_tf32
+    except RuntimeError:
+        return [cudnn.conv, products], "fp32_precision", "tf32" if allowed else "ieee"
+    return [cudnn, products], "allow_tf32", allowed

@@ -7,6 +7,8 @@ two threads of a processor with AVX2, unless another is named.
 import torch
 from torch import Tensor
 
+from aot_plus.utils.device import convolutions_use_tf32
+
 WEIGHTS_AT_A_TIME = {"cpu": 4 * 2**20, "cuda": 64 * 2**20}
 """Weights of an attention by matrix products, by device: enough for fast products, few enough for a CPU's
 cache; on CUDA all of a full bank's at once, but bounded where a bank is not (0.25 GB in float32)."""
@@ -22,7 +24,7 @@ def convolution_format(device: torch.device, dtype: str, tf32: bool | None) -> t
     """
     if device.type != "cuda" or dtype != "float32":
         return torch.channels_last
-    allowed = torch.backends.cudnn.allow_tf32 if tf32 is None else tf32
+    allowed = convolutions_use_tf32() if tf32 is None else tf32
     return torch.channels_last if allowed else torch.contiguous_format
 
 
