@@ -84,6 +84,22 @@ def test_what_is_read_follows_the_bank(name: str) -> None:
     assert len(_start(engine).batches[0].memory.bank) == 1
 
 
+@pytest.mark.parametrize("name", ["aott", "deaots"])  # deaott has one layer, which reads the frame alone
+def test_a_frame_with_a_given_mask_is_stored_as_a_first_frame_is(name: str) -> None:
+    """It reads itself alone: what is stored of it does not depend on the frames before."""
+    engine = _engine(name)
+    state = _start(engine)
+    prediction = engine.predict(state, _image(1))
+    labels = _enlarged(prediction.logits[0].argmax(dim=0))
+    engine.commit(state, prediction, labels, num_objects=2)
+    alone = engine.start(_image(1), labels, 2, memory_gap=1)
+    (memory,), (expected,) = ([batch.memory for batch in one.batches] for one in (state, alone))
+    for index, (layer, first) in enumerate(zip(memory.read(), expected.read(), strict=True)):
+        assert all(torch.equal(*pair) for pair in zip(layer.short, first.short, strict=True))
+        stored, reference = memory.bank.layer(index), expected.bank.layer(index)
+        assert all(torch.equal(one[:, 1], other[:, 0]) for one, other in zip(stored, reference, strict=True))
+
+
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_memory_does_not_grow_with_the_video(name: str) -> None:

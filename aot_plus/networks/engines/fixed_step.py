@@ -148,7 +148,7 @@ class FixedStep:
             for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
                 chosen, kept = next(places)
                 goes = chosen if batch.memory.bank.is_full else None
-                view.engine.write(batch, propagation, labels, number if kept else None, goes, reference=False)
+                view.engine.write(batch, propagation, labels, number if kept else None, goes)
 
     def _note(self, written: bool) -> None:
         """Tells the host's side of all memories what has been done."""

@@ -146,7 +146,8 @@ class InferenceEngine:
             prediction: of this frame.
             labels: ``H x W`` integers as in ``start``, predicted or given.
             num_objects: when the mask was given: the number of objects from now on. The frame then is a
-                reference for all groups, and ids beyond the groups so far start new groups.
+                reference for all groups, so what is stored comes from reading this frame alone. Ids beyond
+                the groups so far start new groups.
         """
         given = num_objects is not None
         append = given or state.writes_next
@@ -157,7 +158,10 @@ class InferenceEngine:
             appends = [] if number is None else self.offer(state, index, prediction, number, given=given)
             kept, full = number if appends else None, batch.memory.bank.is_full
             dropped = self.choose(batch, appends)
-            self.write(batch, prediction.propagations[index], labels, kept, dropped, reference=given)
+            if given and number is not None:
+                self._write_reference(batch, prediction.features, labels, number, dropped)
+            else:
+                self.write(batch, prediction.propagations[index], labels, kept, dropped)
             if appends:
                 batch.memory.note_long(replaced=full)
         self.move_on(state, written=append)
@@ -170,23 +174,29 @@ class InferenceEngine:
         labels: Tensor,
         number: Tensor | None,
         dropped: Tensor | None,
-        *,
-        reference: bool,
     ) -> None:
-        """Writes a frame to a batch's memories, on the device alone: ``note_long`` of the memory must follow.
+        """Writes a predicted frame to a batch's memories, on the device alone: ``note_long`` must follow.
 
         Args:
             batch: of groups.
             propagation: the frame's.
-            labels: ``H x W`` as in ``commit``.
+            labels: ``H x W``, predicted.
             number: the frame's, without dimensions; None: it goes to the short-term memory alone.
             dropped: position for each group, of the frame that goes; None where there is room.
-            reference: the frame came with a mask.
         """
-        identity = self._identity(labels, batch.groups, reference=reference)
+        identity = self._identity(labels, batch.groups, reference=False)
         batch.memory.write_short(propagation, identity)
         if number is not None:
-            batch.memory.store_long(propagation, identity, number, dropped, reference=reference)
+            batch.memory.store_long(propagation, identity, number, dropped, reference=False)
+
+    def _write_reference(
+        self, batch: GroupBatch, features: Features, labels: Tensor, number: Tensor, dropped: Tensor | None
+    ) -> None:
+        """Writes a frame with a given mask, which reads itself alone, as ``write`` does a predicted one."""
+        identity = self._identity(labels, batch.groups, reference=True)
+        propagation = self.model.propagate_reference(features, identity)
+        batch.memory.write_short(propagation, identity)
+        batch.memory.store_long(propagation, identity, number, dropped, reference=True)
 
     @staticmethod
     def move_on(state: VideoState, *, written: bool) -> None:
@@ -221,11 +231,8 @@ class InferenceEngine:
 
     def _begin(self, state: VideoState, batch: GroupBatch, features: Features, labels: Tensor) -> None:
         """Writes a reference, the present frame, to the empty memory of a batch."""
-        identity = self._identity(labels, batch.groups, reference=True)
-        propagation = self.model.propagate_reference(features, identity)
-        batch.memory.write_short(propagation, identity)
         number = on_device([state.frame], labels.device)[0]
-        batch.memory.store_long(propagation, identity, number, None, reference=True)
+        self._write_reference(batch, features, labels, number, None)
         batch.memory.note_long(replaced=False)
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
