@@ -26,6 +26,7 @@ from aot_plus.pipeline.run import Job, file_name, infer
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.config import get_config
+from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError, VOSError
 from benchmarks.policy_plot import draw_comparison
@@ -167,7 +168,8 @@ def _placed(job: Job, device: str) -> Job:
 def threads_of_each(jobs: int) -> int:
     """Shares the cores among that many jobs at a time, unless OMP_NUM_THREADS decides."""
     outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(outermost) if outermost.isdigit() else max((os.cpu_count() or 1) // jobs, 1)
+    found = int(outermost) if outermost.isdigit() else 0
+    return found or max(find_cores().usable // jobs, 1)
 
 
 def _do_job(threads: int | None, job: Job) -> str:

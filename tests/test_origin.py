@@ -70,6 +70,9 @@ def test_the_origin_of_masks(tmp_path: Path, policy_file: Path, monkeypatch: pyt
         ("aot_plus/utils/kept_tables.py", True, True),
         ("evaluation/masks.py", True, True),
         ("aot_plus/networks/managers/writer.py", True, False),
+        ("aot_plus/networks/managers/video_pass.py", True, False),
+        ("aot_plus/utils/masks.py", True, True),
+        ("evaluation/layouts.py", True, True),
         ("aot_plus/dataloaders/clips.py", False, True),
         ("aot_plus/networks/managers/ema.py", False, True),
         ("aot_plus/networks/managers/param_groups.py", False, True),
@@ -115,9 +118,10 @@ def test_a_job_knows_what_differs_from_its_folder(tmp_path: Path) -> None:
     changed = get_config("mini_vost", "aot_mini", overrides={"MEM_SPREAD_POWER": "0.3", "TEST_DEVICE": "cpu"})
     (difference,) = replace(job, cfg=changed).differences()
     assert difference.startswith("MEM_SPREAD_POWER")
-    decided_by_the_file = get_config("mini_vost", "aot_mini", overrides={"MODEL_LINEAR_Q": "True"})
-    assert not cfg.MODEL_LINEAR_Q
-    assert not replace(job, cfg=decided_by_the_file).differences()
+    decided_by_the_file = {"MODEL_LINEAR_Q": "True", "USE_TEMPORAL_POSITIONAL_EMBEDDING": "False"}
+    assert (cfg.MODEL_LINEAR_Q, cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING) == (False, True)
+    changed = get_config("mini_vost", "aot_mini", overrides=decided_by_the_file)
+    assert not replace(job, cfg=changed).differences()
     weights.write_bytes(b"other")
     (difference,) = job.differences()
     assert "checkpoint" in difference

@@ -16,6 +16,7 @@ from aot_plus.networks.engines.inference import merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
+from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from tests.weights_by_name import fill_by_name
 
@@ -355,6 +356,14 @@ def test_a_gap_without_frames_is_refused() -> None:
 def test_a_bank_that_could_drop_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="LATTER_MEM_LEN"):
         _segmenter(LATTER_MEM_LEN=0).start(_video(1)[0], _squares([1]))
+
+
+def test_the_checkpoint_decides_on_the_temporal_embedding() -> None:
+    file = find_checkpoint("aot_mini.safetensors")
+    off = {"USE_TEMPORAL_POSITIONAL_EMBEDDING": False}
+    model = aot_plus.load_model("aot_mini", file, stage="mini_vost", device="cpu", overrides=off)
+    assert model.cur_pos_emb is not None
+    assert model.cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING
 
 
 def test_unknown_names_are_errors_of_the_project() -> None:

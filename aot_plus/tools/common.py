@@ -20,6 +20,7 @@ from aot_plus.utils.catalogue import (
 from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
+from aot_plus.utils.sources import how_to_get
 from evaluation.arguments import whole_number
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
@@ -162,20 +163,25 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> N
 
 
 def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
-    """Gives the checkpoint's path, None for random weights. Raises ``ConfigError`` if neither was chosen."""
+    """Gives the path of the checkpoint: named, else ``TEST_CKPT_PATH``, else the model's own.
+
+    None for random weights. Raises ``ConfigError`` that says how to get the model's own if it is not there.
+    """
     if args.random_weights:
         _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
         return None
-    if args.checkpoint:
-        return find_named_checkpoint(args.checkpoint, cfg.DIR_PRETRAIN) or Path(args.checkpoint)
-    if cfg.TEST_CKPT_PATH:
-        return home() / cfg.TEST_CKPT_PATH
+    named = args.checkpoint or cfg.TEST_CKPT_PATH
+    if named:
+        return find_named_checkpoint(named, cfg.DIR_PRETRAIN) or Path(named)
     default = default_checkpoint(cfg.MODEL_NAME)
     if default and (found := find_checkpoint(default, cfg.DIR_PRETRAIN)):
         _log.info("checkpoint: %s", found)
         return found
+    missing = (
+        f"there is no {cfg.DIR_PRETRAIN}/{default}; {how_to_get(default)}" if default else "no checkpoint"
+    )
     raise ConfigError(
-        "no checkpoint: give --checkpoint FILE, or --random_weights to try the pipeline without one"
+        f"{missing}: give --checkpoint FILE, or --random_weights to try the pipeline without one"
     )
 
 

@@ -39,7 +39,10 @@ _BOTH = (
     "aot_plus/utils/device.py",
     "aot_plus/utils/images.py",
     "aot_plus/utils/kept_tables.py",
+    "aot_plus/utils/masks.py",
+    "evaluation/layouts.py",
     "evaluation/masks.py",
+    "evaluation/vost.py",
 )
 _MASKS = (
     *_BOTH,
@@ -47,10 +50,8 @@ _MASKS = (
     "aot_plus/dataloaders/layouts.py",
     "aot_plus/dataloaders/video_sequence.py",
     "aot_plus/networks/managers/evaluator.py",
+    "aot_plus/networks/managers/video_pass.py",
     "aot_plus/networks/managers/writer.py",
-    "aot_plus/utils/masks.py",
-    "evaluation/layouts.py",
-    "evaluation/vost.py",
 )
 _WEIGHTS = (
     *_BOTH,

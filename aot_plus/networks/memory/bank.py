@@ -266,7 +266,7 @@ class DifferentiableBank:
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
         if embedding is not None:
             ranks = _inverse(on_device(self._slots, embedding.device)[None])
-            keys = keys + embedding[ranks][:, :, None].to(keys.dtype)
+            keys = (keys + embedding[ranks][:, :, None]).to(keys.dtype)  # rounded once
         return KeyValue(keys, values)
 
 

@@ -85,9 +85,10 @@ def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> Non
     if facts.aot_class is not None and cfg.MODEL_VOS not in ("deaot", facts.aot_class):
         _log.warning("%s is of MODEL_VOS = %s: running with that", path, facts.aot_class)
         cfg.MODEL_VOS = facts.aot_class
-    if cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING and not facts.has_temporal_embedding:
-        _log.warning("%s has no temporal embedding: running without it", path)
-        cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = False
+    if facts.has_temporal_embedding != cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING:
+        words = ("a", "with") if facts.has_temporal_embedding else ("no", "without")
+        _log.warning("%s has %s temporal embedding: running %s it", path, *words)
+        cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING = facts.has_temporal_embedding
     if facts.temporal_slots is not None:
         cfg.TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4 = facts.temporal_slots == 4
     if facts.linear_q is not None and facts.linear_q != cfg.MODEL_LINEAR_Q:
