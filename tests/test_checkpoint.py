@@ -287,6 +287,17 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path, strict: bool) -> Non
         load_into(Model(), path, strict=strict)
 
 
+def test_a_model_that_shares_the_decoder_alone_is_another(tmp_path: Path) -> None:
+    """Training would begin with nearly nothing of the file: 2 of the model's 22 tensors."""
+    weights = {name: tensor for name, tensor in named_weights().items() if name.startswith("decoder.")}
+    weights |= {f"backbone.{number}.weight": torch.zeros(4) for number in range(20)}
+    model = Model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"belongs to another model: expected 22 tensors, found 2 of"):
+        load_into(model, saved(tmp_path / "model.pth", weights), strict=False)
+    assert_equal(model.state_dict(), before)
+
+
 def test_facts_of_a_file(tmp_path: Path) -> None:
     weights = named_weights(bank_channels=5, temporal_slots=4)
     facts = inspect_checkpoint(weights)

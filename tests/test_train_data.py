@@ -1,6 +1,7 @@
 """Training batches: determinism, broken files by name, MiniVOST clips, the picture of a batch."""
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from aot_plus.dataloaders.video_transforms import (
 from aot_plus.tools import show_batch
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
-from tests.train_videos import LENGTH, FakeVideo, rectangles, write_dataset
+from tests.train_videos import LENGTH, FakeVideo, rectangles, steady_video, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,17 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) 
     assert all(same(one, other) for one, other in zip(whole[1:], resumed, strict=True))
     other_seed = next(iter(build_train_loader(config(dataset_root, TRAIN_SEED=1))))
     assert not torch.equal(other_seed.images, whole[0].images)
+
+
+def test_a_video_is_shown_in_another_way_each_time() -> None:
+    """In every step and at every place of a batch."""
+    source = VideoClips([steady_video()], ClipRules(length=2))
+    stream = ClipStream(TrainDataset(source, ClipTransform((65, 65)), max_objects=10), 0, total_batch=2)
+    clips = [stream[item] for item in range(6)]
+    assert {clip.names for clip in clips} == {("fake",)}
+    assert not any(torch.equal(one.images, other.images) for one, other in combinations(clips, 2))
+    # The crop and the frames are drawn anew, not the colours alone.
+    assert not any(torch.equal(one.labels, other.labels) for one, other in combinations(clips, 2))
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:

@@ -232,6 +232,26 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> No
     assert torch.equal(states[0][3], states[1][3])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_weights_learn_from_clipped_gradients(dataset: Path, dtype: str) -> None:
+    limit = 1e-3
+    values = {"TRAIN_DTYPE": dtype, "TRAIN_BATCH_SIZE": 1, "DATA_SEQ_LEN": 2, **SMALL}
+    cfg = tiny_config(dataset, TRAIN_CLIP_GRAD_NORM=limit, **values)
+    torch.manual_seed(0)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    norms: list[float] = []
+
+    def measure(*_: Any) -> None:
+        found = [weight.grad for weight in learner.model.parameters() if weight.grad is not None]
+        norms.append(float(torch.cat([gradient.flatten() for gradient in found]).norm()))
+
+    learner.optimizer.register_step_pre_hook(measure)
+    result = learner.train_step(next(iter(build_train_loader(cfg))), 0)
+    assert result.updated
+    assert result.gradient_norm > 2 * limit
+    assert norms == [pytest.approx(limit, rel=1e-2)]
+
+
 def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -> None:
     cfg = tiny_config(dataset, MODEL_FREEZE_BN=False, TRAIN_TOTAL_STEPS=2, TRAIN_EMA_RATIO=5.0)
     path = Trainer(cfg, tmp_path).run()

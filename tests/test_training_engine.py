@@ -31,10 +31,10 @@ def seeded_model(cfg: Config) -> AOT:
     return model
 
 
-def clips() -> tuple[Tensor, Tensor, Tensor]:
+def clips(count: int = FRAMES) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    frames = torch.randn(FRAMES, BATCH, 3, SIDE, SIDE, generator=generator)
-    labels = torch.randint(0, 3, (FRAMES, BATCH, 7, 7), generator=generator, dtype=torch.uint8)
+    frames = torch.randn(count, BATCH, 3, SIDE, SIDE, generator=generator)
+    labels = torch.randint(0, 3, (count, BATCH, 7, 7), generator=generator, dtype=torch.uint8)
     labels = labels.repeat_interleave(7, dim=2).repeat_interleave(7, dim=3)
     labels[2, :, :10] = 255
     return frames, labels, torch.tensor([2, 3])
@@ -81,7 +81,16 @@ def test_a_shuffle_keeps_background_and_ignored_and_comes_from_its_seed() -> Non
     assert torch.equal(restored.argmax(dim=1), labels[:, 1:].long())
 
 
-def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("former", "latter", "expected"),
+    [
+        (1, 1, [[0], [0, 1], [0, 2], [0, 3], [0, 4]]),
+        (2, 2, [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 3, 4]]),
+    ],
+)
+def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(
+    monkeypatch: pytest.MonkeyPatch, former: int, latter: int, expected: list[list[int]]
+) -> None:
     seen: list[list[int]] = []
 
     class RecordingBank(DifferentiableBank):
@@ -89,13 +98,13 @@ def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(monkeypatch:
             self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None
         ) -> None:
             super().append(entries, frame, dropped)
-            if self.capacity == 2:  # the short-term memory holds one frame
-                seen.append(self.frames[0])
+            seen.append(self.frames[0])
 
     monkeypatch.setattr(training, "DifferentiableBank", RecordingBank)
-    cfg = config(FORMER_MEM_LEN=1, LATTER_MEM_LEN=1)
-    run(seeded_model(cfg), cfg).loss.backward()
-    assert seen == [[0], [0, 1], [0, 2]]  # the last frame is committed to nothing
+    cfg = config(FORMER_MEM_LEN=former, LATTER_MEM_LEN=latter)
+    engine = TrainingEngine(seeded_model(cfg), cfg)
+    engine(*clips(6), step=0, commit_predictions=False).loss.backward()
+    assert seen == expected  # the last frame is committed to nothing
 
 
 @pytest.mark.parametrize("freeze_bn", [True, False])

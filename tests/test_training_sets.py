@@ -11,7 +11,12 @@ import pytest
 from PIL import Image
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.train_datasets import ClipStream, TrainDataset, build_train_dataset
+from aot_plus.dataloaders.train_datasets import (
+    ClipStream,
+    TrainDataset,
+    build_train_dataset,
+    build_train_loader,
+)
 from aot_plus.dataloaders.video_clips import ClipRules, ClipSource, JoinedClips, VideoClips
 from aot_plus.dataloaders.video_transforms import ClipTransform
 from aot_plus.networks.managers.initial_weights import pretrained_file
@@ -73,6 +78,15 @@ def test_an_epoch_has_davis_five_times_and_youtube_vos_once(data: Path) -> None:
     epochs = [[stream[item].names[0] for item in range(start, start + 13)] for start in (0, 13)]
     assert [Counter(names) for names in epochs] == [{"aa": 1, "bb": 1, "cc": 1, "bear": 5, "bus": 5}] * 2
     assert epochs[0] != epochs[1]
+
+
+def test_the_order_of_an_epoch_comes_from_the_seed(data: Path) -> None:
+    orders = []
+    for seed in (0, 0, 1):
+        cfg = config(data, DATA_DYNAMIC_MERGE_PROB=0.0, DATA_SEQ_LEN=2, TRAIN_TOTAL_STEPS=3, TRAIN_SEED=seed)
+        orders.append([name for batch in build_train_loader(cfg) for name in batch.names])
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
 
 
 def test_merged_clips_are_of_the_same_data_set(data: Path) -> None:
