@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
+from hypothesis import settings
 
 from aot_plus.utils.cores import find_cores
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # Each of several processes of tests has one core. Without this, their threads would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Every run tries the same examples, however slow the machine is, and keeps nothing for the next one.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
 
 # A suite that was started in the background inherits that Ctrl-C is ignored; some tests send one.
 signal.signal(signal.SIGINT, signal.default_int_handler)

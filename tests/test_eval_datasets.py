@@ -14,6 +14,7 @@ from aot_plus.networks.managers.processes import ProcessPlace, share_out
 from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
+from evaluation.vost import find_sequence
 
 PIXEL = np.zeros((1, 1), np.uint8)
 
@@ -38,6 +39,17 @@ def test_listing(root: Path) -> None:
     assert [path.name for path in sequence.images] == ["frame_001.PNG", "frame_002.jpg", "frame_010.jpg"]
     assert sequence.annotation == root / "Annotations" / "a" / "frame_001.png"
     assert (dataset.length("a"), dataset.length("b")) == (3, 0)
+
+
+def test_hidden_files_beside_annotations_are_not_read(root: Path) -> None:
+    """Such as those of macOS's archives, which are no images."""
+    folder = root / "Annotations" / "a"
+    folder.mkdir(parents=True)
+    names = ("frame_001.png", "frame_002.png", "frame_003.png")
+    for name in names:
+        (folder / name).touch()
+        (folder / f"._{name}").touch()
+    assert find_sequence(root, "a").frames == names
 
 
 def test_a_split_file_of_another_encoding_is_named(root: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import socket
 import threading
@@ -385,6 +386,25 @@ def test_writer_errors_fail_the_sequence(
     summary = run(dataset, result_dir)
     assert list(summary.failed) == ["b_tear"]
     assert "00004.png: cannot be written (No space left on device)" in summary.failed["b_tear"]
+    assert summary.done == ["a_cut", "c_fold"]
+    assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
+
+
+def test_a_mask_that_vanished_fails_the_sequence(
+    dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_lose(path: Path, ids: Ids) -> None:
+        write_mask(path, ids)
+        if "b_tear" in str(path) and path.stem == "00002":
+            path.unlink()
+
+    original = evaluator_module.BackgroundWriter
+    monkeypatch.setattr(
+        evaluator_module, "BackgroundWriter", lambda threads, _: original(threads, write_and_lose)
+    )
+    summary = run(dataset, result_dir)
+    assert list(summary.failed) == ["b_tear"]
+    assert re.search(r"masks vanished .*: 00002\.png$", summary.failed["b_tear"])
     assert summary.done == ["a_cut", "c_fold"]
     assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
 

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
         assert link.is_symlink()
         assert target.read_text() == text
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_others_may_read_a_file_as_far_as_the_user_lets_them(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    before = os.umask(0o027)
+    try:
+        _write(path, "text")
+    finally:
+        left = os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert left == 0o027
 
 
 def test_a_video_is_written_to_where_a_link_leads(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from evaluation import evaluate
 from evaluation.errors import DataError
 from evaluation.files import replacing
 from evaluation.folder_lock import FolderLock, refuse_locked
+from tests.processes import is_running
 
 HOLD = """
 import sys, time
@@ -93,16 +96,35 @@ def test_the_processes_of_a_run_share_its_lock(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def _work(pids: Connection) -> None:
+    pids.send(os.getpid())
+    time.sleep(60)
+
+
+def _hold_with_a_worker(folder: Path, pids: Connection) -> None:
+    with FolderLock(folder):
+        multiprocessing.get_context("fork").Process(target=_work, args=(pids,)).start()
+        time.sleep(60)
+
+
 def test_a_forked_process_does_not_hold_the_lock(tmp_path: Path) -> None:
     """Such as a worker that reads data and outlives its parent for some seconds."""
     context = multiprocessing.get_context("fork")
-    release = context.Event()
-    with FolderLock(tmp_path):
-        worker = context.Process(target=release.wait, args=(60,))
-        worker.start()
-    with FolderLock(tmp_path):
-        release.set()
-    worker.join()
+    told, pids = context.Pipe(duplex=False)
+    run = context.Process(target=_hold_with_a_worker, args=(tmp_path, pids))
+    run.start()
+    assert told.poll(30)
+    worker = told.recv()
+    try:
+        with pytest.raises(DataError, match=f"process {run.pid} on "):
+            refuse_locked(tmp_path)
+        run.kill()
+        run.join()
+        with FolderLock(tmp_path):
+            assert is_running(worker)
+    finally:
+        run.kill()
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_a_file_in_the_making_has_a_name_that_is_recognised(tmp_path: Path) -> None:

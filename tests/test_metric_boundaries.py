@@ -1,12 +1,16 @@
 """F on arrays: the edge map and the reach by small cases, F against the definition pixel by pixel."""
 
+import math
+from unittest.mock import patch
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from evaluation import boundaries
 from evaluation.boundaries import (
     Reach,
     boundary_f,
@@ -109,18 +113,19 @@ edge_maps = arrays(np.uint8, (9, 14), elements=st.integers(0, 1), fill=st.just(0
 reaches = st.one_of(st.integers(0, 5).map(disk), st.floats(1, 5).map(lopsided_disk))
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.parametrize("most_lookups", [math.inf, 0], ids=["looked up one by one", "dilated"])
 @given(edge_maps, edge_maps, reaches)
-def test_f_follows_the_definition(annotated: Mask, predicted: Mask, reach: Reach) -> None:
-    assert boundary_f(annotated, predicted, reach) == pytest.approx(
-        naive_f(annotated, predicted, reach), abs=1e-12
-    )
+def test_f_follows_the_definition(
+    most_lookups: float, annotated: Mask, predicted: Mask, reach: Reach
+) -> None:
+    with patch.object(boundaries, "_MOST_LOOKUPS", most_lookups):
+        f = boundary_f(annotated, predicted, reach)
+    assert f == pytest.approx(naive_f(annotated, predicted, reach), abs=1e-12)
 
 
 ids = arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 0, 0, 1, 2, 255]))
 
 
-@settings(max_examples=100, deadline=None)
 @given(ids, ids, st.integers(0, 3))
 def test_edges_on_the_objects_part_of_the_frame_are_those_of_the_frame(
     annotation: Mask, prediction: Mask, radius: int

@@ -11,6 +11,7 @@ import pytest
 
 from evaluation.errors import DataError
 from evaluation.parallel import map_in_processes
+from tests.processes import is_running
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +66,7 @@ def test_workers_end_with_their_first_process(tmp_path: Path, number: signal.Sig
     first.send_signal(number)
     assert first.wait(30) != 0
     workers = [int(path.name) for path in tmp_path.iterdir()]
-    _wait_for(lambda: not any(map(_is_running, workers)))
+    _wait_for(lambda: not any(map(is_running, workers)))
 
 
 def test_workers_do_not_import_a_program_run_as_a_module(tmp_path: Path) -> None:
@@ -90,12 +91,3 @@ def _wait_for(condition: object) -> None:
     while not condition():
         assert time.monotonic() < end_of_patience
         time.sleep(0.05)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{process}/stat")  # one that has ended may wait for its new parent to notice
-    return not (state.is_file() and state.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -11,6 +11,7 @@ import pytest
 
 from aot_plus.tools.common import run_tool
 from evaluation.signals import Terminated, signals_raised
+from tests.processes import is_running
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDED_BY_CTRL_C = (130, -signal.SIGINT)  # a shell shows 130 for both
@@ -103,15 +104,8 @@ def test_processes_of_torchrun_end_when_it_is_killed(tmp_path: Path) -> None:
     _wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     torchrun.kill()
     torchrun.wait()
-    workers = [path.stem for path in tmp_path.glob("*.pid")]
-    _wait_until(lambda: not any(map(_is_running, workers)))
-
-
-def _is_running(process: str) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    _wait_until(lambda: not any(map(is_running, workers)))
 
 
 def _wait_until(condition: object) -> None:
