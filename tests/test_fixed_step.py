@@ -155,6 +155,43 @@ def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder
     assert recorder.replays >= before + 15  # all frames but those of the plain start and the small video
 
 
+def test_an_object_removed_from_one_video_is_followed_in_the_next(recorder: TapeRecorder) -> None:
+    one, other = _segmenter(LATTER_MEM_LEN=2), _plain(LATTER_MEM_LEN=2)
+    _all(frames=3, gap=1)(one)
+    one.remove(1)
+    run = _all(frames=6, gap=1, seed=43)
+    expected = run(other)
+    assert any((labels == 1).any() for labels in expected[1:])
+    for mine, labels in zip(run(one), expected, strict=True):
+        np.testing.assert_array_equal(mine, labels)
+    assert one.probabilities().ids == other.probabilities().ids == [0, 1, 2]
+    assert recorder.replays > 0
+
+
+def test_a_policy_that_remembers_by_itself_begins_anew_in_the_next_video(recorder: TapeRecorder) -> None:
+    """The random one's numbers are those of its seed again, as in a segmenter of its own."""
+    values = {"MEM_POLICY": "random", "LATTER_MEM_LEN": 2}
+    one, other = _segmenter(**values), _plain(**values)
+    run = _all(frames=7, gap=1)
+    for each in (other, one, one):
+        run(each)
+    assert one.banks == other.banks
+    assert recorder.replays > 0
+
+
+def test_a_trace_may_be_asked_for_between_two_videos(recorder: TapeRecorder) -> None:
+    """What has been recorded without one would leave out the decisions."""
+    entries: list[dict[str, object]] = []
+    expected: list[dict[str, object]] = []
+    one, run = _segmenter(LATTER_MEM_LEN=2), _all(frames=7, gap=1)
+    run(one)
+    one.trace = entries.append
+    run(one)
+    run(_plain(LATTER_MEM_LEN=2, trace=expected.append))
+    assert entries == expected
+    assert any(entry["dropped"] is not None for entry in entries)
+
+
 def test_traces_are_the_same(recorder: TapeRecorder) -> None:
     traces: list[list[dict[str, object]]] = []
     for make in (_segmenter, _plain):

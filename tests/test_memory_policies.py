@@ -15,10 +15,13 @@ import torch
 from aot_plus.networks.memory.policies import (
     POLICIES,
     Append,
+    EmfsPolicy,
+    FifoPolicy,
     MemoryPolicy,
     ReadStatistics,
     RunningRelevance,
     build_policy,
+    is_replayable,
 )
 from aot_plus.utils.errors import ConfigError
 from tests.replay_decisions import QUANTITIES, main, replay_decisions
@@ -269,6 +272,40 @@ def test_policy_of_the_user() -> None:
     policy = build_policy(config("tests.test_memory_policies:NewestPolicy"))
     assert type(policy).__name__ == "NewestPolicy"
     assert decide(policy, append_of([0, 5, 10], 15)) == 2
+
+
+class MostRelevant(EmfsPolicy):
+    """Scores on the host."""
+
+    def score(self, append: Append, averages: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([-value for value in averages.tolist()])
+
+
+class Newest(FifoPolicy):
+    """Chooses on the host."""
+
+    def drop(self, append: Append) -> torch.Tensor:
+        return torch.tensor(append.droppable[-1])
+
+
+class SaysSo(FifoPolicy):
+    """Works on tensors alone, and says so."""
+
+    replayable = True
+
+    def drop(self, append: Append) -> torch.Tensor:
+        return append.may_drop.long().argmax()
+
+
+@pytest.mark.parametrize(
+    ("policy_class", "expected"),
+    [(EmfsPolicy, True), (FifoPolicy, True), (SaysSo, True), (MostRelevant, False), (Newest, False)],
+)
+def test_a_subclass_is_not_recorded_unless_it_says_that_it_may_be(
+    policy_class: type[MemoryPolicy], expected: bool
+) -> None:
+    """A recording would repeat the first choice that it made on the host."""
+    assert is_replayable(policy_class(config("emfs"))) == expected
 
 
 @pytest.mark.parametrize(

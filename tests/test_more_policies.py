@@ -108,6 +108,31 @@ def test_readmem_swaps_only_for_diversity_and_keeps_to_the_reference() -> None:
     assert decide(policy, append) == 1
 
 
+def test_readmem_compares_with_the_reference_alone() -> None:
+    """A frame that looks like the reference again has not drifted, whatever came between."""
+    policy = build_policy(config("readmem", MEM_READMEM_FLOOR=0.3))
+    stored = one_token((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    append = append_of([0, 5], 10, looking(stored, torch.tensor([[0.99, 0.0, 0.141]])))
+    append.overflows = False
+    assert policy.keep(append)
+    assert float(policy.last_scores["similarity"][1]) < 0.3
+
+
+def test_readmem_goes_on_swapping_where_all_frames_are_equal() -> None:
+    """A still scene has no diversity to lose: the memory stays recent."""
+    policy, frames = build_policy(config("readmem")), [0]
+    for frame in range(1, 7):
+        keys = one_token(*[(1.0, 0.0, 0.0)] * len(frames))
+        append = append_of(list(frames), frame, looking(keys, keys[0]))
+        append.overflows = len(frames) == 3
+        assert policy.keep(append)
+        policy.observe(append)
+        if append.overflows:
+            frames.pop(policy.drop(append))
+        frames.append(frame)
+    assert frames == [0, 5, 6]
+
+
 def test_readmems_diversity_never_falls() -> None:
     rng = torch.Generator().manual_seed(0)
     policy, stored, before = build_policy(config("readmem")), {0: torch.rand(5, 4, generator=rng)}, -1e9
@@ -188,6 +213,46 @@ def test_the_gate_passes_on_what_the_policy_says() -> None:
     assert gate.explain() == plain.explain()
     assert gate.averages == plain.averages
     assert not build_policy(config("unbounded", MEM_WRITE_GATE=0.5)).bounded
+
+
+def gated(append: Append) -> Append:
+    """Lets the frame pass the gate."""
+    append.read_probabilities = lambda: shown(0.9)
+    return append
+
+
+def test_the_policy_behind_the_gate_may_decline() -> None:
+    gate = build_policy(config(f"{__name__}:Never", MEM_WRITE_GATE=0.5))
+    assert not gate.keep(gated(append_of([0, 5, 10], 15)))
+    assert gate.last_facts["quality"] >= gate.last_facts["needed"]  # it was not the gate
+
+
+def test_the_gates_facts_come_with_the_policys() -> None:
+    gate = build_policy(config("readmem", MEM_WRITE_GATE=0.5))
+    keys = one_token((1.0, 0.0, 0.0), (0.6, 0.8, 0.0))
+    append = gated(append_of([0, 5], 10, looking(keys, keys[0])))
+    gate.keep(append)
+    assert set(gate.last_facts) == {"quality", "needed", "log determinant"}
+    gate.observe(append)
+    assert set(gate.last_facts) == {"quality", "needed", "log determinant"}
+
+
+# --- what a policy sees of a frame, in a video
+
+
+class Seen(FifoPolicy):
+    """Traces the highest probability of an id beyond the group's second object."""
+
+    def observe(self, append: Append) -> None:
+        self.last_facts = {"third": float(append.probabilities()[3:].max())}
+
+
+def test_ids_that_no_object_has_are_improbable_in_the_last_group() -> None:
+    trace: list[dict[str, Any]] = []
+    _run(_segmenter(MEM_POLICY=f"{__name__}:Seen", trace=trace.append), 5, list(range(1, 13)))
+    third = [(line["group"], line["facts"]["third"]) for line in trace]
+    assert [group for group, _ in third] == [0, 1] * 2
+    assert all((value > 0) == (group == 0) for group, value in third)
 
 
 # --- frames that are declined, in a video

@@ -79,6 +79,22 @@ def test_the_state_does_not_change_with_the_video() -> None:
         assert not _differ([segmenter.step(image) for image in video[5:]], expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODEL_MAX_OBJ_NUM", 5),
+        ("MEM_EMFS_WEIGHT", 0.5),
+        ("TEST_DTYPE", "bfloat16"),
+        ("LATTER_MEM_LEN", 2),
+    ],
+)
+def test_a_state_of_a_segmenter_with_other_labels_is_refused(name: str, value: Any) -> None:
+    segmenter = _segmenter()
+    _run(segmenter, _video(33, frames=2), _squares([1]))
+    with pytest.raises(ConfigError, match=f"^{name}: the video was saved with .* has {value!r}$"):
+        _segmenter(**{name: value}).load_state_dict(segmenter.state_dict())
+
+
 def test_a_state_of_another_config_or_none_at_all_is_refused() -> None:
     segmenter = _segmenter()
     with pytest.raises(DataError, match="before start"):
@@ -120,6 +136,15 @@ def test_a_given_mask_is_certain_and_the_other_objects_stay_probable() -> None:
         np.testing.assert_array_equal(values[ids.index(value)], given == value)
     np.testing.assert_allclose(values.sum(axis=0), 1, atol=1e-4)
     assert ((values[1] > 0) & (values[1] < 1)).any()
+
+
+def test_ignored_pixels_of_the_first_mask_are_certain_to_show_no_object() -> None:
+    segmenter, mask = _segmenter(TEST_TRACK_IGNORED=False), _squares([7, 9])
+    mask[-10:] = 255
+    segmenter.start(_video(35, frames=1)[0], mask)
+    ids, values = segmenter.probabilities()
+    assert ids == [0, 7, 9]
+    np.testing.assert_array_equal(values, [~np.isin(mask, [7, 9]), mask == 7, mask == 9])
 
 
 def test_probabilities_before_the_start() -> None:
