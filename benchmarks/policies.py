@@ -189,7 +189,7 @@ def _do_job(threads: int | None, job: Job) -> str:
 
 
 def is_done(job: Job) -> bool:
-    """Tells if the metric has been run over the masks of exactly the split's sequences."""
+    """Tells whether the metric has been run over the masks of exactly the split's sequences."""
     try:
         read_current_results(job.folder, Path(job.cfg.TEST_DATASET), SPLIT)
     except DataError:

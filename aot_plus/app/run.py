@@ -120,7 +120,7 @@ class SegmentRun:
             self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
-        """Tells if the frame before the first one is part of a run with these settings and weights."""
+        """Tells whether the frame before the first one is part of a run with these settings and weights."""
         before = chain.position(self._start) - 1
         same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)

@@ -47,7 +47,7 @@ class Snapshots:
                     self._path(own).unlink(missing_ok=True)
 
     def is_due(self, position: int) -> bool:
-        """Tells if the state at a position is one to keep."""
+        """Tells whether the state at a position is one to keep."""
         return position % RECENT_DISTANCE == 0
 
     def keep(self, position: int, state: State) -> None:
@@ -78,7 +78,7 @@ class Snapshots:
         return recent[-1] if recent else None
 
     def has(self, position: int) -> bool:
-        """Tells if there is a state at or before a position."""
+        """Tells whether there is a state at or before a position."""
         return any(own <= position for own in (*self._on_disk(), *(item[0] for item in self._recent)))
 
     def _thin_out(self) -> None:

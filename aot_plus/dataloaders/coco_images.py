@@ -55,7 +55,7 @@ class CocoImage:
 
 
 def is_coco(folder: Path) -> bool:
-    """Tells if a folder has COCO's training images and their file of objects."""
+    """Tells whether a folder has COCO's training images and their file of objects."""
     return (folder / IMAGES).is_dir() and (folder / OBJECTS).is_file()
 
 

@@ -262,7 +262,7 @@ class Dataset:
         raise DataError(f"{self.masks_folder / name}: there is no mask (.png) of any frame")
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells if the metric or the server reads a frame's result."""
+        """Tells whether the metric or the server reads a frame's result."""
         return True
 
     def object_folders(self, name: str) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class ImageFolder:
         return self._numbers.get(name)
 
     def holds(self, path: Path) -> bool:
-        """Tells if a file is one of the frames."""
+        """Tells whether a file is one of the frames."""
         return any(image.samefile(path) for image in self._images if image.name == path.name)
 
     def frames(self, selection: Selection) -> Iterator[Frame]:

@@ -152,7 +152,7 @@ class YouTubeVOS(Dataset):
         return tuple(path for path in images if min(named) <= path.stem <= max(named))
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells if the meta file names the frame."""
+        """Tells whether the meta file names the frame."""
         return frame in self._named(name)
 
     def _named(self, name: str) -> frozenset[str]:
@@ -219,7 +219,7 @@ class LongVideo(Folders):
     page = "https://github.com/xmlyqing00/AFB-URR"
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells if there is a mask of the frame."""
+        """Tells whether there is a mask of the frame."""
         return frame in masks
 
 
@@ -257,7 +257,7 @@ class SAV(Dataset):
         return {frame: tuple(files) for frame, files in sorted(found.items())}
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells if there is a mask of the frame."""
+        """Tells whether there is a mask of the frame."""
         return frame in masks
 
 

@@ -120,7 +120,7 @@ class TrainDataset:
         )
 
     def _is_usable(self, index: int) -> bool:
-        """Tells if an item takes part. Where unreadable ones do not, the first call reads all of it."""
+        """Tells whether an item takes part. Where unreadable ones do not, the first call reads all of it."""
         if self._known is None:
             return True
         if self._known[index] == _UNKNOWN:

@@ -126,7 +126,7 @@ class ClipRules:
     consistent_tries: int = 5
 
     def accepts_reference(self, label: Mask) -> bool:
-        """Tells if a mask (H x W) may be a clip's reference."""
+        """Tells whether a mask (H x W) may be a clip's reference."""
         labelled = np.count_nonzero(label)
         ignored = np.count_nonzero(label == IGNORE_ID)
         return bool(labelled > self.min_object_pixels and ignored <= self.max_ignored * labelled)
@@ -260,7 +260,7 @@ class JoinedClips:
 
 
 def _consistent(labels: Sequence[Mask | None]) -> bool:
-    """Tells if every object of the clip is in its first label."""
+    """Tells whether every object of the clip is in its first label."""
     ids = [set(object_ids(label)) for label in labels if label is not None]
     return all(later <= ids[0] for later in ids)
 

@@ -65,7 +65,7 @@ def _check_name(archive: Path, info: zipfile.ZipInfo) -> None:
 
 
 def _is_there(info: zipfile.ZipInfo, folder: Path) -> bool:
-    """Tells if an earlier run has unpacked a file: its name appears when it is whole."""
+    """Tells whether an earlier run has unpacked a file: its name appears when it is whole."""
     path = folder / info.filename
     return path.is_file() and path.stat().st_size == info.file_size
 

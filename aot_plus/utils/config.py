@@ -126,7 +126,7 @@ def read_saved_content(path: Path) -> dict[str, Any]:
 
 
 def _is_saved(name: object, value: object) -> bool:
-    """Tells if ``save_config`` could have written a value: a number, text or a list of them."""
+    """Tells whether ``save_config`` could have written a value: a number, text or a list of them."""
     items = value if isinstance(value, list) else [value]
     return isinstance(name, str) and all(isinstance(item, str | int | float | None) for item in items)
 

@@ -22,7 +22,7 @@ class Range:
     multiple_of: int | None = None
 
     def has(self, value: float) -> bool:
-        """Tells if a finite number lies in the range; NaN and infinity never do."""
+        """Tells whether a finite number lies in the range; NaN and infinity never do."""
         enough = value > self.lowest if self.above else value >= self.lowest
         within = enough and value <= self.highest and math.isfinite(value)
         return within and (self.multiple_of is None or value % self.multiple_of == 0)

@@ -1,9 +1,10 @@
 """Chooses the number of threads, and how they wait for one another, by the machine's load at the start.
 
 OpenMP's threads meet at a barrier after each part of a layer, and wait there in a busy loop. Where other
-programs hold the cores, a thread that waits so takes the time of the one that it waits for: with two threads
-on two busy cores, 3 frames/s were left of 48. Threads that sleep while they wait (OMP_WAIT_POLICY=PASSIVE)
-leave 20 to 26, but cost a fifth where nothing else runs; so they do that on a busy machine only.
+programs hold the cores, a thread that waits like this takes the time of the one that it waits for: with two
+threads on two busy cores, 3 frames/s were left of 48. Threads that sleep while they wait
+(OMP_WAIT_POLICY=PASSIVE) leave 20 to 26, but cost a fifth where nothing else runs; so they do that on a busy
+machine only.
 """
 
 import logging
@@ -32,7 +33,7 @@ class Cores:
 
     @property
     def is_busy(self) -> bool:
-        """Tells if the others hold some of the cores that this process may use."""
+        """Tells whether the others hold some of the cores that this process may use."""
         return self.machine - self.others < self.usable
 
     def threads(self, processes: int = 1) -> int:

@@ -51,7 +51,7 @@ class HostCopy:
 
 
 def convolutions_use_tf32() -> bool:
-    """Tells if cuDNN may compute convolutions of float32 in TF32, by either of PyTorch's ways to say so."""
+    """Tells whether cuDNN may compute float32 convolutions in TF32, by PyTorch's old or new setting."""
     cudnn: Any = torch.backends.cudnn  # its type does not know of ``conv``
     return cudnn.conv.fp32_precision == "tf32"
 

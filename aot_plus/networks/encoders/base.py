@@ -20,14 +20,14 @@ _FAILURES = (
 
 
 class Encoder(nn.Module):
-    """Makes four levels of features of an image. An own class looks like it, and need not inherit from it."""
+    """Computes four levels of image features. A custom class has this interface, and need not inherit it."""
 
     channels: tuple[int, ...]  # of the levels at 1/4, 1/8, 1/16 and 1/16
     # Names of the leading modules, the stem's first: TRAIN_ENCODER_FREEZE_AT counts these stages.
     stages: tuple[tuple[str, ...], ...] = ()
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:
-        """Normalised images ``B x 3 x H x W`` to four levels ``B x c x ceil(H/stride) x ceil(W/stride)``."""
+        """Maps normalised images ``B x 3 x H x W`` to levels ``B x c x ceil(H/stride) x ceil(W/stride)``."""
         raise NotImplementedError
 
     def of_classifier(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

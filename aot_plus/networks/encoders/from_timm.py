@@ -48,7 +48,7 @@ class TimmEncoder(Encoder):
         self._freeze_unused()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """``B x 3 x H x W`` normalised images to the four levels."""
+        """Computes the four levels of ``B x 3 x H x W`` normalised images."""
         height, width = images.shape[2:]
         if self.input_scale is not None and self.input_shift is not None:
             images = (images.float() * self.input_scale + self.input_shift).to(images.dtype)
@@ -108,7 +108,7 @@ class ResNeStEncoder(Encoder):
             self.add_module(name, part)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """``B x 3 x H x W`` normalised images to the four levels."""
+        """Computes the four levels of ``B x 3 x H x W`` normalised images."""
         levels = []
         for name, part in self.named_children():
             images = part(images)

@@ -30,7 +30,7 @@ class ResNetEncoder(Encoder):
         self.channels = (width, 2 * width, 4 * width, 4 * width)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """``B x 3 x H x W`` normalised images to the four levels."""
+        """Computes the four levels of ``B x 3 x H x W`` normalised images."""
         quarter = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
         eighth = self.layer2(quarter)
         sixteenth = self.layer3(eighth)
@@ -60,7 +60,7 @@ class MobileNetV2Encoder(Encoder):
                 depthwise.dilation = depthwise.padding = (2, 2)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """``B x 3 x H x W`` normalised images to the four levels."""
+        """Computes the four levels of ``B x 3 x H x W`` normalised images."""
         levels = []
         for start, end in zip((0, *self.ends), self.ends, strict=False):
             images = self.features[start:end](images)

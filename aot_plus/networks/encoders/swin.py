@@ -52,7 +52,7 @@ class SwinEncoder(Encoder):
             self.add_module(f"norm{index}", nn.LayerNorm(channels))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """``B x 3 x H x W`` normalised images to the four levels."""
+        """Computes the four levels of ``B x 3 x H x W`` normalised images."""
         x = self.patch_embed(images)  # B x h x w x C
         levels = []
         for index, stage in enumerate(self.layers):
@@ -94,12 +94,12 @@ class SwinBlock(nn.Module):
         self.droppath = DropPath(droppath)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``B x h x w x C`` to the same."""
+        """Maps ``B x h x w x C`` to the same shape."""
         x = x + self.droppath(self._attend(self.norm1(x)))
         return x + self.droppath(self.mlp(self.norm2(x)))
 
     def _attend(self, x: Tensor) -> Tensor:
-        """Attention within windows of the ``B x h x w x C`` map, padded with zeros to whole windows."""
+        """Attends within windows of the ``B x h x w x C`` map, padded with zeros to whole windows."""
         height, width = x.shape[1:3]
         x = F.pad(x, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))
         if self.shifted:
@@ -144,7 +144,7 @@ class WindowAttention(nn.Module):
 
 
 def _to_windows(x: Tensor) -> Tensor:
-    """``B x h x w x C``, sides of whole windows, to ``B*n x WINDOW^2 x C``, windows row by row."""
+    """Splits ``B x h x w x C``, sides of whole windows, into ``B*n x WINDOW^2 x C``, row by row."""
     x = x.unflatten(2, (-1, WINDOW)).unflatten(1, (-1, WINDOW))  # B x rows x WINDOW x columns x WINDOW x C
     return x.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
@@ -156,7 +156,7 @@ def _from_windows(windows: Tensor, height: int, width: int) -> Tensor:
 
 
 def _relative_index() -> Tensor:
-    """For each query and key of a window, the row of the table: their offset, query minus key."""
+    """Gives each query and key of a window the row of the table: their offset, query minus key."""
     y, x = torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")
     dy, dx = (side.flatten()[:, None] - side.flatten() + WINDOW - 1 for side in (y, x))
     return dy * (2 * WINDOW - 1) + dx
@@ -164,7 +164,7 @@ def _relative_index() -> Tensor:
 
 @kept_table
 def _shift_mask(height: int, width: int, device: torch.device) -> Tensor:
-    """The mask of a rolled map, ``n x WINDOW^2 x WINDOW^2``: tokens that were apart do not see each other."""
+    """Masks a rolled map, ``n x WINDOW^2 x WINDOW^2``: tokens that were apart do not see each other."""
     rows, columns = (
         (torch.arange(side) >= side - WINDOW).long() + (torch.arange(side) >= side - SHIFT)
         for side in (height, width)

@@ -1,6 +1,6 @@
 """A frame's whole way, from pixels to memory, in tensors that stay where they are: nothing has a new shape.
 
-Its pieces can so be recorded once and repeated without the host, which on a GPU costs more than the work.
+So its pieces can be recorded once and repeated without the host, whose work takes longer than a GPU's.
 On a CPU the same pieces can be called; what they do is what ``VideoViews.predict`` and ``commit`` do.
 """
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_PLAIN_WAY = "such a video runs the plain way"
+_PLAIN_WAY = "such a video runs without CUDA graphs"
 
 
 class FixedStep:
@@ -229,7 +229,7 @@ class StepStore:
             recorder.free()
 
     def _has_room(self) -> bool:
-        """Gives up waiting steps, if need be; tells if another recording may be made."""
+        """Gives up waiting steps, if need be; tells whether another recording may be made."""
         while self._waiting and self._total() > GRAPH_BYTES:
             self._remove(next(iter(self._waiting)))
         return self._total() <= GRAPH_BYTES

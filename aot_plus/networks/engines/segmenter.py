@@ -153,7 +153,7 @@ class VideoSegmenter:
     def submit(self, image: GivenImage | PreparedFrame, mask: GivenMask | None = None) -> FrameLabels:
         """Does the same as ``step``, but does not wait for the labels.
 
-        A GPU can so begin with the next frame as soon as it has finished this one.
+        So a GPU can begin the next frame as soon as it has finished this one.
         """
         if self._video is None:
             raise DataError("step() was called before start()")

@@ -55,7 +55,7 @@ class StepGraphs:
         has_room: Callable[[], bool] = lambda: True,
         warn: Callable[[str], None] = _log.warning,
     ) -> None:
-        """``has_room``: tells if another recording may be made; ``warn`` is told why none is made."""
+        """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made."""
         self.recorder = recorder
         self._has_room = has_room
         self._warn = warn
@@ -106,4 +106,4 @@ class StepGraphs:
 
     def _stop(self, reason: str) -> None:
         self._stopped = True
-        self._warn(f"{reason}: what is new from now on runs the plain way")
+        self._warn(f"{reason}: what is new from now on runs without CUDA graphs")

@@ -41,7 +41,7 @@ class TrainOutput:
 class IdShuffle:
     """Permutes the ids of each sample in its own way; the background and 255 keep theirs.
 
-    The network so sees every id of its identity bank on every kind of object.
+    So the network sees every id of its identity bank on every kind of object.
     """
 
     def __init__(self, permutations: Tensor | None) -> None:

@@ -124,7 +124,7 @@ class VideoViews:
         return FrameScores(logits, flips, num_objects, self.size, self.cfg.MODEL_ALIGN_CORNERS)
 
     def labels_of(self, view: View, packed: Tensor) -> Tensor:
-        """``H x W`` packed labels at a view's input size."""
+        """Resizes ``H x W`` packed labels to a view's input size."""
         if packed.shape != view.size:
             packed = F.interpolate(packed[None, None].float(), size=view.size, mode="nearest")[0, 0].int()
         return packed.flip(1) if view.flip else packed
@@ -136,7 +136,7 @@ class VideoViews:
 
 
 def input_sizes(cfg: Config, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """For images of ``size`` (H, W), the network's at each scale."""
+    """Computes the network's input size at each scale, for images of ``size`` (H, W)."""
     height, width = _limited(cfg, size)
     corners = cfg.MODEL_ALIGN_CORNERS
     return [input_size(height * scale, width * scale, align_corners=corners) for scale in cfg.TEST_MULTISCALE]

@@ -8,7 +8,7 @@ from aot_plus.networks.layers.processor import WEIGHTS_AT_A_TIME, attends_in_par
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
-    """``softmax(Q K^T / sqrt(width of a head)) V``.
+    """Computes ``softmax(Q K^T / sqrt(width of a head)) V``.
 
     Args:
         queries: ``B x N x D``.
@@ -24,7 +24,7 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> 
 
 
 def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """As ``attention``: ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to ``B x H x N x e``."""
+    """Attends: ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to ``B x H x N x e``."""
     if attends_in_parts(q, v):
         return _attention_in_parts(q, k, v)
     width = v.shape[3]
@@ -34,7 +34,7 @@ def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of ``B x H x N x d`` queries, some queries of one head at a time."""
+    """Attends with ``B x H x N x d`` queries, some queries of one head at a time."""
     tokens, padding = k.shape[2], padding_of_keys(k)
     if padding:
         k, v = (F.pad(tensor, (0, 0, 0, padding)) for tensor in (k, v))
@@ -49,7 +49,7 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, tokens: int) -> Tensor:
-    """Attention of scaled queries ``n x d`` over the first ``tokens`` keys ``d x M`` and values ``M x e``."""
+    """Attends with scaled queries ``n x d`` over the first ``tokens`` keys ``d x M`` and values ``M x e``."""
     weights = queries @ keys  # n x M, the only large tensor: changed in place unless gradients need it
     if tokens < weights.shape[1]:
         weights[:, tokens:].fill_(float("-inf"))
@@ -70,7 +70,7 @@ class MultiheadAttention(nn.Module):
         self.projection = nn.Linear(channels, channels)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """``B x N x C`` queries over ``B x M x C`` keys and values; returns ``B x N x C``."""
+        """Attends with ``B x N x C`` queries over ``B x M x C`` keys and values; returns ``B x N x C``."""
         if self.project_inputs:
             queries, keys, values = self.linear_Q(queries), self.linear_K(keys), self.linear_V(values)
         return self.projection(attention(queries, keys, values, self.num_heads))

@@ -9,7 +9,7 @@ from aot_plus.networks.layers.processor import depthwise_in_float32, norms_by_pa
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """``B x N x C`` tokens as a ``B x C x h x w`` map."""
+    """Reshapes ``B x N x C`` tokens to a ``B x C x h x w`` map."""
     return tokens.transpose(1, 2).unflatten(2, size)
 
 
@@ -22,7 +22,7 @@ class GroupNorm(nn.GroupNorm):
     """PyTorch's, in the way that is fast where it runs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``B x C x ...`` to the same."""
+        """Maps ``B x C x ...`` to the same shape."""
         return self._by_parts(x) if norms_by_parts(x, self.num_groups) else super().forward(x)
 
     def _by_parts(self, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class ConvGN(nn.Module):
         self.gn = GroupNorm(groups, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``B x in x h x w`` to ``B x out x h x w``."""
+        """Maps ``B x in x h x w`` to ``B x out x h x w``."""
         return self.gn(self.conv(x))
 
 
@@ -83,7 +83,7 @@ class TokenGroupNorm(nn.Module):
         self.gn = GroupNorm(groups, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """``B x N x C`` to the same."""
+        """Maps ``B x N x C`` to the same shape."""
         return self.gn(tokens.transpose(1, 2)).transpose(1, 2)
 
 
@@ -94,7 +94,7 @@ class Depthwise5x5(nn.Conv2d):
         super().__init__(channels, channels, 5, padding=2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``B x C x h x w`` to the same."""
+        """Maps ``B x C x h x w`` to the same shape."""
         if not depthwise_in_float32(x):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -111,7 +111,7 @@ class NormActDepthwiseConv(nn.Module):
         self.conv = Depthwise5x5(channels)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        """``B x N x C`` to the same, N = h * w of ``size``."""
+        """Maps ``B x N x C`` to the same shape, N = h * w of ``size``."""
         return to_tokens(self.conv(self.activate(self.gn(to_map(tokens, size)))))
 
 
@@ -124,5 +124,5 @@ class DepthwiseConv(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        """``B x N x C`` to the same, N = h * w of ``size``."""
+        """Maps ``B x N x C`` to the same shape, N = h * w of ``size``."""
         return to_tokens(self.dropout(self.conv(to_map(tokens, size))))

@@ -47,7 +47,7 @@ BY_PRODUCTS = {
 
 
 def attends_in_parts(q: Tensor, v: Tensor) -> bool:
-    """Tells if the attention of ``... x d`` queries and ``... x e`` values is one of ``BY_PRODUCTS``."""
+    """Tells whether the attention of ``... x d`` queries and ``... x e`` values is one of ``BY_PRODUCTS``."""
     kind = q.device.type
     if kind == "cpu" and q.dtype == torch.bfloat16:
         kind = _FAST_BFLOAT16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else kind

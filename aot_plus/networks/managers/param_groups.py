@@ -85,5 +85,5 @@ def _role(name: str, sequential_freeze: Sequence[str]) -> str:
 
 
 def _names_a(name: str, parts: Sequence[str]) -> bool:
-    """Tells if one of ``parts`` is a part of the dotted ``name``."""
+    """Tells whether one of ``parts`` is a part of the dotted ``name``."""
     return any(part in name.split(".") for part in parts)

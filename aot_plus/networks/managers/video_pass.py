@@ -35,7 +35,7 @@ class VideoPass:
         """
         Args:
             name: of the video, for errors.
-            segmenter: of this video alone.
+            segmenter: used by no other video until this one is over.
             gap: frames between two writes to the long-term memory.
         """
         self.name = name

@@ -31,7 +31,7 @@ class MemoryBank:
         self._known: HostCopy | None = None  # of the book's first rows, which may be on their way
 
     def __len__(self) -> int:
-        """T, the frames that each group holds."""
+        """Counts the frames that each group holds, T."""
         return self._length
 
     @property
@@ -230,7 +230,7 @@ class DifferentiableBank:
         self._numbers: list[int] = []  # of the same
 
     def __len__(self) -> int:
-        """T, the stored frames."""
+        """Counts the stored frames, T."""
         return len(self._slots)
 
     @property
@@ -249,7 +249,7 @@ class DifferentiableBank:
         return self.capacity is not None and len(self) >= self.capacity
 
     def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:
-        """As ``MemoryBank.append``."""
+        """Does as ``MemoryBank.append``."""
         slot = len(self)
         if dropped is not None:
             if any(position != dropped[0] for position in dropped):
@@ -261,7 +261,7 @@ class DifferentiableBank:
         self._stored[slot : slot + 1] = [list(entries)]
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
-        """As ``MemoryBank.layer``; an ``embedding`` (``T x D``, oldest frame first) is added to the keys."""
+        """Does as ``MemoryBank.layer``; adds an ``embedding`` (``T x D``, oldest frame first) to the keys."""
         entries = [slot[index] for slot in self._stored]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
         if embedding is not None:

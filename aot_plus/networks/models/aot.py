@@ -130,7 +130,10 @@ class AOT(nn.Module):
                 nn.init.trunc_normal_(embedding, std=0.05)
 
     def encode(self, images: Tensor) -> Features:
-        """Normalised RGB images ``B x 3 x H x W``, float32, sides 16k+1 (16k without MODEL_ALIGN_CORNERS)."""
+        """Encodes normalised RGB images ``B x 3 x H x W``, float32.
+
+        Sides are 16k+1 (16k without ``MODEL_ALIGN_CORNERS``).
+        """
         levels = self.encoder(images.to(self.number_format))
         projected = self.encoder_projector(levels[3])
         height, width = projected.shape[2:]
@@ -191,7 +194,7 @@ class AOT(nn.Module):
         return None if self.mem_pos_emb is None else temporal_rows(self.mem_pos_emb, num_frames)
 
     def decode(self, features: Features, propagation: Propagation) -> Tensor:
-        """Logits of background and M objects, ``G x (M+1) x H/4 x W/4``."""
+        """Predicts logits of background and M objects, ``G x (M+1) x H/4 x W/4``."""
         return self.decoder(self._decoder_input(features, propagation), features.adapted)
 
     def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:

@@ -141,7 +141,7 @@ def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
 
 
 def _counts(name: str) -> bool:
-    """Tells if a tensor matters: batch norms have no use for the number of batches they have seen."""
+    """Tells whether a tensor matters: batch norms have no use for the number of batches they have seen."""
     return name.rpartition(".")[2] != "num_batches_tracked"
 
 

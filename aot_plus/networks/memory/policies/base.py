@@ -159,7 +159,7 @@ class MemoryPolicy(ABC):
         self.last_scores, self.last_facts = {}, {}
 
     def keep(self, append: Append) -> bool:
-        """Tells if the new frame is to be stored at all. Asked first, unless its mask was given.
+        """Tells whether the new frame is to be stored at all. Asked first, unless its mask was given.
 
         A declined frame is not appended: neither ``observe`` nor ``drop`` follows. The next one is offered a
         memory gap later. Groups that started together store the same frames: one that accepts is enough.
@@ -217,5 +217,5 @@ class MemoryPolicy(ABC):
 
 
 def is_replayable(policy: MemoryPolicy) -> bool:
-    """Tells if a policy's own class, not one that it inherits from, says that it is ``replayable``."""
+    """Tells whether a policy's own class, not one that it inherits from, says that it is ``replayable``."""
     return bool(vars(type(policy)).get("replayable", False)) and not policy.may_decline

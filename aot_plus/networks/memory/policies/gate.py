@@ -40,7 +40,7 @@ class WriteGate(MemoryPolicy):
         self.policy.clear_explanation()
 
     def keep(self, append: Append) -> bool:
-        """Tells if the frame passes, and if the policy keeps it."""
+        """Tells whether the frame passes, and if the policy keeps it."""
         quality = float(prediction_quality(append.probabilities()))
         needed = 0.0
         if len(self._first) == _FIRST_FRAMES:

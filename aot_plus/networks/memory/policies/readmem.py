@@ -37,7 +37,7 @@ class ReadMemPolicy(MemoryPolicy):
         self._compared = -1  # the frame that ``last_scores`` are of
 
     def keep(self, append: Append) -> bool:
-        """Tells if the frame resembles the reference enough, and a full memory gets no less diverse."""
+        """Tells whether the frame resembles the reference enough, and a full memory gets no less diverse."""
         self._compare(append)
         if self.last_scores["similarity"][0] < self.cfg.MEM_READMEM_FLOOR:
             return False
