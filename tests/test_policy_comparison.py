@@ -6,6 +6,7 @@ import math
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -192,9 +193,11 @@ def test_all_settings_are_run_and_drawn(tmp_path: Path, calls: list[str]) -> Non
 
 
 def test_runs_share_the_cores_unless_the_user_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(policies, "find_cores", lambda: SimpleNamespace(usable=8))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [policies.threads_of_each(jobs) for jobs in (1, 3, 16)] == [8, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")  # libraries take it for none
+    assert policies.threads_of_each(3) == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert policies.threads_of_each(3) == 5
 
