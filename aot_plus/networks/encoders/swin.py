@@ -164,7 +164,7 @@ def _relative_index() -> Tensor:
 
 @kept_table
 def _shift_mask(height: int, width: int, device: torch.device) -> Tensor:
-    """Masks a rolled map, ``n x WINDOW^2 x WINDOW^2``: tokens that were apart do not see each other."""
+    """Makes a rolled map's mask, ``n x WINDOW^2 x WINDOW^2``: tokens once apart do not see each other."""
     rows, columns = (
         (torch.arange(side) >= side - WINDOW).long() + (torch.arange(side) >= side - SHIFT)
         for side in (height, width)
