@@ -1,4 +1,4 @@
-"""The interactive page: paint objects in a video, have them followed, correct, export.
+"""Provides the interactive page: paint objects in a video, have them followed, correct, export.
 
-``Session`` is all of it without a page; ``page.py`` puts it into a browser.
+``Session`` does all of it without a page; ``page.py`` puts it into a browser.
 """

@@ -26,16 +26,16 @@ _MOST_THUMBNAILS = 64
 
 
 class Answers:
-    """The requests of the page.
+    """Answers the requests of the page.
 
-    An answer holds ``state``, all but pictures. Of the frame that is shown it holds the ``layer`` of the
-    objects, the ``memory``, and the ``picture`` unless the page ``has`` that. A request to ``follow`` goes to
-    the frame that a run has come to. What went wrong is in ``error``, in words: nothing is raised. A picture
+    An answer holds ``state`` (everything but pictures) and, for the frame shown, the ``layer`` of the
+    objects, the ``memory``, and the ``picture`` unless the page ``has`` it. A request to ``follow`` goes to
+    the frame that a run has reached. ``error`` says in words what went wrong: nothing is raised. A picture
     that cannot be made is empty.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
-        """``uploads``: the folder that files from the browser come to."""
+        """``uploads``: the folder for files from the browser."""
         self._session = session
         self._uploads = uploads.resolve()
         self._actions: dict[str, Callable[[Values], object]] = {
@@ -54,7 +54,7 @@ class Answers:
         }
 
     def answer(self, action: str, values: Values) -> dict[str, Any]:
-        """Does an action. ``areas`` and ``thumbnails`` are answered with just these."""
+        """Performs an action. ``areas`` and ``thumbnails`` return only what they name."""
         try:
             if action == "areas":
                 return {"areas": areas_view(self._session.opened)}

@@ -1,4 +1,4 @@
-"""Results to take away: masks in the layout of a data set, an overlay video, a zip of both."""
+"""Exports results: masks in the layout of a data set, an overlay video, a zip of both."""
 
 import shutil
 import zipfile
@@ -26,7 +26,7 @@ LAYOUTS = ("vost", "davis")
 
 @dataclass(frozen=True)
 class _Names:
-    """The names of a layout's files, below its root."""
+    """Holds the names of a layout's files, below its root."""
 
     masks: str  # folder of the sequences
     split: str
@@ -46,9 +46,9 @@ def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, i
 
     Args:
         project: its masks are written.
-        frames: its video's.
+        frames: the video's.
         layout: one of ``LAYOUTS``.
-        tell: is called with the number of frames that are done, and of all.
+        tell: is called with the number of finished frames, and of all.
 
     Returns:
         The path of the zip.

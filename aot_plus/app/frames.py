@@ -1,4 +1,4 @@
-"""The frames of a video by number: a slider jumps, while a run reads one after another."""
+"""Reads the frames of a video by number: a slider jumps, while a run reads one after another."""
 
 import hashlib
 import threading
@@ -16,22 +16,22 @@ from aot_plus.utils.images import Image
 __all__ = ["FrameList", "Frames"]
 
 _CACHED = 128_000_000  # bytes of decoded frames
-_CHUNK = 16  # frames that are decoded at a time on the way back
+_CHUNK = 16  # frames that are decoded at a time when reading backward
 
 
 @dataclass(frozen=True)
 class FrameList:
-    """What a video's frames are known again by: their number, and the SHA-256 of their names."""
+    """Identifies a video's frames by their number and the SHA-256 of their names."""
 
     count: int
     names: str
 
 
 class Frames:
-    """A video file or a folder of images. Only a few frames are held; any thread may ask for them."""
+    """Reads frames of a video file or a folder of images. Few are held; any thread may ask for them."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ``DataError`` for what is no video, or has a first frame or names that cannot be read."""
+        """Raises ``DataError`` if it is no video, or its first frame or its names cannot be read."""
         self.path = path
         self._source = open_frames(path)
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class Frames:
         return self._source.name(number)
 
     def image(self, number: int) -> Image:
-        """Reads a frame, H x W x 3 RGB. Raises ``DataError`` for one that is not there or damaged."""
+        """Reads a frame, H x W x 3 RGB. Raises ``DataError`` for one that is missing or damaged."""
         if not 0 <= number < self.count:
             raise DataError(f"{self.path}: there is no frame {number}; it has {self.count}, from 0")
         with self._lock:
@@ -58,7 +58,7 @@ class Frames:
         return image
 
     def read(self, numbers: range) -> Iterator[Frame]:
-        """Reads frames one after another, forward or backward, beside those that others ask for.
+        """Reads frames one after another, forward or backward, independently of ``image``.
 
         ``numbers``: with a step of 1 or -1. Raises ``DataError`` for a frame that cannot be read.
         """

@@ -1,4 +1,4 @@
-"""What can be undone: the state of the objects, and of a frame, before each change."""
+"""Keeps what can be undone: the state of the objects, and of a frame, before each change."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _LONGEST = 200  # changes
 
 
 class History:
-    """The changes to a project since it was opened."""
+    """Keeps the changes to a project since it was opened."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -24,7 +24,7 @@ class History:
 
     @contextmanager
     def step(self, frame: int | None = None) -> Iterator[None]:
-        """Makes what the block changes, in the objects and a frame's mask, one change that can be undone.
+        """Records what the block changes, in the objects and a frame's mask, as one change to undo.
 
         ``frame``: None where only objects change. A run may write any mask until that is undone.
         """
@@ -33,7 +33,7 @@ class History:
         self._steps.append(before)
 
     def undo(self) -> list[int]:
-        """Takes the last change back. Gives the frames whose masks are others now.
+        """Takes the last change back. Returns the frames whose masks have changed.
 
         Raises ``DataError`` where there is no change.
         """

@@ -1,4 +1,4 @@
-"""Scripts, style and theme of the page. All of it is in the page: nothing is fetched from elsewhere."""
+"""Provides the page's scripts, style and theme. The page holds them all: nothing is fetched."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def page_style() -> str:
 
 
 def page_theme() -> gr.themes.Base:
-    """Gives Gradio's forms the page's colours, and fonts that are on every machine."""
+    """Returns Gradio's theme in the page's colours, with fonts that are on every machine."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Base(
         font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="sm", text_size="md"

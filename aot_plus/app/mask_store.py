@@ -1,4 +1,4 @@
-"""The masks of a project on disk, a file for each frame, and the objects' areas in them."""
+"""Stores the masks of a project, a file for each frame, and the objects' areas in them."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ _AREAS_FILE = "areas.json"
 
 
 class MaskStore:
-    """``<folder>/<frame number>.png``, and how many pixels each id has in every one of them.
+    """Keeps ``<folder>/<frame number>.png``, and how many pixels each id has in each of them.
 
     The areas are kept in a file as well. What is newer than the file is counted again when the store is
     opened, so that a killed run costs nothing but time.
@@ -67,7 +67,7 @@ class MaskStore:
         return None
 
     def restore(self, frame: int, content: bytes | None) -> None:
-        """Puts back what ``raw`` gave."""
+        """Puts back what ``raw`` returned."""
         path = self.path(frame)
         if content is None:
             with writing(path):

@@ -1,4 +1,4 @@
-"""The history of the memory bank in a run: the frames it held, what they scored, what went and why."""
+"""Records the memory bank's history in a run: the frames held, their scores, what was dropped and why."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ _REASONS = {
 
 
 class MemoryLog:
-    """The decisions of a run, by the frames' numbers in the video, in a trace file of the project."""
+    """Keeps the decisions of a run, by the frames' numbers in the video, in a trace file of the project."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / f"{chain_name(step)}.jsonl"
@@ -33,12 +33,12 @@ class MemoryLog:
         self._entries = _entries(self._path)
 
     def begin(self, chain: Chain, position: int) -> None:
-        """Forgets what happened after a position of the run: it is gone on with from there."""
+        """Forgets what happened after a position of the run, which continues from there."""
         with self._lock:
             self._entries = [item for item in self._entries if 0 < chain.position(item.frame) <= position]
 
     def add(self, decision: dict[str, Any], chain: Chain) -> None:
-        """Adds what a segmenter's ``trace`` gave: its frames are counted from the run's first."""
+        """Adds a decision from a segmenter's ``trace``, whose frames are counted from the run's first."""
         scores = dict(decision)
         frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
         facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
@@ -56,7 +56,7 @@ class MemoryLog:
             temporary.write_text("".join(lines), encoding="utf-8")
 
     def at(self, chain: Chain, frame: int) -> TraceEntry:
-        """Gives the last decision of the first group of objects, as of a frame of the run.
+        """Returns the last decision of the first group of objects, as of a frame of the run.
 
         Before the first one, it is an entry that only has the run's first frame.
         """
@@ -74,7 +74,7 @@ class MemoryLog:
 
 
 def reason(policy: str) -> str:
-    """Says in words by what a policy chooses the frame that goes."""
+    """Says in words how a policy chooses the frame to drop."""
     return _REASONS.get(policy, f"{policy} chose it")
 
 

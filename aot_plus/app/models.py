@@ -1,4 +1,4 @@
-"""The model in use, loaded once."""
+"""Loads the model in use once."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ class Models:
 
     @staticmethod
     def weights(settings: Settings) -> str:
-        """Gives the SHA-256 of the checkpoint: its file may be replaced. Raises ``CheckpointError``."""
+        """Returns the SHA-256 of the checkpoint, whose file may be replaced. Raises ``CheckpointError``."""
         path = settings.checkpoint_path()
         require_regular(path)
         try:
@@ -36,9 +36,9 @@ class Models:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
     def load(self, settings: Settings, weights: str) -> AOT:
-        """Gives the model of settings. Raises ``ConfigError`` or ``CheckpointError``.
+        """Returns the model of settings. Raises ``ConfigError`` or ``CheckpointError``.
 
-        ``weights``: what the checkpoint's digest is now.
+        ``weights``: the checkpoint's present digest.
         """
         with self._lock:
             if self._model is None or (settings, weights) != self._loaded:

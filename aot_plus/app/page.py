@@ -1,4 +1,4 @@
-"""The page: Gradio's forms to open, set and export, around the studio, which is a script of our own."""
+"""Builds the page: Gradio's forms to open, set and export, around the studio, a script of our own."""
 
 import shutil
 import tempfile
@@ -28,7 +28,7 @@ _LAYOUT_NAMES = {"vost": "VOST", "davis": "DAVIS"}
 
 
 def build_page(session: Session, uploads: Path) -> gr.Blocks:
-    """Builds the page of a session. ``uploads``: the folder that files from the browser come to."""
+    """Builds the page of a session. ``uploads``: the folder for files from the browser."""
     with gr.Blocks(title="AOT+: paint, follow, correct", analytics_enabled=False, fill_width=True) as blocks:
         page = _Page(session, uploads)
         page.wire(blocks)
@@ -41,7 +41,7 @@ def _say(error: VOSError) -> None:
 
 
 class _Page:
-    """The components, and what their events do."""
+    """Holds the components, and what their events do."""
 
     def __init__(self, session: Session, uploads: Path) -> None:
         self.session = session
@@ -99,7 +99,7 @@ class _Page:
         )
 
     def _asking(self) -> Callable[..., Any]:
-        """Gives what answers the script: Gradio takes functions here, not methods."""
+        """Returns the function that answers the script: Gradio takes no methods here."""
 
         def ask(request: dict[str, Any]) -> dict[str, Any]:
             return self.answers.answer(str(request.get("action")), request.get("values") or {})
@@ -184,7 +184,7 @@ class _Page:
         self.session.open_project(name)
 
     def _shown(self) -> list[Any]:
-        """Gives all that depends on the open project."""
+        """Returns all that depends on the open project."""
         is_open, saved = self.session.is_open, self.session.saved()
         title = self.session.opened.project.title if is_open else ""
         return [
@@ -200,7 +200,7 @@ class _Page:
         ]
 
     def _settings(self) -> list[Any]:
-        """Gives the values of the settings, and the sentence about the model."""
+        """Returns the values of the settings, and the sentence about the model."""
         session = self.session
         settings = session.opened.project.settings if session.is_open else session.settings
         files = sorted({*checkpoint_files(), settings.checkpoint} - {""})

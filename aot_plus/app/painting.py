@@ -1,4 +1,4 @@
-"""Strokes and boxes: what a hand does to the mask of a frame."""
+"""Applies strokes and boxes to the mask of a frame."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ _FRACTION = 4  # bits of a pixel's fraction in the coordinates that OpenCV draws
 
 @dataclass(frozen=True)
 class Stroke:
-    """A line that was drawn with a round brush.
+    """Holds a line that was drawn with a round brush.
 
     Attributes:
         object_id: the object that it paints; 0 erases.
-        points: x, y in pixels of the frame, one at least.
+        points: x, y in pixels of the frame, at least one.
         diameter: of the brush, in pixels of the frame.
     """
 

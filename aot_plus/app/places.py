@@ -1,4 +1,4 @@
-"""The folders that the page may open videos from; nothing outside them is opened."""
+"""Limits the folders that the page may open videos from."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ _MOST = 500  # videos in the list
 
 
 class Places:
-    """The folders that were named on the command line."""
+    """Holds the folders that were named on the command line."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         """Raises ``DataError`` for a folder that is not there."""
@@ -32,7 +32,7 @@ class Places:
         return bool(self._folders)
 
     def allowed(self, path: str | Path) -> Path:
-        """Gives the real path of a video that may be opened. Raises ``DataError`` for any other.
+        """Returns the real path of a video that may be opened. Raises ``DataError`` for any other.
 
         Links are followed first: one that leads out of the folders is refused.
         """

@@ -1,4 +1,4 @@
-"""A project: a folder that holds all that is known of a video, saved after every change."""
+"""Keeps a project: a folder with all that is known of a video, saved after every change."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _LONGEST_NAME = 60  # characters of an object's name, and of a folder's
 
 @dataclass(frozen=True)
 class TrackedObject:
-    """An object of the video. A hidden one is neither drawn nor touched by a brush, but followed."""
+    """Holds an object of the video. A hidden one is followed, but neither drawn nor touched by a brush."""
 
     id: int
     name: str
@@ -36,14 +36,14 @@ class TrackedObject:
 
 @dataclass(frozen=True)
 class Chain:
-    """A run through the video, which can be gone on with at any of its frames.
+    """Describes a run through the video, which can be continued at any of its frames.
 
     Attributes:
         first: the frame at which memory began.
         last: the last frame that was segmented.
         step: 1 forward, -1 backward.
         settings: those of the run.
-        weights: SHA-256 of its checkpoint; empty in a project of before.
+        weights: SHA-256 of its checkpoint; empty in an older project.
     """
 
     first: int
@@ -65,18 +65,18 @@ class Chain:
 
 
 def chain_name(step: int) -> str:
-    """Names the run of a direction, as its files do."""
+    """Names the run in a direction, as in its files' names."""
     return "forward" if step > 0 else "backward"
 
 
 @dataclass
 class _Data:
-    """The content of ``project.json``."""
+    """Holds the content of ``project.json``."""
 
     title: str
     source: str  # path of the video or folder of images
     size: tuple[int, int]  # H, W of the frames
-    frames: FrameList | None = None  # None in a project of before
+    frames: FrameList | None = None  # None in an older project
     settings: Settings = field(default_factory=Settings)
     objects: list[TrackedObject] = field(default_factory=list)
     next_id: int = 1
@@ -88,10 +88,10 @@ class _Data:
 
 
 class Project:
-    """The folder of a project, and what is in it.
+    """Reads and writes the folder of a project.
 
     Masks as they are shown lie in ``masks``; those that were given by hand also in ``given``. Several threads
-    may use a project: each of its methods is a whole.
+    may use a project: each of its methods is atomic.
     """
 
     def __init__(self, folder: Path, data: _Data) -> None:
@@ -128,7 +128,7 @@ class Project:
                 temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def check_frames(self, frames: Frames) -> None:
-        """Raises ``DataError`` for frames that are not those that the project was made of."""
+        """Raises ``DataError`` for frames other than those that the project was made from."""
         known = self._data.frames or frames.list
         if self.size != frames.size:
             problem = "its size differs"
@@ -140,7 +140,7 @@ class Project:
             return
         raise DataError(f"{self.source}: is not the video that the project was made of: {problem}")
 
-    # --- what it is of
+    # --- its video
 
     @property
     def title(self) -> str:
@@ -152,12 +152,12 @@ class Project:
 
     @property
     def size(self) -> tuple[int, int]:
-        """H, W of the frames."""
+        """Returns the size (H, W) of the frames."""
         return self._data.size
 
     @property
     def frame(self) -> int:
-        """The frame that is shown."""
+        """Returns the frame that is shown."""
         return self._data.frame
 
     def show(self, frame: int) -> None:
@@ -182,7 +182,7 @@ class Project:
 
     @property
     def next_id(self) -> int:
-        """The id of the next new object: above all that there have been."""
+        """Returns the id of the next new object, above all earlier ones."""
         return self._data.next_id
 
     def set_objects(self, objects: Sequence[TrackedObject]) -> None:
@@ -204,7 +204,7 @@ class Project:
             return self.add_ids([self._data.next_id], name)[0]
 
     def add_ids(self, ids: Iterable[int], name: str = "") -> list[TrackedObject]:
-        """Adds objects of the ids that are not there yet. Raises ``DataError`` where there are too many."""
+        """Adds objects for the ids that are not there yet. Raises ``DataError`` where there are too many."""
         with self.lock:
             known = {item.id for item in self._data.objects}
             new = [
@@ -241,7 +241,7 @@ class Project:
         return [item.id for item in self.objects if item.hidden]
 
     def of_objects(self, mask: Mask) -> Mask:
-        """Leaves the project's objects in a mask; removed ones, and ignored pixels, become background."""
+        """Keeps only the project's objects of a mask; removed ones and ignored pixels become background."""
         table = np.zeros(256, np.uint8)
         ids = [item.id for item in self.objects]
         table[ids] = ids
@@ -283,7 +283,7 @@ class Project:
             self.save()
 
     def forget(self, frame: int) -> None:
-        """Takes back that a mask was given for a frame on which nothing was found either."""
+        """Removes the mask given for a frame on which nothing was found."""
         with self.lock:
             self._data.given.pop(frame, None)
             self.given.remove(frame)
@@ -309,9 +309,9 @@ class Project:
             return Before(objects, frame, self.masks.raw(frame), self.given.raw(frame), found)
 
     def go_back(self, before: "Before") -> list[int]:
-        """Makes the objects, and a frame whose mask was changed, what they were. Raises ``DataError``.
+        """Restores the objects, and a frame whose mask was changed. Raises ``DataError``.
 
-        Gives the frames whose masks are others now.
+        Returns the frames whose masks have changed.
         """
         with self.lock:
             restored = {item.id for item in before.objects} - {item.id for item in self.objects}
@@ -326,7 +326,7 @@ class Project:
             return changed + self._show_again(list(restored))
 
     def _show_again(self, ids: Sequence[int]) -> list[int]:
-        """Shows painted objects in frames where a run went without them. Gives the frames."""
+        """Shows painted objects in frames where a run went without them. Returns the frames."""
         frames = []
         for frame in self.given_frames() if ids else []:
             shown, painted = self.masks.read(frame), self.given.read(frame)
@@ -344,7 +344,7 @@ class Project:
             return self._data.chains.get(chain_name(step))
 
     def set_chain(self, chain: Chain) -> None:
-        """Notes how far a run is."""
+        """Notes how far a run has come."""
         with self.lock:
             self._data.chains[chain.name] = chain
             self.save()
@@ -352,7 +352,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Before:
-    """The state of the objects before a change, and of the frame whose mask it changes, if it does."""
+    """Holds the state of the objects, and of the frame whose mask changes, before a change."""
 
     objects: tuple[TrackedObject, ...]
     frame: int | None = None
@@ -362,7 +362,7 @@ class Before:
 
 
 def free_folder(parent: Path, title: str) -> Path:
-    """Makes a new folder with a harmless name that reminds of a title. Raises ``DataError``."""
+    """Makes a new folder, with a harmless name derived from a title. Raises ``DataError``."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", title).strip("._-")[:_LONGEST_NAME] or "video"
     for number in range(1, 10_000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
@@ -377,7 +377,7 @@ def free_folder(parent: Path, title: str) -> Path:
 
 
 def clean_name(name: str) -> str:
-    """Leaves of a name what can be shown in a line."""
+    """Returns the part of a name that can be shown on one line."""
     return "".join(char for char in name if char.isprintable()).strip()[:_LONGEST_NAME]
 
 
@@ -386,7 +386,7 @@ def _ids(mask: Mask | None) -> list[int]:
 
 
 def _parsed(content: Mapping[str, Any]) -> _Data:
-    """Makes the data of what ``save`` wrote; ``KeyError``, ``TypeError`` or ``ValueError`` else."""
+    """Parses what ``save`` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError``."""
     if content["version"] != _VERSION:
         raise ValueError(f"version {_VERSION} was expected, found {content['version']!r}")
     height, width = content["size"]

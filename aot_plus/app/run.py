@@ -1,4 +1,4 @@
-"""A run: objects are followed from a frame on, in a thread that can be stopped at any moment."""
+"""Follows objects from a frame on, in a thread that can be stopped at any moment."""
 
 import logging
 import threading
@@ -31,15 +31,15 @@ _log = logging.getLogger(__name__)
 State = Literal["idle", "loading", "remembering", "running", "stopped", "done", "failed"]
 
 _WINDOW = 30  # frames that the speed is measured over
-_NOTE_EVERY = 0.5  # seconds from one note of how far the run is to the next
+_NOTE_EVERY = 0.5  # seconds between two notes of how far the run is
 _SAVE_EVERY = 5.0  # seconds, for what can be counted again and what only explains
-# What may go wrong besides errors of our own. PyTorch out of memory is a RuntimeError.
+# What may fail besides our own errors. PyTorch out of memory is a RuntimeError.
 _FAILURES = (OSError, RuntimeError, MemoryError, ValueError, cv2.error)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is."""
+    """Says how far a run has come."""
 
     state: State = "idle"
     step: int = 1  # 1 forward, -1 backward
@@ -60,7 +60,7 @@ class SegmentRun:
 
     Where an earlier run in this direction came that far, with the same settings and weights, its memory is
     taken from the nearest state that was kept, and the frames from there on are read again. Otherwise memory
-    begins at the frame, with the mask that is shown there. Masks that were given on the way are used.
+    begins at the frame, with the mask that is shown there. Masks given for later frames are used.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class SegmentRun:
 
     @property
     def chain(self) -> Chain:
-        """The run as far as it has come."""
+        """Returns the run as far as it has come."""
         return self._chain
 
     def start(self) -> None:
-        """Begins. Raises ``DataError`` if there is nothing to follow at the frame."""
+        """Starts the thread. Raises ``DataError`` if there is nothing to follow at the frame."""
         earlier = self._project.chain(self._chain.step)
         if earlier is not None and self._continues(earlier):
             self._chain = earlier
@@ -111,7 +111,7 @@ class SegmentRun:
         self._thread.start()
 
     def stop(self) -> None:
-        """Lets the frame in progress be finished, and ends."""
+        """Ends the run after the frame in progress."""
         self._stop.set()
 
     def wait(self, seconds: float | None = None) -> None:

@@ -21,7 +21,7 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @contextmanager
 def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Iterator[str]:
-    """Serves the page in threads of its own for the length of the block, and gives its address.
+    """Serves the page in threads of its own for the length of the block; yields its address.
 
     Args:
         session: what the page shows; it is closed at the end.
@@ -51,7 +51,7 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
 
 
 def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
-    """Starts Gradio; gives its blocks and the address."""
+    """Starts Gradio; returns its blocks and the address."""
     uploads = session.projects / ".uploads"
     # Before Gradio is imported, which reads them then. The page asks the network for nothing.
     os.environ |= {
@@ -88,7 +88,7 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
 
 
 class OwnPageOnly:
-    """Refuses what other pages in the same browser ask: of another origin, or under a strange host name.
+    """Refuses requests of other pages in the same browser: of another origin, or under a strange host name.
 
     A page from anywhere can send requests to 127.0.0.1, and can have its own name lead there.
     """

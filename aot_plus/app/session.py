@@ -1,4 +1,4 @@
-"""All that the page can do, without a page: one person, one project at a time."""
+"""Does all that the page can, without a page: one person, one project at a time."""
 
 import logging
 import shutil
@@ -37,7 +37,7 @@ _STEPS = (1, -1)
 
 
 class Opened:
-    """A project that is open: its frames, its runs, what can be undone."""
+    """Holds an open project: its frames, its runs, what can be undone."""
 
     def __init__(self, project: Project, frames: Frames, models: Models) -> None:
         """Raises ``DataError`` if the frames are not those of the project."""
@@ -64,13 +64,13 @@ class Opened:
         return Progress() if self.run is None else self.run.progress
 
     def show(self, frame: int) -> int:
-        """Goes to a frame; beyond the ends, to the nearest. Gives its number."""
+        """Goes to a frame; beyond the ends, to the nearest. Returns its number."""
         nearest = min(max(frame, 0), self.frames.count - 1)
         self.project.show(nearest)
         return nearest
 
     def chain_at(self, frame: int) -> Chain | None:
-        """Finds the run that came to a frame: the last one, if both directions did."""
+        """Finds the run that reached a frame: the last one, if both directions did."""
         last = self.progress.step
         for step in (last, -last):
             going = self.run is not None and step == last and self.progress.is_running
@@ -106,7 +106,7 @@ class Opened:
         self.mask_changed(frame)
 
     def undo(self) -> None:
-        """Takes the last change back, and shows the first frame whose mask is another one now."""
+        """Takes the last change back, and shows the first frame whose mask has changed."""
         self.stop()
         frames = self.history.undo()
         for frame in frames:
@@ -142,7 +142,7 @@ class Session:
 
     @property
     def opened(self) -> Opened:
-        """Gives the open project. Raises ``DataError`` where there is none."""
+        """Returns the open project. Raises ``DataError`` where there is none."""
         if self._opened is None:
             raise DataError("no video is open")
         return self._opened
@@ -235,7 +235,7 @@ class Session:
             self.opened.edit(frame, add_found)
 
     def load_mask(self, frame: int, path: Path) -> list[TrackedObject]:
-        """Goes to a frame and takes its mask from a file. Gives its new objects. Raises ``DataError``.
+        """Goes to a frame and takes its mask from a file. Returns its new objects. Raises ``DataError``.
 
         Ids of objects that are there stay; others become new objects. Ignored pixels become background.
         """
@@ -314,14 +314,14 @@ class Session:
             return self.settings
 
     def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
-        """Writes masks, overlay and a zip of both. Gives the zip's path. Raises ``DataError``."""
+        """Writes masks, overlay and a zip of both. Returns the zip's path. Raises ``DataError``."""
         opened = self.opened
         opened.stop()
         return export(opened.project, opened.frames, layout, tell)
 
 
 def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:
-    """Gives the project's id of each id in a mask (256), and the objects that it adds for them.
+    """Returns the project's id of each id in a mask (256), and the objects that it adds for them.
 
     Ids of removed objects are not used again. Raises ``DataError`` where there would be too many.
     """

@@ -1,4 +1,4 @@
-"""What a run is made with: model, checkpoint, memory, and what each model is good for."""
+"""Holds the settings of a run (model, checkpoint, memory), and says what each model is good for."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -30,7 +30,7 @@ _SMALL_EDGE = 480  # pixels: the small models learned on frames of 256 x 192
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of the page. Equal settings give equal masks."""
+    """Holds the choices made on the page. Equal settings give equal masks."""
 
     model: str = SMALL_MODEL
     checkpoint: str = ""  # a file, or "" for the model's own
@@ -42,7 +42,7 @@ class Settings:
 
     @classmethod
     def parsed(cls, values: object) -> "Settings":
-        """Makes settings of values by name, other names left out. Raises ``DataError`` for wrong types."""
+        """Makes settings from values by name, other names left out. Raises ``DataError`` for wrong types."""
         if not isinstance(values, Mapping):
             raise DataError(f"settings: expected names and values, found {type(values).__name__}")
         defaults = asdict(cls())
@@ -54,7 +54,7 @@ class Settings:
         return cls(**given)
 
     def changed(self, **values: Any) -> "Settings":
-        """Gives a copy with other values, checked. Raises ``ConfigError`` or ``DataError``."""
+        """Returns a copy with other values, checked. Raises ``ConfigError`` or ``DataError``."""
         settings = self.parsed(asdict(replace(self, **values)))
         settings.config("auto")
         return settings
@@ -80,7 +80,7 @@ class Settings:
 
     @property
     def edge(self) -> int:
-        """The longest side at which the network works, in pixels."""
+        """Returns the longest side at which the network works, in pixels."""
         small = self.model in SHIPPED_MODELS.values()
         return self.long_edge or (_SMALL_EDGE if small else int(Config.TEST_MAX_LONG_EDGE))
 

@@ -1,4 +1,4 @@
-"""States of a run's memory, to go on from any of its frames without beginning again."""
+"""Keeps states of a run's memory, to continue from any of its frames."""
 
 from collections import deque
 from pathlib import Path
@@ -21,9 +21,9 @@ _RECENT = 3
 
 
 class Snapshots:
-    """The states of a run in one direction, by their position: the number of frames since its first.
+    """Keeps the states of a run in one direction by position: the number of frames since its first.
 
-    A few lie on disk, evenly spread, so that a killed run can be gone on with. The last ones are in memory,
+    A few lie on disk, evenly spread, so that a killed run can be continued. The last ones are in memory,
     close to each other: a run is mostly corrected where it was stopped.
     """
 
@@ -51,7 +51,7 @@ class Snapshots:
         return position % RECENT_DISTANCE == 0
 
     def keep(self, position: int, state: State) -> None:
-        """Keeps a state in memory, and on disk if those there are far. Raises ``DataError``."""
+        """Keeps a state in memory, and on disk if those there are far away. Raises ``DataError``."""
         self._recent.append((position, state))
         on_disk = self._on_disk()
         if not on_disk or position - on_disk[-1] >= self._distance:

@@ -32,7 +32,7 @@ class Tracker:
         self._followed: set[int] | None = None  # ids; None before the first frame
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Goes on from a state that ``state`` gave. Raises ``ConfigError`` or ``DataError``."""
+        """Continues from what ``state`` returned. Raises ``ConfigError`` or ``DataError``."""
         self._segmenter.load_state_dict(state)
         self._followed = set(state["ids"])
 
@@ -41,7 +41,7 @@ class Tracker:
         return self._segmenter.state_dict()
 
     def follow(self, number: int, frame: PreparedFrame) -> LazyMask:
-        """Segments the next frame, which has a ``number`` in the video. Raises ``DataError``."""
+        """Segments the next frame, number ``number`` of the video. Raises ``DataError``."""
         if self._followed is None:
             return self._start(number, frame)
         present = {item.id for item in self._project.objects}

@@ -1,4 +1,4 @@
-"""What the page shows, as JSON: pictures, the memory bank, areas over time."""
+"""Describes what the page shows, as JSON: pictures, the memory bank, areas over time."""
 
 import base64
 import math
@@ -28,7 +28,7 @@ _BINS = 400  # points of a curve
 
 
 def overview(opened: Opened, progress: Progress, frame: int) -> dict[str, Any]:
-    """Tells all but pictures: the video, objects, the run, what can be undone.
+    """Describes everything but pictures: the video, objects, the run, what can be undone.
 
     ``progress``: of the run. ``frame``: the one that is shown.
     """
@@ -78,9 +78,9 @@ def thumbnails_view(opened: Opened, numbers: Sequence[int]) -> dict[str, str]:
 
 
 def memory_view(opened: Opened, frame: int) -> dict[str, Any] | None:
-    """Tells what the memory bank held after a frame, and the decision that made it so.
+    """Describes what the memory bank held after a frame, and the decision behind it.
 
-    None for a frame that no run came to. The run that was the last one counts.
+    Returns None for a frame that no run reached. The last run counts.
     """
     chain = opened.chain_at(frame)
     if chain is None:
@@ -123,7 +123,7 @@ def _held(project: Project, chain: Chain, entry: TraceEntry) -> list[dict[str, A
 
 
 def areas_view(opened: Opened) -> dict[str, Any]:
-    """Tells each object's share of the frame over time, in percent, at most at ``_BINS`` moments.
+    """Returns each object's share of the frame over time, in percent, at ``_BINS`` moments at most.
 
     A moment stands for ``every`` frames, by the last of them that has a mask; None where none has one.
     """
