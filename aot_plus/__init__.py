@@ -1,4 +1,4 @@
-"""Semi-supervised video object segmentation with AOT+, DeAOT and the EMFS memory bank."""
+"""Provides semi-supervised video object segmentation with AOT+, DeAOT and the EMFS memory bank."""
 
 from typing import TYPE_CHECKING, Any
 

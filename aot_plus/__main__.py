@@ -1,4 +1,4 @@
-"""``python -m aot_plus TOOL ...`` is the command ``aot-plus TOOL ...``."""
+"""Runs ``python -m aot_plus TOOL ...`` as the command ``aot-plus TOOL ...``."""
 
 import sys
 

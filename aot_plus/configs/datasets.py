@@ -1,19 +1,19 @@
-"""The values a data set sets: its published evaluation. What it leaves out is VOST's, of ``DefaultStage``."""
+"""Holds the values of each data set: its published evaluation. Others are VOST's, in ``DefaultStage``."""
 
 
 class VOST:
-    """As ``DefaultStage`` has it."""
+    """Keeps the values of ``DefaultStage``."""
 
 
 class AOTBenchmark:
-    """The AOT benchmark's rules, for all others: the model's own memory gap; 255 is no object."""
+    """Follows the AOT benchmark's rules, for all others: the model's own memory gap; 255 is no object."""
 
     TEST_MEM_GAP_BY_LENGTH = False
     TEST_TRACK_IGNORED = False
 
 
 class Davis2017(AOTBenchmark):
-    """Masks are 480 pixels high, those of ``JPEGImages/Full-Resolution`` as well."""
+    """Writes masks 480 pixels high, those of ``JPEGImages/Full-Resolution`` as well."""
 
     TEST_PROTOCOL = "davis"
     TEST_OUTPUT_HEIGHT = 480
@@ -21,13 +21,13 @@ class Davis2017(AOTBenchmark):
 
 
 class Davis2016(Davis2017):
-    """All objects are one."""
+    """Merges all objects into one."""
 
     TEST_PROTOCOL = "davis2016"
 
 
 class YouTubeVOS(AOTBenchmark):
-    """Objects come later; only the frames of ``meta.json`` are written."""
+    """Takes objects that appear later; writes only the frames of ``meta.json``."""
 
     TEST_DATASET_SPLIT = "valid"
     TEST_PROTOCOL = "youtube-vos"
@@ -36,7 +36,7 @@ class YouTubeVOS(AOTBenchmark):
 
 
 class MOSE(AOTBenchmark):
-    """The shorter side is held to 480."""
+    """Holds the shorter side to 480."""
 
     TEST_DATASET_SPLIT = "valid"
     TEST_PROTOCOL = "davis"
@@ -44,13 +44,13 @@ class MOSE(AOTBenchmark):
 
 
 class MOSEv2(MOSE):
-    """As ``MOSE``, with a metric of its own."""
+    """Follows ``MOSE``, with a metric of its own."""
 
     TEST_PROTOCOL = "mosev2"
 
 
 class LVOS(AOTBenchmark):
-    """Objects come later; the shorter side is held to 480."""
+    """Takes objects that appear later; holds the shorter side to 480."""
 
     TEST_DATASET_SPLIT = "valid"
     TEST_PROTOCOL = "lvos"
@@ -59,25 +59,25 @@ class LVOS(AOTBenchmark):
 
 
 class LongVideo(AOTBenchmark):
-    """Only the annotated frames are written."""
+    """Writes only the annotated frames."""
 
     TEST_PROTOCOL = "davis"
 
 
 class VISOR(AOTBenchmark):
-    """Frames were made at 854 x 480."""
+    """Takes frames made at 854 x 480."""
 
     TEST_PROTOCOL = "visor"
 
 
 class SAV(AOTBenchmark):
-    """Only every fourth frame is annotated and written."""
+    """Writes only every fourth frame, which is annotated."""
 
     TEST_PROTOCOL = "sav"
 
 
 class Folders(AOTBenchmark):
-    """Any folder of frames and masks; 255 is an object like any other."""
+    """Takes any folder of frames and masks; 255 is an object like any other."""
 
     TEST_PROTOCOL = "vos-benchmark"
     TEST_TRACK_IGNORED = True

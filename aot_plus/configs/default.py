@@ -1,4 +1,4 @@
-"""The values a stage sets, for data, training, testing and memory: the published VOST recipe by default."""
+"""Holds a stage's values for data, training, testing and memory: the published VOST recipe by default."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ DType = Literal["float32", "bfloat16", "float16"]
 
 
 class DefaultStage:
-    """Defaults of every stage. A stage subclasses it; one that sets a name of the model wins."""
+    """Holds the defaults of every stage. A stage subclasses it; one that sets a name of the model wins."""
 
     EXP_NAME: str = "default"
     STAGE_NAME: str = "default"  # name of the stage's file or class; set by get_config
@@ -41,7 +41,7 @@ class DefaultStage:
     DATA_REF_TRIES: int = 40  # tries for such a reference frame
     DATA_CONSISTENT_TRIES: int = 5  # tries for a clip whose objects are all in its reference frame
     DATA_SKIP_UNREADABLE: bool = False  # leave out a sequence that cannot be read, instead of stopping
-    DATA_MINI_VOST_SEQUENCES: int = 20000  # MiniVOST train sequences that clips come from, drawn on the way
+    DATA_MINI_VOST_SEQUENCES: int = 20000  # MiniVOST train sequences that clips come from, drawn as needed
     DATA_MINI_VOST_SEED: int = 0  # of those sequences
     DATA_MINI_VOST_WIDE: float = 0.75  # share of them that vary more than those that make_mini_vost writes
 
@@ -52,7 +52,7 @@ class DefaultStage:
     TRAIN_MODEL: str = "r50_aotl"  # the model of this stage where none is named
     TRAIN_TOTAL_STEPS: int = 20000
     TRAIN_BATCH_SIZE: int = 8  # clips of a step, over all processes
-    TRAIN_ACCUMULATION_STEPS: int = 1  # parts a process works through its share of a batch in
+    TRAIN_ACCUMULATION_STEPS: int = 1  # parts in which a process works through its share of a batch
     TRAIN_SEED: int = 0
     TRAIN_DEVICE: str = "auto"  # a device of PyTorch, or auto: CUDA when there is one
     TRAIN_DTYPE: DType = "float16"  # of automatic mixed precision; float16 scales the loss
@@ -94,14 +94,14 @@ class DefaultStage:
     TRAIN_MAX_KEEP_CKPT: int = 8
     # Validation: J of the averaged weights on the test set; those of the best one are kept as best.pth.
     TRAIN_EVAL_STEPS: int = 0  # steps from one validation to the next; 0: none
-    TRAIN_EVAL_SEQUENCES: int = 5  # that many of the split, spread over it
+    TRAIN_EVAL_SEQUENCES: int = 5  # number of sequences of the split, spread over it
 
     # Testing. A data set of ``datasets.py`` has values of its own for some of these.
     TEST_DATASET: str = "vost"
     TEST_DATASET_SPLIT: str = "val"
     TEST_LAYOUT: str = ""  # the data set whose layout a folder has, or package.module:ClassName of your own
     TEST_IMAGES: str | None = None  # folder of the frames; None: the layout's, VOST's JPEGImages_10fps
-    TEST_LATER_MASKS: bool = False  # objects that a later mask shows first start there
+    TEST_LATER_MASKS: bool = False  # objects that a later mask shows first start at it
     TEST_SAVE_ALL_FRAMES: bool = False  # write the masks that neither metric nor server reads as well
     TEST_PROTOCOL: str = "vost"  # of the metric
     TEST_CKPT_PATH: str | None = None

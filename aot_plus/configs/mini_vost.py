@@ -1,10 +1,10 @@
-"""Training from scratch on MiniVOST, small enough for two CPU cores."""
+"""Trains from scratch on MiniVOST, small enough for two CPU cores."""
 
 from aot_plus.configs import pre_vost
 
 
 class StageConfig(pre_vost.StageConfig):
-    """A VOST stage with short clips and small crops of 192 x 256 videos."""
+    """Changes the VOST stage to short clips and small crops of 192 x 256 videos."""
 
     DATASETS = ("mini_vost",)
     DATA_WORKERS = 1

@@ -1,10 +1,10 @@
-"""Pre-training on clips made of static images, from an encoder trained on ImageNet (the AOT recipe)."""
+"""Pre-trains on clips made of static images, from an encoder trained on ImageNet (the AOT recipe)."""
 
 from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """100,000 steps; the ground truth is committed throughout, and two clips are always merged."""
+    """Takes 100,000 steps; the ground truth is committed throughout, and two clips are always merged."""
 
     DATASETS = ("static",)
     DATA_DYNAMIC_MERGE_PROB = 1.0

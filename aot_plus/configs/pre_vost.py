@@ -1,4 +1,4 @@
-"""Training on VOST from the official AOT-benchmark checkpoints, clips of 15 frames."""
+"""Trains on VOST from the official AOT-benchmark checkpoints, clips of 15 frames."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """The published VOST recipe; the other VOST stages differ in the length of the clips."""
+    """Follows the published VOST recipe; the other VOST stages differ in the length of the clips."""
 
     DATA_SEQ_LEN = 15
     MODEL_LINEAR_Q: bool = False

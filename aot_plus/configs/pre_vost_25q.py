@@ -1,9 +1,9 @@
-"""Training on VOST, clips of 25 frames."""
+"""Trains on VOST, clips of 25 frames."""
 
 from aot_plus.configs import pre_vost
 
 
 class StageConfig(pre_vost.StageConfig):
-    """``pre_vost`` with the longest clips."""
+    """Follows ``pre_vost`` with the longest clips."""
 
     DATA_SEQ_LEN = 25

@@ -1,10 +1,10 @@
-"""Training on YouTube-VOS and DAVIS, from what the stage pre gave (the AOT recipe)."""
+"""Trains on YouTube-VOS and DAVIS, from the weights of the stage pre (the AOT recipe)."""
 
 from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """100,000 steps. With encoders larger than ResNet-50, the checkpoint of step 80,000 is better."""
+    """Takes 100,000 steps. With encoders larger than ResNet-50, the checkpoint of step 80,000 is better."""
 
     DATASETS: tuple[str, ...] = ("youtubevos2019", "davis2017")
     DATA_TURN_BACK = True

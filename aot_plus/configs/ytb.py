@@ -1,10 +1,10 @@
-"""Training on YouTube-VOS, from an encoder trained on ImageNet, without static images (the AOT recipe)."""
+"""Trains on YouTube-VOS, from an encoder trained on ImageNet, without static images (the AOT recipe)."""
 
 from aot_plus.configs import pre_ytb
 
 
 class StageConfig(pre_ytb.StageConfig):
-    """``pre_ytb`` from the encoder alone."""
+    """Follows ``pre_ytb``, from the encoder alone."""
 
     PRETRAIN_STAGE = ""
     PRETRAIN_MODEL: str = ""

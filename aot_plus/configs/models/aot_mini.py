@@ -1,10 +1,10 @@
-"""A small AOT+ that learns from scratch on a CPU: ResNet-18, 128 channels, 2 layers."""
+"""Defines a small AOT+ that learns from scratch on a CPU: ResNet-18, 128 channels, 2 layers."""
 
 from aot_plus.configs.models.default import DefaultModel
 
 
 class ModelConfig(DefaultModel):
-    """The AOT+ that ships with the project, trained on MiniVOST. Its batch norms learn as well."""
+    """Configures the AOT+ that ships with the project, trained on MiniVOST. Its batch norms learn too."""
 
     MODEL_ENCODER = "resnet18"
     MODEL_ENCODER_EMBEDDING_DIM = 128

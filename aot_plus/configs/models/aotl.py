@@ -1,4 +1,4 @@
-"""AOTL: AOT+ with a MobileNetV2 and 3 layers, and a long-term memory."""
+"""Defines AOTL: AOT+ with a MobileNetV2 and 3 layers, and a long-term memory."""
 
 from aot_plus.configs.models.default import DefaultModel
 

@@ -1,9 +1,9 @@
-"""AOTT: AOT+ with a MobileNetV2 and 1 layer."""
+"""Defines AOTT: AOT+ with a MobileNetV2 and 1 layer."""
 
 from aot_plus.configs.models.default import DefaultModel
 
 
 class ModelConfig(DefaultModel):
-    """The memory bank holds reference frames only, unless a memory gap is set."""
+    """Keeps only reference frames in the memory bank, unless a memory gap is set."""
 
     PRETRAIN_MODEL = "AOTT_PRE_YTB_DAV.pth"

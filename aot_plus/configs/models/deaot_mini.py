@@ -1,10 +1,10 @@
-"""A small DeAOT that learns from scratch on a CPU: ResNet-18, 128 channels, 2 layers."""
+"""Defines a small DeAOT that learns from scratch on a CPU: ResNet-18, 128 channels, 2 layers."""
 
 from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 
 
 class ModelConfig(DefaultDeAOTModel):
-    """The DeAOT that ships with the project, trained on MiniVOST. Its batch norms learn as well."""
+    """Configures the DeAOT that ships with the project, trained on MiniVOST. Its batch norms learn too."""
 
     MODEL_ENCODER = "resnet18"
     MODEL_ENCODER_EMBEDDING_DIM = 128

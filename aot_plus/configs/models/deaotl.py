@@ -1,4 +1,4 @@
-"""DeAOTL: DeAOT with a MobileNetV2 and 3 layers, and a long-term memory."""
+"""Defines DeAOTL: DeAOT with a MobileNetV2 and 3 layers, and a long-term memory."""
 
 from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 

@@ -1,10 +1,10 @@
-"""DeAOTS: DeAOT with a MobileNetV2 and 2 layers."""
+"""Defines DeAOTS: DeAOT with a MobileNetV2 and 2 layers."""
 
 from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 
 
 class ModelConfig(DefaultDeAOTModel):
-    """The memory bank holds reference frames only, unless a memory gap is set."""
+    """Keeps only reference frames in the memory bank, unless a memory gap is set."""
 
     MODEL_LSTT_NUM = 2
     PRETRAIN_MODEL = "DeAOTS_PRE_YTB_DAV.pth"

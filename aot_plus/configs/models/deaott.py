@@ -1,9 +1,9 @@
-"""DeAOTT: DeAOT with a MobileNetV2 and 1 layer."""
+"""Defines DeAOTT: DeAOT with a MobileNetV2 and 1 layer."""
 
 from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 
 
 class ModelConfig(DefaultDeAOTModel):
-    """The memory bank holds reference frames only, unless a memory gap is set."""
+    """Keeps only reference frames in the memory bank, unless a memory gap is set."""
 
     PRETRAIN_MODEL = "DeAOTT_PRE_YTB_DAV.pth"

@@ -1,10 +1,10 @@
-"""The values a model sets, here those of AOT+ with a MobileNetV2."""
+"""Holds the values of a model, here those of AOT+ with a MobileNetV2."""
 
 from typing import Literal
 
 
 class DefaultModel:
-    """Defaults of every model, disjoint from ``DefaultStage``; a stage that sets one of these names wins."""
+    """Holds the defaults of every model, none in ``DefaultStage``; a stage that sets one of them wins."""
 
     MODEL_NAME: str = "default"  # name of the model's file; set by get_config
     # Class of the network: AOT+, the AOT benchmark's AOT, DeAOT. A checkpoint decides between the first two.

@@ -1,10 +1,10 @@
-"""The values all DeAOT models share."""
+"""Holds the values that all DeAOT models share."""
 
 from aot_plus.configs.models.default import DefaultModel
 
 
 class DefaultDeAOTModel(DefaultModel):
-    """DeAOT with a MobileNetV2: one head, the decoder reads the last layer, its own EMFS preset."""
+    """Configures DeAOT with a MobileNetV2: one head, a decoder of the last layer, its own EMFS preset."""
 
     MODEL_VOS = "deaot"
     MODEL_DECODER_INTERMEDIATE_LSTT = False

@@ -1,10 +1,10 @@
-"""R101-AOTL: AOT+ with a ResNet-101 and 3 layers. No file of it is published."""
+"""Defines R101-AOTL: AOT+ with a ResNet-101 and 3 layers. No file of it is published."""
 
 from aot_plus.configs.models import aotl
 
 
 class ModelConfig(aotl.ModelConfig):
-    """AOTL with another encoder."""
+    """Replaces AOTL's encoder."""
 
     MODEL_ENCODER = "resnet101"
     TRAIN_LR_MIN = 1e-5

@@ -1,10 +1,10 @@
-"""R50-AOTL: AOT+ with a ResNet-50, 3 layers and the temporal embedding."""
+"""Defines R50-AOTL: AOT+ with a ResNet-50, 3 layers and the temporal embedding."""
 
 from aot_plus.configs.models import aotl
 
 
 class ModelConfig(aotl.ModelConfig):
-    """AOTL with another encoder."""
+    """Replaces AOTL's encoder."""
 
     MODEL_ENCODER = "resnet50"
     USE_TEMPORAL_POSITIONAL_EMBEDDING = True

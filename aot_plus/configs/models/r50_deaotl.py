@@ -1,10 +1,10 @@
-"""R50-DeAOTL: DeAOT with a ResNet-50, 3 layers and the temporal embedding."""
+"""Defines R50-DeAOTL: DeAOT with a ResNet-50, 3 layers and the temporal embedding."""
 
 from aot_plus.configs.models import deaotl
 
 
 class ModelConfig(deaotl.ModelConfig):
-    """DeAOTL with another encoder."""
+    """Replaces DeAOTL's encoder."""
 
     MODEL_ENCODER = "resnet50"
     USE_TEMPORAL_POSITIONAL_EMBEDDING = True

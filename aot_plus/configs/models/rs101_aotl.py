@@ -1,10 +1,10 @@
-"""RS101-AOTL: the AOT benchmark's AOT with a ResNeSt-101 and 3 layers. No file of it is published."""
+"""Defines RS101-AOTL: the AOT benchmark's AOT with a ResNeSt-101 and 3 layers. No file of it is published."""
 
 from aot_plus.configs.models import aotl
 
 
 class ModelConfig(aotl.ModelConfig):
-    """AOTL with another encoder."""
+    """Replaces AOTL's encoder."""
 
     MODEL_VOS = "official_aot"
     MODEL_ENCODER = "resnest101"

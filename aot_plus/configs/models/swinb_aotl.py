@@ -1,10 +1,10 @@
-"""SwinB-AOTL: the AOT benchmark's AOT with a Swin-B and 3 layers."""
+"""Defines SwinB-AOTL: the AOT benchmark's AOT with a Swin-B and 3 layers."""
 
 from aot_plus.configs.models import aotl
 
 
 class ModelConfig(aotl.ModelConfig):
-    """AOTL with another encoder, and sides of 16k."""
+    """Replaces AOTL's encoder, with sides of 16k."""
 
     MODEL_VOS = "official_aot"
     MODEL_ENCODER = "swin_base"

@@ -1,10 +1,10 @@
-"""SwinB-DeAOTL: DeAOT with a Swin-B and 3 layers."""
+"""Defines SwinB-DeAOTL: DeAOT with a Swin-B and 3 layers."""
 
 from aot_plus.configs.models import deaotl
 
 
 class ModelConfig(deaotl.ModelConfig):
-    """DeAOTL with another encoder, and sides of 16k."""
+    """Replaces DeAOTL's encoder, with sides of 16k."""
 
     MODEL_ENCODER = "swin_base"
     MODEL_ALIGN_CORNERS = False
