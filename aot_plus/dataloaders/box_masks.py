@@ -1,4 +1,4 @@
-"""A box around an object to the object's mask, by OpenCV's GrabCut."""
+"""Turns a box around an object into the object's mask, by OpenCV's GrabCut."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ _SEED = 0  # of the clustering of colours that GrabCut starts with
 
 
 class Box(NamedTuple):
-    """A box in an image, in pixels."""
+    """Holds a box in an image, in pixels."""
 
     x: int  # of the left edge
     y: int  # of the upper edge
@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 
 class _Area(NamedTuple):
-    """A part of an image, by its first and last rows and columns, as slices count them."""
+    """Holds a part of an image, by its first and last rows and columns, as slices count them."""
 
     top: int
     bottom: int

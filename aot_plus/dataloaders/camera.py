@@ -1,4 +1,4 @@
-"""A camera as a video that ends when it is told to."""
+"""Reads a camera as a video that ends when it is told to."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ _FPS = 30.0  # where the camera does not say
 
 
 class Camera:
-    """Frames of a camera as it delivers them: those that come while nobody asks are left out.
+    """Reads frames of a camera as it delivers them, and leaves out those that nobody asks for.
 
     Frames are numbered as they are taken, from 0. With ``selection.start``, a camera has time to find its
     exposure. Each frame's time is that of the clock.

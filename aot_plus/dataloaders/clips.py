@@ -1,4 +1,4 @@
-"""Training samples: raw clips, merging two of them, and the batch that the network gets."""
+"""Makes training samples: raw clips, two of them merged, and the batch that the network gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from evaluation.masks import IGNORE_ID, Mask
 
 @dataclass(frozen=True)
 class RawClip:
-    """A clip as read: ``images`` (T of H x W x 3), ``labels`` (T of H x W; None where not annotated).
+    """Holds a clip as read: ``images`` (T of H x W x 3), ``labels`` (T of H x W; None where not annotated).
 
     The first frame is the reference: it always has a label.
     """
@@ -26,7 +26,7 @@ class RawClip:
 
     @property
     def reference(self) -> Mask:
-        """The first frame's label, H x W."""
+        """Returns the first frame's label, H x W."""
         label = self.labels[0]
         if label is None:
             raise DataError(f"{' + '.join(self.names)}: expected a label for the first frame of a clip")
@@ -35,7 +35,7 @@ class RawClip:
 
 @dataclass(frozen=True)
 class Clip:
-    """One training sample.
+    """Holds one training sample.
 
     ``images``: T x 3 x H x W float32, RGB, ImageNet-normalised. ``labels``: T x H x W uint8, ids
     1..``num_objects`` of the reference frame (the first), 0 background, 255 ignored; 255 everywhere on a
@@ -50,7 +50,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples: ``images`` T x B x 3 x H x W, ``labels`` T x B x H x W uint8, ``num_objects`` B."""
+    """Holds B samples: ``images`` T x B x 3 x H x W, ``labels`` T x B x H x W uint8, ``num_objects`` B."""
 
     images: Tensor
     labels: Tensor
@@ -107,7 +107,7 @@ def keep_objects(
 def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     """Pastes the objects of ``over``, their ids raised by ``shift``, onto ``under`` (same length and size).
 
-    Pixels that either ignores are ignored. A frame that either has no annotation for has none. Where
+    Pixels that either ignores are ignored. A frame without annotation in either has none. Where
     ``over`` has no annotation, its objects' last known place is pasted, so that they do not vanish from the
     picture.
     """
@@ -135,7 +135,7 @@ def merge_clips(
 
     Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped, and of more than
     ``max_objects`` a random choice stays. The ids of both clips must be within 1..``max_objects``. When no
-    object is large enough, the first clip comes back alone.
+    object is large enough, the first clip is returned alone.
     """
     merged, count = keep_objects(paste_objects(first, second, max_objects), max_objects, rng, min_pixels)
     return (merged, count) if count else keep_objects(first, max_objects, rng)

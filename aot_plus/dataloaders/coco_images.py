@@ -1,4 +1,4 @@
-"""COCO's images with masks drawn from its polygons."""
+"""Reads COCO's images with masks drawn from its polygons."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ Polygon = NDArray[np.int32]  # points x 2: column, row
 
 @dataclass
 class CocoImage:
-    """An image and the shapes of its objects, largest first; regions of crowds are ignored."""
+    """Holds an image and the shapes of its objects, largest first; regions of crowds are ignored."""
 
     path: Path
     size: tuple[int, int]  # rows, columns
@@ -37,7 +37,7 @@ class CocoImage:
 
     @property
     def name(self) -> str:
-        """The image's name, with that of its folder."""
+        """Returns the image's name, with that of its folder."""
         return f"{self.path.parent.name}/{self.path.stem}"
 
     def read(self) -> tuple[Image, Mask]:

@@ -1,4 +1,4 @@
-"""Masks as people draw them: indexed, grey or coloured PNG files to ids."""
+"""Reads masks as people draw them: indexed, grey or coloured PNG files to ids."""
 
 from itertools import combinations
 from pathlib import Path
@@ -38,7 +38,7 @@ class MaskReader:
         self._used: set[int] = {0, IGNORE_ID}
 
     def read(self, path: Path, *, may_be_empty: bool = False) -> Mask:
-        """Gives a mask as ids (H x W, 0 background, 255 ignored).
+        """Reads a mask as ids (H x W, 0 background, 255 ignored).
 
         Raises ``DataError`` for a file that is missing, unreadable or not a mask, and for a mask without
         objects unless it ``may_be_empty``.
@@ -61,7 +61,7 @@ class MaskReader:
         return pixels
 
     def _coloured(self, path: Path, pixels: NDArray[np.uint8]) -> Mask:
-        """``H x W x 3`` colours to ids."""
+        """Converts ``H x W x 3`` colours to ids."""
         codes = _encode(pixels)
         colours, counts = np.unique(codes, return_counts=True)
         if len(colours) > _MAX_COLOURS:
@@ -92,7 +92,7 @@ class MaskReader:
 
 
 def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
-    """``ids``, ``grey`` (H x W) or ``colour`` (H x W x 3) and the pixels; transparent ones are black."""
+    """Reads ``ids``, ``grey`` (H x W) or ``colour`` (H x W x 3) and pixels; transparent ones are black."""
     with opened(path, "a mask") as image:
         if image.format == "JPEG":  # blurs the edges, and so invents ids
             raise DataError(f"{path}: a mask must keep its values, as PNG does, found a JPEG")
@@ -116,7 +116,7 @@ def _is_drawn(levels: NDArray[np.uint8]) -> bool:
 
 
 def _inner(values: NDArray[np.uint8] | Codes) -> NDArray[np.bool_]:
-    """Pixels (H x W) whose eight neighbours have the same value."""
+    """Finds pixels (H x W) whose eight neighbours have the same value."""
     exact = values.astype(np.float32)  # up to 2^24
     square = np.ones((3, 3), np.uint8)
     return np.asarray(cv2.erode(exact, square) == cv2.dilate(exact, square))
@@ -137,7 +137,7 @@ def _object_colours(colours: Codes, counts: NDArray[np.int64], solid: Codes) -> 
 def _distance_to_segment(
     points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance of points (N x 3) from the line between two."""
+    """Returns the distance of points (N x 3) from the line between two."""
     along = end - start
     share = np.clip((points - start) @ along / (along @ along), 0, 1)
     return np.asarray(np.linalg.norm(points - start - share[:, None] * along, axis=1))
@@ -159,10 +159,10 @@ def _without_blends(pixels: NDArray[np.uint8], codes: Codes, kept: Codes) -> Cod
 
 
 def _encode(pixels: NDArray[np.uint8]) -> Codes:
-    """``H x W x 3`` colours to ``H x W`` codes."""
+    """Converts ``H x W x 3`` colours to ``H x W`` codes."""
     return pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
 
 
 def _decode(codes: Codes) -> NDArray[np.float64]:
-    """``N`` codes to ``N x 3`` colours."""
+    """Converts ``N`` codes to ``N x 3`` colours."""
     return np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], axis=1).astype(np.float64)

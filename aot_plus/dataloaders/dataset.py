@@ -1,4 +1,4 @@
-"""The interface of all data sets that inference runs over, and the rules that most layouts share."""
+"""Defines the interface of all data sets that inference runs over, and the rules that most layouts share."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
 
 
 class Dataset:
-    """A data set on disk, opened for a split: names of sequences, and each one's ``VideoSequence``.
+    """Opens a data set on disk for a split: names of sequences, and each one's ``VideoSequence``.
 
     This class reads ``<images>/<sequence>/<frame>.jpg`` and ``Annotations[/480p]/<sequence>/<frame>.png``; a
     split is all sequences with a folder of masks. A broken sequence is an error of that sequence.
@@ -104,32 +104,32 @@ class Dataset:
 
     @property
     def truth_split(self) -> str:
-        """The split whose masks are read: of ``valid_all_frames`` it is ``valid``."""
+        """Returns the split whose masks are read: for ``valid_all_frames`` it is ``valid``."""
         return self.split.removesuffix(_ALL_FRAMES)
 
     @property
     def folder(self) -> Path:
-        """The folder of the split's masks, and as a rule its images: the root, or a part of it."""
+        """Returns the folder of the split's masks, and as a rule its images: the root, or a part of it."""
         return self.root / self.part.format(split=self.truth_split)
 
     @property
     def frames_folder(self) -> Path:
-        """The folder with a folder of images for each sequence."""
+        """Returns the folder with a folder of images for each sequence."""
         return self.folder / self.images
 
     @property
     def masks_folder(self) -> Path:
-        """The folder with a folder of masks for each sequence."""
+        """Returns the folder with a folder of masks for each sequence."""
         found = annotations_folder(self.folder)
         return self.folder / self.masks if found == self.folder else found
 
     @property
     def result_name(self) -> str:
-        """The name of results: those of all frames have their own."""
+        """Returns the name of results: those of all frames have their own."""
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-        """Gives what the metric needs: a folder and a set, and the protocol for a layout without lists."""
+        """Returns what the metric needs: a folder and a set, and the protocol for a layout without lists."""
         if self.split_folders is not None:
             return self.root, self.truth_split, protocol
         leads = annotations_folder(self.folder) == self.masks_folder
@@ -156,7 +156,7 @@ class Dataset:
 
     @property
     def splits_folder(self) -> Path | None:
-        """The folder with the lists of sequences; None where there are no lists."""
+        """Returns the folder with the lists of sequences; None where there are no lists."""
         if self.split_folders is None:
             return None
         folders = [self.root / SPLITS / folder for folder in self.split_folders]

@@ -1,4 +1,4 @@
-"""Opening a data set by name or path."""
+"""Opens a data set by name or path."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def _find(name: str, data_folder: Path, layout: str) -> tuple[Path, str, type[Da
 
 
 def _layout_class(layout: str) -> type[Dataset]:
-    """Gives the class of a layout. Raises ``ConfigError`` if there is none."""
+    """Returns the class of a layout. Raises ``ConfigError`` if there is none."""
     if layout in LAYOUTS:
         return LAYOUTS[layout]
     if ":" not in layout:

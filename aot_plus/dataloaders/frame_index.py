@@ -1,4 +1,4 @@
-"""How many frames a video file has, and at which of them its decoding can begin."""
+"""Lists how many frames a video file has, and at which of them its decoding can begin."""
 
 import logging
 from bisect import bisect_right
@@ -18,7 +18,7 @@ _VP8_SHOWN = 0x10  # a bit of a packet's first byte
 
 
 class FrameIndex:
-    """The number of frames, and the keyframes.
+    """Holds the number of frames, and the keyframes.
 
     Each keyframe is known by its time, in the stream's units, and by the number of frames that come before it
     in the file. Those that come after it in the file may be shown before it, but none of those before it is

@@ -1,4 +1,4 @@
-"""A user's video: one interface to files, folders of images and cameras, and the frames that are selected."""
+"""Defines one interface to video files, folders of images and cameras, and the selection of frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["Frame", "FrameSource", "Selection"]
 
 
 class Frame(NamedTuple):
-    """A frame of a video."""
+    """Holds a frame of a video."""
 
     number: int  # in the whole video, from 0
     name: str  # of its mask, without suffix
@@ -21,7 +21,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Selection:
-    """The frames ``start``, ``start + every``, ... before ``end``, counted from 0."""
+    """Selects the frames ``start``, ``start + every``, ... before ``end``, counted from 0."""
 
     start: int = 0
     end: int | None = None
@@ -49,7 +49,7 @@ class Selection:
 
 
 class FrameSource(Protocol):
-    """What frames come from."""
+    """Provides the frames of a video."""
 
     total: int | None  # frames, None of a camera
     fps: float  # frames per second, on average

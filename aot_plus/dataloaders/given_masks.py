@@ -1,4 +1,4 @@
-"""The masks that a user gives for a video: files, folders of files, boxes."""
+"""Reads the masks that a user gives for a video: files, folders of files, boxes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,19 +21,19 @@ __all__ = ["GivenMasks", "NamedMask", "find_masks"]
 
 _log = logging.getLogger(__name__)
 
-_SAME = 0.5  # share of their common pixels in all their pixels above which two objects are one
+_SAME = 0.5  # IoU above which two objects are one
 _MAX_ID = 254
 
 
 class NamedMask(NamedTuple):
-    """A mask and where it is from."""
+    """Holds a mask and where it is from."""
 
     ids: Mask  # H x W, 0 background, 255 ignored
     name: str
 
 
 class GivenMasks:
-    """Masks by frame number, each made when its frame comes.
+    """Holds masks by frame number, each made when its frame comes.
 
     The first frame's can consist of several files, one for each object, and of boxes.
     """
@@ -51,7 +51,7 @@ class GivenMasks:
         self._reader = MaskReader()
 
     def take(self, number: int, image: Image) -> NamedMask | None:
-        """Gives the mask of a frame (H x W x 3), if there is one. Raises ``DataError`` for a bad one."""
+        """Returns a frame's mask, if any; ``image``: H x W x 3. Raises ``DataError`` for a bad one."""
         files = self._files.pop(number, ())
         boxes: Sequence[Box] = ()
         if number == self._first:

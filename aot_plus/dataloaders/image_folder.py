@@ -1,4 +1,4 @@
-"""A video as a folder of images."""
+"""Reads a folder of images as a video."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ _FPS = 10.0  # a folder does not say
 
 
 class ImageFolder:
-    """Images in the order of the numbers in their names: 2.jpg comes before 10.jpg.
+    """Reads images in the order of the numbers in their names: 2.jpg comes before 10.jpg.
 
     >>> video = ImageFolder(Path("frames"))
     >>> image = video.frame(len(video) - 1)

@@ -1,4 +1,4 @@
-"""The layouts of the known data sets. Each is a ``Dataset`` with other attributes, and what else differs."""
+"""Defines the layouts of known data sets. Each is a ``Dataset`` with other attributes or methods."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -17,17 +17,17 @@ __all__ = ["LAYOUTS", "VOSTDataset"]
 
 
 class Folders(Dataset):
-    """Any folder of frames and masks in DAVIS's form: ``JPEGImages[/480p]``, ``Annotations[/480p]``."""
+    """Reads any folder of frames and masks in DAVIS's form: ``JPEGImages[/480p]``, ``Annotations[/480p]``."""
 
     @property
     def frames_folder(self) -> Path:
-        """The folder with a folder of images for each sequence."""
+        """Returns the folder with a folder of images for each sequence."""
         at_480p = self.folder / self.images / "480p"
         return at_480p if at_480p.is_dir() else self.folder / self.images
 
 
 class VOSTDataset(Dataset):
-    """VOST: ``JPEGImages_10fps``, ``Annotations``, ``ImageSets/<split>.txt``; the first frame has a mask.
+    """Reads VOST: ``JPEGImages_10fps``, ``Annotations``, ``ImageSets/<split>.txt``; frame 0 has a mask.
 
     The frames at 5 fps, which all have masks, are in ``JPEGImages``.
     """
@@ -67,7 +67,7 @@ class VOSTDataset(Dataset):
 
 
 class Davis2017(Dataset):
-    """DAVIS 2017: ``JPEGImages/480p``, ``Annotations/480p``, ``ImageSets/2017/<split>.txt``."""
+    """Reads DAVIS 2017: ``JPEGImages/480p``, ``Annotations/480p``, ``ImageSets/2017/<split>.txt``."""
 
     frames = "JPEGImages/480p"
     split_folders = PROTOCOLS["davis"].split_folders
@@ -78,14 +78,14 @@ class Davis2017(Dataset):
 
     @property
     def masks_folder(self) -> Path:
-        """The folder of the masks: those at 480p, at full resolution where there are no others."""
+        """Returns the folder of the masks: those at 480p, at full resolution where there are no others."""
         full = self.root / ANNOTATIONS / "Full-Resolution"
         at_480p = super().masks_folder
         return full if at_480p == full.parent and full.is_dir() else at_480p
 
 
 class Davis2016(Davis2017):
-    """DAVIS 2016: as DAVIS 2017, with a list of its own; all objects are one."""
+    """Reads DAVIS 2016: as DAVIS 2017, with a list of its own; all objects are one."""
 
     split_folders = PROTOCOLS["davis2016"].split_folders
     merged = True
@@ -93,9 +93,9 @@ class Davis2016(Davis2017):
 
 
 class VISOR(Davis2017):
-    """VISOR in the form that its own script gives it: ``ImageSets/2022/<split>.txt``.
+    """Reads VISOR in the form that its own script gives it: ``ImageSets/2022/<split>.txt``.
 
-    What is published are polygons; the script fills them.
+    Polygons are published; the script fills them.
     """
 
     split_folders = PROTOCOLS["visor"].split_folders
@@ -110,10 +110,10 @@ class VISOR(Davis2017):
 
 
 class YouTubeVOS(Dataset):
-    """YouTube-VOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/meta.json``.
+    """Reads YouTube-VOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/meta.json``.
 
-    The split ``valid_all_frames`` has its images in ``valid_all_frames/JPEGImages``, and what is in ``valid``
-    besides. Results are needed of the frames that the meta file names.
+    The split ``valid_all_frames`` has its images in ``valid_all_frames/JPEGImages``, and all else in
+    ``valid``. Results are needed for the frames that the meta file names.
     """
 
     part = SPLIT_FOLDERS["youtubevos2019"]
@@ -123,12 +123,12 @@ class YouTubeVOS(Dataset):
 
     @property
     def frames_folder(self) -> Path:
-        """The folder with a folder of images for each sequence."""
+        """Returns the folder with a folder of images for each sequence."""
         return self.root / self.split / self.images
 
     @property
     def videos(self) -> Mapping[str, Any]:
-        """What the meta file says about each sequence. Raises ``DataError``."""
+        """Returns what the meta file says about each sequence. Raises ``DataError``."""
         path = meta_path(self.root, self.truth_split)
         return _read_videos(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
@@ -177,7 +177,7 @@ def _read_videos(path: Path, _: int) -> Mapping[str, Any]:
 
 
 class MOSE(Dataset):
-    """MOSE: ``<split>/JPEGImages`` or ``JPEGImages/<split>``, masks alike."""
+    """Reads MOSE: ``<split>/JPEGImages`` or ``JPEGImages/<split>``, masks alike."""
 
     part = SPLIT_FOLDERS["mose_v2"]
     page = "https://mose.video"
@@ -185,19 +185,19 @@ class MOSE(Dataset):
 
     @property
     def folder(self) -> Path:
-        """The folder of the split's images and masks."""
+        """Returns the folder of the split's images and masks."""
         within = super().folder
         outside = self.root / self.frames / self.truth_split
         return self.root if outside.is_dir() and not within.is_dir() else within
 
     @property
     def frames_folder(self) -> Path:
-        """The folder with a folder of images for each sequence."""
+        """Returns the folder with a folder of images for each sequence."""
         return self._split_of(super().frames_folder)
 
     @property
     def masks_folder(self) -> Path:
-        """The folder with a folder of masks for each sequence."""
+        """Returns the folder with a folder of masks for each sequence."""
         return self._split_of(super().masks_folder)
 
     def _split_of(self, folder: Path) -> Path:
@@ -205,7 +205,7 @@ class MOSE(Dataset):
 
 
 class LVOS(Dataset):
-    """LVOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/<split>_meta.json``."""
+    """Reads LVOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/<split>_meta.json``."""
 
     part = SPLIT_FOLDERS["lvos_v2"]
     page = "https://lingyihongfd.github.io/lvos.github.io"
@@ -214,7 +214,7 @@ class LVOS(Dataset):
 
 
 class LongVideo(Folders):
-    """Long-time Video; results are needed of annotated frames."""
+    """Reads Long-time Video; results are needed for annotated frames."""
 
     page = "https://github.com/xmlyqing00/AFB-URR"
 
@@ -224,7 +224,7 @@ class LongVideo(Folders):
 
 
 class SAV(Dataset):
-    """SA-V: ``sav_<split>/JPEGImages_24fps``, and masks in a folder for each object, of every fourth frame.
+    """Reads SA-V: ``sav_<split>/JPEGImages_24fps``, and masks of every fourth frame, one folder per object.
 
     Objects may overlap in the data, but never in results: the network gives a pixel one label.
     """

@@ -1,4 +1,4 @@
-"""MiniVOST's train sequences as training videos, drawn frame by frame when a clip needs them."""
+"""Draws MiniVOST's train sequences as training videos, frame by frame when a clip needs them."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,7 +36,7 @@ def _draw_mask(seed: int, index: int, wide: bool, frame: int) -> Mask:
 
 @dataclass(frozen=True)
 class DrawnVideo:
-    """Train sequence ``index`` of a MiniVOST seed, every frame annotated (on disk, every second one is).
+    """Draws train sequence ``index`` of a MiniVOST seed, every frame annotated (on disk, every second).
 
     ``wide``: the sequence of this number that varies more, which ``make_mini_vost`` does not write.
     """
@@ -51,21 +51,21 @@ class DrawnVideo:
 
     @property
     def name(self) -> str:
-        """Name for messages and pictures."""
+        """Returns the name for messages and pictures."""
         return self._scene.name
 
     @property
     def annotated(self) -> list[bool]:
-        """One flag per frame, all true."""
+        """Returns one flag per frame, all true."""
         return [True] * self._scene.num_frames
 
     def read_image(self, index: int) -> Image:
-        """Frame ``index``, H x W x 3 RGB. Not to be changed: it is kept for the next call."""
+        """Draws frame ``index``, H x W x 3 RGB. Do not change it: it is kept for the next call."""
         return _draw_image(self.seed, self.index, self.wide, index)
 
     def read_mask(self, index: int) -> Mask:
-        """Its mask, H x W ids. Not to be changed: it is kept for the next call."""
+        """Draws its mask, H x W ids. Do not change it: it is kept for the next call."""
         return _draw_mask(self.seed, self.index, self.wide, index)
 
     def check(self) -> None:
-        """Nothing is read, so nothing can be broken."""
+        """Does nothing: no file is read, so none can be broken."""

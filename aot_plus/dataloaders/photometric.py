@@ -1,4 +1,4 @@
-"""Random colours of training frames: the two kinds of the AOT recipes, drawn for each frame anew."""
+"""Changes colours of training frames: the two kinds of the AOT recipes, drawn for each frame anew."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ _GREY_AND_BLUR = Compose(
 
 @dataclass(frozen=True)
 class Photometric:
-    """Changes of a frame's colours, some before it is cropped and some after."""
+    """Changes a frame's colours, partly before it is cropped and partly after."""
 
     before_crop: Transform
     after_crop: Transform
@@ -49,12 +49,12 @@ class Photometric:
 
 
 def colours_of_images(kind: Kind) -> Photometric:
-    """Gives the changes for views of static images: a little of v1, more of v2."""
+    """Returns the changes for views of static images: a little of v1, more of v2."""
     return Photometric(_WEAK_JITTER, _NONE) if kind == "v1" else Photometric(_STRONG_JITTER, _GREY_AND_BLUR)
 
 
 def colours_of_videos(kind: Kind) -> Photometric | None:
-    """Gives the changes for the frames of a video: none of v1, those of static images of v2."""
+    """Returns the changes for the frames of a video: none of v1, those of static images of v2."""
     return None if kind == "v1" else colours_of_images(kind)
 
 

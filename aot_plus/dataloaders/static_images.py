@@ -1,4 +1,4 @@
-"""Clips made of one image and its mask, for training before any video: every frame is another random view."""
+"""Makes clips of one image and its mask, to train before any video: every frame is another random view."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ View = tuple[PILImage.Image, PILImage.Image]  # image and mask
 
 
 class StaticImage(Protocol):
-    """An image with its mask."""
+    """Provides an image with its mask."""
 
     @property
     def name(self) -> str:
-        """Name for messages and pictures."""
+        """Returns the name for messages and pictures."""
 
     def read(self) -> tuple[Image, Mask]:
         """Reads the image, H x W x 3 RGB, and its mask, H x W ids.
@@ -48,7 +48,7 @@ class StaticImage(Protocol):
 
 
 class StaticClips:
-    """Clips of images: ``length`` times the same image, of which ``StaticTransform`` makes views."""
+    """Makes clips of images: ``length`` times the same image, which ``StaticTransform`` turns into views."""
 
     def __init__(self, images: Sequence[StaticImage], length: int) -> None:
         self._images = images
@@ -59,11 +59,11 @@ class StaticClips:
 
     @property
     def entries(self) -> Sequence[int]:
-        """Every image once."""
+        """Lists every image once."""
         return range(len(self))
 
     def related(self, index: int) -> Sequence[int]:
-        """All images."""
+        """Lists all images."""
         return range(len(self))
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
@@ -95,7 +95,7 @@ class StaticTransform:
     colours: Photometric
 
     def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
-        """Gives the views; ``clip`` holds the same image and mask for every frame."""
+        """Returns the views; ``clip`` holds the same image and mask for every frame."""
         image, mask = PILImage.fromarray(clip.images[0]), PILImage.fromarray(clip.reference)
         images: list[Image] = []
         labels: list[Mask | None] = []

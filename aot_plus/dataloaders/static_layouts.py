@@ -1,4 +1,4 @@
-"""Folders of images with masks, in the layouts in which the sets for pre-training come."""
+"""Reads folders of images with masks, in the layouts of the sets for pre-training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class Layout:
-    """A layout of two folders: a mask has the path of its image, and ends in .png.
+    """Describes a layout of two folders: a mask has the path of its image, and ends in .png.
 
     ``binary``: everything that is more white than black is one object. ``partial``: images without a mask are
     left out; in other layouts they are an error.
@@ -57,7 +57,7 @@ _LAYOUTS = (
 
 @dataclass(frozen=True)
 class PairedImage:
-    """An image and its mask, two files."""
+    """Holds an image and its mask, two files."""
 
     image: Path
     mask: Path
@@ -65,7 +65,7 @@ class PairedImage:
 
     @property
     def name(self) -> str:
-        """The image's name, with that of its folder."""
+        """Returns the image's name, with that of its folder."""
         return f"{self.image.parent.name}/{self.image.stem}"
 
     def read(self) -> tuple[Image, Mask]:

@@ -1,4 +1,4 @@
-"""Training samples and their loader: every random draw depends on (seed, step, sample) alone."""
+"""Draws and loads training samples: every random draw depends on (seed, step, sample) alone."""
 
 import logging
 import os
@@ -33,14 +33,14 @@ _UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
 
 
 class Transform(Protocol):
-    """The augmentation of a clip."""
+    """Augments a clip."""
 
     def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
-        """Gives the clip at the size of the network's input."""
+        """Returns the clip at the size of the network's input."""
 
 
 class TrainDataset:
-    """Random augmented training samples of a clip source.
+    """Draws random augmented training samples from a clip source.
 
     ``min_pixels``: an object with fewer in the reference frame is background. ``merge_probability``: of a
     second clip's objects pasted over the first's; those left with fewer than ``merge_min_pixels`` pixels are
@@ -77,7 +77,7 @@ class TrainDataset:
 
     @property
     def entries(self) -> Sequence[int]:
-        """The items that an epoch begins its samples with, before they are shuffled."""
+        """Lists the items that an epoch begins its samples with, before they are shuffled."""
         return self._source.entries
 
     def sample(self, rng: np.random.Generator, first: int | None = None) -> Clip:
@@ -103,7 +103,7 @@ class TrainDataset:
     ) -> tuple[int, RawClip, int]:
         """Draws an augmented clip, of ``first`` if it has one, else of a candidate.
 
-        Gives the item it is of, the clip with ids 1..K, and K, which may be 0.
+        Returns the item it is of, the clip with ids 1..K, and K, which may be 0.
         """
         for _ in range(_DRAW_TRIES):
             index = candidates[int(rng.integers(len(candidates)))] if first is None else first
@@ -134,7 +134,7 @@ class TrainDataset:
 
 
 class ClipStream(Dataset[Clip]):
-    """A run's samples in order: item ``step * total_batch + k`` is the k-th sample of a step's batch.
+    """Holds a run's samples in order: item ``step * total_batch + k`` is the k-th sample of a step's batch.
 
     Each is drawn with a generator seeded with (``run_seed``, step, k), whichever process or worker asks for
     it. One sample after another begins with the next entry of the data, and every epoch shuffles them anew.
@@ -162,7 +162,7 @@ class ClipStream(Dataset[Clip]):
 
 
 def share_of_batch(cfg: Config, world_size: int) -> int:
-    """Gives the clips of a step that each process works through.
+    """Returns the number of clips of a step for each process.
 
     Raises ``ConfigError`` when they cannot be shared out evenly, or not in equal parts for accumulation.
     """
@@ -176,7 +176,7 @@ def share_of_batch(cfg: Config, world_size: int) -> int:
 
 
 class StepSampler(Sampler[list[int]]):
-    """The share of process ``rank`` of each step's batch, as items of ``ClipStream``: a contiguous part."""
+    """Yields process ``rank``'s share of each step's batch, as items of ``ClipStream``: a contiguous part."""
 
     def __init__(self, cfg: Config, start_step: int, rank: int, world_size: int) -> None:
         self._total_batch = cfg.TRAIN_BATCH_SIZE
@@ -193,7 +193,7 @@ class StepSampler(Sampler[list[int]]):
 
 
 def crop_size(cfg: Config) -> tuple[int, int]:
-    """Gives a crop's rows and columns: ``DATA_RANDOMCROP``, one less without align_corners (465 -> 464).
+    """Returns a crop's rows and columns: ``DATA_RANDOMCROP``, one less without align_corners (465 -> 464).
 
     Raises ``ConfigError`` where a side is neither 16k + 1 nor, without align_corners, 16k.
     """
@@ -233,7 +233,7 @@ def _images(cfg: Config) -> tuple[ClipSource, Transform]:
 
 
 def _image_folder(name: str, cfg: Config) -> Path:
-    """Gives the folder of ``static`` or ``static:FOLDER``, which need not be there."""
+    """Returns the folder of ``static`` or ``static:FOLDER``, which need not be there."""
     named = name.partition(":")[2]
     return (find_path(named) or Path(named)) if named else home() / cfg.DIR_DATA / STATIC_FOLDER
 

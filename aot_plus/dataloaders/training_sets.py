@@ -1,4 +1,4 @@
-"""The videos of the data sets to train on."""
+"""Finds the videos of the data sets to train on."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _SPLIT = "train"
 
 
 def training_videos(name: str, cfg: Config) -> Sequence[Video]:
-    """Finds the videos of a data set's split ``train``; those of ``mini_vost`` are drawn on the way.
+    """Finds the videos of a data set's split ``train``; those of ``mini_vost`` are drawn when needed.
 
     ``name``: as in ``open_dataset``. Raises ``DataError`` that says where to get what is not there.
     """
@@ -44,7 +44,7 @@ def _mini_vost(cfg: Config) -> list[Video]:
 
 
 def _youtube_vos(dataset: YouTubeVOS) -> list[Video]:
-    """Lists the videos with the frames of objects that are in two or more; others have nothing to learn."""
+    """Lists the videos with the frames of objects that are in two or more; others teach nothing."""
     videos: list[Video] = []
     for name, video in sorted(dataset.videos.items()):
         try:

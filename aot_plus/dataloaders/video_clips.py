@@ -1,4 +1,4 @@
-"""Drawing training clips from annotated videos: which frames make a clip."""
+"""Draws training clips from annotated videos: which frames make a clip."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -19,28 +19,28 @@ from evaluation.masks import IGNORE_ID, Mask
 
 
 class Video(Protocol):
-    """A video that clips are drawn from. Everything but the name may raise ``DataError``."""
+    """Provides a video that clips are drawn from. Everything but the name may raise ``DataError``."""
 
     @property
     def name(self) -> str:
-        """Name for messages and pictures."""
+        """Returns the name for messages and pictures."""
 
     @property
     def annotated(self) -> Sequence[bool]:
-        """For each frame, in time order, whether it has a mask."""
+        """Tells for each frame, in time order, whether it has a mask."""
 
     def read_image(self, index: int) -> Image:
-        """Frame ``index``, H x W x 3 RGB."""
+        """Reads frame ``index``, H x W x 3 RGB."""
 
     def read_mask(self, index: int) -> Mask:
-        """Its mask, H x W ids: 0 background, 255 ignored."""
+        """Reads its mask, H x W ids: 0 background, 255 ignored."""
 
     def check(self) -> None:
-        """Reads all of it; what no clip could be made of is a ``DataError``."""
+        """Reads all of it. Raises ``DataError`` for what no clip could be made of."""
 
 
 class ClipSource(Protocol):
-    """Something that training clips are drawn from; an index is a video, or an image."""
+    """Provides training clips; an index is a video, or an image."""
 
     def __len__(self) -> int: ...
 
@@ -52,15 +52,15 @@ class ClipSource(Protocol):
 
     @property
     def entries(self) -> Sequence[int]:
-        """The items of an epoch, before they are shuffled; those that count more come more often."""
+        """Lists the items of an epoch, before they are shuffled; those that count more come more often."""
 
     def related(self, index: int) -> Sequence[int]:
-        """The items of the data set that item ``index`` is of, itself included."""
+        """Lists the items of the data set of item ``index``, itself included."""
 
 
 @dataclass(frozen=True)
 class FolderVideo:
-    """A sequence of a dataset in any layout. Its folders are listed on first use.
+    """Reads a sequence of a dataset in any layout. Its folders are listed on first use.
 
     ``used``: the names of the frames that clips are made of; None for all.
     """
@@ -71,14 +71,14 @@ class FolderVideo:
 
     @cached_property
     def _sequence(self) -> VideoSequence:
-        """The frames in use, with all masks that there are."""
+        """Returns the frames in use, with all masks that there are."""
         sequence = self.dataset.sequence(self.name)
         images = tuple(path for path in sequence.images if self.used is None or path.stem in self.used)
         return replace(sequence, images=images, masks=self.dataset.list_masks(self.name))
 
     @cached_property
     def annotated(self) -> list[bool]:
-        """For each frame, in time order, whether it has a mask. Raises ``DataError`` when none has."""
+        """Tells for each frame, in time order, whether it has a mask. Raises ``DataError`` when none has."""
         flags = [path.stem in self._sequence.masks for path in self._sequence.images]
         if not any(flags):
             folder = self.dataset.masks_folder / self.name
@@ -86,7 +86,7 @@ class FolderVideo:
         return flags
 
     def read_image(self, index: int) -> Image:
-        """Frame ``index``, H x W x 3 RGB."""
+        """Reads frame ``index``, H x W x 3 RGB."""
         return read_image(self._sequence.images[index])
 
     def read_mask(self, index: int) -> Mask:
@@ -132,16 +132,16 @@ class ClipRules:
         return bool(labelled > self.min_object_pixels and ignored <= self.max_ignored * labelled)
 
     def starts(self, annotated: Sequence[bool]) -> list[int]:
-        """Positions at which a clip may begin. ``annotated``: one flag per frame."""
+        """Lists positions at which a clip may begin. ``annotated``: one flag per frame."""
         last = max(position for position, flag in enumerate(annotated) if flag)
         end = len(annotated) if self.turns_back else last - self.length + 2
         return [position for position in range(end) if annotated[position]] if len(annotated) > 1 else []
 
     def following(self, start: int, annotated: Sequence[bool], rng: np.random.Generator) -> list[int] | None:
-        """Positions of a clip from ``start`` on, random gaps apart, the last annotated; None if it can't be.
+        """Draws positions of a clip from ``start`` on, the last annotated; None if there are none.
 
-        Near the end of the video the largest gap shrinks, so that the clip fits. ``annotated``: one flag
-        per frame.
+        Gaps are random; near the end of the video the largest shrinks, so that the clip fits.
+        ``annotated``: one flag per frame.
         """
         if self.turns_back:
             steps = np.cumsum(rng.integers(1, self.max_gap + 1, size=self.length - 1))
@@ -158,13 +158,13 @@ class ClipRules:
 
 
 def _reflected(positions: NDArray[np.int64], count: int) -> list[int]:
-    """Gives positions within ``count`` frames (2 at least), as if the video were played to and fro."""
+    """Returns positions within ``count`` frames (2 at least), as if the video were played to and fro."""
     there = positions % (2 * count - 2)
     return [int(position) for position in np.minimum(there, 2 * count - 2 - there)]
 
 
 class VideoClips:
-    """Random clips of the videos of one data set, each of which comes ``repeat`` times in an epoch."""
+    """Draws random clips of the videos of one data set, each video ``repeat`` times in an epoch."""
 
     def __init__(self, videos: Sequence[Video], rules: ClipRules, repeat: int = 1) -> None:
         self.videos = videos
@@ -176,11 +176,11 @@ class VideoClips:
 
     @property
     def entries(self) -> Sequence[int]:
-        """Every video, ``repeat`` times."""
+        """Lists every video, ``repeat`` times."""
         return [index for index in range(len(self)) for _ in range(self._repeat)]
 
     def related(self, index: int) -> Sequence[int]:
-        """All videos."""
+        """Lists all videos."""
         return range(len(self))
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
@@ -209,7 +209,7 @@ class VideoClips:
         self.videos[index].check()
 
     def _choose(self, video: Video, order: list[int], rng: np.random.Generator) -> list[int] | None:
-        """Frames of a clip, as indices of the video."""
+        """Chooses the frames of a clip, as indices of the video."""
         annotated = [video.annotated[i] for i in order]
         starts = self.rules.starts(annotated)
         if not starts:
@@ -223,7 +223,7 @@ class VideoClips:
 
 
 class JoinedClips:
-    """Clips of several data sets; an epoch has the entries of all."""
+    """Joins clips of several data sets; an epoch has the entries of all."""
 
     def __init__(self, parts: Sequence[ClipSource]) -> None:
         self._parts = parts
@@ -234,12 +234,12 @@ class JoinedClips:
 
     @property
     def entries(self) -> Sequence[int]:
-        """The entries of every data set."""
+        """Lists the entries of every data set."""
         starts = zip(self._starts, self._parts, strict=False)
         return [start + index for start, part in starts for index in part.entries]
 
     def related(self, index: int) -> Sequence[int]:
-        """The items of one data set."""
+        """Lists the items of one data set."""
         part, own = self._find(index)
         return [index - own + other for other in part.related(own)]
 

@@ -1,4 +1,4 @@
-"""A video file, frame by frame. Frames are known by their numbers, whatever the time between them."""
+"""Reads a video file, frame by frame. Frames are known by their numbers, whatever the time between them."""
 
 import logging
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _RECENT = 8  # frames kept for steps back: without them, each would decode from 
 
 
 class VideoFile:
-    """A video file whose frames can be asked for in any order, also by several threads.
+    """Reads frames of a video file in any order, also for several threads.
 
     >>> with VideoFile(Path("video.mp4")) as video:
     ...     last = video.frame(len(video) - 1)

@@ -1,4 +1,4 @@
-"""A user's video: a file, a folder of images or a camera, and which of its frames are meant."""
+"""Opens a user's video: a file, a folder of images or a camera, and the selected frames."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["VideoInput", "open_frames", "open_video"]
 
 @dataclass(frozen=True)
 class VideoInput:
-    """Selected frames of a video."""
+    """Holds selected frames of a video."""
 
     name: str  # as the user gave it
     source: FrameSource

@@ -1,4 +1,4 @@
-"""Decoding of a video file, from any of its keyframes on, with the number of each frame."""
+"""Decodes a video file, from any of its keyframes on, with the number of each frame."""
 
 import logging
 from collections import deque

@@ -1,4 +1,4 @@
-"""One video to run inference over: its frames, the masks that are given, and how results are written."""
+"""Describes one video to run inference over: its frames, the given masks, and how results are written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ BINARY_MODES = (*ID_MODES, "1")  # of masks of single objects
 
 @dataclass(frozen=True)
 class VideoSequence:
-    """A video as a layout's reader gives it.
+    """Describes a video, as a layout's reader finds it.
 
     Attributes:
         name: its folder in the result folder.
@@ -45,16 +45,16 @@ class VideoSequence:
 
     @property
     def annotation(self) -> Path:
-        """The file of the first frame's mask, which may be missing; of several, the first."""
+        """Returns the file of the first frame's mask, which may be missing; of several, the first."""
         return self.masks[self.images[0].stem][0]
 
     @cached_property
     def palette(self) -> Sequence[int]:
-        """The 768 RGB values of the first mask's palette; DAVIS's if it has none. Raises ``DataError``."""
+        """Reads the first mask's palette, 768 RGB values; DAVIS's if it has none. Raises ``DataError``."""
         return davis_palette() if self.objects else mask_palette(self.annotation)
 
     def size(self, of_frames: tuple[int, int]) -> tuple[int, int]:
-        """Gives the size (H, W) of the results for frames of a size."""
+        """Returns the size (H, W) of the results for frames of a size."""
         height, width = of_frames
         if self.height is None or height <= self.height:
             return of_frames

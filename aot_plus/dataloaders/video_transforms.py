@@ -1,4 +1,4 @@
-"""The augmentation of training clips: one random scale, crop and flip for all frames of a clip."""
+"""Augments training clips: one random scale, crop and flip for all frames of a clip."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ PADDING_ID = 0
 
 @dataclass(frozen=True)
 class Geometry:
-    """A crop's geometry: the scaled frame's size, the crop's corner in it (may be negative), mirroring.
+    """Describes a crop: the scaled frame's size, the crop's corner in it (may be negative), mirroring.
 
     All in pixels, rows first.
     """
@@ -28,14 +28,14 @@ class Geometry:
     flip: bool
 
     def image(self, image: Image) -> Image:
-        """H x W x 3 -> crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
+        """Maps H x W x 3 to crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
         scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
         row = np.tile(PADDING_COLOUR, self.crop[1])  # whole rows are copied quickly, single pixels are not
         canvas = np.tile(row, (self.crop[0], 1)).reshape(*self.crop, 3)
         return self._mirrored(self._cut(np.asarray(scaled, dtype=np.uint8), canvas))
 
     def label(self, label: Mask) -> Mask:
-        """H x W ids -> crop, nearest; what lies outside the frame is background.
+        """Maps H x W ids to crop, nearest; what lies outside the frame is background.
 
         Background, not ignored: a network that must predict background there learns to stay on its objects.
         """
@@ -44,7 +44,7 @@ class Geometry:
         )
 
     def scale_label(self, label: Mask) -> Mask:
-        """H x W ids at the scaled size, sampled at pixel centres, as the images are."""
+        """Scales H x W ids, sampled at pixel centres, as the images are."""
         scaled = cv2.resize(label, self.scaled[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(scaled, dtype=np.uint8)
 
@@ -69,7 +69,7 @@ def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """Random scale, random crop, random mirror: drawn once for a clip, from its reference label.
+    """Scales, crops and mirrors at random: drawn once for a clip, from its reference label.
 
     ``crop``: rows, columns of the result. ``short_side``: of the frame at scale 1, in pixels. The scale is
     uniform in ``min_scale``..``max_scale``. A crop is balanced when every object that the scaled reference
@@ -103,7 +103,7 @@ class ClipTransform:
         return Geometry(scaled, corner, self.crop, flip)
 
     def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
-        """Gives the clip at the crop's size."""
+        """Returns the clip at the crop's size."""
         geometry = self.draw(clip.reference, rng)
         labels = [None if label is None else geometry.label(label) for label in clip.labels]
         cropped = RawClip([geometry.image(image) for image in clip.images], labels, clip.names)
@@ -153,5 +153,5 @@ class ClipTransform:
 
 
 def _object_pixels(label: Mask) -> NDArray[np.int64]:
-    """Pixels of each of the ids 1..254."""
+    """Counts the pixels of each of the ids 1..254."""
     return np.bincount(label.ravel(), minlength=256)[1:IGNORE_ID]

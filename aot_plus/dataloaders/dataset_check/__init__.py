@@ -1,1 +1,1 @@
-"""Checks of a dataset in VOST's layout, each finding with what inference, metric and training make of it."""
+"""Checks a dataset in VOST's layout; a finding says what inference, metric and training make of it."""

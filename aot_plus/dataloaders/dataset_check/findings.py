@@ -10,7 +10,7 @@ _EFFECT_WIDTH = 100  # columns
 
 
 class Severity(Enum):
-    """The value is the heading in the report."""
+    """Ranks findings; the value is the heading in the report."""
 
     ERROR = "Errors: they break inference, metric or training"
     WARNING = "Warnings: runs finish, the numbers may not mean what you think"
@@ -19,7 +19,7 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of finding: its title, and the ``effect`` it has on the pipeline."""
+    """Describes a kind of finding: its title, and the ``effect`` it has on the pipeline."""
 
     severity: Severity
     title: str
@@ -28,7 +28,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding. ``place``: the sequence, or a split's file; ``detail``: the file and what is there."""
+    """Holds one finding. ``place``: the sequence, or a split's file; ``detail``: the file and its content."""
 
     kind: Kind
     place: str

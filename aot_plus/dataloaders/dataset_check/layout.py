@@ -1,4 +1,4 @@
-"""Checks of a dataset as a whole: its folders, its split files, and which sequences those name."""
+"""Checks a dataset as a whole: its folders, its split files, and the sequences that these name."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def check_folders(dataset: Dataset) -> list[Finding]:
 
 
 def withheld_masks(dataset: Dataset, names: Sequence[str]) -> list[Finding]:
-    """Says so where no sequence of VOST's test split has a mask, as in the archive."""
+    """Reports where no sequence of VOST's test split has a mask, as in the archive."""
     if dataset.name != "vost" or dataset.split != "test" or not names:
         return []
     if any(dataset.list_masks(name) for name in names):

@@ -22,7 +22,7 @@ _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """A mask's file name, size (H, W), object ids, and pixels labelled (not 0) and ignored (255)."""
+    """Holds a mask's file name, size (H, W), object ids, and pixels labelled (not 0) and ignored (255)."""
 
     name: str
     size: tuple[int, int]
@@ -34,17 +34,17 @@ class MaskFacts:
 
     @property
     def largest(self) -> int:
-        """The largest object id, 0 without objects."""
+        """Returns the largest object id, 0 without objects."""
         return max(self.ids, default=0)
 
     @property
     def much_ignored(self) -> bool:
-        """True if too many labelled pixels are ignored for a training clip to begin with this mask."""
+        """Tells whether too many labelled pixels are ignored for a training clip to begin with this mask."""
         return self.ignored > Config.DATA_REF_MAX_IGNORED_RATIO * self.labelled
 
     @property
     def may_begin_clip(self) -> bool:
-        """True if a training clip may begin with this mask (the rule of ``ClipRules``, without torch)."""
+        """Tells whether a training clip may begin with this mask (``ClipRules``'s rule, without torch)."""
         return self.labelled > Config.DATA_REF_MIN_OBJ_PIXELS and not self.much_ignored
 
 
@@ -93,7 +93,7 @@ class Rules(NamedTuple):
 
 
 def rules_of(dataset: Dataset) -> Rules:
-    """Gives the rules of a data set."""
+    """Returns the rules of a data set."""
     return Rules(not dataset.merged, dataset.later, isinstance(dataset, VOSTDataset))
 
 

@@ -16,7 +16,7 @@ from evaluation.parallel import map_in_processes
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """All findings, and how much was looked at: sequences per split, and the report of each sequence."""
+    """Holds all findings, and what was looked at: sequences per split, and the report of each sequence."""
 
     findings: list[Finding]
     splits: dict[str, int]

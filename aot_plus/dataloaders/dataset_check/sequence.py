@@ -1,4 +1,4 @@
-"""Checks of one sequence: the names of its files, its images, its masks."""
+"""Checks one sequence: the names of its files, its images, its masks."""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from evaluation.metrics import MIN_ANNOTATED_FRAMES
 
 @dataclass
 class SequenceReport:
-    """The findings of a sequence and the amount read (``pixels`` and ``ignored`` count its masks)."""
+    """Holds the findings of a sequence and the amount read (``pixels`` and ``ignored`` count its masks)."""
 
     name: str
     findings: list[Finding] = field(default_factory=list)
@@ -76,7 +76,7 @@ def _list_masks(dataset: Dataset, report: SequenceReport) -> list[Path]:
 
 
 def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
-    """Frames without annotation and the reverse (frames between two annotations are as they should be)."""
+    """Finds frames without annotation and the reverse (frames between two annotations are fine)."""
     if not frames or not masks:
         return
     if isinstance(dataset, VOSTDataset) and frames[0].stem not in {mask.stem for mask in masks}:
@@ -116,7 +116,7 @@ def _visible_files(folder: Path) -> list[Path]:
 
 
 def _check_images(report: SequenceReport, frames: list[Path]) -> tuple[int, int] | None:
-    """Reads all frames; gives the size (H, W) of the first one that can be read."""
+    """Reads all frames; returns the size (H, W) of the first one that can be read."""
     size: tuple[int, int] | None = None
     for path in frames:
         report.frames += 1
@@ -142,7 +142,7 @@ def _check_masks(
     facts: list[MaskFacts | None] = []
     for path in masks:
         report.masks += 1
-        # A last annotation that is the first frame's as well is read by inference.
+        # Inference reads the last annotation if it is also the first frame's.
         last = path == masks[-1] and not (frames and path.stem == frames[0].stem)
         try:
             mask = read_facts(path, modes)
@@ -161,5 +161,5 @@ def _check_masks(
 
 
 def _text(size: tuple[int, int]) -> str:
-    """Width x height, as image tools show it."""
+    """Formats width x height, as image tools show it."""
     return f"{size[1]} x {size[0]}"

@@ -1,6 +1,6 @@
-"""MiniVOST: synthetic videos of objects that are cut, torn, squashed, recoloured, hidden; in VOST's layout.
+"""Makes MiniVOST: videos of objects that are cut, torn, squashed, recoloured, hidden; in VOST's layout.
 
-``render_sequence`` gives a whole video. For training on the fly ``plan_scene`` and ``render_frame`` draw only
+``render_sequence`` draws a whole video. For training on the fly ``plan_scene`` and ``render_frame`` draw only
 the frames of a clip. ``make_dataset`` and ``write_sequence`` put sequences on disk.
 """
 

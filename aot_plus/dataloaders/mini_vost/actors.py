@@ -1,4 +1,4 @@
-"""Actors: what moves in a scene. A tracked object, a look-alike or an arm; it consists of pieces."""
+"""Makes actors, which move in a scene: a tracked object, a look-alike or an arm, made of pieces."""
 
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ FRESH_FRAMES = 14
 
 @dataclass(frozen=True)
 class FreshCut:
-    """A cut's line, ignored in the annotations of frames ``first`` to ``end`` (exclusive)."""
+    """Holds a cut's line, ignored in the annotations of frames ``first`` to ``end`` (exclusive)."""
 
     line: Array  # n x 2, object coordinates
     first: int
@@ -33,7 +33,7 @@ class FreshCut:
 
 @dataclass
 class Piece:
-    """A part of an actor, seen from frame ``first`` to ``end`` (exclusive)."""
+    """Holds a part of an actor, seen from frame ``first`` to ``end`` (exclusive)."""
 
     mask: Silhouette
     sprite: Sprite
@@ -45,7 +45,7 @@ class Piece:
 
 @dataclass
 class Actor:
-    """An actor of a scene; ``object_id`` is 0 if it is not tracked. Pieces are drawn in their order."""
+    """Holds an actor of a scene; ``object_id`` is 0 if it is not tracked. Pieces are drawn in their order."""
 
     object_id: int
     pieces: list[Piece]
@@ -55,7 +55,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Look:
-    """The appearance of an actor; look-alikes share it."""
+    """Describes the appearance of an actor; look-alikes share it."""
 
     outline: Silhouette
     texture: Picture  # side x side x 3
@@ -96,7 +96,7 @@ def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Pi
 
 
 def _drift(rng: Rng, cut: Cut, half: Silhouette, direction: float, radius: float, frames: int) -> Array:
-    """T x 3 x 3: how a half moves away from the other one and turns about its own middle."""
+    """Returns T x 3 x 3: how a half moves away from the other one and turns about its own middle."""
     amount = settle(frames, cut.frame, cut.pace)
     heading = cut.angle + direction * np.pi / 2 + float(rng.uniform(-0.4, 0.4))
     reach = amount * cut.drift * radius * float(rng.uniform(0.7, 1.2))

@@ -1,4 +1,4 @@
-"""Names of the arrays that MiniVOST draws with, and the quick way from one channel to three."""
+"""Names the arrays that MiniVOST draws with, and turns one channel into three quickly."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Events of an object: cuts, tears, squashing, change of colour, absence; their time and strength."""
+"""Draws events of an object: cuts, tears, squashing, change of colour, absence; their time and strength."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ NOUNS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Cut:
-    """The largest piece of an object is parted in two at ``frame``."""
+    """Parts the largest piece of an object in two at ``frame``."""
 
     frame: int
     angle: float  # direction of the cut, radians
@@ -32,7 +32,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Squash:
-    """An object is pressed to ``ratio`` of its height along ``axis`` and spreads sideways."""
+    """Presses an object to ``ratio`` of its height along ``axis``, so that it spreads sideways."""
 
     frame: int
     duration: int
@@ -42,7 +42,7 @@ class Squash:
 
 @dataclass(frozen=True)
 class Recolour:
-    """The hue turns by ``angle`` (radians) and the brightness is multiplied by ``gain``, gradually."""
+    """Turns the hue by ``angle`` (radians) and multiplies the brightness by ``gain``, gradually."""
 
     frame: int
     duration: int
@@ -52,7 +52,7 @@ class Recolour:
 
 @dataclass(frozen=True)
 class Absence:
-    """An object has left the frame from ``frame`` on, for ``duration`` frames."""
+    """Keeps an object outside the frame from ``frame`` on, for ``duration`` frames."""
 
     frame: int
     duration: int
@@ -60,7 +60,7 @@ class Absence:
 
 @dataclass(frozen=True)
 class Story:
-    """All that happens to one object."""
+    """Holds all that happens to one object."""
 
     cuts: tuple[Cut, ...] = ()
     squash: Squash | None = None
@@ -107,7 +107,7 @@ def _draw_absence(rng: Rng, frames: int) -> Absence:
 
 
 def squash_matrices(squash: Squash, frames: int) -> Array:
-    """T x 3 x 3: shrinks along the axis and grows across it, keeping most of the area."""
+    """Returns T x 3 x 3: shrinks along the axis and grows across it, keeping most of the area."""
     amount = ramp(frames, squash.frame, squash.duration)
     along = squash.ratio**amount
     cos, sin = np.cos(squash.axis), np.sin(squash.axis)
@@ -118,7 +118,7 @@ def squash_matrices(squash: Squash, frames: int) -> Array:
 
 
 def colour_matrices(recolour: Recolour, frames: int) -> NDArray[np.float32]:
-    """T x 4 x 4 for premultiplied RGBA: turns the hue about the grey axis and scales the brightness."""
+    """Returns T x 4 x 4 for premultiplied RGBA: turns the hue about the grey axis, scales the brightness."""
     amount = ramp(frames, recolour.frame, recolour.duration)
     angle = recolour.angle * amount
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]

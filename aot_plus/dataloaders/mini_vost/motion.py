@@ -1,4 +1,4 @@
-"""Smooth motion: eased values over time, stacks of 2-D transforms (T x 3 x 3), and the camera's path."""
+"""Makes smooth motion: eased values over time, stacks of 2-D transforms (T x 3 x 3), the camera's path."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ HEIGHT, WIDTH = 192, 256
 
 
 def smooth_step(position: Array) -> Array:
-    """0 below 0, 1 above 1, a cubic with level ends between."""
+    """Returns 0 below 0, 1 above 1, and a cubic with level ends between."""
     clipped = np.clip(position, 0.0, 1.0)
     return np.asarray(clipped * clipped * (3.0 - 2.0 * clipped))
 
 
 def ramp(frames: int, start: float, duration: float) -> Array:
-    """T values: 0 up to frame ``start``, rising smoothly to 1 over ``duration`` frames."""
+    """Returns T values: 0 up to frame ``start``, rising smoothly to 1 over ``duration`` frames."""
     return smooth_step((np.arange(frames, dtype=np.float64) - start) / duration)
 
 
 def settle(frames: int, start: float, pace: float) -> Array:
-    """T values: 0 up to frame ``start``, then quick at first, ever slower towards 1 (``pace`` in frames)."""
+    """Returns T values: 0 up to frame ``start``, then ever slower towards 1 (``pace`` in frames)."""
     elapsed = np.maximum(np.arange(frames) - start, 0.0)
     return 1.0 - np.exp(-elapsed / pace)
 
 
 def through_points(frames: int, times: Sequence[float], points: Array) -> Array:
-    """T x D values that rest at ``points`` (n x D) at the rising ``times`` (n), with eased ways between."""
+    """Returns T x D values that rest at ``points`` (n x D) at the rising ``times`` (n), eased between."""
     now = np.arange(frames)
     marks = np.asarray(times, dtype=np.float64)
     segment = np.clip(np.searchsorted(marks, now, side="right") - 1, 0, len(marks) - 2)
@@ -36,14 +36,14 @@ def through_points(frames: int, times: Sequence[float], points: Array) -> Array:
 
 
 def wander(rng: Rng, frames: int, amplitude: float, interval: tuple[int, int] = (25, 50)) -> Array:
-    """T values that ease between random levels in -amplitude..amplitude."""
+    """Returns T values that ease between random levels in -amplitude..amplitude."""
     times = rising_times(rng, frames, interval)
     levels = rng.uniform(-amplitude, amplitude, (len(times), 1))
     return through_points(frames, times, levels)[:, 0]
 
 
 def rising_times(rng: Rng, frames: int, interval: tuple[int, int]) -> list[float]:
-    """Frame numbers from 0 to at least the last frame, ``interval`` (lowest, highest) apart."""
+    """Draws frame numbers from 0 to at least the last frame, ``interval`` (lowest, highest) apart."""
     times = [0.0]
     while times[-1] < frames - 1:
         times.append(times[-1] + float(rng.integers(*interval, endpoint=True)))
@@ -51,14 +51,14 @@ def rising_times(rng: Rng, frames: int, interval: tuple[int, int]) -> list[float
 
 
 def translations(x: Array, y: Array) -> Array:
-    """T x 3 x 3 shifts by x and y (T each, pixels)."""
+    """Returns T x 3 x 3 shifts by x and y (T each, pixels)."""
     stack = _identities(len(x))
     stack[:, 0, 2], stack[:, 1, 2] = x, y
     return stack
 
 
 def rotations(angle: Array) -> Array:
-    """T x 3 x 3 rotations by ``angle`` (T, radians)."""
+    """Returns T x 3 x 3 rotations by ``angle`` (T, radians)."""
     stack = _identities(len(angle))
     stack[:, 0, 0] = stack[:, 1, 1] = np.cos(angle)
     stack[:, 1, 0] = np.sin(angle)
@@ -67,7 +67,7 @@ def rotations(angle: Array) -> Array:
 
 
 def scalings(x: Array, y: Array) -> Array:
-    """T x 3 x 3 scalings by x and y (T each)."""
+    """Returns T x 3 x 3 scalings by x and y (T each)."""
     stack = _identities(len(x))
     stack[:, 0, 0], stack[:, 1, 1] = x, y
     return stack
@@ -86,7 +86,7 @@ def camera_path(
     roll: float = 0.08,
     shake: tuple[float, float] = (0.2, 1.0),
 ) -> Array:
-    """World to screen, T x 3 x 3: pan, zoom, a slight roll, and the shake of a hand-held camera.
+    """Draws the path (T x 3 x 3, world to screen) of a hand-held camera: pan, zoom, slight roll, shake.
 
     The world's origin is the middle of the frame at rest. ``pan``: pixels to the side, at most; ``zoom``: the
     logarithm of the largest factor; ``roll``: radians; ``shake``: range of its strength, pixels.
@@ -100,7 +100,7 @@ def camera_path(
 
 
 def _shake(rng: Rng, frames: int, strength: float) -> Array:
-    """T x 2 pixels of noise, smoothed over a few frames."""
+    """Returns T x 2 pixels of noise, smoothed over a few frames."""
     raw = rng.normal(0.0, strength, (frames + 4, 2))
     return np.stack([np.convolve(raw[:, axis], np.full(5, 0.45), mode="valid") for axis in range(2)], axis=1)
 

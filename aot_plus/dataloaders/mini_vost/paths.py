@@ -1,4 +1,4 @@
-"""Paths of actors: from one resting place on the screen to the next, around each other, out and back."""
+"""Plans paths of actors: from one resting place to the next, around each other, out and back."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_t
 
 @dataclass(frozen=True)
 class Manner:
-    """How an actor goes about.
+    """Describes how an actor moves.
 
     ``interval``: frames between two resting places, lowest and highest. ``stride``: pixels between two that
     cost nothing; longer ways are taken to avoid other actors. ``border``: resting places keep this far from
@@ -29,7 +29,7 @@ USUAL = Manner()
 
 @dataclass(frozen=True)
 class Trip:
-    """An actor's path in the world and on the screen, T x 2 pixels each."""
+    """Holds an actor's path in the world and on the screen, T x 2 pixels each."""
 
     world: Array
     screen: Array
@@ -67,7 +67,7 @@ def plan_trip(
 
 
 def to_screen(world: Array, camera: Array) -> Array:
-    """World positions over time (T x 2) as screen positions (T x 2, pixels)."""
+    """Converts world positions over time (T x 2) to screen positions (T x 2, pixels)."""
     return np.einsum("tij,tj->ti", camera[:, :2, :2], world) + camera[:, :2, 2]
 
 

@@ -168,7 +168,7 @@ def _cluttered(rng: Rng, background: Picture) -> Picture:
 
 
 def _light(rng: Rng) -> Picture:
-    """Brightness over the frame: a lamp to one side, and soft patches of shade."""
+    """Draws the brightness over the frame: a lamp to one side, and soft patches of shade."""
     patches = cv2.GaussianBlur(fractal_noise(rng, HEIGHT, WIDTH, 110.0, 1), (0, 0), 12.0)
     slope = float(rng.uniform(-0.12, 0.12)) * np.linspace(-1, 1, WIDTH, dtype=np.float32)
     fall = float(rng.uniform(-0.12, 0.12)) * np.linspace(-1, 1, HEIGHT, dtype=np.float32)

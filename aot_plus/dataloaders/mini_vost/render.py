@@ -35,7 +35,7 @@ def render_ids(scene: Scene, frame: int) -> Mask:
 
 
 def _draw_actors(scene: Scene, frame: int, picture: Picture | None) -> Mask:
-    """Draws all actors over the picture, if one is wanted, and gives their ids."""
+    """Draws all actors over the picture, if one is wanted, and returns their ids."""
     ids = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     for actor in scene.actors:
         to_screen = scene.camera[frame] @ actor.pose[frame]
@@ -101,7 +101,7 @@ def _ignore_fresh_cuts(
 
 
 def _box_on_screen(sprite: Sprite, matrix: Array) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom (exclusive) of the sprite's part of the frame; None when it is outside."""
+    """Returns left, top, right, bottom (exclusive) of the sprite's part of the frame; None outside it."""
     height, width = sprite.body.shape
     x, y = sprite.corner
     corners = np.array([[x - 1, y - 1], [x + width, y - 1], [x - 1, y + height], [x + width, y + height]])

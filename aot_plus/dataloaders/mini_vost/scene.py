@@ -1,4 +1,4 @@
-"""A planned sequence: all that is needed to draw any of its frames on its own."""
+"""Holds a planned sequence: all that is needed to draw any of its frames on its own."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from aot_plus.dataloaders.mini_vost.arrays import Array, Picture
 
 @dataclass(frozen=True)
 class Scene:
-    """T frames, with all that is random drawn already; ``render.render_frame`` draws any of them."""
+    """Holds T frames, with all that is random drawn already; ``render.render_frame`` draws any of them."""
 
     name: str
     num_frames: int

@@ -1,4 +1,4 @@
-"""A whole rendered video with its masks."""
+"""Renders a whole video with its masks."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ ANNOTATION_STEP = 2
 
 @dataclass(frozen=True)
 class RenderedSequence:
-    """A video at 10 fps. Masks exist for every frame; the dataset on disk keeps those of ``annotated``."""
+    """Holds a video at 10 fps. Every frame has a mask; the dataset on disk keeps those of ``annotated``."""
 
     name: str
     images: NDArray[np.uint8]  # T x H x W x 3, RGB
@@ -23,12 +23,12 @@ class RenderedSequence:
 
     @property
     def annotated(self) -> NDArray[np.int64]:
-        """The numbers of the annotated frames, from 0, in order."""
+        """Returns the numbers of the annotated frames, from 0, in order."""
         return np.arange(0, len(self.images), ANNOTATION_STEP)
 
     @property
     def frame_names(self) -> list[str]:
-        """The names of all T frames, without suffix."""
+        """Returns the names of all T frames, without suffix."""
         return [f"frame{number:05d}" for number in range(len(self.images))]
 
 

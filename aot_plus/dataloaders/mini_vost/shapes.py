@@ -1,4 +1,4 @@
-"""Outlines of objects as masks, cutting a mask in two, and sprites: the shaded picture of one piece.
+"""Draws outlines of objects as masks, cuts masks in two, and makes sprites: shaded pictures of a piece.
 
 Masks are uint8 (0 or 1) on a square canvas of SUPERSAMPLE pixels per unit. Object coordinates have their
 origin in the middle of the canvas, and their unit is a pixel of the frame at rest.
@@ -20,7 +20,7 @@ SHADOW_SPREAD = 2.2
 
 @dataclass(frozen=True)
 class Finish:
-    """How a piece is shaded: brightness at its rim, what its middle has more, the strength of its shadow."""
+    """Describes shading: brightness at a piece's rim, what its middle has more, its shadow's strength."""
 
     rim: float = 0.5
     bulge: float = 0.6
@@ -32,7 +32,7 @@ ROUNDED = Finish()
 
 @dataclass(frozen=True)
 class Sprite:
-    """The picture of a piece, ready to be warped into a frame."""
+    """Holds the picture of a piece, ready to be warped into a frame."""
 
     pixels: Picture  # h x w x 4, RGB 0..255 premultiplied by alpha, and alpha 0..1 with the soft shadow in it
     body: Picture  # h x w, share of each pixel that the piece itself covers, 0..1
@@ -40,7 +40,7 @@ class Sprite:
 
 
 def canvas_side(radius: float) -> int:
-    """Side, in units, of the canvas for an outline of at most ``radius``."""
+    """Returns the side, in units, of the canvas for an outline of at most ``radius``."""
     return 2 * (int(np.ceil(radius)) + MARGIN)
 
 
@@ -162,7 +162,7 @@ def _thick_line(
 
 
 def _to_canvas(points: Array, side: int) -> NDArray[np.int32]:
-    """Object coordinates to the nearest canvas pixels (pixel middles are whole numbers)."""
+    """Converts object coordinates to the nearest canvas pixels (pixel middles are whole numbers)."""
     return np.rint((points + side / 2) * SUPERSAMPLE - 0.5).astype(np.int32)
 
 

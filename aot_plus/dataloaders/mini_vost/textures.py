@@ -1,4 +1,4 @@
-"""Textures, procedural and from scikit-learn's sample photographs: h x w x 3 float32, RGB, 0..255."""
+"""Draws textures, procedural and from scikit-learn's sample photographs: h x w x 3 float32, RGB, 0..255."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -45,7 +45,7 @@ def background_texture(rng: Rng, height: int, width: int) -> Picture:
 
 
 def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int = 3) -> Picture:
-    """Smooth value noise, h x w in 0..1: each octave is half as large and half as strong as the last."""
+    """Draws smooth value noise, h x w in 0..1: each octave is half as large and strong as the last."""
     total = np.zeros((height, width), dtype=np.float32)
     weight = 1.0
     for octave in range(octaves):
@@ -81,7 +81,7 @@ def _photo_patch(rng: Rng, height: int, width: int) -> Picture:
 
 
 def _liveliness(crop: NDArray[np.uint8]) -> float:
-    """High for a patch with structure and without large black parts."""
+    """Rates a patch: high with structure and without large black parts."""
     few = crop[::4, ::4].mean(axis=2)
     return float(few.std() + np.percentile(few, 15))
 
@@ -101,7 +101,7 @@ def two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Pict
 
 
 def _turned_grid(rng: Rng, height: int, width: int) -> tuple[Picture, Picture]:
-    """Pixel coordinates in a frame turned by a random angle: two h x w arrays."""
+    """Returns pixel coordinates in a frame turned by a random angle: two h x w arrays."""
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     angle = float(rng.uniform(0, np.pi))
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -147,7 +147,7 @@ def _marble(rng: Rng, height: int, width: int, period: float) -> Picture:
 
 
 def _tiles(rng: Rng, height: int, width: int, period: float) -> Picture:
-    """Square tiles of slightly different brightness with dark joints."""
+    """Draws square tiles of slightly different brightness with dark joints."""
     across, along = _turned_grid(rng, height, width)
     offset = float(height + width)
     column, row = (across + offset) / period, (along + offset) / period
@@ -159,7 +159,7 @@ def _tiles(rng: Rng, height: int, width: int, period: float) -> Picture:
 
 
 def _planks(rng: Rng, height: int, width: int, period: float) -> Picture:
-    """Wooden boards: long grain, each board shifted and shaded on its own."""
+    """Draws wooden boards: long grain, each board shifted and shaded on its own."""
     across, along = _turned_grid(rng, height, width)
     board = (across + float(height + width)) / period
     number = board.astype(np.int64) % 64

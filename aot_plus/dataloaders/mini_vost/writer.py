@@ -1,4 +1,4 @@
-"""MiniVOST on disk: VOST's folders, written so that a sequence is there as a whole or not at all."""
+"""Writes MiniVOST to VOST's folders, so that a sequence is there as a whole or not at all."""
 
 import json
 import shutil

@@ -1,6 +1,6 @@
-"""Wide MiniVOST: training videos that vary more than MiniVOST's own, in looks, sizes, motion and filming.
+"""Makes wide MiniVOST: training videos that vary more than MiniVOST's in looks, sizes, motion, filming.
 
-They are drawn on the way, for training only; what ``make_mini_vost`` writes is not of this kind.
+They are drawn when needed, for training only; ``make_mini_vost`` does not write them.
 """
 
 from aot_plus.dataloaders.mini_vost.wide.planning import (

@@ -1,4 +1,4 @@
-"""Outlines of wide scenes, of a given area: stars, rings, bars, polygons, blobs; and limbs that swing."""
+"""Draws outlines of wide scenes, of a given area: stars, rings, bars, polygons, blobs; draws limbs."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ LARGEST_RADIUS = 125.0
 
 
 def draw_body(rng: Rng, area: float, reach: float = 0.0) -> tuple[Silhouette, float]:
-    """Draws an outline of about ``area`` square units, and gives its radius too.
+    """Draws an outline of about ``area`` square units, and returns its radius too.
 
     Its canvas has room for ``reach`` units more on all sides. No outline is larger than ``LARGEST_RADIUS``.
     """
@@ -98,7 +98,7 @@ def _blob(rng: Rng) -> Body:
 
 
 def _bar(rng: Rng) -> Body:
-    """A bar, straight or bent like a banana or a hook."""
+    """Draws a bar, straight or bent like a banana or a hook."""
     bend, width = float(rng.uniform(0.0, 3.5)), float(rng.uniform(0.15, 0.5))
     angle = np.linspace(-0.5, 0.5, 24) * max(bend, 0.01)
     radius = 2.0 / max(bend, 0.01)
@@ -118,7 +118,7 @@ def _ring(rng: Rng) -> Body:
 
 
 def _cross(rng: Rng) -> Body:
-    """A cross or a T, with arms of different lengths."""
+    """Draws a cross or a T, with arms of different lengths."""
     half = float(rng.uniform(0.15, 0.35))
     right, top, left, bottom = np.maximum(rng.uniform(0.2, 1.0, 4), half)
     corners = [(right, half), (half, half), (half, top), (-half, top), (-half, half), (-left, half)]

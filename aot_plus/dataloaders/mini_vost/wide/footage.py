@@ -1,4 +1,4 @@
-"""How a wide scene is filmed: moving shade, exposure, colours, blur, noise, lost resolution, compression."""
+"""Films a wide scene: moving shade, exposure, colours, blur, noise, lost resolution, compression."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ _LONGEST_STREAK = 13  # pixels of motion blur
 
 @dataclass(frozen=True)
 class Footage:
-    """Properties of T filmed frames."""
+    """Holds properties of T filmed frames."""
 
     shade: Picture  # (HEIGHT + ROOM) x (WIDTH + ROOM), brightness
     shade_corner: NDArray[np.int64]  # T x 2, 0..ROOM, row and column
@@ -33,7 +33,7 @@ class Footage:
     jpeg: int  # quality, 0 for none
 
     def film(self, picture: Image, frame: int) -> Image:
-        """Gives frame ``frame`` as the camera keeps it; H x W x 3 RGB both."""
+        """Returns frame ``frame`` as the camera records it; both are H x W x 3 RGB."""
         lit = cv2.transform(picture.astype(np.float32), self.colours[frame])
         shaded = lit * in_colours(_part(self.shade, self.shade_corner[frame]))
         blurred = self._blur(np.asarray(shaded, np.float32), frame)
@@ -79,7 +79,7 @@ def draw_footage(rng: Rng, camera: Array, level: float, hardness: float) -> Foot
 
 
 def _draw_shade(rng: Rng, hardness: float) -> Picture:
-    """Soft or sharp patches of shade; some scenes have none."""
+    """Draws soft or sharp patches of shade; some scenes have none."""
     size = (HEIGHT + ROOM, WIDTH + ROOM)
     depth = float(rng.uniform(0.1, 0.6)) * hardness if rng.random() < 0.7 else 0.0
     patches = fractal_noise(rng, *size, float(rng.uniform(40.0, 160.0)), 2)
@@ -88,7 +88,7 @@ def _draw_shade(rng: Rng, hardness: float) -> Picture:
 
 
 def _draw_colours(rng: Rng, frames: int, level: float, hardness: float) -> Picture:
-    """T x 3 x 4: exposure and colours of the light that change with time, saturation, haze."""
+    """Returns T x 3 x 4: exposure and colours of the light that change with time, saturation, haze."""
     light = wander(rng, frames, 0.35 * hardness, (15, 50))
     light += 0.6 * np.log(_MIDDLE_GREY / max(level, 20.0))  # cameras open up in the dark
     if rng.random() < 0.15:
@@ -107,7 +107,7 @@ def _draw_colours(rng: Rng, frames: int, level: float, hardness: float) -> Pictu
 
 
 def _draw_noise(rng: Rng, strength: float) -> Picture:
-    """Noise of neighbouring grey levels or of single colours, fine or a little coarse."""
+    """Draws noise of neighbouring grey levels or of single colours, fine or a little coarse."""
     size = (HEIGHT + ROOM, WIDTH + ROOM)
     colours = 1 if rng.random() < 0.6 else 3
     noise = np.float32(strength) * rng.standard_normal((*size, colours), dtype=np.float32)
@@ -119,14 +119,14 @@ def _draw_noise(rng: Rng, strength: float) -> Picture:
 
 
 def _wandering_corner(rng: Rng, frames: int) -> NDArray[np.int64]:
-    """T x 2: corners that stand still or wander over the room."""
+    """Returns T x 2: corners that stand still or wander over the room."""
     reach = ROOM / 2 * float(rng.choice([0.0, 0.4, 1.0]))
     path = np.stack([wander(rng, frames, reach), wander(rng, frames, reach)], axis=1)
     return np.asarray(np.rint(path + ROOM / 2), np.int64)
 
 
 def _speed(camera: Array) -> Array:
-    """T x 2: pixels (x, y) that the middle of the picture moves to the next frame."""
+    """Returns T x 2: pixels (x, y) that the middle of the picture moves to the next frame."""
     middle = np.array([[WIDTH / 2, HEIGHT / 2]])
     back = np.linalg.inv(camera)
     moved = [
@@ -146,13 +146,13 @@ def _curve(gamma: float) -> NDArray[np.uint8]:
 
 
 def _compressed(picture: Image, quality: int) -> Image:
-    """Gives what JPEG leaves of a picture. Red and blue change places on the way in, and on the way out."""
+    """Returns what JPEG leaves of a picture. Red and blue are swapped before and after."""
     coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _streak_kernel(motion: Array) -> Picture:
-    """The kernel that smears a picture along ``motion`` (x, y), at most ``_LONGEST_STREAK`` pixels."""
+    """Returns a kernel that smears a picture along ``motion`` (x, y), at most ``_LONGEST_STREAK`` pixels."""
     length = float(np.linalg.norm(motion))
     x, y = motion / length * min(length, _LONGEST_STREAK - 2) / 2
     middle = _LONGEST_STREAK // 2

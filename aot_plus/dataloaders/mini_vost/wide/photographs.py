@@ -1,4 +1,4 @@
-"""Real pictures as textures: those that scikit-learn and scikit-image carry in their wheels."""
+"""Loads real pictures as textures: those in the wheels of scikit-learn and scikit-image."""
 
 from functools import cache
 from typing import Any
@@ -34,7 +34,7 @@ _LONG_SIDE = 640  # pixels; larger pictures are reduced
 
 @cache
 def photograph(name: str) -> NDArray[np.uint8]:
-    """Loads a picture by its name, H x W x 3 RGB. Not to be changed: it is kept."""
+    """Loads a picture by its name, H x W x 3 RGB. Do not change it: it is kept."""
     picture = _of_scikit_learn(name) if name in OF_SCIKIT_LEARN else _of_scikit_image(name)
     if picture.ndim == 2:
         picture = np.asarray(cv2.merge([picture] * 3), np.uint8)

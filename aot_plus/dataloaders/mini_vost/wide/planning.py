@@ -41,19 +41,19 @@ _FINISHES = (
 
 @dataclass(frozen=True)
 class WideScene:
-    """A planned sequence and how it is filmed."""
+    """Holds a planned sequence and how it is filmed."""
 
     scene: Scene
     footage: Footage
 
     @property
     def name(self) -> str:
-        """Name for messages and pictures."""
+        """Returns the name for messages and pictures."""
         return self.scene.name
 
     @property
     def num_frames(self) -> int:
-        """T."""
+        """Returns T, the number of frames."""
         return self.scene.num_frames
 
 
@@ -101,14 +101,14 @@ def plan_wide_scene(seed: int, index: int) -> WideScene:
 
 @dataclass(frozen=True)
 class _Role:
-    """An actor's appearance: its look, and the length of its limbs (0: it has none)."""
+    """Describes an actor's appearance: its look, and the length of its limbs (0: it has none)."""
 
     look: Look
     limbs: float
 
 
 def _draw_camera(rng: Rng, frames: int, hardness: float) -> Array:
-    """A camera on a tripod, or one that pans, zooms, rolls and shakes, the more the harder the scene."""
+    """Draws a camera on a tripod, or one that pans, zooms, rolls and shakes, more in harder scenes."""
     if rng.random() < 0.2:
         return camera_path(rng, frames, pan=0.0, zoom=0.0, roll=0.0, shake=(0.0, 0.1))
     strength = float(rng.uniform(0.2, 1.2)) + hardness

@@ -1,4 +1,4 @@
-"""Textures of wide scenes, for objects and backgrounds alike: h x w x 3 float32, RGB, 0..255."""
+"""Draws textures of wide scenes, for objects and backgrounds alike: h x w x 3 float32, RGB, 0..255."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def any_colour(rng: Rng) -> Picture:
 
 
 def _two_colours(rng: Rng) -> tuple[Picture, Picture]:
-    """Two colours, near each other or far apart."""
+    """Draws two colours, near each other or far apart."""
     first, other = any_colour(rng), any_colour(rng)
     return first, np.asarray(first + (other - first) * np.float32(rng.uniform(0.25, 1.0)), np.float32)
 
@@ -77,7 +77,7 @@ def _gradient(rng: Rng, height: int, width: int) -> Picture:
 
 
 def _cells(rng: Rng, height: int, width: int) -> Picture:
-    """Cells around random points, each in a shade of its own."""
+    """Draws cells around random points, each in a shade of its own."""
     cell = float(np.exp(rng.uniform(np.log(10.0), np.log(70.0))))
     count = max(int(height * width / cell**2), 2)
     free = np.ones((height, width), np.uint8)
@@ -89,7 +89,7 @@ def _cells(rng: Rng, height: int, width: int) -> Picture:
 
 
 def _grain(rng: Rng, height: int, width: int) -> Picture:
-    """Fine grain in all colours, as of sand or cloth."""
+    """Draws fine grain in all colours, as of sand or cloth."""
     size = float(rng.uniform(1.0, 4.0))
     grain = rng.uniform(0, 255, (int(height / size) + 1, int(width / size) + 1, 3)).astype(np.float32)
     wide = cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
