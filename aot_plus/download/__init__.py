@@ -1,1 +1,1 @@
-"""Getting published data and checkpoints: fetched with resumption, checked, unpacked, put in place."""
+"""Gets published data and checkpoints: fetches with resumption, checks, unpacks, puts in place."""

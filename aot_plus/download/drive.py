@@ -1,4 +1,4 @@
-"""Files on Google Drive, which asks people to confirm large ones on a page; gdown reads that page."""
+"""Opens files on Google Drive, which has people confirm large ones on a page; gdown reads that page."""
 
 from collections.abc import Mapping
 
@@ -18,8 +18,8 @@ def open_drive(
 ) -> requests.Response:
     """Asks for a file by its id, through the pages of confirmation.
 
-    Raises ``DataError`` with what a page says that leads no further: too many people have fetched the file,
-    it is gone, or it is private.
+    Raises ``DataError`` with the words of a page that leads no further: too many people have fetched the
+    file, it is gone, or it is private.
     """
     url = f"{drive}?id={drive_id}&export=download"
     for _ in range(_PAGES):

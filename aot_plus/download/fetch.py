@@ -1,4 +1,4 @@
-"""Fetches a file over HTTP, and goes on where an earlier try was cut off."""
+"""Fetches a file over HTTP, and continues where an earlier try was cut off."""
 
 import logging
 import re
@@ -37,16 +37,16 @@ Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
 
 
 class _Cut(Exception):
-    """The connection ended before the file did."""
+    """Says that the connection ended before the file did."""
 
 
 class _Changed(Exception):
-    """The file on the server is not the one of which a part is here."""
+    """Says that the file on the server is not the one whose part is here."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A server's bytes of a file, from ``start`` on."""
+    """Holds a server's bytes of a file, from ``start`` on."""
 
     start: int
     version: Version
@@ -54,7 +54,7 @@ class _Answer:
 
 
 def open_url(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
-    """Asks for a file as it is, not packed for the way: ranges count its own bytes."""
+    """Requests a file without compression: ranges count its own bytes."""
     plain = {"Accept-Encoding": "identity", **headers}
     return session.get(url, headers=plain, stream=True, timeout=_TIMEOUT)
 
@@ -63,7 +63,7 @@ def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> N
     """Completes the part, and tries again where the connection is cut.
 
     Args:
-        part: what earlier tries have brought. It is kept unless the server has another file now.
+        part: what earlier tries have fetched. It is kept unless the server has another file now.
         open_file: asks the server.
         check_size: is called with the size that the server announces, before anything is written; raises
             where that cannot be right.
@@ -111,7 +111,7 @@ def _receive(
 
 
 def _range(start: int, validator: str) -> dict[str, str]:
-    """Gives the headers of a question for the bytes from ``start`` on, of this version only."""
+    """Returns the headers of a request for the bytes from ``start`` on, of this version only."""
     return {"Range": f"bytes={start}-"} | ({"If-Range": validator} if validator else {}) if start else {}
 
 
@@ -147,12 +147,12 @@ def _refuse(response: requests.Response) -> None:
 
 
 def is_page(response: requests.Response) -> bool:
-    """Tells that a page for people came."""
+    """Tells whether the response is a page for people."""
     return "html" in response.headers.get("Content-Type", "")
 
 
 def _joined(part: Part, answer: _Answer) -> Iterator[bytes]:
-    """Gives the bytes that follow those of the part. Raises ``_Changed`` if they are of another file."""
+    """Yields the bytes that follow those of the part. Raises ``_Changed`` if they are of another file."""
     if part.version.differs_from(answer.version):
         raise _Changed
     known = part.tail(answer.start)
@@ -163,7 +163,7 @@ def _joined(part: Part, answer: _Answer) -> Iterator[bytes]:
 
 
 def _begun(part: Part, answer: _Answer) -> Iterator[bytes]:
-    """Empties the part and gives all bytes. Raises ``DataError`` if they are those of a page."""
+    """Empties the part and yields all bytes. Raises ``DataError`` if they are those of a page."""
     head, rest = _split(answer.blocks, max(map(len, _PAGE_STARTS)))
     if head.lower().startswith(_PAGE_STARTS):
         raise DataError("the server answered with a page instead of the file")
@@ -174,7 +174,7 @@ def _begun(part: Part, answer: _Answer) -> Iterator[bytes]:
 
 
 def _split(blocks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]:
-    """Gives the first ``count`` bytes, or all if they are fewer, and those after them."""
+    """Returns the first ``count`` bytes, or all if they are fewer, and those after them."""
     head = b""
     while len(head) < count and (block := next(blocks, b"")):
         head += block
@@ -193,7 +193,7 @@ def _append(part: Part, blocks: Iterator[bytes]) -> None:
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """Gives the body as it comes. Raises ``_Cut``."""
+    """Yields the body as it arrives. Raises ``_Cut``."""
     try:
         yield from response.iter_content(_BLOCK)
     except requests.RequestException as error:

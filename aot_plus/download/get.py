@@ -1,4 +1,4 @@
-"""Gets one file of the table: fetched beside its place, checked, moved there, and unpacked if it is data."""
+"""Gets one file of the table: fetches it beside its place, checks it, moves it there, unpacks data."""
 
 import json
 import logging
@@ -35,29 +35,29 @@ _ARCHIVE = b"PK"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file belongs: ``folder`` is that of the checkpoints, or that of the datasets."""
+    """Says where a file belongs: ``folder`` is that of the checkpoints or of the datasets."""
 
     source: Source
     folder: Path
 
     @property
     def file(self) -> Path:
-        """The file itself; an archive is removed when it is unpacked."""
+        """Returns the file itself; an archive is removed when it is unpacked."""
         return self.folder / self.source.name
 
     @property
     def target(self) -> Path:
-        """What there is at the end: the file, or the folder of an archive's content."""
+        """Returns what is there at the end: the file, or the folder of an archive's content."""
         return self.folder / (self.source.unpacks_to or self.source.name)
 
     @property
     def work(self) -> Path:
-        """Folder of what is not whole yet."""
+        """Returns the folder of incomplete files."""
         return self.folder / _PARTS / self.source.name
 
     @property
     def is_there(self) -> bool:
-        """Tells that nothing needs to be got."""
+        """Tells whether nothing is left to get."""
         return self.target.is_dir() if self.source.unpacks_to else self.target.is_file()
 
     def by_hand(self) -> str:
@@ -79,11 +79,11 @@ def state_of(place: Place) -> str:
 
 
 def download(place: Place, drive: str = DRIVE) -> None:
-    """Gets a file, going on where an earlier run was stopped. Says in the log what it does.
+    """Gets a file, continuing where an earlier run was stopped, and logs what it does.
 
-    drive: address that gives files of Google Drive by id.
+    drive: address that serves files of Google Drive by id.
     Raises ``DataError`` with what happened, what is kept, and what to do by hand; also if another process
-    gets the same file. ``KeyboardInterrupt`` comes with what is kept.
+    is getting the same file. ``KeyboardInterrupt`` says what is kept.
     """
     source = place.source
     if place.is_there:
@@ -104,7 +104,7 @@ def download(place: Place, drive: str = DRIVE) -> None:
 
 @contextmanager
 def _work_folder(place: Place) -> Iterator[None]:
-    """Makes and locks the folder of what is not whole; removes it in the end if it is empty."""
+    """Makes and locks the folder of incomplete files; removes it in the end if it is empty."""
     with writing(place.work):
         place.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -168,7 +168,7 @@ def _fetch(place: Place, drive: str) -> None:
 
 
 def _size_check(place: Place, part: Part) -> Callable[[int], None]:
-    """Makes the check of the size that a server announces: the published one, which fits on the disk."""
+    """Returns the check of the size that a server announces: it is the published one and fits on the disk."""
 
     def check(size: int) -> None:
         if place.source.size not in (None, size):
@@ -192,7 +192,7 @@ def _require_space(folder: Path, needed: int) -> None:
 
 
 def _verified(place: Place, part: Part) -> dict[str, object]:
-    """Checks the bytes, and gives what is worth noting about them. Raises ``DataError``."""
+    """Checks the bytes, and returns what is worth noting about them. Raises ``DataError``."""
     source, content = place.source, part.content
     again = f"to fetch it again, remove {place.work}"
     if source.size not in (None, part.size):
@@ -222,7 +222,7 @@ def _digest(path: Path, name: str) -> str:
 
 
 def _say_checksum(place: Place, digest: str) -> None:
-    """Says if the checksum was expected, and if not, that it is noted, and if it was another one before."""
+    """Says whether the checksum was expected; if not, that it is noted, and whether it has changed."""
     name = place.source.name
     if place.source.sha256:
         _log.info("%s: SHA-256 %s, as expected", name, digest)

@@ -1,4 +1,4 @@
-"""The part of a file that has been fetched: its bytes, and which version of the file they are of."""
+"""Keeps the fetched part of a file: its bytes, and the version of the file that they belong to."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ __all__ = ["Part", "Version"]
 
 @dataclass
 class Version:
-    """What a server says about a file: its size in bytes, and the names and dates of its content."""
+    """Holds what a server says about a file: its size in bytes, and the names and dates of its content."""
 
     size: int | None = None
     etag: str = ""
@@ -20,17 +20,17 @@ class Version:
 
     @property
     def validator(self) -> str:
-        """The name of the content for ``If-Range``, which knows no weak tags; empty without one."""
+        """Returns the content's name for ``If-Range``, which takes no weak tags; empty without one."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
     def differs_from(self, other: "Version") -> bool:
-        """Tells that these are two files, as far as the server says something about both."""
+        """Tells whether these are two files, as far as the server describes both."""
         pairs = (self.size, other.size), (self.etag, other.etag), (self.modified, other.modified)
         return any(one != two for one, two in pairs if one and two)
 
 
 class Part:
-    """A folder beside the target, with the bytes and a note of their version, which outlives the process."""
+    """Keeps the bytes and a note of their version in a folder beside the target, across processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,16 +43,16 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Number of bytes that are here."""
+        """Returns the number of bytes that are here."""
         return self.content.stat().st_size if self.content.is_file() else 0
 
     @property
     def is_complete(self) -> bool:
-        """Tells that all bytes are here which the server announced."""
+        """Tells whether all bytes that the server announced are here."""
         return self.version.size is not None and self.size == self.version.size
 
     def begin(self, version: Version) -> None:
-        """Forgets the bytes, and notes which version those are of that come now. Raises ``DataError``."""
+        """Forgets the bytes, and notes the version of those that follow. Raises ``DataError``."""
         with writing(self.content):
             self.content.write_bytes(b"")
         self.note(version)
