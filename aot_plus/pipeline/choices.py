@@ -1,4 +1,4 @@
-"""Chooses model, checkpoint and dataset where the user has not, down to those of a bare machine."""
+"""Chooses model, checkpoint and dataset where the user has not, with small ones for a bare machine."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ MINI_VOST = "mini_vost"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model, a checkpoint and a dataset by name, and config values; None is left to choose."""
+    """Names a model, a checkpoint and a dataset, and config values; None is left to ``choose``."""
 
     model: str | None = None
     stage: str | None = None
@@ -52,13 +52,13 @@ class Wanted:
 
     @property
     def names_stage(self) -> bool:
-        """Tells whether a stage other than the paper's was named; what its values name must be there."""
+        """Tells whether a stage other than the paper's was named, whose files must exist."""
         return self.stage not in (None, PAPER_STAGE)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The model and data to evaluate. ``shipped``: a small model stands in for a missing file."""
+    """Holds the model and data to evaluate. ``shipped``: a small model stands in for a missing file."""
 
     cfg: Config
     checkpoint: Path | None  # None: random weights
@@ -66,7 +66,7 @@ class Choice:
 
 
 def choose(wanted: Wanted) -> Choice:
-    """Fills what was left open; where VOST or the checkpoint is missing, with the small model and MiniVOST.
+    """Fills in what was left open; without VOST or the checkpoint, with the small model and MiniVOST.
 
     Raises ``ConfigError`` or ``DataError`` for what was named and is missing.
     """
@@ -102,7 +102,7 @@ def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
 
 
 def lacking(wanted: Wanted) -> list[str]:
-    """Names what can be downloaded of what ``choose`` will look for and not find, checkpoints first."""
+    """Names the downloads that ``choose`` will look for and not find, checkpoints first."""
     cfg = wanted.config()
     named = wanted.checkpoint or cfg.TEST_CKPT_PATH or default_checkpoint(cfg.MODEL_NAME) or ""
     source = None if wanted.random_weights else find_source(Path(named).name)
@@ -136,7 +136,7 @@ def _default_checkpoint(cfg: Config) -> str | None:
 
 
 def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
-    """A known data set or a folder: its name in configs, and itself. Raises ``DataError``.
+    """Opens a known data set or a folder; returns its name in configs, and itself. Raises ``DataError``.
 
     ``layout``: as ``TEST_LAYOUT``.
     """

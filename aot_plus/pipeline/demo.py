@@ -1,4 +1,4 @@
-"""A user's own video: masks and an overlay video, one frame at a time."""
+"""Turns a user's own video into masks and an overlay video, one frame at a time."""
 
 import logging
 import shutil
@@ -48,7 +48,7 @@ _UNBOUNDED_ROOM = 9  # frames in the strip when the memory has no capacity
 
 
 class _Read(NamedTuple):
-    """A frame that was read and made ready."""
+    """Holds a frame that was read and made ready."""
 
     frame: Frame
     prepared: PreparedFrame
@@ -56,7 +56,7 @@ class _Read(NamedTuple):
 
 @dataclass
 class DemoResult:
-    """The frames and files written so far."""
+    """Holds the frames and files written so far."""
 
     masks: Path
     frames: int = 0
@@ -142,7 +142,7 @@ class DemoRun:
     def _segmented(
         self, frames: Iterable[_Read], result: DemoResult
     ) -> Iterator[tuple[str, LazyMask, Callable[[], _Picture]]]:
-        """Of each frame its name, what gives its mask, and what draws its picture, frame by frame."""
+        """Yields each frame's name, its mask, and the function that draws its picture."""
         video = VideoPass(self.video.name, self.segmenter, self.gap)
         strip: MemoryStrip | None = None
         for index, (frame, prepared) in enumerate(frames):
@@ -208,7 +208,7 @@ def _clear(output: Path, written: Sequence[Path], *, overwrite: bool) -> None:
     try:
         for path in earlier:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        written[0].mkdir(parents=True, exist_ok=True)  # of a link, too: it leads there again
+        written[0].mkdir(parents=True, exist_ok=True)  # a link may need its target made again
     except OSError as error:
         raise ConfigError(f"--output {output}: cannot be written to ({error})") from error
 

@@ -1,4 +1,4 @@
-"""A function in several processes of this machine, by torchrun's launcher."""
+"""Runs a function in several processes of this machine, by torchrun's launcher."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ _PATIENCE = "300"  # seconds: a step of a training, and then saving it
 
 
 def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
-    """Calls a function in ``processes`` processes at once and gives what the first one's call gives.
+    """Calls a function in ``processes`` processes at once and returns the first one's result.
 
     The function finds its place by ``ProcessPlace.from_environment``. With one process, or in a process that
     torchrun has started, it is simply called here.
@@ -82,10 +82,10 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
     try:
         result = function(*arguments)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # now it waits, in C, for torchrun to take the result
+            signal.signal(number, signal.SIG_DFL)  # it now waits, in C, for torchrun to take the result
         return result
     except KeyboardInterrupt as interrupt:
-        # torchrun also sends SIGTERM to the others when one fails: then this is not what is to be said.
+        # torchrun also sends SIGTERM to the others when one fails: then the failure is reported, not this.
         if os.environ["RANK"] == "0" and str(interrupt) and not isinstance(interrupt, Terminated):
             sys.stderr.write(f"\n{interrupt}\n")
         raise SystemExit(exit_code(interrupt)) from None

@@ -33,7 +33,7 @@ SERVER = "server"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The state of a row.
+    """Holds the state of a row.
 
     ``MISSING`` lacks a file, ``NOT_RUN`` was not chosen or was interrupted, ``SERVER`` has its masks packed.
     """
@@ -70,7 +70,7 @@ def check_policies(policies: Sequence[str]) -> None:
 
 
 def plan(rows: Sequence[Row], wanted: Sequence[str] | None) -> dict[Row, Outcome]:
-    """Checks a row before anything runs: one that can run is ``PENDING``.
+    """Checks the rows before anything runs: one that can run is ``PENDING``.
 
     ``wanted``: as for ``choose_rows``, which may raise ``ConfigError``.
     """
@@ -106,7 +106,7 @@ def measure_all(
     overwrite: bool = False,
     resume: bool = False,
 ) -> KeyboardInterrupt | None:
-    """Does the pending rows and puts their outcomes in place. Gives what interrupted that, if anything did.
+    """Measures the pending rows and fills in their outcomes. Returns what interrupted that, if anything did.
 
     ``dataset``: its name in configs; ``overrides``: further config values; the others: of ``Job``. A row that
     fails does not keep the others from being done.

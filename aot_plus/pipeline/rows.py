@@ -1,4 +1,4 @@
-"""The rows of the tables that are reproduced: the paper's, the model zoo's, the small models on MiniVOST."""
+"""Lists the rows of the reproduced tables: the paper's, the model zoo's, the small models on MiniVOST."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ SMALL_POLICIES = ("fifo", "emfs", "rmem", "uniform", "random", "unbounded")
 
 @dataclass(frozen=True)
 class Row:
-    """One model with one policy. The small models' rows share a name, one for each policy."""
+    """Describes one model with one policy. A small model's rows, one for each policy, share a name."""
 
     name: str
     model: str
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def checkpoint(self) -> Path:
-        """The path of the file, which may be missing."""
+        """Returns the path of the file, which may be missing."""
         return find_checkpoint(self.file, Config.DIR_PRETRAIN) or home() / Config.DIR_PRETRAIN / self.file
 
 
@@ -76,7 +76,7 @@ def zoo_rows() -> list[Row]:
 
 
 def small_rows(policies: Sequence[str] = SMALL_POLICIES) -> list[Row]:
-    """Returns the small models, each with these policies, which may be one's own."""
+    """Returns the small models, each with these policies, which may be a user's own."""
     return [
         Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
         for model in SHIPPED_MODELS.values()

@@ -1,4 +1,4 @@
-"""Inference, then the metric: the one way of the tools, the end of a training and the benchmarks."""
+"""Runs inference, then the metric, for the tools, the end of a training and the benchmarks."""
 
 import logging
 from collections.abc import Callable
@@ -25,14 +25,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One model with one policy over the split ``TEST_DATASET_SPLIT`` of ``TEST_DATASET``.
+    """Describes one model with one policy over the split ``TEST_DATASET_SPLIT`` of ``TEST_DATASET``.
 
     checkpoint: None for random weights.
     result_dir: by default ``result_folder`` of the config.
     sequences: of the split; None for all.
     overwrite: repeat finished sequences.
     resume: keep finished sequences although config, checkpoint or code differ.
-    processes: that share the sequences.
+    processes: how many share the sequences.
     """
 
     cfg: Config
@@ -44,18 +44,18 @@ class Job:
     processes: int = 1
 
     def open_dataset(self) -> Dataset:
-        """Raises ``DataError`` if it is not there."""
+        """Opens the dataset. Raises ``DataError`` if it is missing."""
         return open_configured(self.cfg)
 
     @property
     def folder(self) -> Path:
-        """Of the masks and figures."""
+        """Returns the folder of the masks and figures."""
         if self.result_dir is not None:
             return self.result_dir
         return result_folder(self.cfg, random_weights=self.checkpoint is None)
 
     def differences(self) -> list[str]:
-        """Says what differs from what the folder's masks were made with: config, weights, policy file, code.
+        """Lists the differences from what made the folder's masks: config, weights, policy file, code.
 
         Raises ``CheckpointError``, and ``ConfigError`` for a saved config that cannot be read.
         """
@@ -70,7 +70,7 @@ class Job:
         return folder_differences(self.folder, self.cfg, origin, of_file)
 
     def renewed(self) -> "Job":
-        """Gives a job that replaces the folder's masks if they were made differently; the log says how.
+        """Returns a job that replaces the folder's masks if they were made differently; the log says how.
 
         Raises as ``differences``.
         """
@@ -82,7 +82,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Inference:
-    """A job whose masks are in its folder, and how making them went."""
+    """Holds a job whose masks are in its folder, and how making them went."""
 
     job: Job
     summary: EvaluationSummary
@@ -97,15 +97,15 @@ class Inference:
 
 @dataclass(frozen=True)
 class Evaluation(Inference):
-    """A job's masks with their figures; None where a server scores them."""
+    """Holds a job's masks with their figures; None where a server scores them."""
 
     results: Results | None
 
 
 def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool = False) -> Path:
-    """``results/<exp>_<model>/<stage>/eval/<dataset>/<name>``, from ``home()``.
+    """Returns ``results/<exp>_<model>/<stage>/eval/<dataset>/<name>``, from ``home()``.
 
-    ``name``: by default the policy and its capacity: ``emfs_1+8``; of one's own ``my_policies.Best_1+8``.
+    ``name``: by default the policy and its capacity: ``emfs_1+8``; of a user's own ``my_policies.Best_1+8``.
     """
     if name is None:
         capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
@@ -115,7 +115,7 @@ def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool 
 
 
 def file_name(policy: str) -> str:
-    """Gives the policy's name in names of folders: without a colon, which some systems and tools refuse."""
+    """Returns the policy's name for folders: without a colon, which some systems and tools refuse."""
     return policy.replace(":", ".")
 
 
@@ -128,7 +128,7 @@ def infer(job: Job) -> Inference:
 
 
 def _infer(job: Job) -> EvaluationSummary:
-    """This process's share; gives the summary of all."""
+    """Infers this process's share; returns the summary of all."""
     import cv2
     import torch
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -196,7 +196,7 @@ def score(job: Job) -> Results:
 
 
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
-    """Inference and metric of a whole split; ``say`` gets what a user wants to read.
+    """Runs inference and metric on a whole split; ``say`` gets what a user wants to read.
 
     There is no metric where a server scores the split. Raises ``VOSError``.
     """

@@ -1,4 +1,4 @@
-"""The zip file that a data set's evaluation server takes."""
+"""Packs the zip file that a data set's evaluation server takes."""
 
 import zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures as tables: several evaluations side by side, and what was reproduced."""
+"""Formats figures as tables: several evaluations side by side, and what was reproduced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAPER_FIGURES = ("J_tr", "J")
 
 
 def compare(evaluations: Sequence[Evaluation]) -> str:
-    """J and J_tr of several jobs of one model on one dataset in VOST's layout, side by side."""
+    """Formats J and J_tr of several jobs of one model on one dataset in VOST's layout, side by side."""
     import pandas as pd
 
     cfg = evaluations[0].job.cfg
@@ -66,7 +66,7 @@ def _figures(outcomes: Outcomes) -> tuple[str, ...]:
 
 
 def _measured(row: Row, outcome: Outcome) -> dict[str, float | None]:
-    """Gives a row's figures in percent."""
+    """Returns a row's figures in percent."""
     if outcome.results is None:
         return dict.fromkeys(row.figures)
     if row.figures == _PAPER_FIGURES:
@@ -121,7 +121,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def signed(difference: float) -> str:
-    """With a sign and two decimals; no sign for what rounds to zero."""
+    """Formats a number with a sign and two decimals; what rounds to zero has no sign."""
     text = f"{difference:+.2f}".replace("-", "−")
     return text[1:] if text[1:] == "0.00" else text
 
@@ -136,7 +136,7 @@ def _cells(frame: pd.DataFrame, figure: str) -> pd.Series[str]:
 
 
 def _paper_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """For each figure: measured, published, difference."""
+    """Makes columns for each figure: measured, published, difference."""
     import pandas as pd
 
     columns = [frame["row"].rename("method")]
@@ -159,7 +159,7 @@ def _zoo_table(frame: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
 
 
 def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """For each model and figure, the policies as columns."""
+    """Makes a line for each model and figure, the policies as columns."""
     import pandas as pd
 
     policies = frame["policy"].unique().tolist()

@@ -1,4 +1,4 @@
-"""Training from start to end: a check for missing files, then the training in its processes."""
+"""Trains from start to end: checks for missing files, then trains in several processes."""
 
 import logging
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
 
 
 def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) -> Path:
-    """Trains in ``processes`` processes and gives the path of the averaged weights.
+    """Trains in ``processes`` processes and returns the path of the averaged weights.
 
     ``resume``, ``overwrite``: see ``decide_resume``. Raises as ``Trainer.run`` does.
     """
@@ -62,7 +62,7 @@ def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) 
 
 
 def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
-    """This process's part. Raises ``ConfigError`` if several are to share a GPU."""
+    """Trains this process's part. Raises ``ConfigError`` if several are to share a GPU."""
     place = ProcessPlace.from_environment()
     if cfg.TRAIN_DEVICE.startswith("cuda:") and place.local_world_size > 1:  # NCCL says this in other words
         raise ConfigError(
