@@ -1,1 +1,1 @@
-"""The report page of one or several runs: gathers what result folders hold and writes one HTML file."""
+"""Makes the report page of one or several runs: gathers what result folders hold, writes one HTML file."""

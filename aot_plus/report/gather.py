@@ -1,4 +1,4 @@
-"""Everything that the page shows, as one structure that JSON can hold."""
+"""Gathers all that the page shows, as one structure that JSON can hold."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -20,7 +20,7 @@ PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
 _LARGEST = 1e15  # of a speed or a size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
-# What a protocol's own figures are beside J and F, the means over objects.
+# A protocol's own figures, besides J and F, the means over objects.
 _OWN_FIGURES = {
     "lvos": "LVOS's own J and F, in the metric's table, give seen and unseen videos the same weight.",
     "mosev2": "MOSE v2's own figure, in the metric's table, is J&F_new; its F goes by the object's size.",
@@ -100,7 +100,7 @@ def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> di
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
-    """Number of objects, J and the second figure in percent: means over objects, as the metric's."""
+    """Counts objects, and averages J and the second figure over them, in percent, as the metric does."""
     figures = pd.concat([pd.DataFrame(columns=["j", "second"]), *(one.figures() for one in sequences)])
     means = {name: percent(figures[name].mean()) if len(figures) else None for name in figures}
     return {"objects": len(figures), **means}

@@ -1,4 +1,4 @@
-"""Pictures of a sequence's worst moments: a small JPEG, and the masks' contours as paths over it."""
+"""Draws a sequence's worst moments: a small JPEG, and the masks' contours as paths over it."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ _MIN_AREA = 3.0  # square pixels of the picture; smaller spots are not drawn
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A picture as base64 JPEG, ``width x height`` pixels."""
+    """Holds a picture as base64 JPEG, ``width x height`` pixels."""
 
     jpeg: str
     width: int
@@ -33,7 +33,7 @@ class Jpeg:
 
 
 def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
-    """Positions of the lowest ``values`` (n) in order of time, at least n / (2 count) from each other."""
+    """Finds the lowest ``values`` (n): positions in order of time, at least n / (2 count) from each other."""
     apart = max(1, len(values) // (2 * max(count, 1)))
     chosen: list[int] = []
     for index in np.argsort(values, kind="stable").tolist():
@@ -59,7 +59,7 @@ def small_jpeg(path: Path, limit: int) -> Jpeg:
 
 
 def contours(mask: Mask, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:
-    """Outlines of the objects of a mask (H x W ids) as SVG paths in a picture of ``size`` (width, height).
+    """Outlines the objects of a mask (H x W ids) as SVG paths in a picture of ``size`` (width, height).
 
     Returns (id, path) of the objects that the mask shows.
     """

@@ -1,4 +1,4 @@
-"""Result folders: their config, speed and sequences."""
+"""Reads result folders: their config, speed and sequences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _TRACES = "traces"
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """A folder with the masks of a run.
+    """Describes a folder with the masks of a run.
 
     Attributes:
         path: resolved.
@@ -38,7 +38,7 @@ class ResultFolder:
     notes: tuple[str, ...]
 
     def facts(self) -> dict[str, str | None]:
-        """Model, checkpoint (its file's name), policy and capacity (like ``1 + 8``); None if not known."""
+        """Returns model, checkpoint (a file name), policy and capacity (like ``1 + 8``); None if unknown."""
         checkpoint = self.config.get("TEST_CKPT_PATH")
         policy = self.config.get("MEM_POLICY")
         sizes = [self.config.get(name) for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN")]
@@ -64,7 +64,7 @@ class ResultFolder:
 
 @dataclass(frozen=True)
 class ChosenData:
-    """The data of runs. ``data_folder``: that of known data sets, from ``home()``."""
+    """Holds the data of runs. ``data_folder``: that of known data sets, from ``home()``."""
 
     dataset: str
     split: str
@@ -89,7 +89,7 @@ def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
 
 
 def chosen_data(folders: Sequence[ResultFolder], dataset: str | None, split: str | None) -> ChosenData:
-    """Says which data the runs are over: what is given, else what the folders' configs say.
+    """Chooses the data of the runs: what is given, else what the folders' configs say.
 
     Raises ``DataError`` where the configs do not agree, or none names the data set or the split.
     """
@@ -117,7 +117,7 @@ def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
 
 
 def _agreed(folders: Sequence[ResultFolder], key: str) -> str | None:
-    """Gives the value of all configs; None if none has one."""
+    """Returns the value of all configs; None if none has one."""
     values = {str(folder.config[key]): folder.path for folder in folders if key in folder.config}
     if len(values) > 1:
         said = ", ".join(f"{value!r} ({path})" for value, path in values.items())

@@ -1,4 +1,4 @@
-"""J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
+"""Reads J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ __all__ = ["ScoredFolder", "SequenceScores", "align_frames", "score_folder"]
 
 @dataclass(frozen=True)
 class SequenceScores:
-    """J (0..1) of a sequence, and what J_tr or F is made of.
+    """Holds J (0..1) of a sequence, and what J_tr or F is computed from.
 
     Attributes:
         j: a row for each scored frame, by its name and in order; a column for each object, by its id. NaN
@@ -37,7 +37,7 @@ class SequenceScores:
 
 @dataclass(frozen=True)
 class ScoredFolder:
-    """A result folder with the scores of its sequences, and the problems of those without."""
+    """Holds a result folder with the scores of its sequences, and the problems of those without."""
 
     results: ResultFolder
     scores: dict[str, SequenceScores]

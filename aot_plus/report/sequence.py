@@ -1,4 +1,4 @@
-"""A sequence's part of the page's data."""
+"""Collects a sequence's part of the page's data."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -94,7 +94,7 @@ def _video(name: str, dataset: Dataset, notes: list[str]) -> VideoSequence | Non
 
 
 def _positions(scored: Sequence[str], images: Iterable[str], notes: list[str]) -> tuple[list[int], int]:
-    """Numbers of the scored frames in the video, as inference counts them, and the video's length."""
+    """Returns the scored frames' numbers in the video, as inference counts, and the video's length."""
     numbers = {frame: number for number, frame in enumerate(images)}
     without = [frame for frame in scored if frame not in numbers]
     if not without:
@@ -104,7 +104,7 @@ def _positions(scored: Sequence[str], images: Iterable[str], notes: list[str]) -
 
 
 def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None:
-    """J of each object and frame, figures and memory of one run; None where it has no masks."""
+    """Collects J of each object and frame, figures and memory of one run; None where it has no masks."""
     if name not in run.results.sequences:
         notes.append(f"{run.results.name} has no masks of this sequence.")
         return None
@@ -118,7 +118,7 @@ def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None
 
 
 def _percents(shares: pd.DataFrame) -> list[list[float | None]]:
-    """Rows of shares as ``percent`` gives them; None where there is none."""
+    """Converts rows of shares as ``percent`` does; None where there is none."""
     rows = (100 * shares).round(2).to_numpy().tolist()
     return [[None if math.isnan(value) else value for value in row] for row in rows]
 
@@ -161,7 +161,7 @@ def _picture(
 def _contours(
     video: VideoSequence, frame: str, size: tuple[int, int], objects: Sequence[int]
 ) -> list[tuple[int, str]]:
-    """Outlines of a frame's mask. Raises ``DataError`` if there is none, or it cannot be read."""
+    """Outlines the objects of a frame's mask. Raises ``DataError`` if there is none, or it cannot be read."""
     mask = video.read_mask(frame)
     if mask is None:
         raise DataError(f"{video.name}: there is no mask of frame {frame}")

@@ -1,4 +1,4 @@
-"""The memory's history of a video, from the trace that inference wrote: which frame was stored when."""
+"""Reads the memory's history of a video from the trace that inference wrote: which frame was stored when."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ __all__ = ["GroupTimeline", "Stay", "read_timelines"]
 
 @dataclass
 class Stay:
-    """A frame's stay in the memory bank.
+    """Describes a frame's stay in the memory bank.
 
     Attributes:
         frame: its number, which is also when it came.
@@ -27,7 +27,7 @@ class Stay:
 
 @dataclass
 class GroupTimeline:
-    """The stored frames of one group of objects, in the order they came, and the names of their scores."""
+    """Holds one object group's stored frames, in the order they came, and the names of their scores."""
 
     group: int
     names: list[str]
@@ -61,5 +61,5 @@ def _timeline(group: int, entries: list[TraceEntry]) -> GroupTimeline:
 
 
 def _rounded(score: float) -> float | None:
-    """As many digits as a reader can use; None for what is not finite, which JSON does not know."""
+    """Rounds to what a reader can use; None for what is not finite, which JSON does not know."""
     return float(f"{score:.4g}") if math.isfinite(score) else None

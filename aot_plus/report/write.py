@@ -1,4 +1,4 @@
-"""The page: a template with the style, the scripts and the data put into it. One file, nothing is fetched."""
+"""Writes the page: a template with style, scripts and data put into it. One file, nothing is fetched."""
 
 import json
 from pathlib import Path
