@@ -1,4 +1,4 @@
-"""The commands. Each of the ways to start one imports this first, before what takes seconds."""
+"""Holds the commands. Each way to start one imports this first, before the imports that take seconds."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A page to paint, follow and correct objects in a video: ``python -m aot_plus.tools.app --help``."""
+"""Serves a page to paint, follow and correct objects in a video: ``python -m aot_plus.tools.app --help``."""
 
 import argparse
 import importlib.util
@@ -22,7 +22,7 @@ _PROJECTS = f"{Config.DIR_RESULT}/app"
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.app") -> int:
-    """Parses the flags and serves the page until Ctrl-C. Gives the exit code."""
+    """Parses the flags and serves the page until Ctrl-C. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _serve(args))
 
@@ -79,7 +79,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> "Settings":
-    """Gives the settings of new projects. Raises ``ConfigError``."""
+    """Returns the settings of new projects. Raises ``ConfigError``."""
     from aot_plus.app.settings import Settings
 
     given = {

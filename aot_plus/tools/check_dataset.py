@@ -12,7 +12,7 @@ from evaluation.vost import DATASET_FOLDERS
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:
-    """Checks, prints the findings and a summary. Exit code 1 if a run would break, 130 after Ctrl-C."""
+    """Checks, prints the findings and a summary. Returns 1 if a run would break, 130 after Ctrl-C."""
     options = _parse(argv, prog)
 
     def work() -> int:

@@ -1,7 +1,7 @@
 """Says which lines of requirements files the running Python does not satisfy: exit code 1 if there are any.
 
-Run by its path with any Python 3.10 or newer; it needs nothing but the standard library. Understands the
-lines that this project's files have: ``name`` and ``name>=version``.
+It runs by its path with any Python 3.10 or newer, needs nothing but the standard library, and understands
+the lines that this project's files have: ``name`` and ``name>=version``.
 """
 
 import signal
@@ -45,7 +45,7 @@ def _problem(requirement: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks the files that are the arguments."""
+    """Checks the files that the arguments name. Returns the exit code."""
     problems = [problem for file in arguments for problem in unsatisfied(Path(file))]
     for problem in problems:
         print(problem)

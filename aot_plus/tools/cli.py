@@ -1,4 +1,4 @@
-"""The one command: ``aot-plus TOOL ...``, or ``python -m aot_plus TOOL ...`` where nothing is installed."""
+"""Runs the one command: ``aot-plus TOOL ...``, or ``python -m aot_plus TOOL ...`` without installation."""
 
 import argparse
 import difflib
@@ -27,7 +27,7 @@ TOOLS = {
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "aot-plus") -> int:
-    """Runs the tool that the first argument names with the other arguments. Gives the exit code."""
+    """Runs the tool that the first argument names with the other arguments. Returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(prog)
     tool = parser.parse_args(arguments[:1]).tool

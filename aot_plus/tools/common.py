@@ -1,4 +1,4 @@
-"""Flags that several tools have, and errors turned into exit codes. Imports no torch: ``--help`` is quick."""
+"""Adds flags that several tools share; turns errors into exit codes. No torch here: ``--help`` is quick."""
 
 import argparse
 import logging
@@ -47,7 +47,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
 
 
 def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> Config:
-    """Gives the config that the flags choose.
+    """Returns the config that the flags choose.
 
     A flag that stands for a config value has that name as its ``dest``, in capitals, and wins over
     ``--overrides``, as do ``flags``, further values by name. None stands for not given.
@@ -163,7 +163,7 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> N
 
 
 def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
-    """Gives the path of the checkpoint: named, else ``TEST_CKPT_PATH``, else the model's own.
+    """Returns the path of the checkpoint: named, else ``TEST_CKPT_PATH``, else the model's own.
 
     None for random weights. Raises ``ConfigError`` that says how to get the model's own if it is not there.
     """
@@ -196,10 +196,10 @@ def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[s
 
 
 def run_tool(work: Callable[[], int]) -> int:
-    """Runs a tool's work and gives its exit code.
+    """Runs a tool's work and returns its exit code.
 
-    1 and a message for a user's error and for a file that the system refuses, 130 after Ctrl-C, 143 after
-    SIGTERM.
+    It is 1, with a message, for a user's error and for a file that the system refuses, 130 after Ctrl-C, 143
+    after SIGTERM.
     """
     start_logging()
     choose_wait_policy()
@@ -225,5 +225,5 @@ def _say_refused(error: OSError) -> None:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return
     print(f"error: the output cannot be written ({error.strerror or error})", file=sys.stderr)
-    with suppress(OSError, ValueError):  # of a stream that is no file
+    with suppress(OSError, ValueError):  # stdout may be no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would write again, in vain

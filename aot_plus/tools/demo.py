@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.demo") -> int:
-    """Parses the flags, segments the video, says what was written. Gives the exit code."""
+    """Parses the flags, segments the video, says what was written. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _demo(args))
 

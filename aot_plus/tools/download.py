@@ -33,7 +33,7 @@ _CHECKED_SPLIT = "val"  # the one that has all frames
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.download") -> int:
-    """Parses the flags; lists or gets what they name. Gives the exit code."""
+    """Parses the flags; lists or gets what they name. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _download(args))
 
@@ -67,11 +67,11 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
-    """Gets files and datasets by name; False if the check of a dataset found errors.
+    """Gets files and datasets by name. Returns False if the check of a dataset found errors.
 
     data, checkpoints: the folders to put them into.
-    Raises ``ConfigError`` for an unknown name before anything is fetched, and ``DataError`` that says of each
-    that could not be got why; the others are there then.
+    Raises ``ConfigError`` for an unknown name before anything is fetched, and ``DataError`` with the reason
+    for each that could not be got; the others are there then.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -111,7 +111,7 @@ def _place(source: Source, data: Path, checkpoints: Path) -> "Place":
 
 
 def _check(name: str, data: Path) -> bool:
-    """Checks a dataset that was unpacked, and prints what was found. Gives if it has no errors."""
+    """Checks a dataset that was unpacked, and prints what was found. Returns True if it has no errors."""
     from aot_plus.dataloaders.dataset_check.findings import has_errors
     from aot_plus.dataloaders.dataset_check.runner import check_dataset
     from aot_plus.dataloaders.eval_datasets import open_dataset

@@ -46,7 +46,7 @@ _FROM_ENVIRONMENT = (
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.eval") -> int:
-    """Parses the flags, evaluates, prints the figures and where they are. Gives the exit code."""
+    """Parses the flags, evaluates, prints the figures and where they are. Returns the exit code."""
     args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
     return run_tool(lambda: _evaluate(args))
 
@@ -87,7 +87,7 @@ def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags that stand for config values."""
+    """Adds flags that stand for config values."""
     add_memory_arguments(parser)
     add_device_arguments(parser)
     scales = "average over these scales, for example 1.0 1.2"

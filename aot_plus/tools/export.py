@@ -13,7 +13,7 @@ from aot_plus.tools.common import run_tool
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.export") -> int:
-    """Parses the flags, writes the file, prints its size. Gives the exit code."""
+    """Parses the flags, writes the file, prints its size. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _export(args))
 

@@ -15,7 +15,7 @@ from evaluation.files import require_writable
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.make_mini_vost") -> int:
-    """Parses the flags, makes the dataset or picture. Gives the exit code."""
+    """Parses the flags, makes the dataset or picture. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _make(args))
 

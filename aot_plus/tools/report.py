@@ -1,4 +1,4 @@
-"""One HTML page about runs: ``python -m aot_plus.tools.report RESULT_DIR ... --output report.html``."""
+"""Writes a page about runs: ``python -m aot_plus.tools.report RESULT_DIR ... --output report.html``."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
-    """Gathers, writes the page and says where it is. Gives the exit code."""
+    """Gathers the data, writes the page and says where it is. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _report(args))
 

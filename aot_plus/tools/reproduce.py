@@ -54,7 +54,7 @@ is in the table; rerun the same command to resume.
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.reproduce") -> int:
-    """Parses the flags, completes missing results, prints and writes the table. Gives the exit code."""
+    """Parses the flags, completes missing results, prints and writes the table. Returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = _parse(arguments, prog)
     command = f"{prog} {shlex.join(arguments)}".strip()
@@ -105,7 +105,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     from aot_plus.pipeline import reproduction
     from aot_plus.pipeline.table import as_frame, render_page, render_reasons, render_table
 
-    if args.output and args.output.is_dir():  # checked before hours of work, not after it
+    if args.output and args.output.is_dir():  # checked before hours of work, not after
         raise ConfigError(
             f"--output: {args.output} is a folder; expected the path of both files, without suffix"
         )
@@ -128,7 +128,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
         print(f"\nNothing was measured.{hint}")
         return 1
     if any(outcome.status == reproduction.PENDING for outcome in outcomes.values()):
-        print(render_reasons(outcomes), file=sys.stderr)  # before hours of work, not only after it
+        print(render_reasons(outcomes), file=sys.stderr)  # before hours of work, not only after
     values = {"DIR_DATA": args.DIR_DATA} if args.DIR_DATA else {}
     interrupted = reproduction.measure_all(
         outcomes,
@@ -154,7 +154,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
 
 
 def _published_rows(dataset: str) -> list[Row]:
-    """Gives the rows of published models for a dataset."""
+    """Returns the rows of published models for a dataset."""
     return zoo_rows() if dataset in ZOO_DATASETS else paper_rows()
 
 

@@ -1,4 +1,4 @@
-"""``python -m aot_plus.tools.show_batch --stage S --model M --output PNG``: a picture of a training batch."""
+"""Draws a training batch: ``python -m aot_plus.tools.show_batch --stage S --model M --output PNG``."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from aot_plus.utils.catalogue import SMALL_STAGE
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:
-    """Parses the flags and writes the picture: a row per clip, its name above it. Gives the exit code."""
+    """Parses the flags and writes the picture: a row per clip, its name above it. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="A picture of a training batch with its labels.")
     add_config_arguments(parser, stage=SMALL_STAGE)
     parser.add_argument("--step", type=whole_number(0), default=0, help="training step, from 0 (default: 0)")

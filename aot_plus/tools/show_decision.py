@@ -29,7 +29,7 @@ from evaluation.masks import Mask, read_mask
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_decision") -> int:
-    """Parses the flags, writes the picture, prints the table. Gives the exit code."""
+    """Parses the flags, writes the picture, prints the table. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _show(args))
 

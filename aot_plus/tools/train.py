@@ -34,7 +34,7 @@ _FROM_ENVIRONMENT = (
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.train") -> int:
-    """Parses the flags, trains and evaluates. Gives the exit code."""
+    """Parses the flags, trains and evaluates. Returns the exit code."""
     args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
     return run_tool(lambda: _train(args))
 
