@@ -1,4 +1,4 @@
-"""The models and files there are: which model needs which file, and the published rows."""
+"""Lists the models and files: which model needs which file, and the published rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ SHIPPED_MODELS = {"aot": "aot_mini", "official_aot": "aot_mini", "deaot": "deaot
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of the paper's table: how it is made here, and its figures in percent.
+    """Describes one row of the paper's table: how it is made here, and its figures in percent.
 
     All have a memory bank of 1 + 8 frames and are evaluated with the stage ``PAPER_STAGE``.
     """
@@ -72,12 +72,12 @@ def default_stage(model: str) -> str:
 
 
 def find_named_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
-    """Gives a file that a user named: one that ``find_path`` finds, else as ``find_checkpoint``."""
+    """Finds a file that a user named, as ``find_path`` does, else as ``find_checkpoint``."""
     return find_path(name, home() / folder, _SHIPPED)
 
 
 def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
-    """Gives the checkpoint file ``name`` in ``folder``, else the one that ships with the project, else None.
+    """Finds the checkpoint file ``name`` in ``folder``, else the one that ships with the project, else None.
 
     ``folder``: ``DIR_PRETRAIN`` of the config, from ``home()``.
     """

@@ -1,4 +1,4 @@
-"""From the names of a stage and a model to one resolved ``Config``, and that ``Config`` as a file."""
+"""Resolves the names of a stage and a model to one ``Config``, and keeps that ``Config`` as a file."""
 
 import ast
 import difflib
@@ -76,7 +76,7 @@ def model_names() -> list[str]:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
-    """``["NAME=VALUE", ...]`` as a mapping for ``get_config``. Raises ``ConfigError`` for other text."""
+    """Parses ``["NAME=VALUE", ...]`` for ``get_config``. Raises ``ConfigError`` for other text."""
     overrides = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -132,7 +132,7 @@ def _is_saved(name: object, value: object) -> bool:
 
 
 def config_differences(path: Path, config: Config, ignored: Collection[str]) -> list[str]:
-    """Says what differs from a saved config, of the names that both have.
+    """Lists the differences from a saved config, in the names that both have.
 
     ``ignored``: names, and beginnings of names that end in ``_``. Raises as ``read_saved_config``.
     """
@@ -209,7 +209,7 @@ def _shown(value: object) -> str:
 
 
 def _parsed(text: str, expected: Any) -> object:
-    """Text as a value of an expected type, as far as it can be one; names of strings stay as they are."""
+    """Reads text as an expected type, as far as it can be one; names of strings stay as they are."""
     options = _options(expected)
     if types.NoneType in options and text == "None":
         return None
@@ -225,7 +225,7 @@ def _parsed(text: str, expected: Any) -> object:
 
 
 def _converted(value: object, expected: Any) -> object:
-    """``value`` as the expected type (int to float, list to tuple), or ``ValueError``."""
+    """Converts to the expected type (int to float, list to tuple). Raises ``ValueError``."""
     origin = get_origin(expected)
     if origin is Literal:
         if value in get_args(expected):
@@ -254,7 +254,7 @@ def _options(expected: Any) -> tuple[Any, ...]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of Python, of this package and of what results depend on, as far as they are installed."""
+    """Lists the versions of Python, of this package and of what results depend on, where installed."""
     versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""The one place that says what a config value may be, beyond its type; ``get_config`` checks every source."""
+"""Says what a config value may be, beyond its type; ``get_config`` checks values from every source."""
 
 import math
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 OpenMP's threads meet at a barrier after each part of a layer, and wait there in a busy loop. Where other
 programs hold the cores, a thread that waits like this takes the time of the one that it waits for: with two
-threads on two busy cores, 3 frames/s were left of 48. Threads that sleep while they wait
+threads on two busy cores, 3 of 48 frames/s were left. Threads that sleep while they wait
 (OMP_WAIT_POLICY=PASSIVE) leave 20 to 26, but cost a fifth where nothing else runs; so they do that on a busy
 machine only.
 """
@@ -25,7 +25,7 @@ _LOADAVG = Path("/proc/loadavg")
 
 @dataclass(frozen=True)
 class Cores:
-    """The cores of this process, and how many of the machine's the others hold."""
+    """Holds the cores of this process, and how many of the machine's cores other programs hold."""
 
     usable: int  # by affinity and the container's quota
     machine: int
@@ -52,7 +52,7 @@ def find_cores() -> Cores:
 def choose_wait_policy() -> None:
     """Has OpenMP's threads sleep while they wait, on a busy machine, unless OMP_WAIT_POLICY says otherwise.
 
-    To be called before torch is imported, which reads the environment then.
+    Call it before torch is imported, which reads the environment then.
     """
     if find_cores().is_busy:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -64,7 +64,7 @@ class Pace:
     def __init__(
         self, of: int = 100, unit: str = "frames", clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """``of``: how many frames, or another ``unit``, are looked at, the first ones and the last ones."""
+        """``of``: how many frames, or another ``unit``, are compared, the last ones with the first."""
         self._of = of
         self._unit = unit
         self._clock = clock
@@ -102,8 +102,8 @@ def _quota() -> float:
 def _others() -> float:
     """Estimates how many other programs compute.
 
-    The load of the last minute holds a run that has just ended, and those that run at this moment may be few
-    by chance: the lower one counts.
+    The load of the last minute includes a run that has just ended, and those that run at this moment may be
+    few by chance: the lower one counts.
     """
     if not hasattr(os, "getloadavg"):
         return 0.0

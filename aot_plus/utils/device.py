@@ -1,4 +1,4 @@
-"""Chooses the device to compute on and how exactly it does, and moves small lists to it."""
+"""Chooses the device to compute on and its precision, and moves small lists to it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from aot_plus.utils.errors import ConfigError
 
 
 def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
-    """``auto`` (CUDA when there is one) or any name PyTorch knows, the value of the config's ``key``.
+    """Resolves ``auto`` (CUDA when there is one) or any name PyTorch knows, the value of ``key``.
 
     Raises ``ConfigError`` for one that is not there.
     """
@@ -32,7 +32,7 @@ def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> 
 
 
 class HostCopy:
-    """A tensor's copy on the host, which a GPU may still be making; a CPU's tensor itself."""
+    """Holds a tensor's copy on the host, which a GPU may still be making; a CPU's tensor itself."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
@@ -60,7 +60,7 @@ def convolutions_use_tf32() -> bool:
 def tf32(allowed: bool | None) -> Iterator[None]:
     """Allows or forbids TF32 on CUDA, in convolutions and matrix products; afterwards all is as before.
 
-    None leaves PyTorch's settings: without changes of one's own, TF32 in convolutions only. The settings are
+    None leaves PyTorch's settings: by default, TF32 in convolutions only. The settings are
     those of the whole process.
     """
     if allowed is None:

@@ -1,4 +1,4 @@
-"""The errors that a user can cause; ``evaluation`` raises the first two as well."""
+"""Defines the errors that a user can cause; ``evaluation`` raises the first two as well."""
 
 from evaluation.errors import DataError, VOSError
 
@@ -6,8 +6,8 @@ __all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError"]
 
 
 class ConfigError(VOSError):
-    """An unknown stage, model, policy or name, or a value of the wrong type."""
+    """Reports an unknown stage, model, policy or name, or a value of the wrong type."""
 
 
 class CheckpointError(VOSError):
-    """A checkpoint that is missing, damaged, or does not belong to the model."""
+    """Reports a checkpoint that is missing, damaged, or does not belong to the model."""

@@ -1,4 +1,4 @@
-"""Images as the networks take them, and the order of their files."""
+"""Converts images to what the networks take, and orders image files."""
 
 import re
 
@@ -15,7 +15,7 @@ _NORMALISED = ((np.arange(256)[None, :, None] / 255 - MEAN) / STD).astype(np.flo
 
 
 def normalise(images: Image) -> NDArray[np.float32]:
-    """RGB 0..255, ``... x H x W x 3``, to normalised ``... x 3 x H x W``, each value rounded once."""
+    """Normalises RGB 0..255, ``... x H x W x 3``, to ``... x 3 x H x W``, each value rounded once."""
     height, width = images.shape[-3:-1]
     values = np.empty((images.size // (3 * height * width), 3, height, width), np.float32)
     for image, planes in zip(images.reshape(-1, height, width, 3), values, strict=True):

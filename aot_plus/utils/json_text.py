@@ -1,4 +1,4 @@
-"""JSON that may have been damaged, or made to do harm."""
+"""Parses JSON that may have been damaged, or made to do harm."""
 
 import json
 from typing import Any

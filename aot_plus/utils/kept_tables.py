@@ -1,4 +1,4 @@
-"""Tables that are computed once for a size and kept, and may be held for longer by who still reads them."""
+"""Keeps tables that are computed once for a size; those who still read them may hold them for longer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def kept_table(compute: Callable[P, T]) -> Callable[P, T]:
 
 @kept_table
 def table_of(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Gives numbers as a tensor: a copy to a GPU each time would have the host wait."""
+    """Returns numbers as a kept tensor: a copy to a GPU each time would have the host wait."""
     return torch.tensor(values, device=device)
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing masks of object ids as palette PNG files, and images as RGB arrays."""
+"""Reads and writes masks of object ids as palette PNG files, and reads images as RGB arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Run by a process of the launcher before it imports anything, in the place of the program it belongs to.
+"""Takes the place of the main program in a process of the launcher, before it imports anything.
 
 While it imports torch, for seconds, Ctrl-C ends it without a traceback, and it does not outlive the launcher.
 """

@@ -1,4 +1,4 @@
-"""Classes of a user's own, which configs and flags name as ``package.module:ClassName``."""
+"""Imports classes of a user's own, which configs and flags name as ``package.module:ClassName``."""
 
 import importlib
 import sys

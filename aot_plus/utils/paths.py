@@ -1,4 +1,4 @@
-"""Paths as users give them, and as configs and results remember them."""
+"""Finds paths as users give them, and writes them as configs and results store them."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["find_path", "run_folder", "stored_path"]
 def find_path(name: str | Path, *more: Path) -> Path | None:
     """Looks for ``name`` in the working folder, ``home()``, its ``aot_plus``, then in ``more``.
 
-    Gives the absolute path of the first that exists, else None.
+    Returns the absolute path of the first that exists, else None.
     """
     for folder in (Path.cwd(), home(), home() / "aot_plus", *more):
         path = Path(os.path.abspath(folder / name))
@@ -22,7 +22,7 @@ def find_path(name: str | Path, *more: Path) -> Path | None:
 
 
 def stored_path(path: Path) -> str:
-    """Gives a file the same text wherever a command was started: from ``home()`` if it lies there."""
+    """Returns a path's text, the same wherever a command was started: from ``home()`` if it lies there."""
     absolute = Path(os.path.abspath(path))
     return str(absolute.relative_to(home()) if absolute.is_relative_to(home()) else absolute)
 

@@ -1,4 +1,4 @@
-"""Where downloads come from: one table of data and checkpoints, with address, size, checksum and licence."""
+"""Lists the downloads: one table of data and checkpoints, with address, size, checksum and licence."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _KILO = 1000
 
 @dataclass(frozen=True)
 class Publication:
-    """A paper or project that publishes files: its title, its page, and the files' licence."""
+    """Describes a paper or project that publishes files: its title, its page, and the files' licence."""
 
     title: str
     page: str
@@ -32,12 +32,12 @@ class Publication:
 
 @dataclass(frozen=True)
 class Source:
-    """A file that can be downloaded.
+    """Describes a file that can be downloaded.
 
     Attributes:
         name: of the file, in the folder of checkpoints or of datasets.
         purpose: in a few words.
-        publication: of whom.
+        publication: who publishes it.
         url: its address, unless it lies on Google Drive.
         drive_id: its id on Google Drive. With neither, it can be fetched by hand only.
         size: in bytes; None where none is published.
@@ -56,18 +56,18 @@ class Source:
 
     @property
     def address(self) -> str:
-        """The address for a browser."""
+        """Returns the address for a browser."""
         drive = f"https://drive.google.com/file/d/{self.drive_id}/view" if self.drive_id else ""
         return self.url or drive or self.publication.page
 
     @property
     def can_be_fetched(self) -> bool:
-        """False for a file that is fetched by hand, from its page."""
+        """Returns False for a file that is fetched by hand, from its page."""
         return bool(self.url or self.drive_id)
 
     @property
     def size_text(self) -> str:
-        """The size for people."""
+        """Returns the size for people."""
         return format_size(self.size) if self.size is not None else f"size {NOT_STATED}"
 
 
