@@ -1,4 +1,4 @@
-"""Frames of a clip side by side, with their objects."""
+"""Draws frames of a clip side by side, with their objects."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ _TITLE = 18  # pixels above a row
 
 
 def clip_row(title: str, images: Sequence[Image], masks: Sequence[Mask]) -> Image:
-    """T images (H x W x 3) with their objects (H x W ids), side by side under a line of text."""
+    """Draws T images (H x W x 3) with their objects (H x W ids), side by side under a line of text."""
     cells = [
         np.pad(
             draw_objects(image, mask, numbered=False, fill=_FILL),

@@ -1,4 +1,4 @@
-"""A picture of one decision of a memory policy: the stored frames, and what each of them scored."""
+"""Draws one decision of a memory policy: the stored frames, and what each of them scored."""
 
 import math
 import textwrap

@@ -1,4 +1,4 @@
-"""Colours and lettering that all pictures share."""
+"""Provides colours and lettering that all pictures share."""
 
 from functools import cache
 
@@ -14,13 +14,13 @@ Colour = tuple[int, int, int]  # RGB
 
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
-ADDED: Colour = (60, 200, 90)  # a frame that came to the memory
+ADDED: Colour = (60, 200, 90)  # a frame that entered the memory
 DROPPED: Colour = (235, 60, 50)  # a frame that left it
 
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font (OpenCV's differs from one version to the next), ``size`` in pixels."""
+    """Loads Pillow's own font (OpenCV's differs from one version to the next), ``size`` in pixels."""
     return ImageFont.load_default(size)
 
 

@@ -1,4 +1,4 @@
-"""A contact sheet of MiniVOST: a row for a sequence of each kind, its moments in columns, masks laid over."""
+"""Draws a contact sheet of MiniVOST: a row for each kind of sequence, moments in columns, masks on top."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Objects drawn over a frame: tinted, with a contour and their ids."""
+"""Draws objects over a frame: tinted, with a contour and their ids."""
 
 import cv2
 import numpy as np
@@ -69,7 +69,7 @@ def _draw_stripes(image: Image, region: NDArray[np.bool_]) -> None:
 
 
 def _draw_contour(image: Image, ids: Mask, value: int, thickness: int) -> tuple[int, int]:
-    """Draws the contours of one object, bright on black; gives x, y of its innermost point."""
+    """Draws the contours of one object, bright on black; returns x, y of its innermost point."""
     shape = np.asarray(ids == value, np.uint8)
     contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     colour = tuple(int(channel) for channel in OBJECT_COLOURS[value])

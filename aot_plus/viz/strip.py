@@ -1,4 +1,4 @@
-"""The memory strip: thumbnails of the frames in a video's memory, kept up to date frame by frame."""
+"""Draws the memory strip: thumbnails of the frames in a video's memory, kept up to date frame by frame."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _GAP = 4  # pixels between cells
 
 @dataclass(frozen=True)
 class _Cell:
-    """One stored frame."""
+    """Holds one stored frame."""
 
     thumbnail: Image
     caption: str
@@ -51,7 +51,7 @@ class MemoryStrip:
         self._changed_at = 0  # frame of the last change
 
     def update(self, bank: Sequence[int], frame: int, name: str, picture: Image) -> None:
-        """Takes over the bank after ``frame``: a frame just added is marked, and one just dropped.
+        """Takes over the bank after ``frame``: frames just added or dropped are marked.
 
         Args:
             bank: numbers of the stored frames.

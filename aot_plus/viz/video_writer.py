@@ -1,4 +1,4 @@
-"""A video file that is playable, in browsers as well, however its writing ends."""
+"""Writes a video file that is playable, in browsers as well, however the writing ends."""
 
 import logging
 from collections.abc import Iterator
