@@ -1,11 +1,11 @@
-"""Types of command-line arguments."""
+"""Defines types of command-line arguments."""
 
 import argparse
 from collections.abc import Callable
 
 
 def whole_number(lowest: int) -> Callable[[str], int]:
-    """Gives an argparse type: a whole number from ``lowest`` that fits in 31 bits."""
+    """Returns an argparse type: a whole number from ``lowest`` that fits in 31 bits."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not lowest <= int(text) < 2**31:

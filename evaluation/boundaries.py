@@ -1,4 +1,4 @@
-"""F, the boundary measure, on arrays: edge maps, the pixels within reach, and F of an object in a frame.
+"""Computes F, the boundary measure, on arrays: edge maps, pixels within reach, F of an object in a frame.
 
 All is computed on the part of a frame that holds an object in annotation or prediction, with a margin of one
 pixel: outside there are no edges. Sources: the DAVIS 2017 evaluation; that of MOSE v2 for the lopsided disk.
@@ -34,7 +34,7 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """The offsets at which an edge pixel counts as found.
+    """Holds the offsets at which an edge pixel counts as found.
 
     Attributes:
         element: n x n, 0 or 1; place ``k`` stands for the offset ``k - n // 2``, in y and in x.
@@ -66,19 +66,19 @@ def edge_map(mask: Binary) -> Binary:
 
 
 def tolerance(height: int, width: int) -> float:
-    """Gives the distance in pixels (not rounded) at which edges still match: 0.008 of the diagonal."""
+    """Returns the distance in pixels (not rounded) at which edges still match: 0.008 of the diagonal."""
     return TOLERANCE * math.hypot(height, width)
 
 
 def boundary_radius(height: int, width: int) -> int:
-    """Gives the radius of the disk in which edges match, in pixels: the tolerance rounded up."""
+    """Returns the radius of the disk in which edges match, in pixels: the tolerance rounded up."""
     return math.ceil(tolerance(height, width))
 
 
 def object_edges(annotation: Mask, prediction: Mask, number: int) -> tuple[Binary, Binary]:
-    """Gives the edge maps of object ``number`` in both masks (H x W ids), cut to where there can be edges.
+    """Returns the edge maps of object ``number`` in both masks (H x W ids), cut to where there can be edges.
 
-    The object is in one of the masks at least. The masks may be cut, as ``metrics.scored_part`` does.
+    The object is in at least one of the masks. The masks may be cut, as ``metrics.scored_part`` does.
     """
     masks = [(mask == number).view(np.uint8) for mask in (annotation, prediction)]
     x, y, width, height = cv2.boundingRect(cv2.bitwise_or(*masks))
@@ -90,14 +90,14 @@ def object_edges(annotation: Mask, prediction: Mask, number: int) -> tuple[Binar
 
 @lru_cache(maxsize=256)
 def disk(radius: int) -> Reach:
-    """Takes all offsets with dy^2 + dx^2 <= radius^2."""
+    """Makes the element of all offsets with dy^2 + dx^2 <= radius^2."""
     squares = np.arange(-radius, radius + 1) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 
 
 @lru_cache(maxsize=16)
 def lopsided_disk(radius: float) -> Reach:
-    """Makes MOSE v2's element, whose centre is at ``radius``, beside the array's middle if no integer."""
+    """Makes MOSE v2's element, whose centre is at ``radius``, beside the array's middle if not an integer."""
     squares = (np.arange(math.ceil(2 * radius + 1)) - radius) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 

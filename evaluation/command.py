@@ -1,4 +1,4 @@
-"""The command line of the metric."""
+"""Runs the metric from the command line."""
 
 import argparse
 import sys
@@ -41,7 +41,7 @@ def _text(arguments: argparse.Namespace) -> str:
 
 
 def _truth(arguments: argparse.Namespace) -> tuple[Path, str | None, Protocol]:
-    """Gives the folder of the ground truth, the set and the protocol."""
+    """Returns the folder of the ground truth, the set and the protocol."""
     protocol = get_protocol(arguments.protocol, all_frames=arguments.all_frames, strict=arguments.strict)
     return known_truth(arguments.dataset_path, arguments.set, protocol)
 

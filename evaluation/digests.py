@@ -1,4 +1,4 @@
-"""SHA-256 of files, to tell if what made a result has changed since."""
+"""Computes SHA-256 of files, to tell whether what made a result has changed since."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ _BLOCK = 2**20  # bytes
 
 
 def digest_file(path: Path, progress: Callable[[int], object] = lambda size: None) -> str:
-    """Gives the SHA-256 of a file's content, in hexadecimal; ``progress`` gets numbers of bytes.
+    """Returns the SHA-256 of a file's content, in hexadecimal; ``progress`` gets numbers of bytes.
 
     Raises ``OSError``.
     """
@@ -23,7 +23,7 @@ def digest_file(path: Path, progress: Callable[[int], object] = lambda size: Non
 
 
 def digest_files(root: Path, paths: Iterable[Path]) -> str:
-    """Gives one SHA-256 of files under ``root``, of their relative paths and contents. Raises ``OSError``."""
+    """Returns one SHA-256 of the relative paths and contents of files under ``root``. Raises ``OSError``."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root).as_posix()}\0{digest_file(path)}\n".encode())

@@ -1,9 +1,9 @@
-"""The errors that a user can cause. A tool's ``main`` turns them into one message and exit code 1."""
+"""Defines the errors that a user can cause. A tool's ``main`` turns them into one message and exit code 1."""
 
 
 class VOSError(Exception):
-    """Base class: the message names the file, the key, what was expected and what was found."""
+    """Reports a user's error: the message names the file, the key, what was expected and what was found."""
 
 
 class DataError(VOSError):
-    """A dataset, prediction, image, mask or result file that cannot be used as it is."""
+    """Reports a dataset, prediction, image, mask or result file that cannot be used as it is."""

@@ -1,11 +1,11 @@
-"""The VOST metric as a command; ``evaluation.command`` holds what it does.
+"""Runs the VOST metric as a command; ``evaluation.command`` holds what it does.
 
     python evaluation/evaluation_method.py --results_path R --dataset_path D --set val [--re] [--workers K]
     python -m evaluation.evaluation_method ...
 
 When this file is run by its path, Python puts its folder on the module search path, not the folder above, and
 ``evaluation`` cannot be imported. The package is then loaded from this file's own folder, whatever the
-current folder is. Worker processes run this file again as they start, and so get the package in the same way.
+current folder is. Worker processes run this file again as they start, and so get the package the same way.
 """
 
 import sys

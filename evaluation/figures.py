@@ -1,4 +1,4 @@
-"""The figures of objects and of a dataset under each protocol, and how they are written."""
+"""Computes the figures of objects and datasets under each protocol, and says how they are written."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -21,16 +21,16 @@ _V_DECIMALS = 4
 
 @dataclass(frozen=True)
 class FigureSet:
-    """The figures that are computed from the scores.
+    """Describes the figures that are computed from the scores.
 
     Attributes:
-        of_object: an object's figures.
-        overall: the dataset's, of the scores of all objects and their figures.
-        object_columns: of an object's figures, those that are written.
-        decimals: they are written with.
+        of_object: computes an object's figures.
+        overall: computes the dataset's, from all objects' scores and figures.
+        object_columns: the columns of an object's figures that are written.
+        decimals: how many are written.
         form: ``tables``, two CSV files with the set in their names; ``padded``, vos-benchmark's
             ``results.csv``; ``lines``, MOSE v2's ``scores.txt``.
-        means: the dataset's figures of the objects' names are the means of theirs.
+        means: a dataset's figure with the name of the objects' is the mean of theirs.
     """
 
     of_object: Callable[[ObjectScores], Row]
@@ -84,7 +84,7 @@ def _lvos_object(scores: ObjectScores) -> Row:
 
 
 def _grouped(scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str) -> dict[str, list[float]]:
-    """Gives, by the measure's letter, its mean over the seen and over the unseen objects."""
+    """Returns, by the measure's letter, its mean over the seen and over the unseen objects."""
     return {
         measure: [
             _mean(row[f"{measure}-Mean"] for one, row in zip(scores, rows, strict=True) if one.group == group)
@@ -133,7 +133,7 @@ def _mosev2_object(scores: ObjectScores) -> Row:
 
 
 def _runs(annotated: NDArray[np.bool_]) -> list[slice]:
-    """Finds the runs of frames with, and without, the object, but the one that starts the sequence."""
+    """Finds the runs of frames with, and without, the object, except the one that starts the sequence."""
     starts = (np.flatnonzero(annotated[1:] != annotated[:-1]) + 1).tolist()
     return [slice(start, end) for start, end in pairwise([*starts, len(annotated)])]
 

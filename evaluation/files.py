@@ -1,4 +1,4 @@
-"""Writing files so that a killed run never leaves half of one, and reading nothing that never ends."""
+"""Writes files so that a killed run never leaves half of one, and refuses to read what never ends."""
 
 import errno
 import os
@@ -34,9 +34,9 @@ def require_writable(path: Path) -> None:
 
 
 def require_regular(path: Path) -> None:
-    """Raises ``DataError`` for a pipe, a device or a socket, which to read may take for ever.
+    """Raises ``DataError`` for a pipe, a device or a socket, since reading it may never end.
 
-    What is missing, and a folder, is left to who opens it.
+    Missing files and folders are left to the caller that opens them.
     """
     kind = _kind(path)
     if kind not in (None, "a file", "a folder"):
@@ -45,7 +45,7 @@ def require_regular(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path next to ``path``; what was written there becomes ``path`` when the block ends.
+    """Yields a temporary path next to ``path``; what was written there becomes ``path`` when the block ends.
 
     When the block raises, the temporary file is removed and ``path`` is left as it was. The folder is made.
     A link stays, and the file that it leads to is replaced. Raises ``DataError`` that names ``path`` where it

@@ -1,4 +1,4 @@
-"""A lock on a folder that a run writes to: a second run is refused, and the lock ends with its process."""
+"""Locks a folder that a run writes to: a second run is refused, and the lock ends with its process."""
 
 import fcntl
 import json
@@ -26,8 +26,8 @@ class FolderLock:
     """Locks a folder, which must be there, for the length of a ``with`` block.
 
     The system frees the lock when the process ends, however it ends. The processes of one run hold it
-    together: the first one takes it and then calls ``share``, the others enter with ``shared``. Who takes it
-    alone removes what killed processes left half written. Nothing of the lock remains in the folder.
+    together: the first one takes it and then calls ``share``, the others enter with ``shared``. A process
+    that takes it alone removes what killed ones left half written. The lock leaves nothing in the folder.
     """
 
     def __init__(self, folder: Path, *, shared: bool = False) -> None:
@@ -71,7 +71,7 @@ def refuse_locked(folder: Path) -> None:
 
 
 def _acquire(folder: Path, *, shared: bool) -> IO[str] | None:
-    """Opens and locks the file; None where the file system knows no locks."""
+    """Opens and locks the file; None where the file system has no locks."""
     path = folder / LOCK_FILE
     while True:
         try:
@@ -94,7 +94,7 @@ def _acquire(folder: Path, *, shared: bool) -> IO[str] | None:
 
 
 def _try_lock(file: IO[str], kind: int) -> bool:
-    """Locks an open file without waiting; gives if that went. Raises ``OSError`` where locks do not work."""
+    """Tries to lock an open file at once; returns if it could. Raises ``OSError`` where locks do not work."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

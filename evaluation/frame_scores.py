@@ -1,4 +1,4 @@
-"""The measures of all objects in one frame, under a protocol."""
+"""Computes the measures of all objects in one frame, under a protocol."""
 
 import math
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _REACH_OF_AREA = 0.1  # MOSE v2: of the square root of an object's pixels
 
 @dataclass(frozen=True, eq=False)
 class FrameScores:
-    """Holds, of objects ``1..K``: measures x K values in 0..1; pixels in annotation and prediction (K)."""
+    """Holds, for objects ``1..K``: measures x K values in 0..1; pixels in annotation and prediction (K)."""
 
     values: FloatArray
     annotated: FloatArray
@@ -57,7 +57,7 @@ def score_frame(annotation: Mask, prediction: Mask, num_objects: int, protocol: 
 
 
 def _reaches(size: tuple[int, ...], area: float, protocol: Protocol) -> list[Reach]:
-    """Gives the reach of each boundary measure of an object with ``area`` annotated pixels."""
+    """Returns the reach of each boundary measure of an object with ``area`` annotated pixels."""
     height, width = size
     if "F_new" not in protocol.measures:
         return [disk(boundary_radius(height, width))]

@@ -1,4 +1,4 @@
-"""The sequences of a dataset that a protocol scores, in each of the layouts on disk."""
+"""Finds the sequences of a dataset that a protocol scores, in each of the layouts on disk."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ __all__ = [
 _SAV_ANNOTATIONS = "Annotations_6fps"
 _LVOS_STEP = 5  # frame numbers between two annotations
 
-# By the name of a folder of predictions, what gives its sequences (SA-V: one for each object) or raises.
+# For each folder of predictions: what finds its sequences (SA-V: one for each object) or raises.
 Finders = dict[str, Callable[[], list[AnnotatedSequence]]]
 
 
@@ -61,7 +61,7 @@ def scored_sequences(
 
 
 def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
-    """Gives what finds each name's sequences, so that each may fail apart. Takes the same arguments."""
+    """Returns a finder of each name's sequences: each may fail on its own. Takes the same arguments."""
     split = protocol.split if split is None else split
     if protocol.layout == "folders" or split is None:
         return _of_folders(dataset, results, split, protocol)
@@ -71,7 +71,7 @@ def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: 
 
 
 def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-    """Gives what ``scored_sequences`` takes for a known data set: a folder, a set and a protocol.
+    """Returns what ``scored_sequences`` takes for a known data set: a folder, a set and a protocol.
 
     Args:
         name: one of ``DATASET_FOLDERS``, or a path, which is taken as it is.
@@ -94,7 +94,7 @@ def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path,
 def ground_truth(
     root: Path, folder: Path, split: str, protocol: Protocol
 ) -> tuple[Path, str | None, Protocol]:
-    """Gives the same for a data set without ``ImageSets``. ``folder``: the split's, which may be the root."""
+    """Returns the same for a data set without ``ImageSets``. ``folder``: the split's, perhaps the root."""
     if protocol.layout not in ("splits", "folders"):
         return root, split, protocol
     listed = folder != root and (folder / f"{folder.name}.txt").is_file()
@@ -189,7 +189,7 @@ ObjectsOf = Callable[[str, Mapping[str, Any]], list[ListedObject]]
 def _of_video(
     path: Path, name: str, video: Mapping[str, Any], objects: ObjectsOf, protocol: Protocol
 ) -> list[AnnotatedSequence]:
-    """Finds a video of a meta file. Raises ``DataError`` for one that is not as its layout has it."""
+    """Finds a video of a meta file. Raises ``DataError`` for one that does not fit its layout."""
     try:
         listed = tuple(sorted(objects(name, video), key=lambda one: one.number))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

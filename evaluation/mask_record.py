@@ -1,4 +1,4 @@
-"""The masks and the code that figures were made by, noted beside them: old ones never pass for new ones."""
+"""Notes the masks and the code behind figures beside them: old figures never pass for new ones."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _LISTED = 3
 
 
 class MaskRecord(TypedDict):
-    """A sequence's scored predictions: how many, and one SHA-256 of them and of its annotations.
+    """Identifies a sequence's scored predictions: how many, and one SHA-256 of them and of its annotations.
 
     ``code`` is the SHA-256 of the metric's source files.
     """

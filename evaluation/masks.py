@@ -1,4 +1,4 @@
-"""Masks of object ids on disk."""
+"""Reads masks of object ids from disk."""
 
 import struct
 import zlib
@@ -66,7 +66,7 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
     """Reads 8-bit ids whose rows are stored as they are, without filters, as those of most masks.
 
     Pillow inflates one row after another, and by a zlib that takes a mask's long runs several times as long.
-    Any other file, and one with damage, is left to it: None.
+    Returns None for any other file, or a damaged one, which Pillow then reads.
     """
     try:
         file = path.read_bytes()
@@ -78,7 +78,7 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
             return None
         pixels = b"".join(data for kind, data in chunks if kind == b"IDAT")
         inflater = zlib_ng.decompressobj()
-        stored = inflater.decompress(pixels, height * (width + 1) + 1)  # with 1 more it comes to the end
+        stored = inflater.decompress(pixels, height * (width + 1) + 1)  # one more, to reach the end
         rows = np.frombuffer(stored, np.uint8).reshape(height, width + 1)  # a row's filter, then its pixels
     except (OSError, ValueError, StopIteration, struct.error, zlib_ng.error):  # type: ignore[misc]  # typed as no class
         return None
@@ -86,7 +86,7 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
 
 
 def _read_chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Gives the kind and the content of each chunk of a PNG file.
+    """Yields the kind and the content of each chunk of a PNG file.
 
     Raises ``ValueError`` and ``struct.error`` for another file, and for one that is damaged.
     """

@@ -1,4 +1,4 @@
-"""The VOST metric on arrays: arrays in, numbers out, no file system.
+"""Computes the VOST metric on arrays: arrays in, numbers out, no file system.
 
 Masks are uint8 arrays of H x W object ids: 0 is background, 255 (ignored) counts as background too. Frames
 are taken one at a time, so that all that grows with the length of a video is one float per object and frame.
@@ -37,7 +37,7 @@ def count_objects(first_annotation: Mask) -> int:
 
 
 def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArray:
-    """Intersection over union (J) of the objects ``1..num_objects`` in one frame.
+    """Computes intersection over union (J) of the objects ``1..num_objects`` in one frame.
 
     Ids above the range and 255 are background in both masks (ignored pixels are not masked out). An object
     that is in neither mask scores 1.
@@ -78,7 +78,7 @@ def frame_overlaps(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Counts the objects' pixels in both masks, in the annotation, in the prediction (K each).
 
-    ``annotation``, ``prediction``: of the same size, as ``scored_part`` gives them.
+    ``annotation``, ``prediction``: of the same size, as ``scored_part`` returns them.
     """
     highest = min(num_objects, max(int(annotation.max()), int(prediction.max())))
     if highest <= _FEW_OBJECTS:
@@ -107,12 +107,12 @@ def _check_masks(annotation: Mask, prediction: Mask) -> None:
 
 
 def recall(ious: FloatArray) -> FloatArray:
-    """Share of frames with an IoU above 0.5. ``ious``: ... x n, n >= 1; returns ... values in 0..1."""
+    """Returns the share of frames with an IoU above 0.5. ``ious``: ... x n, n >= 1; the result: ..., 0..1."""
     return np.asarray((ious > RECALL_THRESHOLD).mean(axis=-1))
 
 
 def decay(ious: FloatArray) -> FloatArray:
-    """Mean IoU of the first quarter of the frames minus that of the last. ``ious``: ... x n, n >= 1.
+    """Returns the mean IoU of the first quarter of frames minus the last's. ``ious``: ... x n, n >= 1.
 
     The quarters meet at ``round(linspace(1, n, 5) + 1e-10) - 1`` and share their border frames, as in the
     published VOST evaluation. That code keeps these indices in 8 bits, so its decay is wrong for sequences of
@@ -139,18 +139,18 @@ def object_figures(ious: FloatArray) -> FloatArray:
 
 
 def global_figures(figures: Iterable[FloatArray]) -> FloatArray:
-    """Mean over all objects (not sequences). ``figures``: K x 6 for each sequence; returns 6 values."""
+    """Averages over all objects (not sequences). ``figures``: K x 6 for each sequence; returns 6 values."""
     return np.concatenate(list(figures)).mean(axis=0)
 
 
 def score_frames(frames: Iterable[tuple[Mask, Mask]], num_objects: int) -> FloatArray:
-    """IoUs of a stream of scored frames. ``frames``: (annotation, prediction) pairs; returns K x n."""
+    """Computes IoUs of scored frames. ``frames``: (annotation, prediction) pairs; returns K x n."""
     ious = [frame_ious(annotation, prediction, num_objects) for annotation, prediction in frames]
     return np.array(ious).reshape(-1, num_objects).T
 
 
 def score_sequence(annotations: Iterable[Mask], predictions: Iterable[Mask]) -> FloatArray:
-    """IoUs of one whole sequence, read frame by frame. ``object_figures`` turns them into figures.
+    """Computes IoUs of one whole sequence, read frame by frame. ``object_figures`` turns them into figures.
 
     Args:
         annotations: all annotated frames in order (uint8, H x W). The first says which objects are scored;

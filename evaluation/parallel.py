@@ -32,7 +32,7 @@ def map_in_processes(
     *,
     size: Callable[[Item], float] | None = None,
 ) -> list[Result]:
-    """Gives ``function``'s results in the order of the items, with a progress bar on stderr.
+    """Returns ``function``'s results in the order of the items, with a progress bar on stderr.
 
     The processes end at once when a call raises, on Ctrl-C, and when this process is killed.
 
@@ -83,7 +83,7 @@ def _watch_parent(number: int) -> None:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Gives a pool of fresh processes (safe whatever threads this one has), which end if the block raises."""
+    """Yields a pool of fresh processes (safe whatever threads this one has), ended if the block raises."""
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(watched,))

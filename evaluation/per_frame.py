@@ -1,4 +1,4 @@
-"""J of every scored frame as a table and a CSV file, even of an incomplete run.
+"""Writes J of every scored frame as a table and a CSV file, even of an incomplete run.
 
 Columns: ``Sequence``, ``Object`` (id), ``Frame`` (name without suffix), ``J`` (0..1, 6 decimals), ``Last``
 (1 where the frame counts in J_tr, else 0) and ``Problem``. The mean of an object's ``J`` is its J, that of

@@ -1,4 +1,4 @@
-"""Progress bars that Ctrl-C may meet at any moment."""
+"""Shows progress bars that Ctrl-C may interrupt at any moment."""
 
 from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""The protocols of the metric: what differs between the published tools, as data."""
+"""Lists the protocols of the metric: what differs between the published tools, as data."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -51,7 +51,7 @@ class Protocol:
         return int(self.skips_first), int(self.skips_last)
 
     def set_name(self, split: str | None) -> str:
-        """Gives the set in names of files. ``split``: None for the protocol's own."""
+        """Returns the set's name in names of files. ``split``: None for the protocol's own."""
         name = self.split if split is None else split
         return "all" if name is None else name
 

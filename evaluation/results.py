@@ -1,4 +1,4 @@
-"""The figures of a result folder: made, written as two CSV files, read from them, shown as text.
+"""Makes the figures of a result folder, writes them as two CSV files, reads those, shows them as text.
 
 Functions that need pandas import it, since worker processes and ``--help`` would wait for it in vain.
 """
@@ -35,13 +35,13 @@ _LINES_FILE = "scores.txt"  # of MOSE v2's scorer
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The figures of a set: 0..1, or percent under vos-benchmark and sav.
+    """Holds the figures of a set: 0..1, or percent under vos-benchmark and sav.
 
     Attributes:
         objects: a row for each object: ``Sequence`` (``<sequence>_<object>``) and its figures; under VOST
             ``J-Mean`` and ``J_last-Mean``.
         overall: one row, over all objects; under VOST the columns ``metrics.FIGURES``.
-        protocol: that the figures follow.
+        protocol: the one that the figures follow.
     """
 
     objects: pd.DataFrame
@@ -50,12 +50,12 @@ class Results:
 
     @property
     def j(self) -> float:
-        """J, the mean over all objects."""
+        """Returns J, the mean over all objects."""
         return float(self.overall["J-Mean"].iloc[0])
 
     @property
     def j_tr(self) -> float:
-        """J_tr (``J_last`` in the files), the mean over all objects. VOST alone has it."""
+        """Returns J_tr (``J_last`` in the files), the mean over all objects. VOST alone has it."""
         return float(self.overall["J_last-Mean"].iloc[0])
 
 
@@ -73,10 +73,10 @@ def evaluate(
         dataset: a folder in the protocol's layout.
         split: the set; None for the protocol's own.
         workers: processes; None for as many as there are processors.
-        protocol: or the name of one.
+        protocol: itself or its name.
     Raises:
-        DataError: a mask is missing or cannot be used, or the set. Nothing is written, and files of an
-            earlier run are gone. Or a run is writing masks there.
+        DataError: a mask or the set is missing or cannot be used (nothing is written, and files of an
+        earlier run are gone), or a run is writing masks there.
     """
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     if not folder.is_dir():
@@ -202,7 +202,7 @@ def read_results(folder: Path, split: str) -> Results:
 
 
 def _read_figures(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """At least one row of these columns, all of them finite numbers but ``Sequence``."""
+    """Reads at least one row of these columns, all of them finite numbers but ``Sequence``."""
     try:
         table = read_table(path, {column: str if column == "Sequence" else float for column in columns})
     except (OSError, ValueError) as error:

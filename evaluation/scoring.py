@@ -1,4 +1,4 @@
-"""Scoring sequences under a protocol. Worker processes import this, and wait for what it imports."""
+"""Scores sequences under a protocol. Worker processes import this, and wait for what it imports."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _LARGE_BLOCK = 16 * 2**20  # bytes
 
 @dataclass(frozen=True, eq=False)
 class ObjectScores:
-    """An object's measures in the scored frames of its sequence.
+    """Holds an object's measures in the scored frames of its sequence.
 
     Attributes:
         sequence, number: as its row is named: "crowd" and "2", SA-V's "sav_000101" and "002".
@@ -69,7 +69,7 @@ def score_sequences(
 def score_each(
     sequences: list[AnnotatedSequence], results: Path, workers: int | None, protocol: Protocol
 ) -> list[Outcome]:
-    """As ``score_sequences``, but a sequence's problem is its outcome. Raises only if a worker died."""
+    """Scores as ``score_sequences``; a sequence's problem is its outcome. Raises only if a worker died."""
     score = partial(_score_files, results, protocol)
     return map_in_processes(score, sequences, workers, "evaluate", size=lambda one: len(one.frames))
 
@@ -103,19 +103,19 @@ def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> li
 
 
 def _new_ids(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> tuple[Mask, Mask] | None:
-    """Gives the id that each of the 256 stands for, in annotations and in predictions.
+    """Returns the id that each of the 256 stands for, in annotations and in predictions.
 
     None: all stand for themselves.
     """
     if not (sequence.binary or protocol.merges):
         return None
     one = np.minimum(np.arange(256), 1).astype(np.uint8)
-    # In the archive of DAVIS 2016 the object is 255; beside other ids that is what is ignored.
+    # In the archive of DAVIS 2016 the object is 255; beside other ids, 255 is ignored.
     if sequence.binary or first is None or set(np.unique(first)) == {0, IGNORE_ID}:
         return one, one
     without_255 = one.copy()
     without_255[IGNORE_ID] = 0
-    # Predictions of one object may be 0 and 255 as well. With 255 in the annotation they are of that.
+    # Predictions of one object may be 0 and 255 as well, unless the annotation has a 255 of its own.
     return without_255, without_255 if (first == IGNORE_ID).any() else one
 
 
@@ -127,7 +127,7 @@ def _with_ids(
 
 
 def _count(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> int:
-    """Gives the largest id that can be scored. Raises ``DataError`` for a first annotation without object."""
+    """Returns the largest id that can be scored. Raises ``DataError`` for a first mask without object."""
     if sequence.binary:
         return 1
     if first is not None:

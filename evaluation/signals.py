@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both end a command by an exception, with exit code 130 or 143 and no traceback."""
+"""Has Ctrl-C and SIGTERM end a command by an exception, with exit code 130 or 143 and no traceback."""
 
 import signal
 import sys
@@ -29,7 +29,7 @@ def interruption(number: int | None, message: str = "") -> KeyboardInterrupt:
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Gives a shell's number for a process that the signal ended: 130 or 143."""
+    """Returns a shell's number for a process that the signal ended: 130 or 143."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
@@ -42,7 +42,7 @@ def raise_once(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Makes Ctrl-C and SIGTERM raise in the block, and puts the handlers of before back at its end.
+    """Makes Ctrl-C and SIGTERM raise in the block, and puts the earlier handlers back at its end.
 
     A library's import may turn the exception into one of its own: that is undone. What is ignored stays so.
     """
@@ -50,7 +50,7 @@ def signals_raised() -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         noted.append(number)
-        if number == signal.SIGINT or len(noted) == 1:  # an impatient Ctrl-C also ends the cleaning up
+        if number == signal.SIGINT or len(noted) == 1:  # a second Ctrl-C also ends the clean-up
             raise interruption(number)
 
     previous = {}

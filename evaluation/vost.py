@@ -1,4 +1,4 @@
-"""VOST's layout on disk: splits, annotated frames, masks, and the predictions that belong to them.
+"""Reads VOST's layout on disk: splits, annotated frames, masks, and the predictions that belong to them.
 
 A dataset holds ``ImageSets/<split>.txt`` (a sequence a line) and ``Annotations/<sequence>/<frame>.png``;
 predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
@@ -60,7 +60,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class ListedObject:
-    """An object that a meta file names: its id, the frames that count for it (None: all), and its group.
+    """Holds an object of a meta file: its id, the frames that count for it (None: all), and its group.
 
     Groups are those that figures are computed apart for, as seen and unseen; empty where there are none.
     """
@@ -72,7 +72,7 @@ class ListedObject:
 
 @dataclass(frozen=True)
 class AnnotatedSequence:
-    """A sequence to score.
+    """Describes a sequence to score.
 
     Attributes:
         name: its folder in the result folder.
@@ -93,7 +93,7 @@ class AnnotatedSequence:
 
     @property
     def scored_frames(self) -> tuple[str, ...]:
-        """The frames that count."""
+        """Returns the frames that count."""
         return self.frames[self.ends[0] : len(self.frames) - self.ends[1]]
 
 
@@ -151,7 +151,7 @@ def read_split(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> lis
 def read_names(path: Path) -> list[str]:
     """Reads the sequences that a split file names, in its order; it may name none.
 
-    Raises ``DataError`` with the line of a name that cannot be a sequence's folder, or that comes again.
+    Raises ``DataError`` with the line of a name that cannot be a sequence's folder, or that is repeated.
     """
     first_lines: dict[str, int] = {}
     for number, name in named_lines(path):
@@ -204,7 +204,7 @@ def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
 
 
 def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
-    """Gives ``find``'s result for each name. Raises one ``DataError`` with the problems of all."""
+    """Returns ``find``'s result for each name. Raises one ``DataError`` with the problems of all."""
     found, problems = [], []
     for name in names:
         try:
@@ -266,7 +266,7 @@ def num_objects(sequence: AnnotatedSequence, first: Mask) -> int:
 
 
 def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
-    """(annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
+    """Yields (annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
 
     Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.
     """
@@ -281,7 +281,7 @@ def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mas
 
 
 def _size(mask: Mask) -> str:
-    """Width x height, as image tools show it."""
+    """Formats width x height, as image tools show it."""
     return f"{mask.shape[1]} x {mask.shape[0]}"
 
 
