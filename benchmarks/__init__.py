@@ -1,4 +1,4 @@
-"""Measurements of speed, memory and the memory policies; none of it is needed to use the project.
+"""Measures speed, memory and the memory policies; none of it is needed to use the project.
 
 Each command has ``--help``, prints a table, and as its last line the figures as JSON:
 

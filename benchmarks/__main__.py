@@ -39,7 +39,7 @@ ITEMS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the items that are named, or all. Gives the exit code."""
+    """Runs the items that are named, or all. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures speed and memory.",

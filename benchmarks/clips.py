@@ -1,6 +1,6 @@
-"""Training clips that one core makes in a second: ``python -m benchmarks.clips --help``.
+"""Counts training clips that one core makes in a second: ``python -m benchmarks.clips --help``.
 
-Of MiniVOST, drawn on the way, and of JPEG files in VOST's layout, made of a synthetic video.
+The clips are of MiniVOST, drawn as needed, and of JPEG files in VOST's layout from a synthetic video.
 """
 
 import argparse
@@ -27,7 +27,7 @@ VIDEOS, VIDEO_FRAMES = 2, 40
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, measures, prints a table and the JSON line. Gives the exit code."""
+    """Parses the flags, measures, prints a table and the JSON line. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.clips", description="Training clips per second and core."
     )

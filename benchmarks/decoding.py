@@ -1,6 +1,6 @@
 """Decodes PNG files and does nothing else: ``python -m benchmarks.decoding FOLDER... --processes 2``.
 
-The yardstick of ``benchmarks.metric``. It takes nothing from the metric, so that it gets no faster with it.
+It is the yardstick of ``benchmarks.metric``, and shares no code with the metric, to get no faster with it.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from PIL import Image
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Decodes the folders' PNG files, a folder at a time in each process. Gives the exit code."""
+    """Decodes the folders' PNG files, a folder at a time in each process. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding")
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--processes", type=int, default=1)
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def decode(folder: Path) -> int:
-    """Decodes a folder's PNG files and gives their number."""
+    """Decodes a folder's PNG files and returns their number."""
     paths = sorted(folder.glob("*.png"))
     for path in paths:
         with Image.open(path) as image:

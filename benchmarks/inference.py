@@ -1,4 +1,4 @@
-"""Time, memory and operations of inference: ``python -m benchmarks.inference --help``.
+"""Measures time, memory and operations of inference: ``python -m benchmarks.inference --help``.
 
 Without ``--scenario`` it measures a frame with a full bank and its stages. The video is synthetic, the
 weights are random unless a checkpoint is given: neither time nor memory depends on them.
@@ -60,7 +60,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, measures, prints a table and the JSON line. Gives the exit code."""
+    """Parses the flags, measures, prints a table and the JSON line. Returns the exit code."""
     args = _parse(argv)
     return run_tool(lambda: _measure(args))
 

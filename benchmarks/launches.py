@@ -45,7 +45,7 @@ class _CountingRecorder:
         """Does nothing: it holds no memory."""
 
     def record(self, piece: Callable[[], None]) -> tuple[Callable[[], None], int]:
-        """Gives a repetition of the piece, and 0 bytes."""
+        """Returns a repetition of the piece, and 0 bytes."""
 
         def repeat() -> None:
             self.repetitions += 1

@@ -1,4 +1,4 @@
-"""Time and memory of the metric: ``python -m benchmarks.metric --help``.
+"""Measures time and memory of the metric: ``python -m benchmarks.metric --help``.
 
 Writes annotated PNG sequences to a temporary folder and times the metric's command on them, as a whole
 process, against a process that only decodes the same files. Times are those that processors worked, in all
@@ -33,7 +33,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, measures, prints a table and the JSON line. Gives the exit code."""
+    """Parses the flags, measures, prints a table and the JSON line. Returns the exit code."""
     args = _parse(argv)
     return run_tool(lambda: _measure(args))
 
@@ -111,12 +111,12 @@ def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tu
 
 
 def largest_process(command: Sequence[str]) -> float:
-    """Runs a command and gives the MB of its largest process. Raises as ``processor_seconds``."""
+    """Runs a command and returns the MB of its largest process. Raises as ``processor_seconds``."""
     return int(_run([sys.executable, "-c", _LARGEST_PROCESS, *command])) * RSS_UNIT / MB
 
 
 def processor_seconds(command: Sequence[str]) -> float:
-    """Runs a command and gives its processor time. Raises ``VOSError`` with its words if it fails."""
+    """Runs a command and returns its processor time. Raises ``VOSError`` with its words if it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     _run(command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""Videos that share nothing with MiniVOST's: bodies given by formulas, drawn pixel by pixel.
+"""Draws videos that share nothing with MiniVOST's: bodies given by formulas, drawn pixel by pixel.
 
 A body is the set of pixels where its formula gives less than 0, its distance to the rim in pixels (roughly).
 Drops melt and part, chains swing and break, tiles tilt and fall in two, balls roll; colours may change. All
@@ -19,7 +19,7 @@ _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float64)
 
 
 class Body:
-    """A body that moves: its kind, look and course. ``frames``: of the video."""
+    """Describes a body that moves: its kind, look and course. ``frames``: of the video."""
 
     def __init__(self, rng: _Rng, frames: int) -> None:
         self._shape = (_drop, _chain, _tile, _ball)[int(rng.integers(4))]
@@ -33,7 +33,7 @@ class Body:
             self.colours[1] = self.colours[0]
 
     def draw(self, frame: int) -> tuple[_Field, NDArray[np.float64]]:
-        """Gives the share of each pixel that is covered, and its colour (SIDE x SIDE x 3)."""
+        """Returns the share of each pixel that is covered, and its colour (SIDE x SIDE x 3)."""
         swing = self._sway * np.sin(0.07 * frame + self._phase[:2])
         x, y = _bounced(self._start + self._speed * frame + swing)
         radius = self.radius * (1 + self._growth * np.sin(0.04 * frame + self._phase[2]))
@@ -59,7 +59,7 @@ _Shape = tuple[_Field, _Field, _Field]
 
 
 def _drop(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """Four discs that melt together where they meet; two of them leave."""
+    """Draws four discs that melt together where they meet; two of them leave."""
     field = np.zeros_like(u)
     for number in range(4):
         angle = 0.03 * frame * (-1) ** number + phase[0] + 1.6 * number
@@ -71,7 +71,7 @@ def _drop(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.floa
 
 
 def _chain(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """Four links with joints that swing; the last two come off."""
+    """Draws four links with joints that swing; the last two come off."""
     distance, band = np.full_like(u, 9.0), np.zeros_like(u)
     x, y, heading = -0.9, 0.0, 0.0
     for link in range(4):
@@ -87,7 +87,7 @@ def _chain(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.flo
 
 
 def _tile(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """A flat chequered plate that tilts about an axis; it breaks along another one."""
+    """Draws a flat chequered plate that tilts about an axis; it breaks along another one."""
     v = v / (0.65 + 0.35 * np.cos(0.05 * frame + phase[0]))
     power = 1.0 + phase[1]
     distance, squares = np.full_like(u, 9.0), np.zeros_like(u)
@@ -102,7 +102,7 @@ def _tile(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.floa
 
 
 def _ball(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """A ball with meridians that rolls under a lamp; it loses half its size in the event."""
+    """Draws a ball with meridians that rolls under a lamp; it loses half its size in the event."""
     size = 0.9 - 0.4 * after
     height = np.sqrt(np.clip(size**2 - u**2 - v**2, 0, None)) / size
     meridian = np.arctan2(u / size, height) + 0.06 * frame + phase[0]
@@ -115,7 +115,7 @@ def _ball(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.floa
 
 
 def _background(rng: _Rng) -> NDArray[np.float32]:
-    """A picture of 2 x SIDE each way: a gradient, a chequer, the cells of random points, or soft noise."""
+    """Draws 2 x SIDE pixels each way: a gradient, a chequer, the cells of random points, or soft noise."""
     rows, columns = np.mgrid[0 : 2 * SIDE, 0 : 2 * SIDE].astype(np.float32) / SIDE
     kind = int(rng.integers(4))
     if kind == 0:
@@ -165,7 +165,7 @@ def draw_video(rng: _Rng) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def _ids(bodies: list[Body], others: list[Body], frame: int) -> NDArray[np.uint8]:
-    """The ids of a frame without bars."""
+    """Returns the ids of a frame without bars."""
     ids = np.zeros((SIDE, SIDE), np.uint8)
     for number, body in [*((0, other) for other in others), *enumerate(bodies, start=1)]:
         ids[body.draw(frame)[0] >= 0.5] = number

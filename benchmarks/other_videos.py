@@ -1,4 +1,4 @@
-"""J and J_tr on videos unlike MiniVOST: ``python -m benchmarks.other_videos --help``.
+"""Measures J and J_tr on videos unlike MiniVOST: ``python -m benchmarks.other_videos --help``.
 
 No model trains on them: they show what a model that learnt on MiniVOST is worth elsewhere. Rerun the same
 command to resume; what was made with other config values, weights or code is done again.
@@ -36,7 +36,7 @@ _ANNOTATION_STEP = 2  # as in VOST: every second frame
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, makes the videos, completes missing runs, prints the table. Gives the exit code."""
+    """Parses the flags, makes the videos, completes missing runs, prints the table. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.other_videos", description="J and J_tr on videos unlike MiniVOST."
     )
@@ -87,7 +87,7 @@ def _weights(text: str) -> tuple[str, Path]:
 
 
 def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list[Job]]:
-    """Gives the jobs of each file of weights with each policy: one for each dataset.
+    """Yields the jobs of each file of weights with each policy: one for each dataset.
 
     Raises ``DataError`` and ``ConfigError`` for wrong flags.
     """
@@ -101,12 +101,12 @@ def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list
 
 
 def _digest(values: Mapping[str, str]) -> str:
-    """Runs with other config values go to a folder of their own."""
+    """Tells the folders of runs with different config values apart."""
     return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
 
 
 def _mean(values: pd.Series) -> str:
-    """The mean over all objects with its 95 % interval."""
+    """Returns the mean over all objects with its 95 % interval."""
     low, high = interval(values)
     return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 

@@ -44,7 +44,7 @@ POLICIES = ("fifo", "emfs", "rmem", "unbounded", "random", "uniform", "spread", 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, completes missing runs, writes and prints the table. Gives the exit code."""
+    """Parses the flags, completes missing runs, writes and prints the table. Returns the exit code."""
     args = _parse(argv)
     return run_tool(lambda: _compare(args))
 
@@ -173,7 +173,7 @@ def threads_of_each(jobs: int) -> int:
 
 
 def _do_job(threads: int | None, job: Job) -> str:
-    """Runs inference, then the metric; gives the problem, if there is one.
+    """Runs inference, then the metric; returns the problem, if there is one.
 
     ``threads``: of this process, which others run beside; None: inference chooses.
     """

@@ -1,4 +1,4 @@
-"""Plots of the policy comparison: J_tr over the memory gap and over the bank's capacity, with bands."""
+"""Plots the policy comparison: J_tr over the memory gap and over the bank's capacity, with bands."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -68,7 +68,7 @@ def _limits(rows: pd.DataFrame) -> tuple[float, float]:
 
 
 class _Panel:
-    """A pair of axes in a picture."""
+    """Holds a pair of axes in a picture."""
 
     def __init__(
         self, image: PIL.Image.Image, left: int, top: int, limits: tuple[float, float], title: str
@@ -137,7 +137,7 @@ class _Panel:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Gives round numbers between two limits, from three to eight of them."""
+    """Returns round numbers between two limits, from three to eight of them."""
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

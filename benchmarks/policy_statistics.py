@@ -1,4 +1,4 @@
-"""Statistics of the policy comparison: means over objects, and their intervals over sequences."""
+"""Computes statistics of the policy comparison: means over objects, and their intervals over sequences."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ _RESAMPLES = 9999
 
 
 def compare(objects: pd.DataFrame, reference: str, reference_gap: int) -> pd.DataFrame:
-    """Gives each setting a row: J, J_tr with standard errors, and paired differences with their intervals.
+    """Returns a row for each setting: J, J_tr with standard errors, and paired differences with intervals.
 
     Differences are to the policy ``reference`` of the same model and capacity at ``reference_gap``: so they
     also show what the gap does.

@@ -1,4 +1,4 @@
-"""Scenarios of inference over real pictures: agreement of number formats, and a whole evaluation."""
+"""Measures inference over real pictures: agreement of number formats, and a whole evaluation."""
 
 import tempfile
 from argparse import Namespace
@@ -29,8 +29,8 @@ SEQUENCES = 2  # of MiniVOST val, for the pipeline
 def measure_agreement(flags: Namespace) -> Figures:
     """Counts the pixels that ``--dtype`` labels as float32 does, each with its own memory.
 
-    Of a MiniVOST video, and of ``--video`` with the ``--mask`` of its first frame if they are given; at most
-    ``--frames``. The first frame does not count.
+    It takes a MiniVOST video, and ``--video`` with the ``--mask`` of its first frame if they are given, at
+    most ``--frames`` of each. The first frame does not count.
     """
     flags.ckpt_path = flags.ckpt_path or find_checkpoint(f"{flags.model}.safetensors")
     if flags.ckpt_path is None:

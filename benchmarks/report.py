@@ -1,4 +1,4 @@
-"""Shared by all benchmarks: flags, memory, and the output, a table and a line of JSON.
+"""Provides what all benchmarks share: flags, memory, and the output, a table and a line of JSON.
 
 Nothing here imports torch, so that a benchmark of a small process is one itself.
 """
@@ -47,14 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, compute: bool = True) -> N
 
 
 def spread(values: Sequence[float], unit: float | None = None) -> dict[str, float]:
-    """Median, minimum and maximum of seconds, and with ``unit`` (in seconds) the median in units."""
+    """Computes median, minimum and maximum of seconds, and with ``unit`` (in seconds) the median in units."""
     median = statistics.median(values)
     found = {"median": median, "min": min(values), "max": max(values)}
     return found if unit is None else {**found, "units": median / unit}
 
 
 def resident_memory(*, peak: bool = False) -> float:
-    """Resident memory of this process in MB, now or at its peak; always the peak where there is no /proc."""
+    """Returns resident memory of this process in MB, now or at its peak; without /proc always the peak."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / MB

@@ -1,4 +1,4 @@
-"""Synthetic videos that go through the real ``VideoSegmenter``, timed a gap cycle at a time."""
+"""Passes synthetic videos through the real ``VideoSegmenter``, timed a gap cycle at a time."""
 
 import copy
 from argparse import Namespace
@@ -36,7 +36,7 @@ def load(flags: Namespace, **values: Any) -> AOT:
 
 
 def load_for_size(flags: Namespace, **values: Any) -> AOT:
-    """As ``load``, for images of ``--size``, which the network then gets as they are."""
+    """Loads as ``load``, for images of ``--size``, which the network then gets as they are."""
     model = load(flags, TEST_MAX_LONG_EDGE=float(max(flags.size)), **values)
     taken = input_size(*flags.size, align_corners=model.cfg.MODEL_ALIGN_CORNERS)
     if taken != flags.size:
@@ -46,7 +46,7 @@ def load_for_size(flags: Namespace, **values: Any) -> AOT:
 
 
 class Stream:
-    """A synthetic video on its way through a segmenter. Making the images is not timed."""
+    """Passes a synthetic video through a segmenter. Making the images is not timed."""
 
     def __init__(
         self, model: AOT, flags: Namespace, *, objects: int = 0, gap: int = 0, graphs: bool = True
@@ -74,7 +74,7 @@ class Stream:
 
     @property
     def memory_frames(self) -> int:
-        """T, the frames in the bank."""
+        """Returns T, the number of frames in the bank."""
         return len(self.segmenter.banks[0])
 
     def fill(self, memory_frames: int) -> None:
@@ -91,7 +91,7 @@ class Stream:
         return [self._video.frame(index)[0] for index in range(first, self.frame + 1)]
 
     def step_cycle(self) -> float:
-        """Mean seconds of ``step``, from an image to its labels, over a gap cycle."""
+        """Returns mean seconds of ``step``, from an image to its labels, over a gap cycle."""
         images = self.images()
         started = self._clock()
         for image in images:
@@ -99,7 +99,7 @@ class Stream:
         return (self._clock() - started) / len(images)
 
     def streamed_cycle(self) -> float:
-        """Mean seconds of a frame that was prepared ahead, submitted while the one before is computed."""
+        """Returns mean seconds of a frame prepared ahead, submitted while the one before is computed."""
         frames = [self.segmenter.prepare(image) for image in self.images()]
         started = self._clock()
         before = self.segmenter.submit(frames[0])

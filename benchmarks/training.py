@@ -1,4 +1,4 @@
-"""Time and memory of training: ``python -m benchmarks.training --help``.
+"""Measures time and memory of training: ``python -m benchmarks.training --help``.
 
 Runs the real learner on real batches, of MiniVOST unless the stage has other data.
 """
@@ -30,7 +30,7 @@ SHORT_SIDE = 480 / 465  # of a frame to its crop, as in the published recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the flags, measures, prints a table and the JSON line. Gives the exit code."""
+    """Parses the flags, measures, prints a table and the JSON line. Returns the exit code."""
     args = _parse(argv)
     return run_tool(lambda: _measure(args))
 

@@ -1,4 +1,4 @@
-"""Time and memory of what runs on a device; time also in units, for shared machines."""
+"""Measures time and memory of what runs on a device; time also in units, for shared machines."""
 
 import time
 from collections import defaultdict
@@ -30,12 +30,12 @@ def make_clock(device: torch.device) -> Clock:
 
 
 def device_name(device: torch.device) -> str:
-    """``cpu``, or the name of the GPU."""
+    """Returns ``cpu``, or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def memory_facts(imports: float, device: torch.device) -> Figures:
-    """Memory in MB: of the ``imports``, the peak above them, and the peak that CUDA allocated."""
+    """Returns memory in MB: of the ``imports``, the peak above them, and the peak that CUDA allocated."""
     figures = {"imports_mb": imports, "memory_above_imports_mb": resident_memory(peak=True) - imports}
     if device.type == "cuda":
         figures["cuda_memory_mb"] = torch.cuda.max_memory_allocated(device) / MB
@@ -43,7 +43,7 @@ def memory_facts(imports: float, device: torch.device) -> Figures:
 
 
 def unit_times(device: torch.device) -> list[float]:
-    """Seconds of some float32 products of two 4096 x 4096 matrices on the device.
+    """Times some float32 products of two 4096 x 4096 matrices on the device, in seconds.
 
     One unit is the median of those before and those after what is measured in units.
     """
@@ -59,7 +59,7 @@ def unit_times(device: torch.device) -> list[float]:
 
 @contextmanager
 def booked(read: Clock, methods: Sequence[tuple[Any, str, str]]) -> Iterator[dict[str, float]]:
-    """Gives the rise of ``read()`` within the block by part; it is complete when the block ends.
+    """Yields the rise of ``read()`` within the block by part; it is complete when the block ends.
 
     Args:
         read: a clock, or a counter of operations.

@@ -1,4 +1,4 @@
-"""A synthetic video in memory."""
+"""Makes a synthetic video in memory."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ Image = NDArray[np.uint8]  # H x W x 3, RGB; masks H x W
 
 
 class SyntheticVideo:
-    """Discs that circle over a moving texture. Equal arguments give the same video."""
+    """Draws discs that circle over a moving texture. Equal arguments give the same video."""
 
     def __init__(self, size: tuple[int, int], objects: int) -> None:
         """``size``: height and width in pixels; ``objects``: 1..254, with ids from 1."""
