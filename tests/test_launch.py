@@ -128,12 +128,15 @@ def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:
         launch(collect, "killed", processes=2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "fork"), [(signal.SIGINT, True), (signal.SIGKILL, True), (signal.SIGKILL, False)]
+)
+def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals, fork: bool) -> None:
     noted, log = tmp_path / "processes", tmp_path / "log.txt"
     noted.mkdir()
-    # After Ctrl-C the first one ends the others. When it is killed they must notice: started as a user's are.
-    first = forked.start(launch_and_wait, noted, number == signal.SIGINT, log=log)
+    # After Ctrl-C the first one ends the others. When it is killed they must notice: forked ones by what
+    # ``launch`` has them call, and those started as a user's are by ``new_process`` as well.
+    first = forked.start(launch_and_wait, noted, fork, log=log)
     while len(list(noted.iterdir())) < 2:
         assert first.process.is_alive(), first.output()
         time.sleep(0.05)
