@@ -19,6 +19,7 @@ from aot_plus.tools.common import (
     add_download_argument,
     add_earlier_results_arguments,
     add_memory_arguments,
+    folder_name,
     overrides_of,
     run_tool,
     whole_number,
@@ -59,8 +60,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_download_argument(parser)
     _add_dataset_arguments(parser)
     add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
-    add("--result_name", metavar="NAME", help="of the result folder (default: policy and capacity: emfs_1+8)")
-    add("--eval_name", dest="result_name", help=argparse.SUPPRESS)
+    add(
+        "--result_name",
+        type=folder_name,
+        metavar="NAME",
+        help="of the result folder (default: policy and capacity: emfs_1+8)",
+    )
+    add("--eval_name", type=folder_name, dest="result_name", help=argparse.SUPPRESS)
     add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
     add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
     add_earlier_results_arguments(parser)

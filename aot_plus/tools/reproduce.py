@@ -72,8 +72,8 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add(
         "--dataset",
         default="vost",
-        help="vost, mini_vost (made if it is missing), or a folder in their layout; davis2017, youtubevos2019 "
-        "(default: %(default)s)",
+        help="vost, mini_vost (made if it is missing), or a folder in their layout; davis2017, "
+        "youtubevos2019 (default: %(default)s)",
     )
     add_data_argument(parser)
     add_download_argument(parser)
