@@ -63,7 +63,7 @@ def test_names_stay_in_their_folder(parse: Callable[[list[str]], Any], name: str
 
 def test_a_data_folder_without_the_one_above_it_is_refused(tmp_path: Path) -> None:
     new = str(tmp_path / "new")
-    assert _eval(["--data_root", new]).DIR_DATA == new
+    assert new == _eval(["--data_root", new]).DIR_DATA
     with pytest.raises(SystemExit, match="2"):
         _eval(["--data_root", str(tmp_path / "misspelt" / "datasets")])
 
