@@ -91,12 +91,21 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BrokenProcessPool as error:
-            raise DataError("a worker process was ended from outside (out of memory?)") from error
+            raise DataError(f"a worker process was ended from outside (out of memory?){_hint()}") from error
         except BaseException:
             held.close()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _hint() -> str:
+    """Says what a script needs: each process imports it, and would run what it does once more."""
+    main = sys.modules["__main__"]
+    is_script = main.__spec__ is None and hasattr(main, "__file__")
+    return (
+        '. A script must call this under if __name__ == "__main__":, or with workers=1' if is_script else ""
+    )
 
 
 @contextmanager

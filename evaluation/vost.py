@@ -111,11 +111,6 @@ def known_folder(data_folder: Path, name: str) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
-def list_splits(dataset: Path) -> list[str]:
-    """Lists the splits that exist."""
-    return sorted(path.stem for path in (dataset / SPLITS).glob("*.txt"))
-
-
 def check_split_name(split: str) -> None:
     """Raises ``DataError`` for a name that is not that of a file."""
     if Path(split).name != split:
@@ -183,11 +178,6 @@ def name_problem(name: str) -> str | None:
     if name == TRACES:
         return f"{name!r} cannot be the name of a sequence: a result folder has one of that name"
     return None
-
-
-def annotation_paths(dataset: Path, sequence: str) -> list[Path]:
-    """Lists a sequence's annotations in the order of their names; none if their folder is missing."""
-    return mask_paths(dataset / ANNOTATIONS / sequence)
 
 
 def mask_paths(folder: Path) -> list[Path]:

@@ -7,9 +7,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from aot_plus.pipeline.choices import Wanted, choose, lacking
 from aot_plus.tools import eval as eval_tool
 from aot_plus.tools.common import run_tool
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 
 
@@ -109,3 +110,31 @@ def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
     assert "are taken with --images JPEGImages (TEST_IMAGES)" in output
     assert evaluate(dataset, "--random_weights", "--images", "JPEGImages") == 0
     assert "2 done" in capsys.readouterr().out
+
+
+def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # without data and checkpoints
+    for wanted in (Wanted(dataset="mini_vost"), Wanted()):
+        choice = choose(wanted)
+        assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
+        assert choice.shipped
+        assert choice.checkpoint is not None
+        assert choice.checkpoint.name == "aot_mini.safetensors"
+    assert lacking(Wanted(dataset="mini_vost")) == []
+    for dataset in (None, "mini_vost"):
+        with pytest.raises(ConfigError, match=r"DeAOT_EMFS\.pth"):
+            choose(Wanted(model="r50_deaotl", dataset=dataset))
+        with pytest.raises(ConfigError, match="--checkpoint"):
+            choose(Wanted(model="aott", dataset=dataset))
+
+
+def test_a_named_model_runs_on_mini_vost_without_vost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    checkpoint = tmp_path / "aot_plus" / "pretrain_models" / "DeAOT_EMFS.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    choice = choose(Wanted(model="r50_deaotl"))
+    assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_deaotl", "mini_vost")
+    assert (choice.checkpoint, choice.shipped) == (checkpoint, False)

@@ -1,6 +1,7 @@
 """One name for one thing over all tools; older names go on working and are not shown."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,22 @@ def test_help_shows_the_new_names_alone(tool: Any, capsys: pytest.CaptureFixture
         tool.main(["--help"])
     words = capsys.readouterr().out.replace(",", " ").replace("]", " ").split()
     assert not {"--set", "--ckpt_path", "--eval_name", "--out", "[--set", "[--out"} & set(words)
+
+
+@pytest.mark.parametrize("parse", [_eval, _train])
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/../../x"])
+def test_names_stay_in_their_folder(parse: Callable[[list[str]], Any], name: str) -> None:
+    assert parse(["--exp_name", "a/b..c"]).exp_name == "a/b..c"
+    for flag in ("--exp_name", "--result_name") if parse is _eval else ("--exp_name",):
+        with pytest.raises(SystemExit, match="2"):
+            parse([flag, name])
+
+
+def test_a_data_folder_without_the_one_above_it_is_refused(tmp_path: Path) -> None:
+    new = str(tmp_path / "new")
+    assert new == _eval(["--data_root", new]).DIR_DATA
+    with pytest.raises(SystemExit, match="2"):
+        _eval(["--data_root", str(tmp_path / "misspelt" / "datasets")])
 
 
 @pytest.mark.parametrize("parse", [_eval, _demo])

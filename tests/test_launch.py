@@ -60,8 +60,10 @@ def collect_twice(folder: Path) -> list[int]:
         return first + gather(place, place.rank)
 
 
-def wait_long(folder: Path) -> None:
-    """Notes the process, waits until it is ended."""
+def wait_long(folder: Path, deaf: bool) -> None:
+    """Notes the process, waits until it is ended; ``deaf`` to the SIGINT that PyTorch has Linux send it."""
+    if deaf:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     (folder / str(os.getpid())).touch()
     time.sleep(300)
 
@@ -89,11 +91,11 @@ def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) ->
     assert process.exitcode == -signal.SIGTERM
 
 
-def launch_and_wait(folder: Path, fork: bool) -> int:
+def launch_and_wait(folder: Path, fork: bool, deaf: bool) -> int:
     """Launches processes that wait, as a tool does."""
     if fork:
         forked.fork_launched()
-    return run_tool(lambda: launch(wait_long, folder, processes=2))
+    return run_tool(lambda: launch(wait_long, folder, deaf, processes=2))
 
 
 @pytest.fixture
@@ -128,12 +130,15 @@ def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:
         launch(collect, "killed", processes=2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "fork"), [(signal.SIGINT, True), (signal.SIGKILL, True), (signal.SIGKILL, False)]
+)
+def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals, fork: bool) -> None:
     noted, log = tmp_path / "processes", tmp_path / "log.txt"
     noted.mkdir()
-    # After Ctrl-C the first one ends the others. When it is killed they must notice: started as a user's are.
-    first = forked.start(launch_and_wait, noted, number == signal.SIGINT, log=log)
+    # After Ctrl-C the first one ends the others. When it is killed they must notice: forked ones by what
+    # ``launch`` has them call, and those started as a user's are by ``new_process`` as well.
+    first = forked.start(launch_and_wait, noted, fork, number == signal.SIGKILL, log=log)
     while len(list(noted.iterdir())) < 2:
         assert first.process.is_alive(), first.output()
         time.sleep(0.05)

@@ -237,6 +237,28 @@ def test_sequences_of_val_are_added_to_those_of_train(
         assert [writer_module.count_listed(tmp_path, split) for split in ("train", "val")] == [2, 1]
 
 
+def test_no_list_gets_shorter(
+    tmp_path: Path,
+    sequence: RenderedSequence,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def render(seed: int, split: str, index: int) -> RenderedSequence:
+        name = writer_module.sequence_generator(seed, split, index)[1]
+        return RenderedSequence(name, sequence.images[:3], sequence.masks[:3], sequence.num_objects)
+
+    def lengths() -> list[int]:
+        return [writer_module.count_listed(tmp_path, split) for split in ("train", "val")]
+
+    monkeypatch.setattr(writer_module, "render_sequence", render)
+    make_dataset(tmp_path, seed=0, train=2, val=3)
+    for train, val, expected in ((0, 1, [2, 3]), (3, 0, [3, 3])):
+        arguments = ["--train", str(train), "--val", str(val), "--workers", "1"]
+        assert main(["--output", str(tmp_path), *arguments]) == 0
+        assert lengths() == expected
+        assert f"{expected[0]} train and {expected[1]} val" in capsys.readouterr().out
+
+
 def test_a_sequence_that_was_not_moved_in_whole_is_made_again(
     tmp_path: Path, sequence: RenderedSequence
 ) -> None:

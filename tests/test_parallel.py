@@ -85,6 +85,28 @@ def test_workers_do_not_import_a_program_run_as_a_module(tmp_path: Path) -> None
     assert done.stdout == "[False, True]\n"
 
 
+def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from evaluation.errors import DataError\n"
+        "from evaluation.parallel import map_in_processes\n"
+        "from tests.test_parallel import square\n"
+        "try:\n"
+        "    map_in_processes(square, [1, 2], 2, 'square')\n"
+        "except DataError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "__main__" in done.stdout
+    assert "workers=1" in done.stdout
+
+
 def _wait_for(condition: object) -> None:
     assert callable(condition)
     end_of_patience = time.monotonic() + 60

@@ -244,6 +244,20 @@ def test_wrong_flags_are_said_before_any_work(
     assert fake.jobs == []
 
 
+@pytest.mark.parametrize("dataset", ["mose_v1", "davis2016", "folder"])
+def test_no_published_figures_beside_other_data(
+    dataset: str, fake: FakeInference, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = dataset if dataset != "folder" else str(tmp_path / "folder")
+    (tmp_path / "folder" / "JPEGImages").mkdir(parents=True)
+    assert run(name, fake) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert name in captured.err
+    assert "davis2017" in captured.err
+    assert fake.jobs == []
+
+
 def test_processes_are_passed_on(videos: Path, fake: FakeInference) -> None:
     assert run(videos, fake, "--rows", "1", "--processes", "2") == 0
     assert [job.processes for job in fake.jobs] == [2]

@@ -50,7 +50,7 @@ def test_all_that_must_be_downloaded_is_said_at_once(
     assert train.main(["--model=r50_deaotl"]) == 1
     said = capsys.readouterr().err
     files = ("https://www.vostdataset.org", "R50_DeAOTL_PRE_YTB_DAV.pth", "MODEL_ZOO.md")
-    for told in (*files, "./train_vost.sh --stage mini_vost"):
+    for told in (*files, "train --stage mini_vost"):
         assert told in said
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,7 @@ from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.utils.catalogue import (
     PAPER_ROWS,
     SHIPPED_MODELS,
+    SMALL_MODEL,
     default_checkpoint,
     default_stage,
     find_checkpoint,
@@ -23,7 +24,6 @@ from evaluation.home import home
 __all__ = ["DTYPES", "SMALL_MODEL", "Settings", "about_model", "checkpoint_files"]
 
 DTYPES: tuple[str, ...] = get_args(DType)
-SMALL_MODEL = SHIPPED_MODELS["aot"]
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 _SMALL_EDGE = 480  # pixels: the small models learned on frames of 256 x 192
 
@@ -81,7 +81,7 @@ class Settings:
     @property
     def edge(self) -> int:
         """Returns the longest side at which the network works, in pixels."""
-        small = self.model in SHIPPED_MODELS.values()
+        small = self.model in SHIPPED_MODELS
         return self.long_edge or (_SMALL_EDGE if small else int(Config.TEST_MAX_LONG_EDGE))
 
     def checkpoint_path(self) -> Path:
@@ -108,7 +108,7 @@ def checkpoint_files() -> list[str]:
 
 def about_model(model: str) -> str:
     """Says in a sentence or two what a model is good for, and if its checkpoint is there."""
-    if model in SHIPPED_MODELS.values():
+    if model in SHIPPED_MODELS:
         return (
             "A small model that comes along. It learned on synthetic videos of 256 x 192 pixels: quick on a "
             "CPU, and good to try the page or to follow things with clear colours. For real videos get a "

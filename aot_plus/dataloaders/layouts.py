@@ -1,5 +1,6 @@
 """Defines the layouts of known data sets. Each is a ``Dataset`` with other attributes or methods."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -53,7 +54,7 @@ class VOSTDataset(Dataset):
     def how_to_get(self) -> str:
         """Says where to get VOST, or how to make MiniVOST."""
         vost = f"; {how_to_get('vost')}. Or put (or link) it there"
-        made = "; python -m aot_plus.tools.make_mini_vost makes it"
+        made = f"; python -m aot_plus.tools.make_mini_vost --output {shlex.quote(str(self.root))} makes it"
         return {"vost": vost, "mini_vost": made}.get(self.name, "")
 
     @property

@@ -116,7 +116,9 @@ class TrainDataset:
 
     def _nothing_found(self) -> DataError:
         return DataError(
-            f"no training clip could be drawn from {_DRAW_TRIES} items (of {len(self._source)}) in a row"
+            f"no training clip could be drawn from {_DRAW_TRIES} items (of {len(self._source)}) in a row: "
+            "videos may be shorter than a clip (DATA_SEQ_LEN), or objects too small "
+            "(DATA_REF_MIN_OBJ_PIXELS, DATA_MIN_OBJ_PIXELS)"
         )
 
     def _is_usable(self, index: int) -> bool:

@@ -12,7 +12,7 @@ from aot_plus.utils.catalogue import (
     DEFAULT_MODEL,
     PAPER_DATASET,
     PAPER_STAGE,
-    SHIPPED_MODELS,
+    SMALL_MODEL,
     SMALL_STAGE,
     default_checkpoint,
     default_stage,
@@ -58,7 +58,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Choice:
-    """Holds the model and data to evaluate. ``shipped``: a small model stands in for a missing file."""
+    """Holds the model and data to evaluate. ``shipped``: the small model was chosen, as none was named."""
 
     cfg: Config
     checkpoint: Path | None  # None: random weights
@@ -66,7 +66,7 @@ class Choice:
 
 
 def choose(wanted: Wanted) -> Choice:
-    """Fills in what was left open; without VOST or the checkpoint, with the small model and MiniVOST.
+    """Fills in what was left open: the small model for MiniVOST, and both where something is missing.
 
     Raises ``ConfigError`` or ``DataError`` for what was named and is missing.
     """
@@ -76,20 +76,35 @@ def choose(wanted: Wanted) -> Choice:
     if wanted.dataset not in (None, MINI_VOST):  # that can be made
         wanted = _with_layout(wanted, cfg)
         cfg = wanted.config(TEST_DATASET=wanted.dataset)
+    open_model = _leaves_model_open(wanted, cfg)
+    if open_model and wanted.dataset == MINI_VOST:
+        _log.info("No model was named: MiniVOST gets %s, which ships with the project.", SMALL_MODEL)
+        return _choose_shipped(wanted, cfg)
     checkpoint = _find_checkpoint(wanted, cfg)
     missing = [*_missing_dataset(wanted, cfg), *_missing_checkpoint(wanted, cfg, checkpoint)]
     for problem in missing:
         _log.warning("%s", problem)
-    shipped = bool(missing) and not (wanted.checkpoint or cfg.TEST_CKPT_PATH or wanted.random_weights)
     if missing:
         wanted = replace(wanted, dataset=MINI_VOST)
-    if shipped:
-        wanted, checkpoint = _choose_shipped(wanted, cfg)
-    cfg = wanted.config(
+        model = f"{SMALL_MODEL}, which ships with the project," if open_model else cfg.MODEL_NAME
+        _log.warning("Running %s on MiniVOST instead.", model)
+        if open_model:
+            return _choose_shipped(wanted, cfg)
+    return Choice(_with_files(wanted, checkpoint), checkpoint)
+
+
+def _leaves_model_open(wanted: Wanted, cfg: Config) -> bool:
+    """Tells whether nothing says which model or weights to run."""
+    named = wanted.model or wanted.names_stage or wanted.checkpoint or cfg.TEST_CKPT_PATH
+    return not (named or wanted.random_weights)
+
+
+def _with_files(wanted: Wanted, checkpoint: Path | None) -> Config:
+    """Builds the config with the dataset and the checkpoint."""
+    return wanted.config(
         TEST_DATASET=wanted.dataset or PAPER_DATASET,
         TEST_CKPT_PATH=None if checkpoint is None else stored_path(checkpoint),
     )
-    return Choice(cfg, checkpoint, shipped)
 
 
 def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
@@ -104,6 +119,8 @@ def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
 def lacking(wanted: Wanted) -> list[str]:
     """Names the downloads that ``choose`` will look for and not find, checkpoints first."""
     cfg = wanted.config()
+    if MINI_VOST in (wanted.dataset, cfg.TEST_DATASET) and _leaves_model_open(wanted, cfg):
+        return []
     named = wanted.checkpoint or cfg.TEST_CKPT_PATH or default_checkpoint(cfg.MODEL_NAME) or ""
     source = None if wanted.random_weights else find_source(Path(named).name)
     names = []
@@ -156,8 +173,8 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
         return []
     default = _default_checkpoint(cfg)
     needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
-    if wanted.names_stage or wanted.dataset not in (None, MINI_VOST):
-        asked = wanted.stage if wanted.names_stage else wanted.dataset
+    if wanted.names_stage or wanted.model or wanted.dataset:
+        asked = wanted.stage if wanted.names_stage else wanted.model or wanted.dataset
         raise ConfigError(
             f"no checkpoint for {asked}, there is no {needed}: choose one with --checkpoint FILE, "
             f"or --random_weights to try the pipeline without one; {how_to_get(default or '')}"
@@ -165,18 +182,17 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
     return [f"There is no {needed}; {how_to_get(default or '')}."]
 
 
-def _choose_shipped(wanted: Wanted, cfg: Config) -> tuple[Wanted, Path]:
-    """Chooses the small trained model of the same family."""
-    model = SHIPPED_MODELS[cfg.MODEL_VOS]
-    file = default_checkpoint(model) or ""
+def _choose_shipped(wanted: Wanted, cfg: Config) -> Choice:
+    """Chooses the small model. Raises ``ConfigError`` if its file is missing."""
+    file = default_checkpoint(SMALL_MODEL) or ""
     checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)
     if checkpoint is None:
         raise ConfigError(
             f"there is no {cfg.DIR_PRETRAIN}/{file}, which is part of the project: restore it with "
             f"git restore {cfg.DIR_PRETRAIN}"
         )
-    _log.warning("Running on MiniVOST instead, with the small model %s that ships with the project.", model)
-    return replace(wanted, model=model, stage=SMALL_STAGE), checkpoint
+    wanted = replace(wanted, model=SMALL_MODEL, stage=SMALL_STAGE)
+    return Choice(_with_files(wanted, checkpoint), checkpoint, shipped=True)
 
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import evaluation
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, Dataset
+from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, Dataset, find_layout
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
-from aot_plus.pipeline.rows import Row, choose_rows
+from aot_plus.pipeline.rows import ZOO_DATASETS, Row, choose_rows
 from aot_plus.pipeline.run import Job, infer, score
 from aot_plus.pipeline.submission import write_zip
-from aot_plus.utils.catalogue import SMALL_STAGE
+from aot_plus.utils.catalogue import PAPER_DATASET, SMALL_STAGE
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import DataError, VOSError
+from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
 from aot_plus.utils.sources import how_to_get
 from evaluation.results import Results
@@ -49,6 +49,21 @@ def is_mini_vost(dataset: str) -> bool:
     folder = find_path(dataset)
     made = dataset not in DATASET_FOLDERS and folder is not None and (folder / INFO_FILE).is_file()
     return dataset == MINI_VOST or made
+
+
+def check_dataset(name: str) -> None:
+    """Raises ``ConfigError`` for data that there is no table for: published figures would be of other data.
+
+    Raises ``DataError`` for a folder in no known layout.
+    """
+    tables = (PAPER_DATASET, MINI_VOST, *ZOO_DATASETS)
+    folder = None if name in DATASET_FOLDERS else find_path(name)
+    layout = find_layout(folder) if folder is not None and folder.is_dir() else PAPER_DATASET
+    if (name in DATASET_FOLDERS and name not in tables) or layout != PAPER_DATASET:
+        expected = f"{', '.join(tables)} or a folder in VOST's layout"
+        raise ConfigError(
+            f"--dataset: there are tables for {expected}, found {name}; aot-plus eval takes any"
+        )
 
 
 def prepare_dataset(name: str, data_folder: Path) -> tuple[str, Dataset]:

@@ -79,7 +79,7 @@ def small_rows(policies: Sequence[str] = SMALL_POLICIES) -> list[Row]:
     """Returns the small models, each with these policies, which may be a user's own."""
     return [
         Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
-        for model in SHIPPED_MODELS.values()
+        for model in SHIPPED_MODELS
         for policy in policies
     ]
 

@@ -179,6 +179,7 @@ def _check_truth(job: Job, protocol: Protocol) -> None:
     dataset.require()
     if dataset.server:
         return
+    dataset.sequences()  # an unknown split is one without metric, too
     root, split, protocol = dataset.truth(protocol)
     if split is None:
         return

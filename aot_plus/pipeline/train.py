@@ -48,7 +48,7 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
         except (DataError, CheckpointError) as error:
             problems |= dict.fromkeys(str(error).splitlines())
     if problems:
-        hint = f"Training that needs no download: ./train_vost.sh --stage {SMALL_STAGE}"
+        hint = f"Training that needs no download: python -m aot_plus train --stage {SMALL_STAGE}"
         raise DataError("\n".join([*problems, hint]))
 
 

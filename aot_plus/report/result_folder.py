@@ -128,7 +128,10 @@ def _agreed(folders: Sequence[ResultFolder], key: str) -> str | None:
 def _read_folder(path: Path, name: str) -> ResultFolder:
     sequences = tuple(sorted(folder.name for folder in path.iterdir() if _is_sequence(folder)))
     if not sequences:
-        raise DataError(f"{path}: not a result folder: it holds no <sequence>/<frame>.png")
+        raise DataError(
+            f"{path}: not a result folder: it holds no <sequence>/<frame>.png. Expected the folder that eval "
+            "names after Results:, such as results/<exp>_<model>/<stage>/eval/<dataset>/<policy>"
+        )
     config: Mapping[str, Any] = {}
     summary: Mapping[str, Any] = {}
     notes = []

@@ -38,7 +38,12 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
     default = stage or f"the model's; {default_stage(DEFAULT_MODEL)} of {DEFAULT_MODEL}"
     add("--stage", default=stage, help=f"a file of aot_plus/configs, {own} (default: {default})")
     add("--model", help=f"a file of aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)")
-    add("--exp_name", default="default", help="name of the experiment (default: %(default)s)")
+    add(
+        "--exp_name",
+        type=folder_name,
+        default="default",
+        help="name of the experiment (default: %(default)s)",
+    )
     add_data_argument(parser)
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     values = "config values, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True"
@@ -88,9 +93,25 @@ def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR
         "--data_root",
         dest="DIR_DATA",
         metavar="DIR",
-        type=lambda text: str(Path(text).resolve()),
+        type=_data_folder,
         help=f"folder that holds VOST, MiniVOST, ... (default: {default})",
     )
+
+
+def _data_folder(text: str) -> str:
+    """Returns the absolute path of a folder, which may be made: the one above it must be there."""
+    folder = Path(text).resolve()
+    if not folder.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{folder} cannot be made: there is no folder {folder.parent}")
+    return str(folder)
+
+
+def folder_name(text: str) -> str:
+    """Returns the name of a folder of results, in parts or not; ``ArgumentTypeError`` if it leads out."""
+    path = Path(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise argparse.ArgumentTypeError(f"expected a name, found {text!r}")
+    return text
 
 
 def add_download_argument(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from aot_plus.tools.common import (
     add_download_argument,
     add_earlier_results_arguments,
     add_memory_arguments,
+    folder_name,
     overrides_of,
     run_tool,
     whole_number,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints its figures.
 Without arguments: AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it
 says how to get it (--download gets it), and runs a small model that ships with the project on MiniVOST,
-which it makes itself.
+which it makes itself; so it does with --dataset mini_vost and no model. What is named is never replaced.
 Sequences that are finished are skipped."""
 _EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
 stand for the flags of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST gets (10)."""
@@ -59,8 +60,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_download_argument(parser)
     _add_dataset_arguments(parser)
     add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
-    add("--result_name", metavar="NAME", help="of the result folder (default: policy and capacity: emfs_1+8)")
-    add("--eval_name", dest="result_name", help=argparse.SUPPRESS)
+    add(
+        "--result_name",
+        type=folder_name,
+        metavar="NAME",
+        help="of the result folder (default: policy and capacity: emfs_1+8)",
+    )
+    add("--eval_name", type=folder_name, dest="result_name", help=argparse.SUPPRESS)
     add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
     add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
     add_earlier_results_arguments(parser)

@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Makes MiniVOST, synthetic videos in VOST's layout. Rerun the same command to resume.",
+        description="Makes MiniVOST, synthetic videos in VOST's layout. Rerun the same command to resume, "
+        "with larger numbers to add sequences; none is taken away.",
     )
     add, number = parser.add_argument, whole_number(0)
     add("--output", type=Path, help="the dataset's folder, new or made by this tool with the same seed")
@@ -39,7 +40,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from aot_plus.dataloaders.mini_vost.writer import make_dataset
+    from aot_plus.dataloaders.mini_vost.writer import count_listed, make_dataset
     from aot_plus.viz.mini_vost_preview import write_preview
 
     if args.preview is not None:
@@ -49,7 +50,8 @@ def _make(args: argparse.Namespace) -> int:
     if args.output is not None:
         workers = min(args.workers, max(args.train + args.val, 1))
         make_dataset(args.output, args.seed, args.train, args.val, workers)
-        print(f"MiniVOST in {args.output}: {args.train} train and {args.val} val sequences")
+        train, val = (count_listed(args.output, split) for split in ("train", "val"))
+        print(f"MiniVOST in {args.output}: {train} train and {val} val sequences")
     return 0
 
 

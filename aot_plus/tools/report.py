@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.tools.common import add_data_argument, run_tool, whole_number
+from aot_plus.utils.errors import ConfigError
 from evaluation.files import require_writable
 from evaluation.home import home
 
@@ -22,6 +23,8 @@ def _report(args: argparse.Namespace) -> int:
     from aot_plus.report.result_folder import chosen_data, read_folders
     from aot_plus.report.write import write_page
 
+    if args.output.suffix.lower() not in (".html", ".htm"):  # it may be a picture or a figure's file
+        raise ConfigError(f"--output: expected a name that ends in .html, found {args.output}")
     require_writable(args.output)
     folders = read_folders(args.results)
     of = chosen_data(folders, args.dataset, args.split)

@@ -34,6 +34,7 @@ from evaluation.vost import known_folder
 
 if TYPE_CHECKING:
     from aot_plus.dataloaders.eval_datasets import Dataset
+    from aot_plus.pipeline.reproduction import Outcome
 
 _SUFFIXES = (".csv", ".md")  # of the table's files
 
@@ -71,8 +72,8 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add(
         "--dataset",
         default="vost",
-        help="vost, mini_vost (made if it is missing), or the folder of either; davis2017, youtubevos2019 "
-        "(default: %(default)s)",
+        help="vost, mini_vost (made if it is missing), or a folder in their layout; davis2017, "
+        "youtubevos2019 (default: %(default)s)",
     )
     add_data_argument(parser)
     add_download_argument(parser)
@@ -101,23 +102,13 @@ def _list_rows() -> str:
 
 
 def _reproduce(args: argparse.Namespace, command: str) -> int:
-    from aot_plus.configs import Config
     from aot_plus.pipeline import reproduction
-    from aot_plus.pipeline.table import as_frame, render_page, render_reasons, render_table
+    from aot_plus.pipeline.table import render_reasons, render_table
 
-    if args.output and args.output.is_dir():  # checked before hours of work, not after
-        raise ConfigError(
-            f"--output: {args.output} is a folder; expected the path of both files, without suffix"
-        )
-    for path in _table_paths(args.output).values() if args.output else ():
-        require_writable(path)
     small = reproduction.is_mini_vost(args.dataset)
+    policies = _check_flags(args, small=small)  # before hours of work, not after it
     if args.download and not small:
         _download(args)
-    if args.policies and not small:
-        raise ConfigError("--policies: the paper's rows have theirs; expected --dataset mini_vost")
-    policies = list(dict.fromkeys(args.policies or SMALL_POLICIES))
-    reproduction.check_policies(policies)
     rows = small_rows(policies) if small else _published_rows(args.dataset)
     outcomes = reproduction.plan(rows, args.rows)
     try:
@@ -143,14 +134,30 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     statuses = {outcome.status for outcome in outcomes.values()}
     done = statuses & {reproduction.MEASURED, reproduction.SERVER}
     if done:
-        out = args.output or home() / Config.DIR_RESULT / "reproduce" / opened.name
-        csv = as_frame(outcomes).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        _write(out, {".csv": csv, ".md": render_page(outcomes, source, command)})
+        _write_table(args.output, outcomes, opened.name, source, command)
     else:
         print("Nothing was measured, and no file written.")
     if interrupted is not None:
         raise type(interrupted)("Interrupted. Rerun the same command to resume.")
     return 0 if done and reproduction.FAILED not in statuses else 1
+
+
+def _check_flags(args: argparse.Namespace, *, small: bool) -> list[str]:
+    """Returns the memory policies of the small models. Raises ``VOSError`` for what cannot be done."""
+    from aot_plus.pipeline import reproduction
+
+    if args.output and args.output.is_dir():
+        raise ConfigError(
+            f"--output: {args.output} is a folder; expected the path of both files, without suffix"
+        )
+    for path in _table_paths(args.output).values() if args.output else ():
+        require_writable(path)
+    reproduction.check_dataset(args.dataset)
+    if args.policies and not small:
+        raise ConfigError("--policies: the paper's rows have theirs; expected --dataset mini_vost")
+    policies = list(dict.fromkeys(args.policies or SMALL_POLICIES))
+    reproduction.check_policies(policies)
+    return policies
 
 
 def _published_rows(dataset: str) -> list[Row]:
@@ -193,8 +200,16 @@ def _table_paths(out: Path) -> dict[str, Path]:
     return {suffix: out.with_name(name + suffix) for suffix in _SUFFIXES}
 
 
-def _write(out: Path, texts: Mapping[str, str]) -> None:
-    """Writes the files of a table, a text for each suffix."""
+def _write_table(
+    output: Path | None, outcomes: "Mapping[Row, Outcome]", name: str, source: str, command: str
+) -> None:
+    """Writes the files of a table. ``name``: of the dataset; ``source``: says in words what it is of."""
+    from aot_plus.configs import Config
+    from aot_plus.pipeline.table import as_frame, render_page
+
+    out = output or home() / Config.DIR_RESULT / "reproduce" / name
+    csv = as_frame(outcomes).to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    texts = {".csv": csv, ".md": render_page(outcomes, source, command)}
     for suffix, path in _table_paths(out).items():
         with replacing(path) as temporary:
             temporary.write_text(texts[suffix], encoding="utf-8")

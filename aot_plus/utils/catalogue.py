@@ -13,6 +13,7 @@ __all__ = [
     "PAPER_ROWS",
     "PAPER_STAGE",
     "SHIPPED_MODELS",
+    "SMALL_MODEL",
     "SMALL_STAGE",
     "PaperRow",
     "default_checkpoint",
@@ -28,8 +29,8 @@ PAPER_DATASET = "vost"
 PAPER_STAGE = "pre_vost_2"
 
 SMALL_STAGE = "mini_vost"
-# MODEL_VOS -> the small model of that family
-SHIPPED_MODELS = {"aot": "aot_mini", "official_aot": "aot_mini", "deaot": "deaot_mini"}
+SMALL_MODEL = "aot_mini"
+SHIPPED_MODELS = (SMALL_MODEL, "deaot_mini")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ PAPER_ROWS = (
 
 # What a model is evaluated with where no checkpoint is named: a file of ``DIR_PRETRAIN``.
 _CHECKPOINTS = {row.model: row.checkpoint for row in PAPER_ROWS if row.policy == "emfs"} | {
-    model: f"{model}.safetensors" for model in SHIPPED_MODELS.values()
+    model: f"{model}.safetensors" for model in SHIPPED_MODELS
 }
 DEFAULT_MODEL = PAPER_ROWS[0].model
 
@@ -68,7 +69,7 @@ def default_checkpoint(model: str) -> str | None:
 
 def default_stage(model: str) -> str:
     """Returns the stage that the model is evaluated with."""
-    return SMALL_STAGE if model in SHIPPED_MODELS.values() else PAPER_STAGE
+    return SMALL_STAGE if model in SHIPPED_MODELS else PAPER_STAGE
 
 
 def find_named_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:

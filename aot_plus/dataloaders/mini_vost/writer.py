@@ -1,6 +1,7 @@
 """Writes MiniVOST to VOST's folders, so that a sequence is there as a whole or not at all."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from evaluation.folder_lock import LOCK_FILE, FolderLock
 from evaluation.parallel import map_in_processes
 from evaluation.vost import SPLITS, read_names
 
+_log = logging.getLogger(__name__)
+
 INFO_FILE = "mini_vost.json"
 UNFINISHED = ".unfinished"
 FOLDERS = ("JPEGImages_10fps", "JPEGImages", "Annotations")
@@ -30,6 +33,7 @@ JPEG_QUALITY = 92
 def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -> None:
     """Writes ``train`` + ``val`` sequences and their lists to ``out``; finished sequences are kept.
 
+    A list that is longer stays as long as it is, which the log says.
     The bytes do not depend on ``workers``, the number of processes. The lists in ImageSets come last
     (test.txt is empty). Raises ``DataError`` when ``out`` holds something else or a dataset of another seed
     or generator, and when another run writes there; ``ValueError`` for bad numbers.
@@ -49,13 +53,21 @@ def add_val(out: Path, seed: int, val: int, workers: int = 1) -> None:
     """
     with _locked(out):
         if not count_listed(out, "val"):
-            _make_missing(out, seed, count_listed(out, "train"), val, workers)
+            _make_missing(out, seed, 0, val, workers)
 
 
 def count_listed(out: Path, split: str) -> int:
     """Counts the sequences in the list of a split; 0 without a list. Raises ``DataError``."""
     path = out / SPLITS / f"{split}.txt"
     return len(read_names(path)) if path.is_file() else 0
+
+
+def _kept_length(out: Path, split: str, number: int) -> int:
+    """Returns how many sequences the list of a split gets: never fewer than it has."""
+    listed = count_listed(out, split)
+    if 0 < number < listed:
+        _log.warning("%s: all %d sequences of %s stay, not only %d", out, listed, split, number)
+    return max(listed, number)
 
 
 @contextmanager
@@ -70,7 +82,8 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _make_missing(out: Path, seed: int, train: int, val: int, workers: int) -> None:
-    """Writes the sequences that are not there, then the lists."""
+    """Writes the sequences that are not there, then the lists, none of which gets shorter."""
+    train, val = (_kept_length(out, split, number) for split, number in (("train", train), ("val", val)))
     wanted = [("train", index) for index in range(train)] + [("val", index) for index in range(val)]
     names = {job: sequence_generator(seed, *job)[1] for job in wanted}
     _claim(out, seed, train, val)

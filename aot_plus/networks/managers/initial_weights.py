@@ -71,7 +71,7 @@ def _of_stage(cfg: Config) -> Path:
         own = f"--stage {cfg.PRETRAIN_STAGE} --model {cfg.MODEL_NAME} --exp_name {cfg.EXP_NAME}"
         raise CheckpointError(
             f"{folder}: there are no weights of the stage to start from (PRETRAIN_STAGE). Train it first, "
-            f"./train_vost.sh {own}, or start from a file of {cfg.DIR_PRETRAIN} with "
+            f"python -m aot_plus train {own}, or start from a file of {cfg.DIR_PRETRAIN} with "
             f"--overrides PRETRAIN_STAGE= PRETRAIN_MODEL=FILE"
         )
     return ema_path(folder, steps[-1])

@@ -17,7 +17,10 @@ from aot_plus.utils.config import (
     save_config,
 )
 from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.paths import find_path
+from evaluation.home import home
 from evaluation.results import remove_results
+from evaluation.vost import DATASET_FOLDERS, known_folder
 
 __all__ = ["claim_result_folder", "folder_differences", "mask_values"]
 
@@ -55,11 +58,31 @@ def mask_values(cfg: Config) -> dict[str, Any]:
 
 def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[str]:
     """Says what differs from a saved config of what a sequence's masks depend on. Raises ``ConfigError``."""
-    split = cfg.TEST_DATASET_SPLIT
-    saved = str(read_saved_config(path).get("TEST_DATASET_SPLIT", split))
-    other_frames = saved.endswith(_ALL_FRAMES) != split.endswith(_ALL_FRAMES)
-    found = [f"TEST_DATASET_SPLIT was {saved!r}, is {split!r}"] if other_frames else []
-    return [*config_differences(path, cfg, _IRRELEVANT | ignored), *found]
+    saved, split = read_saved_config(path), cfg.TEST_DATASET_SPLIT
+    old_split = str(saved.get("TEST_DATASET_SPLIT", split))
+    found = config_differences(path, cfg, _IRRELEVANT | ignored)
+    if old_split.endswith(_ALL_FRAMES) != split.endswith(_ALL_FRAMES):
+        found.append(f"TEST_DATASET_SPLIT was {old_split!r}, is {split!r}")
+    if saved.get("TEST_DATASET") == cfg.TEST_DATASET in DATASET_FOLDERS:
+        folders = (str(saved.get("DIR_DATA", cfg.DIR_DATA)), cfg.DIR_DATA)
+        old, new = (known_folder(home() / folder, cfg.TEST_DATASET) for folder in folders)
+        if _are_two_folders(old, new):
+            found.append(f"the folder of {cfg.TEST_DATASET} was {old}, is {new}")
+    return found
+
+
+def _is_other_dataset(old: str, new: str) -> bool:
+    """Tells whether two values of ``TEST_DATASET`` are two data sets."""
+    if old == new or old in DATASET_FOLDERS or new in DATASET_FOLDERS:
+        return old != new
+    return _are_two_folders(find_path(old), find_path(new))
+
+
+def _are_two_folders(old: Path | None, new: Path | None) -> bool:
+    """Tells whether both are there: a folder that is gone may have been moved."""
+    if old is None or new is None or not (old.is_dir() and new.is_dir()):
+        return False
+    return not old.samefile(new)
 
 
 def folder_differences(
@@ -86,7 +109,8 @@ def claim_result_folder(
 
     Raises ``ConfigError`` with what differs if the folder holds results of another config or origin that
     would stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``. With
-    ``resume`` they do stay: what differs is logged, and noted beside the config.
+    ``resume`` they do stay, unless they are of another data set: what differs is logged, and noted beside the
+    config.
     """
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
@@ -109,8 +133,17 @@ def claim_result_folder(
 def _resumptions(
     path: Path, cfg: Config, origin: Origin, kept: Sequence[str], *, resume: bool
 ) -> list[dict[str, Any]]:
-    """Lists the changes that runs into the folder went on with. Raises ``ConfigError`` without ``resume``."""
+    """Lists the changes that runs into the folder went on with.
+
+    Raises ``ConfigError`` without ``resume``, and for masks of another data set.
+    """
     differences = folder_differences(path.parent, cfg, origin)
+    old = str(read_saved_config(path).get("TEST_DATASET", cfg.TEST_DATASET))
+    if _is_other_dataset(old, cfg.TEST_DATASET):
+        raise ConfigError(
+            f"{path}: {len(kept)} sequences there ({kept[0]}, ...) are of another data set: TEST_DATASET was "
+            f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
+        )
     if differences:
         found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
         if not resume:
