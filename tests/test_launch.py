@@ -20,7 +20,7 @@ from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import DataError, VOSError
 from evaluation.signals import raise_once
 from tests import forked
-from tests.processes import is_running
+from tests.processes import is_running, wait_until
 
 
 def collect(failing: str) -> list[str]:
@@ -52,8 +52,7 @@ def collect_twice(folder: Path) -> list[int]:
     if place.rank > 0:
         (folder / "1 comes").touch()
     else:
-        while not (folder / "1 comes").exists():
-            time.sleep(0.05)
+        wait_until((folder / "1 comes").exists)
         time.sleep(0.5)
         assert not (folder / "1 met").exists()  # it would connect to where this process was before
     with process_group(place):
@@ -79,9 +78,7 @@ def connect_in_vain(folder: Path) -> None:
 def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=connect_in_vain, args=(tmp_path,))
     process.start()
-    while not (tmp_path / "met").exists():
-        assert process.is_alive()
-        time.sleep(0.05)
+    wait_until((tmp_path / "met").exists, process.is_alive)
     time.sleep(0.5)  # it connects
     process.terminate()
     process.join(20)
@@ -134,9 +131,7 @@ def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -
     noted.mkdir()
     # After Ctrl-C the first one ends the others. When it is killed they must notice: started as a user's are.
     first = forked.start(launch_and_wait, noted, number == signal.SIGINT, log=log)
-    while len(list(noted.iterdir())) < 2:
-        assert first.process.is_alive(), first.output()
-        time.sleep(0.05)
+    wait_until(lambda: len(list(noted.iterdir())) == 2, first.process.is_alive, say=first.output)
     if number == signal.SIGINT:
         os.killpg(first.pid, number)  # as a terminal does
         assert first.wait() == 130
@@ -145,7 +140,4 @@ def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -
         os.kill(first.pid, number)
         assert first.wait() == -number
     for path in noted.iterdir():
-        deadline = time.monotonic() + 30
-        while is_running(int(path.name)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda process=int(path.name): not is_running(process), seconds=30)
