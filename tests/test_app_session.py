@@ -523,6 +523,12 @@ def test_the_tool_says_what_it_lacks(
     assert "there is no such folder" in capsys.readouterr().err
     assert app.main(["--policy", "best"]) == 1
     assert "policy: expected one of" in capsys.readouterr().err
+    for flags in (["--policy", "no_such_module:Policy"], ["--checkpoint", "no_such_file"]):
+        assert app.main(flags) == 1
+        assert flags[1].partition(":")[0] in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        app.main(["--port", "80000"])
+    assert "--port" in capsys.readouterr().err
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
     assert app.main([]) == 1
     assert 'in a checkout, run pip install ".[app]"' in capsys.readouterr().err

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "DATA",
+    "PAGE_STARTS",
     "SOURCES",
     "VOST",
     "ZOO",
@@ -15,6 +16,8 @@ __all__ = [
 ]
 
 NOT_STATED = "not stated"
+# A page for people that came instead of a file: neither data nor weights begin like that.
+PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 _KILO = 1000
 
 
