@@ -111,8 +111,8 @@ def about_model(model: str) -> str:
     if model in SHIPPED_MODELS.values():
         return (
             "A small model that ships with the project. It learned on synthetic videos of 256 x 192 pixels: "
-            "quick on a CPU, and good to try the page or to follow things with clear colours. For real videos "
-            "get a published checkpoint."
+            "quick on a CPU, and good to try the page or to follow things with clear colours. For real "
+            "videos get a published checkpoint."
         )
     rows = [row for row in PAPER_ROWS if row.model == model]
     file = default_checkpoint(model)

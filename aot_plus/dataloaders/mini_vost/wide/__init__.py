@@ -1,6 +1,6 @@
 """Wide MiniVOST: training videos that vary more than MiniVOST's own, in looks, sizes, motion and filming.
 
-They are drawn on the way, for training only; what ``make_mini_vost`` writes is not of this kind.
+They are generated on the fly, for training only; what ``make_mini_vost`` writes is not of this kind.
 """
 
 from aot_plus.dataloaders.mini_vost.wide.planning import (
