@@ -1,7 +1,24 @@
-"""Tells which processes run, for the tests that end some."""
+"""Tells which processes run, for the tests that end some, and waits for what another process does."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+
+def wait_until(
+    condition: Callable[[], object],
+    still: Callable[[], bool] = lambda: True,
+    *,
+    seconds: float = 120,
+    say: Callable[[], str] = str,
+) -> None:
+    """Waits for a condition, as long as ``still`` holds. Fails with what ``say`` gives, and after a time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert still(), say()
+        assert time.monotonic() < deadline, say()
+        time.sleep(0.01)
 
 
 def is_running(process: int) -> bool:

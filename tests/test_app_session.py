@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,10 +18,14 @@ from safetensors.torch import load_file, save_file
 from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
+from aot_plus.app.run import SegmentRun
 from aot_plus.app.session import Session
 from aot_plus.app.settings import Settings
+from aot_plus.app.tracker import Tracker
 from aot_plus.app.view import areas_view, memory_view
 from aot_plus.dataloaders.box_masks import Box
+from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.networks.managers.video_pass import LazyMask
 from aot_plus.tools import app
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.masks import write_mask
@@ -335,14 +340,29 @@ def test_another_checkpoint_of_the_same_name_begins_a_new_memory(session: Sessio
         session.segment(4, 1)
 
 
-def test_painting_stops_a_run(session: Session) -> None:
+@pytest.mark.parametrize("stop", [lambda session: dab(session, 1, 26, 28), Session.stop])
+def test_painting_and_the_button_stop_a_run(
+    stop: Callable[[Session], None], session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came, asked, follow, stop_run = threading.Event(), threading.Event(), Tracker.follow, SegmentRun.stop
+
+    def wait_at_frame_2(self: Tracker, number: int, frame: PreparedFrame) -> LazyMask:
+        if number == 2:
+            came.set()
+            asked.wait(10)
+        return follow(self, number, frame)
+
+    def note(self: SegmentRun) -> None:
+        stop_run(self)
+        asked.set()
+
+    monkeypatch.setattr(Tracker, "follow", wait_at_frame_2)
+    monkeypatch.setattr(SegmentRun, "stop", note)
     dab(session, 1, 26, 26)
     session.segment(0, 1)
-    dab(session, 1, 26, 28)
-    assert not session.opened.progress.is_running
-    session.segment(0, 1)
-    session.stop()
-    assert session.opened.progress.state in ("stopped", "done")
+    assert came.wait(100)
+    stop(session)
+    assert (session.opened.progress.state, session.opened.progress.done) == ("stopped", 3)
 
 
 def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
@@ -503,6 +523,12 @@ def test_the_tool_says_what_it_lacks(
     assert "there is no such folder" in capsys.readouterr().err
     assert app.main(["--policy", "best"]) == 1
     assert "policy: expected one of" in capsys.readouterr().err
+    for flags in (["--policy", "no_such_module:Policy"], ["--checkpoint", "no_such_file"]):
+        assert app.main(flags) == 1
+        assert flags[1].partition(":")[0] in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        app.main(["--port", "80000"])
+    assert "--port" in capsys.readouterr().err
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
     assert app.main([]) == 1
     assert 'in a checkout, run pip install ".[app]"' in capsys.readouterr().err

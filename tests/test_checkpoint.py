@@ -97,6 +97,8 @@ DAMAGED = {
     "empty.safetensors": b"",
     "text.pth": b"version https://git-lfs.github.com/spec/v1\n",
     "page.safetensors": b"<!DOCTYPE html><html></html>",
+    "page.pth": b"<html>Too many people have fetched this</html>",
+    "less.pth": b"<no page",
     "noise.pth": bytes(range(256)) * 20,
     "noise.safetensors": bytes(range(256)) * 20,
     "code.pth": pickle.dumps({"weight": Refused()}, protocol=2),
@@ -114,6 +116,8 @@ def test_damaged_and_foreign_files_are_named(
         read_state_dict(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # PyTorch's advice, which lets a file run code
+    assert ("page" in name) == ("web page" in str(caught.value))
     assert capsys.readouterr().out == ""
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
-from aot_plus.networks.models import AOT
+from aot_plus.networks.models import AOT, loading
 from aot_plus.tools import demo
 from aot_plus.viz.strip import MemoryStrip
 
@@ -201,6 +201,41 @@ def test_earlier_results_are_replaced_only_when_asked(
     assert "--overwrite" in error_of(capsys)
     assert run(folder, mask, out, "--end", "2", "--overwrite") == 0
     assert len(list((out / "masks").iterdir())) == 2
+
+
+def test_one_frame_is_one_frame(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    mask = save_mask(tmp_path / "one.png", squares((1,)))
+    assert run(folder, mask, tmp_path / "out", "--end", "1") == 0
+    assert "1 frame," in capsys.readouterr().out
+    assert "1 object;" in caplog.text
+
+
+def test_a_bad_first_mask_costs_no_results(
+    folder: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, empty = tmp_path / "out", save_mask(tmp_path / "empty.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    assert run(folder, empty, out) == 1
+    assert list(out.iterdir()) == []
+    assert run(folder, mask, out, "--end", "2") == 0  # not refused: there is nothing to overwrite
+    assert run(folder, empty, out, "--overwrite") == 1
+    assert "empty.png" in error_of(capsys)
+    assert len(read_frames(out / "overlay.mp4")) == len(list((out / "masks").iterdir())) == 2
+
+
+def test_earlier_results_are_seen_before_the_model_is_loaded(
+    folder: Path,
+    mask: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "out" / "masks").mkdir(parents=True)
+    monkeypatch.setattr(loading, "load_from_config", None)  # to call it is an error
+    assert run(folder, mask, tmp_path / "out") == 1
+    assert "--overwrite" in error_of(capsys)
 
 
 def test_an_output_that_cannot_be_made(

@@ -28,6 +28,7 @@ DOCS = ROOT / "docs"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "aot_plus" / "datasets" / "README.md",
     ROOT / "aot_plus" / "pretrain_models" / "README.md",
     *sorted(DOCS.glob("*.md")),
@@ -74,16 +75,42 @@ def test_every_page_is_in_the_index() -> None:
     assert {name for name in names if f"]({name})" not in index} == set()
 
 
+# What begins a command, and the group that names its tool, if it does.
+_COMMANDS = re.compile(
+    r"(?:(?<![\w/.-])aot-plus |python -m aot_plus )(?P<tool>[a-z][\w-]*)"
+    r"|python -m (?P<module>(?:aot_plus\.tools|evaluation|benchmarks)[.\w]*)"
+    r"|\./(?P<script>eval|train)_vost\.sh"
+)
+
+
+def _commands(text: str) -> list[tuple[str, list[str]]]:
+    """The module of each command on a page and the flags that are given to it."""
+    text = text.replace("\\\n", " ")
+    commands = []
+    for found in _COMMANDS.finditer(text):
+        tool = found["tool"] or found["script"]
+        rest = re.split(r"[`\n#;|]|&&", text[found.end() :], maxsplit=1)[0]
+        commands.append((TOOLS[tool][0] if tool else found["module"], re.findall(r"(?<!\S)--\w[\w-]*", rest)))
+    return commands
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_tools_and_flags_of_the_commands_exist(page: Path) -> None:
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    for name in re.findall(r"^aot-plus (\w[\w-]*)", text, flags=re.MULTILINE):
-        assert name in TOOLS
     shared = (ROOT / "aot_plus" / "tools" / "common.py").read_text(encoding="utf-8")
-    for tool, rest in re.findall(r"python -m aot_plus\.tools\.(\w+)([^`\n]*)", text):
-        source = (ROOT / "aot_plus" / "tools" / f"{tool}.py").read_text(encoding="utf-8") + shared
-        missing = [flag for flag in re.findall(r"--\w+", rest.split("#")[0]) if f'"{flag}"' not in source]
-        assert missing == [], tool
+    for module, flags in _commands(page.read_text(encoding="utf-8")):
+        path = ROOT / module.replace(".", "/")
+        source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8")
+        known = source + shared * module.startswith("aot_plus")
+        assert [flag for flag in flags if f'"{flag}"' not in known and flag != "--help"] == [], module
+
+
+def test_every_kind_of_command_is_looked_at() -> None:
+    text = """`aot-plus eval --a` and `python -m aot_plus show-decision --b \\
+--c`, `python -m benchmarks.metric --d # --e`
+./train_vost.sh --f
+"""
+    flags = [flags for _, flags in _commands(text)]
+    assert flags == [["--a"], ["--b", "--c"], ["--d"], ["--f"]]
 
 
 # --- memory policies

@@ -28,11 +28,13 @@ from aot_plus.tools import eval as eval_tool
 from aot_plus.tools import reproduce as reproduce_tool
 from aot_plus.utils import sources
 from aot_plus.utils.catalogue import PAPER_ROWS
+from aot_plus.utils.config import get_config, model_names
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.sources import SOURCES, Publication, Source
 from evaluation.folder_lock import FolderLock
 from tests.download_server import Served, Server, serving
+from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = Publication("A paper", "https://example.org/paper")
@@ -481,8 +483,7 @@ def test_ctrl_c_keeps_what_came(serve: Serve, server: Server, tmp_path: Path) ->
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         content = folder(tmp_path) / ".download" / NAME / "content"
-        while process.poll() is None and not (content.is_file() and content.stat().st_size):
-            pass
+        wait_until(lambda: content.is_file() and content.stat().st_size, lambda: process.poll() is None)
         process.send_signal(signal.SIGINT)
         error = process.communicate(timeout=30)[1]
     assert process.returncode == 130
@@ -534,9 +535,27 @@ def test_the_table_covers_the_papers_rows() -> None:
     assert [row.checkpoint for row in PAPER_ROWS if not SOURCES[row.checkpoint].drive_id] == []
 
 
-def test_unknown_names_and_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    assert get("AOT_EMF.pth") == 1
-    assert "there are: vost, " in error_of(capsys)
+def test_the_table_covers_what_the_configs_begin_with() -> None:
+    configs = [get_config("pre_vost_2", model) for model in model_names()]
+    named = {file for cfg in configs for file in (cfg.PRETRAIN_MODEL, cfg.PRETRAIN_ENCODER) if file}
+    assert named <= SOURCES.keys()
+
+
+def test_unknown_names_are_refused_before_anything_is_fetched(
+    serve: Serve, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve()
+    assert get(NAME, "r50_aotl", "AOT_EMF.pth") == 1
+    first, second, known = error_of(capsys).splitlines()
+    assert "'r50_aotl'" in first
+    assert "R50_AOTL.pth" in first
+    assert "'AOT_EMF.pth'" in second
+    assert "AOT_EMFS.pth" in second
+    assert {"vost", *SOURCES} - {"VOST.zip"} <= set(known.replace(",", "").split())
+    assert not server.requests
+
+
+def test_unknown_rows_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert download_tool.main(["--row", "5"]) == 1
     assert "--row: unknown row '5'" in error_of(capsys)
 

@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from aot_plus.networks import encoders
-from aot_plus.networks.encoders import Encoder, TimmEncoder, build_encoder
+from aot_plus.networks.encoders import Encoder, TimmEncoder, build_encoder, encoder_of
 from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import get_config
@@ -234,3 +234,11 @@ def test_networks_take_a_foreign_encoder(model: str, name: str) -> None:
         identity = network.embed_identity(torch.ones(1, 64, 96, dtype=torch.int), reference=True)
         logits = network.decode(features, network.propagate_reference(features, identity))
     assert logits.shape == (1, 11, 16, 24)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet101", "mobilenetv2"])
+def test_an_encoder_is_known_by_its_tensors(name: str) -> None:
+    with torch.device("meta"):
+        tensors = build_encoder(name, freeze_bn=True).state_dict()
+    assert encoder_of(tensors) == name
+    assert encoder_of({}) is None

@@ -20,7 +20,7 @@ from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import DataError, VOSError
 from evaluation.signals import raise_once
 from tests import forked
-from tests.processes import is_running
+from tests.processes import is_running, wait_until
 
 
 def collect(failing: str) -> list[str]:
@@ -52,8 +52,7 @@ def collect_twice(folder: Path) -> list[int]:
     if place.rank > 0:
         (folder / "1 comes").touch()
     else:
-        while not (folder / "1 comes").exists():
-            time.sleep(0.05)
+        wait_until((folder / "1 comes").exists)
         time.sleep(0.5)
         assert not (folder / "1 met").exists()  # it would connect to where this process was before
     with process_group(place):
@@ -81,9 +80,7 @@ def connect_in_vain(folder: Path) -> None:
 def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=connect_in_vain, args=(tmp_path,))
     process.start()
-    while not (tmp_path / "met").exists():
-        assert process.is_alive()
-        time.sleep(0.05)
+    wait_until((tmp_path / "met").exists, process.is_alive)
     time.sleep(0.5)  # it connects
     process.terminate()
     process.join(20)
@@ -139,9 +136,7 @@ def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals, f
     # After Ctrl-C the first one ends the others. When it is killed they must notice: forked ones by what
     # ``launch`` has them call, and those started as a user's are by ``new_process`` as well.
     first = forked.start(launch_and_wait, noted, fork, number == signal.SIGKILL, log=log)
-    while len(list(noted.iterdir())) < 2:
-        assert first.process.is_alive(), first.output()
-        time.sleep(0.05)
+    wait_until(lambda: len(list(noted.iterdir())) == 2, first.process.is_alive, say=first.output)
     if number == signal.SIGINT:
         os.killpg(first.pid, number)  # as a terminal does
         assert first.wait() == 130
@@ -150,7 +145,4 @@ def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals, f
         os.kill(first.pid, number)
         assert first.wait() == -number
     for path in noted.iterdir():
-        deadline = time.monotonic() + 30
-        while is_running(int(path.name)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda process=int(path.name): not is_running(process), seconds=30)

@@ -81,6 +81,11 @@ def test_the_file_decides_between_the_two_aots(
         load_model("deaott", official, device="cpu", overrides=TINY)
 
 
+def test_a_file_with_another_encoder_names_both(official: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"mobilenetv2.*resnet18"):
+        load_model("aott", official, device="cpu", overrides=TINY | {"MODEL_ENCODER": "mobilenetv2"})
+
+
 def test_a_file_without_the_unused_token_is_complete(official: Path, tmp_path: Path) -> None:
     tensors = torch.load(official, weights_only=True)["state_dict"]
     del tensors["LSTT.mask_token"]

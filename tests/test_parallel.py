@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.errors import DataError
 from evaluation.parallel import map_in_processes
-from tests.processes import is_running
+from tests.processes import is_running, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,11 +62,11 @@ def test_workers_end_with_their_first_process(tmp_path: Path, number: signal.Sig
         "map_in_processes(note_and_wait, [Path(sys.argv[1])] * 2, 2, 'wait')"
     )
     first = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
     first.send_signal(number)
     assert first.wait(30) != 0
     workers = [int(path.name) for path in tmp_path.iterdir()]
-    _wait_for(lambda: not any(map(is_running, workers)))
+    wait_until(lambda: not any(map(is_running, workers)))
 
 
 def test_workers_do_not_import_a_program_run_as_a_module(tmp_path: Path) -> None:
@@ -105,11 +105,3 @@ def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path: Path) -> None:
     )
     assert "__main__" in done.stdout
     assert "workers=1" in done.stdout
-
-
-def _wait_for(condition: object) -> None:
-    assert callable(condition)
-    end_of_patience = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end_of_patience
-        time.sleep(0.05)

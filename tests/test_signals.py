@@ -11,7 +11,7 @@ import pytest
 
 from aot_plus.tools.common import run_tool
 from evaluation.signals import Terminated, signals_raised
-from tests.processes import is_running
+from tests.processes import is_running, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDED_BY_CTRL_C = (130, -signal.SIGINT)  # a shell shows 130 for both
@@ -52,9 +52,7 @@ def test_ctrl_c_during_imports_shows_no_traceback(program: str, tmp_path: Path) 
     process = subprocess.Popen(
         [sys.executable, "-m", program, "eval"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
     )
-    while not (tmp_path / "importing").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until((tmp_path / "importing").exists, lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=30)[1] == ""
     assert process.returncode in ENDED_BY_CTRL_C
@@ -101,16 +99,8 @@ def test_processes_of_torchrun_end_when_it_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     torchrun = subprocess.Popen([*command, str(program)], env=environment, stderr=subprocess.DEVNULL)
-    _wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     torchrun.kill()
     torchrun.wait()
     workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
-    _wait_until(lambda: not any(map(is_running, workers)))
-
-
-def _wait_until(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(is_running, workers)))

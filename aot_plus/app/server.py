@@ -83,7 +83,8 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
             app_kwargs={"middleware": [Middleware(OwnPageOnly, host=host)]},
         )
     except OSError as error:
-        raise ConfigError(f"--host {host} --port {port}: cannot listen there ({error})") from error
+        reason = error.strerror or error
+        raise ConfigError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
     return blocks, address
 
 

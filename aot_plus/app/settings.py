@@ -110,9 +110,9 @@ def about_model(model: str) -> str:
     """Says in a sentence or two what a model is good for, and if its checkpoint is there."""
     if model in SHIPPED_MODELS:
         return (
-            "A small model that comes along. It learned on synthetic videos of 256 x 192 pixels: quick on a "
-            "CPU, and good to try the page or to follow things with clear colours. For real videos get a "
-            "published checkpoint."
+            "A small model that ships with the project. It learned on synthetic videos of 256 x 192 pixels: "
+            "quick on a CPU, and good to try the page or to follow things with clear colours. For real "
+            "videos get a published checkpoint."
         )
     rows = [row for row in PAPER_ROWS if row.model == model]
     file = default_checkpoint(model)

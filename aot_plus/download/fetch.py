@@ -11,6 +11,7 @@ import requests
 
 from aot_plus.download.part import Part, Version
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.sources import PAGE_STARTS
 from evaluation.files import writing
 from evaluation.progress import ProgressBar
 
@@ -30,7 +31,6 @@ _REFUSED = {
     410: "the file is no longer there",
     429: "too many requests; try later",
 }
-_PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")  # neither data nor weights begin like that
 
 # Gives a server's answer to a GET with these headers, the body not read yet.
 Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
@@ -164,8 +164,8 @@ def _joined(part: Part, answer: _Answer) -> Iterator[bytes]:
 
 def _begun(part: Part, answer: _Answer) -> Iterator[bytes]:
     """Empties the part and yields all bytes. Raises ``DataError`` if they are those of a page."""
-    head, rest = _split(answer.blocks, max(map(len, _PAGE_STARTS)))
-    if head.lower().startswith(_PAGE_STARTS):
+    head, rest = _split(answer.blocks, max(map(len, PAGE_STARTS)))
+    if head.lower().startswith(PAGE_STARTS):
         raise DataError("the server answered with a page instead of the file")
     if part.size:
         _log.warning("%s: the server gives the file from its start only", part.folder.name)

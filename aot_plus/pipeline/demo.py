@@ -29,6 +29,7 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.read_ahead import ReadAhead
+from aot_plus.utils.words import counted
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
@@ -118,6 +119,8 @@ class DemoRun:
             started, pace = time.perf_counter(), Pace()
             try:
                 for name, predicted, draw in self._segmented(frames, result):
+                    if not result.frames:  # the first frame and its mask can be used
+                        _make_room(self.output)
                     masks.write(result.masks / f"{name}.png", predicted)
                     pictures.write(self.output, draw)
                     result.frames += 1
@@ -161,7 +164,8 @@ class DemoRun:
             return None
         ids = set(np.unique(given.ids).tolist()) - {0}
         new = ", ".join(map(str, sorted(ids - result.objects))) or "none"
-        _log.info("frame %s: mask %s shows %d objects; new ids: %s", frame.name, given.name, len(ids), new)
+        shown = counted(len(ids), "object")
+        _log.info("frame %s: mask %s shows %s; new ids: %s", frame.name, given.name, shown, new)
         result.objects |= ids
         return given.ids
 
@@ -178,39 +182,51 @@ class DemoRun:
 
 @contextmanager
 def claimed_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> Iterator[None]:
-    """Makes room for the results in the folder ``output``, and locks it as long as the block lasts.
+    """Locks the folder ``output`` for the results, as long as the block lasts; earlier ones stay in it.
 
     Raises ``ConfigError`` where they would replace an input, or earlier results without ``overwrite``, and
     where nothing can be written; ``DataError`` where a video would be written to a device or a pipe, or
     another run works.
     """
-    written = [path.resolve() for path in (output / "masks", write_target(output / OVERLAY))]
+    written = _written(output)
     for given in (path.resolve() for path in inputs):
         if given in written or written[0] in given.parents:
             raise ConfigError(f"--output {output}: the results would replace the input {given}")
-    try:
+    with _writing_to(output):
         output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--output {output}: cannot be written to ({error})") from error
     with FolderLock(output):
-        _clear(output, written, overwrite=overwrite)
+        if not overwrite and any(path.exists() for path in written):
+            raise ConfigError(
+                f"--output {output}: holds the results of an earlier run; "
+                "choose another folder, or give --overwrite to remove them"
+            )
         yield
 
 
-def _clear(output: Path, written: Sequence[Path], *, overwrite: bool) -> None:
-    """Removes earlier results, the folder of masks first in ``written``. Raises ``ConfigError``."""
-    earlier = [path for path in written if path.exists()]
-    if earlier and not overwrite:
-        raise ConfigError(
-            f"--output {output}: holds the results of an earlier run; "
-            "choose another folder, or give --overwrite to remove them"
-        )
+def _written(output: Path) -> tuple[Path, Path]:
+    """Returns where the masks and the overlay are written, links followed."""
+    return (output / "masks").resolve(), write_target(output / OVERLAY).resolve()
+
+
+def _make_room(output: Path) -> None:
+    """Removes earlier results and makes the folder of masks. Raises ``ConfigError``."""
+    masks, overlay = _written(output)
+    with _writing_to(output):
+        for path in (masks, overlay):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        masks.mkdir(parents=True)  # of a link, too: it leads there again
+
+
+@contextmanager
+def _writing_to(output: Path) -> Iterator[None]:
+    """Turns an ``OSError`` of the block into a ``ConfigError`` that names the flag."""
     try:
-        for path in earlier:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        written[0].mkdir(parents=True, exist_ok=True)  # a link may need its target made again
+        yield
     except OSError as error:
-        raise ConfigError(f"--output {output}: cannot be written to ({error})") from error
+        raise ConfigError(f"--output {output}: cannot be written to ({error.strerror or error})") from error
 
 
 def _draw(

@@ -20,6 +20,7 @@ from aot_plus.pipeline.run import Job
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.paths import run_folder, stored_path
+from aot_plus.utils.words import counted
 from evaluation.home import home
 
 __all__ = ["check_files", "evaluation_job", "train"]
@@ -57,7 +58,8 @@ def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) 
 
     ``resume``, ``overwrite``: see ``decide_resume``. Raises as ``Trainer.run`` does.
     """
-    _log.info("== Training: %s, %s, %d process(es)", cfg.MODEL_NAME, cfg.STAGE_NAME, processes)
+    number = counted(processes, "process", "processes")
+    _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
     return launch(_train, cfg, resume, overwrite, processes=processes)
 
 

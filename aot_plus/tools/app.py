@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aot_plus.app.settings import Settings
 
 _PROJECTS = f"{Config.DIR_RESULT}/app"
+_HIGHEST_PORT = 2**16 - 1
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.app") -> int:
@@ -45,13 +46,20 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     add("--projects", type=Path, metavar="DIR", help=f"folder of the page's projects (default: {_PROJECTS})")
     add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s: this machine only)")
-    add("--port", type=whole_number(1), help="port (default: the first free one from 7860)")
+    add("--port", type=_port, help="port (default: the first free one from 7860)")
     add("--open", action="store_true", help="open the page in the browser")
-    add("--model", help="model of new projects (default: the small one that comes along)")
+    add("--model", help="model of new projects (default: the small one that ships with the project)")
     add("--checkpoint", default="", metavar="FILE", help="its checkpoint (default: the model's own)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: %(default)s)")
     add_memory_arguments(parser)
     return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    port = whole_number(1)(text)
+    if port > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port up to {_HIGHEST_PORT}, found {text!r}")
+    return port
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -79,8 +87,9 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> "Settings":
-    """Returns the settings of new projects. Raises ``ConfigError``."""
+    """Returns the settings of new projects. Raises ``ConfigError`` or ``CheckpointError``."""
     from aot_plus.app.settings import Settings
+    from aot_plus.networks.memory.policies import build_policy
 
     given = {
         "model": args.model,
@@ -89,7 +98,11 @@ def _settings(args: argparse.Namespace) -> "Settings":
         "capacity": args.capacity,
         "gap": args.memory_gap,
     }
-    return Settings().changed(**{name: value for name, value in given.items() if value is not None})
+    settings = Settings().changed(**{name: value for name, value in given.items() if value is not None})
+    build_policy(settings.config(args.device))  # one's own is imported
+    if args.checkpoint:
+        settings.checkpoint_path()
+    return settings
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from aot_plus.tools.common import (
     whole_number,
 )
 from aot_plus.utils.catalogue import PAPER_STAGE
+from aot_plus.utils.words import counted
 
 if TYPE_CHECKING:
     from aot_plus.dataloaders.box_masks import Box
@@ -111,11 +112,11 @@ def _demo(args: argparse.Namespace) -> int:
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.masks, video, args.boxes)
     checkpoint = chosen_checkpoint(args, cfg)
-    share_cores(ProcessPlace())
-    torch.manual_seed(0)
-    model = load_from_config(cfg, checkpoint)
     output = claimed_output(args.output, (Path(args.input), *args.masks), overwrite=args.overwrite)
     with output, logging_redirect_tqdm():
+        share_cores(ProcessPlace())
+        torch.manual_seed(0)
+        model = load_from_config(cfg, checkpoint)
         result = DemoRun(VideoSegmenter(model), video, masks, args.output).run()
     print(_describe(result))
     if checkpoint is None:
@@ -127,7 +128,7 @@ def _describe(result: "DemoResult") -> str:
     rate = result.frames / result.seconds if result.seconds else 0.0
     began = "Interrupted: " if result.stopped_by else ""
     return (
-        f"{began}{result.frames} frames, {rate:.1f} per second\n"
+        f"{began}{counted(result.frames, 'frame')}, {rate:.1f} per second\n"
         f"Masks: {result.masks}\nOverlay: {result.video}"
     )
 

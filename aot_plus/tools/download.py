@@ -1,6 +1,7 @@
 """Gets published data and checkpoints: ``python -m aot_plus.tools.download --help``."""
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -70,14 +71,14 @@ def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
     """Gets files and datasets by name. Returns False if the check of a dataset found errors.
 
     data, checkpoints: the folders to put them into.
-    Raises ``ConfigError`` for an unknown name before anything is fetched, and ``DataError`` with the reason
+    Raises ``ConfigError`` for unknown names before anything is fetched, and ``DataError`` with the reason
     for each that could not be got; the others are there then.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from aot_plus.download.get import download
 
-    wanted = {name: _place(_known(name), data, checkpoints) for name in names}
+    wanted = {name: _place(source, data, checkpoints) for name, source in _known(names).items()}
     sound, problems = True, []
     for name, place in wanted.items():
         was_there = place.is_there
@@ -95,13 +96,17 @@ def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
     return sound
 
 
-def _known(name: str) -> Source:
-    """Finds a source. Raises ``ConfigError`` that lists all."""
-    source = find_source(name)
-    if source is None:
-        files = [file for file in SOURCES if file not in DATA.values()]
-        raise ConfigError(f"unknown name {name!r}; there are: {', '.join([*DATA, *files])}")
-    return source
+def _known(names: Iterable[str]) -> dict[str, Source]:
+    """Finds sources by name. Raises ``ConfigError`` that lists the unknown, the nearest of each, and all."""
+    found = {name: find_source(name) for name in names}
+    files = {name.lower(): name for name in [*DATA, *(file for file in SOURCES if file not in DATA.values())]}
+    problems = []
+    for name in (name for name, source in found.items() if source is None):
+        near = [files[key] for key in difflib.get_close_matches(name.lower(), files)]
+        problems.append(f"unknown name {name!r}" + (f"; the nearest: {', '.join(near)}" if near else ""))
+    if problems:
+        raise ConfigError("\n".join([*problems, f"there are: {', '.join(files.values())}"]))
+    return {name: source for name, source in found.items() if source is not None}
 
 
 def _place(source: Source, data: Path, checkpoints: Path) -> "Place":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "DATA",
+    "PAGE_STARTS",
     "SOURCES",
     "VOST",
     "ZOO",
@@ -15,6 +16,8 @@ __all__ = [
 ]
 
 NOT_STATED = "not stated"
+# A page for people that came instead of a file: neither data nor weights begin like that.
+PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 _KILO = 1000
 
 
@@ -102,9 +105,10 @@ ZOO = Publication(
 _TORCHVISION = Publication("torchvision's ImageNet weights", "https://download.pytorch.org/models")
 _RESNEST = Publication("ResNeSt", "https://github.com/zhanghang1989/ResNeSt")
 _SWIN = Publication("Swin Transformer", "https://github.com/microsoft/Swin-Transformer")
+_SWIN_FILES = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 
 _VOST_FILES = "https://tri-ml-public.s3.amazonaws.com/datasets"
-_ZOO_PURPOSE = "YouTube-VOS and DAVIS; to train from"
+_ZOO_PURPOSE = "YouTube-VOS and DAVIS; to evaluate or train from"
 
 # What a dataset is called in commands, and its archive in the table.
 DATA = {"vost": "VOST.zip"}
@@ -162,11 +166,22 @@ _ALL = (
     ),
     _on_drive(ZOO, "SwinB_AOTL_PRE_YTB_DAV.pth", _ZOO_PURPOSE, "192jCGQZdnuTsvX-CVra-KVZl2q1ZR0vW"),
     _on_drive(ZOO, "SwinB_DeAOTL_PRE_YTB_DAV.pth", _ZOO_PURPOSE, "1g4E-F0RPOx9Nd6J7tU9AE1TjsouL4oZq"),
+    # The project knows no addresses of these, only the page that lists them.
+    *(
+        Source(f"{name}_PRE_YTB_DAV.pth", _ZOO_PURPOSE, ZOO)
+        for name in ("AOTT", "AOTS", "AOTB", "AOTL", "DeAOTT", "DeAOTS", "DeAOTB", "DeAOTL")
+    ),
+    Source("R50_DeAOTL_PRE.pth", "static images; to train from", ZOO),
     _torchvision("resnet50-0676ba61.pth", "r50_..."),
     _torchvision("resnet101-63fe2227.pth", "r101_aotl"),
     _torchvision("mobilenet_v2-b0353104.pth", "aott to aotl, deaott to deaotl"),
     Source("resnest101-22405ba7.pth", "encoder of rs101_aotl", _RESNEST),
-    Source("swin_base_patch4_window7_224_22k.pth", "encoder of swinb_...", _SWIN),
+    Source(
+        "swin_base_patch4_window7_224_22k.pth",
+        "encoder of swinb_...",
+        _SWIN,
+        f"{_SWIN_FILES}/swin_base_patch4_window7_224_22k.pth",
+    ),
 )
 SOURCES = {source.name: source for source in _ALL}
 

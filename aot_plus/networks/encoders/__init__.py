@@ -1,10 +1,11 @@
 """Image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, Encoder, misfit
 from aot_plus.networks.encoders.from_torchvision import (
@@ -29,6 +30,7 @@ __all__ = [
     "SwinEncoder",
     "TimmEncoder",
     "build_encoder",
+    "encoder_of",
 ]
 
 _BUILDERS: dict[str, Callable[[Norm], Encoder]] = {
@@ -68,6 +70,18 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
     from timm.layers import freeze_batch_norm_2d
 
     return freeze_batch_norm_2d(encoder)
+
+
+def encoder_of(tensors: Mapping[str, Tensor], *, align_corners: bool = True) -> str | None:
+    """Finds which of our encoders has tensors of these names and shapes; None if none has."""
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    fitting: dict[str, int] = {}  # and the number of its tensors: a deeper network has those of a shallower
+    for name in (*_BUILDERS, *_OTHERS):
+        with torch.device("meta"):
+            own = build_encoder(name, freeze_bn=True, align_corners=align_corners).state_dict()
+        if own and all(shapes.get(key) == tensor.shape for key, tensor in own.items()):
+            fitting[name] = len(own)
+    return max(fitting, key=fitting.__getitem__, default=None)
 
 
 def _build_other(name: str, *, align_corners: bool) -> Encoder:

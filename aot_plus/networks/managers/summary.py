@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from aot_plus.utils.words import counted
 from evaluation.files import replacing
 
 SUMMARY_FILE = "summary.json"
@@ -84,10 +85,11 @@ class EvaluationSummary:
         )
         lines = [f"Sequences: {counts}."]
         if self.frames:
+            processes = counted(self.processes, "process", "processes")
             lines.append(
                 f"Frames: {self.frames} in {self.seconds:.1f} s: "
                 f"{self.frames_per_second:.2f} frames per second, "
-                f"{self.frames_per_second_compute:.2f} computing alone, {self.processes} process(es)."
+                f"{self.frames_per_second_compute:.2f} computing alone, {processes}."
             )
         cuda = "" if self.peak_cuda_memory is None else f", {self.peak_cuda_memory:.0f} MiB of GPU memory"
         lines.append(f"Peak memory of a process: {self.peak_memory:.0f} MiB{cuda}.")

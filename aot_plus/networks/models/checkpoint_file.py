@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from aot_plus.utils.errors import CheckpointError
-from aot_plus.utils.sources import how_to_get
+from aot_plus.utils.sources import PAGE_STARTS, how_to_get
 
 __all__ = ["check_tensor", "read_file", "read_state_dict"]
 
@@ -53,11 +54,7 @@ def read_file(path: Path) -> Any:
         _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if refused:
-            found = f"an object of {refused[1]}, which is not loaded because it could run code"
-        else:
-            found = f"{path.stat().st_size} bytes that cannot be read as one ({_first_line(error)})"
+        found = _what_it_is(path, error)
         raise CheckpointError(f"{path}: expected a checkpoint of tensors, found {found}") from error
 
 
@@ -110,8 +107,20 @@ def _check_archive(path: Path) -> None:
                 raise zipfile.BadZipFile(f"damaged: the checksum of {damaged} is wrong")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _what_it_is(path: Path, error: Exception) -> str:
+    """Says what a file is instead of a checkpoint.
+
+    PyTorch's own words are left out: they tell how to load it in a way that runs its code.
+    """
+    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if refused:
+        return f"an object of {refused[1]}, which is not loaded because it could run code"
+    with path.open("rb") as file:
+        if file.read(len(max(PAGE_STARTS, key=len))).lower().startswith(PAGE_STARTS):
+            return "a web page: get the file again"
+    known = isinstance(error, zipfile.BadZipFile | safetensors.SafetensorError | OSError)
+    reason = f" ({(str(error).splitlines() or [type(error).__name__])[0]})" if known else ""
+    return f"{path.stat().st_size} bytes that cannot be read as one{reason}"
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:

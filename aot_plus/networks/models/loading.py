@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from aot_plus.configs import Config
+from aot_plus.networks.encoders import encoder_of
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
@@ -17,6 +18,7 @@ from aot_plus.networks.models.number_format import use_number_format
 from aot_plus.networks.models.prepare import compile_parts, prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
+from aot_plus.utils.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
 
@@ -59,13 +61,31 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
         _adapt_to_file(cfg, str(checkpoint), tensors)
     network = build_model(cfg)
     if tensors is not None:
-        load_tensors(network, tensors, str(checkpoint), strict=True)
+        _load(network, tensors, str(checkpoint))
     prepare_for_inference(network, convolution_format(target, cfg.TEST_DTYPE, cfg.TEST_TF32))
     use_number_format(network, cfg.TEST_DTYPE)
     network.to(target)
     if cfg.TEST_COMPILE:
         compile_parts(network)
     return network
+
+
+def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Loads the file's tensors. Where the encoder is the reason that they do not fit, says so."""
+    try:
+        load_tensors(network, tensors, path, strict=True)
+    except CheckpointError as error:
+        own, prefix = network.cfg.MODEL_ENCODER, "encoder."
+        of_file = {
+            name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
+        }
+        found = encoder_of(of_file, align_corners=network.cfg.MODEL_ALIGN_CORNERS)
+        if found in (None, own):
+            raise
+        raise CheckpointError(
+            f"{path}: expected the encoder {own} of {network.cfg.MODEL_NAME}, found {found}: "
+            "choose the --model of the file, or give MODEL_ENCODER"
+        ) from error
 
 
 DECIDED_BY_FILE = frozenset(

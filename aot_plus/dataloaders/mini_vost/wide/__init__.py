@@ -1,6 +1,6 @@
 """Makes wide MiniVOST: training videos that vary more than MiniVOST's in looks, sizes, motion, filming.
 
-They are drawn when needed, for training only; ``make_mini_vost`` does not write them.
+They are generated on the fly, for training only; ``make_mini_vost`` does not write them.
 """
 
 from aot_plus.dataloaders.mini_vost.wide.planning import (

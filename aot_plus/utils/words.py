@@ -1,0 +1,8 @@
+"""Words of messages."""
+
+__all__ = ["counted"]
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Returns a number with its noun: 1 frame, 2 frames. ``plural``: where it is not the noun and an s."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
