@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aot_plus.configs import Config
 from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy
+from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
 
@@ -55,11 +55,21 @@ class EverySecond(FifoPolicy):
         return append.new_frame % 2 == 0
 
 
+class WantsTheHost(FifoPolicy):
+    """Says that it can be recorded, and makes a number of a tensor."""
+
+    replayable = True
+
+    def drop(self, append: Append) -> torch.Tensor:
+        return append.new_number.new_full((), int(append.may_drop.long().argmax()))
+
+
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     """Has segmenters record their steps; all with this recorder."""
     tape = TapeRecorder()
     monkeypatch.setattr(segmenter, "step_recorder", lambda cfg, device: lambda: tape)
+    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands for a GPU
     return tape
 
 
@@ -211,6 +221,14 @@ def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
     _check_equal(_all(), LATTER_MEM_LEN=2)
     (line,) = [entry.message for entry in caplog.records]
     assert "cannot be recorded (operation not permitted when stream is capturing)" in line
+
+
+def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
+    recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error that it raises while it is recorded is not the user's to see."""
+    _check_equal(_all(), MEM_POLICY=f"{__name__}:WantsTheHost", LATTER_MEM_LEN=2)
+    assert "cannot be recorded" in caplog.text
 
 
 def test_an_unbounded_bank_runs_the_plain_way_and_says_so_once(
