@@ -75,9 +75,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--scenario", choices=list(DEFAULTS), default="frame", help="what to measure (default: frame)")
     add("--model", help="config of the model (default: r50_aotl, aot_mini for growth and real videos)")
-    add("--ckpt_path", type=Path, help="checkpoint (default: random weights)")
+    add("--checkpoint", "--ckpt_path", dest="ckpt_path", type=Path, help="default: random weights")
     add("--size", type=image_size, metavar="HxW", help="of the network's input (default: 481x849 for frame)")
-    add("--memory_frames", type=whole_number(2), default=9, help="capacity of the bank (default: 9)")
+    capacity = ("--capacity", "--memory_frames")
+    add(*capacity, dest="memory_frames", type=whole_number(2), default=9, help="of the bank (default: 9)")
     add("--objects", type=whole_number(1), default=2, help="in the synthetic video (default: 2)")
     add("--dtype", choices=DTYPES, help="number format (default: float32)")
     add("--frames", type=whole_number(1), help="see below (default: 25 for frame)")

@@ -22,13 +22,14 @@ import torch
 
 from aot_plus.dataloaders.mini_vost import GENERATOR_VERSION, make_dataset
 from aot_plus.networks.memory.policies import build_policy
-from aot_plus.pipeline.run import Job, file_name, infer
+from aot_plus.pipeline.run import Job, infer
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.config import get_config
 from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError, VOSError
+from aot_plus.utils.paths import file_name
 from benchmarks.policy_plot import draw_comparison
 from benchmarks.policy_statistics import SETTING, compare, markdown
 from benchmarks.report import add_arguments, show

@@ -34,7 +34,7 @@ def measure_agreement(flags: Namespace) -> Figures:
     """
     flags.ckpt_path = flags.ckpt_path or find_checkpoint(f"{flags.model}.safetensors")
     if flags.ckpt_path is None:
-        raise DataError(f"--ckpt_path: none ships for {flags.model}, and random labels say nothing")
+        raise DataError(f"--checkpoint: none ships for {flags.model}, and random labels say nothing")
     sequence = render_sequence(SEED, "val", 0)
     figures = {sequence.name: _equal_labels(flags, iter(sequence.images), sequence.masks[0])}
     if flags.video is not None:

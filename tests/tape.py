@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 _ATEN = torch.ops.aten
 _FROM_OR_TO_THE_HOST = (
+    _ATEN.item.default,  # in inference mode; else it is the next
     _ATEN._local_scalar_dense.default,
     _ATEN.lift_fresh.default,
     _ATEN.nonzero.default,

@@ -14,7 +14,7 @@ from benchmarks import inference, units
 from benchmarks.units import booked
 from benchmarks.videos import SyntheticVideo
 
-TINY = ["--size", "49x65", "--memory_frames", "3", "--memory_gap", "2", "--frames", "4", "--device", "cpu"]
+TINY = ["--size", "49x65", "--capacity", "3", "--memory_gap", "2", "--frames", "4", "--device", "cpu"]
 
 
 @pytest.fixture(autouse=True)
@@ -129,8 +129,9 @@ def test_number_formats(
         (["--size", "49x64"], "the nearest is 49x65"),
         (["--device", "tpu"], "--device: 'tpu' cannot be used here"),
         (["--ckpt_path", "nowhere.pth"], "nowhere.pth"),
+        (["--checkpoint", "nowhere.pth"], "nowhere.pth"),
         (["--policy", "nothing"], "MEM_POLICY: expected one of"),
-        (["--scenario", "agreement", "--model", "r50_aotl"], "--ckpt_path: none ships for r50_aotl"),
+        (["--scenario", "agreement", "--model", "r50_aotl"], "--checkpoint: none ships for r50_aotl"),
         (["--scenario", "unbounded", "--frames", "3"], "--frames: expected at least 7"),
     ],
 )

@@ -308,6 +308,27 @@ def test_text_that_no_file_could_hold_is_refused(text: str) -> None:
         get_config("pre_vost", "aott", text)
 
 
+def test_every_listed_stage_is_one() -> None:
+    assert "datasets" not in stage_names()
+    for stage in stage_names():
+        assert stage == get_config(stage).STAGE_NAME
+
+
+def test_a_word_out_of_a_few_is_told_the_others_and_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"TEST_DTYPE: .*float32, bfloat16, float16,.*'fp16'.*float16"):
+        get_config("pre_vost", "aott", overrides={"TEST_DTYPE": "fp16"})
+    with pytest.raises(ConfigError) as far:
+        get_config("pre_vost", "aott", overrides={"TEST_DTYPE": "xyz"})
+    assert "nearest" not in str(far.value)
+
+
+def test_a_name_like_no_other_has_no_nearest() -> None:
+    for stage, overrides in (("pre_vost", {"QQQQQQQQ": 1}), ("qqqqqqqq", {})):
+        with pytest.raises(ConfigError, match=r"qqqqqqqq|QQQQQQQQ") as unknown:
+            get_config(stage, "aott", overrides=overrides)
+        assert "nearest" not in str(unknown.value)
+
+
 def test_unknown_names_list_what_exists() -> None:
     with pytest.raises(ConfigError, match=r"'pre_voost'.*pre_vost_2"):
         get_config("pre_voost", "aott")

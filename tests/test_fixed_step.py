@@ -3,7 +3,9 @@
 On a CPU a tape stands for CUDA's graphs. What it repeats depends on nothing but tensors that stay.
 """
 
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 from aot_plus.configs import Config
 from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy
+from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
+from aot_plus.utils.kept_tables import table_of
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
 
@@ -55,11 +58,21 @@ class EverySecond(FifoPolicy):
         return append.new_frame % 2 == 0
 
 
+class WantsTheHost(FifoPolicy):
+    """Says that it can be recorded, and makes a number of a tensor."""
+
+    replayable = True
+
+    def drop(self, append: Append) -> torch.Tensor:
+        return append.new_number.new_full((), int(append.may_drop.long().argmax()))
+
+
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     """Has segmenters record their steps; all with this recorder."""
     tape = TapeRecorder()
     monkeypatch.setattr(segmenter, "step_recorder", lambda cfg, device: lambda: tape)
+    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands for a GPU
     return tape
 
 
@@ -213,6 +226,14 @@ def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
     assert "cannot be recorded (operation not permitted when stream is capturing)" in line
 
 
+def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
+    recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error that it raises while it is recorded is not the user's to see."""
+    _check_equal(_all(), MEM_POLICY=f"{__name__}:WantsTheHost", LATTER_MEM_LEN=2)
+    assert "cannot be recorded" in caplog.text
+
+
 def test_an_unbounded_bank_runs_the_plain_way_and_says_so_once(
     recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -315,6 +336,24 @@ def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded(monkeypatch: 
         graphs.run("read", wants_the_host, 4)
     assert (len(ran), recorder.replays, float(total)) == (2, 3, 5)
     assert not graphs._stopped
+
+
+def test_a_recording_keeps_the_tables_that_it_reads() -> None:
+    """They are forgotten when others have been computed since; a graph would read freed memory."""
+    graphs, device = step_graphs.StepGraphs(TapeRecorder()), torch.device("cpu")
+
+    def read() -> None:
+        table_of((31, 41, 59), device)
+
+    for _ in range(2):
+        graphs.run("read", read)
+    table = weakref.ref(table_of((31, 41, 59), device))
+    for number in range(20):
+        table_of((number, 26), device)
+    assert table() is not None
+    del graphs
+    gc.collect()
+    assert table() is None
 
 
 def test_the_tape_notices_what_the_host_has_a_part_in() -> None:

@@ -16,7 +16,7 @@ from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.errors import CheckpointError, ConfigError
 from tests.tiny_training import tiny_config
 from tests.train_videos import write_dataset
 from tests.weights_by_name import tensor_by_name
@@ -96,6 +96,19 @@ def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
 def test_a_missing_file_says_how_to_get_it(tmp_path: Path, stage: str, model: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         initialised(get_config(stage, model), tmp_path)
+
+
+def test_an_unknown_stage_to_start_from_is_told_apart_from_an_untrained_one(tmp_path: Path) -> None:
+    def start(stage: str) -> None:
+        cfg = get_config("pre_vost_2", "aott", overrides={"PRETRAIN_STAGE": stage})
+        cfg.DIR_RESULT = str(tmp_path)
+        pretrained_file(cfg)
+
+    with pytest.raises(ConfigError, match=r"PRETRAIN_STAGE: .*'pre_ytb_dvs'.*nearest: pre_ytb_dav"):
+        start("pre_ytb_dvs")
+    for stage in ("pre_ytb_dav", "my_stages:Mine"):
+        with pytest.raises(CheckpointError, match=f"--stage {stage}"):
+            start(stage)
 
 
 def test_a_missing_file_of_a_timm_backbone_is_not_looked_for_at_torchvision(tmp_path: Path) -> None:

@@ -163,6 +163,18 @@ def test_running_relevance_averages_and_forgets() -> None:
     assert running.as_dict() == pytest.approx({0: 0.484, 5: 0.5})
 
 
+def test_averages_from_before_they_had_a_place_go_there() -> None:
+    """Of a video that was saved before its bank was full: the tensors that stay are longer."""
+    running = RunningRelevance(keep=0.2)
+    running.update([0, 5], torch.tensor([0.6, 0.4]))
+    running.reserve(4, torch.device("cpu"))
+    assert running.as_dict() == pytest.approx({0: 0.6, 5: 0.4})
+    place = running.values
+    running.update([0, 5, 10], torch.tensor([0.5, 0.3, 0.2]))
+    assert running.as_dict() == pytest.approx({0: 0.52, 5: 0.32, 10: 0.2})
+    assert running.values is place
+
+
 @pytest.mark.parametrize("name", ["emfs", "rmem"])
 def test_averages_start_at_the_overflow_or_at_the_first_append(name: str) -> None:
     late, early = (build_policy(config(name, MEM_AVERAGES_START=start)) for start in ("overflow", "append"))
@@ -279,6 +291,18 @@ class MostRelevant(EmfsPolicy):
 
     def score(self, append: Append, averages: torch.Tensor) -> torch.Tensor:
         return torch.tensor([-value for value in averages.tolist()])
+
+
+class Infinite(EmfsPolicy):
+    """Has no finite score."""
+
+    def score(self, append: Append, averages: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(averages, torch.inf)
+
+
+def test_infinite_scores_leave_the_choice_among_those_that_may_be_dropped() -> None:
+    policy = Infinite(config("emfs"))
+    assert decide(policy, append_of([0, 5, 10, 15], 20, reading([0.25] * 4), droppable=[2, 3])) == 2
 
 
 class Newest(FifoPolicy):

@@ -215,6 +215,26 @@ def test_the_gate_passes_on_what_the_policy_says() -> None:
     assert not build_policy(config("unbounded", MEM_WRITE_GATE=0.5)).bounded
 
 
+class Sometimes(FifoPolicy):
+    """Explains every second frame that it is shown."""
+
+    shown = 0
+
+    def observe(self, append: Append) -> None:
+        self.shown += 1
+        if self.shown % 2:
+            self.last_scores = {"read": torch.ones(len(append.frames))}
+            self.last_facts = {"shown": float(self.shown)}
+
+
+def test_the_policy_behind_the_gate_explains_no_frame_by_another() -> None:
+    trace: list[dict[str, Any]] = []
+    policy = {"MEM_POLICY": f"{__name__}:Sometimes", "MEM_WRITE_GATE": 0.01}
+    _run(_segmenter(**policy, trace=trace.append), 10, [1])
+    assert ["read" in line for line in trace] == [True, False, True, False]
+    assert ["shown" in line["facts"] for line in trace] == [True, False, True, False]
+
+
 def gated(append: Append) -> Append:
     """Lets the frame pass the gate."""
     append.read_probabilities = lambda: shown(0.9)

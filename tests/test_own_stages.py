@@ -135,7 +135,9 @@ def test_training_takes_data_start_and_test_set_of_the_class(folder: Path) -> No
     assert "mine.pth: there is no such file (PRETRAIN_MODEL)" in str(missing.value)
     make_dataset(folder.parent / "videos", 0, 1, 0, 1)
     assert evaluation_job(cfg, Path("w.pth"), 1).cfg.TEST_DATASET == "videos"
-    assert run_folder(cfg).parts[-2:] == ("default_aott", f"{folder.name}:Mine")
+    assert run_folder(cfg).parts[-2:] == ("default_aott", f"{folder.name}.Mine")
+    cfg = get_config("pre", f"{folder.name}:Small")
+    assert run_folder(cfg, "my:Other").parts[-2:] == (f"default_{folder.name}.Small", "my.Other")
 
 
 def test_a_stage_leads_to_a_score(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

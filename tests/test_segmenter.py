@@ -4,6 +4,7 @@ import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
 from aot_plus.utils.catalogue import find_checkpoint
-from aot_plus.utils.errors import ConfigError, DataError, VOSError
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
 from tests.weights_by_name import fill_by_name
 
 HEIGHT, WIDTH = 70, 90
@@ -348,9 +349,32 @@ def test_a_frame_of_another_size_and_a_step_before_the_start() -> None:
         segmenter.prepare(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
 
 
-def test_a_gap_without_frames_is_refused() -> None:
-    with pytest.raises(DataError, match="memory_gap: expected 1 or more frames, found 0"):
-        _segmenter().start(_video(1)[0], _squares([1]), memory_gap=0)
+@pytest.mark.parametrize("gap", [0, 1.5, 2.0, True, "5"])
+def test_a_gap_that_is_no_number_of_frames_is_refused(gap: Any) -> None:
+    with pytest.raises(DataError, match=f"memory_gap: .*found {gap!r}"):
+        _segmenter().start(_video(1)[0], _squares([1]), memory_gap=gap)
+
+
+def test_a_gap_may_be_an_integer_of_numpy() -> None:
+    segmenter = _segmenter()
+    _run(segmenter, _video(1), _squares([1]), gap=np.int64(2))  # type: ignore[arg-type]
+    assert segmenter.banks == [[0, 2, 4]]
+    assert type(segmenter.state_dict()["views"][0]["memory_gap"]) is int
+
+
+def test_a_name_is_no_model() -> None:
+    with pytest.raises(ConfigError, match=r"load_model.*'aot_mini'"):
+        VideoSegmenter("aot_mini")  # type: ignore[arg-type]
+
+
+def test_a_shipped_checkpoint_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    model = aot_plus.load_model("aot_mini", "aot_mini.safetensors", stage="mini_vost", device="cpu")
+    assert model.cfg.MODEL_NAME == "aot_mini"
+    (tmp_path / "aot_mini.safetensors").touch()  # the user's own comes first
+    with pytest.raises(CheckpointError, match="empty"):
+        aot_plus.load_model("aot_mini", "aot_mini.safetensors", stage="mini_vost", device="cpu")
 
 
 def test_a_bank_that_could_drop_nothing_is_refused() -> None:

@@ -134,7 +134,7 @@ def test_scores_that_are_zero_negative_or_not_finite_are_drawn(values: list[floa
     ("flags", "message"),
     [
         (("--frame", "2"), "no decision at frame 2; there are: 3, 4"),
-        (("--group", "1"), "group 1 of the objects has no decision"),
+        (("--group", "1"), "for group 1"),
         (("--sequence", "other"), "there is no such trace; tools.eval writes it with --trace"),
     ],
 )
@@ -147,6 +147,18 @@ def test_what_is_not_there(
     assert _run(folders, *flags) == 1
     assert message in capsys.readouterr().err
     assert not (folders[1] / "out.png").exists()
+
+
+def test_a_bank_that_was_never_full_is_told_from_a_group_that_is_not_there(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write_trace(folders[1], ENTRIES[:2])
+    assert _run(folders) == 1
+    error = capsys.readouterr().err
+    assert "3 frames" in error
+    assert "LATTER_MEM_LEN" in error
+    assert _run(folders, "--group", "1") == 1
+    assert "LATTER_MEM_LEN" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{", '{"frame": 3, "bank": [0, 1], "dropped": 1}'])

@@ -95,9 +95,9 @@ def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None, flag: str = "
     for text in wanted or ():
         if _key(text) not in keys:
             near = dict.fromkeys(keys[key] for key in difflib.get_close_matches(_key(text), keys))
+            nearest = f"; the nearest: {', '.join(near)}" if near else ""
             raise ConfigError(
-                f"{flag}: unknown row {text!r}; the nearest: {', '.join(near) or 'none'}; "
-                f"there are: {', '.join(numbered_rows(rows))}"
+                f"{flag}: unknown row {text!r}{nearest}; there are: {', '.join(numbered_rows(rows))}"
             )
     return names if wanted is None else [keys[_key(text)] for text in wanted]
 

@@ -13,7 +13,7 @@ from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import DataError, VOSError
-from aot_plus.utils.paths import run_folder
+from aot_plus.utils.paths import file_name, run_folder
 from evaluation.layouts import scored_sequences
 from evaluation.protocols import Protocol, get_protocol
 from evaluation.results import Results, figure_paths, format_table
@@ -112,11 +112,6 @@ def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool 
         policy = file_name(cfg.MEM_POLICY)
         name = f"{'random_weights_' if random_weights else ''}{policy}{capacity}"
     return run_folder(cfg) / "eval" / open_configured(cfg).result_name / name
-
-
-def file_name(policy: str) -> str:
-    """Returns the policy's name for folders: without a colon, which some systems and tools refuse."""
-    return policy.replace(":", ".")
 
 
 def infer(job: Job) -> Inference:

@@ -1,7 +1,6 @@
 """Gets published data and checkpoints: ``python -m aot_plus.tools.download --help``."""
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from aot_plus.pipeline.rows import choose_rows, numbered_rows, paper_rows
 from aot_plus.tools.common import add_data_argument, data_root, run_tool
 from aot_plus.utils.catalogue import PAPER_DATASET
-from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.errors import ConfigError, DataError, nearest
 from aot_plus.utils.sources import DATA, SOURCES, Source, find_source
 from evaluation.home import home
 
@@ -99,13 +98,11 @@ def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
 def _known(names: Iterable[str]) -> dict[str, Source]:
     """Finds sources by name. Raises ``ConfigError`` that lists the unknown, the nearest of each, and all."""
     found = {name: find_source(name) for name in names}
-    files = {name.lower(): name for name in [*DATA, *(file for file in SOURCES if file not in DATA.values())]}
-    problems = []
-    for name in (name for name, source in found.items() if source is None):
-        near = [files[key] for key in difflib.get_close_matches(name.lower(), files)]
-        problems.append(f"unknown name {name!r}" + (f"; the nearest: {', '.join(near)}" if near else ""))
+    known = [*DATA, *(file for file in SOURCES if file not in DATA.values())]
+    unknown = [name for name, source in found.items() if source is None]
+    problems = [f"unknown name {name!r}{nearest(name, known)}" for name in unknown]
     if problems:
-        raise ConfigError("\n".join([*problems, f"there are: {', '.join(files.values())}"]))
+        raise ConfigError("\n".join([*problems, f"there are: {', '.join(known)}"]))
     return {name: source for name, source in found.items() if source is not None}
 
 

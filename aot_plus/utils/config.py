@@ -1,7 +1,6 @@
 """Resolves the names of a stage and a model to one ``Config``, and keeps that ``Config`` as a file."""
 
 import ast
-import difflib
 import importlib
 import importlib.metadata
 import pkgutil
@@ -20,7 +19,7 @@ import aot_plus.configs.models as models
 from aot_plus.configs import Config, DefaultStage
 from aot_plus.configs.datasets import DATASETS
 from aot_plus.utils.config_ranges import check_relations, check_value
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, nearest
 from aot_plus.utils.own_classes import import_class
 from evaluation.files import replacing, require_regular
 from evaluation.home import checkout
@@ -65,14 +64,21 @@ def get_config(
 
 
 def stage_names() -> list[str]:
-    """Lists the stages: one file each in ``aot_plus/configs``."""
-    return [module.name for module in pkgutil.iter_modules(stages.__path__) if not module.ispkg]
+    """Lists the stages: one file each in ``aot_plus/configs``, besides ``datasets``."""
+    names = [module.name for module in pkgutil.iter_modules(stages.__path__) if not module.ispkg]
+    return [name for name in names if name != "datasets"]
 
 
 def model_names() -> list[str]:
     """Lists the models: one file each in ``aot_plus/configs/models``, besides ``default...``."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__) if not module.ispkg]
     return [name for name in names if not name.startswith("default")]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Says that there is no such stage or model, and what there is."""
+    there_are = f"there are: {', '.join(known)}, or package.module:ClassName for one of your own"
+    return f"unknown {kind} {name!r}{nearest(name, known)}; {there_are}"
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
@@ -163,8 +169,7 @@ def _find(kind: str, name: str, known: list[str], package: str, class_name: str)
     if ":" in name:
         return import_class(name, f"--{kind}")
     if name not in known:
-        own = "or package.module:ClassName for one of your own"
-        raise ConfigError(f"unknown {kind} {name!r}; there are: {', '.join(known)}, {own}")
+        raise ConfigError(unknown(kind, name, known))
     found = getattr(importlib.import_module(f"{package}.{name}"), class_name, None)
     if not isinstance(found, type):
         raise ConfigError(f"{package}.{name}: expected a class {class_name}, found none")
@@ -188,16 +193,24 @@ def _checked(name: str, value: object) -> object:
     if name in _REMOVED:
         raise ConfigError(f"{name} is no longer a name of the config: {_REMOVED[name]}")
     if name not in annotations:
-        near = difflib.get_close_matches(name.upper(), annotations, n=5, cutoff=0.5)
-        raise ConfigError(f"unknown config name {name!r}; the nearest: {', '.join(near) or 'none'}")
+        raise ConfigError(f"unknown config name {name!r}{nearest(name, annotations)}")
     expected = annotations[name]
     try:
         converted = _converted(_parsed(value, expected) if isinstance(value, str) else value, expected)
     except (ValueError, OverflowError):
-        text = str(expected) if get_origin(expected) else expected.__name__
-        raise ConfigError(f"{name}: expected {text.replace('typing.', '')}, found {_shown(value)}") from None
+        raise ConfigError(f"{name}: {_expectation(expected, value)}") from None
     check_value(name, converted)
     return converted
+
+
+def _expectation(expected: Any, value: object) -> str:
+    """Says what a name's type is and what was found; of several words, which is the nearest."""
+    if get_origin(expected) is Literal:
+        words = [str(word) for word in get_args(expected)]
+        near = nearest(value, words) if isinstance(value, str) else ""
+        return f"expected one of {', '.join(words)}, found {_shown(value)}{near}"
+    text = str(expected) if get_origin(expected) else expected.__name__
+    return f"expected {text.replace('typing.', '')}, found {_shown(value)}"
 
 
 def _shown(value: object) -> str:

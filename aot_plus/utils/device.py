@@ -31,6 +31,11 @@ def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> 
     return torch.tensor(values).to(device, non_blocking=True)
 
 
+def is_on_host(tensor: Tensor) -> bool:
+    """Tells whether the host can read a tensor without a wait for another device."""
+    return tensor.device.type == "cpu"
+
+
 class HostCopy:
     """Holds a tensor's copy on the host, which a GPU may still be making; a CPU's tensor itself."""
 

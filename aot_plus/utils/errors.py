@@ -1,8 +1,11 @@
 """Defines the errors that a user can cause; ``evaluation`` raises the first two as well."""
 
+import difflib
+from collections.abc import Iterable
+
 from evaluation.errors import DataError, VOSError
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError", "nearest"]
 
 
 class ConfigError(VOSError):
@@ -11,3 +14,10 @@ class ConfigError(VOSError):
 
 class CheckpointError(VOSError):
     """Reports a checkpoint that is missing, damaged, or does not belong to the model."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Lists the known names most like one, case aside, after a semicolon; empty if none is."""
+    texts = {text.lower(): text for text in known}
+    found = [texts[key] for key in difflib.get_close_matches(name.lower(), texts, n=5, cutoff=0.5)]
+    return f"; the nearest: {', '.join(found)}" if found else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from aot_plus.configs import Config
 from evaluation.home import home
 
-__all__ = ["find_path", "run_folder", "stored_path"]
+__all__ = ["file_name", "find_path", "run_folder", "stored_path"]
 
 
 def find_path(name: str | Path, *more: Path) -> Path | None:
@@ -28,5 +28,14 @@ def stored_path(path: Path) -> str:
 
 
 def run_folder(cfg: Config, stage: str | None = None) -> Path:
-    """Names the folder of a training, of the config's stage by default: ``results/<exp>_<model>/<stage>``."""
-    return home() / cfg.DIR_RESULT / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / (stage or cfg.STAGE_NAME)
+    """Names the folder of a training, of the config's stage by default: ``results/<exp>_<model>/<stage>``.
+
+    An own model or stage is in it as ``file_name`` has it.
+    """
+    experiment = f"{cfg.EXP_NAME}_{file_name(cfg.MODEL_NAME)}"
+    return home() / cfg.DIR_RESULT / experiment / file_name(stage or cfg.STAGE_NAME)
+
+
+def file_name(name: str) -> str:
+    """Returns ``package.module:ClassName`` without the colon, which some systems refuse in folders."""
+    return name.replace(":", ".")

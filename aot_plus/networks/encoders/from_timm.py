@@ -1,6 +1,5 @@
 """Any backbone of timm as an encoder, and ResNeSt-101 under the names of the AOT benchmark's files."""
 
-import difflib
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, STRIDES, Encoder, misfit, unnoticed
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, nearest
 from aot_plus.utils.images import MEAN, STD
 
 # Sides are padded to a multiple of one of them: some backbones drop what does not fill a patch or a pair.
@@ -31,10 +30,7 @@ class TimmEncoder(Encoder):
         """
         super().__init__()
         if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
-            raise ConfigError(
-                f"MODEL_ENCODER: timm has no {name!r}; the nearest: {', '.join(near) or 'none'}"
-            )
+            raise ConfigError(f"MODEL_ENCODER: timm has no {name!r}{nearest(name, timm.list_models())}")
         indices = _indices_of_levels(name)
         self.backbone = _create(name, out_indices=indices, pretrained=pretrained)
         info: Any = self.backbone.feature_info

@@ -15,8 +15,11 @@ from aot_plus.networks.memory.policies import (
     Append,
     MemoryPolicy,
     ReadStatistics,
+    ask_to_drop,
+    ask_to_keep,
     build_policy,
     is_replayable,
+    own_errors,
 )
 from aot_plus.networks.memory.scores import (
     attention_per_frame,
@@ -27,6 +30,7 @@ from aot_plus.networks.memory.trace import TraceEntry, TraceSink
 from aot_plus.networks.models import AOT, Features, Propagation
 from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
+from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.kept_tables import table_of
 
 UNLIKELY = -1e10  # logit of an id that no object has
@@ -279,7 +283,8 @@ class InferenceEngine:
         for policy in batch.policies:
             policy.clear_explanation()
         asked = zip(batch.policies, appends, strict=True)
-        kept = [given or not policy.may_decline or policy.keep(append) for policy, append in asked]
+        name = self.cfg.MEM_POLICY
+        kept = [given or ask_to_keep(policy, append, name) for policy, append in asked]
         if any(kept):
             return appends
         for group, append in enumerate(appends):
@@ -290,12 +295,11 @@ class InferenceEngine:
         """Shows each group's policy the frame about to be appended.
 
         Gives the position that each group drops if the bank is full, int64 (G). The host waits for a choice
-        made on the device only where it is traced.
+        made on the device only where it is traced. Raises ``ConfigError`` for what is no droppable position.
         """
         dropped: list[int | Tensor] = []
         for group, (policy, append) in enumerate(zip(batch.policies, appends, strict=bool(appends))):
-            policy.observe(append)
-            position = policy.drop(append) if append.overflows else None
+            position = ask_to_drop(policy, append, self.cfg.MEM_POLICY)
             if position is not None:
                 dropped.append(position)
             self._note(batch, group, append, position)
@@ -310,14 +314,23 @@ class InferenceEngine:
         *,
         declined: bool = False,
     ) -> None:
-        """Traces what a group's policy has decided, if that is wanted."""
-        if self.trace is not None:
-            policy = batch.policies[group]
-            left = None if position is None else append.frames[int(position)]
-            scores, facts = policy.explain(), policy.last_facts
-            number = batch.groups[group]
-            entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined)
-            self.trace(entry.as_dict())
+        """Traces what a group's policy has decided, if that is wanted. Raises ``ConfigError``."""
+        if self.trace is None:
+            return
+        policy, name = batch.policies[group], self.cfg.MEM_POLICY
+        left = None if position is None else append.frames[int(position)]
+        with own_errors(name):
+            scores = policy.explain()
+            facts = {fact: float(value) for fact, value in policy.last_facts.items()}
+        number = batch.groups[group]
+        line = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined).as_dict()
+        try:
+            TraceEntry.from_dict(line)
+        except (ValueError, TypeError, KeyError) as error:  # nobody could read it afterwards
+            raise ConfigError(
+                f"MEM_POLICY {name!r}: last_scores or last_facts cannot be traced ({error})"
+            ) from error
+        self.trace(line)
 
     def _statistics(
         self, batch: GroupBatch, group: int, prediction: Prediction, index: int

@@ -1,6 +1,7 @@
 """The public way in: images and masks of ids as arrays, one frame after another."""
 
 from collections.abc import Hashable, Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.number_format import as_number_format
 from aot_plus.utils.device import HostCopy, tf32
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.images import Image
 from evaluation.masks import IGNORE_ID, Mask
 
@@ -84,7 +85,12 @@ class VideoSegmenter:
             trace: called with a dictionary for every frame that is appended to the long-term memory: frame,
                 group, bank, what the policy computed, and which frame it dropped. The attribute ``trace`` may
                 be changed between two videos.
+
+        Raises:
+            ConfigError: ``model`` is none, or has another number format than ``cfg``.
         """
+        if not isinstance(model, AOT):
+            raise ConfigError(f"VideoSegmenter: expected a model, from load_model, found {model!r:.100}")
         self.cfg = model.cfg if cfg is None else cfg
         self.model = as_number_format(model, self.cfg.TEST_DTYPE)
         self.device = next(model.parameters()).device
@@ -115,11 +121,11 @@ class VideoSegmenter:
             The labels of the first frame: the mask.
 
         Raises:
-            DataError: wrong types or sizes, a mask without any object, or a gap below 1.
+            DataError: wrong types or sizes, a mask without any object, or a gap that is no number from 1.
         """
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
-        if gap < 1:
-            raise DataError(f"memory_gap: expected 1 or more frames, found {gap}")
+        if not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1:
+            raise DataError(f"memory_gap: expected a whole number of frames, 1 or more, found {gap!r:.100}")
         frame = self._prepared(image)
         mask = as_mask(mask, frame.size)
         self._ids, self._video, self._step, self._last = [], None, None, None
@@ -128,7 +134,7 @@ class VideoSegmenter:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
         packed = self._pack(mask)
         with tf32(self.cfg.TEST_TF32):
-            self._begin(frame, packed, gap)
+            self._begin(frame, packed, int(gap))
         self._last = ShownFrame(mask=packed, followed=self._followed())
         return mask.copy()
 

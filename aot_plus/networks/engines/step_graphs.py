@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.kept_tables import held
 
 __all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
@@ -93,7 +94,7 @@ class StepGraphs:
         try:
             with held() as tables:
                 replay, num_bytes = self.recorder.record(piece)
-        except RuntimeError as error:  # of PyTorch: a wait of an own encoder, no memory
+        except (RuntimeError, ConfigError) as error:  # a wait of an own encoder or policy, no memory
             if key not in self._warm:
                 return None
             self._stop(f"a part of the step cannot be recorded ({str(error).splitlines()[0]})")

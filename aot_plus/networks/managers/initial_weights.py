@@ -8,7 +8,8 @@ from aot_plus.networks.managers.train_checkpoint import ema_path, saved_steps
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint import load_encoder, load_into
 from aot_plus.utils.catalogue import find_named_checkpoint
-from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.config import stage_names, unknown
+from aot_plus.utils.errors import CheckpointError, ConfigError
 from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
 from evaluation.home import home
@@ -24,7 +25,7 @@ def initialise(model: AOT, cfg: Config) -> None:
     """Loads the weights of ``PRETRAIN_STAGE`` or ``PRETRAIN_MODEL``, or else those of ``PRETRAIN_ENCODER``.
 
     The log tells every tensor's fate. Raises ``CheckpointError`` for a file that is missing (and says how to
-    get it), damaged or of another model.
+    get it), damaged or of another model, and ``ConfigError`` for an unknown ``PRETRAIN_STAGE``.
     """
     path = pretrained_file(cfg)
     if path is None:
@@ -42,7 +43,10 @@ def initialise(model: AOT, cfg: Config) -> None:
 
 
 def pretrained_file(cfg: Config) -> Path | None:
-    """Finds the file to start a training from, if any. Raises ``CheckpointError`` if it does not exist."""
+    """Finds the file to start a training from, if any.
+
+    Raises ``CheckpointError`` if it does not exist, and ``ConfigError`` for an unknown ``PRETRAIN_STAGE``.
+    """
     if cfg.PRETRAIN_STAGE:
         return _of_stage(cfg)
     name = cfg.PRETRAIN_MODEL or cfg.PRETRAIN_ENCODER
@@ -64,10 +68,15 @@ def pretrained_file(cfg: Config) -> Path | None:
 
 
 def _of_stage(cfg: Config) -> Path:
-    """Finds the last averaged weights of the stage ``PRETRAIN_STAGE``."""
+    """Finds the last averaged weights of the stage ``PRETRAIN_STAGE``.
+
+    Raises ``ConfigError`` if there is no such stage, and ``CheckpointError`` if it has not been trained.
+    """
     folder = run_folder(cfg, cfg.PRETRAIN_STAGE)
     steps = saved_steps(folder)
     if not steps:
+        if ":" not in cfg.PRETRAIN_STAGE and cfg.PRETRAIN_STAGE not in stage_names():
+            raise ConfigError(f"PRETRAIN_STAGE: {unknown('stage', cfg.PRETRAIN_STAGE, stage_names())}")
         own = f"--stage {cfg.PRETRAIN_STAGE} --model {cfg.MODEL_NAME} --exp_name {cfg.EXP_NAME}"
         raise CheckpointError(
             f"{folder}: there are no weights of the stage to start from (PRETRAIN_STAGE). Train it first, "

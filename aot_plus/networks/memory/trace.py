@@ -99,15 +99,23 @@ def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
 
     Raises ``DataError`` where there is none, with those that there are, or where the trace cannot be read.
     """
-    decisions = [
-        entry
-        for entry in read_trace(path)
-        if entry.group == group and (entry.dropped is not None or entry.declined)
-    ]
+    entries = [entry for entry in read_trace(path) if entry.group == group]
+    decisions = [entry for entry in entries if entry.dropped is not None or entry.declined]
     if not decisions:
-        raise DataError(f"{path}: group {group} of the objects has no decision")
+        raise DataError(f"{path}: {_why_none(entries, group)}")
     for entry in decisions:
         if frame in (None, entry.frame):
             return entry
     known = ", ".join(str(entry.frame) for entry in decisions)
     raise DataError(f"{path}: no decision at frame {frame}; there are: {known}")
+
+
+def _why_none(entries: list[TraceEntry], group: int) -> str:
+    """Says why a group has no decision, from all its entries."""
+    if not entries:
+        return f"no frame was appended for group {group} of the objects"
+    stored = len(entries[-1].bank) + 1
+    return (
+        f"group {group} of the objects has no decision: its bank was never over-full ({stored} frames at the "
+        "end). Run a longer video, a smaller capacity (LATTER_MEM_LEN) or a smaller gap (--memory_gap)"
+    )

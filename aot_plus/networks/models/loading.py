@@ -16,6 +16,7 @@ from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.networks.models.number_format import use_number_format
 from aot_plus.networks.models.prepare import compile_parts, prepare_for_inference
+from aot_plus.utils.catalogue import find_named_checkpoint
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import CheckpointError
@@ -35,7 +36,8 @@ def load_model(
 
     Args:
         model: a config of ``aot_plus/configs/models``, such as ``r50_aotl``.
-        checkpoint: ``.pth`` or ``.safetensors``; None leaves the weights random.
+        checkpoint: a ``.pth`` or ``.safetensors`` file, or the name of one that the tools find: in
+            ``DIR_PRETRAIN``, or shipped with the project. None leaves the weights random.
         stage: a config of ``aot_plus/configs``.
         device: ``cpu``, ``cuda``, ...; ``TEST_DEVICE`` of the config by default.
         overrides: config values by name.
@@ -49,7 +51,10 @@ def load_model(
         ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` where it does not work.
         CheckpointError: a file that is missing, damaged, or of another model.
     """
-    return load_from_config(get_config(stage, model, overrides=overrides), checkpoint, device=device)
+    cfg = get_config(stage, model, overrides=overrides)
+    if checkpoint is not None and not Path(checkpoint).exists():
+        checkpoint = find_named_checkpoint(str(checkpoint), cfg.DIR_PRETRAIN) or checkpoint
+    return load_from_config(cfg, checkpoint, device=device)
 
 
 def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str | None = None) -> AOT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+from aot_plus.networks.memory.policies.answers import ask_to_drop, ask_to_keep, own_errors
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy, ReadStatistics, is_replayable
 from aot_plus.networks.memory.policies.emfs import EmfsPolicy
 from aot_plus.networks.memory.policies.gate import WriteGate
@@ -37,8 +38,11 @@ __all__ = [
     "UnboundedPolicy",
     "UniformPolicy",
     "WriteGate",
+    "ask_to_drop",
+    "ask_to_keep",
     "build_policy",
     "is_replayable",
+    "own_errors",
 ]
 
 POLICIES: dict[str, type[MemoryPolicy]] = {
@@ -60,9 +64,12 @@ def build_policy(cfg: Config) -> MemoryPolicy:
     ``cfg.MEM_POLICY`` is a name of ``POLICIES`` or ``"package.module:ClassName"``.
 
     Raises:
-        ConfigError: no such policy (the message lists what exists), or a value that the policy cannot use.
+        ConfigError: no such policy (the message lists what exists), a value that the policy cannot use, or an
+            own policy that cannot be built.
     """
-    policy = _policy_class(cfg.MEM_POLICY)(cfg)
+    policy_class = _policy_class(cfg.MEM_POLICY)
+    with own_errors(cfg.MEM_POLICY):
+        policy = policy_class(cfg)
     return WriteGate(cfg, policy) if cfg.MEM_WRITE_GATE else policy
 
 

@@ -1,0 +1,103 @@
+"""Asks a memory policy, and checks what it answers: one of a user's own may answer or raise anything."""
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
+from aot_plus.utils.device import is_on_host
+from aot_plus.utils.errors import ConfigError, VOSError
+
+__all__ = ["ask_to_drop", "ask_to_keep", "own_errors"]
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+@contextmanager
+def own_errors(name: str) -> Iterator[None]:
+    """Turns an error of a user's own policy into a ``ConfigError`` that says where it was raised.
+
+    ``name``: ``MEM_POLICY``. The user's own error is the cause of the new one. The policies of this project
+    raise as they are, and so do errors with a message of their own, and the want of a GPU's memory.
+    """
+    try:
+        yield
+    except (VOSError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if ":" not in name:
+            raise
+        kind, text = type(error).__name__, " ".join(str(error).split())
+        raise ConfigError(f"MEM_POLICY {name!r}: {kind}{_place(error, name)}: {text}") from error
+
+
+def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
+    """Asks a policy whether the frame is to be stored; most are not to be asked.
+
+    ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for another answer than yes or no.
+    """
+    if not policy.may_decline:
+        return True
+    with own_errors(name):
+        kept = policy.keep(append)
+    if isinstance(kept, bool | np.bool_) or (isinstance(kept, Tensor) and _is_plain(kept, [torch.bool])):
+        return bool(kept)
+    raise ConfigError(f"MEM_POLICY {name!r}: keep() must return True or False, found {_shown(kept)}")
+
+
+def ask_to_drop(policy: MemoryPolicy, append: Append, name: str) -> int | Tensor | None:
+    """Shows a policy the frame, and asks it for the position to drop; None where there is room.
+
+    The host waits for nothing: what only another device knows is checked by its type and shape alone.
+    ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for an answer that is not a droppable position.
+    """
+    with own_errors(name):
+        policy.observe(append)
+        if not append.overflows:
+            return None
+        position = policy.drop(append)
+    if isinstance(position, Tensor):
+        whole = _is_plain(position, _INTEGERS)
+        if whole and not is_on_host(position):
+            return position
+    else:
+        whole = isinstance(position, Integral) and not isinstance(position, bool)
+    allowed = _known_droppable(append)
+    if whole and int(position) in allowed:
+        return position if isinstance(position, Tensor) else int(position)
+    raise ConfigError(
+        f"MEM_POLICY {name!r}: drop() must return one of append.droppable, {list(allowed)} here, "
+        f"as an int or an int64 tensor without dimensions, found {_shown(position)}"
+    )
+
+
+def _known_droppable(append: Append) -> Sequence[int]:
+    """Lists the positions that may be dropped; all after the first, if the host would have to wait."""
+    if "droppable" in vars(append) or is_on_host(append.may_drop):
+        return append.droppable
+    return range(1, len(append.may_drop))
+
+
+def _is_plain(tensor: Tensor, types: Sequence[torch.dtype]) -> bool:
+    return tensor.ndim == 0 and tensor.dtype in types
+
+
+def _shown(value: object) -> str:
+    """Writes an answer, in short; a tensor's content only where it is one number on the host."""
+    if not isinstance(value, Tensor):
+        return f"{value!r:.100} ({type(value).__name__})"
+    content = f" {value.item()}" if value.ndim == 0 and is_on_host(value) else ""
+    return f"a tensor{content} of {value.dtype} with the shape {tuple(value.shape)}"
+
+
+def _place(error: Exception, name: str) -> str:
+    """Names the last line of the policy's file that led to the error, if one did."""
+    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+    lines = [entry for entry in traceback.extract_tb(error.__traceback__) if entry.filename == file]
+    return f" in {lines[-1].name}(), {file}, line {lines[-1].lineno}" if lines else ""

@@ -1,0 +1,189 @@
+"""What a user's own policy answers or raises: taken, or refused with its name and what it was."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.memory.policies import Append, MemoryPolicy, answers, ask_to_drop, build_policy
+from aot_plus.utils.errors import ConfigError
+from tests.test_memory_policies import append_of, config
+from tests.test_segmenter import _segmenter, _squares, _video
+
+NAME = f"{__name__}:Answers"
+
+
+class Answers(MemoryPolicy):
+    """Answers what it is told."""
+
+    answer: Any = 1
+
+    def drop(self, append: Append) -> Any:
+        return self.answer
+
+
+class Raises(MemoryPolicy):
+    """Has a slip in it."""
+
+    def drop(self, append: Append) -> int:
+        return append.nothing  # type: ignore[attr-defined, no-any-return]
+
+
+class TakesNothing(MemoryPolicy):
+    """Cannot be built."""
+
+    def __init__(self) -> None:
+        raise AssertionError("nobody calls it without a config")
+
+    def drop(self, append: Append) -> int:
+        return 1
+
+
+class Keeps(Answers):
+    """Answers another question."""
+
+    may_decline = True
+
+    def keep(self, append: Append) -> Any:
+        return self.answer
+
+
+class Explains(Answers):
+    """Explains itself as it is told."""
+
+    scores: Any = None
+    facts: Any = None
+
+    def drop(self, append: Append) -> int:
+        self.last_scores, self.last_facts = self.scores, self.facts
+        return 1
+
+
+def _ask(answer: Any) -> int | torch.Tensor | None:
+    policy = Answers(config(NAME))
+    policy.answer = answer
+    return ask_to_drop(policy, append_of([0, 5, 10, 15], 20, droppable=[1, 3]), NAME)
+
+
+def _play(name: str, **values: Any) -> VideoSegmenter:
+    """Runs a video until its bank of two frames has overflowed."""
+    segmenter = _segmenter(MEM_POLICY=f"{__name__}:{name}", LATTER_MEM_LEN=1, **values)
+    video = _video(3, frames=4)
+    segmenter.start(video[0], _squares([1, 2]), memory_gap=1)
+    for image in video[1:]:
+        segmenter.step(image)
+    return segmenter
+
+
+@pytest.mark.parametrize("answer", [3, np.int64(3), torch.tensor(3), torch.tensor(3, dtype=torch.int32)])
+def test_a_position_may_be_any_integer(answer: Any) -> None:
+    assert int(_ask(answer)) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        *((value, str(value)) for value in (0, 2, -1, 4, 99, None, True, 1.0)),
+        ("1", "'1'"),
+        (np.float64(1), "1.0"),
+        (torch.tensor(0), "a tensor 0 of torch.int64"),
+        (torch.tensor(99), "a tensor 99 of torch.int64"),
+        (torch.tensor(1.0), "torch.float32"),
+        (torch.tensor(True), "torch.bool"),
+        (torch.tensor([1]), r"\(1,\)"),
+    ],
+)
+def test_another_answer_is_refused_with_what_was_expected(answer: Any, found: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"MEM_POLICY '{NAME}'.*append\.droppable, \[1, 3\].*found .*{found}"
+    ):
+        _ask(answer)
+
+
+def test_nobody_waits_for_a_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a tensor there, type and shape alone are checked; of a number, what the host knows of the bank."""
+    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands for a GPU
+
+    class Elsewhere(torch.Tensor):
+        """Cannot be read."""
+
+        def __int__(self) -> int:
+            raise AssertionError("a wait")
+
+        tolist = __int__
+
+    flags = torch.tensor([False, True, False, True]).as_subclass(Elsewhere)
+    policy = Answers(config(NAME))
+
+    def ask(answer: Any) -> Any:
+        policy.answer = answer
+        return ask_to_drop(policy, Append([0, 5, 10, 15], 20, flags, True, lambda: None), NAME)  # type: ignore
+
+    chosen = torch.tensor(99).as_subclass(Elsewhere)
+    assert ask(chosen) is chosen
+    assert ask(2) == 2
+    for wrong in (torch.tensor(1.0), torch.tensor([1]), 0, 4):
+        with pytest.raises(ConfigError, match="MEM_POLICY"):
+            ask(wrong)
+
+
+def test_an_answer_is_checked_in_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _play("Answers").banks == [[0, 3]]
+    monkeypatch.setattr(Answers, "answer", 0)
+    with pytest.raises(ConfigError, match=f"{NAME}.*found 0"):
+        _play("Answers")
+    with pytest.raises(ConfigError, match="found 0"):
+        _play("Answers", MEM_WRITE_GATE=0.01)
+
+
+@pytest.mark.parametrize("answer", [None, 0.7, 1])
+def test_to_keep_a_frame_is_yes_or_no(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keeps, "answer", np.bool_(True))
+    monkeypatch.setattr(Keeps, "drop", lambda self, append: 1)
+    assert _play("Keeps").banks == [[0, 3]]
+    monkeypatch.setattr(Keeps, "answer", answer)
+    with pytest.raises(ConfigError, match=rf"{__name__}:Keeps.*True or False.*{answer}"):
+        _play("Keeps")
+
+
+def test_an_own_error_is_named_with_its_line() -> None:
+    line = 1 + next(n for n, text in enumerate(Path(__file__).read_text().splitlines()) if ".nothing" in text)
+    place = rf"{__name__}:Raises.*AttributeError in drop\(\), .*{Path(__file__).name}, line {line}"
+    with pytest.raises(ConfigError, match=place) as caught:
+        _play("Raises")
+    assert isinstance(caught.value.__cause__, AttributeError)
+    with pytest.raises(ConfigError, match=f"{__name__}:TakesNothing.*TypeError"):
+        build_policy(config(f"{__name__}:TakesNothing"))
+
+
+@pytest.mark.parametrize(
+    ("scores", "facts"),
+    [
+        ({"best": torch.ones(3)}, {}),
+        ({"best": torch.ones(2, 2)}, {}),
+        ({"best": torch.tensor(1.0)}, {}),
+        ({"best": [0.5, 0.5]}, {}),
+        ({"frame": torch.ones(2)}, {}),
+        ({}, {"quality": "high"}),
+    ],
+)
+def test_an_explanation_that_could_not_be_read_is_refused(
+    scores: Any, facts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Explains, "scores", scores)
+    monkeypatch.setattr(Explains, "facts", facts)
+    with pytest.raises(ConfigError, match=f"{__name__}:Explains"):
+        _play("Explains", trace=lambda entry: None)
+    _play("Explains")  # nobody asks
+
+
+def test_facts_may_be_numbers_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Explains, "scores", {"best": torch.ones(2)})
+    monkeypatch.setattr(Explains, "facts", {"a": torch.tensor(0.5), "b": np.float32(0.25), "c": 1})
+    entries: list[dict[str, Any]] = []
+    _play("Explains", trace=entries.append)
+    assert entries[-1]["facts"] == {"a": 0.5, "b": 0.25, "c": 1}
+    assert all(type(value) is float for value in entries[-1]["facts"].values())
