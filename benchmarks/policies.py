@@ -24,8 +24,8 @@ from aot_plus.dataloaders.mini_vost import GENERATOR_VERSION, make_dataset
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.pipeline.run import Job, infer
 from aot_plus.tools.common import run_tool, whole_number
-from aot_plus.utils.catalogue import find_checkpoint
-from aot_plus.utils.config import get_config
+from aot_plus.utils.catalogue import SMALL_STAGE, find_checkpoint
+from aot_plus.utils.config import SUMMARY_FILE, get_config
 from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError, VOSError
@@ -39,7 +39,7 @@ from evaluation.home import home
 from evaluation.parallel import map_in_processes
 from evaluation.results import evaluate, read_current_results, read_results
 
-STAGE, SPLIT = "mini_vost", "val"
+STAGE, SPLIT = SMALL_STAGE, "val"
 CSV_FILE, OBJECTS_FILE, PLOT_FILE = "policies.csv", "objects.csv", "policies.png"
 POLICIES = ("fifo", "emfs", "rmem", "unbounded", "random", "uniform", "spread", "lfu", "readmem")
 
@@ -201,7 +201,7 @@ def is_done(job: Job) -> bool:
 def read_objects(job: Job) -> pd.DataFrame:
     """Reads the figures of a finished job, a row for each object."""
     table = read_results(job.folder, SPLIT).objects.set_axis(["object", "J", "J_tr"], axis=1)
-    summary = json.loads((job.folder / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((job.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     return table.assign(
         model=job.cfg.MODEL_NAME,
         policy=job.cfg.MEM_POLICY,

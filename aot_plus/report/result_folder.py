@@ -7,14 +7,14 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.configs.datasets import DATASETS
-from aot_plus.utils.config import CONFIG_FILE, read_saved_config
+from aot_plus.networks.memory.trace import trace_path
+from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.files import require_regular
+from evaluation.vost import TRACES
 
 __all__ = ["ChosenData", "ResultFolder", "chosen_data", "read_folders"]
-
-_TRACES = "traces"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ResultFolder:
 
     def trace(self, sequence: str) -> Path:
         """Returns the file of the memory's decisions in a sequence, if inference wrote it."""
-        return self.path / _TRACES / f"{sequence}.jsonl"
+        return trace_path(self.path, sequence)
 
     def masks(self, sequence: str, frame: str, objects: Sequence[str]) -> list[Path]:
         """Lists the files of the prediction of a frame (name without suffix).
@@ -139,16 +139,17 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
         config = read_saved_config(path / CONFIG_FILE)
     except ConfigError as error:
         notes.append(f"Policy, capacity and model are not known: {error}.")
-    require_regular(path / "summary.json")
+    file = path / SUMMARY_FILE
+    require_regular(file)
     try:
-        summary = dict(parse_json((path / "summary.json").read_text(encoding="utf-8")))
+        summary = dict(parse_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        notes.append(f"Speed and memory are not known: {path / 'summary.json'} cannot be read ({error}).")
+        notes.append(f"Speed and memory are not known: {file} cannot be read ({error}).")
     return ResultFolder(path, name, config, summary, sequences, tuple(notes))
 
 
 def _is_sequence(path: Path) -> bool:
-    named = path.is_dir() and not path.name.startswith(".") and path.name != _TRACES
+    named = path.is_dir() and not path.name.startswith(".") and path.name != TRACES
     return named and (any(path.glob("*.png")) or any(path.glob("*/*.png")))
 
 

@@ -134,7 +134,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _jobs(args: argparse.Namespace) -> "list[Job]":
     """Returns the runs that the flags ask for; a shipped model also runs with fifo, for comparison."""
-    from aot_plus.pipeline.choices import Wanted, choose, ensure_mini_vost
+    from aot_plus.pipeline.choices import MINI_VOST, Wanted, choose, ensure_mini_vost
 
     wanted = Wanted(
         args.model,
@@ -148,7 +148,7 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     if args.download:
         _download(wanted)
     choice = choose(wanted)
-    if choice.cfg.TEST_DATASET == "mini_vost" and "RANK" not in os.environ:
+    if choice.cfg.TEST_DATASET == MINI_VOST and "RANK" not in os.environ:
         ensure_mini_vost(home() / choice.cfg.DIR_DATA, args.mini_vost_val)
 
     from aot_plus.pipeline.run import Job, result_folder  # imports torch: what is missing is said before

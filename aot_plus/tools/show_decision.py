@@ -15,7 +15,7 @@ import numpy as np
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
-from aot_plus.networks.memory.trace import TraceEntry, find_decision
+from aot_plus.networks.memory.trace import TraceEntry, find_decision, trace_path
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import DataError
@@ -50,7 +50,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.output.suffix.lower() != ".png":
         raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
     require_writable(args.output)
-    entry = find_decision(args.result_dir / "traces" / f"{args.sequence}.jsonl", args.frame, args.group)
+    entry = find_decision(trace_path(args.result_dir, args.sequence), args.frame, args.group)
     saved = read_saved_config(args.result_dir / CONFIG_FILE)
     data = home() / str(saved.get("DIR_DATA", Config.DIR_DATA))
     split, layout = (str(saved.get(name, "")) for name in ("TEST_DATASET_SPLIT", "TEST_LAYOUT"))

@@ -31,6 +31,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 CONFIG_FILE = "config.yaml"  # the saved config in a run's folder
+SUMMARY_FILE = "summary.json"  # the counts and speed of an evaluation, beside it
 
 
 def get_config(

@@ -21,11 +21,12 @@ from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder
-from aot_plus.networks.managers.summary import SUMMARY_FILE, EvaluationSummary
+from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.video_pass import Segmenter, VideoPass
 from aot_plus.networks.managers.writer import BackgroundWriter, SequenceFolder, remove_unfinished
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.trace import TraceSink
+from aot_plus.utils.config import SUMMARY_FILE
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image

@@ -7,10 +7,10 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.networks.managers.origin import Origin, origin_differences, resumptions
-from aot_plus.networks.managers.summary import SUMMARY_FILE
 from aot_plus.networks.managers.writer import SequenceFolder
 from aot_plus.utils.config import (
     CONFIG_FILE,
+    SUMMARY_FILE,
     config_differences,
     config_to_dict,
     read_saved_config,
@@ -20,7 +20,7 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.paths import find_path
 from evaluation.home import home
 from evaluation.results import remove_results
-from evaluation.vost import DATASET_FOLDERS, known_folder
+from evaluation.vost import DATASET_FOLDERS, TRACES, known_folder
 
 __all__ = ["claim_result_folder", "folder_differences", "mask_values"]
 
@@ -160,5 +160,5 @@ def _finished(result_dir: Path) -> list[str]:
     return sorted(
         folder.name
         for folder in result_dir.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name != "traces"
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name != TRACES
     )

@@ -13,7 +13,6 @@ import torch
 from aot_plus.utils.words import counted
 from evaluation.files import replacing
 
-SUMMARY_FILE = "summary.json"
 _MIB = 2**20
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.errors import DataError
 from evaluation.files import replacing, writing
 
@@ -71,7 +72,7 @@ class SequenceFolder:
     def __init__(self, result_dir: Path, sequence: str) -> None:
         self.target = result_dir / sequence
         self.temporary = result_dir / f".{sequence}.{os.getpid()}{_UNFINISHED}"
-        self.trace = result_dir / "traces" / f"{sequence}.jsonl"
+        self.trace = trace_path(result_dir, sequence)
 
     def is_complete(self, files: Iterable[str], with_trace: bool) -> bool:
         """Returns True if all files (paths in the folder) are there, and the trace exists if wanted."""

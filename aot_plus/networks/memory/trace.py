@@ -9,13 +9,19 @@ from typing import Any
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.files import require_regular
+from evaluation.vost import TRACES
 
-__all__ = ["TraceEntry", "TraceSink", "find_decision", "read_trace"]
+__all__ = ["TraceEntry", "TraceSink", "find_decision", "read_trace", "trace_path"]
 
 _MANY = 2**31  # frames: no video has as many
 _LARGEST = 1e30  # of a score; a picture of it can still be drawn
 
 TraceSink = Callable[[dict[str, object]], None]  # is given ``TraceEntry.as_dict()``
+
+
+def trace_path(result_dir: Path, sequence: str) -> Path:
+    """Names the file of a sequence's trace in a result folder."""
+    return result_dir / TRACES / f"{sequence}.jsonl"
 
 
 @dataclass(frozen=True)
