@@ -144,7 +144,7 @@ def _distance_to_segment(
 
 
 def _without_blends(pixels: NDArray[np.uint8], codes: Codes, kept: Codes) -> Codes:
-    """Gives every pixel of a colour not kept the most similar of the kept colours near it (H x W)."""
+    """Replaces each colour not kept by the most similar of the kept colours near the pixel (H x W)."""
     rows, columns = np.nonzero(~np.isin(codes, kept))
     blends = pixels[rows, columns].astype(np.float64)  # N x 3
     nearest, best = np.zeros(len(rows), np.int64), np.full(len(rows), np.inf)

@@ -67,7 +67,7 @@ def score_folder(
 
 
 def align_frames(runs: Sequence[ScoredFolder]) -> None:
-    """Gives all runs with F the same frames of a sequence: those that count in one of them.
+    """Aligns all runs with F to the same frames of a sequence: those that count in one of them.
 
     An object may count from where it is first predicted, which is not the same in every run.
     """

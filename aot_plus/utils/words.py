@@ -1,4 +1,4 @@
-"""Words of messages."""
+"""Forms words of messages."""
 
 __all__ = ["counted"]
 

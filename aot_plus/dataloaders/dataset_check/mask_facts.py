@@ -76,7 +76,7 @@ def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
 
 
 def _wide_ids(path: Path) -> str:
-    """For a mask of more than 8 bits, a few words on its largest id."""
+    """Says a few words on the largest id of a mask of more than 8 bits."""
     with suppress(DataError), opened(path, "a mask") as image:
         if image.mode.startswith("I"):
             largest = int(np.array(image).max(initial=0))

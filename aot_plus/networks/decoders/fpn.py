@@ -1,4 +1,4 @@
-"""The FPN decoder that turns the transformer's output into logits at a quarter of the input's size."""
+"""Decodes the transformer's output into logits at a quarter of the input's size, with an FPN."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from aot_plus.networks.layers.basic import ConvGN
 
 
 class FPNDecoder(nn.Module):
-    """Three levels, each fused with the encoder's features by a 1x1 adapter."""
+    """Decodes in three levels, each fused with the encoder's features by a 1x1 adapter."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class FPNDecoder(nn.Module):
         return [adapter(level) for adapter, level in zip(adapters, levels, strict=True)]
 
     def forward(self, x: Tensor, adapted: Sequence[Tensor]) -> Tensor:
-        """Logits of every id.
+        """Computes the logits of every id.
 
         Args:
             x: ``G x in_channels x h x w``.

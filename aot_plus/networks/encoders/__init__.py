@@ -1,4 +1,4 @@
-"""Image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
+"""Builds image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The interface of an encoder, and the check that one keeps it."""
+"""Defines the interface of an encoder, and checks that one keeps it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,13 +31,13 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def of_classifier(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gives an ImageNet classifier's tensors as this encoder names them."""
+        """Returns an ImageNet classifier's tensors as this encoder names them."""
         return dict(tensors)
 
 
 @contextmanager
 def unnoticed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a moment; the modes and the state of random numbers come back afterwards."""
+    """Sets evaluation mode for a moment; the modes and the state of random numbers come back afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""Any backbone of timm as an encoder, and ResNeSt-101 under the names of the AOT benchmark's files."""
+"""Makes encoders of timm's backbones, ResNeSt-101 under the names of the AOT benchmark's files."""
 
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ MULTIPLES = (1, 16, 32)
 
 
 class TimmEncoder(Encoder):
-    """The levels of a backbone at 1/4, 1/8 and 1/16, the last of them twice; nothing behind them is built."""
+    """Takes a backbone's levels at 1/4, 1/8 and 1/16, the last one twice; nothing behind them is built."""
 
     input_scale: Tensor | None  # 3 x 1 x 1, of the normalisation; None: it is ImageNet's
     input_shift: Tensor | None
@@ -92,7 +92,7 @@ class TimmEncoder(Encoder):
 
 
 class ResNeStEncoder(Encoder):
-    """ResNeSt-101 up to its third stage, whose map is the fourth level as well."""
+    """Runs ResNeSt-101 up to its third stage, whose map is the fourth level as well."""
 
     stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
     channels = (256, 512, 1024, 1024)
@@ -148,7 +148,7 @@ def _remove_blocks_after(backbone: nn.Module, last: str) -> None:
 
 
 def _stages(backbone: nn.Module, ends: list[str]) -> tuple[tuple[str, ...], ...]:
-    """Stages of a backbone whose levels are the outputs of the modules ``ends``; none where that is unclear.
+    """Lists the stages of a backbone with levels from the modules ``ends``; none where that is unclear.
 
     The first stage is what comes before the module that gives the first level.
     """

@@ -1,4 +1,4 @@
-"""torchvision's ResNets and MobileNetV2 as encoders, under torchvision's names of parameters."""
+"""Makes encoders of torchvision's ResNets and MobileNetV2, under torchvision's names of parameters."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Norm = Callable[[int], nn.Module]  # makes the norm of so many channels
 
 
 class ResNetEncoder(Encoder):
-    """A ResNet up to its third stage, whose map is the fourth level as well: there is no ``layer4``."""
+    """Runs a ResNet up to its third stage, whose map is the fourth level as well: there is no ``layer4``."""
 
     stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
 
@@ -38,7 +38,7 @@ class ResNetEncoder(Encoder):
 
 
 class MobileNetV2Encoder(Encoder):
-    """MobileNetV2 with output stride 16: the last stride is 1, and the blocks after it are dilated."""
+    """Runs MobileNetV2 with output stride 16: the last stride is 1, and the blocks after it are dilated."""
 
     channels = (24, 32, 96, 1280)
     ends = (4, 7, 14, 19)  # of the levels, in ``features``

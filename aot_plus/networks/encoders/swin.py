@@ -1,4 +1,4 @@
-"""Swin-B up to its third stage, as the AOT benchmark has it, under the names of the published files.
+"""Runs Swin-B up to its third stage, as the AOT benchmark has it, under the names of the published files.
 
 timm's and torchvision's Swin give other numbers: timm's rolls a map before it pads it, torchvision's does not
 shift windows along a side that is a single window. What both have right is theirs here.
@@ -22,7 +22,7 @@ DROPPATH = 0.3  # of a 24th block: the classifier's last; it grows from 0 at the
 
 
 class SwinEncoder(Encoder):
-    """Three stages of 2, 2 and 18 blocks; each level has a norm of its own, the last level comes twice."""
+    """Runs three stages of 2, 2 and 18 blocks; each level has its own norm, the last level comes twice."""
 
     channels = (128, 256, 512, 512)
     depths: tuple[int, ...] = (2, 2, 18)
@@ -64,7 +64,7 @@ class SwinEncoder(Encoder):
         return [*levels, levels[-1]]
 
     def of_classifier(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gives a whole network's tensors without the last stage, with the levels' norms, which it lacks."""
+        """Returns a whole network's tensors without the last stage, with the levels' norms that it lacks."""
         norms = {name: value for name, value in self.state_dict().items() if name.startswith("norm")}
         return norms | {name: value for name, value in tensors.items() if not name.startswith("layers.3.")}
 
@@ -82,7 +82,7 @@ class SwinStage(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Attention within windows, then a feed-forward part."""
+    """Attends within windows, then applies a feed-forward part."""
 
     def __init__(self, channels: int, droppath: float, *, shifted: bool) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class SwinBlock(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention of the tokens of a window, with a learned term for each offset of query and key."""
+    """Attends among the tokens of a window, with a learned term for each offset of query and key."""
 
     relative_position_index: Tensor
 
@@ -156,7 +156,7 @@ def _from_windows(windows: Tensor, height: int, width: int) -> Tensor:
 
 
 def _relative_index() -> Tensor:
-    """Gives each query and key of a window the row of the table: their offset, query minus key."""
+    """Returns the table's row for each query and key of a window: their offset's, query minus key."""
     y, x = torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")
     dy, dx = (side.flatten()[:, None] - side.flatten() + WINDOW - 1 for side in (y, x))
     return dy * (2 * WINDOW - 1) + dx

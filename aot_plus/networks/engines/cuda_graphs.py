@@ -1,4 +1,4 @@
-"""CUDA graphs as recordings of a step's pieces: all of it that needs a GPU is here."""
+"""Records a step's pieces as CUDA graphs: all of it that needs a GPU is here."""
 
 import gc
 from collections.abc import Callable, Iterator

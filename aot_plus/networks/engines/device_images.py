@@ -1,4 +1,4 @@
-"""JPEG files decoded and resized on the device: fast, but not bit for bit what Pillow and OpenCV give."""
+"""Decodes and resizes JPEG files on the device: fast, but not bit for bit as Pillow and OpenCV do."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _ORIENTATION, _UPRIGHT = 0x0112, 1  # of EXIF
 def read_on_device(path: Path, device: torch.device) -> Tensor | None:
     """Decodes a JPEG file on ``device`` to RGB ``H x W x 3`` uint8, on CUDA by nvJPEG.
 
-    Gives None for what that does not do: another format, an image that is to be turned, a damaged file.
+    Returns None for what that does not do: another format, an image that is to be turned, a damaged file.
     """
     try:
         with PIL.Image.open(path) as image:  # reads no pixels

@@ -1,6 +1,6 @@
-"""A frame's whole way, from pixels to memory, in tensors that stay where they are: nothing has a new shape.
+"""Takes frames all the way from pixels to memory in tensors that stay where they are and keep their shape.
 
-So its pieces can be recorded once and repeated without the host, whose work takes longer than a GPU's.
+So the pieces can be recorded once and repeated without the host, whose work takes longer than a GPU's.
 On a CPU the same pieces can be called; what they do is what ``VideoViews.predict`` and ``commit`` do.
 """
 
@@ -63,13 +63,13 @@ class FixedStep:
 
     @property
     def fits(self) -> bool:
-        """False once objects have come for which there are no tensors."""
+        """Tells whether there are tensors for all objects that have come."""
         return len(self._dropped) == sum(len(state.batches) for state in self.video.states)
 
     def step(self, pixels: Sequence[Tensor]) -> tuple[FrameScores, Tensor]:
         """Segments the next frame, without a mask.
 
-        ``pixels`` as of ``VideoViews.start``. Gives scores and packed labels, ``H x W`` int32, in tensors
+        ``pixels`` as of ``VideoViews.start``. Returns scores and packed labels, ``H x W`` int32, in tensors
         that the next frame overwrites.
         """
         state = self.video.states[0]
@@ -92,7 +92,7 @@ class FixedStep:
 
     @property
     def _banks(self) -> list[MemoryBank]:
-        """All views' banks. A policy that declines frames may fill each at another time."""
+        """Lists all views' banks. A policy that declines frames may fill each at another time."""
         return [batch.memory.bank for state in self.video.states for batch in state.batches]
 
     def _encode(self, pixels: Sequence[Tensor]) -> None:
@@ -161,7 +161,7 @@ class FixedStep:
 
     @property
     def num_bytes(self) -> int:
-        """Of its recordings and tensors."""
+        """Counts the bytes of its recordings and tensors."""
         memories = [batch.memory for state in self.video.states for batch in state.batches]
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
         held = sum(tensor.nbytes for tensor in _tensors(kept))
@@ -169,7 +169,7 @@ class FixedStep:
 
 
 class StepStore:
-    """The fixed steps of a segmenter: the present video's, and those that wait for another of its shape.
+    """Keeps a segmenter's fixed steps: the present video's, and those that wait for another of its shape.
 
     All their recordings together are bounded: steps that wait are given up first, those that were used
     longest ago.
@@ -183,7 +183,7 @@ class StepStore:
         self._said: set[str] = set()
 
     def take(self, shape: Hashable) -> FixedStep | None:
-        """Gives the step of an earlier video of that shape for another one; the present video is over."""
+        """Returns the step of an earlier video of that shape for another one; the present video is over."""
         self.put_back()
         step = self._waiting.pop(shape, None)
         self._present = None if step is None else (shape, step)
@@ -205,7 +205,7 @@ class StepStore:
         return step
 
     def put_back(self) -> None:
-        """The present video is over: its step waits for another."""
+        """Ends the present video: its step waits for another."""
         if self._present is not None and self._present[1].fits:
             shape, step = self._present
             self._remove(shape)  # there is one if the present video's state was loaded
@@ -213,7 +213,7 @@ class StepStore:
         self._present = None
 
     def give_up(self) -> None:
-        """The present video has got more groups of objects than it began with; nobody has its step now."""
+        """Gives up the present step: its video has got more groups of objects than it began with."""
         self._say(f"objects beyond those groups that the video began with: {_PLAIN_WAY}")
         if self._present is not None:
             recorder = self._present[1].graphs.recorder

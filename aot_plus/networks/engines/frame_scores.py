@@ -1,4 +1,4 @@
-"""A frame's logits, from which its labels are made, and its probabilities where somebody asks for them."""
+"""Makes a frame's labels from its logits, and its probabilities where somebody asks for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["FrameScores", "ShownFrame"]
 
 @dataclass(frozen=True)
 class FrameScores:
-    """A predicted frame at the network's size, in one or several views of the video."""
+    """Holds a predicted frame at the network's size, in one or several views of the video."""
 
     logits: Sequence[Tensor]  # of each view: groups x (M+1) x H/4 x W/4
     flips: Sequence[bool]  # of each view
@@ -41,7 +41,7 @@ class FrameScores:
     def _full_logits(self, logits: Tensor) -> list[Tensor]:
         """Resizes logits ``groups x (M+1) x H/4 x W/4`` of a view to the video's size.
 
-        Gives each group's, the background's and those of its objects: ``(1 + its objects) x H x W``.
+        Returns, for each group, those of the background and its objects: ``(1 + its objects) x H x W``.
         """
         most = logits.shape[1] - 1
         groups = []
@@ -57,7 +57,7 @@ class FrameScores:
 
 @dataclass(frozen=True)
 class ShownFrame:
-    """The last frame of a video: how it was predicted, and the mask that was given for it.
+    """Holds the last frame of a video: how it was predicted, and the mask that was given for it.
 
     Both are there where a mask came in mid-video; in its first frame only the mask is.
     """
@@ -67,7 +67,7 @@ class ShownFrame:
     followed: tuple[int, ...] = ()  # packed ids
 
     def probabilities(self, num_objects: int) -> Tensor:
-        """Gives ``(K+1) x H x W``, background first, for K = ``num_objects``.
+        """Returns ``(K+1) x H x W``, background first, for K = ``num_objects``.
 
         A mask is certain: its objects are where it shows them and nowhere else, and where one of them was
         predicted instead, there is background.

@@ -1,4 +1,4 @@
-"""Images and masks as users give them, arrays or files, as the arrays that the segmenter works with."""
+"""Turns images and masks from users, arrays or files, into the arrays that the segmenter works with."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def as_image(given: GivenImage) -> Image:
 
 
 def as_mask(given: GivenMask, size: tuple[int, int]) -> Mask:
-    """Takes ids ``H x W`` of bool or integers in 0..255, or reads an image file of ids; gives uint8.
+    """Takes ids ``H x W`` of bool or integers in 0..255, or reads an image file of ids; returns uint8.
 
     ``size`` is the image's (H, W). True is object 1. Raises ``DataError``.
     """

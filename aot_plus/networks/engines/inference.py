@@ -1,4 +1,4 @@
-"""One video, one frame at a time, on tensors at the network's input size."""
+"""Segments a video, one frame at a time, on tensors at the network's input size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ IGNORED = -1  # label of an ignored pixel among packed ids
 
 @dataclass
 class GroupBatch:
-    """Groups of objects that started at the same frame and so go through the transformer together."""
+    """Holds groups of objects that started at the same frame and so go through the transformer together."""
 
     groups: list[int]  # their numbers
     memory: VideoMemory
@@ -48,7 +48,7 @@ class GroupBatch:
 
 @dataclass
 class VideoState:
-    """The state of a video between two frames."""
+    """Holds the state of a video between two frames."""
 
     num_objects: int
     memory_gap: int  # frames between two writes to the bank
@@ -59,18 +59,18 @@ class VideoState:
 
     @property
     def banks(self) -> list[list[int]]:
-        """The stored frame numbers of every group, oldest first."""
+        """Lists the stored frame numbers of every group, oldest first."""
         return [frames for batch in self.batches for frames in batch.memory.bank.frames]
 
     @property
     def writes_next(self) -> bool:
-        """True if the next frame is written to the bank, also without a mask."""
+        """Tells whether the next frame is written to the bank even without a mask."""
         return self.frame + 1 - self.last_write >= self.memory_gap
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A frame that has been read but whose mask is not committed yet."""
+    """Holds a frame that has been read but whose mask is not committed yet."""
 
     features: Features  # without what is for the decoder
     propagations: list[Propagation]  # of each batch of groups
@@ -216,7 +216,7 @@ class InferenceEngine:
         return VideoMemory(self.model, MemoryBank(capacity)), policies
 
     def _fresh(self, policy: MemoryPolicy) -> MemoryPolicy:
-        """Gives the policy of a new video: the same where that remembers in tensors that stay."""
+        """Returns the policy of a new video: the same one if it remembers in tensors that stay."""
         if not is_replayable(policy):
             return build_policy(self.cfg)
         policy.forget()
@@ -247,7 +247,7 @@ class InferenceEngine:
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
 
     def _without_unused_ids(self, logits: Tensor, state: VideoState) -> Tensor:
-        """Logits ``G x (M+1) x . x .`` of all groups, ids of no object or a removed one masked out."""
+        """Masks out ids of no object or a removed one in all groups' logits ``G x (M+1) x . x .``."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
         used = state.num_objects - size * (logits.shape[0] - 1)  # by the last group
         if used < size:
@@ -294,7 +294,7 @@ class InferenceEngine:
     def choose(self, batch: GroupBatch, appends: Sequence[Append]) -> Tensor | None:
         """Shows each group's policy the frame about to be appended.
 
-        Gives the position that each group drops if the bank is full, int64 (G). The host waits for a choice
+        Returns the position that each group drops if the bank is full, int64 (G). The host waits for a choice
         made on the device only where it is traced. Raises ``ConfigError`` for what is no droppable position.
         """
         dropped: list[int | Tensor] = []

@@ -1,4 +1,4 @@
-"""The memory of a batch of object groups: long-term bank and short-term memory."""
+"""Keeps the memory of a batch of object groups: long-term bank and short-term memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["TrainingMemory", "VideoMemory"]
 
 
 class GroupMemory:
-    """The memory of G groups of objects that started together, as training and inference read it."""
+    """Holds the memory of G groups of objects that started together, as training and inference read it."""
 
     def __init__(self, model: AOT) -> None:
         self.model = model
@@ -27,7 +27,7 @@ class GroupMemory:
 
 
 class TrainingMemory(GroupMemory):
-    """The memory of a batch of clips, through which gradients flow."""
+    """Holds the memory of a batch of clips, through which gradients flow."""
 
     def __init__(self, model: AOT, bank: DifferentiableBank) -> None:
         super().__init__(model)
@@ -47,7 +47,7 @@ class TrainingMemory(GroupMemory):
 
 
 class VideoMemory(GroupMemory):
-    """The memory of a video: all of it stays where it is in memory, and its work on the device is apart."""
+    """Holds the memory of a video: all of it stays in place, and its work on the device is apart."""
 
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
         super().__init__(model)
@@ -85,12 +85,12 @@ class VideoMemory(GroupMemory):
         self._refresh()
 
     def chronological_keys(self, group: int) -> Tensor:
-        """Layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
+        """Returns layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
         return self.bank.as_read(0).keys[group][self.bank.order[group]]
 
     @property
     def num_bytes(self) -> int:
-        """Of the storage."""
+        """Counts the bytes of the storage."""
         pairs = [*self._short, *self.bank.storage]
         return sum(tensor.nbytes for pair in pairs for tensor in pair)
 

@@ -1,4 +1,4 @@
-"""A frame on its way to the device: pixels as they were read, normalised only there."""
+"""Carries a frame to the device: pixels as they were read, normalised only there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["PixelNormaliser", "PreparedFrame", "prepare_frame"]
 
 @dataclass(frozen=True)
 class PreparedFrame:
-    """An image as it travels to the device (``VideoSegmenter.prepare``)."""
+    """Holds an image as it travels to the device (``VideoSegmenter.prepare``)."""
 
     size: tuple[int, int]  # H, W of its labels: the image's, unless it was replaced
     inputs: list[Tensor]  # at each scale: h x w x 3, RGB 0..255; uint8, but float32 where it was resized
@@ -50,7 +50,7 @@ class PixelNormaliser:
         self._offset = torch.from_numpy(-MEAN / STD).float().to(device)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Pixels ``h x w x 3`` in 0..255 on the device to ``1 x 3 x h x w``."""
+        """Normalises pixels ``h x w x 3`` in 0..255 on the device to ``1 x 3 x h x w``."""
         width = pixels.shape[1]
         # Whole rows: a loop over three channels would take a CPU four times as long.
         rows = torch.addcmul(

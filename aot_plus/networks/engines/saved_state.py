@@ -23,7 +23,7 @@ _DECIDING = (
 
 
 def saved_config(cfg: Config) -> dict[str, Any]:
-    """Gives the values that labels depend on."""
+    """Returns the values that labels depend on."""
     names = [name for name in dir(cfg) if name.startswith(("MODEL_", "MEM_"))]
     return {name: getattr(cfg, name) for name in [*names, *_DECIDING]}
 

@@ -1,4 +1,4 @@
-"""The public way in: images and masks of ids as arrays, one frame after another."""
+"""Provides the public way in: images and masks of ids as arrays, one frame after another."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from numbers import Integral
@@ -37,14 +37,14 @@ from evaluation.masks import IGNORE_ID, Mask
 
 
 class Probabilities(NamedTuple):
-    """The probabilities of a frame's labels (``VideoSegmenter.probabilities``)."""
+    """Holds the probabilities of a frame's labels (``VideoSegmenter.probabilities``)."""
 
     ids: list[int]  # 0 for the background, then those of the objects
     values: NDArray[np.float32]  # of each id: len(ids) x H x W, 0..1; the sum of a pixel is 1
 
 
 class FrameLabels:
-    """A frame's labels, which a GPU may still be computing."""
+    """Holds a frame's labels, which a GPU may still be computing."""
 
     def __init__(self, packed: Tensor, ids: Sequence[int]) -> None:
         """``packed``: ``H x W`` integers, 0 background, n for the n-th of ``ids`` (at most 255)."""
@@ -56,7 +56,7 @@ class FrameLabels:
         self._packed.wait()
 
     def array(self) -> NDArray[np.uint8]:
-        """``H x W`` ids, 0 background. Waits; may be called in any thread."""
+        """Returns ``H x W`` ids, 0 background. Waits; may be called in any thread."""
         return self._ids.take(self._packed.wait().numpy())
 
 
@@ -178,7 +178,7 @@ class VideoSegmenter:
         return FrameLabels(labels, self._ids)
 
     def _plain_step(self, video: VideoViews, frame: PreparedFrame, given: Mask | None) -> Tensor:
-        """Segments a frame with a mask, or of a video without fixed shapes; gives its packed labels."""
+        """Segments a frame with a mask, or of a video without fixed shapes; returns its packed labels."""
         predictions = video.predict(frame.inputs)
         scores = video.scores(predictions, len(self._ids))
         labels = committed = scores.labels()
@@ -273,7 +273,7 @@ class VideoSegmenter:
 
     @property
     def banks(self) -> list[list[int]]:
-        """The frame numbers in the long-term memory of every group of objects, oldest first (first view)."""
+        """Lists the frame numbers in each object group's long-term memory, oldest first (first view)."""
         return self._views[0].state.banks if self._views else []
 
     def _followed(self) -> tuple[int, ...]:
@@ -298,22 +298,22 @@ class VideoSegmenter:
         self._video, self._step = video, step or self._steps.make(shape, video)
 
     def _input_sizes(self, image: Image | Tensor) -> list[tuple[int, int]]:
-        """Gives the network's size at each scale for an image ``H x W x 3``."""
+        """Returns the network's size at each scale for an image ``H x W x 3``."""
         return input_sizes(self.cfg, (image.shape[0], image.shape[1]))
 
     def _shape(self, size: tuple[int, int], inputs: list[tuple[int, int]]) -> Hashable:
-        """Gives what two videos must have in common to use the same tensors."""
+        """Returns what two videos must have in common to use the same tensors."""
         groups = -(-len(self._ids) // self.cfg.MODEL_MAX_OBJ_NUM)
         config = (*saved_config(self.cfg).items(), ("TEST_TF32", self.cfg.TEST_TF32))
         return size, tuple(inputs), groups, self.trace is None, config
 
     @property
     def _views(self) -> list[View]:
-        """The present video's, none before ``start``."""
+        """Returns the present video's views, none before ``start``."""
         return [] if self._video is None else self._video.views
 
     def _take_mask(self, mask: Mask) -> Tensor:
-        """Follows the objects of a mask given in mid-video from now on; gives it packed, ``H x W``."""
+        """Follows the objects of a mask given in mid-video from now on; returns it packed, ``H x W``."""
         self._learn_ids(mask, track_ignored=False)
         shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
         for view in self._views:
@@ -321,7 +321,7 @@ class VideoSegmenter:
         return self._pack(mask)
 
     def _learn_ids(self, mask: Mask, *, track_ignored: bool) -> None:
-        """Gives the ids of a mask that are new the next packed ids, in ascending order."""
+        """Assigns the next packed ids to those of a mask that are new, in ascending order."""
         for value in np.unique(mask).tolist():
             is_object = value not in (0, IGNORE_ID) or (value == IGNORE_ID and track_ignored)
             if is_object and value not in self._ids:
@@ -336,7 +336,7 @@ class VideoSegmenter:
 
 
 def _lay_over(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Lays a given mask over predicted labels; gives them as they are shown and as they are committed."""
+    """Lays a given mask over predicted labels; returns them as they are shown and as they are committed."""
     shown = torch.unique(mask[mask > 0])
     labels = torch.where(torch.isin(labels, shown), 0, labels)
     labels = torch.where(mask > 0, mask, labels)

@@ -1,4 +1,4 @@
-"""Recordings of the pieces of a step, which are repeated without the host: their store and its bounds."""
+"""Stores recordings of a step's pieces, which are repeated without the host, within bounds."""
 
 import logging
 from collections import OrderedDict
@@ -21,7 +21,7 @@ Piece = Callable[[], None]  # does work on a device, in tensors that stay where 
 
 @dataclass(frozen=True)
 class Recording:
-    """A piece as it was recorded."""
+    """Holds a piece as it was recorded."""
 
     replay: Piece
     num_bytes: int  # that it needs in addition to others of its recorder
@@ -36,7 +36,7 @@ class Recorder(Protocol):
         ...
 
     def record(self, piece: Piece) -> tuple[Piece, int]:
-        """Records a piece without running it; gives its repetition and the bytes that it takes in addition.
+        """Records a piece without running it; returns its repetition and the bytes that it takes in addition.
 
         Raises ``RuntimeError`` for a piece that cannot be recorded.
         """

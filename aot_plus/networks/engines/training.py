@@ -1,4 +1,4 @@
-"""The training forward of a batch of clips: every frame read, decoded, scored and committed to the memory."""
+"""Runs the training forward of a batch of clips: reads, decodes, scores and commits every frame."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _ID_BANK = "patch_wise_id_bank"
 
 @dataclass(frozen=True)
 class TrainOutput:
-    """A batch of B clips of T frames after the forward pass. Only ``loss`` carries gradients."""
+    """Holds a batch of B clips of T frames after the forward pass. Only ``loss`` carries gradients."""
 
     loss: Tensor  # scalar: mean over the predicted frames, plus the weighted loss of the reference frame
     frame_losses: Tensor  # T x B, the reference frame first
@@ -62,7 +62,7 @@ class IdShuffle:
         return IdShuffle(torch.from_numpy(np.stack(rows)).to(device))
 
     def shuffle(self, labels: Tensor) -> Tensor:
-        """``B x H x W`` uint8 ids to the network's."""
+        """Maps ``B x H x W`` uint8 ids to the network's."""
         if self._table is None:
             return labels
         return self._table.gather(1, labels.flatten(1).long()).view_as(labels)
@@ -76,7 +76,7 @@ class IdShuffle:
 
 @dataclass(frozen=True)
 class _Commit:
-    """The plan by which the frames of one batch are committed."""
+    """Says how the frames of one batch are committed."""
 
     num_objects: Tensor  # B
     shuffle: IdShuffle
@@ -86,7 +86,7 @@ class _Commit:
 
 
 class TrainingEngine(nn.Module):
-    """Model and losses as one module, so that data-parallel training can wrap both.
+    """Joins model and losses in one module, so that data-parallel training can wrap both.
 
     It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it
     is full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.

@@ -1,4 +1,4 @@
-"""A video as the network sees it: at each scale, flipped or not, with memories of its own."""
+"""Shows a video as the network sees it: at each scale, flipped or not, with memories of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["VideoViews", "View", "input_sizes"]
 
 @dataclass
 class View:
-    """The video at one scale, flipped or not."""
+    """Holds the video at one scale, flipped or not."""
 
     scale: int  # position in TEST_MULTISCALE
     size: tuple[int, int]  # of the network's input
@@ -29,7 +29,7 @@ class View:
 
 
 class VideoViews:
-    """All views of a video of one size; a frame goes through all of them."""
+    """Holds all views of a video of one size; a frame goes through all of them."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class VideoViews:
 
     @property
     def states(self) -> list[VideoState]:
-        """Each view's."""
+        """Lists each view's state."""
         return [view.state for view in self.views]
 
     def trace_to(self, trace: TraceSink | None) -> None:

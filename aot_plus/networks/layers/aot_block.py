@@ -1,4 +1,4 @@
-"""The long short-term transformer blocks of the AOT family: what they share, and AOT+'s (EMFS's AOT*)."""
+"""Defines the AOT family's long short-term transformer blocks: what they share, and AOT+'s (EMFS's AOT*)."""
 
 from dataclasses import dataclass
 
@@ -23,9 +23,9 @@ class AOTFrame:
 
 
 class LongShortBlock(nn.Module):
-    """Self-attention, long-term and short-term attention, feed-forward with convolution.
+    """Applies self-attention, long-term and short-term attention, and a feed-forward part with convolution.
 
-    A subclass says how the short-term memory is read and what it is of a frame.
+    A subclass says how the short-term memory is read and what it keeps of a frame.
     """
 
     def __init__(self, channels: int, self_heads: int, memory_heads: int, droppath: float) -> None:
@@ -84,7 +84,7 @@ class LongShortBlock(nn.Module):
 
 
 class AOTBlock(LongShortBlock):
-    """AOT+'s: its short-term attention reads all of the last frame, and the current one with it."""
+    """Reads all of the last frame, and the current one with it, in its short-term attention (AOT+)."""
 
     def __init__(
         self, channels: int, self_heads: int, memory_heads: int, droppath: float, *, linear_q: bool
@@ -100,7 +100,7 @@ class AOTBlock(LongShortBlock):
         self.short_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
 
     def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue, size: tuple[int, int]) -> Tensor:
-        """Attention over the whole last frame, the current one added (VOST stages) or side by side."""
+        """Attends to the whole last frame, the current one added (VOST stages) or side by side."""
         if self.concatenate_short:
             past_keys = torch.cat((short.keys, keys), dim=1)
             past_values = torch.cat((short.values, visual), dim=1)

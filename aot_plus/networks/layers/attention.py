@@ -1,4 +1,4 @@
-"""Global attention over tokens, without ever keeping the whole attention matrix."""
+"""Computes global attention over tokens, without ever keeping the whole attention matrix."""
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +57,7 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, tokens: int) -> Tenso
 
 
 class MultiheadAttention(nn.Module):
-    """Attention with heads and an output projection; input projections only where ``project_inputs``."""
+    """Attends with heads and an output projection; has input projections only where ``project_inputs``."""
 
     def __init__(self, channels: int, num_heads: int, *, project_inputs: bool) -> None:
         super().__init__()

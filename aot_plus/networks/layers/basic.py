@@ -1,4 +1,4 @@
-"""Small modules that several blocks share. Names of parameters are those of the published checkpoints."""
+"""Defines small modules that blocks share. Names of parameters are those of the published checkpoints."""
 
 from typing import cast
 
@@ -19,7 +19,7 @@ def to_tokens(feature_map: Tensor) -> Tensor:
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's, in the way that is fast where it runs."""
+    """Computes PyTorch's group norm in the way that is fast where it runs."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B x C x ...`` to the same shape."""
@@ -39,7 +39,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """Convolution, sum with a shortcut if there is one, and ReLU: on CUDA, without gradients, in one kernel.
+    """Convolves, adds a shortcut if there is one, applies ReLU: on CUDA, without gradients, in one kernel.
 
     Args:
         conv: with a bias.
@@ -63,7 +63,7 @@ def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Ten
 
 
 class ConvGN(nn.Module):
-    """Convolution that keeps the size, then GroupNorm."""
+    """Applies a convolution that keeps the size, then GroupNorm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, groups: int = 8) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ConvGN(nn.Module):
 
 
 class TokenGroupNorm(nn.Module):
-    """GroupNorm over all tokens of a frame."""
+    """Applies GroupNorm over all tokens of a frame."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class TokenGroupNorm(nn.Module):
 
 
 class Depthwise5x5(nn.Conv2d):
-    """5x5 convolution of each channel by itself that keeps the size."""
+    """Convolves each channel by itself, 5x5, and keeps the size."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 5, padding=2, groups=channels, bias=False)
@@ -102,7 +102,7 @@ class Depthwise5x5(nn.Conv2d):
 
 
 class NormActDepthwiseConv(nn.Module):
-    """GroupNorm, GELU, 5x5 depth-wise convolution over the map: the activation of AOT's feed-forward part."""
+    """Applies GroupNorm, GELU and a 5x5 depth-wise convolution: the activation of AOT's feed-forward part."""
 
     def __init__(self, channels: int, groups: int = 32) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class NormActDepthwiseConv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """5x5 depth-wise convolution over the map, with channel dropout in training."""
+    """Applies a 5x5 depth-wise convolution over the map, with channel dropout in training."""
 
     def __init__(self, channels: int, dropout: float = 0.1) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The gated propagation block of DeAOT: a visual and an identity branch that share their attention maps."""
+"""Defines DeAOT's gated propagation block: a visual and an identity branch that share attention maps."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class DeAOTFrame:
 
 
 class GatedAttention(nn.Module):
-    """Gate, depth-wise convolution and projection that follow every attention of the block."""
+    """Applies the gate, depth-wise convolution and projection that follow every attention of the block."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -34,27 +34,27 @@ class GatedAttention(nn.Module):
         self.projection = nn.Linear(width, channels)
 
     def project(self, attended: Tensor, gate: Tensor, size: tuple[int, int]) -> Tensor:
-        """``B x N x width`` attended values and gate to ``B x N x channels``."""
+        """Maps ``B x N x width`` attended values and gate to ``B x N x channels``."""
         return self.projection(self.dw_conv(attended * gate, size))
 
 
 class LongTermGatedAttention(GatedAttention):
-    """One head over all tokens of the memory."""
+    """Attends with one head to all tokens of the memory."""
 
     def forward(self, queries: Tensor, memory: KeyValue, gate: Tensor, size: tuple[int, int]) -> Tensor:
-        """Queries ``B x N x D`` over the memory's ``B x T*N`` tokens; returns ``B x N x channels``."""
+        """Attends from ``B x N x D`` queries to ``B x T*N`` tokens of the memory: ``B x N x channels``."""
         return self.project(attention(queries, memory.keys, memory.values, num_heads=1), gate, size)
 
 
 class ShortTermGatedAttention(GatedAttention):
-    """One head over a window of the last frame, with a term per offset learned from the query."""
+    """Attends with one head to a window of the last frame, with a term per offset learned from the query."""
 
     def __init__(self, key_width: int, width: int, channels: int) -> None:
         super().__init__(width, channels)
         self.relative_emb_k = nn.Conv2d(key_width, (2 * MAX_DISTANCE + 1) ** 2, 1)
 
     def forward(self, queries: Tensor, memory: KeyValue, gate: Tensor, size: tuple[int, int]) -> Tensor:
-        """Queries ``B x N x D`` over the last frame's ``B x N`` tokens; returns ``B x N x channels``."""
+        """Attends from ``B x N x D`` queries to ``B x N`` tokens of the last frame: ``B x N x channels``."""
         query_map = to_map(queries, size)
         attended = window_attention(
             query_map * queries.shape[2] ** -0.5,
@@ -67,7 +67,7 @@ class ShortTermGatedAttention(GatedAttention):
 
 
 class GatedSelfAttention(GatedAttention):
-    """Self-attention over both branches side by side."""
+    """Computes self-attention over both branches side by side."""
 
     def __init__(self, channels: int, key_width: int, value_width: int) -> None:
         super().__init__(2 * value_width, 2 * channels)
@@ -86,7 +86,7 @@ class GatedSelfAttention(GatedAttention):
 
 
 class DeAOTBlock(nn.Module):
-    """Gated long-term and short-term propagation of both branches, then gated self-attention."""
+    """Propagates both branches by gated long-term and short-term attention, then gated self-attention."""
 
     def __init__(self, channels: int, droppath: float, *, first: bool) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class DeAOTBlock(nn.Module):
         return torch.cat((visual, identity), dim=2) + self.droppath(mixed), frame
 
     def _gate(self, tokens: Tensor, identity_tokens: Tensor | None) -> Tensor:
-        """``B x N x 2E``; the identity half is open where there is no identity branch yet."""
+        """Computes the gate ``B x N x 2E``; its identity half is open while there is no identity branch."""
         visual = F.silu(self.linear_U(tokens))
         if identity_tokens is None:
             return torch.cat((visual, torch.ones_like(visual)), dim=2)
@@ -168,5 +168,5 @@ class DeAOTBlock(nn.Module):
         return KeyValue(frame.keys, torch.cat((frame.values, F.silu(self.linear_ID_V(identity))), dim=2))
 
     def bind_short(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
-        """DeAOT's short-term memory is the same entry as the long-term one."""
+        """Binds the frame as ``bind_long`` does: DeAOT's short-term memory is the same entry."""
         return self.bind_long(frame, identity)

@@ -1,4 +1,4 @@
-"""Attention restricted to a window around each query: in tiles, or at once where the map is small."""
+"""Attends within a window around each query: in tiles, or at once where the map is small."""
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +46,7 @@ def _all_pairs(
     max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
-    """``window_attention`` by way of the logits of every query for every key, ``B x N x N``."""
+    """Computes ``window_attention`` by way of the logits of every query for every key, ``B x N x N``."""
     height, width = queries.shape[2:]
     offsets, reachable = _offsets_of_pairs(height, width, max_distance, queries.device)
     logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
@@ -68,7 +68,7 @@ def _by_tiles(
     max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
-    """``window_attention`` tile by tile: the cost grows with the map, not with its square."""
+    """Computes ``window_attention`` tile by tile: the cost grows with the map, not with its square."""
     height, width = queries.shape[2:]
     inside = torch.ones_like(keys[:1, :1])
     maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
@@ -97,7 +97,7 @@ def _attend_in_tiles(
     max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
-    """Attention of each tile's queries to the keys of its region.
+    """Attends with each tile's queries to the keys of its region.
 
     Args:
         q: ``B x tiles x TILE^2 x D``.
@@ -138,7 +138,7 @@ def _padded(x: Tensor, border: int) -> Tensor:
 
 
 def _tiles(padded: Tensor, border: int, first: tuple[int, int], count: tuple[int, int]) -> Tensor:
-    """Tiles of a ``_padded`` map, each with its border: ``B x tiles x side^2 x C``.
+    """Cuts a ``_padded`` map into tiles, each with its border: ``B x tiles x side^2 x C``.
 
     ``first``: row and column of the first tile; ``count``: rows and columns of tiles, fewer where the map
     ends.
@@ -180,7 +180,7 @@ def _offsets_of_pairs(
 def _offset_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """For each query and key of two grids: the number of their offset, and whether it is in the window."""
+    """Numbers the offset of each query and key of two grids, and tells whether it is in the window."""
     dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
     dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
     window = 2 * max_distance + 1
@@ -206,7 +206,7 @@ def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.dev
 def _key_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """For each query of a grid and each offset: the number of the key there, and whether the grid has it."""
+    """Finds the key at each offset from each query of a grid: its number, and whether the grid has it."""
     offsets = torch.arange(2 * max_distance + 1) - max_distance
     row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
     column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]

@@ -1,4 +1,4 @@
-"""The training loss of a frame: bootstrapped cross entropy, soft Jaccard, and their schedules."""
+"""Computes the training loss of a frame: bootstrapped cross entropy, soft Jaccard, and their schedules."""
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ _EPSILON = 1e-6  # pixels; keeps soft Jaccard's division defined, too small to b
 
 
 def hard_pixel_share(step: int, ramp_steps: float, final_share: float) -> float:
-    """Gives the share of hardest pixels of a step: linear from 1 to ``final_share``.
+    """Returns the share of hardest pixels of a step: linear from 1 to ``final_share``.
 
     ``ramp_steps`` (``TRAIN_HARD_MINING_RATIO`` times the total steps) is where ``final_share`` (in (0, 1],
     ``TRAIN_TOP_K_PERCENT_PIXELS``) is reached; it stays there. 0 ramp steps: ``final_share`` from the start.

@@ -1,4 +1,4 @@
-"""Types of all that passes between the transformer's blocks and the memory: tensors, no state."""
+"""Defines the types of all that passes between the transformer's blocks and the memory: tensors, no state."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -29,7 +29,7 @@ class BlockFrame(Protocol):
 
     @property
     def keys(self) -> Tensor:
-        """``B x N x D``, queries as well, without temporal embedding."""
+        """Returns the keys ``B x N x D``, which are queries as well, without temporal embedding."""
         ...
 
 
@@ -57,5 +57,5 @@ class BlockContext:
 
 
 def add_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:
-    """``B x N x D`` tokens plus a ``1 x D`` embedding, in the tokens' type; as they are without one."""
+    """Adds a ``1 x D`` embedding, if there is one, to ``B x N x D`` tokens, in the tokens' type."""
     return tokens if embedding is None else (tokens + embedding).to(tokens.dtype)

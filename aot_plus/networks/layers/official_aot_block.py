@@ -1,4 +1,4 @@
-"""The long short-term transformer block of the AOT benchmark's AOT, with windowed short-term attention."""
+"""Defines the transformer block of the AOT benchmark's AOT, with windowed short-term attention."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ MAX_DISTANCE = 7  # of the short-term window, in pixels of the feature map
 
 
 class ShortTermAttention(nn.Module):
-    """Heads over a window of the last frame, with a key and a value for each offset in it."""
+    """Attends with heads to a window of the last frame, with a key and a value for each offset in it."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class ShortTermAttention(nn.Module):
         self.projection = nn.Linear(channels, channels)
 
     def forward(self, queries: Tensor, memory: KeyValue, size: tuple[int, int]) -> Tensor:
-        """Queries ``B x N x C`` over the last frame's ``B x N`` tokens; returns ``B x N x C``."""
+        """Attends from ``B x N x C`` queries to ``B x N`` tokens of the last frame: ``B x N x C``."""
         query_map = to_map(queries, size)
         q, k, v, offset_logits = (
             self._heads(maps)
@@ -41,12 +41,12 @@ class ShortTermAttention(nn.Module):
         return self.projection(to_tokens(attended.unflatten(0, (-1, self.num_heads)).flatten(1, 2)))
 
     def _heads(self, maps: Tensor) -> Tensor:
-        """``B x H*d x h x w`` as ``B*H x d x h x w``."""
+        """Reshapes ``B x H*d x h x w`` to ``B*H x d x h x w``."""
         return maps.unflatten(1, (self.num_heads, -1)).flatten(0, 1)
 
 
 class OfficialAOTBlock(LongShortBlock):
-    """AOT's: long-term and short-term memory hold the same keys and values of a frame."""
+    """Keeps the same keys and values of a frame as long-term and short-term memory, as AOT does."""
 
     def __init__(self, channels: int, self_heads: int, memory_heads: int, droppath: float) -> None:
         super().__init__(channels, self_heads, memory_heads, droppath)
@@ -56,5 +56,5 @@ class OfficialAOTBlock(LongShortBlock):
         return self.short_term_attn(keys, short, size)
 
     def bind_short(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
-        """AOT's short-term memory is the same entry as the long-term one."""
+        """Binds the frame as ``bind_long`` does: AOT's short-term memory is the same entry."""
         return self.bind_long(frame, identity)

@@ -1,4 +1,4 @@
-"""Positions of tokens: the 2-D sine position embedding, and the rank of a memory frame in time."""
+"""Embeds the positions of tokens: with sines in 2-D, and by the rank of a memory frame in time."""
 
 import math
 

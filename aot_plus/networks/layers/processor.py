@@ -1,4 +1,4 @@
-"""Choices that depend on the kind of processor, each with its measured gain; all of them are here.
+"""Chooses what depends on the kind of processor; all such choices are here, with their measured gains.
 
 Gains are of CPU time, or of memory at its peak, of the step itself: 481 x 849, nine stored frames, float32,
 two threads of a processor with AVX2, unless another is named.
@@ -56,7 +56,7 @@ def attends_in_parts(q: Tensor, v: Tensor) -> bool:
 
 
 def tiles_at_a_time(rows: int, columns: int, device: torch.device) -> tuple[int, int]:
-    """Rows and columns of the tiles of a windowed attention that are worked on together.
+    """Chooses how many rows and columns of tiles of a windowed attention are worked on together.
 
     A CPU takes so few that its cache holds them: 0.099 to 0.052 s and 109 to 64 MB for DeAOT, a layer.
     """
@@ -77,16 +77,16 @@ LARGE_GROUP = 2**18  # values
 
 
 def norms_by_parts(x: Tensor, groups: int) -> bool:
-    """Tells where a group norm of ``B x C x ...`` is better made of other operations than PyTorch's own.
+    """Tells whether a group norm of ``B x C x ...`` is better made of other operations than PyTorch's own.
 
-    That has one block of threads for each group on CUDA, where 132 could run. H100, 8 groups of together
+    PyTorch's has one block of threads for each group on CUDA, where 132 could run. H100, 8 groups of together
     128 x 121 x 213 values in float16: 0.24 to 0.06 ms. For smaller groups it is the faster one.
     """
     return x.is_cuda and x.numel() // (len(x) * groups) >= LARGE_GROUP and _is_plain_inference()
 
 
 def takes_in_activation(x: Tensor) -> bool:
-    """Tells where a convolution should take in the activation that follows it, as cuDNN's can.
+    """Tells whether a convolution should take in the activation that follows it, as cuDNN's can.
 
     H100, ResNet-50 from 1/4 to 1/16: 0.73 to 0.40 ms in float16, 1.09 to 0.82 in float32 with TF32.
     """
@@ -95,12 +95,12 @@ def takes_in_activation(x: Tensor) -> bool:
 
 
 def _is_plain_inference() -> bool:
-    """Without gradients, and not for a compiler, which joins operations by itself."""
+    """Tells whether there are neither gradients nor a compiler, which joins operations by itself."""
     return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def depthwise_in_float32(x: Tensor) -> bool:
-    """Tells where a depth-wise convolution is computed in the weights' type, whatever autocast says.
+    """Tells whether a depth-wise convolution is computed in the weights' type, whatever autocast says.
 
     On a CPU its backward pass is slow in bfloat16. Forward and backward with 1024 channels, 30 x 30: 0.16 to
     0.06 s.
@@ -111,6 +111,6 @@ def depthwise_in_float32(x: Tensor) -> bool:
 def best_channel(scores: Tensor, dim: int = 0) -> Tensor:
     """Finds the index of the highest score along ``dim``, the first of equal ones, int64.
 
-    ``argmax`` says the same, on a CPU slowly: 0.094 to 0.020 s for 11 channels.
+    ``argmax`` returns the same, but slowly on a CPU: 0.094 to 0.020 s for 11 channels.
     """
     return scores.max(dim=dim).indices

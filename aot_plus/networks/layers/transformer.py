@@ -1,4 +1,4 @@
-"""The stack of transformer blocks (``LSTT`` in the published checkpoints)."""
+"""Stacks transformer blocks (``LSTT`` in the published checkpoints)."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
@@ -9,7 +9,7 @@ from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyV
 
 
 class Block(Protocol):
-    """Is what the stack asks of its blocks: ``AOTBlock`` or ``DeAOTBlock``."""
+    """Describes what the stack asks of its blocks: ``AOTBlock`` or ``DeAOTBlock``."""
 
     def __call__(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
@@ -21,7 +21,7 @@ class Block(Protocol):
 
 
 class LSTT(nn.Module):
-    """Blocks, and a norm for each layer output that the decoder reads."""
+    """Stacks blocks, with a norm for each layer output that the decoder reads."""
 
     def __init__(
         self, blocks: Sequence[nn.Module], make_norm: Callable[[], nn.Module], *, norm_all: bool
@@ -57,11 +57,11 @@ class LSTT(nn.Module):
         return outputs, kept
 
     def bind_long(self, kept: Sequence[BlockFrame], identity: Tensor) -> list[KeyValue]:
-        """Gives all layers' long-term entries of a frame whose mask is embedded as ``B x N x C`` identity."""
+        """Returns all layers' long-term entries of a frame whose mask is embedded as ``B x N x C``."""
         return [layer.bind_long(frame, identity) for layer, frame in zip(self._blocks(), kept, strict=True)]
 
     def bind_short(self, kept: Sequence[BlockFrame], identity: Tensor) -> list[KeyValue]:
-        """Gives all layers' short-term memories of that frame."""
+        """Returns all layers' short-term memories of that frame."""
         return [layer.bind_short(frame, identity) for layer, frame in zip(self._blocks(), kept, strict=True)]
 
     def _blocks(self) -> list[Block]:

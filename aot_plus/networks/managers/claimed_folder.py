@@ -1,4 +1,4 @@
-"""A folder that belongs to one run, of one or several processes, as long as that lasts."""
+"""Claims a folder for one run, of one or several processes, as long as that lasts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

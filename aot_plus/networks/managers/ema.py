@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights, which is what gets evaluated."""
+"""Keeps the exponential moving average of a model's weights, which is what gets evaluated."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def decay_at(update: int, decay: float) -> float:
 
 
 class ModelEMA:
-    """The moving average of a model: starts as a copy of it, follows it with ``update`` after every step.
+    """Averages a model's weights: starts as a copy of it, and follows it with ``update`` after every step.
 
     The parameters are averaged (frozen ones stay what they are), the buffers are those of the model.
     """
@@ -37,12 +37,12 @@ class ModelEMA:
 
     @property
     def model(self) -> nn.Module:
-        """The model with the averaged weights, in evaluation mode; changes with every ``update``."""
+        """Returns the model with the averaged weights, in evaluation mode. Every ``update`` changes it."""
         return self._average.module
 
     @property
     def updates(self) -> int:
-        """Number of updates so far."""
+        """Counts the updates so far."""
         return int(self._average.n_averaged) - 1
 
     def update(self, model: nn.Module) -> None:
@@ -50,7 +50,7 @@ class ModelEMA:
         self._average.update_parameters(model)
 
     def state_dict(self) -> dict[str, Any]:
-        """``{"state_dict": the averaged model's, "updates": int}``."""
+        """Returns ``{"state_dict": the averaged model's, "updates": int}``."""
         return {"state_dict": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

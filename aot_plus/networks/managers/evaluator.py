@@ -1,4 +1,4 @@
-"""Inference over a dataset: every sequence's masks into a result folder."""
+"""Runs inference over a dataset: every sequence's masks go to a result folder."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ class Evaluator:
     never mix, and a killed run can be resumed without ``overwrite``. Old results of another config or
     ``origin`` (see ``origin_of_masks``) are refused, or kept with ``resume``.
 
-    ``make_segmenter`` gives a segmenter for one video; it gets a function for the memory's decisions, or None
+    ``make_segmenter`` makes a segmenter for one video; it gets a function for the memory's decisions, or None
     when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and
     ``traces/``.
     """
@@ -87,7 +87,7 @@ class Evaluator:
         self._pace = Pace()
 
     def run(self) -> EvaluationSummary:
-        """Does this process's share, waits for the others, and gives the summary of all.
+        """Does this process's share, waits for the others, and returns the summary of all.
 
         Errors of single sequences are in the summary's ``failed``. Raises ``ConfigError`` if the folder holds
         results of another config, and ``DataError`` if another run works in it. An interrupt (Ctrl-C) is
@@ -126,7 +126,7 @@ class Evaluator:
         return summary
 
     def _share(self) -> list[str]:
-        """This process's sequences, in the split's order."""
+        """Lists this process's sequences, in the split's order."""
         lengths = {name: self.dataset.length(name) for name in self.sequences}
         share = set(share_out(lengths, self.place.world_size)[self.place.rank])
         return [name for name in self.sequences if name in share]

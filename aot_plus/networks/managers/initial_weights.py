@@ -1,4 +1,4 @@
-"""The weights a training starts from: an earlier stage's, a checkpoint's, an ImageNet encoder's, or none."""
+"""Loads a training's first weights: an earlier stage's, a checkpoint's, an ImageNet encoder's, or none."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One step of training: losses of a batch, gradients of all processes, and the update of the weights."""
+"""Does one step of training: losses of a batch, gradients of all processes, and the update of the weights."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -32,7 +32,7 @@ _SHUFFLE_STREAM = 2
 
 @dataclass(frozen=True)
 class StepResult:
-    """A step, over all processes unless noted."""
+    """Holds a step's results, over all processes unless noted."""
 
     loss: float  # mean over the batch
     mean_iou: list[float]  # of each frame of the clips, 0..1; NaN where nothing was annotated
@@ -45,7 +45,7 @@ class StepResult:
 
 
 class Learner:
-    """A model and all that changes it: losses, optimizer, loss scaler and the average of its weights."""
+    """Holds a model and all that changes it: losses, optimizer, loss scaler, average of its weights."""
 
     def __init__(self, model: AOT, cfg: Config, *, device: torch.device, place: ProcessPlace) -> None:
         """``model`` is changed: moved to the device, its encoder frozen as configured.
@@ -81,7 +81,7 @@ class Learner:
 
     @property
     def average(self) -> AOT:
-        """The model with the averaged weights."""
+        """Returns the model with the averaged weights."""
         return cast(AOT, self.ema.model)
 
     def train_step(self, batch: Batch, step: int) -> StepResult:
@@ -105,7 +105,7 @@ class Learner:
         )
 
     def commits_predictions(self, step: int) -> bool:
-        """Draws if a step commits predictions, from (run seed, step), with the schedule's share."""
+        """Draws whether a step commits predictions, from (run seed, step), with the schedule's share."""
         cfg = self.cfg
         share = prediction_share(
             step,
@@ -117,7 +117,7 @@ class Learner:
         return bool(np.random.default_rng([cfg.TRAIN_SEED, step, 0, _SEQUENTIAL_STREAM]).random() < share)
 
     def state(self) -> dict[str, Any]:
-        """Gives what ``load_state`` takes: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
+        """Returns what ``load_state`` takes: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
         return {
             "state_dict": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -160,7 +160,7 @@ class Learner:
         return rate
 
     def _accumulate(self, batch: Batch, step: int, sequential: bool) -> list[TrainOutput]:
-        """Forward and backward, part by part; the processes exchange gradients with the last part."""
+        """Runs forward and backward, part by part; the processes exchange gradients with the last part."""
         parts = self.cfg.TRAIN_ACCUMULATION_STEPS
         size = len(batch.num_objects) // parts
         outputs = []
@@ -200,7 +200,7 @@ class Learner:
         )
 
     def _update(self) -> float:
-        """Clips the gradients and steps, unless they are not finite; gives their norm before clipping."""
+        """Clips the gradients and steps, unless they are not finite; returns their norm before clipping."""
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.TRAIN_CLIP_GRAD_NORM).item()
         finite = bool(np.isfinite(norm))
@@ -213,7 +213,7 @@ class Learner:
         return norm
 
     def _summarise(self, outputs: list[TrainOutput], batch: Batch) -> tuple[float, list[float], float]:
-        """Loss, mean IoU of each frame and mean number of objects, over the samples of all processes."""
+        """Averages loss, IoU of each frame and number of objects over the samples of all processes."""
         losses = torch.stack([output.loss.detach() for output in outputs])
         iou = torch.cat([output.mean_iou for output in outputs], dim=1)  # T x B
         here = torch.cat(

@@ -1,4 +1,4 @@
-"""The origin of masks and weights besides the config: checkpoints, files of own classes, code.
+"""Describes the origin of masks and weights besides the config: checkpoints, files of own classes, code.
 
 An origin maps names, as messages show them, to SHA-256 of contents. Of the project's code, the source files
 count that a mask, or a weight, depends on; a changed comment counts as well.
@@ -81,7 +81,7 @@ def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
 
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:
-    """Says in which an origin differs from the one in a saved config. Raises ``ConfigError``."""
+    """Says in what an origin differs from the one in a saved config. Raises ``ConfigError``."""
     old = read_saved_content(path).get("origin") or {}
     new = [f"{name} is not recorded there" for name in origin if name not in old]
     changed = [f"{name} changed" for name in origin if name in old and old[name] != origin[name]]
@@ -106,7 +106,7 @@ def _content(name: str, path: Path | None) -> dict[str, str]:
 
 
 def _digest_code(places: Iterable[str]) -> str:
-    """Gives one SHA-256 of Python files of the project; ``places``: folders and files beside the package."""
+    """Computes a SHA-256 of the project's Python files; ``places``: folders and files beside the package."""
     root = _PACKAGE.parent
     files = [
         file
@@ -122,7 +122,7 @@ def _own_encoder(cfg: Config) -> dict[str, str]:
 
 
 def _own_files(name: str, key: str, kind: str) -> dict[str, str]:
-    """Gives the digests of the files of an own class, ``package.module:ClassName``, and of its own bases.
+    """Returns the digests of the files of an own class, ``package.module:ClassName``, and of its own bases.
 
     Raises ``ConfigError`` if there is no such class.
     """

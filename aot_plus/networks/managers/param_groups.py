@@ -1,4 +1,4 @@
-"""AdamW's parameter groups, the frozen part of the encoder, the rates of a step."""
+"""Makes AdamW's parameter groups, freezes a part of the encoder, and sets the rates of a step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,7 +42,7 @@ def parameter_groups(
     decay_exempt: Sequence[str],
     sequential_freeze: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """AdamW's groups over the trainable parameters of ``model`` (not wrapped by DDP).
+    """Makes AdamW's groups of the trainable parameters of ``model`` (not wrapped by DDP).
 
     Biases and norms (all parameters of at most one dimension) have no weight decay, nor have those whose
     dotted name has a part in ``decay_exempt`` (such as ``conv_out``). Each group has, besides ``params`` and

@@ -1,4 +1,4 @@
-"""Several processes that share a job: each one's place and device, their group, and what they exchange.
+"""Connects processes that share a job: each one's place and device, their group, and what they exchange.
 
 torchrun, or ``pipeline.launch``, starts them and describes them in the environment.
 """
@@ -35,7 +35,7 @@ _groups = itertools.count()  # numbers the groups that this process joins
 
 @dataclass(frozen=True)
 class ProcessPlace:
-    """A process's place among all (``rank`` of ``world_size``) and on its machine (``local_...``)."""
+    """Holds a process's place among all (``rank`` of ``world_size``) and on its machine (``local_...``)."""
 
     rank: int = 0
     world_size: int = 1
@@ -105,7 +105,7 @@ def process_group(
 
 
 def _meet(place: ProcessPlace) -> distributed.Store:
-    """Waits until all processes are there, and gives what they share.
+    """Waits until all processes are there, and returns what they share.
 
     The group's own time limit is for what it exchanges later. torchrun's store outlives a group, so each
     group has keys of its own. Between two groups a process may work for long, as the first one's metric does.
@@ -187,7 +187,7 @@ def helper_threads(place: ProcessPlace, device: torch.device) -> int:
 
 
 def share_cores(place: ProcessPlace) -> None:
-    """Gives each of a machine's processes its part of the free cores, unless OMP_NUM_THREADS decides.
+    """Assigns a machine's processes their parts of the free cores, unless OMP_NUM_THREADS decides.
 
     torchrun sets OMP_NUM_THREADS to 1 where it was not set. PyTorch starts with a thread for every core.
     """

@@ -1,4 +1,4 @@
-"""The config beside a result folder's masks, so that results of two configs never mix unnoticed."""
+"""Keeps the config beside a result folder's masks, so that results of two configs never mix unnoticed."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -47,7 +47,7 @@ _ALL_FRAMES = "_all_frames"  # ends a split whose sequences have more frames tha
 
 
 def mask_values(cfg: Config) -> dict[str, Any]:
-    """Gives the values that a sequence's masks depend on."""
+    """Returns the values that a sequence's masks depend on."""
     beginnings = tuple(name for name in _IRRELEVANT if name.endswith("_"))
     return {
         name: value

@@ -1,4 +1,4 @@
-"""The learning rate over training."""
+"""Computes the learning rate over training."""
 
 
 def learning_rate(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a long run: the work in progress is finished and saved before the end."""
+"""Handles Ctrl-C and SIGTERM in a long run: the work in progress is finished and saved before the end."""
 
 import logging
 import signal
@@ -14,7 +14,7 @@ _PATIENCE = 3.0  # seconds: one Ctrl-C may come from the terminal and from torch
 
 
 class StopRequest:
-    """While entered, notes the first SIGINT or SIGTERM in ``signal``.
+    """Notes the first SIGINT or SIGTERM in ``signal`` while entered.
 
     Later ones are ignored, but for a Ctrl-C that comes some seconds after the first: it stops at once.
     """

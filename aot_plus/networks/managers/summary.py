@@ -1,4 +1,4 @@
-"""Summary of an evaluation: counts, speed and memory, of one process or of all together."""
+"""Sums up an evaluation: counts, speed and memory, of one process or of all together."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ _MIB = 2**20
 
 @dataclass
 class EvaluationSummary:
-    """Sequences by outcome (``failed``: name -> reason), frames computed in this run, times and peak memory.
+    """Holds sequences by outcome (``failed``: name -> reason), frames of this run, times and peak memory.
 
     ``seconds`` is the time from the first sequence to the last. ``compute_seconds`` is the part spent in the
     segmenter: launching each frame's work and, on CUDA, waiting for it; reading, resizing and writing run in
@@ -38,12 +38,12 @@ class EvaluationSummary:
 
     @property
     def frames_per_second(self) -> float | None:
-        """Frames of all processes per second of the slowest one; None where there was nothing to do."""
+        """Counts all processes' frames per second of the slowest one; None where there was nothing to do."""
         return self.frames / self.seconds if self.frames else None
 
     @property
     def frames_per_second_compute(self) -> float | None:
-        """The same if the processes did nothing but compute."""
+        """Counts the frames per second if the processes did nothing but compute."""
         return self.frames * self.processes / self.compute_seconds if self.frames else None
 
     def measure_memory(self, device: torch.device) -> None:

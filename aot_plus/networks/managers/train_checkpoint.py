@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written whole or not at all, the last few kept, the newest readable one found.
+"""Saves checkpoints whole or not at all, keeps a training's last few, and finds the newest readable one.
 
 A checkpoint is a pair of files with the same step, ``ckpt/save_step_<k>.pth`` and
 ``ema_ckpt/save_step_<k>.pth``. Both have the weights under ``state_dict``, so either can be evaluated.
@@ -54,7 +54,7 @@ _FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
 
 @dataclass
 class TrainingCheckpoint:
-    """The state to resume a training from: tensors, numbers, strings and containers of these only."""
+    """Holds the state to resume a training from: tensors, numbers, strings and containers of these only."""
 
     step: int  # steps done; the next one has this number, counted from 0
     state_dict: Mapping[str, Any]  # the model's
@@ -155,9 +155,9 @@ def best_j(folder: Path, measured: Mapping[str, Any]) -> float:
 
 
 def get_random_state() -> dict[str, Any]:
-    """Gives the state of this process's random generators: Python's, NumPy's, torch's, its CUDA device's.
+    """Returns the state of this process's random generators: Python's, NumPy's, torch's, its CUDA device's.
 
-    Numbers in tensors, as ``torch.load`` reads nothing else with ``weights_only``.
+    The numbers are in tensors, as ``torch.load`` reads nothing else with ``weights_only``.
     """
     version, numbers, gauss = random.getstate()
     numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))

@@ -1,4 +1,4 @@
-"""The folder of a training run: a run in it is resumed, replaced, or left alone."""
+"""Decides whether an earlier run in the folder of a training is resumed, replaced, or left alone."""
 
 import logging
 import shutil
@@ -99,7 +99,7 @@ def _require_no_weights(folder: Path) -> None:
 
 
 def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
-    """Gives what the saved config of a resumed training says about the origin of its weights.
+    """Returns what the saved config of a resumed training says about the origin of its weights.
 
     Changed code, encoder files and initial weights do not stop a training: the log and the file say so.
     """

@@ -1,4 +1,4 @@
-"""The log of a training: progress bar, JSON lines, TensorBoard, pictures of predictions."""
+"""Writes the log of a training: progress bar, JSON lines, TensorBoard, pictures of predictions."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ _PICTURED_CLIPS = 4
 
 
 class TrainLog:
-    """The log of one process. All but the first (``active`` False) keep silent.
+    """Writes the log of one process. All but the first (``active`` False) keep silent.
 
     ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last
     line. Lines of steps after ``start_step``, which a killed run left, are removed.
@@ -140,7 +140,7 @@ def drop_lines(path: Path, start_step: int) -> None:
 
 
 def kept_lines(path: Path, start_step: int) -> list[str]:
-    """Gives the lines of the first ``start_step`` steps; the last one of a killed run may be half a line."""
+    """Returns the lines of the first ``start_step`` steps; the last of a killed run may be half a line."""
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

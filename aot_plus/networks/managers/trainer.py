@@ -1,4 +1,4 @@
-"""Training a model on a stage's data, from its initial weights or from where an earlier run stopped."""
+"""Trains a model on a stage's data, from its initial weights or from where an earlier run stopped."""
 
 import logging
 import random
@@ -72,7 +72,7 @@ class Trainer:
         self._skipped = 0
 
     def run(self) -> Path:
-        """Trains to ``TRAIN_TOTAL_STEPS`` and gives the path of the averaged weights.
+        """Trains to ``TRAIN_TOTAL_STEPS`` and returns the path of the averaged weights.
 
         Raises:
             VOSError: config, data or checkpoints that cannot be used; another run in the folder;
@@ -163,7 +163,7 @@ class Trainer:
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
     def _batches(self, start: int) -> Generator[Batch, None, None]:
-        """This process's batches from step ``start`` on. Closing it ends the workers."""
+        """Yields this process's batches from step ``start`` on. Closing it ends the workers."""
         loader = build_train_loader(self.cfg, start, self.place.rank, self.place.world_size)
         # Making the iterator draws from torch's generator, so it is made before that is set.
         batches = iter(loader)

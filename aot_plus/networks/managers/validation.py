@@ -1,4 +1,4 @@
-"""Validation during a training: J of the averaged weights on a few sequences; the best weights are kept."""
+"""Validates during a training: J of the averaged weights on a few sequences; the best weights are kept."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ VALIDATION_LOG = "validation.jsonl"
 
 
 class _Stopped(Exception):
-    """The run is to end before the validation has."""
+    """Ends a validation because the run is to end."""
 
 
 class Validation:
@@ -67,7 +67,7 @@ class Validation:
         self._truths = {name: self._truth(name) for name in self._names}
 
     def _truth(self, name: str) -> VideoSequence:
-        """Gives a sequence with the masks of all its frames. Raises ``DataError`` if there are too few."""
+        """Returns a sequence with the masks of all its frames. Raises ``DataError`` if there are too few."""
         sequence = self._dataset.sequence(name)
         masks = self._dataset.list_masks(name)
         annotated = {path.stem: masks[path.stem] for path in sequence.images if path.stem in masks}
@@ -85,7 +85,7 @@ class Validation:
             self.run_if_due(average, start, lambda: False)
 
     def run_if_due(self, average: AOT, done: int, stopping: Callable[[], bool]) -> float | None:
-        """Validates after ``done`` steps if that is due, and gives J (0..1).
+        """Validates after ``done`` steps if that is due, and returns J (0..1).
 
         Gives it up, and writes nothing, as soon as ``stopping`` says so.
         """
@@ -141,7 +141,7 @@ class Validation:
     def _predictions(
         self, segmenter: VideoSegmenter, truth: VideoSequence, stopping: Callable[[], bool]
     ) -> Iterator[Mask]:
-        """Gives the predicted masks of the annotated frames, one at a time."""
+        """Yields the predicted masks of the annotated frames, one at a time."""
         sequence = self._dataset.sequence(truth.name)
         gap = memory_gap(self._cfg, len(sequence.images))
         reads = [partial(read_frame, sequence, segmenter, path) for path in sequence.images]

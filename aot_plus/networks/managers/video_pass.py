@@ -1,4 +1,4 @@
-"""One pass over a video, frame by frame: the part that evaluation, validation and demo share."""
+"""Makes one pass over a video, frame by frame: the part that evaluation, validation and demo share."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ LazyMask = Callable[[], Mask]  # gives a mask, on CUDA after waiting for it
 
 
 class Segmenter(Protocol):
-    """The part of ``aot_plus.VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
+    """Describes the part of ``VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
 
     def prepare(self, image: NDArray[np.uint8] | Path) -> PreparedFrame: ...
 
@@ -46,7 +46,7 @@ class VideoPass:
         self._submitted: FrameLabels | None = None
 
     def step(self, frame: PreparedFrame, mask: Mask | None = None) -> LazyMask:
-        """Gives the frame to the segmenter, and returns what gives its mask.
+        """Passes the frame to the segmenter, and returns a function that returns its mask.
 
         The first frame's is the given one. A GPU gets a frame while it computes the one before: so it never
         waits, and no more pile up.

@@ -1,4 +1,4 @@
-"""Results: images written in the background, and a sequence's folder that gets its name when whole."""
+"""Writes results: images in the background, and a sequence's folder that gets its name when whole."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ ITEMS_PER_THREAD = 4  # how many items may wait for each thread before ``write``
 
 
 class BackgroundWriter(Generic[T]):
-    """A bounded pool of threads that call functions and write what these return.
+    """Calls functions in a bounded pool of threads, and writes what they return.
 
     One thread writes them in order. The first error of a thread is raised by the next ``write`` that notices
     it, at the latest by ``join``. Leaving the ``with`` block joins the threads in any case; what is still
@@ -63,7 +63,7 @@ class BackgroundWriter(Generic[T]):
 
 
 class SequenceFolder:
-    """The result folder of one sequence.
+    """Manages the result folder of one sequence.
 
     Masks go to the hidden folder ``.<sequence>.<process>.unfinished`` next to it, which is renamed once every
     mask is there: a folder with the sequence's name is always whole, whenever the process is killed.
@@ -94,7 +94,7 @@ class SequenceFolder:
             shutil.rmtree(self.temporary)
 
     def start(self) -> Path:
-        """Makes the hidden folder, empty, and gives it."""
+        """Makes the hidden folder, empty, and returns it."""
         self.discard_unfinished()
         self.temporary.mkdir(parents=True)
         return self.temporary

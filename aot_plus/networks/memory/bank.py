@@ -1,4 +1,4 @@
-"""The long-term memory bank: frames together with their numbers, in storage that is allocated once."""
+"""Keeps the long-term memory bank: frames together with their numbers, in storage that is allocated once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,17 +36,17 @@ class MemoryBank:
 
     @property
     def num_layers(self) -> int:
-        """The number of stored layers; 0 before the first frame."""
+        """Counts the stored layers; 0 before the first frame."""
         return len(self._layers)
 
     @property
     def frames(self) -> list[list[int]]:
-        """The stored frame numbers of each group, oldest first. Waits for a choice made on the device."""
+        """Lists each group's stored frame numbers, oldest first. Waits for a choice made on the device."""
         return self._column(_FRAME)
 
     @property
     def numbers(self) -> Tensor:
-        """The same on the device, ``G x T`` int64."""
+        """Returns the same on the device, ``G x T`` int64."""
         return self._rows[:, :, _FRAME]
 
     @property
@@ -56,17 +56,17 @@ class MemoryBank:
 
     @property
     def order(self) -> Tensor:
-        """The slots of the frames, oldest first: ``G x T`` int64, on the device."""
+        """Returns the slots of the frames, oldest first: ``G x T`` int64, on the device."""
         return self._rows[:, :, _SLOT]
 
     @property
     def is_full(self) -> bool:
-        """True if another frame fits only in the place of a stored one."""
+        """Tells whether another frame fits only in the place of a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
 
     @property
     def storage(self) -> list[tuple[Tensor, ...]]:
-        """All that is allocated for keys and values, of each layer."""
+        """Lists all that is allocated for keys and values, of each layer."""
         return [
             (*layer, *(stored for own, stored in self._embedded.items() if own == index))
             for index, layer in enumerate(self._layers)
@@ -146,7 +146,7 @@ class MemoryBank:
         return self._column(_SLOT)[group]
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the frames, with their numbers and slots, a copy in plain values."""
+        """Copies the frames, with their numbers and slots, to plain values."""
         layers = [[stored[:, : len(self)].clone() for stored in layer] for layer in self._layers]
         return {"book": self._rows.clone(), "layers": layers}
 
@@ -160,7 +160,7 @@ class MemoryBank:
 
     @property
     def _rows(self) -> Tensor:
-        """The book of the stored frames, ``G x T x 3``."""
+        """Returns the book of the stored frames, ``G x T x 3``."""
         return self._book[:, : len(self)]
 
     def _column(self, column: int) -> list[list[int]]:
@@ -217,7 +217,7 @@ class MemoryBank:
 
 
 class DifferentiableBank:
-    """A bank for training: gradients flow through its entries, so nothing is written in place.
+    """Stores frames in training: gradients flow through its entries, so nothing is written in place.
 
     All samples of the batch drop the same frame.
     """
@@ -235,17 +235,17 @@ class DifferentiableBank:
 
     @property
     def num_layers(self) -> int:
-        """As ``MemoryBank.num_layers``."""
+        """Does as ``MemoryBank.num_layers``."""
         return len(self._stored[0]) if self._stored else 0
 
     @property
     def frames(self) -> list[list[int]]:
-        """As ``MemoryBank.frames``."""
+        """Does as ``MemoryBank.frames``."""
         return [list(self._numbers)] * (len(self._stored[0][0].keys) if self._stored else 0)
 
     @property
     def is_full(self) -> bool:
-        """As ``MemoryBank.is_full``."""
+        """Does as ``MemoryBank.is_full``."""
         return self.capacity is not None and len(self) >= self.capacity
 
     def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:

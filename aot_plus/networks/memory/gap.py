@@ -1,10 +1,10 @@
-"""Number of frames between two writes to the long-term memory."""
+"""Computes the number of frames between two writes to the long-term memory."""
 
 from aot_plus.configs import Config
 
 
 def memory_gap(cfg: Config, num_frames: int | None) -> int:
-    """Frames between two writes to the memory bank, in a video of ``num_frames`` (None: of unknown length).
+    """Counts the frames between two writes to the bank, in a video of ``num_frames`` (None: unknown length).
 
     With ``TEST_MEM_GAP_BY_LENGTH`` it is the rule of the published VOST evaluation: ``max(round(num_frames /
     TEST_MEM_GAP_PARTS), TEST_MEM_GAP_MIN)``, where ``round`` rounds half to even.

@@ -1,4 +1,4 @@
-"""Scores of stored frames, for memory policies: pure functions on tensors of any device.
+"""Scores stored frames for memory policies: pure functions on tensors of any device.
 
 Letters: B banks (groups of objects), T stored frames, N tokens of a frame (row-major over h x w), D key
 width. Everything but the attention itself, which is computed in the keys' format, is float32, also inside an
@@ -142,5 +142,5 @@ def redundancy(keys: Tensor) -> Tensor:
 
 
 def novelty(redundancy: Tensor, slope: float, midpoint: float) -> Tensor:
-    """1 / (1 + exp(slope * (redundancy - midpoint))): near 1 for a frame unlike the others."""
+    """Returns 1 / (1 + exp(slope * (redundancy - midpoint))): near 1 for a frame unlike the others."""
     return torch.sigmoid(-slope * (redundancy - midpoint))

@@ -1,4 +1,4 @@
-"""Traces: what happened to the memory bank of a video, one JSON object a line for each appended frame."""
+"""Traces what happened to the memory bank of a video: one JSON object a line for each appended frame."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ def trace_path(result_dir: Path, sequence: str) -> Path:
 
 @dataclass(frozen=True)
 class TraceEntry:
-    """A frame was appended to the bank of a group of objects.
+    """Records that a frame was appended to the bank of a group of objects.
 
     Attributes:
         frame: number of the appended frame.

@@ -1,4 +1,4 @@
-"""The networks, built from a config."""
+"""Builds the networks from a config."""
 
 from aot_plus.configs import Config
 from aot_plus.networks.models.aot import AOT, Features, Propagation, input_size

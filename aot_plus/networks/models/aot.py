@@ -1,4 +1,4 @@
-"""AOT+: weights and forward functions. A model holds nothing of a video: one serves any number of them."""
+"""Defines AOT+: weights and forward functions. A model keeps nothing of the videos that it serves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ NO_ID = -1  # no pixel has it
 
 @dataclass(frozen=True)
 class Features:
-    """One encoded frame. B is 1 in inference: groups of objects share the frame."""
+    """Holds one encoded frame. B is 1 in inference: groups of objects share the frame."""
 
     adapted: list[Tensor]  # for the decoder, at 1/4, 1/8, 1/16: B x c x . x .
     projected: Tensor  # B x C x h x w
@@ -30,26 +30,26 @@ class Features:
 
     @property
     def size(self) -> tuple[int, int]:
-        """``(h, w)`` at 1/16."""
+        """Returns ``(h, w)`` at 1/16."""
         height, width = self.projected.shape[2:]
         return height, width
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """A frame after the transformer."""
+    """Holds a frame after the transformer."""
 
     outputs: list[Tensor]  # of each layer: G x N x C, DeAOT G x N x 2C
     kept: list[BlockFrame]  # of each layer, until the frame's mask is known and can be bound
 
     @property
     def first_keys(self) -> Tensor:
-        """Layer 0's keys, which are its queries as well, without temporal embedding: ``G x N x D``."""
+        """Returns layer 0's keys, its queries as well, without temporal embedding: ``G x N x D``."""
         return self.kept[0].keys
 
 
 class AOT(nn.Module):
-    """AOT+ with an identity bank per patch, temporal embedding and ignore token as configured."""
+    """Runs AOT+ with an identity bank per patch, temporal embedding and ignore token as configured."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
@@ -84,17 +84,17 @@ class AOT(nn.Module):
 
     @property
     def number_format(self) -> torch.dtype:
-        """The type of weights and activations (``number_format.py``)."""
+        """Returns the type of weights and activations (``number_format.py``)."""
         return self.encoder_projector.weight.dtype
 
     @property
     def key_width(self) -> int:
-        """D, the width of the long-term memory's keys."""
+        """Returns D, the width of the long-term memory's keys."""
         return self.cfg.MODEL_ENCODER_EMBEDDING_DIM
 
     @property
     def attention_heads(self) -> int:
-        """Heads of the long-term attention."""
+        """Counts the heads of the long-term attention."""
         return self.cfg.MODEL_ATT_HEADS
 
     def _build_transformer(self, cfg: Config) -> LSTT:

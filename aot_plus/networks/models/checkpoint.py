@@ -1,4 +1,4 @@
-"""Putting a checkpoint's tensors into a model, with a report of what became of every one."""
+"""Puts a checkpoint's tensors into a model, and reports what became of every one."""
 
 import logging
 import re
@@ -29,7 +29,7 @@ _FIXED = "relative_position_index"
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """Facts that a file tells about the model it was saved from; None where it tells nothing."""
+    """Holds facts that a file tells about the model it was saved from; None where it tells nothing."""
 
     has_temporal_embedding: bool
     temporal_slots: int | None  # rows of the memory's temporal embedding: 4 or 2
@@ -146,7 +146,7 @@ def _counts(name: str) -> bool:
 
 
 def _side(tensor: Tensor | None, dimension: int) -> int | None:
-    """Gives the size of a dimension, None where there is none."""
+    """Returns the size of a dimension, None where there is none."""
     return tensor.shape[dimension] if tensor is not None and dimension < tensor.ndim else None
 
 
@@ -218,7 +218,7 @@ def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
 
 
 def _folded(names: set[str], universe: list[str], prefix: str = "") -> Iterator[str]:
-    """``names``, a subset of ``universe``; a module there in full is folded into ``module.* (tensors)``."""
+    """Yields ``names`` of ``universe``; a module there in full is folded into ``module.* (tensors)``."""
     for child in dict.fromkeys(name[len(prefix) :].split(".")[0] for name in universe):
         path = prefix + child
         members = [name for name in universe if name == path or name.startswith(f"{path}.")]

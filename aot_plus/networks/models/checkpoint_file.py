@@ -1,4 +1,4 @@
-"""Reading checkpoint files: no code in one runs, and none takes more memory than its size."""
+"""Reads checkpoint files: no code in one runs, and none takes more memory than its size."""
 
 import re
 import zipfile

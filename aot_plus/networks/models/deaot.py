@@ -1,4 +1,4 @@
-"""DeAOT: AOT with a visual and an identity branch. Everything outside the blocks and the readout is AOT's."""
+"""Defines DeAOT: AOT with a visual and an identity branch. All but the blocks and the readout is AOT's."""
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from aot_plus.networks.models.aot import AOT, Features, Propagation
 
 
 class DeAOT(AOT):
-    """Gated propagation with decoupled identity branch; the decoder reads the last layer only."""
+    """Propagates with gates and a decoupled identity branch; the decoder reads the last layer only."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
@@ -18,12 +18,12 @@ class DeAOT(AOT):
 
     @property
     def key_width(self) -> int:
-        """D, the width of the long-term memory's keys: half of the tokens'."""
+        """Returns D, the width of the long-term memory's keys: half of the tokens'."""
         return self.cfg.MODEL_ENCODER_EMBEDDING_DIM // 2
 
     @property
     def attention_heads(self) -> int:
-        """Heads of the long-term attention."""
+        """Counts the heads of the long-term attention."""
         return 1
 
     def _build_transformer(self, cfg: Config) -> LSTT:

@@ -1,4 +1,4 @@
-"""The weights of a checkpoint, or the mean of several, as a small file."""
+"""Writes the weights of a checkpoint, or the mean of several, to a small file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ SUFFIX = ".safetensors"
 
 
 def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Gives contiguous copies of the tensors, those of floating point as ``dtype``.
+    """Returns contiguous copies of the tensors, those of floating point as ``dtype``.
 
     Raises ``CheckpointError`` that names a tensor with a value beyond the range of ``dtype``.
     """
@@ -64,7 +64,7 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def export(sources: Sequence[Path], target: Path, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Writes the weights, or the mean weights, of ``sources`` to ``target`` (.safetensors); gives them.
+    """Writes the weights, or the mean weights, of ``sources`` to ``target`` (.safetensors); returns them.
 
     The file is written whole or not at all. Raises ``CheckpointError``: as ``mean_weights``, for weights that
     do not fit ``dtype``, and for a ``target`` with another suffix; ``DataError``: ``target`` cannot be

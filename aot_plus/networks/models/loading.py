@@ -1,4 +1,4 @@
-"""A model ready to use, from its name and a checkpoint."""
+"""Makes a model ready to use, from its name and a checkpoint."""
 
 import copy
 import logging

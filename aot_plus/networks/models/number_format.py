@@ -1,4 +1,4 @@
-"""The format in which a model holds its weights and activations, ``TEST_DTYPE``, and what is float32 in each.
+"""Converts a model's weights and activations to the format ``TEST_DTYPE``.
 
 In float16 and bfloat16 these stay float32, because small differences in them are seen in the labels:
 
@@ -39,7 +39,7 @@ def use_number_format(model: AOT, dtype: str) -> None:
 
 
 def as_number_format(model: AOT, dtype: str) -> AOT:
-    """Gives a model in ``TEST_DTYPE``: itself if it is in that format, else a converted copy.
+    """Returns a model in ``TEST_DTYPE``: itself if it is in that format, else a converted copy.
 
     Raises ``ConfigError`` for a model that was converted to another: what it lost does not come back.
     """

@@ -1,4 +1,4 @@
-"""The AOT benchmark's AOT. Everything outside the blocks' short-term attention is as in AOT+."""
+"""Defines the AOT benchmark's AOT. Everything outside the blocks' short-term attention is as in AOT+."""
 
 from typing import cast
 
@@ -12,7 +12,7 @@ from aot_plus.networks.models.aot import AOT
 
 
 class OfficialAOT(AOT):
-    """AOT with windowed short-term attention."""
+    """Runs AOT with windowed short-term attention."""
 
     def _build_transformer(self, cfg: Config) -> LSTT:
         channels = cfg.MODEL_ENCODER_EMBEDDING_DIM

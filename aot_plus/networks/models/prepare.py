@@ -1,4 +1,4 @@
-"""A model in the form that is fastest to run. Its weights may no longer be those of its checkpoint."""
+"""Puts a model into the form that is fastest to run. Its weights may no longer be those of its checkpoint."""
 
 from typing import TypeVar, cast
 
@@ -82,7 +82,7 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
 
 
 class _ConvReLU(nn.Module):
-    """A convolution with its activation."""
+    """Applies a convolution with its activation."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _ConvReLU(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """A block of torchvision's ResNets without its norms, with activations in its convolutions."""
+    """Runs a block of torchvision's ResNets without its norms, with activations in its convolutions."""
 
     def __init__(self, block: BasicBlock | Bottleneck) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Policies by name: each chooses the frame that leaves a full long-term memory."""
+"""Builds policies by name: each chooses the frame that leaves a full long-term memory."""
 
 from __future__ import annotations
 

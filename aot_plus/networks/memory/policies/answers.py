@@ -23,8 +23,8 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def own_errors(name: str) -> Iterator[None]:
     """Turns an error of a user's own policy into a ``ConfigError`` that says where it was raised.
 
-    ``name``: ``MEM_POLICY``. The user's own error is the cause of the new one. The policies of this project
-    raise as they are, and so do errors with a message of their own, and the want of a GPU's memory.
+    ``name``: ``MEM_POLICY``. The user's own error is the cause of the new one. Errors of this project's
+    policies, errors with a message of their own, and a GPU that is out of memory are raised unchanged.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def own_errors(name: str) -> Iterator[None]:
 
 
 def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
-    """Asks a policy whether the frame is to be stored; most are not to be asked.
+    """Asks a policy whether the frame is to be stored; most policies need not be asked.
 
     ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for another answer than yes or no.
     """

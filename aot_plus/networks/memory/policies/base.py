@@ -1,4 +1,4 @@
-"""Interface of memory policies: their input and their answer."""
+"""Defines the interface of memory policies: their input and their answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadStatistics:
-    """Statistics of a frame's read of the T entries that were in the memory then (N tokens per frame).
+    """Holds statistics of a frame's read of the T entries then in the memory (N tokens per frame).
 
-    All of transformer layer 0, and all on the memory's device.
+    All are of transformer layer 0, and on the memory's device.
 
     Attributes:
         attention: N x T, attention of each token to each entry (mean over heads); rows sum to 1.
@@ -36,7 +36,7 @@ class ReadStatistics:
 
 
 class Append:
-    """A frame is being appended to a long-term memory: what a policy sees of it.
+    """Shows a policy a frame that is being appended to a long-term memory.
 
     What it knows as tensors of the memory's device becomes lists and numbers where those are asked for: the
     host then waits for all that a GPU has yet to do. A policy that asks for tensors alone makes nobody wait.
@@ -71,35 +71,35 @@ class Append:
 
     @cached_property
     def frames(self) -> list[int]:
-        """Numbers of the T entries that were there before, oldest first."""
+        """Returns the numbers of the T entries that were there before, oldest first."""
         return [int(number) for number in _listed(self._frames)]
 
     @cached_property
     def new_frame(self) -> int:
-        """Number of the appended frame."""
+        """Returns the number of the appended frame."""
         return int(self._new_frame)
 
     @cached_property
     def droppable(self) -> list[int]:
-        """Positions in ``frames``, ascending, that may be dropped."""
+        """Returns the positions in ``frames``, ascending, that may be dropped."""
         chosen = self._droppable
         return _listed(chosen.nonzero().flatten() if isinstance(chosen, Tensor) else chosen)
 
     @cached_property
     def numbers(self) -> Tensor:
-        """``frames`` on the memory's device: T int64."""
+        """Returns ``frames`` on the memory's device: T int64."""
         return self._frames if isinstance(self._frames, Tensor) else torch.tensor(self._frames)
 
     @cached_property
     def new_number(self) -> Tensor:
-        """``new_frame`` there: int64 without dimensions."""
+        """Returns ``new_frame`` there: int64 without dimensions."""
         if isinstance(self._new_frame, Tensor):
             return self._new_frame
         return self.numbers.new_full((), self._new_frame)
 
     @cached_property
     def may_drop(self) -> Tensor:
-        """``droppable`` as a flag for every position, on the memory's device: T bool."""
+        """Returns ``droppable`` as a flag for every position, on the memory's device: T bool."""
         if isinstance(self._droppable, Tensor):
             return self._droppable
         flags = [position in self._droppable for position in range(len(self._frames))]
@@ -167,7 +167,7 @@ class MemoryPolicy(ABC):
         return True
 
     def observe(self, append: Append) -> None:  # noqa: B027 (most policies have nothing to observe)
-        """Called on every append, before ``drop``."""
+        """Looks at an append; called on every one, before ``drop``."""
 
     @abstractmethod
     def drop(self, append: Append) -> int | Tensor:
@@ -180,17 +180,17 @@ class MemoryPolicy(ABC):
         """
 
     def reserve(self, capacity: int, device: torch.device) -> None:  # noqa: B027 (most remember nothing)
-        """Of a ``replayable`` policy: from now on keeps what it remembers in tensors that stay.
+        """Keeps what a ``replayable`` policy remembers in tensors that stay, from now on.
 
         ``capacity``: the most entries of the memory.
         """
 
     def forget(self) -> None:  # noqa: B027
-        """Of a ``replayable`` policy: begins another video, in the same tensors."""
+        """Begins another video of a ``replayable`` policy, in the same tensors."""
 
     @property
     def averages(self) -> dict[int, float]:
-        """Running averages by frame number, for a policy that keeps some."""
+        """Returns running averages by frame number, for a policy that keeps some."""
         return {}
 
     def explain(self) -> dict[str, list[float]]:
@@ -201,7 +201,7 @@ class MemoryPolicy(ABC):
         return {name: values.tolist() for name, values in self.last_scores.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives what the policy keeps of a video, for that of a segmenter: all attributes but ``cfg``.
+        """Returns what the policy keeps of a video, for the state of a segmenter: all attributes but ``cfg``.
 
         A policy that keeps other things than numbers, text, tensors, lists, tuples and dictionaries overrides
         this and ``load_state_dict``.

@@ -1,4 +1,4 @@
-"""EMFS: keeps frames that are relevant to the present one and not redundant with the others."""
+"""Keeps frames that are relevant to the present one and not redundant with the others (EMFS)."""
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ class EmfsPolicy(RelevancePolicy):
     replayable = True
 
     def score(self, append: Append, averages: Tensor) -> Tensor:
-        """weight * R_t + P_t."""
+        """Returns weight * R_t + P_t."""
         redundant = redundancy(append.statistics().keys)
         novel = novelty(redundant, self.cfg.MEM_EMFS_SLOPE, self.cfg.MEM_EMFS_MIDPOINT)
         self.last_scores |= {"redundancy": redundant, "novelty": novel}

@@ -1,4 +1,4 @@
-"""The write gate: frames whose prediction is poor are not stored, whatever the policy."""
+"""Refuses to store frames whose prediction is poor, whatever the policy (the write gate)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class WriteGate(MemoryPolicy):
         self.policy.clear_explanation()
 
     def keep(self, append: Append) -> bool:
-        """Tells whether the frame passes, and if the policy keeps it."""
+        """Tells whether the frame passes, and whether the policy keeps it."""
         quality = float(prediction_quality(append.probabilities()))
         needed = 0.0
         if len(self._first) == _FIRST_FRAMES:
@@ -72,11 +72,11 @@ class WriteGate(MemoryPolicy):
 
     @property
     def averages(self) -> dict[int, float]:
-        """The policy's."""
+        """Returns the policy's averages."""
         return self.policy.averages
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives what the gate keeps, and the policy's state."""
+        """Returns what the gate keeps, and the policy's state."""
         return {"first": list(self._first), "policy": self.policy.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

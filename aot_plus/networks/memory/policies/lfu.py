@@ -1,4 +1,4 @@
-"""LFU: keeps frames that have been attended to, on average since they were stored."""
+"""Keeps frames that have been attended to, on average since they were stored (LFU)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LfuPolicy(MemoryPolicy):
             values.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives, as ``MemoryPolicy.state_dict``, sums and numbers of reads as plain values."""
+        """Returns, as ``MemoryPolicy.state_dict``, sums and numbers of reads as plain values."""
         own = {"_sums": self._sums.state_dict(), "_reads": self._reads.state_dict()}
         return super().state_dict() | own
 

@@ -1,4 +1,4 @@
-"""READMem: keeps frames that are unlike each other; a frame that adds nothing is declined."""
+"""Keeps frames that are unlike each other, and declines a frame that adds nothing (READMem)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ReadMemPolicy(MemoryPolicy):
 
 
 def swapped(gram: Tensor, row: Tensor) -> Tensor:
-    """Gives the Gram matrix (T x T) with each entry in turn replaced by a new one: T x T x T.
+    """Returns the Gram matrix (T x T) with each entry in turn replaced by a new one: T x T x T.
 
     ``row``: T, the new one's similarities to the others.
     """

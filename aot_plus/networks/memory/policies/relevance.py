@@ -1,4 +1,4 @@
-"""The running average of the relevance, which EMFS and RMem score entries by."""
+"""Keeps the running average of the relevance, by which EMFS and RMem score entries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOBODY = -1  # a frame number that no frame has
 
 
 class FrameValues:
-    """A value per frame, found by the frame's number; all on the device, and nothing waits for it.
+    """Keeps a value per frame, found by the frame's number; all on the device, and nothing waits for it.
 
     Attributes:
         numbers: S int64, NOBODY where there is no frame; None before the first values.
@@ -35,7 +35,7 @@ class FrameValues:
 
     @property
     def frames(self) -> list[int]:
-        """Numbers of the frames with a value. Waits for them."""
+        """Lists the numbers of the frames with a value. Waits for them."""
         numbers = [] if self.numbers is None else self.numbers.tolist()
         return [number for number in numbers if number != NOBODY]
 
@@ -56,7 +56,7 @@ class FrameValues:
             self.numbers.fill_(NOBODY)
 
     def find(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the values of frames (T int64), 0 where there is none, and tells which have one (T bool)."""
+        """Finds the values of frames (T int64), 0 where there is none, and tells which have one (T bool)."""
         if self.numbers is None or self.values is None:
             return torch.zeros_like(numbers, dtype=torch.float32), torch.zeros_like(numbers, dtype=torch.bool)
         same = numbers[:, None] == self.numbers  # T x S
@@ -79,7 +79,7 @@ class FrameValues:
         return {number: value for number, value in pairs if number != NOBODY}
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives the tensors, copied."""
+        """Returns the tensors, copied."""
         if self.numbers is None or self.values is None:
             return {"numbers": None, "values": None}
         return {"numbers": self.numbers.clone(), "values": self.values.clone()}
@@ -92,7 +92,7 @@ class FrameValues:
 
 
 class RunningRelevance(FrameValues):
-    """A running average per stored frame: keep * previous average + (1 - keep) * new value.
+    """Keeps a running average per stored frame: keep * previous average + (1 - keep) * new value.
 
     A frame seen for the first time starts at its value; a frame that is missing from an update is forgotten.
     """
@@ -162,11 +162,11 @@ class RelevancePolicy(MemoryPolicy):
 
     @property
     def averages(self) -> dict[int, float]:
-        """The running averages of the relevance, by frame number, as of the last run."""
+        """Returns the running averages of the relevance, by frame number, as of the last run."""
         return self.running_relevance.as_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives, as ``MemoryPolicy.state_dict``, the running averages as plain values."""
+        """Returns, as ``MemoryPolicy.state_dict``, the running averages as plain values."""
         return super().state_dict() | {"running_relevance": self.running_relevance.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

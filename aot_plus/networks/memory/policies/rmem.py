@@ -1,4 +1,4 @@
-"""RMem: keeps relevant frames, with a bonus for those that were seldom considered."""
+"""Keeps relevant frames, with a bonus for those that were seldom considered (RMem)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RMemPolicy(RelevancePolicy):
         self._ages.replace(frames, self._ages.find(frames)[0] + 1)
 
     def score(self, append: Append, averages: Tensor) -> Tensor:
-        """R_t + exploration * sqrt(ln(sum_t a_t) / (a_t + offset)); a_t: the age of entry t, a_0 = T."""
+        """Returns R_t + exploration * sqrt(ln(sum_t a_t) / (a_t + offset)); a_t: age of entry t, a_0 = T."""
         ages, _ = self._ages.find(append.numbers)
         ages[:1].fill_(len(ages))
         offset, factor = self.cfg.MEM_RMEM_OFFSET, self.cfg.MEM_RMEM_EXPLORATION
@@ -56,7 +56,7 @@ class RMemPolicy(RelevancePolicy):
         self._ages.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives, as ``RelevancePolicy.state_dict``, the ages as plain values."""
+        """Returns, as ``RelevancePolicy.state_dict``, the ages as plain values."""
         return super().state_dict() | {"_ages": self._ages.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Policies that look at nothing but the frame numbers."""
+"""Defines policies that look at nothing but the frame numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UnboundedPolicy(MemoryPolicy):
     bounded = False
 
     def drop(self, append: Append) -> int:
-        """Not to be called: raises ``RuntimeError``."""
+        """Raises ``RuntimeError``: the method is not to be called."""
         raise RuntimeError("an unbounded memory drops no frame")
 
 
@@ -31,7 +31,7 @@ class FifoPolicy(MemoryPolicy):
     replayable = True
 
     def drop(self, append: Append) -> Tensor:
-        """Entry ``FORMER_MEM_LEN`` or the first droppable one after it; else the last droppable one."""
+        """Chooses the first droppable entry from ``FORMER_MEM_LEN`` on; else the last droppable one."""
         may_drop = append.may_drop
         position = torch.arange(len(may_drop), device=may_drop.device)
         # From the best to the worst: those after the first ones by age, then the first ones from the last.
@@ -51,7 +51,7 @@ class RandomPolicy(MemoryPolicy):
         return self._random.choice(append.droppable)
 
     def state_dict(self) -> dict[str, Any]:
-        """Gives, as ``MemoryPolicy.state_dict``, the random numbers to come as plain values."""
+        """Returns, as ``MemoryPolicy.state_dict``, the random numbers to come as plain values."""
         return super().state_dict() | {"_random": self._random.getstate()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

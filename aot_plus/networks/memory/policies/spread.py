@@ -1,4 +1,4 @@
-"""Spread: keeps frames that are relevant to the present one and far from the others in time."""
+"""Keeps frames that are relevant to the present one and far from the others in time (Spread)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SpreadPolicy(RelevancePolicy):
         self.running_relevance = RunningRelevance(cfg.MEM_SPREAD_KEEP)
 
     def score(self, append: Append, averages: Tensor) -> Tensor:
-        """R_t^power * room_t."""
+        """Returns R_t^power * room_t."""
         around = room_in_time(torch.cat([append.numbers, append.new_number[None]]))
         room = around / around.mean()
         self.last_scores["room"] = room
@@ -39,9 +39,9 @@ class SpreadPolicy(RelevancePolicy):
 
 
 def room_in_time(frames: Tensor) -> Tensor:
-    """Gives for each frame but the last the number of the next one less that of the one before.
+    """Returns, for each frame but the last, the number of the next one minus that of the one before.
 
-    The first has none before it: twice the way to its next is taken.
+    The first frame has none before it: twice the distance to the next one is taken.
 
     Args:
         frames: T + 1 numbers, ascending, 2 or more.
