@@ -117,22 +117,26 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, pipe: Path, found: st
 
 
 @pytest.mark.parametrize(
-    ("tool", "flags"),
+    ("tool", "flags", "output", "pipe"),
     [
-        (report.main, [".", "--out"]),
-        (show_batch.main, ["--out"]),
-        (make_mini_vost.main, ["--preview"]),
-        (reproduce.main, ["--dataset", "mini_vost", "--out"]),
+        (report.main, [".", "--out"], "page.html", "page.html"),
+        (show_batch.main, ["--out"], "table", "table"),
+        (make_mini_vost.main, ["--preview"], "table", "table"),
+        (reproduce.main, ["--dataset", "mini_vost", "--out"], "table", "table.csv"),
     ],
 )
 def test_tools_refuse_a_pipe_before_they_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: Callable[[list[str]], int], flags: list[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    tool: Callable[[list[str]], int],
+    flags: list[str],
+    output: str,
+    pipe: str,
 ) -> None:
-    for suffix in ("", ".csv"):
-        os.mkfifo(tmp_path / f"table{suffix}")
-    assert tool([*flags, str(tmp_path / "table")]) == 1
+    os.mkfifo(tmp_path / pipe)
+    assert tool([*flags, str(tmp_path / output)]) == 1
     assert "is a pipe; expected the file to write" in capsys.readouterr().err
-    assert all(path.is_fifo() for path in tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir() if path.is_fifo()] == [pipe]
 
 
 def test_export_and_demo_refuse_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
