@@ -173,8 +173,8 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) ->
         return []
     default = _default_checkpoint(cfg)
     needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
-    if wanted.names_stage or wanted.model or wanted.dataset:
-        asked = wanted.stage if wanted.names_stage else wanted.model or wanted.dataset
+    asked = (wanted.stage if wanted.names_stage else None) or wanted.model or wanted.dataset
+    if asked:
         raise ConfigError(
             f"no checkpoint for {asked}, there is no {needed}: choose one with --checkpoint FILE, "
             f"or --random_weights to try the pipeline without one; {how_to_get(default or '')}"
