@@ -66,7 +66,7 @@ def measure_launches(flags: argparse.Namespace) -> Figures:
     counter = _Counter()
     recorder = _CountingRecorder(counter)
     plain = Stream(model, flags, graphs=False)
-    with patch.object(segmenter, "step_recorder", lambda cfg, device: lambda: recorder):
+    with patch.object(segmenter, "step_recorder", lambda device, wanted: lambda: recorder):
         recorded = Stream(model, flags)
     counts: Figures = {}
     for name, stream in {"plain": plain, "recorded": recorded}.items():

@@ -37,11 +37,12 @@ class _Tape(TorchDispatchMode):
 
     def play(self) -> None:
         """Does every operation again, on the tensors of then, and leaves its results where they were then."""
-        for function, args, kwargs, result in self.calls:
-            again = function(*args, **kwargs)
-            for before, now in zip(tree_leaves(result), tree_leaves(again), strict=True):
-                if isinstance(before, Tensor) and _storage(before) != _storage(now):
-                    before.copy_(now)
+        with torch._C._AutoDispatchBelowAutograd():  # a backward pass is on the tape itself
+            for function, args, kwargs, result in self.calls:
+                again = function(*args, **kwargs)
+                for before, now in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                    if isinstance(before, Tensor) and _storage(before) != _storage(now):
+                        before.copy_(now)
 
 
 class TapeRecorder:

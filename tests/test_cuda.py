@@ -254,6 +254,38 @@ def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
     assert np.isfinite(learner.train_step(batch, 3).loss)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_recorded_training_learns_the_same(
+    dtype: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three steps that commit ground truth and three that commit predictions, all of them clipped."""
+    dataset = tmp_path / "VOST"
+    write_dataset(dataset)
+    losses, norms = {}, {}
+    for graphs in (False, True):
+        values = {"TRAIN_DTYPE": dtype, "TRAIN_LSTT_DROPPATH": 0.0, "TRAIN_CUDA_GRAPH": graphs}
+        cfg = tiny_config(dataset, TRAIN_ACCUMULATION_STEPS=2, TRAIN_CLIP_GRAD_NORM=1.0, **values)
+        torch.manual_seed(0)
+        learner = Learner(build_model(cfg), cfg, device=torch.device("cuda"), place=ProcessPlace())
+        results = [learner.train_step(batch, step) for step, batch in enumerate(build_train_loader(cfg))]
+        losses[graphs] = [result.loss for result in results]
+        norms[graphs] = [result.gradient_norm for result in results]
+    assert not caplog.records
+    assert [result.sequential for result in results] == [False] * 3 + [True] * 3
+    np.testing.assert_allclose(losses[True], losses[False], rtol=2e-2)
+    np.testing.assert_allclose(norms[True], norms[False], rtol=2e-1)
+
+
+def test_a_recorded_training_draws_anew_which_paths_are_dropped(tmp_path: Path) -> None:
+    dataset = tmp_path / "VOST"
+    write_dataset(dataset)
+    cfg = tiny_config(dataset, TRAIN_LSTT_DROPPATH=0.5, TRAIN_LR=0.0, TRAIN_LR_MIN=0.0, MODEL_FREEZE_BN=True)
+    torch.manual_seed(0)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cuda"), place=ProcessPlace())
+    batch = next(iter(build_train_loader(cfg)))
+    assert len({learner.train_step(batch, 0).loss for _ in range(8)}) > 3
+
+
 def test_jpeg_decoded_on_the_gpu_is_near_pillows(tmp_path: Path) -> None:
     path = tmp_path / "frame.jpg"
     across, down = np.meshgrid(np.arange(90), np.arange(70))

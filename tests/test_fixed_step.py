@@ -71,14 +71,14 @@ class WantsTheHost(FifoPolicy):
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     """Has segmenters record their steps; all with this recorder."""
     tape = TapeRecorder()
-    monkeypatch.setattr(segmenter, "step_recorder", lambda cfg, device: lambda: tape)
+    monkeypatch.setattr(segmenter, "step_recorder", lambda device, wanted: lambda: tape)
     monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands for a GPU
     return tape
 
 
 def _plain(**values: Any) -> VideoSegmenter:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmenter, "step_recorder", lambda cfg, device: None)
+        patch.setattr(segmenter, "step_recorder", lambda device, wanted: None)
         return _segmenter(**values)
 
 

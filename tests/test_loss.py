@@ -11,6 +11,7 @@ from aot_plus.networks.layers.loss import (
     bootstrapped_cross_entropy,
     frame_loss,
     hard_pixel_share,
+    hardest_pixels,
     mask_foreign,
     soft_jaccard,
 )
@@ -58,9 +59,11 @@ LABELS = torch.tensor([[[0, 0, 1, 255]]])
     ],
 )
 def test_cross_entropy_by_hand(share: float, right_class: list[float]) -> None:
-    loss = bootstrapped_cross_entropy(logits_of(PROBABILITIES), LABELS, share)
+    hardest = hardest_pixels(share, LABELS.numel())
     expected = -sum(math.log(p) for p in right_class) / len(right_class)
-    assert loss.tolist() == pytest.approx([expected])
+    for count in (hardest, torch.tensor(hardest)):
+        loss = bootstrapped_cross_entropy(logits_of(PROBABILITIES), LABELS, count)
+        assert loss.tolist() == pytest.approx([expected])
 
 
 def test_soft_jaccard_by_hand() -> None:
@@ -77,7 +80,7 @@ def test_soft_jaccard_counts_present_classes_only() -> None:
 
 
 def test_frame_loss_is_half_of_each() -> None:
-    loss = frame_loss(logits_of(PROBABILITIES), LABELS.to(torch.uint8), 0.15)
+    loss = frame_loss(logits_of(PROBABILITIES), LABELS.to(torch.uint8), hardest_pixels(0.15, 4))
     jaccard = (1 - 1.3 / 2.9 + 1 - 0.1 / 1.7) / 2
     assert loss.tolist() == pytest.approx([0.5 * -math.log(0.1) + 0.5 * jaccard], abs=1e-6)
 
@@ -86,8 +89,8 @@ def test_only_the_samples_own_channels_count() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(0, 2, (2, 5, 6))
-    losses = frame_loss(mask_foreign(logits, torch.tensor([1, 3])), labels, 0.5)
-    alone = frame_loss(logits[:1, :2], labels[:1], 0.5)
+    losses = frame_loss(mask_foreign(logits, torch.tensor([1, 3])), labels, 15)
+    alone = frame_loss(logits[:1, :2], labels[:1], 15)
     assert losses[0].item() == pytest.approx(alone.item())
     (gradient,) = torch.autograd.grad(losses.sum(), logits)
     assert gradient[0, 2:].abs().max() == 0
@@ -96,17 +99,17 @@ def test_only_the_samples_own_channels_count() -> None:
 
 def test_a_frame_without_annotation_has_no_loss_and_no_gradient() -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = frame_loss(logits, torch.full((1, 4, 4), 255), 0.15)
+    loss = frame_loss(logits, torch.full((1, 4, 4), 255), 2)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert loss.item() == 0
     assert gradient.abs().max() == 0
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5, 0.15])
-def test_gradients_equal_numerical_ones(share: float) -> None:
+@pytest.mark.parametrize("hardest", [30, 15, 4])
+def test_gradients_equal_numerical_ones(hardest: int) -> None:
     torch.manual_seed(0)
     labels = torch.randint(0, 3, (2, 5, 6))
     labels[:, 0, :2] = 255
     logits = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: bootstrapped_cross_entropy(x, labels, share), (logits,))
+    assert torch.autograd.gradcheck(lambda x: bootstrapped_cross_entropy(x, labels, hardest), (logits,))
     assert torch.autograd.gradcheck(lambda x: soft_jaccard(x, labels), (logits,))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from aot_plus import VideoSegmenter, get_config, load_model
-from aot_plus.networks.engines.training import TrainingEngine
+from aot_plus.networks.engines.training import Clips, LossSchedule, TrainingEngine
 from aot_plus.networks.memory.policies import Append, MemoryPolicy
 from aot_plus.networks.models import OfficialAOT, build_model
 from aot_plus.networks.models.checkpoint import load_into
@@ -102,9 +102,8 @@ def test_values_of_offsets_start_at_zero_and_learn() -> None:
     assert not attention.relative_emb_v.any()
     labels = torch.arange(3).repeat_interleave(16).repeat(49, 2)[:, :49].expand(3, 1, 49, 49)
     frames = torch.randn(3, 1, 3, 49, 49)
-    TrainingEngine(model, cfg)(
-        frames, labels.to(torch.uint8), torch.tensor([2]), step=0, commit_predictions=False
-    ).loss.backward()
+    batch = Clips(frames, labels.to(torch.uint8), torch.tensor([2]), None, LossSchedule.at(0, cfg, labels))
+    TrainingEngine(model, cfg)(batch, commit_predictions=False).loss.backward()
     learning = {name for name, value in model.named_parameters() if value.grad is not None}
     wanted = {name for name, value in model.named_parameters() if value.requires_grad}
     assert wanted == learning

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines import training
-from aot_plus.networks.engines.training import IdShuffle, TrainingEngine, TrainOutput, mean_object_iou
+from aot_plus.networks.engines.training import (
+    Clips,
+    IdShuffle,
+    LossSchedule,
+    TrainingEngine,
+    TrainOutput,
+    mean_object_iou,
+)
 from aot_plus.networks.layers.memory_types import KeyValue
 from aot_plus.networks.memory.bank import DifferentiableBank
 from aot_plus.networks.models import AOT, build_model
@@ -31,20 +38,22 @@ def seeded_model(cfg: Config) -> AOT:
     return model
 
 
-def clips(count: int = FRAMES) -> tuple[Tensor, Tensor, Tensor]:
+def clips(cfg: Config, count: int = FRAMES, permutations: Tensor | None = None) -> Clips:
     generator = torch.Generator().manual_seed(1)
     frames = torch.randn(count, BATCH, 3, SIDE, SIDE, generator=generator)
     labels = torch.randint(0, 3, (count, BATCH, 7, 7), generator=generator, dtype=torch.uint8)
     labels = labels.repeat_interleave(7, dim=2).repeat_interleave(7, dim=3)
     labels[2, :, :10] = 255
-    return frames, labels, torch.tensor([2, 3])
+    schedule = LossSchedule.at(0, cfg, labels)
+    return Clips(frames, labels, torch.tensor([2, 3]), permutations, schedule)
 
 
 def run(
-    model: AOT, cfg: Config, *, predictions: bool = False, shuffle: IdShuffle | None = None
+    model: AOT, cfg: Config, *, predictions: bool = False, permutations: Tensor | None = None
 ) -> TrainOutput:
     engine = TrainingEngine(model, cfg)
-    return engine(*clips(), step=0, commit_predictions=predictions, shuffle=shuffle)
+    output: TrainOutput = engine(clips(cfg, permutations=permutations), commit_predictions=predictions)
+    return output
 
 
 def test_shuffled_ids_read_as_the_ids_of_another_bank() -> None:
@@ -57,7 +66,7 @@ def test_shuffled_ids_read_as_the_ids_of_another_bank() -> None:
         permuted.patch_wise_id_bank.weight[:, : len(order)] = bank[:, order]
         for name in ("weight", "bias"):
             getattr(permuted.decoder.conv_out, name).copy_(getattr(model.decoder.conv_out, name)[order])
-        shuffled = run(model, cfg, predictions=True, shuffle=IdShuffle(order.repeat(BATCH, 1)))
+        shuffled = run(model, cfg, predictions=True, permutations=order.repeat(BATCH, 1))
         expected = run(permuted, cfg, predictions=True)
         plain = run(model, cfg, predictions=True)
     torch.testing.assert_close(shuffled.frame_losses, expected.frame_losses)
@@ -66,7 +75,7 @@ def test_shuffled_ids_read_as_the_ids_of_another_bank() -> None:
 
 
 def test_a_shuffle_keeps_background_and_ignored_and_comes_from_its_seed() -> None:
-    shuffle = IdShuffle.draw(11, [[0, 5, 0], [0, 5, 1]], torch.device("cpu"))
+    shuffle = IdShuffle(IdShuffle.draw(11, [[0, 5, 0], [0, 5, 1]]))
     labels = torch.tensor([0, 255, *range(1, 11)], dtype=torch.uint8).view(1, 3, 4).repeat(2, 1, 1)
     shuffled = shuffle.shuffle(labels).flatten(1)
     assert shuffled.dtype == torch.uint8
@@ -74,7 +83,7 @@ def test_a_shuffle_keeps_background_and_ignored_and_comes_from_its_seed() -> Non
     for row in shuffled[:, 2:]:
         assert sorted(row.tolist()) == list(range(1, 11))
     assert not torch.equal(shuffled[0], shuffled[1])
-    again = IdShuffle.draw(11, [[0, 5, 1]], torch.device("cpu"))
+    again = IdShuffle(IdShuffle.draw(11, [[0, 5, 1]]))
     assert torch.equal(again.shuffle(labels[1:]).flatten(1)[0], shuffled[1])
     planes = torch.nn.functional.one_hot(shuffle.shuffle(labels[:, 1:]).long().clamp(max=10), 11)
     restored = shuffle.restore(planes.permute(0, 3, 1, 2))
@@ -103,7 +112,7 @@ def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(
     monkeypatch.setattr(training, "DifferentiableBank", RecordingBank)
     cfg = config(FORMER_MEM_LEN=former, LATTER_MEM_LEN=latter)
     engine = TrainingEngine(seeded_model(cfg), cfg)
-    engine(*clips(6), step=0, commit_predictions=False).loss.backward()
+    engine(clips(cfg, 6), commit_predictions=False).loss.backward()
     assert seen == expected  # the last frame is committed to nothing
 
 

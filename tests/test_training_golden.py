@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aot_plus.networks.engines.training import TrainingEngine
+from aot_plus.networks.engines.training import Clips, LossSchedule, TrainingEngine
 from aot_plus.networks.managers.param_groups import freeze_encoder
 from aot_plus.networks.models import AOT
 from aot_plus.utils.config import get_config
@@ -53,12 +53,9 @@ def test_losses_and_gradients_are_the_published_ones(case: dict[str, Any]) -> No
     assert len(frozen) == case["num_frozen"]
     frames, masks = clips()
 
+    num_objects, schedule = torch.full((2,), case["num_objects"]), LossSchedule.at(case["step"], cfg, masks)
     output = TrainingEngine(model, cfg)(
-        frames,
-        masks,
-        torch.full((2,), case["num_objects"]),
-        step=case["step"],
-        commit_predictions=case["predictions_fed_back"],
+        Clips(frames, masks, num_objects, None, schedule), commit_predictions=case["predictions_fed_back"]
     )
     output.loss.backward()
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.training import TrainingEngine, TrainOutput
+from aot_plus.networks.engines.training import Clips, LossSchedule, TrainingEngine, TrainOutput
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.utils.config import get_config
 from tests.tiny_training import TINY
@@ -31,7 +31,9 @@ def forward(model: AOT, cfg: Config, frames: int) -> TrainOutput:
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(frames, BATCH, 3, SIDE, SIDE, generator=generator)
     labels = torch.randint(0, 3, (frames, BATCH, SIDE, SIDE), generator=generator, dtype=torch.uint8)
-    return TrainingEngine(model, cfg)(images, labels, torch.tensor([2, 2]), step=0, commit_predictions=False)
+    batch = Clips(images, labels, torch.tensor([2, 2]), None, LossSchedule.at(0, cfg, labels))
+    output: TrainOutput = TrainingEngine(model, cfg)(batch, commit_predictions=False)
+    return output
 
 
 class LiveBytes(TorchDispatchMode):

@@ -9,10 +9,13 @@ import torch
 
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
-from aot_plus.networks.managers.learner import Learner
+from aot_plus.networks.managers import learner as learner_module
+from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import build_model, prepare
-from tests.tiny_training import tiny_config
+from aot_plus.utils.config import get_config
+from tests.tape import TapeRecorder
+from tests.tiny_training import TINY, tiny_config
 from tests.train_videos import write_dataset
 
 
@@ -64,3 +67,63 @@ def test_tf32_is_set_for_a_step_and_no_longer(dataset: Path, monkeypatch: pytest
         learner.train_step(batch, 0)
     assert seen == [True]
     assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[Learner, list[StepResult], list[set[str]]]:
+    """Three steps that commit ground truth and three that commit predictions; the names that learned."""
+    same = {
+        "DATASETS": (str(dataset),),
+        "TRAIN_LSTT_DROPPATH": 0.0,
+        "MODEL_FREEZE_BN": True,
+        "TRAIN_SEQ_TRAINING_FREEZE_PARAMS": ("patch_wise_id_bank",),
+    }
+    cfg = get_config("mini_vost", model, overrides={**TINY, **same, **values})
+    torch.manual_seed(0)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    results, learned = [], []
+    for step, batch in enumerate(build_train_loader(cfg)):
+        results.append(learner.train_step(batch, step))
+        named = learner.model.named_parameters()
+        learned.append({name for name, weight in named if weight.grad is not None})
+    return learner, results, learned
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "aot_mini": {},
+    "deaot_mini": {"model": "deaot_mini"},
+    "in two parts": {"TRAIN_ACCUMULATION_STEPS": 2},
+    "a full bank, temporal embedding": {
+        "FORMER_MEM_LEN": 1,
+        "LATTER_MEM_LEN": 1,
+        "DATA_SEQ_LEN": 5,
+        "TRAIN_BATCH_SIZE": 1,
+        "USE_TEMPORAL_POSITIONAL_EMBEDDING": True,
+    },
+    "moving statistics": {"MODEL_FREEZE_BN": False},
+    "ids as they are": {"TRAIN_ID_SHUFFLE": False},
+    "float16": {"TRAIN_DTYPE": "float16", "TRAIN_BATCH_SIZE": 1},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_recorded_training_learns_the_same(
+    case: str, dataset: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"model": "aot_mini", **CASES[case]}
+    plain, expected, reached = _six_steps(dataset, **values)
+    tape = TapeRecorder()
+    monkeypatch.setattr(learner_module, "step_recorder", lambda device, wanted: lambda: tape)
+    recorded, found, found_reached = _six_steps(dataset, **values)
+    assert tape.replays == 6 * values.get("TRAIN_ACCUMULATION_STEPS", 1) - 1
+    assert tape.freed == 2  # before each of both recordings
+    assert not caplog.records
+    assert [result.sequential for result in found] == [False] * 3 + [True] * 3
+    assert reached == found_reached
+    assert {"patch_wise_id_bank.weight", "patch_wise_id_bank.bias"} <= reached[0] - reached[-1]
+    for one, other in zip(found, expected, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-2)
+        assert one.mean_iou == pytest.approx(other.mean_iou, rel=1e-2, nan_ok=True)
+        assert (one.predictions != other.predictions).float().mean() < 0.01
+    for name, weight in plain.model.state_dict().items():
+        torch.testing.assert_close(recorded.model.state_dict()[name], weight, rtol=1e-3, atol=1e-4)

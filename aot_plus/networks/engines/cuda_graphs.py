@@ -7,15 +7,14 @@ from functools import partial
 
 import torch
 
-from aot_plus.configs import Config
 from aot_plus.networks.engines.step_graphs import Piece, Recorder
 
 __all__ = ["CudaRecorder", "step_recorder"]
 
 
-def step_recorder(cfg: Config, device: torch.device) -> Callable[[], Recorder] | None:
-    """Chooses who records a step's pieces: on CUDA graphs do, if ``TEST_CUDA_GRAPH`` is set; else nobody."""
-    if not cfg.TEST_CUDA_GRAPH or device.type != "cuda":
+def step_recorder(device: torch.device, *, wanted: bool) -> Callable[[], Recorder] | None:
+    """Chooses who records a step's pieces: on CUDA graphs do, if they are wanted; else nobody."""
+    if not wanted or device.type != "cuda":
         return None
     # One stream for all: each keeps memory and workspaces of its own.
     return partial(CudaRecorder, device, torch.cuda.Stream(device))

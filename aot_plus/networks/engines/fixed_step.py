@@ -6,14 +6,15 @@ On a CPU the same pieces can be called; what they do is what ``VideoViews.predic
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from aot_plus.networks.engines.fixed_tensors import copied, tensors_in
 from aot_plus.networks.engines.frame_scores import FrameScores
 from aot_plus.networks.engines.inference import Prediction
 from aot_plus.networks.engines.step_graphs import GRAPH_BYTES, Recorder, StepGraphs
@@ -113,7 +114,7 @@ class FixedStep:
 
     def _held(self, new: T, old: T) -> T:
         """Puts what a piece made into the tensors that the others read: its own are free when it is over."""
-        return _copied(new, old, self.video.device)
+        return copied(new, old, self.video.device)
 
     def _choose(self, counts: tuple[int, ...]) -> None:
         """Asks the policies, without a recording where the host has a part in it or a bank has room."""
@@ -164,7 +165,7 @@ class FixedStep:
         """Counts the bytes of its recordings and tensors."""
         memories = [batch.memory for state in self.video.states for batch in state.batches]
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
-        held = sum(tensor.nbytes for tensor in _tensors(kept))
+        held = sum(tensor.nbytes for tensor in tensors_in(kept))
         return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in memories)
 
 
@@ -243,31 +244,3 @@ class StepStore:
         if message not in self._said:
             self._said.add(message)
             _log.log(level, "TEST_CUDA_GRAPH: %s", message)
-
-
-def _copied(new: Any, old: Any, device: torch.device) -> Any:
-    """Copies tensors in nested lists and dataclasses into those of ``old``; to new ones if it is empty."""
-    if isinstance(new, Tensor):
-        if old is None:
-            return new.to(device, copy=True, memory_format=torch.contiguous_format)
-        return old.copy_(new, non_blocking=True)
-    if isinstance(new, list):
-        return [_copied(one, had, device) for one, had in zip(new, old or [None] * len(new), strict=True)]
-    if is_dataclass(new) and not isinstance(new, type):
-        values = {item.name: getattr(new, item.name) for item in fields(new)}
-        return replace(
-            new, **{name: _copied(value, getattr(old, name, None), device) for name, value in values.items()}
-        )
-    return new
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Lists the tensors in nested lists and dataclasses."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _tensors(one)
-    elif is_dataclass(value):
-        for item in fields(value):
-            yield from _tensors(getattr(value, item.name))

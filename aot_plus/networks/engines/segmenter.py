@@ -97,7 +97,7 @@ class VideoSegmenter:
         self.trace = trace
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._video: VideoViews | None = None
-        self._steps = StepStore(step_recorder(self.cfg, self.device))
+        self._steps = StepStore(step_recorder(self.device, wanted=self.cfg.TEST_CUDA_GRAPH))
         self._step: FixedStep | None = None  # of the present video, unless it goes the plain way
         self._last: ShownFrame | None = None
 

@@ -55,9 +55,15 @@ class StepGraphs:
         recorder: Recorder,
         has_room: Callable[[], bool] = lambda: True,
         warn: Callable[[str], None] = _log.warning,
+        *,
+        frees: bool = False,
     ) -> None:
-        """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made."""
+        """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made.
+
+        ``frees``: memory that nobody uses is given back before each recording, which takes a moment.
+        """
         self.recorder = recorder
+        self._frees = frees
         self._has_room = has_room
         self._warn = warn
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
@@ -91,6 +97,8 @@ class StepGraphs:
         if not self._has_room():
             self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
             return None
+        if self._frees:
+            self.recorder.free()
         try:
             with held() as tables:
                 replay, num_bytes = self.recorder.record(piece)

@@ -13,19 +13,54 @@ from torch.utils.checkpoint import checkpoint
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.memory_state import TrainingMemory
-from aot_plus.networks.layers.loss import auxiliary_weight, frame_loss, hard_pixel_share, mask_foreign
+from aot_plus.networks.layers.loss import (
+    auxiliary_weight,
+    frame_loss,
+    hard_pixel_share,
+    hardest_pixels,
+    mask_foreign,
+)
 from aot_plus.networks.layers.memory_types import LayerMemory
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.memory.bank import DifferentiableBank
 from aot_plus.networks.models import AOT, Features, Propagation
 from evaluation.masks import IGNORE_ID
 
-__all__ = ["IdShuffle", "TrainOutput", "TrainingEngine", "mean_object_iou"]
+__all__ = ["Clips", "IdShuffle", "LossSchedule", "TrainOutput", "TrainingEngine", "mean_object_iou"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _ID_BANK = "patch_wise_id_bank"
+
+
+@dataclass(frozen=True)
+class LossSchedule:
+    """Says what the losses of a step take into account, in tensors without dimensions."""
+
+    hardest: Tensor  # int64: pixels of a frame in the bootstrapped cross entropy
+    auxiliary: Tensor  # float32: weight of the reference frame's loss
+
+    @staticmethod
+    def at(step: int, cfg: Config, labels: Tensor) -> "LossSchedule":
+        """Returns that of a step of the training, counted from 0, for label maps ``... x H x W``."""
+        hard_ramp = cfg.TRAIN_HARD_MINING_RATIO * cfg.TRAIN_TOTAL_STEPS
+        share = hard_pixel_share(step, hard_ramp, cfg.TRAIN_TOP_K_PERCENT_PIXELS)
+        auxiliary_ramp = cfg.TRAIN_AUX_LOSS_RATIO * cfg.TRAIN_TOTAL_STEPS
+        weight = auxiliary_weight(step, auxiliary_ramp, cfg.TRAIN_AUX_LOSS_WEIGHT)
+        pixels = labels.shape[-2] * labels.shape[-1]
+        return LossSchedule(torch.tensor(hardest_pixels(share, pixels)), torch.tensor(weight))
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Holds all that the forward pass of B clips of T frames reads, besides the weights, on one device."""
+
+    images: Tensor  # T x B x 3 x H x W, normalised, T >= 2; sides as ``AOT.encode`` takes them
+    labels: Tensor  # T x B x H x W uint8: ids 0..num_objects, 255 ignored (everywhere: not annotated)
+    num_objects: Tensor  # B, each in 0..M
+    permutations: Tensor | None  # B x (M+1), of the ids (``IdShuffle``)
+    schedule: LossSchedule
 
 
 @dataclass(frozen=True)
@@ -54,12 +89,12 @@ class IdShuffle:
             self._table = table.to(torch.uint8)  # B x 256
 
     @staticmethod
-    def draw(num_ids: int, seeds: Sequence[Sequence[int]], device: torch.device) -> "IdShuffle":
-        """Draws a shuffle of ``num_ids`` (M+1) ids for each sample, drawn from the sample's own seed."""
+    def draw(num_ids: int, seeds: Sequence[Sequence[int]]) -> Tensor:
+        """Draws permutations of ``num_ids`` (M+1) ids, one for each sample, from the sample's own seed."""
         rows = [
             np.concatenate(([0], 1 + np.random.default_rng(seed).permutation(num_ids - 1))) for seed in seeds
         ]
-        return IdShuffle(torch.from_numpy(np.stack(rows)).to(device))
+        return torch.from_numpy(np.stack(rows))
 
     def shuffle(self, labels: Tensor) -> Tensor:
         """Maps ``B x H x W`` uint8 ids to the network's."""
@@ -80,7 +115,7 @@ class _Commit:
 
     num_objects: Tensor  # B
     shuffle: IdShuffle
-    step: int
+    schedule: LossSchedule
     predictions: bool  # commit predictions, not the ground truth
     detach: bool  # no gradient to the identity embedding
 
@@ -97,41 +132,30 @@ class TrainingEngine(nn.Module):
         self.model = model
         self.cfg = cfg
 
-    def forward(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        num_objects: Tensor,
-        *,
-        step: int,
-        commit_predictions: bool,
-        shuffle: IdShuffle | None = None,
-    ) -> TrainOutput:
+    def forward(self, clips: Clips, *, commit_predictions: bool) -> TrainOutput:
         """Runs B clips of T frames; the first frame of each is its reference.
 
-        Args:
-            images: ``T x B x 3 x H x W``, normalised, T >= 2; sides as ``AOT.encode`` takes them.
-            labels: ``T x B x H x W`` uint8, ids 0..``num_objects`` and 255 (ignored; everywhere on a frame
-                that is not annotated).
-            num_objects: ``B``, each in 0..M.
-            step: of the training, from 0; the losses' schedules depend on it.
-            commit_predictions: commit every later frame with its prediction, in which nothing is ignored. The
-                identity embedding is detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` names its weights.
-            shuffle: of the ids; none by default.
+        With ``commit_predictions`` every later frame is committed with its prediction, in which nothing is
+        ignored. The identity embedding is then detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` names its
+        weights.
         """
         freezes = _ID_BANK in self.cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS
         commit = _Commit(
-            num_objects, shuffle or IdShuffle(None), step, commit_predictions, commit_predictions and freezes
+            clips.num_objects,
+            IdShuffle(clips.permutations),
+            clips.schedule,
+            commit_predictions,
+            commit_predictions and freezes,
         )
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN
         memory = TrainingMemory(self.model, DifferentiableBank(capacity))
-        losses, predictions = [], []
-        for index, features in enumerate(self._encode(images)):
+        losses, predictions, labels = [], [], clips.labels
+        for index, features in enumerate(self._encode(clips.images)):
             propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
             loss, predicted = self._recomputed(self._score, logits, labels[index], commit)
             losses.append(loss)
             predictions.append(predicted)
-            if index + 1 < len(images):
+            if index + 1 < len(labels):
                 if identity is None:
                     committed = predicted if commit.predictions else labels[index]
                     identity = self._identity(committed, commit, reference=False)
@@ -195,29 +219,25 @@ class TrainingEngine(nn.Module):
 
     def _score(self, logits: Tensor, labels: Tensor, commit: _Commit) -> tuple[Tensor, Tensor]:
         """Computes a frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""
-        cfg = self.cfg
         logits = F.interpolate(
             logits.to(torch.promote_types(logits.dtype, torch.float32)),
             size=labels.shape[-2:],
             mode="bilinear",
-            align_corners=cfg.MODEL_ALIGN_CORNERS,
+            align_corners=self.cfg.MODEL_ALIGN_CORNERS,
         )
         logits = mask_foreign(logits, commit.num_objects)
-        ramp = cfg.TRAIN_HARD_MINING_RATIO * cfg.TRAIN_TOTAL_STEPS
-        share = hard_pixel_share(commit.step, ramp, cfg.TRAIN_TOP_K_PERCENT_PIXELS)
-        return frame_loss(logits, labels, share), best_channel(logits.detach(), dim=1).to(torch.uint8)
+        return frame_loss(logits, labels, commit.schedule.hardest), best_channel(logits.detach(), dim=1).to(
+            torch.uint8
+        )
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
         """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""
-        cfg = self.cfg
-        ramp = cfg.TRAIN_AUX_LOSS_RATIO * cfg.TRAIN_TOTAL_STEPS
-        weight = auxiliary_weight(commit.step, ramp, cfg.TRAIN_AUX_LOSS_WEIGHT)
         # A frame at a time: counting pixels takes 16 bytes for each.
         ious = [
             mean_object_iou(*pair, self.model.num_ids - 1) for pair in zip(predictions, labels, strict=True)
         ]
         return TrainOutput(
-            loss=losses[1:].mean() + weight * losses[0].mean(),
+            loss=losses[1:].mean() + commit.schedule.auxiliary * losses[0].mean(),
             frame_losses=losses.detach(),
             predictions=predictions,
             mean_iou=torch.stack(ious),

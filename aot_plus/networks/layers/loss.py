@@ -11,6 +11,7 @@ __all__ = [
     "bootstrapped_cross_entropy",
     "frame_loss",
     "hard_pixel_share",
+    "hardest_pixels",
     "mask_foreign",
     "soft_jaccard",
 ]
@@ -28,6 +29,11 @@ def hard_pixel_share(step: int, ramp_steps: float, final_share: float) -> float:
     return 1.0 + progress * (final_share - 1.0)
 
 
+def hardest_pixels(share: float, pixels: int) -> int:
+    """Counts the pixels in a share of all: rounded down, but one at least."""
+    return max(int(share * pixels), 1)
+
+
 def auxiliary_weight(step: int, ramp_steps: float, start_weight: float = 1.0) -> float:
     """Weighs the reference frame's loss: from ``start_weight`` linearly to 0 at ``ramp_steps``."""
     return start_weight * max(1.0 - step / ramp_steps, 0.0) if ramp_steps > 0 else 0.0
@@ -42,26 +48,28 @@ def mask_foreign(logits: Tensor, num_objects: Tensor) -> Tensor:
     return logits.masked_fill(foreign[:, :, None, None], -torch.inf)
 
 
-def frame_loss(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+def frame_loss(logits: Tensor, labels: Tensor, hardest: int | Tensor) -> Tensor:
     """Adds half the bootstrapped cross entropy and half the soft Jaccard loss: a loss per sample, B.
 
     ``logits`` B x C x H x W in at least float32; ``labels`` B x H x W ids as integers (uint8 will do, 255
-    ignored, none that ``mask_foreign`` took away: its loss would be infinite).
+    ignored, none that ``mask_foreign`` took away: its loss would be infinite); ``hardest`` as below.
     """
     labels = labels.long()
-    return 0.5 * bootstrapped_cross_entropy(logits, labels, share) + 0.5 * soft_jaccard(logits, labels)
+    return 0.5 * bootstrapped_cross_entropy(logits, labels, hardest) + 0.5 * soft_jaccard(logits, labels)
 
 
-def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Averages the cross entropy over the hardest ``share`` of each sample's pixels: a loss per sample, B.
+def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hardest: int | Tensor) -> Tensor:
+    """Averages the cross entropy over the hardest pixels of each sample: a loss per sample, B.
 
-    ``logits`` B x C x H x W, ``labels`` B x H x W (int64 ids below C, or 255). The share is taken of all
-    pixels: ignored ones (255) count among them, with a loss of 0, as the published losses have it. A label
-    map of 255 only has loss 0.
+    ``logits`` B x C x H x W, ``labels`` B x H x W (int64 ids below C, or 255). ``hardest`` counts those
+    pixels, 1..H*W; as a tensor without dimensions, it may change while the work on a GPU stays the same.
+    Ignored pixels (255) are among them with a loss of 0, as the published losses have it: a label map of
+    255 only has loss 0.
     """
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_ID, reduction="none").flatten(1)  # B x H*W
-    hardest = max(int(share * losses.shape[1]), 1)
-    return losses.topk(hardest, dim=1, sorted=False).values.mean(dim=1)
+    ordered = losses.sort(dim=1, descending=True).values
+    chosen = torch.arange(losses.shape[1], device=losses.device) < hardest
+    return torch.where(chosen, ordered, 0.0).sum(dim=1) / hardest
 
 
 def soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:

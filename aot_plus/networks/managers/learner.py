@@ -1,8 +1,10 @@
 """Does one step of training: losses of a batch, gradients of all processes, and the update of the weights."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +15,11 @@ from torch.nn.parallel import DistributedDataParallel
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import share_of_batch
-from aot_plus.networks.engines.training import IdShuffle, TrainingEngine, TrainOutput
+from aot_plus.networks.engines.cuda_graphs import step_recorder
+from aot_plus.networks.engines.fixed_pass import FixedPass
+from aot_plus.networks.engines.fixed_tensors import copied
+from aot_plus.networks.engines.step_graphs import StepGraphs
+from aot_plus.networks.engines.training import Clips, IdShuffle, LossSchedule, TrainingEngine, TrainOutput
 from aot_plus.networks.managers.ema import ModelEMA
 from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
 from aot_plus.networks.managers.processes import ProcessPlace, sum_over_processes
@@ -24,6 +30,8 @@ from aot_plus.utils.device import tf32
 from aot_plus.utils.errors import ConfigError
 
 __all__ = ["Learner", "StepResult"]
+
+_log = logging.getLogger(__name__)
 
 # Streams of random draws beside the data's, which is seeded with (run seed, step, sample).
 _SEQUENTIAL_STREAM = 1
@@ -78,6 +86,7 @@ class Learner:
         if cfg.TRAIN_COMPILE:  # what is averaged and saved stays as it is
             compile_parts(self.model, "TRAIN_COMPILE")
         self._forward = _parallel(TrainingEngine(self.model, cfg), cfg, device, place)
+        self._fixed = self._fixed_pass()
 
     @property
     def average(self) -> AOT:
@@ -163,32 +172,53 @@ class Learner:
         """Runs forward and backward, part by part; the processes exchange gradients with the last part."""
         parts = self.cfg.TRAIN_ACCUMULATION_STEPS
         size = len(batch.num_objects) // parts
+        schedule = LossSchedule.at(step, self.cfg, batch.labels)
         outputs = []
         for part in range(parts):
             chosen = slice(part * size, (part + 1) * size)
+            clips = Clips(
+                batch.images[:, chosen],
+                batch.labels[:, chosen],
+                batch.num_objects[chosen],
+                self._permutations(step, part * size, size),
+                schedule,
+            )
             with self._without_exchange() if part + 1 < parts else nullcontext():
-                with self._autocast():
-                    output = self._forward(
-                        batch.images[:, chosen].to(self.device, non_blocking=True),
-                        batch.labels[:, chosen].to(self.device, non_blocking=True),
-                        batch.num_objects[chosen].to(self.device, non_blocking=True),
-                        step=step,
-                        commit_predictions=sequential,
-                        shuffle=self._shuffle(step, part * size, size),
-                    )
-                self.scaler.scale(output.loss / parts).backward()
-            outputs.append(output)
+                if self._fixed is None:
+                    outputs.append(self._learn(copied(clips, None, self.device), sequential))
+                else:
+                    outputs.append(self._fixed.run(clips, sequential))
         return outputs
 
-    def _shuffle(self, step: int, first: int, count: int) -> IdShuffle | None:
-        """Returns the id shuffle of some of this process's samples: drawn from (run seed, step, sample)."""
+    def _learn(self, clips: Clips, sequential: bool) -> TrainOutput:
+        """Runs forward and backward on clips on the device, and lets go of what only backward needs."""
+        with self._autocast():
+            output: TrainOutput = self._forward(clips, commit_predictions=sequential)
+        self.scaler.scale(output.loss / self.cfg.TRAIN_ACCUMULATION_STEPS).backward()
+        return replace(output, loss=output.loss.detach())
+
+    def _fixed_pass(self) -> FixedPass | None:
+        """Chooses whether passes are recorded: not where several processes exchange gradients in them, and
+        not where activations are recomputed, which takes the state of the random generator."""
+        cfg = self.cfg
+        wanted = cfg.TRAIN_CUDA_GRAPH and self.place.world_size == 1 and not cfg.TRAIN_CHECKPOINT_ACTIVATIONS
+        make_recorder = step_recorder(self.device, wanted=wanted)
+        if make_recorder is None:
+            return None
+        warn = partial(_log.warning, "TRAIN_CUDA_GRAPH: %s")
+        # Without freeing, the activations would need their memory twice: of steps before and in recordings.
+        graphs = StepGraphs(make_recorder(), warn=warn, frees=True)
+        return FixedPass(self._learn, self.model.parameters(), self.device, graphs)
+
+    def _permutations(self, step: int, first: int, count: int) -> Tensor | None:
+        """Draws new ids for some of this process's samples, from (run seed, step, sample): see IdShuffle."""
         if not self.cfg.TRAIN_ID_SHUFFLE:
             return None
         first += self.place.rank * self._share
         seeds = [
             [self.cfg.TRAIN_SEED, step, sample, _SHUFFLE_STREAM] for sample in range(first, first + count)
         ]
-        return IdShuffle.draw(self.model.num_ids, seeds, self.device)
+        return IdShuffle.draw(self.model.num_ids, seeds)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = getattr(torch, self.cfg.TRAIN_DTYPE)

@@ -225,13 +225,12 @@ class DifferentiableBank:
     def __init__(self, capacity: int | None) -> None:
         """As of ``MemoryBank``."""
         self.capacity = capacity
-        self._stored: list[list[KeyValue]] = []  # by slot, then layer
-        self._slots: list[int] = []  # oldest frame first
-        self._numbers: list[int] = []  # of the same
+        self._stored: list[list[KeyValue]] = []  # by age, oldest frame first, then layer
+        self._numbers: list[int] = []  # of the same frames
 
     def __len__(self) -> int:
         """Counts the stored frames, T."""
-        return len(self._slots)
+        return len(self._stored)
 
     @property
     def num_layers(self) -> int:
@@ -250,23 +249,22 @@ class DifferentiableBank:
 
     def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:
         """Does as ``MemoryBank.append``."""
-        slot = len(self)
         if dropped is not None:
             if any(position != dropped[0] for position in dropped):
                 raise ValueError("in training every sample drops the same frame")
-            slot = self._slots.pop(dropped[0])
-            del self._numbers[dropped[0]]
-        self._slots.append(slot)
+            del self._stored[dropped[0]], self._numbers[dropped[0]]
+        self._stored.append(list(entries))
         self._numbers.append(frame)
-        self._stored[slot : slot + 1] = [list(entries)]
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
-        """Does as ``MemoryBank.layer``; adds an ``embedding`` (``T x D``, oldest frame first) to the keys."""
-        entries = [slot[index] for slot in self._stored]
+        """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, oldest frame first.
+
+        ``embedding``: added to the keys, ``T x D`` in the same order.
+        """
+        entries = [frame[index] for frame in self._stored]
         keys, values = (torch.stack(tensors, dim=1) for tensors in zip(*entries, strict=True))
         if embedding is not None:
-            ranks = _inverse(on_device(self._slots, embedding.device)[None])
-            keys = (keys + embedding[ranks][:, :, None]).to(keys.dtype)  # rounded once
+            keys = (keys + embedding[:, None]).to(keys.dtype)  # rounded once
         return KeyValue(keys, values)
 
 

@@ -1,0 +1,81 @@
+"""Takes clips forward and backward in tensors that stay where they are, so that a GPU can repeat a recording.
+
+On a CPU the same can be called; what it does is what the function that it is given does.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from aot_plus.networks.engines.fixed_tensors import copied
+from aot_plus.networks.engines.step_graphs import StepGraphs
+from aot_plus.networks.engines.training import Clips, TrainOutput
+
+__all__ = ["FixedPass", "Learn"]
+
+
+Learn = Callable[[Clips, bool], TrainOutput]
+"""Adds the gradients of clips to those of the weights. The flag: predictions are committed."""
+
+
+class FixedPass:
+    """Runs a ``Learn`` function, whose work the host repeats in one go from the third batch of a shape on.
+
+    Gradients stay in the same tensors too. A weight has one only if the function reached it, as without this
+    class: weights that a pass leaves out do not change.
+    """
+
+    def __init__(
+        self, learn: Learn, weights: Iterable[nn.Parameter], device: torch.device, graphs: StepGraphs
+    ) -> None:
+        self._learn = learn
+        self._device = device
+        self._graphs = graphs
+        self._clips: dict[Hashable, Clips] = {}  # by their shape
+        self._outputs: dict[Hashable, TrainOutput] = {}  # the same
+        self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._reached: dict[Hashable, set[nn.Parameter]] = {}  # by recording
+        self._touched: set[nn.Parameter] = set()
+        for weight in weights:
+            if weight.requires_grad:
+                weight.register_post_accumulate_grad_hook(self._note)
+
+    def run(self, clips: Clips, sequential: bool) -> TrainOutput:
+        """Does what the function does with ``clips``, which may be on the host; the results are copies."""
+        shape = tuple(clips.images.shape)
+        self._clips[shape] = copied(clips, self._clips.get(shape), self._device)
+        key = shape, sequential
+        lent = self._lend_gradients(self._reached.get(key))
+        self._touched.clear()
+        # One warm-up serves both ways: another would need the memory of a step beside the recording's.
+        self._graphs.run(shape, partial(self._piece, shape, sequential), sequential)
+        self._reached.setdefault(key, set(self._touched))
+        self._take_back(lent - self._reached[key])
+        return copied(self._outputs[shape], None, self._device)
+
+    def _piece(self, shape: Hashable, sequential: bool) -> None:
+        output = self._learn(self._clips[shape], sequential)
+        self._outputs[shape] = copied(output, self._outputs.get(shape), self._device)
+
+    def _note(self, weight: nn.Parameter) -> None:
+        """Notes that a weight got a gradient; a recording is made so, but its repetition is silent."""
+        self._touched.add(weight)
+        assert weight.grad is not None
+        self._gradients.setdefault(weight, weight.grad)
+
+    def _lend_gradients(self, weights: set[nn.Parameter] | None) -> set[nn.Parameter]:
+        """Gives weights without a gradient one of zeros, in the tensors of before; None: all that had one."""
+        chosen = self._gradients if weights is None else weights
+        lent = {weight for weight in chosen if weight.grad is None}
+        for weight in lent:
+            weight.grad = self._gradients[weight]
+        if lent:
+            torch._foreach_zero_([self._gradients[weight] for weight in lent])
+        return lent
+
+    @staticmethod
+    def _take_back(weights: set[nn.Parameter]) -> None:
+        for weight in weights:
+            weight.grad = None
