@@ -1,13 +1,15 @@
 """Measures time and memory of training: ``python -m benchmarks.training --help``.
 
-Runs the real learner on real batches, of MiniVOST unless the stage has other data.
+Runs the real learner on real batches, of MiniVOST unless the stage has other data. On a GPU steps are
+recorded and repeated; beside them the plain way is timed, and the parts of a step are of that.
 """
 
 import argparse
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.engines.training import TrainingEngine
 from aot_plus.networks.managers.learner import Learner
@@ -46,7 +49,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--frames", type=whole_number(2), help="of a clip (default: the stage's)")
     add("--crop", type=image_size, metavar="HxW", help="sides 16k + 1 (default: the stage's)")
     add("--dtype", choices=DTYPES, help="of automatic mixed precision (default: the stage's)")
-    add("--steps", type=whole_number(1), default=5, help="that are timed, after one that is not (default: 5)")
+    add("--steps", type=whole_number(1), default=5, help="that are timed, after the first ones (default: 5)")
     add("--checkpoint_activations", action="store_true", help="recompute activations in the backward pass")
     add("--overrides", nargs="+", default=[], metavar="NAME=VALUE", help="further config values")
     add_arguments(parser)
@@ -73,30 +76,49 @@ def _measure(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     imports = resident_memory()
     cfg, device = _config(args), resolve_device(args.device, "--device")
-    clock = make_clock(device)
-    torch.manual_seed(0)
     loader = iter(build_train_loader(cfg))
-    learner = Learner(build_model(cfg), cfg, device=device, place=ProcessPlace())
-    learner.train_step(next(loader), 0)
+    learner = _ready_learner(cfg, device, loader)
     memory = memory_facts(imports, device)  # now: the unit's matrices are not the training's
     products = unit_times(device)
-    profiles = []
-    for step in tqdm(range(1, args.steps + 1), desc="training", unit="step"):
-        started = time.perf_counter()
-        batch = next(loader)
-        data = time.perf_counter() - started
-        with booked(clock, _methods(learner)) as seconds:
-            learner.train_step(batch, step)
-        profiles.append({"step": sum(seconds.values()), **seconds, "data": data})
+    times = _times(learner, loader, args.steps)
+    if learner.is_recorded:
+        del learner  # its memory serves the next
+        cfg.TRAIN_CUDA_GRAPH = False
+        plain = _times(_ready_learner(cfg, device, loader), loader, args.steps)
+        times = {**plain, "step, plain": plain["step"], "step": times["step"]}
     products += unit_times(device)
     unit = statistics.median(products)
     figures = {
-        **{name: spread([profile[name] for profile in profiles], unit) for name in profiles[0]},
+        **{name: spread(seconds, unit) for name, seconds in times.items()},
         "unit": spread(products),
         **memory,
     }
     show(args, device_name(device), torch.get_num_threads(), figures)
     return 0
+
+
+def _ready_learner(cfg: Config, device: torch.device, loader: Iterator[Batch]) -> Learner:
+    """Makes a learner that has done what belongs to the first steps alone."""
+    torch.manual_seed(0)
+    learner = Learner(build_model(cfg), cfg, device=device, place=ProcessPlace())
+    for step in range(2 if learner.is_recorded else 1):  # the second step records
+        learner.train_step(next(loader), step)
+    return learner
+
+
+def _times(learner: Learner, loader: Iterator[Batch], count: int) -> dict[str, list[float]]:
+    """Times steps, their parts unless they are recorded, and the making of their batches, in seconds."""
+    clock = make_clock(learner.device)
+    times: dict[str, list[float]] = defaultdict(list)
+    for step in tqdm(range(1, count + 1), desc="training", unit="step"):
+        started = time.perf_counter()
+        batch = next(loader)
+        times["data"].append(time.perf_counter() - started)
+        with booked(clock, [] if learner.is_recorded else _methods(learner)) as seconds:
+            learner.train_step(batch, step)
+        for name, value in {**seconds, "step": sum(seconds.values())}.items():
+            times[name].append(value)
+    return times
 
 
 def _methods(learner: Learner) -> list[tuple[Any, str, str]]:

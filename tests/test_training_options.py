@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers import learner as learner_module
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace
-from aot_plus.networks.models import build_model, prepare
+from aot_plus.networks.models import AOT, Features, build_model, prepare
 from aot_plus.utils.config import get_config
 from tests.tape import TapeRecorder
 from tests.tiny_training import TINY, tiny_config
@@ -127,3 +128,45 @@ def test_a_recorded_training_learns_the_same(
         assert (one.predictions != other.predictions).float().mean() < 0.01
     for name, weight in plain.model.state_dict().items():
         torch.testing.assert_close(recorded.model.state_dict()[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_a_training_that_cannot_be_recorded_goes_the_plain_way(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with an encoder of one's own that asks the GPU for a number."""
+    _, expected, _ = _six_steps(dataset, "aot_mini")
+    encode = AOT.encode
+
+    def asks(self: AOT, images: Tensor) -> Features:
+        assert images.abs().max().item() < 100
+        return encode(self, images)
+
+    monkeypatch.setattr(AOT, "encode", asks)
+    monkeypatch.setattr(learner_module, "step_recorder", lambda device, wanted: TapeRecorder)
+    _, found, _ = _six_steps(dataset, "aot_mini")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    for one, other in zip(found, expected, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("values", "processes", "recorded"),
+    [
+        ({}, 1, True),
+        ({"TRAIN_CUDA_GRAPH": False}, 1, False),
+        ({"TRAIN_CHECKPOINT_ACTIVATIONS": True}, 1, False),
+        ({}, 2, False),
+    ],
+)
+def test_what_is_recorded(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], processes: int, recorded: bool
+) -> None:
+    monkeypatch.setattr(
+        learner_module, "step_recorder", lambda device, wanted: TapeRecorder if wanted else None
+    )
+    monkeypatch.setattr(learner_module, "_parallel", lambda engine, *_: engine)
+    cfg = tiny_config(dataset, **values)
+    place = ProcessPlace(0, processes)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=place)
+    assert learner.is_recorded == recorded

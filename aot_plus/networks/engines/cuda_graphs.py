@@ -53,12 +53,26 @@ class CudaRecorder:
             try:
                 piece()
             except BaseException:
-                with suppress(RuntimeError):  # it says that something went wrong
-                    graph.capture_end()
+                self._give_up(graph)
                 raise
             graph.capture_end()
         current.wait_stream(self._stream)
         return graph.replay, torch.cuda.memory_reserved(self._device) - before
+
+    def _give_up(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Ends a capture that failed.
+
+        Where CUDA has given it up before, PyTorch stops halfway: its allocator would go on as if something
+        were captured, and its random generator would refuse to draw.
+        """
+        try:
+            graph.capture_end()
+        except RuntimeError:
+            number = self._stream.device.index
+            with suppress(RuntimeError):  # a version that has done so
+                torch._C._cuda_endAllocateToPool(number, self._pool)
+            generator = torch.cuda.default_generators[number]
+            generator.graphsafe_set_state(generator.clone_state())
 
     def free(self) -> None:
         """Empties PyTorch's cache, which keeps the memory of graphs that are gone."""

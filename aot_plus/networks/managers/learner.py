@@ -93,6 +93,11 @@ class Learner:
         """Returns the model with the averaged weights."""
         return cast(AOT, self.ema.model)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Tells whether steps repeat a recording: then nobody can look at a part of one."""
+        return self._fixed is not None
+
     def train_step(self, batch: Batch, step: int) -> StepResult:
         """Learns from this process's share of the batch of ``step``, counted from 0."""
         sequential = self.commits_predictions(step)
