@@ -130,6 +130,32 @@ def test_a_recorded_training_learns_the_same(
         torch.testing.assert_close(recorded.model.state_dict()[name], weight, rtol=1e-3, atol=1e-4)
 
 
+def test_weights_that_a_later_recording_reaches_first_learn_from_all_parts(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a training that is resumed with a step that commits predictions."""
+    ways = [lambda device, wanted: None, lambda device, wanted: TapeRecorder]
+    gradients = []
+    for way in ways:
+        monkeypatch.setattr(learner_module, "step_recorder", way)
+        cfg = tiny_config(
+            dataset,
+            TRAIN_ACCUMULATION_STEPS=2,
+            TRAIN_LSTT_DROPPATH=0.0,
+            MODEL_FREEZE_BN=True,
+            TRAIN_SEQ_TRAINING_FREEZE_PARAMS=("patch_wise_id_bank",),
+        )
+        torch.manual_seed(0)
+        learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+        batch = next(iter(build_train_loader(cfg)))
+        learner._accumulate(batch, 0, sequential=True)
+        assert learner.model.patch_wise_id_bank.weight.grad is None
+        learner.optimizer.zero_grad()
+        learner._accumulate(batch, 0, sequential=False)
+        gradients.append(learner.model.patch_wise_id_bank.weight.grad)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-6)
+
+
 def test_a_training_that_cannot_be_recorded_goes_the_plain_way(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

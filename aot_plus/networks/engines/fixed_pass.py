@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aot_plus.networks.engines.fixed_tensors import copied
 from aot_plus.networks.engines.step_graphs import StepGraphs
@@ -21,7 +21,7 @@ Learn = Callable[[Clips, bool], TrainOutput]
 
 
 class FixedPass:
-    """Runs a ``Learn`` function, whose work the host repeats in one go from the third batch of a shape on.
+    """Runs a ``Learn`` function, whose work the host repeats in one go from the second batch of a shape on.
 
     Gradients stay in the same tensors too. A weight has one only if the function reached it, as without this
     class: weights that a pass leaves out do not change.
@@ -35,47 +35,34 @@ class FixedPass:
         self._graphs = graphs
         self._clips: dict[Hashable, Clips] = {}  # by their shape
         self._outputs: dict[Hashable, TrainOutput] = {}  # the same
-        self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._gradients = {weight: torch.zeros_like(weight) for weight in weights if weight.requires_grad}
         self._reached: dict[Hashable, set[nn.Parameter]] = {}  # by recording
         self._touched: set[nn.Parameter] = set()
-        for weight in weights:
-            if weight.requires_grad:
-                weight.register_post_accumulate_grad_hook(self._note)
+        for weight in self._gradients:
+            weight.register_post_accumulate_grad_hook(self._touched.add)  # silent where a GPU repeats
 
     def run(self, clips: Clips, sequential: bool) -> TrainOutput:
         """Does what the function does with ``clips``, which may be on the host; the results are copies."""
         shape = tuple(clips.images.shape)
         self._clips[shape] = copied(clips, self._clips.get(shape), self._device)
         key = shape, sequential
-        lent = self._lend_gradients(self._reached.get(key))
+        lent = self._lend_gradients(self._reached.get(key, self._gradients))
         self._touched.clear()
         # One warm-up serves both ways: another would need the memory of a step beside the recording's.
         self._graphs.run(shape, partial(self._piece, shape, sequential), sequential)
-        self._reached.setdefault(key, set(self._touched))
-        self._take_back(lent - self._reached[key])
+        for weight in lent - self._reached.setdefault(key, set(self._touched)):
+            weight.grad = None
         return copied(self._outputs[shape], None, self._device)
 
     def _piece(self, shape: Hashable, sequential: bool) -> None:
         output = self._learn(self._clips[shape], sequential)
         self._outputs[shape] = copied(output, self._outputs.get(shape), self._device)
 
-    def _note(self, weight: nn.Parameter) -> None:
-        """Notes that a weight got a gradient; a recording is made so, but its repetition is silent."""
-        self._touched.add(weight)
-        assert weight.grad is not None
-        self._gradients.setdefault(weight, weight.grad)
-
-    def _lend_gradients(self, weights: set[nn.Parameter] | None) -> set[nn.Parameter]:
-        """Gives weights without a gradient one of zeros, in the tensors of before; None: all that had one."""
-        chosen = self._gradients if weights is None else weights
-        lent = {weight for weight in chosen if weight.grad is None}
+    def _lend_gradients(self, weights: Iterable[nn.Parameter]) -> set[nn.Parameter]:
+        """Gives those that have no gradient one of zeros; returns them."""
+        lent = {weight for weight in weights if weight.grad is None}
         for weight in lent:
             weight.grad = self._gradients[weight]
         if lent:
             torch._foreach_zero_([self._gradients[weight] for weight in lent])
         return lent
-
-    @staticmethod
-    def _take_back(weights: set[nn.Parameter]) -> None:
-        for weight in weights:
-            weight.grad = None

@@ -16,10 +16,8 @@ def copied(new: T, old: Any, device: torch.device) -> T:
     """Copies tensors in nested lists and dataclasses into those of ``old``; to new ones if it is empty."""
     found: Any = new
     if isinstance(found, Tensor):
-        if old is None:
-            found = found.to(device, copy=True, memory_format=torch.contiguous_format)
-        else:
-            found = old.copy_(found, non_blocking=True)
+        into = torch.empty(found.shape, dtype=found.dtype, device=device) if old is None else old
+        found = into.copy_(found, non_blocking=True)
     elif isinstance(found, list):
         found = [copied(one, had, device) for one, had in zip(found, old or [None] * len(found), strict=True)]
     elif is_dataclass(found) and not isinstance(found, type):

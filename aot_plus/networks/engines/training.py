@@ -226,9 +226,8 @@ class TrainingEngine(nn.Module):
             align_corners=self.cfg.MODEL_ALIGN_CORNERS,
         )
         logits = mask_foreign(logits, commit.num_objects)
-        return frame_loss(logits, labels, commit.schedule.hardest), best_channel(logits.detach(), dim=1).to(
-            torch.uint8
-        )
+        losses = frame_loss(logits, labels, commit.schedule.hardest)
+        return losses, best_channel(logits.detach(), dim=1).to(torch.uint8)
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
         """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""

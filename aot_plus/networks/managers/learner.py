@@ -203,8 +203,11 @@ class Learner:
         return replace(output, loss=output.loss.detach())
 
     def _fixed_pass(self) -> FixedPass | None:
-        """Chooses whether passes are recorded: not where several processes exchange gradients in them, and
-        not where activations are recomputed, which takes the state of the random generator."""
+        """Makes what repeats a recorded pass; None where every pass goes the plain way.
+
+        Several processes exchange gradients in a pass, and recomputed activations ask for the state of the
+        random generator: neither is recorded.
+        """
         cfg = self.cfg
         wanted = cfg.TRAIN_CUDA_GRAPH and self.place.world_size == 1 and not cfg.TRAIN_CHECKPOINT_ACTIVATIONS
         make_recorder = step_recorder(self.device, wanted=wanted)
