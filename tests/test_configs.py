@@ -268,6 +268,13 @@ def test_no_number_may_be_endless_or_none(value: object) -> None:
             get_config("mini_vost", "aott", overrides={name: given})
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "runs/../../elsewhere"])
+def test_an_experiment_stays_among_the_results(name: str) -> None:
+    with pytest.raises(ConfigError, match="EXP_NAME"):
+        get_config("mini_vost", overrides={"EXP_NAME": name})
+    assert get_config("mini_vost", overrides={"EXP_NAME": "runs/first"}).EXP_NAME == "runs/first"
+
+
 def test_every_number_has_a_range_that_holds_its_default() -> None:
     numbers = {name for name, value in config_values(Config()).items() if _is_number(value)}
     may_be_none = {name for name in RANGES if getattr(Config, name) is None}

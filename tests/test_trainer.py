@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +34,7 @@ from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSEr
 from evaluation.signals import Terminated
 from tests import forked
 from tests.forked import Forked
+from tests.processes import wait_until
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
@@ -89,12 +89,6 @@ def start_tool(cfg: Config, log: Path, **environment: str) -> Forked:
     return forked.start(train.main, ["--no_eval", *as_flags(cfg)], log=log, environment=environment)
 
 
-def wait_until(condition: Callable[[], object], process: Forked) -> None:
-    while not condition():
-        assert process.process.is_alive(), process.output()
-        time.sleep(0.005)
-
-
 def run_folder(cfg: Config) -> Path:
     return Path(cfg.DIR_RESULT) / f"{cfg.EXP_NAME}_{cfg.MODEL_NAME}" / cfg.STAGE_NAME
 
@@ -104,7 +98,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path,
     cfg = tiny_config(dataset, DIR_RESULT=str(tmp_path / "results"), MODEL_FREEZE_BN=False, DATA_WORKERS=1)
     Trainer(cfg, tmp_path / "undisturbed").run()
     tool = start_tool(cfg, tmp_path / "killed.txt")
-    wait_until(lambda: saved_steps(run_folder(cfg)), tool)
+    wait_until(lambda: saved_steps(run_folder(cfg)), tool.process.is_alive, say=tool.output)
     tool.process.kill()
     assert tool.wait() == -signal.SIGKILL
     assert saved_steps(run_folder(cfg))[-1] < cfg.TRAIN_TOTAL_STEPS
@@ -153,7 +147,7 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     )
     tool = start_tool(cfg, tmp_path / "output.txt")
     log = run_folder(cfg) / "log" / "train.jsonl"
-    wait_until(lambda: log.is_file() and log.read_text(), tool)
+    wait_until(lambda: log.is_file() and log.read_text(), tool.process.is_alive, say=tool.output)
     os.killpg(tool.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
     assert tool.wait() == 143
     assert "Rerun the same command to resume" in tool.output()

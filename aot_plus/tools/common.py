@@ -20,6 +20,7 @@ from aot_plus.utils.catalogue import (
 from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
+from aot_plus.utils.paths import leads_out
 from aot_plus.utils.sources import how_to_get
 from evaluation.arguments import whole_number
 from evaluation.home import home
@@ -108,8 +109,7 @@ def _data_folder(text: str) -> str:
 
 def folder_name(text: str) -> str:
     """Returns the name of a folder of results, in parts or not; ``ArgumentTypeError`` if it leads out."""
-    path = Path(text)
-    if path.is_absolute() or ".." in path.parts:
+    if leads_out(text):
         raise argparse.ArgumentTypeError(f"expected a name, found {text!r}")
     return text
 

@@ -39,3 +39,9 @@ def run_folder(cfg: Config, stage: str | None = None) -> Path:
 def file_name(name: str) -> str:
     """Returns ``package.module:ClassName`` without the colon, which some systems refuse in folders."""
     return name.replace(":", ".")
+
+
+def leads_out(name: str) -> bool:
+    """Tells whether a folder of that name, in parts or not, may lie outside the one that it is meant for."""
+    path = Path(name)
+    return path.is_absolute() or ".." in path.parts
