@@ -22,8 +22,8 @@ from aot_plus.tools.check_requirements import main as check_requirements
 from aot_plus.tools.check_requirements import release
 from aot_plus.utils.config import get_config
 from tests import forked
+from tests.script_tree import bare_tree
 
-ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("MODEL", "STAGE", "CHECKPOINT", "POLICY", "DATASET", "SPLIT", "RESULT_NAME", "PROCESSES")
 SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, to be quick
 
@@ -32,14 +32,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of what the scripts need, as it is on a bare machine: nothing downloaded, no results."""
-    tree = tmp_path / "R&D tree"  # a path that shells could break
-    ignored = shutil.ignore_patterns("VOST", "MiniVOST", "*.pth", "*.safetensors")
-    for folder in ("aot_plus", "evaluation"):
-        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored, copy_function=shutil.copyfile)
-    for file in ("eval_vost.sh", "run_tests.sh", "requirements.txt", "requirements-dev.txt"):
-        shutil.copy(ROOT / file, tree / file)
-    return tree
+    """On a path that shells could break."""
+    return bare_tree(tmp_path / "R&D tree", "eval_vost.sh", "run_tests.sh", "requirements-dev.txt")
 
 
 @pytest.fixture

@@ -9,23 +9,16 @@ from pathlib import Path
 import pytest
 
 from aot_plus.tools import train
+from tests.script_tree import bare_tree
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
-ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("MODEL", "STAGE", "EXP_NAME", "PROCESSES", "BATCH_SIZE", "DTYPE", "STEPS", "DATASET")
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of what the script needs, as it is on a bare machine: nothing downloaded, no results."""
-    tree = tmp_path / "tree"
-    ignored = shutil.ignore_patterns("VOST", "MiniVOST*", "*.pth", "*.safetensors")
-    for folder in ("aot_plus", "evaluation"):
-        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored, copy_function=shutil.copyfile)
-    for file in ("train_vost.sh", "eval_vost.sh", "requirements.txt"):
-        shutil.copy(ROOT / file, tree / file)
-    return tree
+    return bare_tree(tmp_path / "tree", "train_vost.sh", "eval_vost.sh")
 
 
 def run(tree: Path, *arguments: str, folder: str = ".") -> "subprocess.CompletedProcess[str]":
