@@ -5,6 +5,7 @@ recorded and repeated; beside them the plain way is timed, and the parts of a st
 """
 
 import argparse
+import gc
 import statistics
 import sys
 import time
@@ -82,7 +83,9 @@ def _measure(args: argparse.Namespace) -> int:
     products = unit_times(device)
     times = _times(learner, loader, args.steps)
     if learner.is_recorded:
-        del learner  # its memory serves the next
+        del learner
+        gc.collect()  # its memory serves the next
+        torch.cuda.empty_cache()
         cfg.TRAIN_CUDA_GRAPH = False
         plain = _times(_ready_learner(cfg, device, loader), loader, args.steps)
         times = {**plain, "step, plain": plain["step"], "step": times["step"]}

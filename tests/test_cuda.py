@@ -255,13 +255,17 @@ def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
     assert np.isfinite(learner.train_step(batch, 3).loss)
 
 
-def _six_steps(dataset: Path, model: str, **values: Any) -> list[StepResult]:
-    """Three steps that commit ground truth and three that commit predictions, each in two parts."""
+def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[list[StepResult], int]:
+    """Three steps that commit ground truth and three that commit predictions, each in two parts.
+
+    Returns their results and the number of recordings.
+    """
     same = {"DATASETS": (str(dataset),), "TRAIN_DEVICE": "cuda", "TRAIN_ACCUMULATION_STEPS": 2}
     cfg = get_config("mini_vost", model, overrides={**TINY, **same, **values})
     torch.manual_seed(0)
     learner = Learner(build_model(cfg), cfg, device=torch.device("cuda"), place=ProcessPlace())
-    return [learner.train_step(batch, step) for step, batch in enumerate(build_train_loader(cfg))]
+    results = [learner.train_step(batch, step) for step, batch in enumerate(build_train_loader(cfg))]
+    return results, 0 if learner._fixed is None else len(learner._fixed._graphs._recordings)
 
 
 @pytest.mark.parametrize(
@@ -279,9 +283,10 @@ def test_a_recorded_training_learns_the_same(
 ) -> None:
     write_dataset(tmp_path / "VOST")
     values = {"TRAIN_DTYPE": dtype, "TRAIN_LSTT_DROPPATH": 0.0, "TRAIN_CLIP_GRAD_NORM": 1.0}
-    plain, recorded = (
+    (plain, none), (recorded, both) = (
         _six_steps(tmp_path / "VOST", model, **values, TRAIN_CUDA_GRAPH=graphs) for graphs in (False, True)
     )
+    assert (none, both) == (0, 2)
     assert not caplog.records
     assert [result.sequential for result in recorded] == [False] * 3 + [True] * 3
     for one, other in zip(recorded, plain, strict=True):
@@ -301,7 +306,8 @@ def test_a_training_that_cannot_be_recorded_goes_on(
         return decode(self, features, propagation)
 
     monkeypatch.setattr(AOT, "decode", asks)
-    results = _six_steps(tmp_path / "VOST", "aot_mini", TRAIN_LSTT_DROPPATH=0.5)
+    results, recordings = _six_steps(tmp_path / "VOST", "aot_mini", TRAIN_LSTT_DROPPATH=0.5)
+    assert recordings == 0
     assert all(result.updated for result in results)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from aot_plus.configs import Config
 from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
 from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.layers.position import sine_position_embedding
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
 from aot_plus.utils.kept_tables import table_of
 from tests.tape import TapeRecorder
@@ -335,7 +336,7 @@ def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded(monkeypatch: 
     for _ in range(2):
         graphs.run("read", wants_the_host, 4)
     assert (len(ran), recorder.replays, float(total)) == (2, 3, 5)
-    assert not graphs._stopped
+    assert not graphs.stopped
 
 
 def test_a_recording_keeps_the_tables_that_it_reads() -> None:
@@ -354,6 +355,23 @@ def test_a_recording_keeps_the_tables_that_it_reads() -> None:
     del graphs
     gc.collect()
     assert table() is None
+
+
+def test_tables_of_a_recording_that_fails_are_forgotten() -> None:
+    """A GPU would never have computed them."""
+    device, made = torch.device("cpu"), list[torch.Tensor]()
+
+    def fails() -> None:
+        made.append(sine_position_embedding(2, 7, 8, device))
+        raise RuntimeError("it fails later")
+
+    graphs = step_graphs.StepGraphs(TapeRecorder())
+    graphs.run("kind", lambda: None)
+    with pytest.raises(RuntimeError, match="later"):
+        graphs.run("kind", fails, 2)
+    tried, ran = made
+    assert tried is not ran
+    assert sine_position_embedding(2, 7, 8, device) is ran
 
 
 def test_the_tape_notices_what_the_host_has_a_part_in() -> None:

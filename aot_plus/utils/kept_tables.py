@@ -15,6 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _KEPT = 8  # of each kind, those used last
+_forget: list[Callable[[], None]] = []  # for each kind, what empties its cache
 _holding: ContextVar[list[Any] | None] = ContextVar("holding", default=None)
 
 
@@ -24,6 +25,7 @@ def kept_table(compute: Callable[P, T]) -> Callable[P, T]:
     They serve training as well as inference: do not change them in place.
     """
     compute_once = lru_cache(maxsize=_KEPT)(compute)
+    _forget.append(compute_once.cache_clear)
 
     @wraps(compute)
     def table(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,10 +47,17 @@ def table_of(values: tuple[int, ...], device: torch.device) -> Tensor:
 
 @contextmanager
 def held() -> Iterator[list[Any]]:
-    """Collects the tables that the block uses: they live as long as the list, whatever else is computed."""
+    """Collects the tables that the block uses: they live as long as the list, whatever else is computed.
+
+    If the block fails, all tables are forgotten: a recording that was given up never computed those it made.
+    """
     tables: list[Any] = []
     token = _holding.set(tables)
     try:
         yield tables
+    except BaseException:
+        for forget in _forget:
+            forget()
+        raise
     finally:
         _holding.reset(token)

@@ -24,7 +24,8 @@ class CudaRecorder:
     """Captures pieces into graphs that share a memory pool: what one leaves there, the next may overwrite.
 
     So a piece leaves its results in tensors that were made before. ``torch.backends.cudnn.benchmark`` may be
-    on or off: its trials belong to the first run with a shape, which is not captured.
+    on or off: its trials belong to a first run, which is not captured. A capture that meets a shape first
+    fails then.
     """
 
     def __init__(self, device: torch.device, stream: torch.cuda.Stream) -> None:
@@ -69,7 +70,7 @@ class CudaRecorder:
             graph.capture_end()
         except RuntimeError:
             number = self._stream.device.index
-            with suppress(RuntimeError):  # a version that has done so
+            with suppress(RuntimeError):  # newer versions may have ended it already
                 torch._C._cuda_endAllocateToPool(number, self._pool)
             generator = torch.cuda.default_generators[number]
             generator.graphsafe_set_state(generator.clone_state())

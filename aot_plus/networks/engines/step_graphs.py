@@ -60,7 +60,8 @@ class StepGraphs:
     ) -> None:
         """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made.
 
-        ``frees``: memory that nobody uses is given back before each recording, which takes a moment.
+        ``frees``: recordings are large. Memory that nobody uses is given back before each of them, which
+        takes a moment, and all are given up if one fails: the plain way needs their memory.
         """
         self.recorder = recorder
         self._frees = frees
@@ -68,7 +69,7 @@ class StepGraphs:
         self._warn = warn
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
-        self._stopped = False
+        self.stopped = False  # nothing is recorded any more
         self.num_bytes = 0
 
     def run(self, kind: Hashable, piece: Piece, counts: Hashable = ()) -> None:
@@ -78,12 +79,12 @@ class StepGraphs:
         """
         key = kind, counts
         recording = self._recordings.get(key)
-        if recording is None and kind in self._warm and not self._stopped:
+        if recording is None and kind in self._warm and not self.stopped:
             recording = self._record(key, piece)
         if recording is not None:
             self._recordings.move_to_end(key)
             recording.replay()
-        elif self._stopped:
+        elif self.stopped:
             piece()
         else:
             self.recorder.warm_up(piece)
@@ -103,6 +104,9 @@ class StepGraphs:
             with held() as tables:
                 replay, num_bytes = self.recorder.record(piece)
         except (RuntimeError, ConfigError) as error:  # a wait of an own encoder or policy, no memory
+            if self._frees:
+                self._recordings.clear()
+                self.recorder.free()
             if key not in self._warm:
                 return None
             self._stop(f"a part of the step cannot be recorded ({str(error).splitlines()[0]})")
@@ -114,5 +118,5 @@ class StepGraphs:
         return self._recordings[key]
 
     def _stop(self, reason: str) -> None:
-        self._stopped = True
-        self._warn(f"{reason}: what is new from now on runs without CUDA graphs")
+        self.stopped = True
+        self._warn(f"{reason}: what is not recorded yet runs without CUDA graphs")

@@ -54,7 +54,7 @@ class LossSchedule:
 
 @dataclass(frozen=True)
 class Clips:
-    """Holds all that the forward pass of B clips of T frames reads, besides the weights, on one device."""
+    """Holds B clips of T frames with all tensors that belong to them, on one device."""
 
     images: Tensor  # T x B x 3 x H x W, normalised, T >= 2; sides as ``AOT.encode`` takes them
     labels: Tensor  # T x B x H x W uint8: ids 0..num_objects, 255 ignored (everywhere: not annotated)

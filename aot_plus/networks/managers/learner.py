@@ -96,7 +96,7 @@ class Learner:
     @property
     def is_recorded(self) -> bool:
         """Tells whether steps repeat a recording: then nobody can look at a part of one."""
-        return self._fixed is not None
+        return self._fixed is not None and self._fixed.is_recorded
 
     def train_step(self, batch: Batch, step: int) -> StepResult:
         """Learns from this process's share of the batch of ``step``, counted from 0."""
@@ -190,7 +190,8 @@ class Learner:
             )
             with self._without_exchange() if part + 1 < parts else nullcontext():
                 if self._fixed is None:
-                    outputs.append(self._learn(copied(clips, None, self.device), sequential))
+                    moved = clips if self.device.type == "cpu" else copied(clips, None, self.device)
+                    outputs.append(self._learn(moved, sequential))
                 else:
                     outputs.append(self._fixed.run(clips, sequential))
         return outputs
@@ -205,16 +206,17 @@ class Learner:
     def _fixed_pass(self) -> FixedPass | None:
         """Makes what repeats a recorded pass; None where every pass goes the plain way.
 
-        Several processes exchange gradients in a pass, and recomputed activations ask for the state of the
-        random generator: neither is recorded.
+        Several processes exchange gradients in a pass, recomputed activations ask for the state of the random
+        generator, and a compiler may work in any step: none of these is recorded.
         """
         cfg = self.cfg
-        wanted = cfg.TRAIN_CUDA_GRAPH and self.place.world_size == 1 and not cfg.TRAIN_CHECKPOINT_ACTIVATIONS
+        plain = self.place.world_size > 1 or cfg.TRAIN_CHECKPOINT_ACTIVATIONS or cfg.TRAIN_COMPILE
+        wanted = cfg.TRAIN_CUDA_GRAPH and not plain
         make_recorder = step_recorder(self.device, wanted=wanted)
         if make_recorder is None:
             return None
         warn = partial(_log.warning, "TRAIN_CUDA_GRAPH: %s")
-        # Without freeing, the activations would need their memory twice: of steps before and in recordings.
+        # What plain steps leave in the cache cannot serve a recording: activations would take it twice.
         graphs = StepGraphs(make_recorder(), warn=warn, frees=True)
         return FixedPass(self._learn, self.model.parameters(), self.device, graphs)
 
