@@ -190,7 +190,7 @@ class MemoryBank:
         if index not in self._embedded or self._embedded[index].shape != stored.shape:
             self._embedded[index] = torch.empty_like(stored)
         length = len(rows)
-        ranks = _inverse(self._book[:, :length, _SLOT])
+        ranks = self._book[:, :length, _SLOT].argsort(dim=1)  # by slot: the inverse of slots by rank
         by_slot = rows[ranks][:, :, None]  # G x T x 1 x D, in float32: the sum is rounded once
         torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
 
@@ -266,11 +266,6 @@ class DifferentiableBank:
         if embedding is not None:
             keys = (keys + embedding[:, None]).to(keys.dtype)  # rounded once
         return KeyValue(keys, values)
-
-
-def _inverse(permutations: Tensor) -> Tensor:
-    """Inverts permutations ``G x T``."""
-    return permutations.argsort(dim=1)
 
 
 def _doubled(stored: Tensor) -> Tensor:
