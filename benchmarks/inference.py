@@ -22,6 +22,7 @@ from aot_plus.networks.models import AOT
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError
+from benchmarks.attentions import measure_attentions
 from benchmarks.launches import measure_launches
 from benchmarks.real_videos import measure_agreement, measure_pipeline
 from benchmarks.report import DTYPES, Figures, add_arguments, image_size, resident_memory, show, spread
@@ -38,6 +39,7 @@ UNBOUNDED_RUNS = 3
 
 SCENARIOS = """scenarios:
   frame      a frame with a full bank: step and streamed, stages, operations, memory; --frames are timed
+  attention  each attention of a frame in all ways that the device has, repeated --frames times
   launches   operations that the host starts in a frame, plain and with recordings, on any device
   filling    the first frames of a video, until its bank is full, and of the next one of its size
   growth     frame 2000 against frame 200, and the memory over a stream of --frames
@@ -49,6 +51,7 @@ SCENARIOS = """scenarios:
 # Where a scenario's flags differ from those of "frame".
 DEFAULTS: dict[str, dict[str, Any]] = {
     "frame": {"model": "r50_aotl", "size": (481, 849), "frames": 25, "dtype": "float32"},
+    "attention": {"frames": 3},
     "launches": {"size": (97, 129)},
     "filling": {},
     "growth": {"model": "aot_mini", "size": (97, 129), "frames": 10000},
@@ -269,6 +272,7 @@ def _median_ratio(times: Sequence[Sequence[float]]) -> float:
 
 MEASURES: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "frame": measure_frame,
+    "attention": measure_attentions,
     "launches": measure_launches,
     "filling": measure_filling,
     "growth": measure_growth,

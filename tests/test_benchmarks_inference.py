@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from aot_plus.dataloaders.mini_vost import RenderedSequence
+from aot_plus.networks.layers import attention, processor
 from benchmarks import inference, units
 from benchmarks.units import booked
 from benchmarks.videos import SyntheticVideo
@@ -67,6 +69,29 @@ def test_launches_with_and_without_recordings(capsys: pytest.CaptureFixture[str]
     # Encode, propagate and decode every frame, choose and write every second one, hold the others.
     assert found["recorded"]["recordings"] == 3 + 0.5 + 0.5 + 0.5
     assert found["recorded"]["operations"] < 2  # the image into its place, the number of a written frame
+
+
+def test_each_attention_of_a_frame_in_all_ways(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products, parts = attention._attention_in_parts, []
+
+    def note(*tensors: torch.Tensor) -> torch.Tensor:
+        parts.append(attention.WEIGHTS_AT_A_TIME["cpu"] // 2**20)
+        return products(*tensors)
+
+    monkeypatch.setattr(attention, "_attention_in_parts", note)
+    found = measure(capsys, "--scenario", "attention", *TINY, "--frames", "1")
+    # 4 x 5 tokens, 3 frames, 2 layers: self-attention and short-term attention, and the long-term one.
+    assert {name: of["calls"] for name, of in found.items()} == {
+        "1 x 4 heads of 32, 32: 20 x 20": 4,
+        "1 x 4 heads of 32, 32: 20 x 60": 2,
+    }
+    names = {"calls", "chosen", "kernel", *(f"products, {size} Mi" for size in (1, 4, 16))}
+    assert all(set(of) == names for of in found.values())
+    assert set(parts) == {1, 4, 16}
+    assert attention.WEIGHTS_AT_A_TIME == processor.WEIGHTS_AT_A_TIME
+    assert attention.attends_in_parts is processor.attends_in_parts
 
 
 def test_parts_within_parts_are_booked_alone() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -27,6 +28,7 @@ from aot_plus.networks.models.number_format import as_number_format
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import tf32
+from benchmarks import inference
 from tests.test_fixed_step import CASES
 from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
 from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
@@ -195,6 +197,15 @@ def test_attention_with_wide_values_is_that_of_float32(keys: int) -> None:
     expected = attention(*tensors, num_heads=1)
     found = attention(*(tensor.half() for tensor in tensors), num_heads=1)
     torch.testing.assert_close(found.float(), expected, atol=5e-3, rtol=1e-2)
+
+
+def test_the_benchmark_times_attentions_in_all_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = "--scenario attention --model aot_mini --dtype float16 --device cuda"
+    assert inference.main((flags + " --size 97x129 --frames 2").split()) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    ways = {"chosen", "efficient", "products, 8 Mi"}  # the other kernels are not for every card
+    assert all(ways <= set(of) for of in figures.values())
+    assert len(figures) == 2
 
 
 @pytest.mark.parametrize("name", ["aott", "deaott"])
