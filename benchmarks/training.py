@@ -126,7 +126,7 @@ def _times(learner: Learner, loader: Iterator[Batch], count: int) -> dict[str, l
 
 def _methods(learner: Learner) -> list[tuple[Any, str, str]]:
     return [
-        (TrainingEngine, "forward", "forward"),
+        (TrainingEngine, "__call__", "forward"),
         (Tensor, "backward", "backward"),
         (nn.utils, "clip_grad_norm_", "update"),
         (learner.optimizer, "step", "update"),

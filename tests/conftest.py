@@ -6,6 +6,7 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -47,6 +48,7 @@ _FIRST = (
     "test_kill.py",
     "test_launch.py",
     "test_trainer.py",
+    "test_shared_training.py",
     "test_scripts.py",
     "test_replay.py",
     "test_training_golden.py",
@@ -124,3 +126,15 @@ def short_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with patch.object(writer, "render_sequence", render_start):
         writer.make_dataset(root, seed=0, train=0, val=1)
     return root
+
+
+@pytest.fixture
+def forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has launched processes forked from one that has imported torch, like those of other tests."""
+    from torch.distributed.launcher import api
+
+    from tests import forked
+
+    forked.context()
+    forking = partial(api.LaunchConfig, start_method="forkserver")
+    monkeypatch.setattr(api, "LaunchConfig", forking)

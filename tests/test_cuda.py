@@ -26,12 +26,14 @@ from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, Features, Propagation, build_model
 from aot_plus.networks.models.number_format import as_number_format
 from aot_plus.networks.models.prepare import prepare_for_inference
+from aot_plus.pipeline.launch import launch
 from aot_plus.utils.config import get_config
 from aot_plus.utils.device import tf32
 from benchmarks import inference
 from tests.test_fixed_step import CASES
 from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
 from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
+from tests.test_shared_training import assert_learned_as_one, learn_on_gpus
 from tests.tiny_training import TINY, tiny_config
 from tests.train_videos import write_dataset
 
@@ -303,6 +305,13 @@ def test_a_recorded_training_learns_the_same(
     for one, other in zip(recorded, plain, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=2e-2)
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=2e-1)
+
+
+def test_a_recorded_training_in_two_processes(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "VOST", sequences=2)
+    found, recordings = launch(learn_on_gpus, tmp_path / "VOST", processes=2)
+    assert recordings == [2, 2]
+    assert_learned_as_one(found, tmp_path / "VOST", rel=2e-3)
 
 
 def test_a_training_that_cannot_be_recorded_goes_on(

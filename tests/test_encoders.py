@@ -148,7 +148,7 @@ def test_all_that_is_exported_can_be_imported() -> None:
 
 
 def test_a_timm_backbone_is_built_to_its_third_level_only() -> None:
-    """Blocks behind it would cost time and, without gradients, stop data-parallel training."""
+    """Blocks behind it would cost time, and never learn."""
     names = {name.split(".")[2] for name, _ in _backbone_blocks("mobilenetv3_small_100")}
     assert names == {"0", "1", "2", "3"}
     assert not any("stages_3" in name for name, _ in _backbone("convnext_atto").named_parameters())

@@ -6,12 +6,10 @@ import signal
 import sys
 import time
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
 from torch import distributed
-from torch.distributed.launcher import api
 
 from aot_plus.networks.managers import processes
 from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
@@ -93,14 +91,6 @@ def launch_and_wait(folder: Path, fork: bool, deaf: bool) -> int:
     if fork:
         forked.fork_launched()
     return run_tool(lambda: launch(wait_long, folder, deaf, processes=2))
-
-
-@pytest.fixture
-def forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has launched processes forked from one that has imported torch, like those of other tests."""
-    forked.context()
-    forking = partial(api.LaunchConfig, start_method="forkserver")
-    monkeypatch.setattr(api, "LaunchConfig", forking)
 
 
 def test_the_first_ones_result() -> None:

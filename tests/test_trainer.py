@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import distributed
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import build_train_loader
@@ -177,7 +176,6 @@ def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -
     tools = [start_tool(cfg, tmp_path / place["RANK"], MASTER_ADDR="127.0.0.1", **place) for place in places]
     for tool in tools:
         assert tool.wait() == 0, tool.output()
-        assert "Grad strides" not in tool.output()
     alone, shared = log_lines(tmp_path / "one"), log_lines(run_folder(cfg))
     assert len(alone) == len(shared) == cfg.TRAIN_TOTAL_STEPS
     for first, second in zip(alone, shared, strict=True):
@@ -189,25 +187,6 @@ def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -
     assert len(two["random_states"]) == 2
     validations = (run_folder(cfg) / "log" / "validation.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in validations] == [6]  # by one of the two
-
-
-def test_the_wrapper_of_several_processes_finds_gradients_in_the_layout_of_the_weights(
-    dataset: Path, tmp_path: Path
-) -> None:
-    """Else DDP warns, and copies: maps made of tokens give depth-wise weights gradients of other strides."""
-    cfg = tiny_config(dataset, TRAIN_SEQ_TRAINING_START_RATIO=1.0, TRAIN_SEQ_TRAINING_END_RATIO=1.0)
-    batch = next(iter(build_train_loader(cfg)))
-    distributed.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{tmp_path / 'group'}")
-    try:
-        model, place = build_model(cfg), ProcessPlace(0, 2)
-        learner = Learner(model, cfg, device=torch.device("cpu"), place=place)
-        learner._accumulate(batch, 0, sequential=False)
-    finally:
-        distributed.destroy_process_group()
-    learned = {name: weight for name, weight in model.named_parameters() if weight.grad is not None}
-    assert any(name.endswith("activation.conv.weight") for name in learned)
-    others = [name for name, weight in learned.items() if weight.grad.stride() != weight.stride()]
-    assert others == []
 
 
 def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> None:

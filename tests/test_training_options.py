@@ -224,7 +224,8 @@ def test_the_second_kind_of_step_that_cannot_be_recorded_takes_the_memory_of_the
         ({"TRAIN_CUDA_GRAPH": False}, 1, False),
         ({"TRAIN_CHECKPOINT_ACTIVATIONS": True}, 1, False),
         ({"TRAIN_COMPILE": True}, 1, False),
-        ({}, 2, False),
+        ({}, 2, True),
+        ({"TRAIN_SYNC_BN": True}, 1, True),
     ],
 )
 def test_what_is_recorded(
@@ -233,7 +234,7 @@ def test_what_is_recorded(
     monkeypatch.setattr(
         learner_module, "step_recorder", lambda device, wanted: TapeRecorder if wanted else None
     )
-    monkeypatch.setattr(learner_module, "_parallel", lambda engine, *_: engine)
+    monkeypatch.setattr(learner_module, "copy_of_first_process", lambda *_: None)
     monkeypatch.setattr(learner_module, "compile_parts", lambda *_: None)
     cfg = tiny_config(dataset, **values)
     place = ProcessPlace(0, processes)

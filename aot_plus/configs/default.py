@@ -58,7 +58,7 @@ class DefaultStage:
     TRAIN_DTYPE: DType = "float16"  # of automatic mixed precision; float16 scales the loss
     TRAIN_TF32: bool | None = None  # CUDA: as TEST_TF32
     TRAIN_CHANNELS_LAST: bool = False  # of convolutions; may pay in float16 and bfloat16 on CUDA
-    TRAIN_CUDA_GRAPH: bool = True  # CUDA, one process: repeat a recorded step; its memory stays reserved
+    TRAIN_CUDA_GRAPH: bool = True  # CUDA: repeat a recorded step; its memory stays reserved
     TRAIN_COMPILE: bool = False  # torch.compile for all of the model; the first steps then wait
     TRAIN_CHECKPOINT_ACTIVATIONS: bool = False  # recompute them in the backward pass: less memory, more time
     TRAIN_SYNC_BN: bool = False  # batch statistics over all processes; only where MODEL_FREEZE_BN is off

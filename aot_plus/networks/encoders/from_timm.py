@@ -80,7 +80,7 @@ class TimmEncoder(Encoder):
         )
 
     def _freeze_unused(self) -> None:
-        """Freezes what no level depends on: data-parallel training waits for all other gradients."""
+        """Freezes what no level depends on: it would never learn."""
         if torch.is_inference_mode_enabled():  # where nothing can be trained either
             return
         parameters = list(self.parameters())

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from aot_plus.configs import Config
@@ -120,19 +120,18 @@ class _Commit:
     detach: bool  # no gradient to the identity embedding
 
 
-class TrainingEngine(nn.Module):
-    """Joins model and losses in one module, so that data-parallel training can wrap both.
+class TrainingEngine:
+    """Joins model and losses.
 
     It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it
     is full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.
     """
 
     def __init__(self, model: AOT, cfg: Config) -> None:
-        super().__init__()
         self.model = model
         self.cfg = cfg
 
-    def forward(self, clips: Clips, *, commit_predictions: bool) -> TrainOutput:
+    def __call__(self, clips: Clips, *, commit_predictions: bool) -> TrainOutput:
         """Runs B clips of T frames; the first frame of each is its reference.
 
         With ``commit_predictions`` every later frame is committed with its prediction, in which nothing is

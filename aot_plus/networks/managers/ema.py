@@ -24,7 +24,7 @@ class ModelEMA:
     """
 
     def __init__(self, model: nn.Module, total_steps: int, ratio: float) -> None:
-        """``model`` without a DDP wrapper; ``total_steps`` and ``ratio``: see ``final_decay``."""
+        """``total_steps`` and ``ratio``: see ``final_decay``."""
         decay = final_decay(total_steps, ratio)
 
         def average(averaged: PARAM_LIST, current: PARAM_LIST, number: Tensor | int) -> None:

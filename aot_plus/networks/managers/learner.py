@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
@@ -22,7 +21,12 @@ from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.training import Clips, IdShuffle, LossSchedule, TrainingEngine, TrainOutput
 from aot_plus.networks.managers.ema import ModelEMA
 from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
-from aot_plus.networks.managers.processes import ProcessPlace, sum_over_processes
+from aot_plus.networks.managers.processes import (
+    ProcessPlace,
+    average_over_processes,
+    copy_of_first_process,
+    sum_over_processes,
+)
 from aot_plus.networks.managers.schedule import learning_rate, prediction_share
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.prepare import compile_parts
@@ -71,8 +75,9 @@ class Learner:
             from timm.layers import convert_sync_batchnorm  # timm takes a second to import
 
             model = convert_sync_batchnorm(model)  # PyTorch's own would lose the activation in timm's norms
+        copy_of_first_process(place, model.to(device).state_dict().values())
         layout = torch.channels_last if cfg.TRAIN_CHANNELS_LAST else torch.preserve_format
-        self.model = model.to(device).to(memory_format=layout).train()
+        self.model = model.to(memory_format=layout).train()
         groups = parameter_groups(
             self.model,
             cfg.TRAIN_WEIGHT_DECAY,
@@ -85,7 +90,7 @@ class Learner:
         self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
         if cfg.TRAIN_COMPILE:  # what is averaged and saved stays as it is
             compile_parts(self.model, "TRAIN_COMPILE")
-        self._forward = _parallel(TrainingEngine(self.model, cfg), cfg, device, place)
+        self._engine = TrainingEngine(self.model, cfg)
         self._fixed = self._fixed_pass()
 
     @property
@@ -174,7 +179,7 @@ class Learner:
         return rate
 
     def _accumulate(self, batch: Batch, step: int, sequential: bool) -> list[TrainOutput]:
-        """Runs forward and backward, part by part; the processes exchange gradients with the last part."""
+        """Runs forward and backward, part by part; then the processes exchange their gradients."""
         parts = self.cfg.TRAIN_ACCUMULATION_STEPS
         size = len(batch.num_objects) // parts
         schedule = LossSchedule.at(step, self.cfg, batch.labels)
@@ -188,30 +193,31 @@ class Learner:
                 self._permutations(step, part * size, size),
                 schedule,
             )
-            with self._without_exchange() if part + 1 < parts else nullcontext():
-                if self._fixed is None:
-                    moved = clips if self.device.type == "cpu" else copied(clips, None, self.device)
-                    outputs.append(self._learn(moved, sequential))
-                else:
-                    outputs.append(self._fixed.run(clips, sequential))
+            if self._fixed is None:
+                moved = clips if self.device.type == "cpu" else copied(clips, None, self.device)
+                outputs.append(self._learn(moved, sequential))
+            else:
+                outputs.append(self._fixed.run(clips, sequential))
+        gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        average_over_processes(self.place, gradients)
         return outputs
 
     def _learn(self, clips: Clips, sequential: bool) -> TrainOutput:
         """Runs forward and backward on clips on the device, and lets go of what only backward needs."""
         with self._autocast():
-            output: TrainOutput = self._forward(clips, commit_predictions=sequential)
+            output = self._engine(clips, commit_predictions=sequential)
         self.scaler.scale(output.loss / self.cfg.TRAIN_ACCUMULATION_STEPS).backward()
         return replace(output, loss=output.loss.detach())
 
     def _fixed_pass(self) -> FixedPass | None:
         """Makes what repeats a recorded pass; None where every pass goes the plain way.
 
-        Several processes exchange gradients in a pass, recomputed activations ask for the state of the random
-        generator, and a compiler may work in any step: none of these is recorded.
+        Recomputed activations ask for the state of the random generator, a compiler may work in any step, and
+        synchronised batch norms wait for other processes: none of these is recorded.
         """
         cfg = self.cfg
-        plain = self.place.world_size > 1 or cfg.TRAIN_CHECKPOINT_ACTIVATIONS or cfg.TRAIN_COMPILE
-        wanted = cfg.TRAIN_CUDA_GRAPH and not plain
+        waits = cfg.TRAIN_SYNC_BN and self.place.world_size > 1
+        wanted = cfg.TRAIN_CUDA_GRAPH and not (cfg.TRAIN_CHECKPOINT_ACTIVATIONS or cfg.TRAIN_COMPILE or waits)
         make_recorder = step_recorder(self.device, wanted=wanted)
         if make_recorder is None:
             return None
@@ -233,11 +239,6 @@ class Learner:
     def _autocast(self) -> AbstractContextManager[Any]:
         dtype = getattr(torch, self.cfg.TRAIN_DTYPE)
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
-
-    def _without_exchange(self) -> AbstractContextManager[Any]:
-        return (
-            self._forward.no_sync() if isinstance(self._forward, DistributedDataParallel) else nullcontext()
-        )
 
     def _update(self) -> float:
         """Clips the gradients and steps, unless they are not finite; returns their norm before clipping."""
@@ -268,30 +269,3 @@ class Learner:
         loss, num_objects = (total[:2] / self.place.world_size).tolist()
         iou_sum, iou_count = total[2:].chunk(2)
         return loss, (iou_sum / iou_count).tolist(), num_objects
-
-
-def _parallel(engine: TrainingEngine, cfg: Config, device: torch.device, place: ProcessPlace) -> nn.Module:
-    """Wraps the engine for data-parallel training if there are several processes."""
-    if place.world_size == 1:
-        return engine
-    # Frozen parameters get no gradient in steps that commit predictions; the wrapper must look for them.
-    for parameter in engine.parameters():
-        lies_as_both = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
-        if parameter.requires_grad and lies_as_both and parameter.is_contiguous():
-            parameter.register_hook(_with_plain_strides)
-    freezes = bool(cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS) and cfg.TRAIN_SEQ_TRAINING_START_RATIO < 1
-    return DistributedDataParallel(
-        engine,
-        device_ids=[device.index] if device.type == "cuda" else None,
-        find_unused_parameters=freezes,
-    )
-
-
-def _with_plain_strides(gradient: Tensor) -> Tensor:
-    """Views the gradient of a convolution's weight with the strides of the weight, without a copy.
-
-    Weights of 1 x 1 pixels or one channel lie the same in memory channels first and last, and maps made of
-    tokens have their channels last: their gradients come with strides of that kind. The wrapper compares
-    strides alone, takes that for another layout, and warns.
-    """
-    return gradient.flatten().view(gradient.shape)

@@ -42,7 +42,7 @@ def parameter_groups(
     decay_exempt: Sequence[str],
     sequential_freeze: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Makes AdamW's groups of the trainable parameters of ``model`` (not wrapped by DDP).
+    """Makes AdamW's groups of the trainable parameters of ``model``.
 
     Biases and norms (all parameters of at most one dimension) have no weight decay, nor have those whose
     dotted name has a part in ``decay_exempt`` (such as ``conv_out``). Each group has, besides ``params`` and

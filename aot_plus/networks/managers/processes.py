@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -154,6 +154,29 @@ def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
         values = values.clone()
         distributed.all_reduce(values)
     return values
+
+
+def average_over_processes(place: ProcessPlace, tensors: Sequence[Tensor]) -> None:
+    """Replaces tensors by their means over all processes, in one exchange.
+
+    Every process must bring as many tensors, of the same shapes and of one type, in the same order.
+    """
+    if place.world_size == 1 or not tensors:
+        return
+    together = torch.cat([tensor.flatten() for tensor in tensors]).div_(place.world_size)
+    distributed.all_reduce(together)
+    means = together.split([tensor.numel() for tensor in tensors])
+    for tensor, mean in zip(tensors, means, strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def copy_of_first_process(place: ProcessPlace, tensors: Iterable[Tensor]) -> None:
+    """Replaces tensors by those of the first process."""
+    if place.world_size > 1:
+        for tensor in tensors:
+            sent = tensor.contiguous()
+            distributed.broadcast(sent, src=0)
+            tensor.copy_(sent)
 
 
 def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
