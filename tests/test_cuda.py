@@ -16,7 +16,8 @@ import torch
 
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.encoders import build_encoder
-from aot_plus.networks.engines.device_images import read_on_device
+from aot_plus.networks.engines import fixed_step
+from aot_plus.networks.engines.device_images import prepare_on_device
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import GroupNorm
@@ -85,7 +86,7 @@ def test_graphs_give_what_the_plain_way_gives(case: str) -> None:
     if case != "masks and removals":  # there the second group ended it
         assert recorded._step is not None
         assert recorded._step.graphs._recordings
-        assert not recorded._step.graphs._stopped
+        assert not recorded._step.graphs.stopped
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -134,7 +135,7 @@ def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
         found = _run(segmenter, video, _squares([1, 2]))
         assert all(one.result().size == video[0].shape[:2] for one in busy)
     assert segmenter._step is not None
-    assert not segmenter._step.graphs._stopped
+    assert not segmenter._step.graphs.stopped
     assert _agreement(found, plain) > SAME
 
 
@@ -150,7 +151,7 @@ def test_a_graph_that_nobody_uses_does_not_spoil_one_that_is_recorded() -> None:
         finally:
             gc.set_threshold(*before)
         assert segmenter._step is not None
-        assert not segmenter._step.graphs._stopped
+        assert not segmenter._step.graphs.stopped
 
 
 def test_graphs_take_bounded_memory() -> None:
@@ -161,6 +162,23 @@ def test_graphs_take_bounded_memory() -> None:
     for size in (70, 60, 50):
         _run(segmenter, [image[:size] for image in _video(size, frames=8)], _squares([1])[:size])
     assert torch.cuda.memory_reserved() <= before + 32 * 2**20
+
+
+def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch frees what matrix products need beside their tensors with any graph of a stream."""
+    recorded, plain = _on_cuda(), _on_cuda(TEST_CUDA_GRAPH=False)
+    mask, video = _squares([1, 2]), _video(24, frames=20)
+    _run(recorded, [image[:50] for image in _video(25, frames=9)], mask[:50], 2)
+    assert recorded._step is not None
+    recorded.start(video[0], mask, memory_gap=2)
+    found = [recorded.step(image) for image in video[1:12]]
+    assert recorded._step is not None
+    monkeypatch.setattr(fixed_step, "GRAPH_BYTES", recorded._step.graphs.num_bytes)
+    recorded._steps._has_room()
+    assert not recorded._steps._waiting
+    torch.empty(2**28, dtype=torch.uint8, device="cuda").fill_(255)  # takes the memory that is free now
+    found += [recorded.step(image) for image in video[12:]]
+    assert _agreement(found, _run(plain, video, mask, 2)[1:]) > SAME
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -347,8 +365,24 @@ def test_jpeg_decoded_on_the_gpu_is_near_pillows(tmp_path: Path) -> None:
     across, down = np.meshgrid(np.arange(90), np.arange(70))
     smooth = np.stack([2 * across, 3 * down, 255 - across - down], axis=2).astype(np.uint8)
     PIL.Image.fromarray(smooth).save(path, quality=95)
-    pixels = read_on_device(path, torch.device("cuda"))
-    assert pixels is not None
+    frame = prepare_on_device(path, torch.device("cuda"), lambda pixels: [(70, 90)])
+    assert frame is not None
+    (pixels,) = frame.inputs
     assert pixels.is_cuda
     expected = np.asarray(PIL.Image.open(path).convert("RGB"), np.float32)
     assert np.abs(pixels.cpu().numpy() - expected).mean() < 1
+
+
+def test_jpeg_is_not_decoded_into_a_frame_that_is_still_to_be_read(tmp_path: Path) -> None:
+    """The host runs ahead of the GPU, and lets go of frames as soon as their reading is begun."""
+    segmenter, paths = _on_cuda(TEST_GPU_IMAGES=True), []
+    for value in (40, 200):
+        paths.append(tmp_path / f"{value}.jpg")
+        PIL.Image.fromarray(np.full((65, 81, 3), value, np.uint8)).save(paths[-1])
+    (pixels,) = segmenter._prepared(segmenter.prepare(paths[0])).inputs
+    torch.cuda._sleep(10**8)
+    read = pixels.float()
+    del pixels
+    later = segmenter.prepare(paths[1])
+    assert read.mean().item() == pytest.approx(40, abs=2)
+    assert later.inputs[0].float().mean().item() == pytest.approx(200, abs=2)

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from aot_plus.networks.engines.device_images import read_on_device
+from aot_plus.networks.engines.device_images import prepare_on_device
 from aot_plus.utils.errors import DataError
 from tests.test_segmenter import HEIGHT, WIDTH, _segmenter, _squares, _video
 
@@ -47,7 +47,7 @@ def test_other_files_are_read_as_they_are_by_default(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.jpg"
     damaged.write_bytes(_saved(tmp_path / "frame.jpg").read_bytes()[:200])
     for path in (png, upside, damaged, tmp_path / "missing.jpg"):
-        assert read_on_device(path, CPU) is None
+        assert prepare_on_device(path, CPU, lambda pixels: [(65, 81)]) is None
     segmenter = _segmenter(TEST_GPU_IMAGES=True)
     assert segmenter.prepare(upside).size == (WIDTH, HEIGHT)
     with pytest.raises(DataError, match="damaged"):

@@ -274,6 +274,30 @@ def test_recordings_are_bounded(
     assert len(graphs._recordings) == 64
 
 
+def test_a_large_banks_recordings_are_all_kept() -> None:
+    """Those of a piece for each number of frames come in the same order in every video."""
+    graphs, ran = step_graphs.StepGraphs(TapeRecorder(), counts=50), torch.zeros(())
+    for _ in range(2):
+        for kind in ("propagate", "write"):
+            for count in range(50):
+                graphs.run(kind, lambda: ran.add_(1), count)
+    assert len(graphs._recordings) == 100
+
+
+def test_a_segmenter_that_nobody_uses_is_gone_at_once(recorder: TapeRecorder) -> None:
+    """With the memory of its recordings. Python is slow to find objects that hold each other."""
+    one = _segmenter(LATTER_MEM_LEN=2)
+    _all(frames=9)(one)
+    assert recorder.replays > 0
+    video = weakref.ref(one._video)
+    gc.disable()
+    try:
+        del one
+        assert video() is None
+    finally:
+        gc.enable()
+
+
 def test_videos_without_recordings_do_not_gather(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

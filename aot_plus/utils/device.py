@@ -45,13 +45,15 @@ class HostCopy:
         if tensor.is_cuda:
             host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             self._tensor = host.copy_(tensor, non_blocking=True)
+            self._device = tensor.device
             self._copied = torch.cuda.Event(blocking=True)
             self._copied.record(torch.cuda.current_stream(tensor.device))
 
     def wait(self) -> Tensor:
         """Returns the copy when it is there; may be called in any thread."""
         if self._copied is not None:
-            self._copied.synchronize()
+            with torch.cuda.device(self._device):  # else another thread would set up the first GPU
+                self._copied.synchronize()
         return self._tensor
 
 

@@ -5,6 +5,7 @@ On a CPU the same pieces can be called; what they do is what ``VideoViews.predic
 """
 
 import logging
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -196,11 +197,19 @@ class StepStore:
         self.put_back()
         if self._make_recorder is None:
             return None
-        if any(batch.memory.bank.capacity is None for state in video.states for batch in state.batches):
-            self._say(f"a bank without bounds has no fixed shape: {_PLAIN_WAY}")
+        capacities = [batch.memory.bank.capacity for state in video.states for batch in state.batches]
+        if None in capacities:
+            _say(self._said, logging.INFO, f"a bank without bounds has no fixed shape: {_PLAIN_WAY}")
             return None
-        warn = partial(self._say, level=logging.WARNING)
-        step = FixedStep(video, StepGraphs(self._make_recorder(), self._has_room, warn))
+        # Its own methods would make a circle, and Python is slow to find those: its memory is the GPU's.
+        own = weakref.ref(self)
+        graphs = StepGraphs(
+            self._make_recorder(),
+            lambda: (store := own()) is None or store._has_room(),
+            partial(_say, self._said, logging.WARNING),
+            counts=max(filter(None, capacities)),
+        )
+        step = FixedStep(video, graphs)
         self._present = (shape, step)
         self._has_room()
         return step
@@ -215,7 +224,7 @@ class StepStore:
 
     def give_up(self) -> None:
         """Gives up the present step: its video has got more groups of objects than it began with."""
-        self._say(f"objects beyond those groups that the video began with: {_PLAIN_WAY}")
+        _say(self._said, logging.INFO, f"objects beyond those groups that the video began with: {_PLAIN_WAY}")
         if self._present is not None:
             recorder = self._present[1].graphs.recorder
             self._present = None
@@ -240,7 +249,9 @@ class StepStore:
         present = 0 if self._present is None else self._present[1].graphs.num_bytes
         return present + sum(step.num_bytes for step in self._waiting.values())
 
-    def _say(self, message: str, level: int = logging.INFO) -> None:
-        if message not in self._said:
-            self._said.add(message)
-            _log.log(level, "TEST_CUDA_GRAPH: %s", message)
+
+def _say(said: set[str], level: int, message: str) -> None:
+    """Logs a message that has not been ``said`` yet."""
+    if message not in said:
+        said.add(message)
+        _log.log(level, "TEST_CUDA_GRAPH: %s", message)

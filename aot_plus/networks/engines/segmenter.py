@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.cuda_graphs import step_recorder
-from aot_plus.networks.engines.device_images import prepare_on_device, read_on_device
+from aot_plus.networks.engines.device_images import prepare_on_device
 from aot_plus.networks.engines.fixed_step import FixedStep, StepStore
 from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.given import GivenImage, GivenMask, as_image, as_mask, text_of_size
@@ -202,9 +202,9 @@ class VideoSegmenter:
         anything else than an image.
         """
         if self.cfg.TEST_GPU_IMAGES and isinstance(image, str | Path):
-            decoded = read_on_device(Path(image), self.device)
-            if decoded is not None:
-                return prepare_on_device(decoded, self._input_sizes(decoded))
+            frame = prepare_on_device(Path(image), self.device, self._input_sizes)
+            if frame is not None:
+                return frame
         pixels = as_image(image)
         return prepare_frame(pixels, self._input_sizes(pixels), pinned=self.device.type == "cuda")
 
@@ -285,7 +285,11 @@ class VideoSegmenter:
         return [self._ids[number - 1] for number in packed]
 
     def _prepared(self, image: GivenImage | PreparedFrame) -> PreparedFrame:
-        return image if isinstance(image, PreparedFrame) else self.prepare(image)
+        frame = image if isinstance(image, PreparedFrame) else self.prepare(image)
+        for pixels in frame.inputs:
+            if pixels.is_cuda:  # made on the readers' stream: its memory is not free until this one is done
+                pixels.record_stream(torch.cuda.current_stream(self.device))
+        return frame
 
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
         """Begins the video, in the tensors of an earlier one of its shape if there was one."""

@@ -14,7 +14,8 @@ __all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
 _log = logging.getLogger(__name__)
 
 GRAPH_BYTES = 2**30  # of all recordings of a segmenter, and of the memories that wait for another video
-_GRAPHS = 64  # of a step: more are there only where objects come and go, or the bank is very large
+_GRAPHS = 64  # of a step whose bank holds few frames: more are there only where objects come and go
+_GRAPHS_OF_A_FRAME = 3  # or more, of a larger bank: what is recorded for each number of stored frames
 
 Piece = Callable[[], None]  # does work on a device, in tensors that stay where they are
 
@@ -56,17 +57,20 @@ class StepGraphs:
         has_room: Callable[[], bool] = lambda: True,
         warn: Callable[[str], None] = _log.warning,
         *,
+        counts: int = 1,
         frees: bool = False,
     ) -> None:
         """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made.
 
-        ``frees``: recordings are large. Memory that nobody uses is given back before each of them, which
-        takes a moment, and all are given up if one fails: the plain way needs their memory.
+        ``counts``: how many different ones ``run`` may get. ``frees``: recordings are large. Memory that
+        nobody uses is given back before each of them, which takes a moment, and all are given up if one
+        fails: the plain way needs their memory.
         """
         self.recorder = recorder
         self._frees = frees
         self._has_room = has_room
         self._warn = warn
+        self._limit = max(_GRAPHS, _GRAPHS_OF_A_FRAME * counts)
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
         self.stopped = False  # nothing is recorded any more
@@ -109,11 +113,12 @@ class StepGraphs:
                 self.recorder.free()
             if key not in self._warm:
                 return None
-            self._stop(f"a part of the step cannot be recorded ({str(error).splitlines()[0]})")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self._stop(f"a part of the step cannot be recorded ({reason})")
             return None
         self.num_bytes += num_bytes
         self._recordings[key] = Recording(replay, num_bytes, tables)
-        if len(self._recordings) > _GRAPHS:  # its memory serves the others
+        if len(self._recordings) > self._limit:  # its memory serves the others
             self._recordings.popitem(last=False)
         return self._recordings[key]
 

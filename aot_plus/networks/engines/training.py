@@ -106,7 +106,7 @@ class IdShuffle:
         """Puts the network's logits ``B x (M+1) x h x w`` into the order of the samples' own ids."""
         if self._permutations is None:
             return logits
-        return torch.stack([sample[order] for sample, order in zip(logits, self._permutations, strict=True)])
+        return logits.gather(1, self._permutations[:, :, None, None].expand_as(logits))
 
 
 @dataclass(frozen=True)

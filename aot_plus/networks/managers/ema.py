@@ -28,7 +28,8 @@ class ModelEMA:
         decay = final_decay(total_steps, ratio)
 
         def average(averaged: PARAM_LIST, current: PARAM_LIST, number: Tensor | int) -> None:
-            get_ema_multi_avg_fn(decay_at(int(number), decay))(averaged, current, number)
+            # ``number`` is a copy on the weights' device, which the host would wait for.
+            get_ema_multi_avg_fn(decay_at(int(self._average.n_averaged), decay))(averaged, current, number)
 
         self._average = AveragedModel(model, multi_avg_fn=average)
         self._average.requires_grad_(False).eval()

@@ -166,8 +166,9 @@ def average_over_processes(place: ProcessPlace, tensors: Sequence[Tensor]) -> No
     together = torch.cat([tensor.flatten() for tensor in tensors]).div_(place.world_size)
     distributed.all_reduce(together)
     means = together.split([tensor.numel() for tensor in tensors])
-    for tensor, mean in zip(tensors, means, strict=True):
-        tensor.copy_(mean.view_as(tensor))
+    torch._foreach_copy_(
+        list(tensors), [mean.view_as(tensor) for tensor, mean in zip(tensors, means, strict=True)]
+    )
 
 
 def copy_of_first_process(place: ProcessPlace, tensors: Iterable[Tensor]) -> None:
