@@ -290,7 +290,7 @@ def build_train_loader(
         collate_fn=collate,
         num_workers=cfg.DATA_WORKERS,
         worker_init_fn=_prepare_worker,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=cfg.TRAIN_DEVICE != "cpu" and torch.cuda.is_available(),
     )
 
 

@@ -170,19 +170,19 @@ def get_random_state() -> dict[str, Any]:
         },
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # a training on the CPU leaves a GPU alone
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restores the state that ``get_random_state`` gave; the CUDA part only with a CUDA device."""
+    """Restores the state that ``get_random_state`` gave; the CUDA part only in a process that uses CUDA."""
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
     key = numpy_state["state"]["key"].numpy().astype(np.uint32)
     np.random.set_state({**numpy_state, "state": {"key": key, "pos": numpy_state["state"]["pos"]}})
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
+    if "cuda" in state and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"])
 
 
