@@ -75,7 +75,7 @@ def test_what_is_read_follows_the_bank(name: str) -> None:
         rows = engine.model.memory_embedding(len(batch.memory.bank))
         stored = batch.memory.bank.layer(0)
         for group in range(2):
-            for rank, slot in enumerate(batch.memory.bank.slots(group)):
+            for rank, slot in enumerate(batch.memory.bank.order[group]):
                 expected = stored.keys[group, slot] + rows[rank]
                 torch.testing.assert_close(batch.memory.chronological_keys(group)[rank], expected)
                 read = batch.memory.read()[0].long.keys[group].unflatten(0, (len(batch.memory.bank), -1))

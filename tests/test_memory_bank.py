@@ -18,7 +18,7 @@ def _entries(value: float, groups: int = 2) -> list[KeyValue]:
 def _stored(bank: MemoryBank, group: int) -> list[float]:
     """The values of a group's frames, oldest first."""
     keys = bank.layer(0).keys[group, :, 0, 0]
-    return [float(keys[slot]) for slot in bank.slots(group)]
+    return [float(keys[slot]) for slot in bank.order[group]]
 
 
 def test_groups_drop_frames_of_their_own() -> None:
@@ -62,15 +62,23 @@ def _keys_with(bank: MemoryBank | DifferentiableBank, rows: Tensor) -> Tensor:
     return bank.as_read(0).keys
 
 
+def _append(bank: MemoryBank | DifferentiableBank, frame: int, dropped: int | None = None) -> None:
+    """Appends a frame for both groups."""
+    if isinstance(bank, DifferentiableBank):
+        bank.append(_entries(frame), dropped)
+    else:
+        bank.append(_entries(frame), frame, None if dropped is None else [dropped] * 2)
+
+
 @pytest.mark.parametrize("kind", [MemoryBank, DifferentiableBank])
 def test_the_embedding_follows_the_frames_ranks(kind: type[MemoryBank] | type[DifferentiableBank]) -> None:
     bank = kind(capacity=3)
     rows = torch.tensor([[100.0], [200.0], [300.0]]).expand(3, 4)
     for frame in (0, 1, 2):
-        bank.append(_entries(frame), frame)
+        _append(bank, frame)
         keys = _keys_with(bank, rows[: frame + 1])
         assert keys[0, :, 0, 0].tolist() == [100, 201, 302][: frame + 1]
-    bank.append(_entries(3), 3, dropped=[1, 1])  # the plain bank's slots: frames 0, 3, 2
+    _append(bank, 3, dropped=1)  # the plain bank's slots: frames 0, 3, 2
     order = [0, 2, 1] if kind is MemoryBank else [0, 1, 2]
     expected = [[100, 202, 303], [100.5, 202.5, 303.5]]
     assert _keys_with(bank, rows)[:, order, 0, 0].tolist() == expected
@@ -93,20 +101,13 @@ def test_the_differentiable_bank_holds_the_same_and_passes_gradients() -> None:
     for (layer,) in entries:
         layer.keys.requires_grad_()
     for frame, entry in enumerate(entries):
-        dropped = [1, 1] if differentiable.is_full else None
-        differentiable.append(entry, frame, dropped)
-        plain.append([KeyValue(*(tensor.detach() for tensor in entry[0]))], frame, dropped)
-    assert differentiable.frames == plain.frames == [[0, 4, 5]] * 2
+        is_full = differentiable.is_full
+        differentiable.append(entry, 1 if is_full else None)
+        copy = [KeyValue(*(tensor.detach() for tensor in entry[0]))]
+        plain.append(copy, frame, [1, 1] if is_full else None)
+    assert plain.frames == [[0, 4, 5]] * 2
     for mine, other in zip(differentiable.layer(0), plain.layer(0), strict=True):
         assert torch.equal(mine[0], other[0, plain.order[0]])
     differentiable.layer(0).keys.sum().backward()
     reached = [entry[0].keys.grad is not None for entry in entries]
     assert reached == [True, False, False, False, True, True]
-
-
-def test_in_training_all_samples_drop_the_same_frame() -> None:
-    bank = DifferentiableBank(capacity=2)
-    for frame in (0, 1):
-        bank.append(_entries(frame), frame)
-    with pytest.raises(ValueError, match="same frame"):
-        bank.append(_entries(2), 2, dropped=[0, 1])

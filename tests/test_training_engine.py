@@ -103,11 +103,11 @@ def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(
     seen: list[list[int]] = []
 
     class RecordingBank(DifferentiableBank):
-        def append(
-            self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None
-        ) -> None:
-            super().append(entries, frame, dropped)
-            seen.append(self.frames[0])
+        def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
+            super().append(entries, dropped)
+            before = seen[-1] if seen else []
+            kept = before if dropped is None else before[:dropped] + before[dropped + 1 :]
+            seen.append([*kept, len(seen)])  # every frame is offered
 
     monkeypatch.setattr(training, "DifferentiableBank", RecordingBank)
     cfg = config(FORMER_MEM_LEN=former, LATTER_MEM_LEN=latter)

@@ -37,11 +37,9 @@ class TrainingMemory(GroupMemory):
         """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
         self._short = self.model.bind_short(propagation, identity)
 
-    def write_long(
-        self, propagation: Propagation, identity: Tensor, frame: int, dropped: Sequence[int] | None
-    ) -> None:
-        """Appends this frame to the bank, in the place of each group's position ``dropped`` if given."""
-        self.bank.append(self.model.bind_long(propagation, identity), frame, dropped)
+    def write_long(self, propagation: Propagation, identity: Tensor, dropped: int | None) -> None:
+        """Appends this frame to the bank, in the place of the one at position ``dropped`` if given."""
+        self.bank.append(self.model.bind_long(propagation, identity), dropped)
         rows = self.model.memory_embedding(len(self.bank))
         self._long = _flat([self.bank.layer(index, rows) for index in range(self.bank.num_layers)])
 

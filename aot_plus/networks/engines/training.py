@@ -212,9 +212,8 @@ class TrainingEngine:
         """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
         memory.write_short(propagation, identity)
         if index % self.cfg.TRAIN_LONG_TERM_MEM_GAP == 0:
-            batch = identity.shape[0]
-            dropped = [self.cfg.FORMER_MEM_LEN] * batch if memory.bank.is_full else None
-            memory.write_long(propagation, identity, index, dropped)
+            dropped = self.cfg.FORMER_MEM_LEN if memory.bank.is_full else None
+            memory.write_long(propagation, identity, dropped)
 
     def _score(self, logits: Tensor, labels: Tensor, commit: _Commit) -> tuple[Tensor, Tensor]:
         """Computes a frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""

@@ -42,7 +42,7 @@ class MemoryBank:
     @property
     def frames(self) -> list[list[int]]:
         """Lists each group's stored frame numbers, oldest first. Waits for a choice made on the device."""
-        return self._column(_FRAME)
+        return [] if self._known is None else self._known.wait()[:, :, _FRAME].tolist()
 
     @property
     def numbers(self) -> Tensor:
@@ -141,10 +141,6 @@ class MemoryBank:
         keys, values = self.layer(index)
         return KeyValue(self._embedded[index][:, : len(self)] if self._embedded else keys, values)
 
-    def slots(self, group: int) -> list[int]:
-        """Returns the slots of a group's frames, oldest frame first. Waits as ``frames``."""
-        return self._column(_SLOT)[group]
-
     def state_dict(self) -> dict[str, Any]:
         """Copies the frames, with their numbers and slots, to plain values."""
         layers = [[stored[:, : len(self)].clone() for stored in layer] for layer in self._layers]
@@ -162,12 +158,6 @@ class MemoryBank:
     def _rows(self) -> Tensor:
         """Returns the book of the stored frames, ``G x T x 3``."""
         return self._book[:, : len(self)]
-
-    def _column(self, column: int) -> list[list[int]]:
-        if self._known is None:
-            return []
-        rows = self._known.wait()
-        return [[int(row[column]) for row in own] for own in rows.tolist()]
 
     def _pairs(self, entries: Sequence[KeyValue]) -> list[tuple[Tensor, Tensor]]:
         """Lists storage and new tensor of all layers, keys and values."""
@@ -217,16 +207,12 @@ class MemoryBank:
 
 
 class DifferentiableBank:
-    """Stores frames in training: gradients flow through its entries, so nothing is written in place.
-
-    All samples of the batch drop the same frame.
-    """
+    """Stores frames in training: gradients flow through its entries, so nothing is written in place."""
 
     def __init__(self, capacity: int | None) -> None:
         """As of ``MemoryBank``."""
         self.capacity = capacity
         self._stored: list[list[KeyValue]] = []  # by age, oldest frame first, then layer
-        self._numbers: list[int] = []  # of the same frames
 
     def __len__(self) -> int:
         """Counts the stored frames, T."""
@@ -238,23 +224,15 @@ class DifferentiableBank:
         return len(self._stored[0]) if self._stored else 0
 
     @property
-    def frames(self) -> list[list[int]]:
-        """Does as ``MemoryBank.frames``."""
-        return [list(self._numbers)] * (len(self._stored[0][0].keys) if self._stored else 0)
-
-    @property
     def is_full(self) -> bool:
         """Does as ``MemoryBank.is_full``."""
         return self.capacity is not None and len(self) >= self.capacity
 
-    def append(self, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None) -> None:
-        """Does as ``MemoryBank.append``."""
+    def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
+        """Stores a frame as ``MemoryBank.append`` does; all samples drop the one at the same position."""
         if dropped is not None:
-            if any(position != dropped[0] for position in dropped):
-                raise ValueError("in training every sample drops the same frame")
-            del self._stored[dropped[0]], self._numbers[dropped[0]]
+            del self._stored[dropped]
         self._stored.append(list(entries))
-        self._numbers.append(frame)
 
     def layer(self, index: int, embedding: Tensor | None = None) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, oldest frame first.
