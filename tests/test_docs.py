@@ -145,22 +145,23 @@ def test_the_worked_decision_follows_from_the_formulas() -> None:
 
 
 def test_the_worked_lines_use_the_numbers_of_the_table() -> None:
-    table, text = _decision(), _text("memory_policies.md")
+    """What has four decimals below the table is a number of it, or comes from its numbers."""
+    table = _decision()
     row = {name: values[table["dropped"].index(1)] for name, values in table.items()}
-    ((frame, before),) = re.findall(r"^- Frame (\d+) had an average of ([\d.]+) ", text, flags=re.MULTILINE)
-    assert int(frame) == row["frame"]
+    below = re.split(r"^\| frame \| read (?:.*\n\|)+.*\n", _text("memory_policies.md"), flags=re.MULTILINE)[1]
+    below = below.partition("\n## ")[0]
+    formulas = [re.findall(r"\d\.\d{4}", formula) for formula in re.findall(r"\$([^$]*=[^$]*)\$", below)]
+    before = formulas[0][0]
     assert 0.2 * float(before) + 0.8 * row["read"] == pytest.approx(row["relevance"], abs=1e-4)
-    rounded = 4 * row["relevance"] + row["novelty"]
-    lines = (
-        f"R = 0.2 \\cdot {before} + 0.8 \\cdot {row['read']:.4f} = {row['relevance']:.4f}$",
-        f"e^{{10 ({row['redundancy']:.4f} - 0.40)}}) = {row['novelty']:.4f}$",
-        f"4 \\cdot {row['relevance']:.4f} + {row['novelty']:.4f} = {rounded:.4f}$",
-        f"the table says {row['score']:.4f}",
-        f"from {min(table['novelty']):.4f} to {max(table['novelty']):.4f} only",
-        f"from {min(table['relevance']):.4f} to {max(table['relevance']):.4f}",
-        f"frame {table['frame'][int(np.argmax(table['redundancy']))]:.0f} is the most redundant",
+    read, relevance, redundancy, novelty = (
+        f"{row[name]:.4f}" for name in ("read", "relevance", "redundancy", "novelty")
     )
-    assert [line for line in lines if line not in text] == []
+    rounded = f"{4 * row['relevance'] + row['novelty']:.4f}"
+    assert formulas == [[before, read, relevance], [redundancy, novelty], [relevance, novelty, rounded]]
+    of_table = {f"{value:.4f}" for values in table.values() for value in values}
+    extremes = {f"{end(table[name]):.4f}" for name in ("novelty", "relevance") for end in (min, max)}
+    told = set(re.findall(r"\d\.\d{4}", below))
+    assert extremes <= told <= of_table | {before, rounded}
 
 
 def test_every_policy_is_described() -> None:
@@ -238,13 +239,14 @@ def test_the_video_of_the_library_page(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_examples_of_the_protocol() -> None:
     text = _text("evaluation.md")
-    gaps = re.findall(r"of (\d+) frames(?: has)? a gap of (\d+)", text)
+    gaps = re.findall(r"\b(\d+) frames\b[^|.]*? (\d+)\b", text)
     assert len(gaps) == 2
     assert [memory_gap(get_config("pre_vost_2", "r50_aotl"), int(frames)) for frames, _ in gaps] == [
         int(gap) for _, gap in gaps
     ]
-    ((scored, last),) = re.findall(r"Of (\d+) scored frames, the last (\d+)", text)
-    assert last_frames(np.zeros(int(scored))).shape == (int(last),)
+    (row,) = re.findall(r"^\| J_tr \|.*$", text, flags=re.MULTILINE)
+    scored, last = map(int, re.findall(r"\d+", row)[-2:])
+    assert last_frames(np.zeros(scored)).shape == (last,)
 
 
 def test_columns_of_the_files_are_named() -> None:
@@ -339,7 +341,6 @@ def test_dockerfile_copies_what_is_there_and_ends_in_the_two_commands() -> None:
     sources = [word for words in copies for word in words[1:-1] if not word.startswith("--")]
     assert {"requirements.txt", "requirements-dev.txt", "."} == set(sources)
     assert all((ROOT / source).exists() for source in sources)
-    commands = re.search(r"## Two commands\n```\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert commands is not None
-    assert instructions[-1] == f'CMD ["sh", "-c", "{" && ".join(commands[1].split())}"]'
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert instructions[-1] in {f'CMD ["sh", "-c", "{" && ".join(block.split())}"]' for block in blocks}
     assert "USER aot" in instructions
