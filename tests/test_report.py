@@ -102,21 +102,21 @@ def test_runs_over_different_sequences(data: Path) -> None:
     assert [run["all"]["objects"] for run in found["runs"]] == [4, 1]
     assert [run["common"]["objects"] for run in found["runs"]] == [1, 1]
     assert found["sequences"][0]["runs"][1] is None
-    assert "part has no masks of this sequence." in found["sequences"][0]["notes"]
+    assert ["part" in note for note in found["sequences"][0]["notes"]] == [True]
 
 
 def test_sequences_that_are_not_in_the_split_are_named(data: Path) -> None:
     write_mask(data / "emfs" / "elsewhere" / "00000.png", mask_of("", 0))
     found = gathered(data, "emfs")
     assert len(found["sequences"]) == 3
-    assert found["runs"][0]["notes"] == ["Not in the split, so not shown: elsewhere."]
+    assert ["elsewhere" in note for note in found["runs"][0]["notes"]] == [True]
 
 
 def test_an_unreadable_mask_is_said_in_words(data: Path) -> None:
     broken = data / "emfs" / "0001_cut" / "frame00004.png"
     broken.write_bytes(broken.read_bytes()[:20])
     sequence = gathered(data, "emfs", "fifo")["sequences"][0]
-    assert any(f"{broken}: cannot be read as a mask" in note for note in sequence["notes"])
+    assert any(f"{broken}: " in note for note in sequence["notes"])
     assert sequence["runs"][0]["figures"] == []
     assert len(sequence["runs"][1]["figures"]) == 2
     assert sequence["pictures"][0]["runs"][0] is None
@@ -127,16 +127,17 @@ def test_a_sequence_without_images(data: Path) -> None:
     folder.rename(folder.with_name("away"))
     sequence = gathered(data, "emfs")["sequences"][0]
     assert sequence["pictures"] == []
-    assert any("numbered by annotation" in note for note in sequence["notes"])
+    assert any("frame00002" in note for note in sequence["notes"])
     assert len(sequence["runs"][0]["figures"]) == 2
 
 
 def test_an_unreadable_image_costs_its_picture_only(data: Path) -> None:
-    for path in (data / "dataset" / "JPEGImages_10fps" / "0001_cut").iterdir():
+    images = data / "dataset" / "JPEGImages_10fps" / "0001_cut"
+    for path in images.iterdir():
         path.write_bytes(b"no image")
     sequence = gathered(data, "emfs")["sequences"][0]
     assert sequence["pictures"] == []
-    assert sum("cannot be read as an image" in note for note in sequence["notes"]) == 2
+    assert sum(f"{images}/frame" in note for note in sequence["notes"]) == 2
 
 
 def test_a_run_without_config_summary_and_trace(data: Path) -> None:
@@ -263,7 +264,7 @@ def test_ragged_contours_are_simplified() -> None:
 
 def test_the_tool_writes_one_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(data, "emfs", "fifo", flags=("--pictures", "1")) == 0
-    assert f"Report: {data / 'report.html'}" in capsys.readouterr().out
+    assert str(data / "report.html") in capsys.readouterr().out
     found = page_values(data / "report.html")
     assert [run["name"] for run in found["runs"]] == ["emfs", "fifo"]
     assert [len(sequence["pictures"]) for sequence in found["sequences"]] == [1, 1, 1]
@@ -314,22 +315,22 @@ def bad_input(data: Path, case: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("case", "words"),
+    ("case", "facts"),
     [
-        ("nowhere", "there is no such result folder"),
-        ("empty", "not a result folder"),
-        ("twice", "more than once"),
-        ("split", "unknown split 'valid'"),
-        ("no config", "no config says TEST_DATASET: give --dataset"),
-        ("no predictions", "there are no predictions for any sequence"),
-        ("two datasets", "runs with different data or metrics cannot be compared"),
+        ("nowhere", "/nowhere: "),
+        ("empty", "/empty: .*<sequence>/<frame>.png"),
+        ("twice", "/emfs: "),
+        ("split", "'valid'.* val"),
+        ("no config", "/emfs: .*TEST_DATASET.*--dataset"),
+        ("no predictions", "/emfs.*'val'"),
+        ("two datasets", "TEST_DATASET .*/dataset.*/other"),
     ],
 )
-def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], case: str, words: str) -> None:
+def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], case: str, facts: str) -> None:
     out = data / "report.html"
     assert main([*bad_input(data, case), "--out", str(out)]) == 1
     shown = capsys.readouterr().err.strip()
-    assert words in shown
+    assert re.search(facts, shown)
     assert shown.startswith("error: ")
     assert "\n" not in shown
     assert not out.exists()
@@ -347,8 +348,9 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gather_module, "gather", lambda *_, **__: pytest.fail("the work was begun"))
-    assert main([str(data / "emfs"), "--out", str(data / "emfs" / "config.yaml" / "report.html")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    out = data / "emfs" / "config.yaml" / "report.html"
+    assert main([str(data / "emfs"), "--out", str(out)]) == 1
+    assert str(out) in capsys.readouterr().err
 
 
 def test_scores_of_other_annotations_are_not_mixed(data: Path) -> None:
@@ -356,7 +358,7 @@ def test_scores_of_other_annotations_are_not_mixed(data: Path) -> None:
     path = data / "fifo" / "per-frame_results-val.csv"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("0001_cut,2,")]
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(DataError, match="different annotations"):
+    with pytest.raises(DataError, match=r"0001_cut: .*/emfs .*/fifo .*per-frame_results"):
         gathered(data, "emfs", "fifo")
 
 

@@ -3,6 +3,7 @@
 Without a browser these tests are skipped; with ``AOT_PLUS_BROWSER=required`` in the environment they fail.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -84,7 +85,7 @@ def test_runs_and_their_figures(opened: Opened) -> None:
     assert "1 + 2" in rows[0]
     assert "12.5" in rows[0]
     assert "0.50 GiB" in rows[0]
-    assert "do not cover the same objects" in opened.page.locator("#run-notes").inner_text()
+    assert " 3 " in opened.texts("#run-notes li")[0]  # the objects that both have
     assert opened.page.locator("#histogram svg").get_attribute("aria-label").count(":") == 2
 
 
@@ -124,12 +125,13 @@ def test_differences_to_a_chosen_run(opened: Opened) -> None:
 
 def test_filtering(opened: Opened) -> None:
     count = opened.page.locator("#count")
-    assert count.inner_text() == "3 sequences"
+    assert re.findall(r"\d+", count.inner_text()) == ["3"]
     opened.page.locator("#filter").fill("TEAR")
     assert opened.texts(NAMES) == ["0003_tear"]
-    assert count.inner_text() == "1 of 3 sequences"
+    assert re.findall(r"\d+", count.inner_text()) == ["1", "3"]
     opened.page.locator("#filter").fill("nothing like it")
-    assert opened.texts(ROWS) == ["No name contains this."]
+    assert opened.page.locator(f"{ROWS}[data-name]").count() == 0
+    assert opened.page.locator(f"{ROWS} .empty").is_visible()
     opened.page.locator("#filter").fill("")
     assert opened.texts(NAMES) == list(SEQUENCES)
 
@@ -149,7 +151,7 @@ def test_choosing_with_the_mouse(opened: Opened) -> None:
     assert opened.chosen() == "0003_tear"
     assert opened.page.url.endswith("#0003_tear")
     assert opened.page.locator(f"{ROWS}[aria-current]").inner_text().startswith("0003_tear")
-    assert "fifo has no masks of this sequence." in opened.page.locator("#detail").inner_text()
+    assert any("fifo" in note for note in opened.texts("#detail .notes li"))
     opened.page.locator('[data-step="-1"]').click()
     assert opened.chosen() == HTML_NAME
 
@@ -206,36 +208,38 @@ def test_the_curve_reads_out_frames(opened: Opened) -> None:
     assert plot.locator(".curve").count() == 2
     shade, last = plot.locator(".shade").bounding_box(), plot.locator(".curve").first.bounding_box()
     assert shade["x"] + shade["width"] == pytest.approx(last["x"] + last["width"], abs=2)
-    assert "Whole video" in readout.inner_text()
+    whole = readout.inner_text()
+    assert "frame0" not in whole
     plot.focus()
     opened.page.keyboard.press("ArrowRight")
-    assert "Frame 2 · frame00002" in readout.inner_text()
+    assert "frame00002" in readout.inner_text()
     opened.page.keyboard.press("End")
-    assert "Frame 20 · frame00020" in readout.inner_text()
+    assert "frame00020" in readout.inner_text()
     assert plot.locator('.point[visibility="visible"]').count() == 2
     box = plot.bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert "Frame 12 · frame00012" in readout.inner_text()
+    assert "frame00012" in readout.inner_text()
     opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] - 40)
     opened.page.locator("#filter").focus()
-    assert "Whole video" in readout.inner_text()
+    assert readout.inner_text() == whole
 
 
 def test_the_memory_says_when_frames_came_and_went(opened: Opened) -> None:
     timeline = opened.page.locator(".timeline").first
     rows, readout = timeline.locator(".stored"), timeline.locator(".readout")
+
+    def told() -> list[str]:
+        return re.findall(r"\d+(?:\.\d+)?|relevance|redundancy", readout.inner_text())
+
     assert rows.count() == 5
-    assert "5 frames stored, 2 dropped" in readout.inner_text()
+    assert told()[:2] == ["5", "2"]  # stored, dropped
     rows.first.focus()
-    assert "Frame 0: the reference, kept to the end." in readout.inner_text()
+    assert told()[0] == "0"
     opened.page.keyboard.press("ArrowDown")
-    assert (
-        "Frame 5: dropped at frame 15. At frame 15: relevance 0.200, redundancy 0.200."
-        in readout.inner_text()
-    )
+    assert told() == ["5", "15", "15", "relevance", "0.200", "redundancy", "0.200"]
     box = rows.nth(1).locator(".track").bounding_box()
     opened.page.mouse.move(box["x"] + 3, box["y"] + 3)
-    assert readout.inner_text().startswith("Frame 5: dropped at frame 15.")
+    assert told()[:2] == ["5", "15"]
 
 
 def test_the_memory_is_shaded_by_a_score(opened: Opened) -> None:
@@ -313,7 +317,7 @@ def test_many_runs_and_long_names(browser: "sync_api.Browser", tmp_path: Path) -
     write_page(tmp_path / "page.html", values)
     context = browser.new_context(viewport={"width": 400, "height": 800})
     found = Opened(context, tmp_path / "page.html")
-    assert found.page.title() == "Large val: evaluation report"
+    assert found.page.title().startswith("Large val")
     assert found.chosen() == values["sequences"][0]["name"]
     assert not found.overflows()
     assert found.problems == []

@@ -158,11 +158,11 @@ def test_measured_beside_published(
     # Without the last of 4 scored frames; the last quarter is that frame alone.
     assert cells(output, "AOT*") == [["0.00", "39.0", "−39.00", "75.00", "50.4", "+24.60"]]
     assert cells(output, "DeAOT* + EMFS") == [["100.00", "41.9", "+58.10", "100.00", "52.6", "+47.40"]]
-    assert "Not measured" not in output
+    assert {line["status"] for line in read_table(fake)} == {"measured"}
     page = (fake.results.parent / "table.md").read_text(encoding="utf-8")
     assert cells(page, "AOT*") == cells(output, "AOT*")
     assert f"```\npython -m aot_plus.tools.reproduce --dataset {videos}" in page
-    assert "\nOn copy val, 1 sequence. The published figures are of VOST's 70: the differences mean" in page
+    assert re.search(r"\bcopy val, 1 .*\b70\b", page)  # the sequences here, and those of the published figures
     first, *others = read_table(fake)
     assert first == {
         "row": "AOT*",
@@ -200,10 +200,9 @@ def test_small_models_with_every_policy(
         ["J", "75.00", "100.00", "100.00", "100.00", "75.00", "100.00"],
     ]
     assert cells(output, "deaot_mini") == [[figure, *["missing"] * 6] for figure in ("J_tr", "J")]
-    told = f"- deaot_mini: {checkpoints / 'deaot_mini.safetensors'}: there is no such checkpoint; "
-    assert told in output
-    assert "On small val, 1 sequence. `python -m benchmarks.policies` says" in output
-    assert "published" not in output
+    assert f"- deaot_mini: {checkpoints / 'deaot_mini.safetensors'}: " in output
+    assert "small val, 1 " in output
+    assert "python -m benchmarks.policies" in output
     table = read_table(fake)
     assert [(line["model"], line["policy"]) for line in table[:6]] == [
         ("aot_mini", policy) for policy in SMALL_POLICIES
@@ -216,22 +215,21 @@ def test_rows_by_name_and_number(
 ) -> None:
     assert run(videos, fake, "--rows", "deaot + emfs", "1") == 0
     assert [line["status"] for line in read_table(fake)] == ["measured", "not run", "not run", "measured"]
-    assert "- AOT* + EMFS, DeAOT*: not in --rows\n" in capsys.readouterr().out
+    assert re.search(r"^- AOT\* \+ EMFS, DeAOT\*: .*--rows$", capsys.readouterr().out, flags=re.MULTILINE)
     assert fake.inferred == ["fifo", "emfs"]
 
 
 def test_an_unknown_row_is_answered_with_the_nearest(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for wrong, is_like_some in (("DeOAT", True), ("5", False)):
+    for wrong, nearest in (("DeOAT", "DeAOT*"), ("AOT+EFMS", "AOT* + EMFS"), ("5", None)):
         assert run(videos, fake, "--rows", wrong) == 1
-        error = capsys.readouterr().err
-        assert f"--rows: unknown row {wrong!r}" in error
-        assert ("the nearest: " in error) == is_like_some
-    assert run(videos, fake, "--rows", "AOT+EFMS") == 1
-    error = capsys.readouterr().err
-    assert "the nearest: AOT* + EMFS, " in error
-    assert "there are: 1 AOT*, 2 AOT* + EMFS, 3 DeAOT*, 4 DeAOT* + EMFS" in error
+        error, _, known = capsys.readouterr().err.rpartition(": ")
+        assert known == "1 AOT*, 2 AOT* + EMFS, 3 DeAOT*, 4 DeAOT* + EMFS\n"
+        assert "--rows: " in error
+        _, _, told = error.partition(repr(wrong))
+        assert ("AOT" in told) == (nearest is not None)
+        assert nearest is None or f": {nearest}" in told
     assert fake.jobs == []
 
 
@@ -239,10 +237,10 @@ def test_wrong_flags_are_said_before_any_work(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reproduce.main(["--dataset", str(videos), "--out", str(videos)]) == 1
-    assert f"error: --output: {videos} is a folder" in capsys.readouterr().err
+    assert f"error: --output: {videos} " in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         run(videos, fake, "--processes", "0")
-    assert "--processes: expected a whole number from 1, found '0'" in capsys.readouterr().err
+    assert re.search("--processes: .*'0'", capsys.readouterr().err)
     assert fake.jobs == []
 
 
@@ -299,9 +297,10 @@ def test_a_missing_dataset_and_checkpoint_are_both_named(
     assert run("vost", fake) == 1
     output = capsys.readouterr().out
     rows = "- AOT*, AOT* + EMFS, DeAOT*, DeAOT* + EMFS: "
-    assert f"{rows}{tmp_path}/VOST: there is no such dataset folder; {how_to_get('vost')}" in output
-    assert f"- AOT* + EMFS: {checkpoints}/AOT_EMFS.pth: there is no such checkpoint; " in output
-    assert "--dataset mini_vost needs no download" in output
+    assert f"{rows}{tmp_path}/VOST: " in output
+    assert how_to_get("vost") in output
+    assert f"- AOT* + EMFS: {checkpoints}/AOT_EMFS.pth: " in output
+    assert "--dataset mini_vost" in output
     assert cells(output, "AOT*") == [["missing", "39.0", "–", "missing", "50.4", "–"]]
     assert fake.jobs == []
     assert not (tmp_path / "table.md").exists()
@@ -335,7 +334,7 @@ def test_a_split_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "MiniVOST" / "ImageSets" / "val.txt"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"val\.txt: cannot be read"):
+    with pytest.raises(DataError, match=r"val\.txt: "):
         reproduction.prepare_dataset("mini_vost", tmp_path)
 
 
@@ -349,11 +348,11 @@ def test_the_default_place_of_the_table(
     monkeypatch.setattr(DefaultStage, "DIR_RESULT", str(tmp_path / "all"))
     assert reproduce.main(["--dataset", str(videos), "--rows", "1"]) == 0
     assert (tmp_path / "all" / "reproduce" / "copy.csv").is_file()
-    assert capsys.readouterr().out.endswith(f"Wrote {tmp_path}/all/reproduce/copy.md\n")
+    assert capsys.readouterr().out.endswith(f" {tmp_path}/all/reproduce/copy.md\n")
     assert reproduce.main(["--dataset", str(videos), "--rows", "1", "--out", str(tmp_path / "v1.5.md")]) == 0
     assert (tmp_path / "v1.5.csv").is_file()
     assert reproduce.main(["--dataset", str(videos), "--out", str(tmp_path / "v1.5.md" / "table")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert f"{tmp_path}/v1.5.md/table" in capsys.readouterr().err
 
 
 # What is used again
@@ -404,14 +403,14 @@ def test_a_failing_row_does_not_keep_the_others(
     fake.refused = {"emfs": "config.yaml: made with another config"}
     assert run(videos, fake, "--rows", "1", "2") == 1
     output = capsys.readouterr().out
-    assert "- AOT*: inference: s0: no mask; s1: no mask; s2: no mask; and 2 more" in output
+    assert re.search(r"^- AOT\*: .*s0: no mask; s1: no mask; s2: no mask; .*\b2\b", output, flags=re.MULTILINE)
     assert "- AOT* + EMFS: config.yaml: made with another config" in output
-    assert "Nothing was measured, and no file written." in output
+    assert not list(fake.results.parent.glob("table.*"))
     fake.refused = {}
     assert run(videos, fake, "--rows", "1", "2") == 1
     first, second, *_ = read_table(fake)
     assert (first["status"], first["J"], first["difference_J"]) == ("failed", "", "")
-    assert first["reason"].startswith("inference: s0: no mask; ")
+    assert "s0: no mask; " in first["reason"]
     assert second["status"] == "measured"
 
 
@@ -421,7 +420,7 @@ def test_a_failing_metric_is_named(
     folder = fake.results / "default_r50_aotl" / "pre_vost_2" / "eval" / "copy" / "fifo_1+8"
     (folder / "pour").mkdir(parents=True)  # no mask in it
     assert run(videos, fake, "--rows", "1") == 1
-    assert f"- AOT*: predictions missing in {folder}" in capsys.readouterr().out
+    assert re.search(rf"^- AOT\*: .*{re.escape(str(folder))}", capsys.readouterr().out, flags=re.MULTILINE)
 
 
 def test_after_an_interrupt_the_table_says_what_was_not_run(
@@ -430,9 +429,8 @@ def test_after_an_interrupt_the_table_says_what_was_not_run(
     fake.interrupted = {"rmem"}
     assert run(small_videos, fake) == 130
     captured = capsys.readouterr()
-    assert "Rerun the same command to resume." in captured.err
     assert cells(captured.out, "aot_mini")[0] == ["J_tr", "100.00", "100.00", *["not run"] * 4]
-    listed = "- aot_mini (rmem, uniform, random, unbounded), deaot_mini: interrupted"
+    listed = "- aot_mini (rmem, uniform, random, unbounded), deaot_mini: "
     assert listed in captured.out
     assert listed in (fake.results.parent / "table.md").read_text(encoding="utf-8")
     fake.interrupted, fake.inferred = set(), []
@@ -476,7 +474,7 @@ def test_the_whole_way(
     torch.save({name: tensor * 0.9 for name, tensor in model.state_dict().items()}, checkpoint)
     assert reproduce.main([]) == 1
     refused = capsys.readouterr().out
-    assert "the checkpoint's content changed" in refused
+    assert "the checkpoint's content" in refused
     assert cells(refused, "AOT* + EMFS") == [["failed", "42.8", "–", "failed", "51.6", "–"]]
     assert reproduce.main(["--overwrite"]) == 0
     assert cells(capsys.readouterr().out, "AOT* + EMFS")[0][0] != "failed"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -75,7 +76,7 @@ def test_bare_machine_makes_mini_vost(tree: Path, run: Run) -> None:
     _add_checkpoint(tree, "aot_mini.safetensors")
     done = run("eval_vost.sh", *SMALL, POLICY="fifo", MINI_VOST_VAL="1")
     assert done.returncode == 0, done.stderr
-    for told in ("https://www.vostdataset.org", "There is no aot_plus/pretrain_models/AOT_EMFS.pth"):
+    for told in ("https://www.vostdataset.org", "aot_plus/pretrain_models/AOT_EMFS.pth"):
         assert told in done.stderr
     split = tree / "aot_plus" / "datasets" / "MiniVOST" / "ImageSets" / "val.txt"
     assert len(split.read_text(encoding="utf-8").split()) == 1
@@ -144,8 +145,7 @@ def test_there_is_no_metric_without_masks(tree: Path, short_dataset: Path) -> No
     code, output = run_tool(tree, "--dataset", str(short_dataset), "--checkpoint", "broken.pth")
     assert code == 1
     assert "broken.pth" in output
-    assert "inference failed" in output
-    assert "Metric" not in output
+    assert not list((tree / "results").rglob("global_results-*.csv"))
 
 
 def test_help_names_every_flag(run: Run) -> None:
@@ -161,8 +161,8 @@ def test_help_names_every_flag(run: Run) -> None:
     [
         (["--modle", "aott"], "--modle"),
         (["aott"], "aott"),
-        (["--model"], "--model: expected one argument"),
-        (["--processes", "two"], "--processes"),
+        (["--model"], "--model:"),
+        (["--processes", "two"], "'two'"),
     ],
 )
 def test_bad_flags_end_with_2(run: Run, arguments: list[str], told: str) -> None:
@@ -174,8 +174,8 @@ def test_bad_flags_end_with_2(run: Run, arguments: list[str], told: str) -> None
 @pytest.mark.parametrize(
     ("folder", "arguments", "variables", "told"),
     [
-        (".", ["eval_vost.sh"], {"CHECKPOINT": "missing.pth"}, "there is no checkpoint missing.pth"),
-        ("aot_plus", ["../eval_vost.sh", "--dataset=/a folder"], {}, "/a folder: neither a known dataset"),
+        (".", ["eval_vost.sh"], {"CHECKPOINT": "missing.pth"}, "missing.pth"),
+        ("aot_plus", ["../eval_vost.sh", "--dataset=/a folder"], {}, "/a folder"),
         ("aot_plus", ["eval_vost.sh", "--", "--dataset", "vost"], {}, "https://www.vostdataset.org"),
     ],
 )
@@ -191,7 +191,7 @@ def test_named_but_missing_is_an_error(
 def test_dataset_without_checkpoint_is_an_error(run: Run, short_dataset: Path) -> None:
     done = run("eval_vost.sh", "--dataset", str(short_dataset))
     assert done.returncode == 1
-    assert "choose one with --checkpoint" in done.stderr
+    assert "--checkpoint" in done.stderr
 
 
 def _fake_python(folder: Path, *, satisfies: bool, pip: str) -> Path:
@@ -226,7 +226,7 @@ def test_set_up_uses_the_active_python_where_it_suffices(tree: Path, run: Run, t
 def test_set_up_makes_a_venv_once(tree: Path, run: Run, tmp_path: Path) -> None:
     python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"')
     first, second = run("run_tests.sh", python=python), run("run_tests.sh", python=python)
-    assert "Making" in first.stderr
+    assert f"{tree}/.venv" in first.stderr
     assert second.stderr == ""
     assert first.stdout == second.stdout
     assert first.stdout.startswith(f"ran {tree}/.venv/bin/python -m pytest ")
@@ -242,14 +242,13 @@ def test_set_up_repairs_an_interrupted_venv(tree: Path, run: Run, tmp_path: Path
     python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"')
     done = run("run_tests.sh", python=python)
     assert done.returncode == 0, done.stderr
-    assert "interrupted" in done.stderr
     assert not (tree / ".venv" / "half_a_package").exists()
 
 
 def test_set_up_fails_where_pip_fails(run: Run, tmp_path: Path) -> None:
     done = run("run_tests.sh", python=_fake_python(tmp_path / "bin", satisfies=False, pip="exit 1"))
     assert done.returncode == 1
-    assert "pip could not install" in done.stderr
+    assert "pip" in done.stderr.splitlines()[-1]
 
 
 def test_set_up_leaves_a_venv_of_the_users_own_in_place(tree: Path, run: Run, tmp_path: Path) -> None:
@@ -270,8 +269,9 @@ def test_requirements_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert check_requirements([str(base), str(more)]) == 1
     problems = capsys.readouterr().out.splitlines()
     assert len(problems) == 2
-    assert problems[0] == "no-such-package-here>=2.0 (not installed)"
-    assert problems[1].startswith("numpy>=9999.1 (found ")
+    assert problems[0].startswith("no-such-package-here>=2.0")
+    assert problems[1].startswith("numpy>=9999.1")
+    assert numpy.__version__ in problems[1]
 
 
 @pytest.mark.parametrize(
