@@ -1,5 +1,6 @@
 """What the training tool does around a training: its processes, and the evaluation that follows."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,8 @@ def test_other_values_of_the_evaluation_evaluate_again(
     (masks,) = (run_folder(cfg) / "eval" / "videos").iterdir()
     shutil.copytree(masks / "video_0", masks / "of_another_list")
     message = run("TEST_FLIP=False")[1]
-    assert "1 sequences there (of_another_list, ...) were made differently: TEST_FLIP was True" in message
-    assert "The training is complete, and its weights stay." in message
-    assert "Here, --overwrite would remove the training." in message
+    assert re.search("of_another_list.*TEST_FLIP.*True.*False", message)
+    assert "aot-plus eval" in message  # whose flags --overwrite and --resume leave the training alone
     assert checkpoint.stat().st_mtime_ns == written
 
 
@@ -80,7 +80,7 @@ def test_there_is_a_process_for_each_gpu_that_the_device_leaves(
 def test_processes_do_not_share_a_numbered_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place_second_of_two(monkeypatch)
     cfg = tiny_config(tmp_path, TRAIN_DEVICE="cuda:1")
-    with pytest.raises(ConfigError, match=r"TRAIN_DEVICE cuda:1: expected one process .* found 2"):
+    with pytest.raises(ConfigError, match=r"TRAIN_DEVICE cuda:1: .* 2"):
         pipeline.train(cfg, resume=None, overwrite=False, processes=1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 import zipfile
@@ -144,12 +145,12 @@ def test_strokes_are_round_and_leave_hidden_objects_alone(session: Session) -> N
 def test_a_box_becomes_the_object_in_it(session: Session, frame: int) -> None:
     session.box(frame, BLUE_BOX, 1)
     assert iou(mask(session, 0) == 1, blue_square()) > 0.9
-    with pytest.raises(DataError, match="no pixel"):
+    with pytest.raises(DataError, match="900,0,5,5"):
         session.box(0, Box(900, 0, 5, 5), 1)
 
 
 def test_undo_takes_back_painting_and_objects(session: Session) -> None:
-    with pytest.raises(DataError, match="nothing to undo"):
+    with pytest.raises(DataError, match="undo"):
         session.undo()
     dab(session, 1, 20, 20)
     first = mask(session, 0)
@@ -226,7 +227,7 @@ def test_a_mask_file(session: Session, tmp_path: Path) -> None:
     session.undo()
     assert session.opened.project.mask(0) is None
     write_mask(tmp_path / "mask.png", loaded[:, 1:])
-    with pytest.raises(DataError, match="127 x 96 pixels, the video 128 x 96"):
+    with pytest.raises(DataError, match=r"127 x 96 .*128 x 96"):
         session.load_mask(0, tmp_path / "mask.png")
 
 
@@ -234,7 +235,7 @@ def test_a_mask_file(session: Session, tmp_path: Path) -> None:
 
 
 def test_a_run_follows_what_was_painted_in_both_directions(session: Session) -> None:
-    with pytest.raises(DataError, match="frame 0 shows no object"):
+    with pytest.raises(DataError, match="frame 0 "):
         session.segment(0, 1)
     session.show(4)
     dab(session, 1, 42, 26)
@@ -336,7 +337,7 @@ def test_another_checkpoint_of_the_same_name_begins_a_new_memory(session: Sessio
     assert first_of_run(session) == 4
     assert not mask(session, FRAMES - 1).any()
     path.unlink()
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*own\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"own\.safetensors"):
         session.segment(4, 1)
 
 
@@ -404,42 +405,42 @@ def test_a_killed_session_loses_nothing(session: Session, video: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "named"),
     [
         ({"version": 7}, "version"),
-        ({"size": [48]}, "cannot be read as a project"),
+        ({"size": [48]}, r"project\.json: "),
         ({"settings": {"capacity": "9"}}, "capacity"),
-        ({"source": "/nowhere"}, "there is no such video"),
+        ({"source": "/nowhere"}, "/nowhere: "),
         ({"size": [10, 10]}, "size"),
-        ({"frames": {"count": 10}}, "cannot be read as a project"),
+        ({"frames": {"count": 10}}, r"project\.json: "),
         ({"objects": [{"id": 300, "name": "", "hidden": False}]}, "300"),
     ],
 )
-def test_a_damaged_project_is_named(session: Session, change: dict[str, object], message: str) -> None:
+def test_a_damaged_project_is_named(session: Session, change: dict[str, object], named: str) -> None:
     session.close()
     path = session.projects / "squares" / "project.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=named):
         session.open_project("squares")
     assert not session.is_open
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "facts"),
     [
-        (lambda video: (video / "004.png").unlink(), "it had 10 frames, and has 9 now"),
-        (lambda video: shutil.copy(video / "004.png", video / "0_4.png"), "it had 10 frames, and has 11 now"),
-        (lambda video: (video / "004.png").rename(video / "010.png"), "its frames had other names"),
+        (lambda video: (video / "004.png").unlink(), " 10 frames.* 9 "),
+        (lambda video: shutil.copy(video / "004.png", video / "0_4.png"), " 10 frames.* 11 "),
+        (lambda video: (video / "004.png").rename(video / "010.png"), "names"),
     ],
 )
 def test_a_folder_of_other_frames_is_another_video(
-    session: Session, video: Path, change: Callable[[Path], object], message: str
+    session: Session, video: Path, change: Callable[[Path], object], facts: str
 ) -> None:
     session.close()
     session.open_project("squares")  # nothing has changed
     session.close()
     change(video)
-    with pytest.raises(DataError, match=f"is not the video that the project was made of: {message}"):
+    with pytest.raises(DataError, match=f"{video}: .*{facts}"):
         session.open_project("squares")
 
 
@@ -469,12 +470,12 @@ def test_a_project_of_before_is_opened_at_a_frame_that_is_there(
 def test_names_of_projects_are_harmless(session: Session, tmp_path: Path) -> None:
     for name in ("../../outside", "<script>alert(1)</script>", "..", "a" * 300):
         copy = make_video(tmp_path / "uploads" / str(len(list(tmp_path.glob("uploads/*")))), 1) / "000.png"
-        with pytest.raises(DataError, match=r"cannot be read as a video|does not say"):
+        with pytest.raises(DataError):
             session.open_upload(copy, name)
     assert session.saved() == ["squares"]
     session.close()
     for name in ("../squares", "/etc", "", "."):
-        with pytest.raises(DataError, match="no project"):
+        with pytest.raises(DataError, match=f"project {name!r}"):
             session.open_project(name)
 
 
@@ -482,11 +483,11 @@ def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: 
     outside = make_video(tmp_path / "outside", 2)
     (video.parent / "link").symlink_to(outside)
     for path in (outside, video.parent / "link", video.parent / ".." / "outside", "/etc/passwd", "a\0b"):
-        with pytest.raises(DataError, match="outside the folders"):
+        with pytest.raises(DataError, match=str(video.parent)):  # what may be opened
             session.open_video(path)
     assert session.opened.project.title == "squares"
     assert [name for name, _ in session.places.videos()] == ["videos/squares"]
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match=str(tmp_path / "missing")):
         Places([tmp_path / "missing"])
 
 
@@ -506,12 +507,12 @@ def test_names_that_are_not_utf8_are_left_out(
     assert json.dumps(videos, ensure_ascii=False).encode()
     assert [name for name, _ in videos] == ["videos/link.mp4", "videos/squares"]
     (message,) = caplog.messages
-    assert "left out: 2, such as" in message
+    assert " 2, " in message
     assert "caf\\udce9" in message
-    with pytest.raises(DataError, match="the name is not UTF-8"):
+    with pytest.raises(DataError, match="UTF-8"):
         session.open_video(video.parent / "link.mp4")
     shutil.move(strange / "000.png", video / os.fsdecode(b"caf\xe9.png"))
-    with pytest.raises(DataError, match="name of an image is not UTF-8: rename 'caf"):
+    with pytest.raises(DataError, match=r"UTF-8: .*'caf"):
         session.open_video(video)
     assert session.saved() == ["squares"]
 
@@ -520,9 +521,9 @@ def test_the_tool_says_what_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app.main(["--folder", str(tmp_path / "missing")]) == 1
-    assert "there is no such folder" in capsys.readouterr().err
+    assert str(tmp_path / "missing") in capsys.readouterr().err
     assert app.main(["--policy", "best"]) == 1
-    assert "policy: expected one of" in capsys.readouterr().err
+    assert re.search("policy: .*emfs.*'best'", capsys.readouterr().err)
     for flags in (["--policy", "no_such_module:Policy"], ["--checkpoint", "no_such_file"]):
         assert app.main(flags) == 1
         assert flags[1].partition(":")[0] in capsys.readouterr().err
@@ -531,7 +532,7 @@ def test_the_tool_says_what_it_lacks(
     assert "--port" in capsys.readouterr().err
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
     assert app.main([]) == 1
-    assert 'in a checkout, run pip install ".[app]"' in capsys.readouterr().err
+    assert 'pip install ".[app]"' in capsys.readouterr().err
 
 
 # --- results
@@ -551,7 +552,7 @@ def test_areas_over_time(session: Session) -> None:
     ("layout", "folder", "name"), [("vost", "Annotations", "003"), ("davis", "Annotations/480p", "00003")]
 )
 def test_export(session: Session, layout: str, folder: str, name: str) -> None:
-    with pytest.raises(DataError, match="no masks"):
+    with pytest.raises(DataError, match="masks"):
         session.export(layout)
     session.show(3)
     dab(session, 1, 38, 26)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,24 +149,22 @@ def test_number_formats(
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "facts"),
     [
-        (["--model", "nothing"], "unknown model 'nothing'"),
-        (["--size", "49x64"], "the nearest is 49x65"),
-        (["--device", "tpu"], "--device: 'tpu' cannot be used here"),
+        (["--model", "nothing"], "model 'nothing'"),
+        (["--size", "49x64"], "49x64.*49x65"),
+        (["--device", "tpu"], "--device: 'tpu'"),
         (["--ckpt_path", "nowhere.pth"], "nowhere.pth"),
         (["--checkpoint", "nowhere.pth"], "nowhere.pth"),
-        (["--policy", "nothing"], "MEM_POLICY: expected one of"),
-        (["--scenario", "agreement", "--model", "r50_aotl"], "--checkpoint: none ships for r50_aotl"),
-        (["--scenario", "unbounded", "--frames", "3"], "--frames: expected at least 7"),
+        (["--policy", "nothing"], "MEM_POLICY: .*'nothing'"),
+        (["--scenario", "agreement", "--model", "r50_aotl"], "--checkpoint: .*r50_aotl"),
+        (["--scenario", "unbounded", "--frames", "3"], "--frames: .*7.*3"),
     ],
 )
-def test_a_wrong_value_is_one_line(
-    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_value_is_one_line(flags: list[str], facts: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert inference.main(["--model", "aot_mini", "--device", "cpu", "--size", "49x65", *flags]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
-    assert message in captured.err
+    assert re.search(facts, captured.err)
     assert "Traceback" not in captured.err

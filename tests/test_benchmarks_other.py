@@ -1,6 +1,7 @@
 """The benchmarks of metric and training at tiny sizes, and the command that runs the list."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,16 @@ def test_a_wrong_value_is_one_line(flags: list[str], capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "facts"),
     [
-        (["--size", "480"], "expected HEIGHTxWIDTH"),
-        (["--frames", "20"], "expected at least 3 for each of 10"),
+        (["--size", "480"], "--size: .*HEIGHTxWIDTH.*480"),
+        (["--frames", "20"], "--frames: .*3 .*10"),
     ],
 )
-def test_a_wrong_flag(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag(flags: list[str], facts: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         metric.main(flags)
-    assert message in capsys.readouterr().err
+    assert re.search(facts, capsys.readouterr().err)
 
 
 def test_the_list_keeps_the_json_of_what_worked(
@@ -77,6 +78,6 @@ def test_the_list_keeps_the_json_of_what_worked(
     monkeypatch.setattr(everything, "ITEMS", {"metric": tiny, "broken": "metric --size nothing"})
     monkeypatch.setattr(everything, "FOLDER", tmp_path)
     assert everything.main(["--threads", "1"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "error: failed, see above: broken"
+    assert re.fullmatch("error: .*: broken", capsys.readouterr().err.splitlines()[-1])
     assert [path.name for path in tmp_path.iterdir()] == ["metric.json"]
     assert_finite(json.loads((tmp_path / "metric.json").read_text())["figures"])

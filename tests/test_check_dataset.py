@@ -1,5 +1,6 @@
 """``check_dataset``: every kind of finding on a tiny dataset with that one fault, and none on a sound one."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -243,7 +244,7 @@ def test_a_mask_of_16_bits_names_its_largest_id(root: Path) -> None:
     Image.fromarray(mask_of(1).astype(np.uint16) * 300).save(annotation(root, 4))
     (finding,) = found(root)
     assert finding.kind == kinds.MASK_UNREADABLE
-    assert "largest id is 300" in finding.detail
+    assert " 300" in finding.detail
 
 
 @pytest.mark.parametrize("pixels", [200, 201])
@@ -271,15 +272,15 @@ def test_sequences_of_several_splits_are_read_once(root: Path) -> None:
 
 def test_an_unknown_split_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(root), "--split", "tests"]) == 1
-    assert "splits here: train, val" in capsys.readouterr().err
+    assert re.search("'tests'.*train, val", capsys.readouterr().err)
 
 
 def test_vost_has_a_known_number_of_sequences(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
     findings = check_dataset(dataset).findings
     assert {finding.kind for finding in findings} == {kinds.VOST_COUNTS}
-    details = [finding.detail for finding in findings]
-    assert details == [f"{have} sequences, VOST has {of}" for have, of in ((1, 572), (2, 70), (0, 71))]
+    details = [re.findall(r"\d+", finding.detail) for finding in findings]
+    assert details == [["1", "572"], ["2", "70"], ["0", "71"]]  # found, published
     assert len(check_dataset(dataset, "val").findings) == 1
 
 
@@ -317,6 +318,6 @@ def test_long_lists_are_cut_and_counted() -> None:
     findings.append(Finding(kinds.GREY_MASK, "s0", "0.png"))
     text = format_findings(findings)
     assert f"{kinds.IMAGE_SIZE.title} (40)" in text
-    assert "s0: 0.jpg (and 1 more there)" in text
-    assert "... and 24 more in 12 others" in text
+    assert re.search(r"s0: 0\.jpg .*\b1\b", text)
+    assert re.search(r"\b24\b.*\b12\b", text)
     assert text.index("Errors") < text.index("Notes")

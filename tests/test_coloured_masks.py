@@ -109,13 +109,13 @@ def test_transparent_pixels_are_background(tmp_path: Path) -> None:
 def test_what_is_no_mask_is_named(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     cases = [
-        (Image.fromarray(noise), "this is a picture, not a mask"),
-        (Image.fromarray(np.zeros((9, 9, 3), np.uint8)), "shows no object"),
-        (Image.fromarray(np.zeros((9, 9), np.uint8)), "shows no object"),
+        (Image.fromarray(noise), r"\d+ colours"),
+        (Image.fromarray(np.zeros((9, 9, 3), np.uint8)), "no object"),
+        (Image.fromarray(np.zeros((9, 9), np.uint8)), "no object"),
         (Image.fromarray(np.ones((9, 9), np.uint16)), "found mode I;16"),
     ]
-    for image, message in cases:
-        with pytest.raises(DataError, match=r"0\.png: .*" + message):
+    for image, found in cases:
+        with pytest.raises(DataError, match=r"0\.png: .*" + found):
             read(tmp_path, image)
-    with pytest.raises(DataError, match="there is no such mask"):
+    with pytest.raises(DataError, match=r"none\.png: "):
         MaskReader().read(tmp_path / "none.png")

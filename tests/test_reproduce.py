@@ -162,7 +162,7 @@ def test_measured_beside_published(
     page = (fake.results.parent / "table.md").read_text(encoding="utf-8")
     assert cells(page, "AOT*") == cells(output, "AOT*")
     assert f"```\npython -m aot_plus.tools.reproduce --dataset {videos}" in page
-    assert re.search(r"\bcopy val, 1 .*\b70\b", page)  # the sequences here, and those of the published figures
+    assert re.search(r"\bcopy val, 1 .*\b70\b", page)  # its sequences, and the published ones
     first, *others = read_table(fake)
     assert first == {
         "row": "AOT*",
@@ -403,7 +403,9 @@ def test_a_failing_row_does_not_keep_the_others(
     fake.refused = {"emfs": "config.yaml: made with another config"}
     assert run(videos, fake, "--rows", "1", "2") == 1
     output = capsys.readouterr().out
-    assert re.search(r"^- AOT\*: .*s0: no mask; s1: no mask; s2: no mask; .*\b2\b", output, flags=re.MULTILINE)
+    assert re.search(
+        r"^- AOT\*: .*s0: no mask; s1: no mask; s2: no mask; .*\b2\b", output, flags=re.MULTILINE
+    )
     assert "- AOT* + EMFS: config.yaml: made with another config" in output
     assert not list(fake.results.parent.glob("table.*"))
     fake.refused = {}
