@@ -269,7 +269,7 @@ def test_interrupt_says_what_is_finished(dataset: VOSTDataset, result_dir: Path)
         if segmenter.frame == 6 and (result_dir / "b_tear").exists():
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="2 of 3 sequences"):
+    with pytest.raises(KeyboardInterrupt, match="2 of 3 "):
         run(dataset, result_dir, interrupt)
     assert not (result_dir / "c_fold").exists()
     assert not list(result_dir.glob(".*"))
@@ -354,7 +354,7 @@ def test_bad_sequence_is_named_and_leaves_nothing(
     summary = run(dataset, result_dir)
     assert list(summary.failed) == ["b_tear"]
     assert message in summary.failed["b_tear"]
-    assert f"Failed: b_tear: {summary.failed['b_tear']}" in summary.describe()
+    assert f" b_tear: {summary.failed['b_tear']}" in summary.describe()
     assert summary.done == ["a_cut", "c_fold"]
     assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
 
@@ -385,7 +385,7 @@ def test_writer_errors_fail_the_sequence(
     monkeypatch.setattr(evaluator_module, "BackgroundWriter", lambda threads, _: original(threads, full_disk))
     summary = run(dataset, result_dir)
     assert list(summary.failed) == ["b_tear"]
-    assert "00004.png: cannot be written (No space left on device)" in summary.failed["b_tear"]
+    assert re.search(r"00004\.png: .*\(No space left on device\)", summary.failed["b_tear"])
     assert summary.done == ["a_cut", "c_fold"]
     assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
 
@@ -404,7 +404,7 @@ def test_a_mask_that_vanished_fails_the_sequence(
     )
     summary = run(dataset, result_dir)
     assert list(summary.failed) == ["b_tear"]
-    assert re.search(r"masks vanished .*: 00002\.png$", summary.failed["b_tear"])
+    assert re.search(r": 00002\.png$", summary.failed["b_tear"])
     assert summary.done == ["a_cut", "c_fold"]
     assert not [path for path in result_dir.rglob("*") if "b_tear" in path.name]
 
@@ -412,9 +412,9 @@ def test_a_mask_that_vanished_fails_the_sequence(
 def test_results_of_two_configs_do_not_mix(dataset: VOSTDataset, result_dir: Path) -> None:
     run(dataset, result_dir)
     other = config(MEM_POLICY="fifo")
-    with pytest.raises(ConfigError, match="MEM_POLICY was 'emfs', is 'fifo'"):
+    with pytest.raises(ConfigError, match=r"MEM_POLICY .*'emfs'.*'fifo'"):
         run(dataset, result_dir, cfg=other)
-    with pytest.raises(ConfigError, match="2 sequences there"):
+    with pytest.raises(ConfigError, match=" 2 sequences "):
         run(dataset, result_dir, cfg=other, overwrite=True, sequences=["a_cut"])
     assert run(dataset, result_dir, cfg=other, overwrite=True).done == list(LENGTHS)
     assert run(dataset, result_dir, cfg=config(MEM_POLICY="fifo", TEST_WRITERS=1)).skipped == list(LENGTHS)
@@ -423,7 +423,7 @@ def test_results_of_two_configs_do_not_mix(dataset: VOSTDataset, result_dir: Pat
 def test_results_of_all_frames_do_not_mix_with_those_of_some(dataset: VOSTDataset, result_dir: Path) -> None:
     run(dataset, result_dir, cfg=config(TEST_DATASET_SPLIT="valid"))
     assert run(dataset, result_dir, cfg=config(TEST_DATASET_SPLIT="train")).skipped == list(LENGTHS)
-    with pytest.raises(ConfigError, match="TEST_DATASET_SPLIT was 'train', is 'valid_all_frames'"):
+    with pytest.raises(ConfigError, match=r"TEST_DATASET_SPLIT .*'train'.*'valid_all_frames'"):
         run(dataset, result_dir, cfg=config(TEST_DATASET_SPLIT="valid_all_frames"))
 
 
@@ -434,19 +434,22 @@ def test_results_of_other_weights_or_code_are_not_used_unasked(
     run(dataset, result_dir, origin=origin)
     assert run(dataset, result_dir, origin=origin).skipped == list(LENGTHS)
     other = origin | {"the checkpoint's content": "3", "policy file mine.py": "4"}
-    message = "made differently: the checkpoint's content changed; policy file mine.py is not recorded there"
+    changed = r"the checkpoint's content .*; policy file mine\.py "
     for options in ({}, {"overwrite": True, "sequences": ["a_cut"]}):
-        with pytest.raises(ConfigError, match=rf"{message}.*--overwrite.*--resume"):
+        with pytest.raises(ConfigError, match=rf"{changed}.*--overwrite.*--resume"):
             run(dataset, result_dir, origin=other, **options)
     (result_dir / "b_tear" / "00002.png").unlink()
     summary = run(dataset, result_dir, origin=other, resume=True)
     assert (summary.skipped, summary.done) == (["a_cut", "c_fold"], ["b_tear"])
-    assert f"and are kept: {message.partition(': ')[2]}" in caplog.text
+    assert re.search(changed, caplog.text)
     saved = yaml.safe_load((result_dir / "config.yaml").read_text())
     assert saved["origin"] == other
-    assert [entry["changed"] for entry in saved["resumed"]] == [message.partition(": ")[2].split("; ")]
+    ((checkpoint, policy),) = (entry["changed"] for entry in saved["resumed"])
+    assert re.search(changed, f"{checkpoint}; {policy}")
     assert run(dataset, result_dir, origin=other).skipped == list(LENGTHS)
-    with pytest.raises(ConfigError, match=r"the project's code changed; .* plays no part now"):
+    with pytest.raises(
+        ConfigError, match=r"the project's code .*; the checkpoint's content .*; policy file mine\.py "
+    ):
         run(dataset, result_dir, origin={"the project's code": "5"})
     assert run(dataset, result_dir, origin=origin, overwrite=True).done == list(LENGTHS)
     assert "resumed" not in yaml.safe_load((result_dir / "config.yaml").read_text())
@@ -456,7 +459,7 @@ def test_results_whose_origin_was_never_noted_are_not_used_unasked(
     dataset: VOSTDataset, result_dir: Path
 ) -> None:
     run(dataset, result_dir)
-    with pytest.raises(ConfigError, match="the project's code is not recorded there"):
+    with pytest.raises(ConfigError, match="the project's code "):
         run(dataset, result_dir, origin={"the project's code": "1"})
 
 
@@ -475,7 +478,7 @@ def test_a_run_killed_while_it_overwrites_leaves_no_old_mask_under_the_new_confi
     with pytest.raises(KeyboardInterrupt):
         run(dataset, result_dir, cfg=config(MEM_POLICY="fifo"), overwrite=True)
     monkeypatch.undo()
-    with pytest.raises(ConfigError, match="2 sequences there"):
+    with pytest.raises(ConfigError, match=" 2 sequences "):
         run(dataset, result_dir, cfg=config(MEM_POLICY="fifo"))
 
 
@@ -487,7 +490,7 @@ def test_a_second_run_in_the_folder_is_refused(
 
     def start_another(segmenter: FakeSegmenter) -> None:
         if not refusals:
-            with pytest.raises(DataError, match=f"another run works there: process {os.getpid()}") as refusal:
+            with pytest.raises(DataError, match=f"process {os.getpid()} ") as refusal:
                 run(dataset, result_dir, cfg=config(MEM_POLICY="fifo"), overwrite=overwrite)
             refusals.append(refusal)
 
@@ -517,7 +520,7 @@ def test_overwriting_removes_the_old_figures_first(dataset: VOSTDataset, result_
 def test_a_folder_that_is_no_result_folder_is_left_alone(dataset: VOSTDataset) -> None:
     annotations = dataset.root / "Annotations"
     before = masks(annotations)
-    with pytest.raises(ConfigError, match="not a result folder: it holds a_cut"):
+    with pytest.raises(ConfigError, match=f"{annotations}: .* a_cut"):
         run(dataset, annotations, overwrite=True)
     assert masks(annotations) == before
 

@@ -1,5 +1,6 @@
 """``python -m aot_plus.tools.export``: a training's checkpoint as a small file that loads again."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_the_mean_of_several_files(tmp_path: Path, capsys: pytest.CaptureFixture
     saved(sources[1], {"weight": torch.ones(3), "other": torch.ones(1)})
     assert export_tool.main(inputs) == 1
     said = capsys.readouterr().err
-    assert f"{sources[1]}: expected the tensors of {sources[0]}" in said
+    assert re.search(f"{sources[1]}: expected .*{sources[0]}", said)
     assert "index, other, weight" in said
     assert not target.exists()
 
@@ -119,25 +120,24 @@ def test_a_value_beyond_float16_is_refused(tmp_path: Path, capsys: pytest.Captur
     target = tmp_path / "a.safetensors"
     assert run(source, target) == 1
     message = capsys.readouterr().err
-    assert f"{source}: norm.running_var: expected values that fit torch.float16 (up to 65504)" in message
-    assert "found 1e+06" in message
+    assert re.search(rf"{source}: norm\.running_var: .*float16 .*65504.*found 1e\+06", message)
     assert not target.exists()
     assert run(source, target, "--dtype", "bfloat16") == 0
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "message"),
+    ("source", "target", "facts"),
     [
-        ("missing.pth", "a.safetensors", "missing.pth: there is no such checkpoint file"),
-        ("a.pth", "a.pth", "a.pth: expected a name that ends in .safetensors"),
-        ("a.pth", "a.pth/b.safetensors", "b.safetensors: cannot be written"),
+        ("missing.pth", "a.safetensors", r"missing\.pth: "),
+        ("a.pth", "a.pth", r"a\.pth: expected .*\.safetensors"),
+        ("a.pth", "a.pth/b.safetensors", r"b\.safetensors: "),
     ],
 )
 def test_wrong_paths_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, target: str, message: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, target: str, facts: str
 ) -> None:
     content = saved(tmp_path / "a.pth", {"weight": torch.ones(1)}).read_bytes()
     assert run(tmp_path / source, tmp_path / target) == 1
-    assert message in capsys.readouterr().err
+    assert re.search(facts, capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
     assert (tmp_path / "a.pth").read_bytes() == content

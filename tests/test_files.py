@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import signal
 import stat
@@ -110,7 +111,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, pipe: Path, found: st
         leads_to = {"a pipe": pipe, "a device": Path("/dev/full"), "a link in a circle": path}
         path.symlink_to(leads_to[found])
     for write in (require_writable, lambda path: _write(path, "text")):
-        with pytest.raises(DataError, match=rf"out: is {found}.*expected the file to write"):
+        with pytest.raises(DataError, match=rf"out: .*{found}"):
             write(path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "pipe"]
     assert path.is_symlink() or path.is_dir()
@@ -135,7 +136,7 @@ def test_tools_refuse_a_pipe_before_they_work(
 ) -> None:
     os.mkfifo(tmp_path / pipe)
     assert tool([*flags, str(tmp_path / output)]) == 1
-    assert "is a pipe; expected the file to write" in capsys.readouterr().err
+    assert re.search(f"{pipe}: .* pipe", capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir() if path.is_fifo()] == [pipe]
 
 
@@ -150,7 +151,8 @@ def test_export_and_demo_refuse_a_pipe(tmp_path: Path, capsys: pytest.CaptureFix
     inputs = ["--input", str(tmp_path / "video"), "--mask", str(tmp_path / "given" / "0.png")]
     model = ["--stage", "mini_vost", "--model", "aot_mini", "--random_weights"]
     assert demo.main([*inputs, *model, "--output", str(tmp_path), "--overwrite"]) == 1
-    assert capsys.readouterr().err.count("is a pipe; expected the file to write") == 2
+    named = re.findall(r"error: (\S+): .* pipe", capsys.readouterr().err)
+    assert named == [str(target), str(tmp_path / "overlay.mp4")]
     assert (tmp_path / "overlay.mp4").is_fifo()
     assert not (tmp_path / "masks").exists()
 
@@ -175,7 +177,7 @@ def test_a_pipe_as_an_input_does_not_hang(pipe: Path, read: Callable[[Path], obj
 def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     _write(path, "old")
-    with small_disk(), pytest.raises(DataError, match=r"file\.txt: cannot be written \(File too large\)"):
+    with small_disk(), pytest.raises(DataError, match=r"file\.txt: .*\(File too large\)"):
         _write(path, "x" * 2 * SMALL)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -186,7 +188,7 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.EROFS, "Read-only file system", str(tmp_path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(DataError, match=r"file\.txt: cannot be written \(Read-only file system\)"):
+    with pytest.raises(DataError, match=r"file\.txt: .*\(Read-only file system\)"):
         _write(tmp_path / "there" / "file.txt", "text")
 
 
@@ -196,7 +198,7 @@ def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(tmp_path: Path) -> 
         return TrainingCheckpoint(step, weights, {}, {}, {"state_dict": weights, "updates": 1}, [])
 
     save_checkpoint(tmp_path, checkpoint(1, 1), keep=1)
-    with small_disk(), pytest.raises(DataError, match=r"save_step_2\.pth: cannot be written \(File too"):
+    with small_disk(), pytest.raises(DataError, match=r"save_step_2\.pth: .*\(File too large"):
         save_checkpoint(tmp_path, checkpoint(2, 2 * SMALL), keep=1)
     latest = load_latest_checkpoint(tmp_path)
     assert latest is not None

@@ -224,7 +224,7 @@ def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
     monkeypatch.setattr(recorder, "record", refuse)
     _check_equal(_all(), LATTER_MEM_LEN=2)
     (line,) = [entry.message for entry in caplog.records]
-    assert "cannot be recorded (operation not permitted when stream is capturing)" in line
+    assert "(operation not permitted when stream is capturing)" in line
 
 
 def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
@@ -232,7 +232,7 @@ def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
 ) -> None:
     """The error that it raises while it is recorded is not the user's to see."""
     _check_equal(_all(), MEM_POLICY=f"{__name__}:WantsTheHost", LATTER_MEM_LEN=2)
-    assert "cannot be recorded" in caplog.text
+    assert ["TEST_CUDA_GRAPH" in entry.message for entry in caplog.records] == [True]
 
 
 def test_an_unbounded_bank_runs_the_plain_way_and_says_so_once(
@@ -263,7 +263,7 @@ def test_recordings_are_bounded(
     assert one._step is not first
     monkeypatch.setattr(fixed_step, "GRAPH_BYTES", 0)
     _check_equal(_all(frames=9), LATTER_MEM_LEN=2)
-    assert "hold" in caplog.text
+    assert ["TEST_CUDA_GRAPH" in entry.message for entry in caplog.records] == [True]
     monkeypatch.undo()
     graphs = step_graphs.StepGraphs(TapeRecorder())
     total = torch.zeros(())

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,9 +47,10 @@ def test_a_second_run_is_told_who_is_there(tmp_path: Path, holder: "subprocess.P
     with pytest.raises(DataError) as refusal, FolderLock(tmp_path):
         pass
     message = str(refusal.value)
-    assert message.startswith(f"{tmp_path}: another run works there: process {holder.pid} on ")
+    assert message.startswith(f"{tmp_path}: ")
+    assert f"process {holder.pid} " in message
     assert socket.gethostname() in message
-    assert " since 20" in message
+    assert re.search(r" 20\d\d-\d\d-\d\d", message)
     assert str(tmp_path) in message.partition("(")[2]  # its command
 
 
@@ -67,7 +69,7 @@ def test_the_lock_of_a_killed_run_is_free_and_its_half_files_go(
 
 def test_no_figures_are_made_of_masks_that_are_being_written(golden: Path) -> None:
     folder = golden / "predictions"
-    with FolderLock(folder), pytest.raises(DataError, match="another run works there"):
+    with FolderLock(folder), pytest.raises(DataError, match=f"process {os.getpid()} "):
         evaluate(folder, golden / "VOST", "val")
     assert evaluate(folder, golden / "VOST", "val", workers=1).j > 0
 
@@ -75,7 +77,7 @@ def test_no_figures_are_made_of_masks_that_are_being_written(golden: Path) -> No
 def test_a_folder_that_cannot_be_written_to_can_be_asked(tmp_path: Path) -> None:
     refuse_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with FolderLock(tmp_path), pytest.raises(DataError, match=f"process {os.getpid()}"):
+    with FolderLock(tmp_path), pytest.raises(DataError, match=f"process {os.getpid()} "):
         refuse_locked(tmp_path)
     refuse_locked(tmp_path)
 
@@ -116,7 +118,7 @@ def test_a_forked_process_does_not_hold_the_lock(tmp_path: Path) -> None:
     assert told.poll(30)
     worker = told.recv()
     try:
-        with pytest.raises(DataError, match=f"process {run.pid} on "):
+        with pytest.raises(DataError, match=f"process {run.pid} "):
             refuse_locked(tmp_path)
         run.kill()
         run.join()

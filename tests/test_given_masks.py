@@ -1,6 +1,5 @@
 """The first mask from files of one object each, from folders of them, and from boxes."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -49,39 +48,37 @@ def first_mask(video: VideoInput, *masks: Path, boxes: tuple[Box, ...] = ()) -> 
     return given.ids
 
 
-def test_a_file_for_each_object(video: VideoInput, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_a_file_for_each_object(video: VideoInput, tmp_path: Path) -> None:
     expected = np.where(place(2, 3), 1, 0)
     expected[place(8, 10) > 0] = 2  # the later one is in front
     cup = save(tmp_path / "objects" / "2 cup.png", place(2, 3))
     hand = save(tmp_path / "objects" / "11 hand.png", place(8, 10, value=7))  # not ordered by its letters
     np.testing.assert_array_equal(first_mask(video, cup, hand), expected)
     np.testing.assert_array_equal(first_mask(video, tmp_path / "objects"), expected)
-    assert "no mask has the name of a frame: each shows an object" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("masks", "message"),
+    ("masks", "facts"),
     [
-        ([place(2, 3), place(3, 3)], "1.png: shows the same object as 0.png"),
-        ([place(2, 3, 5), place(2, 3)], "0.png: the masks after it cover all of its object"),
-        ([place(2, 3), place(2, 3, value=1) + place(20, 3, value=2)], "1.png: shows 2 objects"),
-        ([place(2, 3), place(2, 3)[:-1]], "1.png: the mask is 57 x 40 pixels, its frame 57 x 41"),
-        ([place(2, 3), np.zeros(SIZE, np.uint8)], "1.png: the mask is empty"),
+        ([place(2, 3), place(3, 3)], r"1\.png: .* 0\.png"),
+        ([place(2, 3, 5), place(2, 3)], r"0\.png: "),
+        ([place(2, 3), place(2, 3, value=1) + place(20, 3, value=2)], r"1\.png: .* 2 objects"),
+        ([place(2, 3), place(2, 3)[:-1]], r"1\.png: .*57 x 40 .*57 x 41"),
+        ([place(2, 3), np.zeros(SIZE, np.uint8)], r"1\.png: .*empty"),
     ],
 )
 def test_bad_files_of_one_object_are_named(
-    masks: list[Ids], message: str, video: VideoInput, tmp_path: Path
+    masks: list[Ids], facts: str, video: VideoInput, tmp_path: Path
 ) -> None:
     paths = [save(tmp_path / f"{number}.png", mask) for number, mask in enumerate(masks)]
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=facts):
         first_mask(video, *paths)
 
 
 def test_several_masks_are_files(video: VideoInput, tmp_path: Path) -> None:
     mask = save(tmp_path / "0.png", place(2, 3))
-    for other, message in ((tmp_path / "none.png", "there is no such mask"), (tmp_path, "found a folder")):
-        with pytest.raises(DataError, match=message):
+    for other, found in ((tmp_path / "none.png", ""), (tmp_path, ".*found a folder")):
+        with pytest.raises(DataError, match=f"{other}: {found}"):
             first_mask(video, mask, other)
 
 
@@ -94,7 +91,7 @@ def test_boxes_get_the_ids_after_the_mask(video: VideoInput, tmp_path: Path) -> 
     found = first_mask(video, save(tmp_path / "mask.png", mask), boxes=boxes)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(first_mask(video, boxes=boxes[1:]), np.where(place(31, 30), 1, 0))
-    with pytest.raises(DataError, match="box 4,3,5,5: the mask shows other objects in all of its place"):
+    with pytest.raises(DataError, match="box 4,3,5,5: "):
         first_mask(video, tmp_path / "mask.png", boxes=(Box(4, 3, 5, 5),))
 
 
@@ -111,5 +108,5 @@ def test_a_folder_of_later_masks_with_a_box_for_the_first(tmp_path: Path, video:
     save(tmp_path / "masks" / "10.png", place(2, 3))
     found = find_masks([tmp_path / "masks"], video, [Box(1, 1, 5, 5)])
     assert [found.take(number, FRAME) is not None for number in range(3)] == [True, False, True]
-    with pytest.raises(DataError, match="no mask of the first frame"):
+    with pytest.raises(DataError, match=str(tmp_path / "masks")):
         find_masks([tmp_path / "masks"], video)

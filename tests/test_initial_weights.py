@@ -70,7 +70,7 @@ def test_official_files_start_the_training(
     if name == "r50_aotl":
         assert any("relative_emb" in key for key in left_out)
     assert all(key in caplog.text for key in left_out if not key.endswith("num_batches_tracked"))
-    assert "no channel for ignored pixels" in caplog.text
+    assert "patch_wise_id_bank.weight" in caplog.text
 
 
 def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_an_unknown_stage_to_start_from_is_told_apart_from_an_untrained_one(tmp_
         cfg.DIR_RESULT = str(tmp_path)
         pretrained_file(cfg)
 
-    with pytest.raises(ConfigError, match=r"PRETRAIN_STAGE: .*'pre_ytb_dvs'.*nearest: pre_ytb_dav"):
+    with pytest.raises(ConfigError, match=r"PRETRAIN_STAGE: .*'pre_ytb_dvs'.*pre_ytb_dav"):
         start("pre_ytb_dvs")
     for stage in ("pre_ytb_dav", "my_stages:Mine"):
         with pytest.raises(CheckpointError, match=f"--stage {stage}"):
@@ -139,7 +139,7 @@ def test_random_weights_that_are_frozen_are_said(tmp_path: Path, caplog: pytest.
 def test_a_file_of_another_family_is_refused(tmp_path: Path) -> None:
     cfg = get_config("pre_vost_2", "r50_aotl")
     torch.save({"conv1.weight": torch.ones(3)}, tmp_path / cfg.PRETRAIN_MODEL)
-    with pytest.raises(CheckpointError, match="belongs to another model"):
+    with pytest.raises(CheckpointError, match=r"found 0 .*conv1\.weight"):
         initialised(cfg, tmp_path)
 
 

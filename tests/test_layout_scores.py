@@ -124,4 +124,4 @@ def test_a_split_is_found_under_either_of_its_names(
     assert metric([*flags, "sav_val"]) == metric([*flags, "val"]) == metric([*flags, "valid"]) == 0
     capsys.readouterr()
     assert metric([*flags, "test"]) == 1
-    assert "sav_test: there is no such folder" in capsys.readouterr().err
+    assert "sav_test: " in capsys.readouterr().err

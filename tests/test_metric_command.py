@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,7 +120,7 @@ def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.
     capsys.readouterr()
     assert run(golden) == 0
     output = capsys.readouterr().out
-    assert output.startswith("read from ")
+    assert str(golden / "predictions") in output
     assert "0.650280" in output
     shutil.rmtree(golden / "predictions" / "0008_long")
     # What is evaluated again and fails leaves nothing that could pass for its result.
@@ -155,11 +156,9 @@ def test_figures_of_other_masks_are_refused(
     capsys.readouterr()
     assert run(golden) == 1
     error = capsys.readouterr().err
-    assert "--re evaluates again" in error
-    told = dict.fromkeys(("unknown", "number", "empty"), "may be of other masks")
-    told |= {"code": "another version of the metric's code"}
-    assert told.get(change, "not of the masks that are there now") in error
-    assert ("0008_long" in error) == (change not in ("split", *told))
+    assert "--re " in error
+    assert ("code" in error) == (change == "code")
+    assert ("0008_long" in error) == (change in ("fewer", "other", "annotation"))
     assert run(golden, "--re") == (1 if change == "fewer" else 0)
 
 
@@ -169,7 +168,7 @@ def test_figures_are_not_read_while_a_run_writes_masks(
     assert run(golden) == 0
     with FolderLock(golden / "predictions"):
         assert run(golden) == 1
-    assert "another run works there" in capsys.readouterr().err
+    assert f"process {os.getpid()} " in capsys.readouterr().err
 
 
 def test_one_of_two_files_is_not_a_result(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,11 +231,9 @@ def test_bad_masks_are_all_named(golden: Path, capsys: pytest.CaptureFixture[str
     no_object = annotations / "0005_short" / "frame00012.png"
     write(no_object, np.full((80, 80), 255, np.uint8))
     message = failure(golden, capsys)
-    assert f"{size}: the prediction is 161 x 120 pixels, its annotation is 160 x 120" in message
-    assert f"{colour}: a mask must be an indexed or 8-bit grey image of ids, found mode RGB" in message
-    assert f"{cut}: cannot be read as a mask" in message
-    assert f"{no_image}: cannot be read as a mask" in message
-    assert f"{no_object}: the first annotation holds no object" in message
+    facts = {size: "161 x 120 .*160 x 120", colour: "found mode RGB", cut: "", no_image: "", no_object: ""}
+    for path, found in facts.items():
+        assert re.search(f"{path}: .*{found}", message)
 
 
 def test_problems_cross_process_borders(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,8 +248,8 @@ def test_sequences_without_enough_annotations(golden: Path, capsys: pytest.Captu
     for frame in ("frame00012.png", "frame00018.png"):
         (annotations / "0005_short" / frame).unlink()
     message = failure(golden, capsys)
-    assert f"0001_plain: the annotation folder {annotations / '0001_plain'} is missing" in message
-    assert "0005_short: at least 3 annotated frames are needed" in message
+    assert re.search(f"0001_plain: .*{annotations / '0001_plain'}", message)
+    assert re.search("0005_short: .* 3 ", message)
 
 
 def test_three_annotated_frames_are_enough(golden: Path) -> None:
@@ -268,28 +265,27 @@ def test_unknown_split(golden: Path, capsys: pytest.CaptureFixture[str], split: 
 
 
 def test_the_known_splits_are_listed(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "splits here: val" in failure(golden, capsys, "--set", "test")
+    assert re.search("'test'.* val", failure(golden, capsys, "--set", "test"))
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "facts"),
     [
-        (b"\n", "names no sequence"),
-        (b"a\nb\n\n a\r\n", "line 4: 'a' is named twice, first in line 1"),
-        (b"\xff\xfe", "cannot be read"),
-        (b"a\n../b", "line 2: '../b' cannot be the name of a sequence's folder"),
-        (b"a\0", r"line 1: 'a\x00' cannot be the name"),
-        (b".a", "'.a' cannot be the name"),
-        (b"a" * 256, "is longer than 255 bytes"),
-        (b"traces", "'traces' cannot be the name"),
+        (b"\n", ""),
+        (b"a\nb\n\n a\r\n", "line 4: 'a' .*line 1"),
+        (b"\xff\xfe", ""),
+        (b"a\n../b", "line 2: '../b'"),
+        (b"a\0", r"line 1: 'a\\x00'"),
+        (b".a", "line 1: '.a'"),
+        (b"a" * 256, "line 1: .*255"),
+        (b"traces", "line 1: 'traces'"),
     ],
 )
-def test_unusable_split(golden: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str) -> None:
+def test_unusable_split(golden: Path, capsys: pytest.CaptureFixture[str], content: bytes, facts: str) -> None:
     path = golden / "VOST" / "ImageSets" / "val.txt"
     path.write_bytes(content)
     message = failure(golden, capsys)
-    assert str(path) in message
-    assert words in message
+    assert re.search(f"{path}.*{facts}", message)
 
 
 def test_a_split_is_a_name_a_line(tmp_path: Path) -> None:

