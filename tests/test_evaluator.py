@@ -537,7 +537,7 @@ def _worker(rank: int, port: int, dataset: VOSTDataset, result_dir: Path, deadly
         try:
             summary = run(dataset, result_dir, die, place=place)
         except VOSError as error:
-            os._exit(5 if "another process stopped early" in str(error) else 6)
+            os._exit(5 if f"process {rank} of 2: " in str(error) else 6)
         assert summary.processes == 2
         assert sorted(summary.done) == list(LENGTHS)
 

@@ -143,7 +143,5 @@ def test_swin_refuses_a_file_with_other_offsets(tmp_path: Path) -> None:
     name = "layers.1.blocks.0.attn.relative_position_index"
     swapped = {name: encoder.state_dict()[name].t().contiguous()}
     path = _imagenet_file(encoder, tmp_path / "swin.pth", **swapped)
-    with pytest.raises(
-        CheckpointError, match=r"layers\.1\.blocks\.0\.attn\.relative_position_index: expected"
-    ):
+    with pytest.raises(CheckpointError, match=r"layers\.1\.blocks\.0\.attn\.relative_position_index: "):
         load_encoder(encoder, path)

@@ -1,6 +1,7 @@
 """The AOT benchmark's networks in use: files decide, memory policies and training work with them."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,12 @@ def test_the_file_decides_between_the_two_aots(
     with caplog.at_level(logging.WARNING):
         model = load_model("aott", official, stage="pre_vost_2", device="cpu", overrides=TINY)
     assert isinstance(model, OfficialAOT)
-    assert f"{official} is of MODEL_VOS = official_aot: running with that" in caplog.text
+    assert re.search(f"{official} .*MODEL_VOS = official_aot", caplog.text)
     plus = saved(tmp_path / "AOT_plus.pth", "pre_vost_2", TINY)
     model = load_model("aott", plus, device="cpu", overrides=TINY | {"MODEL_VOS": "official_aot"})
     assert not isinstance(model, OfficialAOT)
-    assert f"{plus} is of MODEL_VOS = aot: running with that" in caplog.text
-    with pytest.raises(CheckpointError, match=r"does not fit|belongs to another"):
+    assert re.search(rf"{plus} .*MODEL_VOS = aot\b", caplog.text)
+    with pytest.raises(CheckpointError, match=str(official)):
         load_model("deaott", official, device="cpu", overrides=TINY)
 
 

@@ -58,7 +58,7 @@ def test_the_origin_of_masks(tmp_path: Path, policy_file: Path, monkeypatch: pyt
         "the checkpoint's content",
         "policy file origin_policy.py",
     ]
-    with pytest.raises(CheckpointError, match=r"nowhere\.pth: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth: "):
         origin_of_masks(cfg, tmp_path / "nowhere.pth")
 
 
@@ -140,8 +140,8 @@ def test_an_edited_policy_is_not_evaluated_by_its_old_masks(
     policy_file.write_text(policy_file.read_text() + "# edited")
     assert eval_tool.main(flags) == 1
     captured = capsys.readouterr()
-    assert "made differently: policy file origin_policy.py changed. Choose another" in captured.err
-    assert "already there" not in captured.out
+    assert "policy file origin_policy.py " in captured.err
+    assert captured.out == ""
     assert eval_tool.main([*flags, "--resume"]) == 0
     assert "0 done, 1 skipped" in capsys.readouterr().out
     assert eval_tool.main([*flags, "--overwrite"]) == 0

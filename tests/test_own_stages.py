@@ -1,5 +1,6 @@
 """Stages, models and policies of a user's own, in files of the working folder, through the tools' choices."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,17 +93,17 @@ def test_a_policy_in_the_working_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "message"),
+    ("stage", "facts"),
     [
-        ("no_such_file:Mine", r"--stage: cannot import 'no_such_file:Mine' .*modules are looked for in"),
-        ("{}:NoSuchClass", "--stage: cannot import .*NoSuchClass"),
-        ("{}:NOT_A_CLASS", "--stage: expected a class"),
-        ("{}:Misspelt", "DATA_SEQ_LENGTH.*the nearest: DATA_SEQ_LEN"),
-        ("mini_vos", "there are: .*mini_vost.*package.module:ClassName"),
+        ("no_such_file:Mine", "--stage: .*'no_such_file:Mine'.*{folder}"),
+        ("{}:NoSuchClass", "--stage: .*NoSuchClass"),
+        ("{}:NOT_A_CLASS", "--stage: expected a class.*NOT_A_CLASS"),
+        ("{}:Misspelt", r"'DATA_SEQ_LENGTH'.* DATA_SEQ_LEN\b"),
+        ("mini_vos", r"'mini_vos'.* mini_vost\b.*package\.module:ClassName"),
     ],
 )
-def test_what_is_wrong_with_a_class_is_said(folder: Path, stage: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_what_is_wrong_with_a_class_is_said(folder: Path, stage: str, facts: str) -> None:
+    with pytest.raises(ConfigError, match=facts.format(folder=folder.parent)):
         get_config(stage.format(folder.name))
 
 
@@ -120,10 +121,10 @@ def test_evaluation_takes_dataset_checkpoint_and_model_of_the_class(folder: Path
 
 
 def test_a_named_stage_is_never_replaced_by_the_small_one(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"VOST: there is no such dataset folder; .*vostdataset\.org"):
+    with pytest.raises(DataError, match=r"VOST: .*vostdataset\.org"):
         choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
     (folder.parent / "aot_plus/datasets/VOST/ImageSets").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="no checkpoint for deaott"):
+    with pytest.raises(ConfigError, match="deaott"):
         choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
 
 
@@ -131,8 +132,8 @@ def test_training_takes_data_start_and_test_set_of_the_class(folder: Path) -> No
     cfg = get_config(f"{folder.name}:Mine")
     with pytest.raises(DataError) as missing:
         check_files(cfg, overwrite=False, evaluated=True)
-    assert "videos: neither a known dataset" in str(missing.value)
-    assert "mine.pth: there is no such file (PRETRAIN_MODEL)" in str(missing.value)
+    assert "videos: " in str(missing.value)
+    assert re.search(r"mine\.pth: .*\(PRETRAIN_MODEL\)", str(missing.value))
     make_dataset(folder.parent / "videos", 0, 1, 0, 1)
     assert evaluation_job(cfg, Path("w.pth"), 1).cfg.TEST_DATASET == "videos"
     assert run_folder(cfg).parts[-2:] == ("default_aott", f"{folder.name}.Mine")
@@ -160,7 +161,7 @@ def test_the_training_tool_names_what_the_class_lacks(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train_tool.main(["--stage", f"{folder.name}:Mine"]) == 1
-    assert "mine.pth: there is no such file (PRETRAIN_MODEL)" in capsys.readouterr().err
+    assert re.search(r"mine\.pth: .*\(PRETRAIN_MODEL\)", capsys.readouterr().err)
 
 
 def test_the_paper_s_stage_trains_the_paper_s_model() -> None:

@@ -164,5 +164,5 @@ def test_an_own_encoder_is_frozen_by_the_stages_it_names() -> None:
     ("name", "freeze_at"), [("resnet18", 5), ("resnet18", -1), ("timm:hrnet_w18_small", 1)]
 )
 def test_stages_that_do_not_exist(name: str, freeze_at: int) -> None:
-    with pytest.raises(ConfigError, match=f"TRAIN_ENCODER_FREEZE_AT: expected 0.*found {freeze_at}"):
+    with pytest.raises(ConfigError, match=rf"TRAIN_ENCODER_FREEZE_AT: expected 0\..*found {freeze_at}"):
         freeze_encoder(build_encoder(name, freeze_bn=True), freeze_at)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -229,7 +230,7 @@ def test_a_failed_run_is_named_and_done_again_alone(
     monkeypatch.setattr(f"{__name__}.BROKEN", ["rmem"])
     assert compare(tmp_path, "--policies", "rmem", "--seeds", "0") == 1
     error = capsys.readouterr().err
-    assert "error: 1 of 2 runs failed:" in error
+    assert "error: 1 of 2 " in error
     assert "rmem_1+2_gap5: no luck" in error
     calls.clear()
     monkeypatch.setattr(f"{__name__}.BROKEN", [])
@@ -238,19 +239,19 @@ def test_a_failed_run_is_named_and_done_again_alone(
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "facts"),
     [
-        (["--policies", "nothing"], "MEM_POLICY: expected one of"),
-        (["--models", "r50_aotl"], "--models: there is no r50_aotl.safetensors"),
+        (["--policies", "nothing"], "MEM_POLICY: .*'nothing'"),
+        (["--models", "r50_aotl"], r"--models: .*r50_aotl\.safetensors"),
     ],
 )
 def test_a_wrong_value_is_one_line(
-    flags: list[str], message: str, tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
+    flags: list[str], facts: str, tmp_path: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compare(tmp_path, *flags) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert message in error
+    assert re.search(facts, error)
     assert len(error.splitlines()) == 1
     assert (calls, list(tmp_path.iterdir())) == ([], [])
 

@@ -91,17 +91,17 @@ def test_the_state_does_not_change_with_the_video() -> None:
 def test_a_state_of_a_segmenter_with_other_labels_is_refused(name: str, value: Any) -> None:
     segmenter = _segmenter()
     _run(segmenter, _video(33, frames=2), _squares([1]))
-    with pytest.raises(ConfigError, match=f"^{name}: the video was saved with .* has {value!r}$"):
+    with pytest.raises(ConfigError, match=f"^{name}: .* {value!r}$"):
         _segmenter(**{name: value}).load_state_dict(segmenter.state_dict())
 
 
 def test_a_state_of_another_config_or_none_at_all_is_refused() -> None:
     segmenter = _segmenter()
-    with pytest.raises(DataError, match="before start"):
+    with pytest.raises(DataError, match=r"state_dict\(\).*start\(\)"):
         segmenter.state_dict()
     _run(segmenter, _video(33, frames=3), _squares([1]))
     state = segmenter.state_dict()
-    with pytest.raises(ConfigError, match="MEM_POLICY: the video was saved with 'emfs'"):
+    with pytest.raises(ConfigError, match=r"MEM_POLICY: .*'emfs'.*'fifo'"):
         _segmenter(MEM_POLICY="fifo").load_state_dict(state)
     for broken in ({}, {**state, "views": []}, {**state, "views": [{"frame": 1}]}):
         with pytest.raises(DataError, match="state_dict"):
@@ -148,7 +148,7 @@ def test_ignored_pixels_of_the_first_mask_are_certain_to_show_no_object() -> Non
 
 
 def test_probabilities_before_the_start() -> None:
-    with pytest.raises(DataError, match=r"before start\(\)"):
+    with pytest.raises(DataError, match=r"probabilities\(\).*start\(\)"):
         _segmenter().probabilities()
 
 
@@ -162,7 +162,7 @@ def test_a_removed_object_is_not_predicted_and_the_others_go_on(count: int) -> N
     later = [segmenter.step(image) for image in video[3:6]]
     assert not (np.stack(later) == gone).any()
     assert segmenter.probabilities().ids == [0, *(n for n in range(1, count + 1) if n != gone)]
-    with pytest.raises(DataError, match=rf"remove\({gone}\): there is no such object; followed are: "):
+    with pytest.raises(DataError, match=rf"remove\({gone}\): .* {1 if gone > 1 else 2}\b"):
         segmenter.remove(gone)
     back = _squares([0] * 5 + [gone])
     assert ((segmenter.step(video[6], back) == gone) == (back == gone)).all()
@@ -210,16 +210,16 @@ IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     [
         (IMAGE.transpose(2, 0, 1), _squares([1]), r"transpose\(1, 2, 0\)"),
         (np.zeros((HEIGHT, WIDTH, 4), np.uint8), _squares([1]), r"\[\.\.\., :3\]"),
-        (IMAGE[..., 0], _squares([1]), "grey image"),
+        (IMAGE[..., 0], _squares([1]), "70 x 90"),
         (IMAGE / 255.0, _squares([1]), r"255 \* image"),
-        (torch.from_numpy(IMAGE), _squares([1]), r"torch.Tensor; give tensor.cpu\(\).numpy\(\)"),
+        (torch.from_numpy(IMAGE), _squares([1]), r"torch\.Tensor.* tensor\.cpu\(\)\.numpy\(\)"),
         (IMAGE, _squares([1]).astype(np.float32), r"astype\(numpy.uint8\)"),
-        (IMAGE, IMAGE, "not colours"),
+        (IMAGE, IMAGE, "70 x 90 x 3"),
         (IMAGE, _squares([1])[..., None], r"squeeze\(\)"),
         (IMAGE, _squares([1]).astype(np.int32) * 300, r"ids in 0\.\.255 .*found 300"),
         (IMAGE, _squares([1]).astype(np.int32) - 1, "found -1"),
         (IMAGE, _squares([1])[:60], "nearest"),
-        (IMAGE, [[1, 0]], r"builtins.list; give numpy.asarray"),
+        (IMAGE, [[1, 0]], r"list.* numpy\.asarray"),
     ],
 )
 def test_wrong_types_are_told_the_cure(image: Any, mask: Any, cure: str) -> None:

@@ -1,6 +1,7 @@
 """The picture and the table of one decision of a memory policy."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_a_declined_frame_is_a_decision(
     entry = {"frame": 2, "group": 0, "bank": [0, 1], "similarity": [0.9, 0.8], "dropped": None}
     _write_trace(folders[1], [{**entry, "declined": True, "facts": {"quality": 0.25}}])
     assert _run(folders) == 0
-    assert "frame 2: declined, quality 0.2500\n" in capsys.readouterr().out
+    assert re.search(r"frame 2: .*\bquality 0\.2500$", capsys.readouterr().out, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("more", [{"declined": 1}, {"facts": [0.5]}, {"facts": {"quality": "high"}}])
@@ -107,7 +108,7 @@ def test_facts_of_another_kind_are_a_damaged_trace(
 ) -> None:
     _write_trace(folders[1], [{"frame": 2, "group": 0, "bank": [0], "dropped": None, **more}])
     assert _run(folders) == 1
-    assert "cannot be read as a trace" in capsys.readouterr().err
+    assert str(folders[1] / "traces" / "video.jsonl") in capsys.readouterr().err
 
 
 def test_a_row_of_bars_for_each_score_and_the_dropped_column_is_marked() -> None:
@@ -131,21 +132,21 @@ def test_scores_that_are_zero_negative_or_not_finite_are_drawn(values: list[floa
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "facts"),
     [
-        (("--frame", "2"), "no decision at frame 2; there are: 3, 4"),
-        (("--group", "1"), "for group 1"),
-        (("--sequence", "other"), "there is no such trace; tools.eval writes it with --trace"),
+        (("--frame", "2"), "frame 2.* 3, 4"),
+        (("--group", "1"), "group 1"),
+        (("--sequence", "other"), r"other\.jsonl: .*--trace"),
     ],
 )
 def test_what_is_not_there(
     folders: tuple[Path, Path],
     capsys: pytest.CaptureFixture[str],
     flags: tuple[str, str],
-    message: str,
+    facts: str,
 ) -> None:
     assert _run(folders, *flags) == 1
-    assert message in capsys.readouterr().err
+    assert re.search(facts, capsys.readouterr().err)
     assert not (folders[1] / "out.png").exists()
 
 
@@ -166,19 +167,20 @@ def test_a_damaged_trace(folders: tuple[Path, Path], capsys: pytest.CaptureFixtu
     path = folders[1] / "traces" / "video.jsonl"
     path.write_text(text, encoding="utf-8")
     assert _run(folders) == 1
-    assert f"error: {path}: cannot be read as a trace" in capsys.readouterr().err
+    assert f"error: {path}: " in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(folders, "--out", str(folders[1])) == 1
-    assert "expected a name that ends in .png" in capsys.readouterr().err
-    assert _run(folders, "--out", str(folders[1] / "config.yaml" / "out.png")) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert re.search(rf"--output: expected .*\.png.*{folders[1]}", capsys.readouterr().err)
+    out = folders[1] / "config.yaml" / "out.png"
+    assert _run(folders, "--out", str(out)) == 1
+    assert f"{out}: " in capsys.readouterr().err
 
 
 def test_results_of_a_longer_video(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     (folders[0] / "JPEGImages_10fps" / "video" / "4.png").unlink()
     assert _run(folders, "--frame", "4") == 1
-    assert "the trace has frame 4, the video 4 frames" in capsys.readouterr().err
+    assert re.search("frame 4, .* 4 frames", capsys.readouterr().err)

@@ -135,7 +135,7 @@ def test_a_signal_in_the_last_step_ends_what_would_follow(
         return step_of(self, batch, step)
 
     monkeypatch.setattr(Learner, "train_step", last)
-    with pytest.raises(Terminated, match="saved after 1 steps"):
+    with pytest.raises(Terminated, match=" 1 steps"):
         Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
     assert saved_steps(tmp_path) == [1]
 
@@ -149,7 +149,6 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     wait_until(lambda: log.is_file() and log.read_text(), tool.process.is_alive, say=tool.output)
     os.killpg(tool.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
     assert tool.wait() == 143
-    assert "Rerun the same command to resume" in tool.output()
     (step,) = saved_steps(run_folder(cfg))
     assert log_lines(run_folder(cfg))[-1]["step"] == step
 
@@ -288,7 +287,7 @@ def test_too_many_bad_steps_end_the_run_and_name_the_batch(
 ) -> None:
     monkeypatch.setattr(trainer_module, "build_train_loader", spoiled({2, 3, 4}))
     cfg = tiny_config(dataset, TRAIN_MAX_BAD_STEPS=3, TRAIN_TOTAL_STEPS=8)
-    with pytest.raises(VOSError, match=r"step 4: 3 steps in a row .*the last batch: video_\d.*video_\d"):
+    with pytest.raises(VOSError, match=r"step 4: 3 steps .*video_\d.*video_\d"):
         Trainer(cfg, tmp_path).run()
 
 
@@ -297,11 +296,11 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     Trainer(cfg, tmp_path).run()
     (tmp_path / "eval").mkdir()
     other = tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_LR=1e-3)
-    with pytest.raises(ConfigError, match=r"TRAIN_LR was 0.0006, is 0.001.*--resume.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"TRAIN_LR .*0\.0006.* 0\.001.*--resume.*--overwrite"):
         Trainer(other, tmp_path).run()
-    with pytest.raises(ConfigError, match=r"holds a training of 2 steps"):
+    with pytest.raises(ConfigError, match=f"{tmp_path}: .* 2 steps"):
         Trainer(cfg, tmp_path, resume=False).run()
-    with pytest.raises(ConfigError, match="nothing to resume"):
+    with pytest.raises(ConfigError, match=f"{tmp_path}/empty: .*resume"):
         Trainer(cfg, tmp_path / "empty", resume=True).run()
     longer = tiny_config(dataset, TRAIN_TOTAL_STEPS=4, TEST_FLIP=True)
     assert Trainer(longer, tmp_path, resume=True).run() == ema_path(tmp_path, 4)
@@ -319,7 +318,7 @@ def test_weights_without_their_checkpoint_are_not_removed_unasked(
     (tmp_path / kept).parent.mkdir(exist_ok=True)
     (tmp_path / kept).touch()
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=1)
-    with pytest.raises(ConfigError, match=rf"holds weights of an earlier training \({kept}\).*--overwrite"):
+    with pytest.raises(ConfigError, match=rf"\({kept}\).*--overwrite"):
         Trainer(cfg, tmp_path).run()
     assert (tmp_path / kept).exists()
     Trainer(cfg, tmp_path, overwrite=True).run()
@@ -335,13 +334,14 @@ def test_a_training_goes_on_with_other_code_and_says_so(
     saved = read_saved_content(tmp_path / "config.yaml")
     assert (list(saved["origin"]), "resumed" in saved) == (["the project's code"], False)
     Trainer(cfg, tmp_path).run()
-    assert "although since its start" not in caplog.text
+    assert "the project's code" not in caplog.text
     monkeypatch.setattr(origin_module, "_digest_code", lambda places: "edited")
     Trainer(cfg, tmp_path).run()
-    assert "resuming, although since its start the project's code changed" in caplog.text
+    assert "the project's code" in caplog.text
     saved = read_saved_content(tmp_path / "config.yaml")
     assert saved["origin"] == {"the project's code": "edited"}
-    assert [entry["changed"] for entry in saved["resumed"]] == [["the project's code changed"]]
+    (changes,) = (entry["changed"] for entry in saved["resumed"])
+    assert ["the project's code" in change for change in changes] == [True]
 
 
 def test_a_second_training_in_the_folder_is_refused(
@@ -352,7 +352,7 @@ def test_a_second_training_in_the_folder_is_refused(
     def load(*arguments: Any) -> Any:
         for batch in build_train_loader(*arguments):
             for flags in ({}, {"resume": True}, {"overwrite": True}):
-                with pytest.raises(DataError, match="another run works there"):
+                with pytest.raises(DataError, match=f"process {os.getpid()} "):
                     Trainer(other, tmp_path, **flags).run()
             yield batch
 
@@ -374,7 +374,7 @@ def test_a_complete_training_is_left_as_it_is(dataset: Path, tmp_path: Path) -> 
 def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -> None:
     Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
     wider = tiny_config(dataset, MODEL_ENCODER_EMBEDDING_DIM=64)
-    with pytest.raises(CheckpointError, match=r"the checkpoint of step 2 does not fit"):
+    with pytest.raises(CheckpointError, match=r"step 2 [^\n]*\n.*\b32\b.*\b64\b"):
         Trainer(wider, tmp_path, resume=True).run()
 
 
@@ -386,7 +386,7 @@ def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path
     saved = torch.load(path, weights_only=True)
     saved["state_dict"] = dict(reversed(saved["state_dict"].items()))
     torch.save(saved, path)
-    with pytest.raises(CheckpointError, match="the weights in another order"):
+    with pytest.raises(CheckpointError, match=f"{tmp_path}: .*step 2 .*order"):
         Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=4), tmp_path, resume=True).run()
 
 
@@ -433,7 +433,7 @@ def test_tensorboard_that_is_not_installed_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigError, match="TRAIN_TBLOG: TensorBoard is not installed"):
+    with pytest.raises(ConfigError, match="TRAIN_TBLOG: "):
         Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path).run()
 
 
@@ -443,7 +443,7 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
     for image in (root / "JPEGImages_10fps" / "video_0").iterdir():
         image.write_bytes(b"nonsense")
     cfg = tiny_config(root, DATA_WORKERS=1)
-    with pytest.raises(DataError, match=r"^\S*video_0/\d{5}\.png: cannot be read"):
+    with pytest.raises(DataError, match=r"^\S*video_0/\d{5}\.png: [^\n]*$"):
         Trainer(cfg, tmp_path / "run").run()
     assert multiprocessing.active_children() == []  # the worker ended with the training
 
@@ -451,8 +451,11 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"TRAIN_BATCH_SIZE": 3, "TRAIN_ACCUMULATION_STEPS": 2}, "TRAIN_BATCH_SIZE: expected a multiple"),
-        ({"TRAIN_ENCODER_FREEZE_AT": 9}, "TRAIN_ENCODER_FREEZE_AT: expected"),
+        (
+            {"TRAIN_BATCH_SIZE": 3, "TRAIN_ACCUMULATION_STEPS": 2},
+            r"TRAIN_BATCH_SIZE: expected .*\(2\), found 3",
+        ),
+        ({"TRAIN_ENCODER_FREEZE_AT": 9}, "TRAIN_ENCODER_FREEZE_AT: .* 9"),
         ({"DATASETS": ("vost",), "DIR_DATA": "nowhere"}, r"nowhere/VOST.*vostdataset\.org"),
     ],
 )

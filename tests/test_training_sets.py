@@ -1,7 +1,6 @@
 """The training sets of DAVIS and YouTube-VOS: which frames, gaps and weights, and what is missing by name."""
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ def test_a_clip_without_large_objects_gets_those_of_another() -> None:
         assert clip.num_objects == 1
     assert dataset.sample(np.random.default_rng(0), first=1).names == ("large",)
     alone = TrainDataset(VideoClips(videos[:1], TURNING), transform, max_objects=10, min_pixels=300)
-    with pytest.raises(DataError, match="no training clip could be drawn"):
+    with pytest.raises(DataError, match=r"\(of 1\)"):
         alone.sample(np.random.default_rng(0))
 
 
@@ -156,22 +155,10 @@ def test_a_crop_that_is_not_balanced_needs_one_object_in_view() -> None:
 @pytest.mark.parametrize(
     ("stage", "named"),
     [
-        ("pre_ytb_dav", ("YTB/2019: there is no such dataset folder; get", "davischallenge.org")),
-        ("pre_dav", ("DAVIS: there is no such dataset folder; get", "davischallenge.org")),
-        (
-            "ytb",
-            (
-                "YTB/2019: there is no such dataset folder; get",
-                "mobilenet_v2-b0353104.pth: there is no such file",
-            ),
-        ),
-        (
-            "pre",
-            (
-                "Static: there is no such folder of static images",
-                "mobilenet_v2-b0353104.pth: there is no such file",
-            ),
-        ),
+        ("pre_ytb_dav", ("YTB/2019: ", "davischallenge.org")),
+        ("pre_dav", ("DAVIS: ", "davischallenge.org")),
+        ("ytb", ("YTB/2019: ", "mobilenet_v2-b0353104.pth: ")),
+        ("pre", ("Static: ", "mobilenet_v2-b0353104.pth: ")),
     ],
 )
 def test_a_stage_names_the_data_sets_and_weights_that_it_lacks(
@@ -191,19 +178,18 @@ def test_broken_lists_and_missing_folders_are_named(data: Path, tmp_path: Path) 
     folder.mkdir(parents=True)
     with pytest.raises(DataError) as missing:
         build_train_dataset(config(tmp_path))
-    assert re.findall(r"there is no (?:folder|file) ([\w.]+)", str(missing.value))[0] == "JPEGImages"
-    assert "meta.json" in str(missing.value)
+    assert [name for name in ("JPEGImages", "meta.json") if name not in str(missing.value)] == []
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
-    for content, message in (("[", "expected a JSON file"), ('{"videos": {"a": []}}', "a: expected objects")):
+    for content, named in (("[", "expected .*JSON"), ('{"videos": {"a": []}}', "a: expected")):
         (folder / "meta.json").write_text(content)
-        with pytest.raises(DataError, match=rf"meta\.json: {message}"):
+        with pytest.raises(DataError, match=rf"meta\.json: {named}"):
             build_train_dataset(config(tmp_path))
 
 
 def test_a_stage_starts_from_the_last_averaged_weights_of_another(tmp_path: Path) -> None:
     cfg = config(tmp_path, DIR_RESULT=str(tmp_path / "results"))
-    with pytest.raises(CheckpointError, match=r"default_aott/pre: there are no weights .*\(PRETRAIN_STAGE\)"):
+    with pytest.raises(CheckpointError, match=r"default_aott/pre: .*\(PRETRAIN_STAGE\)"):
         pretrained_file(cfg)
     folder = run_folder(cfg, "pre")
     for name in ("ckpt", "ema_ckpt"):

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ def test_chromium_plays_it_in_the_right_colours(browser: "Browser", tmp_path: Pa
 def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "v.mp4", 24) as writer:
         writer.write(picture(0), 0.0)
-        with pytest.raises(DataError, match=r"another size, \(47, 64\), not \(48, 64\)"):
+        with pytest.raises(DataError, match=r"v\.mp4: .*\(47, 64\).*\(48, 64\)"):
             writer.write(picture(1)[:-1], 0.1)
     assert len(VideoFile(tmp_path / "v.mp4")) == 1
 
@@ -115,7 +116,7 @@ def test_a_file_that_is_there_stays_until_another_is_complete(tmp_path: Path) ->
 
 def test_what_is_no_file_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "v.mp4")
-    with pytest.raises(DataError, match="pipe"), VideoWriter(tmp_path / "v.mp4", 10) as writer:
+    with pytest.raises(DataError, match=r"v\.mp4: .*pipe"), VideoWriter(tmp_path / "v.mp4", 10) as writer:
         writer.write(picture(0), 0.0)
     assert (tmp_path / "v.mp4").is_fifo()
 
@@ -137,7 +138,7 @@ def noise(number: int) -> Any:
 
 @pytest.mark.parametrize("frames", [16, 80])  # noticed at the end, and while frames are written
 def test_what_cannot_be_completed_is_removed(frames: int, tmp_path: Path) -> None:
-    with full_disk(), pytest.raises(DataError, match=r"v\.mp4: cannot be written \(File too large\)"):
+    with full_disk(), pytest.raises(DataError, match=r"v\.mp4: .*\(File too large\)"):
         write(tmp_path / "v.mp4", noise, frames)
     assert list(tmp_path.iterdir()) == []
 
@@ -158,7 +159,7 @@ def test_an_error_of_the_block_is_the_one_to_be_raised(
 ) -> None:
     with full_disk(), pytest.raises(BlockError):
         write_and_fail(tmp_path / "v.mp4", noise, 16)
-    assert "v.mp4: cannot be written (File too large)" in caplog.text
+    assert re.search(r"v\.mp4: .*\(File too large\)", caplog.text)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -46,8 +46,8 @@ TENSORS: dict[str, tuple[Callable[[], object], str]] = {
     "rows": (lambda: torch.eye(4).to_sparse_csr(), "sparse"),
     "float8": (lambda: torch.ones(4, 4).to(torch.float8_e4m3fn), "float8"),
     "complex": (lambda: torch.ones(4, 4, dtype=torch.complex64), "complex64"),
-    "expanded": (lambda: torch.ones(1).expand(10**6, 10**6), "4000000000000 bytes, of which the file has 4"),
-    "overlapping": (lambda: torch.ones(9).as_strided((4, 4), (1, 1)), "64 bytes, of which the file has 36"),
+    "expanded": (lambda: torch.ones(1).expand(10**6, 10**6), " 4000000000000 bytes.* 4$"),
+    "overlapping": (lambda: torch.ones(9).as_strided((4, 4), (1, 1)), " 64 bytes.* 36"),
     "number": (lambda: 3, "int"),
     "bool": (lambda: torch.ones(4, 4, dtype=torch.bool), "expected float32, found bool"),
     "int8": (lambda: torch.ones(4, 4, dtype=torch.int8), "expected float32, found int8"),
@@ -102,7 +102,7 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
             entry.write(bytes(2**20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()
-    with pytest.raises(CheckpointError, match=f"it unpacks to {size} bytes"):
+    with pytest.raises(CheckpointError, match=rf"bomb\.pth: .* {size} bytes"):
         read_state_dict(path)
     taken = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -117,7 +117,7 @@ def test_a_changed_byte_is_found_by_its_checksum(tmp_path: Path, position: float
     content = bytearray(path.read_bytes())
     content[int(position * len(content))] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"model\.pth: .*(checksum of .*/data/0 is wrong|CRC)"):
+    with pytest.raises(CheckpointError, match=r"model\.pth: .*(/data/0|CRC)"):
         read_state_dict(path)
 
 
