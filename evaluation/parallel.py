@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import TypeVar
@@ -116,16 +117,32 @@ def _starting() -> Iterator[None]:
     main module again, and with it torch where a tool does so: seconds for each. Our functions lie elsewhere.
     """
     main = sys.modules["__main__"]
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
     try:
         if main.__spec__ is not None:
             sys.modules["__main__"] = ModuleType("__main__")
-        yield
+        if threading.current_thread() is threading.main_thread():
+            with _interrupt_blocked():
+                yield
+        else:
+            yield
     finally:
         sys.modules["__main__"] = main
-        if in_main_thread:
-            signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Blocks Ctrl-C for processes that start in the block, and for this one until its end."""
+    resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts
+    noted: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, previous)
+        if noted:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker(watched: Connection) -> None:

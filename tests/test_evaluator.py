@@ -517,6 +517,20 @@ def test_overwriting_removes_the_old_figures_first(dataset: VOSTDataset, result_
     assert [path.name for path in result_dir.iterdir()] == ["config.yaml"]
 
 
+def test_figures_of_masks_that_are_no_longer_all_there_are_removed(
+    dataset: VOSTDataset, result_dir: Path
+) -> None:
+    """Those of an earlier run could pass for the present one's, which fails."""
+    run(dataset, result_dir)
+    old = [result_dir / "global_results-val.csv", result_dir / "val.zip"]
+    for path in old:
+        path.write_text("of three sequences")
+    shutil.rmtree(result_dir / "b_tear")
+    no_folder(dataset.root)
+    assert list(run(dataset, result_dir).failed) == ["b_tear"]
+    assert not any(path.exists() for path in old)
+
+
 def test_a_folder_that_is_no_result_folder_is_left_alone(dataset: VOSTDataset) -> None:
     annotations = dataset.root / "Annotations"
     before = masks(annotations)

@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,23 @@ def test_a_worker_that_is_killed_is_an_error() -> None:
     with pytest.raises(DataError) as caught:
         map_in_processes(end, [1, 2, 3], 2, "end")
     assert isinstance(caught.value.__cause__, BrokenProcessPool)
+
+
+class Interrupting(list[int]):
+    """Numbers; Ctrl-C comes when one is asked for."""
+
+    def __getitem__(self, index: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return super().__getitem__(index)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_ctrl_c_while_workers_start_is_not_lost() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        map_in_processes(square, Interrupting([1, 2]), 2, "square")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")

@@ -20,7 +20,7 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
-from aot_plus.networks.managers.result_config import claim_result_folder
+from aot_plus.networks.managers.result_config import claim_result_folder, remove_figures
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.video_pass import Segmenter, VideoPass
 from aot_plus.networks.managers.writer import BackgroundWriter, SequenceFolder, remove_unfinished
@@ -147,7 +147,10 @@ class Evaluator:
                 bar.update(expected - bar.n)  # what a broken sequence left
 
     def _plan(self, summary: EvaluationSummary) -> list[VideoSequence]:
-        """Returns the sequences to compute; notes those that are finished and those that cannot be listed."""
+        """Returns the sequences to compute; notes those that are finished and those that cannot be listed.
+
+        Figures of an earlier run do not outlive it, unless all its sequences do.
+        """
         work = []
         for name in self._share():
             folder = SequenceFolder(self.result_dir, name)
@@ -160,6 +163,8 @@ class Evaluator:
                     work.append(sequence)
             except SEQUENCE_ERRORS as error:
                 self._note_failure(summary, name, error)
+        if work or summary.failed:
+            remove_figures(self.result_dir)
         return work
 
     def _note_failure(self, summary: EvaluationSummary, name: str, error: Exception) -> None:

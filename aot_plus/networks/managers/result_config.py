@@ -22,7 +22,7 @@ from evaluation.home import home
 from evaluation.results import remove_results
 from evaluation.vost import DATASET_FOLDERS, TRACES, known_folder
 
-__all__ = ["claim_result_folder", "folder_differences", "mask_values"]
+__all__ = ["claim_result_folder", "folder_differences", "mask_values", "remove_figures"]
 
 _log = logging.getLogger(__name__)
 
@@ -122,12 +122,18 @@ def claim_result_folder(
     kept = [name for name in finished if name not in replaced]
     resumed = _resumptions(path, cfg, origin, kept, resume=resume) if kept else []
     if overwrite:
-        remove_results(result_dir)
-        for old in (result_dir / SUMMARY_FILE, *result_dir.glob("*.zip")):
-            old.unlink(missing_ok=True)
+        remove_figures(result_dir)
+        (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
         for name in sequences:  # before the new config is there: the old one is not theirs
             SequenceFolder(result_dir, name).discard()
     save_config(cfg, path, {"origin": dict(origin), **({"resumed": resumed} if resumed else {})})
+
+
+def remove_figures(result_dir: Path) -> None:
+    """Removes what was made of masks that are about to change: figures and packed files."""
+    remove_results(result_dir)
+    for packed in result_dir.glob("*.zip"):
+        packed.unlink(missing_ok=True)
 
 
 def _resumptions(

@@ -1,6 +1,7 @@
 """Handles Ctrl-C and SIGTERM in a long run: the work in progress is finished and saved before the end."""
 
 import logging
+import os
 import signal
 import time
 from types import FrameType, TracebackType
@@ -22,6 +23,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._noted_at = 0.0
+        self._process = os.getpid()
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -36,6 +38,8 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a data worker, still with this handler: the signal is for the first process
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._noted_at = signal.Signals(number), now

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,6 +69,7 @@ class Trainer:
         self.resume = resume
         self.overwrite = overwrite
         self._validation: Validation | None = None  # of the first process, if there is to be one
+        self._origin: dict[str, Any] = {}  # of the weights, for the first process to save
         self._bad_in_a_row = 0
         self._skipped = 0
 
@@ -86,20 +88,21 @@ class Trainer:
             return self._run()
 
     def _prepare_folder(self) -> None:
-        """Removes an overwritten training, and saves the config with the origin of the weights."""
+        """Removes an overwritten training, and finds the origin of the weights."""
         if self.cfg.TRAIN_EVAL_STEPS:
             self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
-            facts = resumed_origin(self.cfg, self.folder)
+            self._origin = resumed_origin(self.cfg, self.folder)
         else:  # a missing file raises before anything is removed
-            facts = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
+            self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
             build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
             clear_run(self.folder)
-        save_config(self.cfg, self.folder / CONFIG_FILE, facts)
 
     def _run(self) -> Path:
         checkpoint = load_latest_checkpoint(self.folder)
         learner = self._build_learner(checkpoint)
+        if self.place.rank == 0:  # not before: a checkpoint of another model leaves the old config
+            save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
         start = checkpoint.step if checkpoint else 0
         if self._validation is not None:
             self._validation.resume(learner.average, start)
@@ -120,7 +123,7 @@ class Trainer:
                 learner.load_state(vars(checkpoint))
             except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
                 raise CheckpointError(
-                    f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit: {error}"
+                    f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit: {_first(error)}"
                 ) from error
             self._skipped = checkpoint.counters.get("skipped", 0)
             self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
@@ -128,14 +131,13 @@ class Trainer:
         return learner
 
     def _train(self, learner: Learner, start: int, checkpoint: TrainingCheckpoint | None) -> None:
-        batches = self._batches(start)
-        self._seed(start, checkpoint)
         active = self.place.rank == 0
         with (
-            closing(batches),
-            StopRequest() as stop,
+            StopRequest() as stop,  # first: an exception is lost in the fork of a worker
+            closing(self._batches(start)) as batches,
             TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log,
         ):
+            self._seed(start, checkpoint)
             began, pace = time.perf_counter(), Pace(unit="steps")
             for step, batch in enumerate(batches, start):
                 loaded = time.perf_counter()
@@ -239,3 +241,10 @@ class Trainer:
             **learner.state(),
         )
         save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)
+
+
+def _first(error: Exception) -> str:
+    """Returns the first problem of an error and counts the others: PyTorch lists one for each tensor."""
+    title, *problems = (line.strip() for line in str(error).splitlines() or [type(error).__name__])
+    others = f" and {len(problems) - 1} more" if problems[1:] else ""
+    return f"{problems[0] if problems else title}{others}".rstrip(".")
