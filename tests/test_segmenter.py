@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import aot_plus
-from aot_plus.networks.engines.inference import merge_groups
+from aot_plus.networks.engines.inference import best_of_groups, merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
@@ -316,6 +316,20 @@ def test_merged_groups_follow_the_formula() -> None:
     p, q = torch.softmax(one, 0), torch.softmax(other, 0)
     expected = torch.cat([p[:1] * q[:1], p[1:], q[1:]]).clamp(1e-5, 1 - 1e-5)
     torch.testing.assert_close(merge_groups([one, other]), torch.log(expected / (1 - expected)))
+
+
+def test_labels_of_groups_are_the_best_of_all() -> None:
+    """Where objects of two groups are certain, which their probabilities are cut to, the first one is it."""
+    torch.manual_seed(0)
+    groups = [3 * torch.randn(ids, 40, 50) for ids in (4, 4, 2)]
+    for group in groups[:2]:
+        group[2, :5] = 50 + torch.rand(5, 50)
+    groups[1][3] = -1e10  # removed
+    labels = best_of_groups(groups)
+    assert torch.equal(labels, merge_groups(groups).argmax(dim=0).int())
+    assert labels.unique().tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert (labels[:5] == 2).all()
+    assert torch.equal(best_of_groups(groups[:1]), groups[0].argmax(dim=0).int())
 
 
 def _start(image: Any, mask: Any) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aot_plus.networks.engines.inference import merge_groups
+from aot_plus.networks.engines.inference import best_of_groups, merge_groups
 from aot_plus.networks.layers.processor import best_channel
 
 __all__ = ["FrameScores", "ShownFrame"]
@@ -26,7 +26,7 @@ class FrameScores:
     def labels(self) -> Tensor:
         """Chooses packed labels, ``H x W`` at the video's size; of several views, by mean probabilities."""
         if len(self.logits) == 1:
-            return best_channel(merge_groups(self._full_logits(self.logits[0]))).int()
+            return best_of_groups(self._full_logits(self.logits[0]))
         return best_channel(self.probabilities()).int()
 
     def probabilities(self) -> Tensor:

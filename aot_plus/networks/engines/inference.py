@@ -10,6 +10,7 @@ from torch import Tensor
 from aot_plus.configs import Config
 from aot_plus.networks.engines.memory_state import VideoMemory
 from aot_plus.networks.layers.memory_types import add_embedding
+from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import (
     Append,
@@ -34,6 +35,7 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.kept_tables import table_of
 
 UNLIKELY = -1e10  # logit of an id that no object has
+LEAST = 1e-5  # probability of merged groups; the largest is as far from 1
 IGNORED = -1  # label of an ignored pixel among packed ids
 
 
@@ -375,7 +377,29 @@ def merge_groups(logits: Sequence[Tensor]) -> Tensor:
     """
     if len(logits) == 1:
         return logits[0]
+    background, objects = _probabilities_of_groups(logits)
+    merged = torch.cat([background[None], *objects])
+    return torch.logit(merged.clamp(LEAST, 1 - LEAST))
+
+
+def best_of_groups(logits: Sequence[Tensor]) -> Tensor:
+    """Chooses the best channel of ``merge_groups(logits)``, ``H x W`` int32, without making all of them."""
+    if len(logits) == 1:
+        return best_channel(logits[0]).int()
+    background, objects = _probabilities_of_groups(logits)
+    best = [group.max(dim=0) for group in objects]
+    values = torch.stack([background, *(group.values for group in best)])
+    places = [torch.zeros_like(background, dtype=torch.int)]
+    first = 1
+    for group, (_, place) in zip(objects, best, strict=True):
+        places.append(place.int() + first)
+        first += len(group)
+    winner = best_channel(values.clamp_(LEAST, 1 - LEAST))
+    return torch.stack(places).gather(0, winner[None])[0]
+
+
+def _probabilities_of_groups(logits: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Computes those of the background, ``H x W``, and of each group's objects, ``its objects x H x W``."""
     probabilities = [torch.softmax(group, dim=0) for group in logits]
-    background = torch.stack([group[0] for group in probabilities]).prod(dim=0, keepdim=True)
-    merged = torch.cat([background, *(group[1:] for group in probabilities)])
-    return torch.logit(merged.clamp(1e-5, 1 - 1e-5))
+    background = torch.stack([group[0] for group in probabilities]).prod(dim=0)
+    return background, [group[1:] for group in probabilities]
