@@ -327,6 +327,9 @@ def _start(image: Any, mask: Any) -> None:
     [
         (np.zeros((70, 90), np.uint8), _squares([1]), "70 x 90"),
         (np.zeros((70, 90, 3), np.float32), _squares([1]), "float32"),
+        (np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8), "0 x 0 x 3"),
+        (np.zeros((0, 5, 3), np.uint8), np.zeros((0, 5), np.uint8), "0 x 5 x 3"),
+        (np.zeros((5, 0, 3), np.uint8), np.zeros((5, 0), np.uint8), "5 x 0 x 3"),
         (np.zeros((70, 90, 3), np.uint8), np.ones((60, 90), np.uint8), "60 x 90"),
         (np.zeros((70, 90, 3), np.uint8), np.zeros((70, 90), np.uint8), "no object"),
     ],
