@@ -352,6 +352,16 @@ def test_a_frame_of_another_size_and_a_step_before_the_start() -> None:
         segmenter.prepare(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("mask", [_squares([]), _squares([1])[:60]])
+def test_a_start_that_fails_leaves_the_running_video_as_it_was(mask: Array) -> None:
+    segmenter, video = _segmenter(), _video(13, frames=2)
+    expected = _run(segmenter, video, _squares([3, 4]))
+    segmenter.start(video[0], _squares([3, 4]))
+    with pytest.raises(DataError):
+        segmenter.start(video[1], mask)
+    np.testing.assert_array_equal(segmenter.step(video[1]), expected[1])
+
+
 @pytest.mark.parametrize("gap", [0, 1.5, 2.0, True, "5"])
 def test_a_gap_that_is_no_number_of_frames_is_refused(gap: Any) -> None:
     with pytest.raises(DataError, match=f"memory_gap: .*found {gap!r}"):

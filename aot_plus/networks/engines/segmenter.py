@@ -121,17 +121,18 @@ class VideoSegmenter:
             The labels of the first frame: the mask.
 
         Raises:
-            DataError: wrong types or sizes, a mask without any object, or a gap that is no number from 1.
+            DataError: wrong types or sizes, a mask without any object, or a gap that is no number from 1. The
+                video that was running can go on.
         """
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         if not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1:
             raise DataError(f"memory_gap: expected a whole number of frames, 1 or more, found {gap!r:.100}")
         frame = self._prepared(image)
         mask = as_mask(mask, frame.size)
-        self._ids, self._video, self._step, self._last = [], None, None, None
-        self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
-        if not self._ids:
+        ids = _objects(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
+        if not ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
+        self._ids, self._video, self._step, self._last = ids, None, None, None
         packed = self._pack(mask)
         with tf32(self.cfg.TEST_TF32):
             self._begin(frame, packed, int(gap))
@@ -318,18 +319,12 @@ class VideoSegmenter:
 
     def _take_mask(self, mask: Mask) -> Tensor:
         """Follows the objects of a mask given in mid-video from now on; returns it packed, ``H x W``."""
-        self._learn_ids(mask, track_ignored=False)
+        new = _objects(mask, track_ignored=False)
+        self._ids += [value for value in new if value not in self._ids]
         shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
         for view in self._views:
             view.state.removed -= shown
         return self._pack(mask)
-
-    def _learn_ids(self, mask: Mask, *, track_ignored: bool) -> None:
-        """Assigns the next packed ids to those of a mask that are new, in ascending order."""
-        for value in np.unique(mask).tolist():
-            is_object = value not in (0, IGNORE_ID) or (value == IGNORE_ID and track_ignored)
-            if is_object and value not in self._ids:
-                self._ids.append(value)
 
     def _pack(self, mask: Mask) -> Tensor:
         """Maps a mask's ids to 0..K, on the device; ``IGNORED`` where it is ignored."""
@@ -337,6 +332,12 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
+
+
+def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:
+    """Lists the ids of a mask's objects in ascending order; 255 is one if ``track_ignored``."""
+    others = (0,) if track_ignored else (0, IGNORE_ID)
+    return [value for value in np.unique(mask).tolist() if value not in others]
 
 
 def _lay_over(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
