@@ -20,8 +20,10 @@ from aot_plus.networks.engines.inference import IGNORED
 from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
 from aot_plus.networks.engines.saved_state import (
     check_config,
+    check_sizes,
     restored,
     restored_frame,
+    restored_ids,
     saved,
     saved_config,
     saved_frame,
@@ -257,20 +259,23 @@ class VideoSegmenter:
         """Resumes a video where ``state_dict`` was taken: the next labels are the same.
 
         The segmenter must have the same model, and the same config values that labels depend on. It forgets
-        its present video. Raises ``ConfigError`` for another config, ``DataError`` for an invalid state.
+        its present video. Raises ``ConfigError`` for another config, ``DataError`` for an invalid state; its
+        present video can then go on.
         """
         try:
             check_config(state["config"], self.cfg)
             size = (int(state["size"][0]), int(state["size"][1]))
-            self._ids, self._video, self._step, self._last = list(state["ids"]), None, None, None
             inputs = [(int(height), int(width)) for height, width in state["inputs"]]
             video = VideoViews(self.model, self.cfg, size, inputs, self.trace)
             for view, own in zip(video.views, state["views"], strict=True):
                 view.state = restored(own, view.engine, self.device)
-            self._last = restored_frame(state["last"], video.scores_of, self.device)
-            self._video, self._step = video, self._steps.make(self._shape(size, inputs), video)
+            last = restored_frame(state["last"], video.scores_of, self.device)
+            ids = restored_ids(state["ids"], video)
+            check_sizes(video, last)
+            step = self._steps.make(self._shape(size, inputs, len(ids)), video)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise DataError(f"this is not what state_dict() of a segmenter gave ({error!r})") from error
+        self._ids, self._video, self._step, self._last = ids, video, step, last
 
     @property
     def banks(self) -> list[list[int]]:
@@ -295,7 +300,7 @@ class VideoSegmenter:
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
         """Begins the video, in the tensors of an earlier one of its shape if there was one."""
         inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
-        shape = self._shape(frame.size, inputs)
+        shape = self._shape(frame.size, inputs, len(self._ids))
         step = self._steps.take(shape)
         video = VideoViews(self.model, self.cfg, frame.size, inputs) if step is None else step.video
         video.trace_to(self.trace)
@@ -306,9 +311,9 @@ class VideoSegmenter:
         """Returns the network's size at each scale for an image ``H x W x 3``."""
         return input_sizes(self.cfg, (image.shape[0], image.shape[1]))
 
-    def _shape(self, size: tuple[int, int], inputs: list[tuple[int, int]]) -> Hashable:
+    def _shape(self, size: tuple[int, int], inputs: list[tuple[int, int]], num_objects: int) -> Hashable:
         """Returns what two videos must have in common to use the same tensors."""
-        groups = -(-len(self._ids) // self.cfg.MODEL_MAX_OBJ_NUM)
+        groups = -(-num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
         config = (*saved_config(self.cfg).items(), ("TEST_TF32", self.cfg.TEST_TF32))
         return size, tuple(inputs), groups, self.trace is None, config
 
