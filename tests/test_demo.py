@@ -344,10 +344,15 @@ def test_masks_and_boxes_become_the_first_mask(folder: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(first_labels(tmp_path / "out"), expected)
 
 
-def test_ignored_pixels_of_a_mask_are_no_object(folder: Path, tmp_path: Path) -> None:
+def test_ignored_pixels_of_a_mask_are_no_object(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     shown = squares()
     shown[0] = 255
     assert run(folder, save_mask(tmp_path / "void.png", shown), tmp_path / "out") == 0
+    assert re.search(r"void\.png .*\b2 objects.* 1, 2$", caplog.text, re.MULTILINE)
+    np.testing.assert_array_equal(first_labels(tmp_path / "out"), shown)
     last = first_labels(tmp_path / "out", "13")
     assert last.any()
     assert 255 not in last
