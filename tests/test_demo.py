@@ -358,9 +358,18 @@ def test_ignored_pixels_of_a_mask_are_no_object(
     assert 255 not in last
 
 
+def test_a_box_may_begin_outside_of_the_frame(folder: Path, tmp_path: Path) -> None:
+    boxes = ["--box", "-5,5,12,12", "--box", "-3,25,9,9"]
+    assert run(folder, None, tmp_path / "out", *boxes, "--end", "1") == 0
+    shown = first_labels(tmp_path / "out")
+    assert set(np.unique(shown)) == {0, 1, 2}
+    assert not shown[:, 7:].any()
+
+
 @pytest.mark.parametrize(
     ("flags", "facts"),
     [
+        (["--box", "--end", "1"], "--box"),
         (["--box", "1,2,3"], "--box: .*x,y,width,height.*'1,2,3'"),
         (["--box", "1,2,0,3"], "--box: .*width.*height.*'1,2,0,3'"),
         ([], "error: .*--mask.*--box"),
