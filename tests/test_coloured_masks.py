@@ -106,6 +106,15 @@ def test_transparent_pixels_are_background(tmp_path: Path) -> None:
     assert mask.sum() == 25
 
 
+@pytest.mark.parametrize("side", [32, 64, 120])
+def test_a_small_photograph_is_no_mask(side: int, tmp_path: Path) -> None:
+    import skimage.data
+
+    picture = cv2.resize(skimage.data.astronaut(), (side, side), interpolation=cv2.INTER_AREA)
+    with pytest.raises(DataError, match=r"0\.png: .*\d+ colours"):
+        read(tmp_path, Image.fromarray(picture))
+
+
 def test_what_is_no_mask_is_named(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     cases = [

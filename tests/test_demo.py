@@ -344,18 +344,32 @@ def test_masks_and_boxes_become_the_first_mask(folder: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(first_labels(tmp_path / "out"), expected)
 
 
-def test_ignored_pixels_of_a_mask_are_no_object(folder: Path, tmp_path: Path) -> None:
+def test_ignored_pixels_of_a_mask_are_no_object(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     shown = squares()
     shown[0] = 255
     assert run(folder, save_mask(tmp_path / "void.png", shown), tmp_path / "out") == 0
+    assert re.search(r"void\.png .*\b2 objects.* 1, 2$", caplog.text, re.MULTILINE)
+    np.testing.assert_array_equal(first_labels(tmp_path / "out"), shown)
     last = first_labels(tmp_path / "out", "13")
     assert last.any()
     assert 255 not in last
 
 
+def test_a_box_may_begin_outside_of_the_frame(folder: Path, tmp_path: Path) -> None:
+    boxes = ["--box", "-5,5,12,12", "--box", "-3,25,9,9"]
+    assert run(folder, None, tmp_path / "out", *boxes, "--end", "1") == 0
+    shown = first_labels(tmp_path / "out")
+    assert set(np.unique(shown)) == {0, 1, 2}
+    assert not shown[:, 7:].any()
+
+
 @pytest.mark.parametrize(
     ("flags", "facts"),
     [
+        (["--box", "--end", "1"], "--box"),
         (["--box", "1,2,3"], "--box: .*x,y,width,height.*'1,2,3'"),
         (["--box", "1,2,0,3"], "--box: .*width.*height.*'1,2,0,3'"),
         ([], "error: .*--mask.*--box"),

@@ -307,6 +307,31 @@ def test_one_command_gives_j_and_f(source: Path, tmp_path: Path, capsys: pytest.
     assert str(tmp_path / "results" / "global_results-val.csv") in out
 
 
+def test_a_damaged_mask_of_the_results_is_named_with_its_cure(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_layout("davis2017", source, tmp_path)
+    command = ("--dataset", "davis2017", "--split", "val")
+    assert evaluate(tmp_path, *command) == 0
+    mask = tmp_path / "results" / "b" / "00004.png"
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        capsys.readouterr()
+        assert evaluate(tmp_path, *command) == 1
+        assert re.search(rf"error: {re.escape(str(mask))}: .* remove .* rerun", capsys.readouterr().err)
+    mask.unlink()
+    assert evaluate(tmp_path, *command) == 0
+    assert mask.read_bytes() == whole
+    annotation = next(tmp_path.glob("*/Annotations/**/b/00004.png"))
+    annotation.write_bytes(annotation.read_bytes()[:50])
+    capsys.readouterr()
+    assert evaluate(tmp_path, *command) == 1
+    error = capsys.readouterr().err
+    assert f"error: {annotation}: " in error
+    assert "remove" not in error  # what a rerun cannot make again
+
+
 def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_file(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

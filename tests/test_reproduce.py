@@ -30,6 +30,7 @@ from aot_plus.utils.config import config_to_dict, get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.sources import how_to_get
+from evaluation.protocols import Protocol
 from evaluation.results import Results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,9 +88,9 @@ class FakeInference:
                     write_mask(job.folder / name / f"{SCORED:05d}.png", np.zeros((40, 56), np.uint8))
         return Inference(job, EvaluationSummary(failed=self.failed.get(policy, {})))
 
-    def evaluate(self, folder: Path, dataset: Path, split: str) -> Results:
+    def evaluate(self, folder: Path, dataset: Path, split: str, protocol: Protocol) -> Results:
         self.measured += 1
-        return METRIC(folder, dataset, split, workers=1)
+        return METRIC(folder, dataset, split, 1, protocol)
 
 
 @pytest.fixture

@@ -341,6 +341,9 @@ def _start(image: Any, mask: Any) -> None:
     [
         (np.zeros((70, 90), np.uint8), _squares([1]), "70 x 90"),
         (np.zeros((70, 90, 3), np.float32), _squares([1]), "float32"),
+        (np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8), "0 x 0 x 3"),
+        (np.zeros((0, 5, 3), np.uint8), np.zeros((0, 5), np.uint8), "0 x 5 x 3"),
+        (np.zeros((5, 0, 3), np.uint8), np.zeros((5, 0), np.uint8), "5 x 0 x 3"),
         (np.zeros((70, 90, 3), np.uint8), np.ones((60, 90), np.uint8), "60 x 90"),
         (np.zeros((70, 90, 3), np.uint8), np.zeros((70, 90), np.uint8), "no object"),
     ],
@@ -361,6 +364,16 @@ def test_a_frame_of_another_size_and_a_step_before_the_start() -> None:
             segmenter.step(image)
     with pytest.raises(DataError, match="float64"):
         segmenter.prepare(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mask", [_squares([]), _squares([1])[:60]])
+def test_a_start_that_fails_leaves_the_running_video_as_it_was(mask: Array) -> None:
+    segmenter, video = _segmenter(), _video(13, frames=2)
+    expected = _run(segmenter, video, _squares([3, 4]))
+    segmenter.start(video[0], _squares([3, 4]))
+    with pytest.raises(DataError):
+        segmenter.start(video[1], mask)
+    np.testing.assert_array_equal(segmenter.step(video[1]), expected[1])
 
 
 @pytest.mark.parametrize("gap", [0, 1.5, 2.0, True, "5"])

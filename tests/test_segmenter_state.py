@@ -108,6 +108,34 @@ def test_a_state_of_another_config_or_none_at_all_is_refused() -> None:
             _segmenter().load_state_dict(broken)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("ids", ids) for ids in ([], [1], [1, 1], [0, 1], [1, 999], [1, "a"], [1, True], [1, 2, 3])),
+        *(("size", size) for size in ([1, 2], [0, 0], [WIDTH, HEIGHT])),
+        *(("inputs", inputs) for inputs in ([[1, 1]], [[65, 81]])),
+    ],
+)
+def test_an_invalid_state_is_refused_and_the_present_video_goes_on(key: str, value: Any) -> None:
+    segmenter, video = _segmenter(), _video(33, frames=3)
+    segmenter.start(video[0], _squares([1, 2]))
+    state = segmenter.state_dict()
+    expected = _run(segmenter, video, _squares([3, 4, 5]))
+    segmenter.start(video[0], _squares([3, 4, 5]), memory_gap=1)
+    segmenter.step(video[1])
+    with pytest.raises(DataError, match=key):
+        segmenter.load_state_dict({**state, key: value})
+    np.testing.assert_array_equal(segmenter.step(video[2]), expected[2])
+    assert segmenter.probabilities().ids == [0, 3, 4, 5]
+
+
+def test_a_state_without_pixels_is_refused() -> None:
+    segmenter = _segmenter()
+    _run(segmenter, _video(33, frames=2), _squares([1]))  # no mask of the last frame tells its size
+    with pytest.raises(DataError, match=r"size: .*0 x 0"):
+        _segmenter().load_state_dict({**segmenter.state_dict(), "size": [0, 0]})
+
+
 @pytest.mark.parametrize("overrides", [{}, {"TEST_FLIP": True}])
 @pytest.mark.parametrize("count", [3, 12])
 def test_the_label_is_the_most_probable_id(count: int, overrides: dict[str, Any]) -> None:

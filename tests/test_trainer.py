@@ -465,6 +465,15 @@ def test_tensorboard_that_is_not_installed_is_named(
         Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path).run()
 
 
+def test_a_file_in_the_place_of_the_log_is_named_before_the_progress_bar(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").touch()
+    with pytest.raises(DataError, match=f"^{tmp_path}/log: expected .*folder.*found .*file"):
+        Trainer(tiny_config(dataset), tmp_path).run()
+    assert "step" not in capsys.readouterr().err
+
+
 def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> None:
     root = tmp_path / "VOST"
     write_dataset(root, sequences=1)

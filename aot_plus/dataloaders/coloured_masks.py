@@ -16,6 +16,8 @@ Codes = NDArray[np.int64]  # colours as one number each: red << 16 | green << 8 
 
 _MAX_ID = 254
 _MAX_COLOURS = 16384  # a photograph has more, a drawn mask with smooth edges far fewer
+_MAX_COLOURS_SHARE = 0.5  # of the pixels: for a photograph too small for so many colours
+_FEW_COLOURS = 256  # of a mask of any size: a tiny one may be all edges
 _MAX_GREY_BLENDS = 8  # grey levels without an inner pixel; with more of them, edges are smooth
 _SAME = 8  # difference of a channel up to which two colours are one
 _ON_SEGMENT = 24.0  # distance in RGB up to which a colour counts as a mix of two others
@@ -64,8 +66,12 @@ class MaskReader:
         """Converts ``H x W x 3`` colours to ids."""
         codes = _encode(pixels)
         colours, counts = np.unique(codes, return_counts=True)
-        if len(colours) > _MAX_COLOURS:
-            raise DataError(f"{path}: {len(colours)} colours: this is a picture, not a mask")
+        most = min(_MAX_COLOURS, max(_FEW_COLOURS, int(_MAX_COLOURS_SHARE * codes.size)))
+        if len(colours) > most:
+            raise DataError(
+                f"{path}: expected a mask, at this size of at most {most} colours, "
+                f"found a picture of {len(colours)} colours"
+            )
         solid = np.unique(codes[_inner(codes)])
         if len(solid) > _MAX_ID:
             raise DataError(f"{path}: {len(solid)} coloured areas: a mask has at most {_MAX_ID} objects")

@@ -35,7 +35,7 @@ from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
 from evaluation.files import write_target
 from evaluation.folder_lock import FolderLock
-from evaluation.masks import Mask
+from evaluation.masks import IGNORE_ID, Mask
 from evaluation.progress import ProgressBar
 
 __all__ = ["DemoResult", "DemoRun", "claimed_output"]
@@ -162,7 +162,7 @@ class DemoRun:
         given = self.masks.take(frame.number, frame.image)
         if given is None:
             return None
-        ids = set(np.unique(given.ids).tolist()) - {0}
+        ids = set(np.unique(given.ids).tolist()) - {0, IGNORE_ID}
         new = ", ".join(map(str, sorted(ids - result.objects))) or "none"
         shown = counted(len(ids), "object")
         _log.info("frame %s: mask %s shows %s; new ids: %s", frame.name, given.name, shown, new)

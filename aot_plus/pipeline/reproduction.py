@@ -167,7 +167,7 @@ def _measure(job: Job) -> Outcome:
         try:
             results = evaluation.read_current_results(job.folder, dataset.root, SPLIT)
         except DataError:  # missing, damaged, or of other masks
-            results = evaluation.evaluate(job.folder, dataset.root, SPLIT)
+            results = score(job)
         return Outcome(MEASURED, results=results, folder=job.folder)
     except VOSError as error:
         return Outcome(FAILED, (str(error),))

@@ -1,6 +1,7 @@
 """Segments your own video: ``python -m aot_plus.tools.demo --help``."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,10 +76,21 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     add_memory_arguments(parser)
     add_device_arguments(parser)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(_with_boxes_joined(sys.argv[1:] if argv is None else argv))
     if not args.masks and not args.boxes:
         parser.error("give the objects of the first frame: --mask FILE, or --box X,Y,W,H")
     return args
+
+
+def _with_boxes_joined(arguments: Sequence[str]) -> list[str]:
+    """Writes ``--box -5,20,40,40`` as ``--box=-5,20,40,40``: argparse takes the minus for that of a flag."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined[-1:] == ["--box"] and re.match(r"-\d", argument):
+            joined[-1] = f"--box={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _box(text: str) -> "Box":

@@ -24,6 +24,8 @@ def as_image(given: GivenImage) -> Image:
     if not isinstance(given, np.ndarray):
         raise DataError(f"an image must be an array or a path, found {_kind(given)}")
     if given.ndim == 3 and given.shape[2] == 3 and given.dtype == np.uint8:
+        if not given.size:
+            raise DataError(f"an image must have pixels, found {text_of_size(given.shape)}")
         return given
     found = f"an image must be H x W x 3 uint8, found {text_of_size(given.shape)} {given.dtype}"
     raise DataError(f"{found}{_cure_of_image(given)}")

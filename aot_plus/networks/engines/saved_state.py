@@ -1,6 +1,7 @@
 """Converts a video's state to plain values and back, so that it can be paused and resumed elsewhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -8,10 +9,22 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
+from aot_plus.networks.engines.given import text_of_size
 from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
-from aot_plus.utils.errors import ConfigError
+from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.models.aot import STRIDE
+from aot_plus.utils.errors import ConfigError, DataError
 
-__all__ = ["check_config", "restored", "restored_frame", "saved", "saved_config", "saved_frame"]
+__all__ = [
+    "check_config",
+    "check_sizes",
+    "restored",
+    "restored_frame",
+    "restored_ids",
+    "saved",
+    "saved_config",
+    "saved_frame",
+]
 
 # What labels depend on, besides the weights and MODEL_ and MEM_ values.
 _DECIDING = (
@@ -68,6 +81,33 @@ def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.de
             policy.load_state_dict(kept)
         video.batches.append(GroupBatch(list(own["groups"]), memory, policies))
     return video
+
+
+def restored_ids(ids: Sequence[Any], video: VideoViews) -> list[int]:
+    """Returns the ids of a restored video's objects. Raises ``DataError`` unless each has one of its own."""
+    counts = {state.num_objects for state in video.states}
+    valid = all(type(value) is int and 1 <= value <= 255 for value in ids)
+    if not ids or not valid or counts != {len(set(ids))} or len(set(ids)) != len(ids):
+        expected = f"another number of 1 to 255 for each of {', '.join(map(str, counts))} objects"
+        raise DataError(f"the state's ids: expected {expected}, found {ids!r:.100}")
+    return list(ids)
+
+
+def check_sizes(video: VideoViews, last: ShownFrame) -> None:
+    """Raises ``DataError`` where the sizes of a restored video do not fit its memories or its last mask.
+
+    Its labels may have another size than its images, so the two sizes need not fit each other.
+    """
+    if min(video.size) < 1 or (last.mask is not None and last.mask.shape != video.size):
+        expected = "1 x 1 or more" if last.mask is None else text_of_size(last.mask.shape)
+        raise DataError(f"the state's size: expected {expected}, found {text_of_size(video.size)}")
+    for view in video.views:
+        stored = view.state.batches[0].memory.bank.layer(0).keys.shape[2]
+        if stored != prod(-(-side // STRIDE) for side in view.size):
+            raise DataError(
+                f"the state's inputs: expected a size of {stored} cells of {STRIDE} x {STRIDE}, "
+                f"as its memory has, found {text_of_size(view.size)}"
+            )
 
 
 def saved_frame(frame: ShownFrame) -> dict[str, Any]:

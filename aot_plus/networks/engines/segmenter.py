@@ -20,8 +20,10 @@ from aot_plus.networks.engines.inference import IGNORED
 from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
 from aot_plus.networks.engines.saved_state import (
     check_config,
+    check_sizes,
     restored,
     restored_frame,
+    restored_ids,
     saved,
     saved_config,
     saved_frame,
@@ -121,17 +123,18 @@ class VideoSegmenter:
             The labels of the first frame: the mask.
 
         Raises:
-            DataError: wrong types or sizes, a mask without any object, or a gap that is no number from 1.
+            DataError: wrong types or sizes, a mask without any object, or a gap that is no number from 1. The
+                video that was running can go on.
         """
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         if not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1:
             raise DataError(f"memory_gap: expected a whole number of frames, 1 or more, found {gap!r:.100}")
         frame = self._prepared(image)
         mask = as_mask(mask, frame.size)
-        self._ids, self._video, self._step, self._last = [], None, None, None
-        self._learn_ids(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
-        if not self._ids:
+        ids = _objects(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
+        if not ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
+        self._ids, self._video, self._step, self._last = ids, None, None, None
         packed = self._pack(mask)
         with tf32(self.cfg.TEST_TF32):
             self._begin(frame, packed, int(gap))
@@ -256,20 +259,23 @@ class VideoSegmenter:
         """Resumes a video where ``state_dict`` was taken: the next labels are the same.
 
         The segmenter must have the same model, and the same config values that labels depend on. It forgets
-        its present video. Raises ``ConfigError`` for another config, ``DataError`` for an invalid state.
+        its present video. Raises ``ConfigError`` for another config, ``DataError`` for an invalid state; its
+        present video can then go on.
         """
         try:
             check_config(state["config"], self.cfg)
             size = (int(state["size"][0]), int(state["size"][1]))
-            self._ids, self._video, self._step, self._last = list(state["ids"]), None, None, None
             inputs = [(int(height), int(width)) for height, width in state["inputs"]]
             video = VideoViews(self.model, self.cfg, size, inputs, self.trace)
             for view, own in zip(video.views, state["views"], strict=True):
                 view.state = restored(own, view.engine, self.device)
-            self._last = restored_frame(state["last"], video.scores_of, self.device)
-            self._video, self._step = video, self._steps.make(self._shape(size, inputs), video)
+            last = restored_frame(state["last"], video.scores_of, self.device)
+            ids = restored_ids(state["ids"], video)
+            check_sizes(video, last)
+            step = self._steps.make(self._shape(size, inputs, len(ids)), video)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise DataError(f"this is not what state_dict() of a segmenter gave ({error!r})") from error
+        self._ids, self._video, self._step, self._last = ids, video, step, last
 
     @property
     def banks(self) -> list[list[int]]:
@@ -294,7 +300,7 @@ class VideoSegmenter:
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
         """Begins the video, in the tensors of an earlier one of its shape if there was one."""
         inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
-        shape = self._shape(frame.size, inputs)
+        shape = self._shape(frame.size, inputs, len(self._ids))
         step = self._steps.take(shape)
         video = VideoViews(self.model, self.cfg, frame.size, inputs) if step is None else step.video
         video.trace_to(self.trace)
@@ -305,9 +311,9 @@ class VideoSegmenter:
         """Returns the network's size at each scale for an image ``H x W x 3``."""
         return input_sizes(self.cfg, (image.shape[0], image.shape[1]))
 
-    def _shape(self, size: tuple[int, int], inputs: list[tuple[int, int]]) -> Hashable:
+    def _shape(self, size: tuple[int, int], inputs: list[tuple[int, int]], num_objects: int) -> Hashable:
         """Returns what two videos must have in common to use the same tensors."""
-        groups = -(-len(self._ids) // self.cfg.MODEL_MAX_OBJ_NUM)
+        groups = -(-num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
         config = (*saved_config(self.cfg).items(), ("TEST_TF32", self.cfg.TEST_TF32))
         return size, tuple(inputs), groups, self.trace is None, config
 
@@ -318,18 +324,12 @@ class VideoSegmenter:
 
     def _take_mask(self, mask: Mask) -> Tensor:
         """Follows the objects of a mask given in mid-video from now on; returns it packed, ``H x W``."""
-        self._learn_ids(mask, track_ignored=False)
+        new = _objects(mask, track_ignored=False)
+        self._ids += [value for value in new if value not in self._ids]
         shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
         for view in self._views:
             view.state.removed -= shown
         return self._pack(mask)
-
-    def _learn_ids(self, mask: Mask, *, track_ignored: bool) -> None:
-        """Assigns the next packed ids to those of a mask that are new, in ascending order."""
-        for value in np.unique(mask).tolist():
-            is_object = value not in (0, IGNORE_ID) or (value == IGNORE_ID and track_ignored)
-            if is_object and value not in self._ids:
-                self._ids.append(value)
 
     def _pack(self, mask: Mask) -> Tensor:
         """Maps a mask's ids to 0..K, on the device; ``IGNORED`` where it is ignored."""
@@ -337,6 +337,12 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
+
+
+def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:
+    """Lists the ids of a mask's objects in ascending order; 255 is one if ``track_ignored``."""
+    others = (0,) if track_ignored else (0, IGNORE_ID)
+    return [value for value in np.unique(mask).tolist() if value not in others]
 
 
 def _lay_over(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from PIL import Image
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.managers.learner import StepResult
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.images import restore
 from aot_plus.utils.json_text import parse_json
 from aot_plus.viz.clips import clip_row
@@ -43,12 +43,12 @@ class TrainLog:
         self.active = active
         self.skipped = 0  # steps without an update, of the whole training
         self._recent: list[tuple[StepResult, float, float]] = []
-        self._bar = ProgressBar(
-            total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
-        )
-        self._writer = _tensorboard(folder, start_step) if active and cfg.TRAIN_TBLOG else None
         if active:
             drop_lines(self._path, start_step)
+        self._writer = _tensorboard(folder, start_step) if active and cfg.TRAIN_TBLOG else None
+        self._bar = ProgressBar(  # last: an error before it has a line of its own
+            total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
+        )
 
     @property
     def _path(self) -> Path:
@@ -131,8 +131,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def drop_lines(path: Path, start_step: int) -> None:
-    """Removes the lines after the first ``start_step`` steps from a file that need not be there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Removes the lines after the first ``start_step`` steps from a file that need not be there.
+
+    Its folder is made. Raises ``DataError`` where that is something else.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise DataError(f"{path.parent}: expected a folder for the log, found a file") from error
     if path.is_file():
         kept = kept_lines(path, start_step)
         with replacing(path) as temporary:
