@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aot_plus.utils.config import model_names
 from benchmarks import __main__ as everything
-from benchmarks import clips, metric, training, units
+from benchmarks import clips, inference, metric, training, units
 from tests.test_benchmarks_inference import assert_finite
 
 
@@ -75,9 +76,20 @@ def test_the_list_keeps_the_json_of_what_worked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = "metric --frames 6 --sequences 2 --size 48x64 --processes 1 --runs 1"
-    monkeypatch.setattr(everything, "ITEMS", {"metric": tiny, "broken": "metric --size nothing"})
+    monkeypatch.setattr(everything, "ON_CPU", {"metric": tiny, "broken": "metric --size nothing"})
     monkeypatch.setattr(everything, "FOLDER", tmp_path)
-    assert everything.main(["--threads", "1"]) == 1
+    assert everything.main(["--threads", "1", "--device", "cpu"]) == 1
     assert re.fullmatch("error: .*: broken", capsys.readouterr().err.splitlines()[-1])
     assert [path.name for path in tmp_path.iterdir()] == ["metric.json"]
     assert_finite(json.loads((tmp_path / "metric.json").read_text())["figures"])
+    assert everything.main(["metric", "attention-float16", "--device", "cpu"]) == 1
+    assert re.search("NAME: .*metric.* attention-float16$", capsys.readouterr().err, re.MULTILINE)
+
+
+@pytest.mark.parametrize("items", [everything.ON_CPU, everything.ON_GPU])
+def test_the_items_of_the_list_have_flags_that_exist(items: dict[str, str]) -> None:
+    for item in items.values():
+        name, *flags = item.split()
+        parse = {"inference": inference._parse, "training": training._parse}.get(name)
+        if parse is not None:
+            assert parse(flags).model in model_names()
