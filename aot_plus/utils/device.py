@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, first_line
 
 
 def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
@@ -21,8 +21,7 @@ def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{key}: {name!r} cannot be used here ({reason})") from error
+        raise ConfigError(f"{key}: {name!r} cannot be used here ({first_line(error)})") from error
     return device
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from evaluation.errors import DataError, VOSError
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError", "nearest"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError", "first_line", "nearest"]
 
 
 class ConfigError(VOSError):
@@ -14,6 +14,11 @@ class ConfigError(VOSError):
 
 class CheckpointError(VOSError):
     """Reports a checkpoint that is missing, damaged, or does not belong to the model."""
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's message, or its type if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

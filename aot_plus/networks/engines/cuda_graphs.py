@@ -42,7 +42,7 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, piece: Piece) -> None:
-        """Runs a piece on the stream that captures, so that libraries have made their workspaces for it."""
+        """Runs a piece on the stream that captures, so that libraries are ready for it."""
         current = torch.cuda.current_stream(self._device)
         with _one_at_a_time:
             self._stream.wait_stream(current)
@@ -96,7 +96,7 @@ class CudaRecorder:
 def _own_workspaces() -> Iterator[None]:
     """Has a graph's matrix products make their workspaces anew, in the memory of the graph.
 
-    Else it would use those of its stream, which PyTorch frees with any other graph of that stream.
+    Else they would use those of the stream, which PyTorch frees with any other graph of that stream.
     """
     torch._C._cuda_clearCublasWorkspaces()
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, first_line
 from aot_plus.utils.kept_tables import held
 
 __all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
@@ -113,8 +113,7 @@ class StepGraphs:
                 self.recorder.free()
             if key not in self._warm:
                 return None
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            self._stop(f"a part of the step cannot be recorded ({reason})")
+            self._stop(f"a part of the step cannot be recorded ({first_line(error)})")
             return None
         self.num_bytes += num_bytes
         self._recordings[key] = Recording(replay, num_bytes, tables)

@@ -34,7 +34,7 @@ from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
-from aot_plus.utils.errors import CheckpointError, DataError, VOSError
+from aot_plus.utils.errors import CheckpointError, DataError, VOSError, first_line
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
@@ -122,9 +122,8 @@ class Trainer:
             try:
                 learner.load_state(vars(checkpoint))
             except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-                raise CheckpointError(
-                    f"{self.folder}: the checkpoint of step {checkpoint.step} does not fit: {_first(error)}"
-                ) from error
+                found = f"the checkpoint of step {checkpoint.step} does not fit: {_problems(error)}"
+                raise CheckpointError(f"{self.folder}: {found}") from error
             self._skipped = checkpoint.counters.get("skipped", 0)
             self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
             _log.info("%s: resuming from step %d", self.folder, checkpoint.step)
@@ -243,8 +242,9 @@ class Trainer:
         save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)
 
 
-def _first(error: Exception) -> str:
-    """Returns the first problem of an error and counts the others: PyTorch lists one for each tensor."""
-    title, *problems = (line.strip() for line in str(error).splitlines() or [type(error).__name__])
-    others = f" and {len(problems) - 1} more" if problems[1:] else ""
-    return f"{problems[0] if problems else title}{others}".rstrip(".")
+def _problems(error: Exception) -> str:
+    """Returns an error's first problem and counts the others: under a title, PyTorch has one a tensor."""
+    problems = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
+    if not problems:
+        return first_line(error)
+    return f"{problems[0]}{f' and {len(problems) - 1} more' if problems[1:] else ''}"

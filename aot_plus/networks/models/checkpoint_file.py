@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.errors import CheckpointError, first_line
 from aot_plus.utils.sources import PAGE_STARTS, how_to_get
 
 __all__ = ["check_tensor", "read_file", "read_state_dict"]
@@ -119,7 +119,7 @@ def _what_it_is(path: Path, error: Exception) -> str:
         if file.read(len(max(PAGE_STARTS, key=len))).lower().startswith(PAGE_STARTS):
             return "a web page: get the file again"
     known = isinstance(error, zipfile.BadZipFile | safetensors.SafetensorError | OSError)
-    reason = f" ({(str(error).splitlines() or [type(error).__name__])[0]})" if known else ""
+    reason = f" ({first_line(error)})" if known else ""
     return f"{path.stat().st_size} bytes that cannot be read as one{reason}"
 
 
