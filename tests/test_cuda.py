@@ -21,7 +21,8 @@ from aot_plus.networks.engines.device_images import prepare_on_device
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import GroupNorm
-from aot_plus.networks.layers.processor import norms_by_parts
+from aot_plus.networks.layers.identity import IdentityBank
+from aot_plus.networks.layers.processor import norms_by_parts, way_of_identities
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, Features, Propagation, build_model
@@ -197,16 +198,32 @@ def test_convolutions_that_take_in_their_activations(encoder: str, dtype: str) -
         assert (mine.cpu().float() - other).abs().max() < bound * other.abs().max()
 
 
+@pytest.mark.parametrize("shape", [(1, 128, 121, 213), (3, 128, 31, 54)])
 @torch.inference_mode()
-def test_a_large_group_norm_is_that_of_the_cpu() -> None:
+def test_a_group_norm_is_that_of_the_cpu(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     norm = GroupNorm(8, 128)
-    x = (2 + torch.randn(1, 128, 121, 213)).to(memory_format=torch.channels_last)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = (2 + torch.randn(shape)).to(memory_format=torch.channels_last)
     assert norms_by_parts(x.cuda(), 8)
     expected = norm(x)
     torch.testing.assert_close(norm.cuda()(x.cuda()).cpu(), expected, atol=1e-5, rtol=1e-5)
     found = norm.half()(x.cuda().half())
     torch.testing.assert_close(found.cpu().float(), expected, atol=0.02, rtol=0.01)
+
+
+@torch.inference_mode()
+def test_an_identity_embedding_by_a_product_is_the_convolution_of_the_cpu() -> None:
+    torch.manual_seed(0)
+    bank = IdentityBank(11, 256, 16, overlap=True, ignores=True)
+    labels = torch.randint(0, 12, (3, 97, 129), dtype=torch.int)
+    labels[labels == 11] = 255
+    expected = bank(labels, reference=False)
+    bank.to("cuda", torch.float16, memory_format=torch.channels_last)
+    assert way_of_identities(bank.weight) == "product"
+    found = bank(labels.cuda(), reference=False)
+    torch.testing.assert_close(found.cpu().float(), expected, atol=5e-3, rtol=5e-3)
 
 
 @pytest.mark.parametrize("keys", [1674, 15066, 64])

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import Depthwise5x5, GroupNorm
+from aot_plus.networks.layers.identity import IdentityBank
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
 from aot_plus.networks.layers.official_aot_block import ShortTermAttention
@@ -108,6 +109,25 @@ def test_identity_embedding_with_and_without_ignore_channel(stages: _Stages) -> 
     for reference, name in ((True, "without"), (False, "with")):
         embedding = stages.model.embed_identity(mask, reference=reference)
         _close(embedding.transpose(0, 1), stages.golden[f"identity_embedding_mask_{name}_ignore_channel"])
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("ignores", [True, False])
+@torch.inference_mode()
+def test_identities_are_embedded_the_same_in_all_ways(
+    overlap: bool, ignores: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    bank = IdentityBank(11, 8, 16, overlap=overlap, ignores=ignores).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 12, (2, 48 + overlap, 64 + overlap), dtype=torch.int)
+    labels[labels == 11] = 255
+    found = {}
+    for way in ("convolution", "sums", "product"):
+        monkeypatch.setattr("aot_plus.networks.layers.identity.way_of_identities", lambda _, way=way: way)
+        found[way] = [bank(labels, reference=reference) for reference in (True, False)]
+    assert torch.equal(*found["convolution"]) != ignores
+    for way in ("sums", "product"):
+        torch.testing.assert_close(found[way], found["convolution"])
 
 
 @torch.inference_mode()

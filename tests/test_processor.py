@@ -10,7 +10,7 @@ from torch._subclasses import FakeTensorMode
 
 import aot_plus
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.layers.processor import attends_in_parts, convolution_format
+from aot_plus.networks.layers.processor import attends_in_parts, convolution_format, norms_by_parts
 from aot_plus.utils.device import tf32
 from tests.test_segmenter import _squares, _video
 
@@ -27,6 +27,21 @@ def test_cuda_takes_matrix_products_for_wide_values_alone(
     with FakeTensorMode(), torch.set_grad_enabled(gradients):
         q, v = (torch.empty(1, 1, 8, width, dtype=torch.float16, device=CUDA) for width in (128, values))
         assert attends_in_parts(q, v) == in_parts
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_cuda_norms_maps_by_parts_that_are_large_or_have_their_channels_last(
+    dtype: torch.dtype, allowed: bool
+) -> None:
+    """But not where convolutions want them first."""
+    with FakeTensorMode(), torch.inference_mode(), tf32(allowed):
+        small = torch.empty(1, 16, 31, 54, dtype=dtype, device=CUDA)
+        last = small.contiguous(memory_format=torch.channels_last)
+        assert not norms_by_parts(small, 8)
+        assert norms_by_parts(last, 8) == (dtype == torch.float16 or allowed)
+        assert norms_by_parts(torch.empty(1, 128, 121, 213, dtype=dtype, device=CUDA), 8)
+        assert not norms_by_parts(torch.empty(last.shape).contiguous(memory_format=torch.channels_last), 8)
 
 
 def test_convolutions_are_channels_last_but_where_that_is_slow() -> None:

@@ -1,9 +1,11 @@
-"""The pieces of a step on CUDA tensors without content: nothing in a recorded piece is on the host.
+"""The pieces of a step on CUDA tensors without content: what would be wrong or slow there is seen here.
 
-A copy from the host, a constant made there and a wait spoil a CUDA graph; here they are seen without a GPU.
+Nothing in a recorded piece is on the host: a copy from there, a constant and a wait spoil a CUDA graph. No
+operation goes through tensors whose dimensions lie in different orders: a GPU takes some times as long.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -27,16 +29,39 @@ SIZE = (70, 90)
 FAKE = FakeTensorMode()  # one for all: tables are kept
 
 
-class _DeviceAlone(TorchDispatchMode):
-    """Refuses operations that have to do with another device than CUDA."""
+# Their kernels go through all tensors together.
+IN_STEP = {
+    "add",
+    "add_",
+    "addcmul",
+    "cat",
+    "copy_",
+    "gelu",
+    "group_norm",
+    "layer_norm",
+    "mul",
+    "relu_",
+    "silu",
+}
+IN_STEP |= {"upsample_bilinear2d"}
+
+
+class _AsAGPULikes(TorchDispatchMode):
+    """Refuses operations that have to do with another device than CUDA, or with two orders in memory."""
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        for value in tree_leaves((args, kwargs, result)):
-            if isinstance(value, Tensor) and value.device.type != "cuda":
+        tensors = [value for value in tree_leaves((args, kwargs, result)) if isinstance(value, Tensor)]
+        for value in tensors:
+            if value.device.type != "cuda":
                 raise AssertionError(f"{function} has a tensor on the {value.device}")
+        if function.overloadpacket._qualified_op_name.removeprefix("aten::") in IN_STEP:
+            for one, other in combinations(tensors, 2):
+                if one.ndim == other.ndim and not _in_one_order(one, other):
+                    orders = f"{one.shape} in {one.stride()} with {other.shape} in {other.stride()}"
+                    raise AssertionError(f"{function} goes through two orders: {orders}")
         return result
 
 
@@ -52,7 +77,7 @@ class _Inspector:
     def record(self, piece: Callable[[], None]) -> tuple[Callable[[], None], int]:
         def replay() -> None:
             self.inspected += 1
-            with _DeviceAlone():
+            with _AsAGPULikes():
                 piece()
 
         return replay, 0
@@ -71,8 +96,15 @@ def test_networks(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_inspection_notices_the_host() -> None:
-    with FAKE, _DeviceAlone(), pytest.raises(AssertionError, match="a tensor on the cpu"):
+    with FAKE, _AsAGPULikes(), pytest.raises(AssertionError, match="a tensor on the cpu"):
         torch.zeros(1, device="cuda").add_(torch.zeros(1))
+
+
+def test_the_inspection_notices_two_orders() -> None:
+    with FAKE:
+        tokens, maps = torch.zeros(4, 3, device="cuda"), torch.zeros(3, 4, device="cuda")
+        with _AsAGPULikes(), pytest.raises(AssertionError, match="two orders"):
+            tokens.add_(maps.t())
 
 
 def _inspect(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
@@ -96,7 +128,7 @@ def _inspect(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
 
 def _on_device(values: Sequence[int], device: torch.device) -> Tensor:
     """Stands for a copy to the device, which recorded pieces must not have."""
-    if any(isinstance(mode, _DeviceAlone) for mode in _get_current_dispatch_mode_stack()):
+    if any(isinstance(mode, _AsAGPULikes) for mode in _get_current_dispatch_mode_stack()):
         raise AssertionError("a copy from the host")
     return torch.zeros(len(values), dtype=torch.long, device=device)
 
@@ -108,6 +140,16 @@ def _move_shapes(model: nn.Module) -> None:
             module._parameters[name] = nn.Parameter(_like(value), requires_grad=False)
         for name, value in module.named_buffers(recurse=False):
             module._buffers[name] = _like(value)
+
+
+def _in_one_order(one: Tensor, other: Tensor) -> bool:
+    """Tells whether the dimensions that two tensors have lie in the same order in memory."""
+    dims = [
+        dim
+        for dim in range(one.ndim)
+        if all(tensor.shape[dim] > 1 and tensor.stride(dim) > 0 for tensor in (one, other))
+    ]
+    return sorted(dims, key=one.stride) == sorted(dims, key=other.stride)
 
 
 def _like(value: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ def kept_table(compute: Callable[P, T]) -> Callable[P, T]:
 
 @kept_table
 def table_of(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Returns numbers as a kept tensor: a copy to a GPU each time would have the host wait."""
-    return torch.tensor(values, device=device)
+    """Returns numbers as a kept int32 tensor: a copy to a GPU each time would have the host wait."""
+    return torch.tensor(values, dtype=torch.int32, device=device)
 
 
 @contextmanager

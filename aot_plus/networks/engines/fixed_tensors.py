@@ -13,10 +13,13 @@ T = TypeVar("T")
 
 
 def copied(new: T, old: Any, device: torch.device) -> T:
-    """Copies tensors in nested lists and dataclasses into those of ``old``; to new ones if it is empty."""
+    """Copies tensors in nested lists and dataclasses into those of ``old``; to new ones if it is empty.
+
+    Dimensions keep their order in memory: a GPU reads and writes one order as it lies, and two in strides.
+    """
     found: Any = new
     if isinstance(found, Tensor):
-        into = torch.empty(found.shape, dtype=found.dtype, device=device) if old is None else old
+        into = torch.empty_like(found, device=device) if old is None else old
         found = into.copy_(found, non_blocking=True)
     elif isinstance(found, list):
         found = [copied(one, had, device) for one, had in zip(found, old or [None] * len(found), strict=True)]

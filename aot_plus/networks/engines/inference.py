@@ -138,7 +138,8 @@ class InferenceEngine:
         self, state: VideoState, features: Features, propagations: Sequence[Propagation]
     ) -> Prediction:
         """Predicts the objects of a frame from what ``propagate`` gave."""
-        logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations]).float()
+        logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
+        logits = logits.float().contiguous()  # resized plane by plane, for every group
         decoded = replace(features, adapted=[])  # only decoding reads them; they are large
         return Prediction(decoded, list(propagations), self._without_unused_ids(logits, state))
 

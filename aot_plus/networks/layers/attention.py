@@ -42,10 +42,12 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
-        torch.cat([_attend(part, head_keys, head_values, tokens) for part in head_queries.split(rows)])
+        _attend(part, head_keys, head_values, tokens)
         for head_queries, head_keys, head_values in heads
+        for part in head_queries.split(rows)
     ]
-    return torch.stack(out).unflatten(0, q.shape[:2])
+    joined = out[0] if len(out) == 1 else torch.cat(out)
+    return joined.unflatten(0, q.shape[:3])
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, tokens: int) -> Tensor:

@@ -31,9 +31,9 @@ class GroupNorm(nn.GroupNorm):
         variance, mean = torch.var_mean(
             grouped.float(), dim=(2, 3), correction=0, keepdim=True
         )  # B x G x 1 x 1
-        weight, bias = (one.view(self.num_groups, -1, 1).float() for one in (self.weight, self.bias))
-        factor = weight * torch.rsqrt(variance + self.eps)  # B x G x C/G x 1
-        offset = bias - mean * factor
+        weight, bias = (one.view(self.num_groups, -1, 1) for one in (self.weight, self.bias))
+        factor = weight * torch.rsqrt(variance + self.eps)  # B x G x C/G x 1, float32 as the variance
+        offset = torch.addcmul(bias, mean, factor, value=-1)
         shape = (x.shape[0], x.shape[1], *(1 for _ in x.shape[2:]))
         return torch.addcmul(offset.view(shape), x, factor.view(shape), out=torch.empty_like(x))
 

@@ -4,6 +4,8 @@ Gains are of CPU time, or of memory at its peak, of the step itself: 481 x 849, 
 two threads of a processor with AVX2, unless another is named.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -63,14 +65,29 @@ def tiles_at_a_time(rows: int, columns: int, device: torch.device) -> tuple[int,
     return (1, TILES_AT_A_TIME) if device.type == "cpu" else (rows, columns)
 
 
-KEYS_MULTIPLE = 8
-"""Keys of an attention by matrix products on CUDA are padded to a multiple of it in 16 bits, as the fast
-products want it. H100, a layer of DeAOT over nine frames of 1674 tokens: 0.38 to 0.19 ms."""
+PRODUCTS_MULTIPLE = 8
+"""CUDA's fast matrix products in 16 bits want sides that are multiples of it."""
 
 
 def padding_of_keys(k: Tensor) -> int:
-    """Counts the keys to add to the ``... x M x d`` of an attention by matrix products."""
-    return -k.shape[-2] % KEYS_MULTIPLE if k.is_cuda and k.element_size() == 2 else 0
+    """Counts the keys to add to the ``... x M x d`` of an attention by matrix products.
+
+    H100, a layer of DeAOT over nine frames of 1674 tokens in float16: 0.38 to 0.19 ms.
+    """
+    return -k.shape[-2] % PRODUCTS_MULTIPLE if k.is_cuda and k.element_size() == 2 else 0
+
+
+def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product"]:
+    """Chooses how an identity bank is applied: as a convolution, by sums of vectors or by a matrix product.
+
+    Sums on a CPU: 0.047 to 0.009 s. In 16 bits on CUDA, cuDNN first copies the planes, whose 12 channels are
+    no multiple of eight: H200, 0.07 ms for each group of objects; the product was not measured.
+    """
+    if not _is_plain_inference():
+        return "convolution"
+    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+        return "sums"
+    return "product" if weight.is_cuda and weight.element_size() == 2 else "convolution"
 
 
 LARGE_GROUP = 2**18  # values
@@ -80,9 +97,12 @@ def norms_by_parts(x: Tensor, groups: int) -> bool:
     """Tells whether a group norm of ``B x C x ...`` is better made of other operations than PyTorch's own.
 
     PyTorch's has one block of threads for each group on CUDA, where 132 could run. H100, 8 groups of together
-    128 x 121 x 213 values in float16: 0.24 to 0.06 ms. For smaller groups it is the faster one.
+    128 x 121 x 213 values in float16: 0.24 to 0.06 ms. It also puts channels first: where convolutions want
+    them last, the values would be sorted twice, and resized slowly in between.
     """
-    return x.is_cuda and x.numel() // (len(x) * groups) >= LARGE_GROUP and _is_plain_inference()
+    large = x.numel() // (len(x) * groups) >= LARGE_GROUP
+    fast_last = x.element_size() == 2 or convolutions_use_tf32()
+    return x.is_cuda and (large or (fast_last and not x.is_contiguous())) and _is_plain_inference()
 
 
 def takes_in_activation(x: Tensor) -> bool:

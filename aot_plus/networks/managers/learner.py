@@ -29,7 +29,7 @@ from aot_plus.networks.managers.processes import (
 )
 from aot_plus.networks.managers.schedule import learning_rate, prediction_share
 from aot_plus.networks.models import AOT
-from aot_plus.networks.models.prepare import compile_parts
+from aot_plus.networks.models.prepare import compile_parts, use_convolution_format
 from aot_plus.utils.device import tf32
 from aot_plus.utils.errors import ConfigError
 
@@ -76,8 +76,9 @@ class Learner:
 
             model = convert_sync_batchnorm(model)  # PyTorch's own would lose the activation in timm's norms
         copy_of_first_process(place, model.to(device).state_dict().values())
-        layout = torch.channels_last if cfg.TRAIN_CHANNELS_LAST else torch.preserve_format
-        self.model = model.to(memory_format=layout).train()
+        if cfg.TRAIN_CHANNELS_LAST:
+            use_convolution_format(model, torch.channels_last)
+        self.model = model.train()
         groups = parameter_groups(
             self.model,
             cfg.TRAIN_WEIGHT_DECAY,

@@ -134,8 +134,8 @@ def redundancy(keys: Tensor) -> Tensor:
         T values that sum to 1, rounded to 4 decimals as published; all 0 where the total is 0, as for T = 1.
     """
     with torch.autocast(keys.device.type, enabled=False):
-        columns = F.normalize(keys.float(), dim=1).flatten(start_dim=1)  # T x N*D
-        similarity = columns @ columns.T  # T x T
+        columns = F.normalize(keys.float(), dim=1).transpose(0, 1)  # N x T x D
+        similarity = (columns @ columns.mT).sum(dim=0)  # T x T; a GPU works on all tokens at once
         per_frame = similarity.fill_diagonal_(0).sum(dim=1)
     total = per_frame.sum()
     return torch.where(total != 0, per_frame / total, 0).round(decimals=4)

@@ -11,13 +11,12 @@ from aot_plus.networks.decoders.fpn import FPNDecoder
 from aot_plus.networks.encoders import build_encoder
 from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.layers.basic import to_map, to_tokens
+from aot_plus.networks.layers.identity import IdentityBank
 from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.layers.transformer import LSTT
-from aot_plus.utils.kept_tables import table_of
 
 STRIDE = 16
-NO_ID = -1  # no pixel has it
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,12 @@ class AOT(nn.Module):
             self.encoder.channels,
             align_corners=cfg.MODEL_ALIGN_CORNERS,
         )
-        kernel, padding = (STRIDE + 1, STRIDE // 2) if cfg.MODEL_ALIGN_CORNERS else (STRIDE, 0)
-        self.patch_wise_id_bank = nn.Conv2d(
-            self.num_ids + int(cfg.MODEL_IGNORE_TOKEN), channels, kernel, stride=STRIDE, padding=padding
+        self.patch_wise_id_bank = IdentityBank(
+            self.num_ids,
+            channels,
+            STRIDE,
+            overlap=cfg.MODEL_ALIGN_CORNERS,
+            ignores=cfg.MODEL_IGNORE_TOKEN,
         )
         self.embedding_dropout = nn.Dropout(cfg.TRAIN_LSTT_EMB_DROPOUT)
         self.identity_dropout = nn.Dropout(cfg.TRAIN_LSTT_ID_DROPOUT)
@@ -148,15 +150,7 @@ class AOT(nn.Module):
                 id is set.
             reference: a reference frame, which is bound with an empty ignore channel.
         """
-        ignored = ((NO_ID if reference else 255),) if self.cfg.MODEL_IGNORE_TOKEN else ()
-        channels = table_of((*range(self.num_ids), *ignored), labels.device)
-        # The convolution takes the channels last: made so, they need not be copied.
-        planes = labels[..., None] == channels  # G x H x W x (M+1 or M+2)
-        return self.embed_planes(planes.movedim(3, 1).to(self.patch_wise_id_bank.weight.dtype))
-
-    def embed_planes(self, planes: Tensor) -> Tensor:
-        """Embeds id (and ignore) channels ``G x (M+1 or M+2) x H x W``, values 0..1, as ``G x N x C``."""
-        return self.identity_dropout(to_tokens(self.patch_wise_id_bank(planes)))
+        return self.identity_dropout(self.patch_wise_id_bank(labels, reference=reference))
 
     def propagate_reference(self, features: Features, identity: Tensor) -> Propagation:
         """Passes a reference frame, bound with ``identity`` (``G x N x C``), through the transformer."""
@@ -175,7 +169,8 @@ class AOT(nn.Module):
         identity: Tensor | None,
         reference_embedding: Tensor | None,
     ) -> Propagation:
-        tokens = self.embedding_dropout(to_tokens(features.projected))
+        # What the blocks add keeps this order: that of a map would have every sum and norm go in strides.
+        tokens = self.embedding_dropout(to_tokens(features.projected).contiguous())
         context = BlockContext(
             features.size, groups, features.position, self.cur_pos_emb, reference_embedding, identity
         )
@@ -201,9 +196,8 @@ class AOT(nn.Module):
         outputs = (
             propagation.outputs if self.cfg.MODEL_DECODER_INTERMEDIATE_LSTT else propagation.outputs[-1:]
         )
-        groups = outputs[0].shape[0]
-        maps = [to_map(output, features.size) for output in outputs]
-        return torch.cat([features.projected.expand(groups, -1, -1, -1), *maps], dim=1)
+        encoded = to_tokens(features.projected).expand(outputs[0].shape[0], -1, -1)
+        return to_map(torch.cat([encoded, *outputs], dim=2), features.size)
 
 
 def input_size(height: float, width: float, *, align_corners: bool) -> tuple[int, int]:

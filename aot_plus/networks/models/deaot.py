@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from aot_plus.configs import Config
-from aot_plus.networks.layers.basic import TokenGroupNorm, to_map, to_tokens
+from aot_plus.networks.layers.basic import TokenGroupNorm, to_map
 from aot_plus.networks.layers.deaot_block import DeAOTBlock
 from aot_plus.networks.layers.transformer import LSTT
 from aot_plus.networks.models.aot import AOT, Features, Propagation
@@ -40,9 +40,9 @@ class DeAOT(AOT):
         """Counts the channels of both branches of the last layer."""
         return 2 * cfg.MODEL_ENCODER_EMBEDDING_DIM
 
-    def embed_planes(self, planes: Tensor) -> Tensor:
-        """Embeds id channels ``G x (M+1 or M+2) x H x W`` and normalises the result: ``G x N x C``."""
-        return self.identity_dropout(self.id_norm(to_tokens(self.patch_wise_id_bank(planes))))
+    def embed_identity(self, labels: Tensor, *, reference: bool) -> Tensor:
+        """Embeds a mask as AOT does, and normalises the result."""
+        return self.identity_dropout(self.id_norm(self.patch_wise_id_bank(labels, reference=reference)))
 
     def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:
         return to_map(propagation.outputs[-1], features.size)

@@ -13,7 +13,7 @@ from aot_plus.networks.layers.basic import conv_relu
 from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["compile_parts", "prepare_for_inference"]
+__all__ = ["compile_parts", "prepare_for_inference", "use_convolution_format"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -39,10 +39,16 @@ def prepare_for_inference(model: Model, convolutions: torch.memory_format = torc
             _fold_batch_norms(module)
             if isinstance(module, ResNetEncoder):
                 _join_activations(module)
-        elif isinstance(module, FPNDecoder):
+    use_convolution_format(model, convolutions)
+    return model
+
+
+def use_convolution_format(model: nn.Module, convolutions: torch.memory_format) -> None:
+    """Puts the weights of a model's convolutions, and the decoder's maps, into a memory format, in place."""
+    for module in model.modules():
+        if isinstance(module, FPNDecoder):
             module.map_format = convolutions
     model.to(memory_format=convolutions)
-    return model
 
 
 def compile_parts(model: AOT, key: str = "TEST_COMPILE") -> None:
