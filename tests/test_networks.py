@@ -125,6 +125,7 @@ def test_identities_are_embedded_the_same_in_all_ways(
     for way in ("convolution", "sums", "product"):
         monkeypatch.setattr("aot_plus.networks.layers.identity.way_of_identities", lambda _, way=way: way)
         found[way] = [bank(labels, reference=reference) for reference in (True, False)]
+        assert torch.equal(bank(labels.byte(), reference=True), found[way][0])
     assert torch.equal(*found["convolution"]) != ignores
     for way in ("sums", "product"):
         torch.testing.assert_close(found[way], found["convolution"])

@@ -57,7 +57,7 @@ class IdentityBank(nn.Conv2d):
 
     def _product(self, labels: Tensor, ids: Sequence[int]) -> Tensor:
         """Multiplies the one-hot pixels of all patches with the weights."""
-        pixels = self._pixels(labels, OUTSIDE)
+        pixels = self._pixels(labels.int(), OUTSIDE)
         missing = -pixels.shape[2] % PRODUCTS_MULTIPLE
         planes = self._one_hot(F.pad(pixels, (0, missing), value=OUTSIDE), ids)  # G x N x . x ids
         rows = self.weight.permute(0, 2, 3, 1).flatten(1)  # C x pixels*ids, as it lies if channels are last
