@@ -239,12 +239,14 @@ def test_attention_in_bfloat16_is_that_of_float32_rounded(
     torch.testing.assert_close(found.float(), expected, atol=0.02, rtol=0.02)
 
 
+@pytest.mark.parametrize("count", [70, 5])
 @torch.inference_mode()
-def test_attention_over_padded_keys_is_that_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_with_the_last_keys_apart_is_the_same(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     torch.manual_seed(0)
-    queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, 70, 8), torch.randn(2, 70, 24)
+    queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, count, 8), torch.randn(2, count, 24)
     expected = attention(queries, keys, values, num_heads=1)
-    monkeypatch.setattr("aot_plus.networks.layers.attention.padding_of_keys", lambda k: 2)
+    fast = count - count % 8
+    monkeypatch.setattr("aot_plus.networks.layers.attention.keys_of_fast_products", lambda k: fast)
     torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
 
 

@@ -1,10 +1,17 @@
 """Computes global attention over tokens, without ever keeping the whole attention matrix."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aot_plus.networks.layers.processor import WEIGHTS_AT_A_TIME, attends_in_parts, padding_of_keys
+from aot_plus.networks.layers.processor import (
+    PRODUCTS_MULTIPLE,
+    WEIGHTS_AT_A_TIME,
+    attends_in_parts,
+    keys_of_fast_products,
+)
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
@@ -35,14 +42,13 @@ def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attends with ``B x H x N x d`` queries, some queries of one head at a time."""
-    tokens, padding = k.shape[2], padding_of_keys(k)
-    if padding:
-        k, v = (F.pad(tensor, (0, 0, 0, padding)) for tensor in (k, v))
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
+    fast = keys_of_fast_products(k)
+    attend = _attend if fast == k.shape[2] else partial(_attend_in_two, fast=fast)
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
-        _attend(part, head_keys, head_values, tokens)
+        attend(part, head_keys, head_values)
         for head_queries, head_keys, head_values in heads
         for part in head_queries.split(rows)
     ]
@@ -50,12 +56,24 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return joined.unflatten(0, q.shape[:3])
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, tokens: int) -> Tensor:
-    """Attends with scaled queries ``n x d`` over the first ``tokens`` keys ``d x M`` and values ``M x e``."""
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attends with scaled queries ``n x d`` over keys ``d x M`` and values ``M x e``."""
     weights = queries @ keys  # n x M, the only large tensor: changed in place unless gradients need it
-    if tokens < weights.shape[1]:
-        weights[:, tokens:].fill_(float("-inf"))
     return torch.softmax(weights, dim=1, out=None if weights.requires_grad else weights) @ values
+
+
+def _attend_in_two(queries: Tensor, keys: Tensor, values: Tensor, *, fast: int) -> Tensor:
+    """Does as ``_attend``, without gradients; the keys after the first ``fast`` have products of their own.
+
+    To pad keys and values would be as fast, but copies a whole memory for every frame.
+    """
+    tokens = keys.shape[1]
+    weights = queries.new_empty(len(queries), fast + PRODUCTS_MULTIPLE)  # a row begins where products want it
+    torch.mm(queries, keys[:, :fast], out=weights[:, :fast])
+    torch.mm(queries, keys[:, fast:], out=weights[:, fast:tokens])
+    weights[:, tokens:].fill_(float("-inf"))
+    torch.softmax(weights, dim=1, out=weights)
+    return (weights[:, :fast] @ values[:fast]).addmm_(weights[:, fast:tokens], values[fast:])
 
 
 class MultiheadAttention(nn.Module):
