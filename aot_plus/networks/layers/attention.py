@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aot_plus.networks.layers.basic import joined
 from aot_plus.networks.layers.processor import (
     PRODUCTS_MULTIPLE,
     WEIGHTS_AT_A_TIME,
@@ -52,8 +53,7 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         for head_queries, head_keys, head_values in heads
         for part in head_queries.split(rows)
     ]
-    joined = out[0] if len(out) == 1 else torch.cat(out)
-    return joined.unflatten(0, q.shape[:3])
+    return joined(out, dim=0).unflatten(0, q.shape[:3])
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -18,6 +18,11 @@ def to_tokens(feature_map: Tensor) -> Tensor:
     return feature_map.flatten(2).transpose(1, 2)
 
 
+def joined(parts: list[Tensor], dim: int) -> Tensor:
+    """Puts tensors one after another; one that is alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
 class GroupNorm(nn.GroupNorm):
     """Computes PyTorch's group norm in the way that is fast where it runs."""
 

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aot_plus.networks.layers.basic import joined
 from aot_plus.networks.layers.processor import tiles_at_a_time
 from aot_plus.utils.kept_tables import kept_table
 
@@ -84,7 +85,7 @@ def _by_tiles(
         for row in range(0, rows, step[0])
         for column in range(0, columns, step[1])
     ]
-    return _untile(torch.cat(out, dim=1), height, width)
+    return _untile(joined(out, dim=1), height, width)
 
 
 def _attend_in_tiles(
