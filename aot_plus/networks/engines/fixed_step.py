@@ -84,9 +84,12 @@ class FixedStep:
         written = state.writes_next
         if written:
             self._number.fill_(state.frame + 1)
-            self._choose(counts)
-            full = tuple(bank.is_full for bank in self._banks)
-            self.graphs.run(("write", full, tuple(self._kept)), self._write, counts)
+            full = all(bank.is_full for bank in self._banks)
+            self._choose(counts, full=full)
+            if full:
+                self.graphs.run(("write", tuple(self._kept)), self._write, counts)
+            else:  # once in a video for each number of stored frames: to record it would take longer
+                self._write()
         else:
             self.graphs.run("hold", self._hold)
         self._note(written)
@@ -117,9 +120,8 @@ class FixedStep:
         """Puts what a piece made into the tensors that the others read: its own are free when it is over."""
         return copied(new, old, self.video.device)
 
-    def _choose(self, counts: tuple[int, ...]) -> None:
+    def _choose(self, counts: tuple[int, ...], *, full: bool) -> None:
         """Asks the policies, without a recording where the host has a part in it or a bank has room."""
-        full = all(bank.is_full for bank in self._banks)
         if full and self._choice_is_replayable:
             self._kept = [True] * len(self._dropped)
             self.graphs.run("choose", self._ask, counts)
