@@ -88,7 +88,7 @@ class FixedStep:
             self._choose(counts, full=full)
             if full:
                 self.graphs.run(("write", tuple(self._kept)), self._write, counts)
-            else:  # once in a video for each number of stored frames: to record it would take longer
+            else:  # comes once in a video for each number of stored frames: to record it would take longer
                 self._write()
         else:
             self.graphs.run("hold", self._hold)
