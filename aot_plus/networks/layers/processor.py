@@ -76,7 +76,8 @@ def keys_of_fast_products(k: Tensor) -> int:
     keys padded to a multiple, of which copying them was a part; it was not measured since.
     """
     tokens = k.shape[-2]
-    return tokens - tokens % PRODUCTS_MULTIPLE if k.is_cuda and k.element_size() == 2 else tokens
+    in_16_bits = k.is_cuda and k.element_size() == 2
+    return tokens - tokens % PRODUCTS_MULTIPLE if in_16_bits and _is_plain_inference() else tokens
 
 
 def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product"]:
