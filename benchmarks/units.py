@@ -35,10 +35,14 @@ def device_name(device: torch.device) -> str:
 
 
 def memory_facts(imports: float, device: torch.device) -> Figures:
-    """Returns memory in MB: of the ``imports``, the peak above them, and the peak that CUDA allocated."""
+    """Returns memory in MB: of the ``imports``, the peak above them, and the peaks on a GPU.
+
+    What PyTorch reserves there includes what recordings keep for their intermediate results.
+    """
     figures = {"imports_mb": imports, "memory_above_imports_mb": resident_memory(peak=True) - imports}
     if device.type == "cuda":
         figures["cuda_memory_mb"] = torch.cuda.max_memory_allocated(device) / MB
+        figures["cuda_reserved_mb"] = torch.cuda.max_memory_reserved(device) / MB
     return figures
 
 
