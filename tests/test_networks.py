@@ -250,6 +250,23 @@ def test_attention_with_the_last_keys_apart_is_the_same(monkeypatch: pytest.Monk
     torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
 
 
+@torch.inference_mode()
+def test_what_is_compiled_leaves_products_into_parts_of_a_tensor_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    tensors = torch.randn(1, 6, 8), torch.randn(1, 21, 8), torch.randn(1, 21, 24)
+    expected = attention(*tensors, num_heads=1)
+    monkeypatch.setattr("aot_plus.networks.layers.attention.keys_of_fast_products", lambda k: 16)
+    compiled = torch.compile(lambda *own: attention(*own, num_heads=1) + 1, backend=backend)
+    torch.testing.assert_close(compiled(*tensors), expected + 1)
+    assert graphs
+    assert not any("out" in node.kwargs for graph in graphs for node in graph.graph.nodes)
+
+
 @pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 12, 35)])
 @torch.inference_mode()
 def test_a_group_norm_by_parts_is_pytorchs(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:

@@ -1,7 +1,7 @@
 """The pieces of a step on CUDA tensors without content: what would be wrong or slow there is seen here.
 
 Nothing in a recorded piece is on the host: a copy from there, a constant and a wait spoil a CUDA graph. No
-operation goes through tensors whose dimensions lie in different orders: a GPU takes some times as long.
+operation goes through tensors whose dimensions lie in different orders: a GPU takes several times as long.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,22 +28,10 @@ from aot_plus.utils.config import get_config
 SIZE = (70, 90)
 FAKE = FakeTensorMode()  # one for all: tables are kept
 
-
 # Their kernels go through all tensors together.
-IN_STEP = {
-    "add",
-    "add_",
-    "addcmul",
-    "cat",
-    "copy_",
-    "gelu",
-    "group_norm",
-    "layer_norm",
-    "mul",
-    "relu_",
-    "silu",
-}
-IN_STEP |= {"upsample_bilinear2d"}
+IN_STEP = (
+    "add add_ addcmul cat clone copy_ gelu group_norm layer_norm mul relu_ silu upsample_bilinear2d".split()
+)
 
 
 class _AsAGPULikes(TorchDispatchMode):

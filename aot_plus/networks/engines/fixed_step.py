@@ -82,16 +82,16 @@ class FixedStep:
         self.graphs.run("propagate", self._propagate, counts)
         self.graphs.run(("decode", state.num_objects, tuple(sorted(state.removed))), self._decode)
         written = state.writes_next
+        full = all(bank.is_full for bank in self._banks)
         if written:
             self._number.fill_(state.frame + 1)
-            full = all(bank.is_full for bank in self._banks)
             self._choose(counts, full=full)
-            if full:
-                self.graphs.run(("write", tuple(self._kept)), self._write, counts)
-            else:  # comes once in a video for each number of stored frames: to record it would take longer
-                self._write()
-        else:
+        if not written or not any(self._kept):
             self.graphs.run("hold", self._hold)
+        elif full:
+            self.graphs.run(("write", tuple(self._kept)), self._write, counts)
+        else:  # mostly comes once in a video for each number of stored frames: to record it takes longer
+            self._write()
         self._note(written)
         return self.video.scores(self._predictions, state.num_objects), self._labels
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 GRAPH_BYTES = 2**30  # of all recordings of a segmenter, and of the memories that wait for another video
 _GRAPHS = 64  # of a step whose bank holds few frames: more are there only where objects come and go
-_GRAPHS_OF_A_FRAME = 3  # for each number that a larger bank may hold: banks of a step may fill at other times
+_GRAPHS_OF_A_FRAME = 3  # for each number of frames in a larger bank: those of a step may fill at other times
 
 Piece = Callable[[], None]  # does work on a device, in tensors that stay where they are
 

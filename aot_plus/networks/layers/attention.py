@@ -45,7 +45,7 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attends with ``B x H x N x d`` queries, some queries of one head at a time."""
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
     fast = keys_of_fast_products(k)
-    attend = _attend if fast == k.shape[2] else partial(_attend_in_two, fast=fast)
+    attend = _attend if fast == k.shape[2] else partial(torch.compiler.disable(_attend_in_two), fast=fast)
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
@@ -65,7 +65,8 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 def _attend_in_two(queries: Tensor, keys: Tensor, values: Tensor, *, fast: int) -> Tensor:
     """Does as ``_attend``, without gradients; the keys after the first ``fast`` have products of their own.
 
-    To pad keys and values would be as fast, but copies a whole memory for every frame.
+    To pad keys and values would be as fast, but copies a whole memory for every frame. ``torch.compile``
+    leaves this out: it has no products into a part of a tensor.
     """
     tokens = keys.shape[1]
     weights = queries.new_empty(len(queries), fast + PRODUCTS_MULTIPLE)  # a row begins where products want it
