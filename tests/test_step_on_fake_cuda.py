@@ -29,9 +29,8 @@ SIZE = (70, 90)
 FAKE = FakeTensorMode()  # one for all: tables are kept
 
 # Their kernels go through all tensors together.
-IN_STEP = (
-    "add add_ addcmul cat clone copy_ gelu group_norm layer_norm mul relu_ silu upsample_bilinear2d".split()
-)
+ELEMENTWISE = {"add", "add_", "addcmul", "cat", "clone", "copy_", "gelu", "mul", "relu_", "silu"}
+IN_STEP = ELEMENTWISE | {"group_norm", "layer_norm", "upsample_bilinear2d"}
 
 
 class _AsAGPULikes(TorchDispatchMode):
