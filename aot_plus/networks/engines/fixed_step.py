@@ -90,7 +90,7 @@ class FixedStep:
             self.graphs.run("hold", self._hold)
         elif full:
             self.graphs.run(("write", tuple(self._kept)), self._write, counts)
-        else:  # mostly comes once in a video for each number of stored frames: to record it takes longer
+        else:  # about once in a video for each number of stored frames: a recording would take longer
             self._write()
         self._note(written)
         return self.video.scores(self._predictions, state.num_objects), self._labels
