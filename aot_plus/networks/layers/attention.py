@@ -1,5 +1,6 @@
 """Computes global attention over tokens, without ever keeping the whole attention matrix."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -45,7 +46,7 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attends with ``B x H x N x d`` queries, some queries of one head at a time."""
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
     fast = keys_of_fast_products(k)
-    attend = _attend if fast == k.shape[2] else partial(torch.compiler.disable(_attend_in_two), fast=fast)
+    attend = _attend if fast == k.shape[2] else partial(_not_compiled(_attend_in_two), fast=fast)
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
@@ -60,6 +61,11 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attends with scaled queries ``n x d`` over keys ``d x M`` and values ``M x e``."""
     weights = queries @ keys  # n x M, the only large tensor: changed in place unless gradients need it
     return torch.softmax(weights, dim=1, out=None if weights.requires_grad else weights) @ values
+
+
+def _not_compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Has ``torch.compile`` leave a function as it is. Outside of it that would only import a compiler."""
+    return torch.compiler.disable(function) if torch.compiler.is_compiling() else function
 
 
 def _attend_in_two(queries: Tensor, keys: Tensor, values: Tensor, *, fast: int) -> Tensor:
