@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from aot_plus.networks.layers.basic import to_tokens
 from aot_plus.networks.layers.processor import PRODUCTS_MULTIPLE, way_of_identities
 from aot_plus.utils.kept_tables import table_of
+from evaluation.masks import IGNORE_ID
 
-IGNORED = 255
 NO_ID = -1  # no pixel has it
 OUTSIDE = -2  # of the image: no channel is for it
 
@@ -38,7 +38,7 @@ class IdentityBank(nn.Conv2d):
         way = way_of_identities(self.weight)
         if way == "sums":
             return self._sums(labels, reference=reference)
-        ignored = ((NO_ID if reference else IGNORED),) if self.ignores else ()
+        ignored = ((NO_ID if reference else IGNORE_ID),) if self.ignores else ()
         ids = (*range(self.num_ids), *ignored)
         if way == "product":
             return self._product(labels, ids)
