@@ -25,15 +25,25 @@ class _Tape(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+        self._changed: list[tuple[Tensor, Tensor]] = []  # with what was there before
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if function in _FROM_OR_TO_THE_HOST:
             raise RuntimeError(f"{function}: a GPU's graph has no host in it")
+        changes = _written(function, args, kwargs or {})
+        self._changed += [(tensor, tensor.clone()) for tensor in changes]
         result = function(*args, **(kwargs or {}))
         self.calls.append((function, args, kwargs or {}, result))
         return result
+
+    def undo(self) -> None:
+        """Gives all tensors the content that they had before the first operation."""
+        with torch._C._AutoDispatchBelowAutograd():
+            for tensor, before in reversed(self._changed):
+                tensor.copy_(before)
+        self._changed.clear()
 
     def play(self) -> None:
         """Does every operation again, on the tensors of then, and leaves its results where they were then."""
@@ -57,21 +67,35 @@ class TapeRecorder:
         piece()
 
     def record(self, piece: Callable[[], None]) -> tuple[Callable[[], None], int]:
-        """Writes the piece down; as that does its work, the first repetition is left out."""
+        """Writes the piece down; the work that this does is undone."""
         tape = _Tape()
-        with tape:
-            piece()
-        todo = [lambda: None]
+        with torch.random.fork_rng():
+            try:
+                with tape:
+                    piece()
+            finally:
+                tape.undo()
 
         def replay() -> None:
             self.replays += 1
-            (todo.pop() if todo else tape.play)()
+            tape.play()
 
         return replay, 1000
 
     def free(self) -> None:
         """Counts the calls."""
         self.freed += 1
+
+
+def _written(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Lists the arguments that an operation changes."""
+    places = function._schema.arguments
+    given = dict(zip((place.name for place in places), args, strict=False)) | kwargs
+    names = [place.name for place in places if place.is_write]
+    if function == _ATEN.native_batch_norm.default:  # whose schema hides it
+        names += ["running_mean", "running_var"]
+    leaves = tree_leaves([given.get(name) for name in names])
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _storage(tensor: Tensor) -> int:

@@ -165,6 +165,20 @@ def test_graphs_take_bounded_memory() -> None:
     assert torch.cuda.memory_reserved() <= before + 32 * 2**20
 
 
+def test_recordings_of_a_bank_that_fills_share_their_memory() -> None:
+    """The weights of DeAOT's attention alone are 6 MB for each stored frame."""
+    segmenter = _on_cuda("deaott", TEST_DTYPE="float16", LATTER_MEM_LEN=8)
+    images = np.random.default_rng(26).integers(0, 256, (9, 481, 849, 3), np.uint8)
+    segmenter.start(images[0], (images[0, :, :, 0] > 127).astype(np.uint8), memory_gap=1)
+    list(map(segmenter.step, images[1:3]))
+    assert segmenter._step is not None
+    graphs = segmenter._step.graphs
+    before, bytes_before = len(graphs._recordings), graphs.num_bytes
+    list(map(segmenter.step, images[3:]))
+    assert len(graphs._recordings) == before + 6
+    assert graphs.num_bytes <= bytes_before + 32 * 2**20
+
+
 def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch frees what matrix products need beside their tensors with any graph of a stream."""
     recorded, plain = _on_cuda(), _on_cuda(TEST_CUDA_GRAPH=False)

@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from aot_plus.configs import Config
 from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
 from aot_plus.networks.engines.segmenter import VideoSegmenter
+from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.layers.position import sine_position_embedding
+from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
+from aot_plus.networks.models import Features, Propagation
 from aot_plus.utils.kept_tables import table_of
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
@@ -361,6 +364,37 @@ def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded(monkeypatch: 
         graphs.run("read", wants_the_host, 4)
     assert (len(ran), recorder.replays, float(total)) == (2, 3, 5)
     assert not graphs.stopped
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_recording_that_reads_most_is_made_first(
+    fails: bool, recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others fit in its memory; what lies where no frame has been stored harms nothing."""
+    propagate, frames = VideoViews.propagate, list[int]()
+
+    def counted(video: VideoViews, features: list[Features]) -> list[list[Propagation]]:
+        (batch,) = video.states[0].batches
+        frames.append(batch.memory.read()[0].long.keys.shape[1] // features[0].position.shape[1])
+        if fails and len(frames) == 2:
+            raise RuntimeError("no memory")
+        return propagate(video, features)
+
+    allocate = MemoryBank._allocate
+
+    def with_content(bank: MemoryBank, entry: torch.Tensor) -> torch.Tensor:
+        stored = allocate(bank, entry)
+        return stored.fill_(torch.nan) if stored.is_floating_point() else stored
+
+    monkeypatch.setattr(MemoryBank, "_allocate", with_content)
+    one, other = _segmenter(LATTER_MEM_LEN=3), _plain(LATTER_MEM_LEN=3)
+    run = _all(frames=9, gap=1)
+    expected = run(other)
+    monkeypatch.setattr(VideoViews, "propagate", counted)
+    for mine, labels in zip(run(one), expected, strict=True):
+        np.testing.assert_array_equal(mine, labels)
+    assert frames == [1, 4, 2, 3, *([4] if fails else [])]  # the first one runs as it is
+    assert recorder.replays > 0
 
 
 def test_a_recording_keeps_the_tables_that_it_reads() -> None:

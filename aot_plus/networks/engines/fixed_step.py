@@ -8,6 +8,7 @@ import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -18,6 +19,7 @@ from torch import Tensor
 from aot_plus.networks.engines.fixed_tensors import copied, tensors_in
 from aot_plus.networks.engines.frame_scores import FrameScores
 from aot_plus.networks.engines.inference import Prediction
+from aot_plus.networks.engines.memory_state import VideoMemory
 from aot_plus.networks.engines.step_graphs import GRAPH_BYTES, Recorder, StepGraphs
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.memory.bank import MemoryBank
@@ -79,6 +81,7 @@ class FixedStep:
         types = tuple(one.dtype for one in pixels)
         held = self._pixels[types] = self._held(list(pixels), self._pixels.get(types, []))
         self.graphs.run(("encode", types), partial(self._encode, held))
+        self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
         self.graphs.run("propagate", self._propagate, counts)
         self.graphs.run(("decode", state.num_objects, tuple(sorted(state.removed))), self._decode)
         written = state.writes_next
@@ -96,15 +99,26 @@ class FixedStep:
         return self.video.scores(self._predictions, state.num_objects), self._labels
 
     @property
+    def _memories(self) -> list[VideoMemory]:
+        return [batch.memory for state in self.video.states for batch in state.batches]
+
+    @property
     def _banks(self) -> list[MemoryBank]:
         """Lists all views' banks. A policy that declines frames may fill each at another time."""
-        return [batch.memory.bank for state in self.video.states for batch in state.batches]
+        return [memory.bank for memory in self._memories]
 
     def _encode(self, pixels: Sequence[Tensor]) -> None:
         self._features = self._held(self.video.encode(pixels), self._features)
 
     def _propagate(self) -> None:
         self._propagations = self._held(self.video.propagate(self._features), self._propagations)
+
+    def _propagate_full(self) -> None:
+        """Does what the same piece does once all banks are full."""
+        with ExitStack() as stack:
+            for memory in self._memories:
+                stack.enter_context(memory.as_if_full())
+            self._propagate()
 
     def _decode(self) -> None:
         predictions = self.video.decode(self._features, self._propagations)
@@ -166,10 +180,9 @@ class FixedStep:
     @property
     def num_bytes(self) -> int:
         """Counts the bytes of its recordings and tensors."""
-        memories = [batch.memory for state in self.video.states for batch in state.batches]
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
         held = sum(tensor.nbytes for tensor in tensors_in(kept))
-        return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in memories)
+        return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in self._memories)
 
 
 class StepStore:

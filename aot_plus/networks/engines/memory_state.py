@@ -1,6 +1,7 @@
 """Keeps the memory of a batch of object groups: long-term bank and short-term memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -81,6 +82,16 @@ class VideoMemory(GroupMemory):
         """Does what is left for the host: a frame has been stored, in the place of another or not."""
         self.bank.note(replaced=replaced)
         self._refresh()
+
+    @contextmanager
+    def as_if_full(self) -> Iterator[None]:
+        """Has ``read`` return all of a bounded bank's storage, whatever lies where there is no frame."""
+        with self.bank.as_if_full():
+            self._refresh()
+        try:
+            yield
+        finally:
+            self._refresh()
 
     def chronological_keys(self, group: int) -> Tensor:
         """Returns layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""

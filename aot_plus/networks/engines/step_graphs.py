@@ -73,6 +73,7 @@ class StepGraphs:
         self._limit = max(_GRAPHS, _GRAPHS_OF_A_FRAME * counts)
         self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
         self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
+        self._prepared: set[Hashable] = set()
         self.stopped = False  # nothing is recorded any more
         self.num_bytes = 0
 
@@ -93,6 +94,17 @@ class StepGraphs:
         else:
             self.recorder.warm_up(piece)
             self._warm |= {kind, key}
+
+    def prepare(self, kind: Hashable, piece: Piece, counts: Hashable) -> None:
+        """Records a piece that ``run`` will get later, once there was another of its kind.
+
+        Recordings share their memory: if the one that needs most comes first, the others fit in there.
+        """
+        key = kind, counts
+        if kind in self._warm and not self.stopped and key not in self._prepared:
+            self._prepared.add(key)  # one try is enough
+            if key not in self._recordings:
+                self._record(key, piece)
 
     def _record(self, key: tuple[Hashable, Hashable], piece: Piece) -> Recording | None:
         """Records a piece. Nothing is recorded any more if there is no room, or if that fails.

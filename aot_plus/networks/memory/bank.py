@@ -1,6 +1,7 @@
 """Keeps the long-term memory bank: frames together with their numbers, in storage that is allocated once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -128,6 +129,16 @@ class MemoryBank:
     def clear(self) -> None:
         """Forgets all frames; the storage stays where it is."""
         self._length, self._known = 0, None
+
+    @contextmanager
+    def as_if_full(self) -> Iterator[None]:
+        """Counts all slots of a bounded bank as stored frames, whatever lies in them."""
+        length = self._length
+        self._length = length if self.capacity is None else self.capacity
+        try:
+            yield
+        finally:
+            self._length = length
 
     def layer(self, index: int) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
