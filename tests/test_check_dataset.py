@@ -21,11 +21,13 @@ from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.evaluator import Evaluator, read_first_mask
+from aot_plus.pipeline.truth import check_truth
 from aot_plus.tools.check_dataset import main
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from evaluation import evaluate
+from evaluation.protocols import PROTOCOLS
 from evaluation.vost import find_sequences, read_num_objects
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame is annotated: 0, 2, .. 8
@@ -123,7 +125,12 @@ FAULTS: list[tuple[Kind, Callable[[Path], object], str]] = [
         lambda r: write_mask(annotation(r, 4).with_stem("00004b"), mask_of(1)),
         "00004b.png",
     ),
-    (kinds.OUTER_MASK_WITHOUT_FRAME, lambda r: write_mask(annotation(r, 99), mask_of(1)), "00099.png"),
+    (
+        kinds.FIRST_MASK_WITHOUT_FRAME,
+        lambda r: write_mask(annotation(r, 0).with_stem("0000"), mask_of(1)),
+        "0000.png",
+    ),
+    (kinds.LAST_MASK_WITHOUT_FRAME, lambda r: write_mask(annotation(r, 99), mask_of(1)), "00099.png"),
     (kinds.IMAGE_UNREADABLE, lambda r: truncate(frame(r, 3)), "00003.jpg"),
     (kinds.IMAGE_SIZE, lambda r: write_image(frame(r, 3), (32, 32)), "32 x 32, expected 64 x 48"),
     (kinds.MASK_UNREADABLE, lambda r: truncate(annotation(r, 4)), "00004.png"),
@@ -182,10 +189,11 @@ class FirstMask:
 
 
 def run_breaks(root: Path, results: Path) -> bool:
-    """Returns True if inference over val, or the metric after it, ends with an error."""
+    """Returns True if an evaluation over val ends with an error: its checks, inference or the metric."""
     cfg = get_config("pre_vost_2", "r50_aotl")
     dataset = VOSTDataset(root, "data")
     try:
+        check_truth(dataset, PROTOCOLS["vost"])
         summary = Evaluator(cfg, lambda _: FirstMask(), dataset, dataset.sequences("val"), results).run()
         evaluate(results, root, "val", workers=1)
     except DataError:

@@ -11,11 +11,11 @@ from aot_plus.dataloaders.eval_datasets import Dataset, open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.pipeline.launch import launch
+from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import file_name, run_folder
-from evaluation.layouts import scored_sequences
-from evaluation.protocols import Protocol, get_protocol
+from evaluation.protocols import get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
 __all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder", "score"]
@@ -168,22 +168,6 @@ def _infer(job: Job) -> EvaluationSummary:
         ).run()
 
 
-def _check_truth(job: Job, protocol: Protocol) -> None:
-    """Raises ``DataError`` with all that the metric would not find, before the work for it."""
-    dataset = job.open_dataset()
-    dataset.require()
-    if dataset.server:
-        return
-    dataset.sequences()  # an unknown split is one without metric, too
-    root, split, protocol = dataset.truth(protocol)
-    if split is None:
-        return
-    try:
-        scored_sequences(root, job.folder, split, protocol)
-    except DataError as error:
-        raise DataError(f"{error}\nThe metric needs it; --no_metric makes the masks alone") from error
-
-
 def score(job: Job) -> Results:
     """Computes the figures of a job's masks, by the protocol of its dataset. Raises ``DataError``."""
     root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
@@ -209,7 +193,7 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         "== Inference: %s, %s, %s, %s %s",
         *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
     )
-    _check_truth(job, protocol)
+    check_truth(job.open_dataset(), protocol)
     no_metric = "inference failed; the metric was not computed"
     try:
         done = infer(job)

@@ -91,17 +91,22 @@ FIRST_NOT_ANNOTATED = Kind(
     "Inference has no objects to follow and skips the sequence; the metric then stops. Training uses the "
     "annotated frames.",
 )
+FIRST_MASK_WITHOUT_FRAME = Kind(
+    _E,
+    "the first annotation has no frame",
+    "Inference would begin with a later mask, which the metric would then score: it leaves out the first "
+    "annotation. So an evaluation stops at once. Training ignores the annotation.",
+)
 MASK_WITHOUT_FRAME = Kind(
     _E,
     "an annotation has no frame",
-    "Inference writes no mask of that name, so the metric stops: a prediction is missing. Training ignores "
-    "it.",
+    "Inference would write no mask of that name, which the metric needs: an evaluation stops at once. "
+    "Training ignores the annotation.",
 )
-OUTER_MASK_WITHOUT_FRAME = Kind(
+LAST_MASK_WITHOUT_FRAME = Kind(
     _W,
-    "the first or last annotation has no frame",
-    "The metric scores neither the first nor the last annotation, but takes the number of objects from the "
-    "first. Inference and training ignore it.",
+    "the last annotation has no frame",
+    "The metric does not score the last annotation. Inference and training ignore it.",
 )
 IMAGE_UNREADABLE = Kind(_E, "an image cannot be read", _FAILS)
 IMAGE_SIZE = Kind(

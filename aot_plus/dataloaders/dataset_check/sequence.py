@@ -84,9 +84,11 @@ def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], m
     stems = {frame.stem for frame in frames}
     for mask in masks:
         if mask.stem not in stems:
-            outer = mask in (masks[0], masks[-1])
-            kind = kinds.OUTER_MASK_WITHOUT_FRAME if outer else kinds.MASK_WITHOUT_FRAME
-            report.add(kind, mask.name)
+            ends = {
+                masks[0]: kinds.FIRST_MASK_WITHOUT_FRAME,
+                masks[-1]: kinds.LAST_MASK_WITHOUT_FRAME,
+            }
+            report.add(ends.get(mask, kinds.MASK_WITHOUT_FRAME), mask.name)
 
 
 def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:

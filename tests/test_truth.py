@@ -1,0 +1,86 @@
+"""What the metric will not find is said before inference: in all layouts, and nothing else is."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aot_plus.dataloaders.eval_datasets import Dataset
+from aot_plus.pipeline.truth import check_truth
+from aot_plus.utils.errors import DataError
+from evaluation.protocols import PROTOCOLS, get_protocol
+from evaluation.results import evaluate
+from tests.layout_runs import job_of, make_source, run
+from tests.layouts import add_truth, write_layout
+from tests.test_layout_scores import TRUTHS
+
+OTHERS = [("vost", "vost"), ("mose_v1", "davis"), ("folders", "vos-benchmark")]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_source(tmp_path_factory.mktemp("source") / "VOST")
+
+
+def opened(name: str, protocol: str, source: Path, data_folder: Path) -> Dataset:
+    """A data set with ground truth; ``folders`` is Long-time Video's by its path."""
+    known = "long_video" if name == "folders" else name
+    root = write_layout(known, source, data_folder)
+    add_truth(known, source, root)
+    named = str(root) if name == "folders" else name
+    return job_of(named, data_folder, TEST_PROTOCOL=protocol, TEST_LAYOUT="").open_dataset()
+
+
+@pytest.mark.parametrize(("name", "protocol"), [*TRUTHS, *OTHERS])
+def test_nothing_is_said_of_what_can_be_scored(
+    name: str, protocol: str, source: Path, tmp_path: Path
+) -> None:
+    dataset = opened(name, protocol, source, tmp_path)
+    check_truth(dataset, get_protocol(protocol))
+
+
+def without_image(frame: str) -> Callable[[Dataset], str]:
+    def remove(dataset: Dataset) -> str:
+        (image,) = (dataset.frames_folder / "b").glob(f"{frame}.*")
+        image.unlink()
+        return f"b.*/{frame}.png: .*b "
+
+    return remove
+
+
+def with_one_mask(dataset: Dataset) -> str:
+    for path in (dataset.masks_folder / "a").rglob("*.png"):
+        if path.stem != "00000":
+            path.unlink()
+    return "a.* 1$"
+
+
+@pytest.mark.parametrize("damage", [without_image("00004"), without_image("00000"), with_one_mask])
+@pytest.mark.parametrize(("name", "protocol"), [("long_video", "vos-benchmark"), ("sav", "sav")])
+def test_what_cannot_be_scored_is_named(
+    name: str, protocol: str, damage: Callable[[Dataset], str], source: Path, tmp_path: Path
+) -> None:
+    dataset = opened(name, protocol, source, tmp_path)
+    expected = damage(dataset)
+    with pytest.raises(DataError) as raised:
+        check_truth(dataset, PROTOCOLS[protocol])
+    *problems, cure = str(raised.value).splitlines()
+    assert "--no_metric" in cure
+    assert problems
+    for problem in problems:
+        assert re.search(expected, problem), problem
+
+
+def test_a_given_mask_would_have_been_scored(source: Path, tmp_path: Path) -> None:
+    """Without a first image, the second annotation is given; so the check is needed."""
+    job = job_of("long_video", tmp_path, TEST_PROTOCOL="vos-benchmark")
+    write_layout("long_video", source, tmp_path)
+    dataset = job.open_dataset()
+    without_image("00000")(dataset)
+    given = [one.given for one in run(job)]
+    assert [len(frames) for frames in given] == [9, 7]
+    root, split, protocol = dataset.truth(get_protocol("vos-benchmark"))
+    assert len(evaluate(job.folder, root, split, 1, protocol).objects) > 0
+    with pytest.raises(DataError, match="00002"):
+        check_truth(dataset, protocol)
