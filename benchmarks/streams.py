@@ -78,7 +78,13 @@ class Stream:
         return len(self.segmenter.banks[0])
 
     def fill(self, memory_frames: int) -> None:
-        """Fills the bank up by giving masks, whose frames are written at once, then runs two cycles."""
+        """Fills the bank up by giving masks, whose frames are written at once, then runs two cycles.
+
+        On a GPU frames come first that are written as in an evaluation: given masks go the plain way, which
+        takes memory of its own.
+        """
+        if self.segmenter.device.type == "cuda":
+            self.advance(self.frame + self.gap * memory_frames)
         while self.memory_frames < memory_frames:
             self.frame += 1
             self.segmenter.step(*self._video.frame(self.frame))

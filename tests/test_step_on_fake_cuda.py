@@ -20,7 +20,7 @@ from aot_plus.networks.engines.fixed_step import FixedStep
 from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.views import VideoViews, input_sizes
 from aot_plus.networks.memory import bank
-from aot_plus.networks.models import build_model
+from aot_plus.networks.models import build_model, prepare
 from aot_plus.networks.models.number_format import use_number_format
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
@@ -76,7 +76,8 @@ def test_policies(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [("aott", "float16"), ("deaott", "float32"), ("deaott", "float16")]
+    ("name", "dtype"),
+    [("aott", "float16"), ("deaott", "float32"), ("deaott", "float16"), ("r50_aotl", "float16")],
 )
 def test_networks(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _inspect(name, monkeypatch, TEST_DTYPE=dtype)
@@ -97,6 +98,7 @@ def test_the_inspection_notices_two_orders() -> None:
 def _inspect(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
     monkeypatch.setattr(bank, "HostCopy", lambda tensor: None)  # nobody asks for frame numbers
     monkeypatch.setattr(inference, "on_device", _on_device)
+    monkeypatch.setattr(prepare, "conv_relu", _conv_relu)  # cuDNN's has no kernel without content
     cfg = get_config("pre_vost_2", name, overrides={"LATTER_MEM_LEN": 1, **values})
     model = prepare_for_inference(build_model(cfg))
     use_number_format(model, cfg.TEST_DTYPE)
@@ -118,6 +120,11 @@ def _on_device(values: Sequence[int], device: torch.device) -> Tensor:
     if any(isinstance(mode, _AsAGPULikes) for mode in _get_current_dispatch_mode_stack()):
         raise AssertionError("a copy from the host")
     return torch.zeros(len(values), dtype=torch.long, device=device)
+
+
+def _conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    out = conv(x)
+    return torch.relu_(out if shortcut is None else out.add_(shortcut))
 
 
 def _move_shapes(model: nn.Module) -> None:

@@ -96,7 +96,8 @@ class CudaRecorder:
 def _own_workspaces() -> Iterator[None]:
     """Has a graph's matrix products make their workspaces anew, in the memory of the graph.
 
-    Else they would use those of the stream, which PyTorch frees with any other graph of that stream.
+    Else they would use those of the stream, which PyTorch frees with any other graph of that stream. It only
+    clears the workspaces of all streams together, so no other thread should compute products at this moment.
     """
     torch._C._cuda_clearCublasWorkspaces()
     try:

@@ -81,7 +81,6 @@ class FixedStep:
         types = tuple(one.dtype for one in pixels)
         held = self._pixels[types] = self._held(list(pixels), self._pixels.get(types, []))
         self.graphs.run(("encode", types), partial(self._encode, held))
-        self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
         self.graphs.run("propagate", self._propagate, counts)
         self.graphs.run(("decode", state.num_objects, tuple(sorted(state.removed))), self._decode)
         written = state.writes_next
@@ -96,6 +95,7 @@ class FixedStep:
         else:  # about once in a video for each number of stored frames: a recording would take longer
             self._write()
         self._note(written)
+        self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
         return self.video.scores(self._predictions, state.num_objects), self._labels
 
     @property

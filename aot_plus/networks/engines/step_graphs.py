@@ -58,20 +58,21 @@ class StepGraphs:
         warn: Callable[[str], None] = _log.warning,
         *,
         counts: int = 1,
-        frees: bool = False,
+        learns: bool = False,
     ) -> None:
         """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made.
 
-        ``counts``: how many different ones ``run`` may get. ``frees``: recordings are large. Memory that
-        nobody uses is given back before each of them, which takes a moment, and all are given up if one
+        ``counts``: how many different ones ``run`` may get. ``learns``: pieces are passes of a training. The
+        first one runs where it will be recorded, since autograd remembers that. Recordings are large. Memory
+        that nobody uses is given back before each of them, which takes a moment, and all are given up if one
         fails: the plain way needs their memory.
         """
         self.recorder = recorder
-        self._frees = frees
+        self._learns = learns
         self._has_room = has_room
         self._warn = warn
         self._limit = max(_GRAPHS, _GRAPHS_OF_A_FRAME * counts)
-        self._recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+        self._recordings: OrderedDict[tuple[Hashable, Hashable], Recording] = OrderedDict()
         self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
         self._prepared: set[Hashable] = set()
         self.stopped = False  # nothing is recorded any more
@@ -92,19 +93,23 @@ class StepGraphs:
         elif self.stopped:
             piece()
         else:
-            self.recorder.warm_up(piece)
+            if self._learns:
+                self.recorder.warm_up(piece)
+            else:  # elsewhere it would leave memory that only other first runs could use
+                piece()
             self._warm |= {kind, key}
 
     def prepare(self, kind: Hashable, piece: Piece, counts: Hashable) -> None:
-        """Records a piece that ``run`` will get later, once there was another of its kind.
+        """Records a piece that ``run`` will get later, once another of its kind has been recorded.
 
-        Recordings share their memory: if the one that needs most comes first, the others fit in there.
+        Recordings share their memory: if the one that needs most comes early, the others fit in there.
         """
         key = kind, counts
-        if kind in self._warm and not self.stopped and key not in self._prepared:
-            self._prepared.add(key)  # one try is enough
-            if key not in self._recordings:
-                self._record(key, piece)
+        if key in self._prepared or not any(recorded == kind for recorded, _ in self._recordings):
+            return
+        self._prepared.add(key)  # one try is enough
+        if key not in self._recordings and not self.stopped:
+            self._record(key, piece)
 
     def _record(self, key: tuple[Hashable, Hashable], piece: Piece) -> Recording | None:
         """Records a piece. Nothing is recorded any more if there is no room, or if that fails.
@@ -114,13 +119,13 @@ class StepGraphs:
         if not self._has_room():
             self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
             return None
-        if self._frees:
+        if self._learns:
             self.recorder.free()
         try:
             with held() as tables:
                 replay, num_bytes = self.recorder.record(piece)
         except (RuntimeError, ConfigError) as error:  # a wait of an own encoder or policy, no memory
-            if self._frees:
+            if self._learns:
                 self._recordings.clear()
                 self.recorder.free()
             if key not in self._warm:

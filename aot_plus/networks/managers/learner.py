@@ -224,7 +224,7 @@ class Learner:
             return None
         warn = partial(_log.warning, "TRAIN_CUDA_GRAPH: %s")
         # What plain steps leave in the cache cannot serve a recording: activations would take it twice.
-        graphs = StepGraphs(make_recorder(), warn=warn, frees=True)
+        graphs = StepGraphs(make_recorder(), warn=warn, learns=True)
         return FixedPass(self._learn, self.model.parameters(), self.device, graphs)
 
     def _permutations(self, step: int, first: int, count: int) -> Tensor | None:
