@@ -51,9 +51,12 @@ class Protocol:
         return int(self.skips_first), int(self.skips_last)
 
     def set_name(self, split: str | None) -> str:
-        """Returns the set's name in names of files. ``split``: None for the protocol's own."""
+        """Returns the set's name in names of files. ``split``: None for the protocol's own.
+
+        Figures of all frames are in other files than those without the ends.
+        """
         name = self.split if split is None else split
-        return "all" if name is None else name
+        return ("all" if name is None else name) + ("" if any(self.ends) else "_all_frames")
 
 
 _VOS_BENCHMARK = Protocol(

@@ -75,6 +75,7 @@ def test_a_broken_sequence_gives_exit_code_1(dataset: Path, capsys: pytest.Captu
         (["--random_weights", "--set", "LATER_MEM_LEN=3"], "LATTER_MEM_LEN"),
         (["--random_weights", "--dtype", "float8"], "TEST_DTYPE"),
         (["--random_weights", "--policy", "lifo"], "unbounded, fifo, rmem, emfs"),
+        (["--random_weights", "--policy", "unbounded", "--capacity", "5"], "--capacity.*'unbounded'.* 5"),
     ],
 )
 def test_wrong_flags_are_named_at_once(
@@ -85,6 +86,15 @@ def test_wrong_flags_are_named_at_once(
     assert captured.err.splitlines()[-1].startswith("error: ")
     assert re.search(facts, captured.err)
     assert not (dataset.parent / "results").exists()
+
+
+def test_a_checkpoint_and_random_weights_exclude_each_other(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        evaluate(dataset, "--random_weights", "--checkpoint", "mine.pth")
+    assert ended.value.code == 2
+    assert re.search("--checkpoint.*--random_weights", capsys.readouterr().err.splitlines()[-1])
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

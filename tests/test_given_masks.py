@@ -57,6 +57,15 @@ def test_a_file_for_each_object(video: VideoInput, tmp_path: Path) -> None:
     np.testing.assert_array_equal(first_mask(video, tmp_path / "objects"), expected)
 
 
+def test_a_later_mask_without_objects_changes_nothing(video: VideoInput, tmp_path: Path) -> None:
+    for number, mask in enumerate([place(2, 3), np.zeros(SIZE, np.uint8)]):
+        save(tmp_path / "masks" / f"{8 + number}.png", mask)
+    found = find_masks([tmp_path / "masks"], video)
+    assert found.take(0, FRAME) is not None
+    assert found.take(1, FRAME) is None
+    found.check_all_taken("video")
+
+
 @pytest.mark.parametrize(
     ("masks", "facts"),
     [

@@ -15,6 +15,7 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Severity
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
+from aot_plus.networks.managers.evaluator import read_first_mask
 from aot_plus.networks.managers.origin import origin_of_masks
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline import reproduction
@@ -116,6 +117,22 @@ def test_a_later_mask_is_an_option_of_every_data_set(source: Path, tmp_path: Pat
     assert [index for index, mask in enumerate(second.given) if mask is not None] == [0, 4]
 
 
+def test_in_a_plain_folder_255_is_an_object_like_any_other(source: Path, tmp_path: Path) -> None:
+    """Long-time Video has the same folders, and ignores it. A later mask shows object 3 alone."""
+    root = write_layout("long_video", source, tmp_path)
+    for path in (root / "Annotations").glob("*/*.png"):
+        mask = read_mask(path)
+        ids = np.where(mask > 0, 255, 0) if path.stem < LATE_FRAME else np.where(mask > 0, 3, 0)
+        write_mask(path, ids.astype(np.uint8), PALETTE)
+    plain = job_of(str(root), tmp_path, TEST_LAYOUT="folders", TEST_LATER_MASKS=True)
+    for one in run(plain):
+        shown = [set(np.unique(mask).tolist()) for mask in one.given if mask is not None]
+        assert shown == [{0, 255}, {0, 3}]
+    sequence = job_of("long_video", tmp_path).open_dataset().sequence("a")
+    with pytest.raises(DataError, match=re.escape(str(sequence.annotation))):
+        read_first_mask(sequence)
+
+
 def test_all_frames_of_youtube_vos_are_read_and_the_named_ones_written(source: Path, tmp_path: Path) -> None:
     root = write_layout("youtubevos2019", source, tmp_path)
     meta = json.loads((root / "valid" / "meta.json").read_text())
@@ -176,6 +193,33 @@ def test_mose_with_its_splits_inside(source: Path, tmp_path: Path) -> None:
     dataset = open_dataset("mose_v2", tmp_path, split="valid")
     assert dataset.sequences() == ["a", "b"]
     assert len(dataset.sequence("a").images) == FRAMES
+
+
+def test_mose_by_the_other_name_of_its_split(source: Path, tmp_path: Path) -> None:
+    """In both forms on disk, and of them the one that is there."""
+    root = write_layout("mose_v2", source, tmp_path)
+    assert open_dataset("mose_v2", tmp_path, split="val").sequences() == ["a", "b"]
+    for folder in ("JPEGImages", "Annotations"):
+        (root / "valid" / folder).rename(root / folder)
+        (root / folder).rename(root / "old")
+        (root / folder).mkdir()
+        (root / "old").rename(root / folder / "valid")
+    (root / "valid").rmdir()
+    opened = open_dataset("mose_v2", tmp_path, split="val")
+    assert (opened.split, opened.sequences()) == ("valid", ["a", "b"])
+    assert open_dataset("mose_v2", tmp_path, split="bogus").split == "bogus"
+
+
+def test_a_plain_folder_has_no_splits_and_its_sequences_are_no_folder_of_results(
+    source: Path, tmp_path: Path
+) -> None:
+    root = write_layout("long_video", source, tmp_path)
+    with pytest.raises(DataError, match=f"{root}: .*'bogus'"):
+        open_dataset("long_video", tmp_path, split="bogus").sequences()
+    dataset = open_dataset("long_video", tmp_path)
+    (dataset.masks_folder / "b").rename(dataset.masks_folder / "traces")
+    with pytest.raises(DataError, match="'traces'"):
+        dataset.sequences()
 
 
 def test_davis_at_full_resolution_is_written_at_its_height(source: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from evaluation.command import main
 from evaluation.layouts import scored_sequences
 from evaluation.protocols import PROTOCOLS, get_protocol
-from evaluation.results import evaluate
+from evaluation.results import evaluate, figure_paths
 from evaluation.scoring import ObjectScores, score_sequences
 
 TOLERANCE = 1e-9
@@ -122,6 +122,14 @@ def test_all_frames_count_where_that_is_asked_for(unpacked: Path) -> None:
             np.testing.assert_allclose(
                 one.values[measure], expected_values(archive, one, measure), rtol=0, atol=TOLERANCE
             )
+
+
+@pytest.mark.parametrize("name", ["vost", "davis", "visor", "lvos", "youtube-vos"])
+def test_figures_of_all_frames_are_in_files_of_their_own(name: str) -> None:
+    usual, all_frames = (
+        figure_paths(Path("results"), "val", get_protocol(name, all_frames=flag)) for flag in (False, True)
+    )
+    assert not {*usual} & {*all_frames}
 
 
 @pytest.mark.parametrize(

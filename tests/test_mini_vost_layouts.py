@@ -70,7 +70,11 @@ def given(sequence: VideoSequence) -> dict[str, Mask]:
     """The masks that the network is given, by frame."""
     known: set[int] = set()
     masks = {path.stem: sequence.read_mask(path.stem) for path in sequence.images}
-    new = {frame: new_objects(mask, known) for frame, mask in masks.items() if mask is not None}
+    new = {
+        frame: new_objects(mask, sequence.shown(mask), known)
+        for frame, mask in masks.items()
+        if mask is not None
+    }
     return {frame: mask for frame, mask in new.items() if mask is not None}
 
 

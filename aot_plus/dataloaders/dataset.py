@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from evaluation.layouts import annotations_folder, ground_truth
+from evaluation.masks import IGNORE_ID
 from evaluation.protocols import Protocol
 from evaluation.vost import (
     ANNOTATIONS,
@@ -17,12 +18,14 @@ from evaluation.vost import (
     SPLITS,
     check_split_name,
     mask_paths,
+    name_problem,
     read_split,
 )
 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+ONLY_SPLIT = "val"  # where there are no splits
 _ALL_FRAMES = "_all_frames"  # ends the name of a folder, and of a split
 _IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
 
@@ -39,6 +42,7 @@ class Dataset:
         part: the folder with images and masks in the root; ``{split}`` stands for the split.
         split_folders: the folders in ``ImageSets`` with lists of sequences; None: there are no lists.
         merged: all ids of a mask are one object.
+        ignored: the id of pixels that are ignored; None where it is an object like any other.
         page: where to get the data set.
         servers: by split, where results are scored. The ground truth of other splits is public.
         zip_folder: the folder in the server's zip file that holds the sequences; None: it takes no masks.
@@ -50,6 +54,7 @@ class Dataset:
     part: ClassVar[str] = ""
     split_folders: ClassVar[Sequence[str] | None] = None
     merged: ClassVar[bool] = False
+    ignored: ClassVar[int | None] = IGNORE_ID
     page: ClassVar[str] = ""
     servers: ClassVar[Mapping[str, str]] = {}
     zip_folder: ClassVar[str | None] = ""
@@ -59,7 +64,7 @@ class Dataset:
         root: Path,
         name: str,
         images: str | None = None,
-        split: str = "val",
+        split: str = ONLY_SPLIT,
         *,
         later: bool = False,
         save_all: bool = False,
@@ -89,8 +94,10 @@ class Dataset:
             layout = f"not a dataset in {self.layout_name}'s layout"
             raise DataError(f"{root}: {layout}: there is no folder {SPLITS}")
         other = OTHER_SPLIT.get(self.truth_split)
-        if other and not self.folder.is_dir() and (root / self.part.format(split=other)).is_dir():
+        if other and not self.folder.is_dir():
             self.split = other + split.removeprefix(self.truth_split)
+            if not self.folder.is_dir():
+                self.split = split
         self.images = self.default_images() if images is None else images
 
     def default_images(self) -> str:
@@ -197,9 +204,13 @@ class Dataset:
         if "{split}" in self.part and not self.folder.is_dir():
             known = ", ".join(self.splits()) or "none"
             raise DataError(f"{self.folder}: unknown split {self.split!r}; splits here: {known}")
+        if "{split}" not in self.part and self.split != ONLY_SPLIT:
+            raise DataError(f"{self.root}: unknown split {self.split!r}: its sequences are in no splits")
         names = visible_folders(self.masks_folder)
         if not names:
             raise DataError(f"{self.masks_folder}: there is no sequence: no folder of masks")
+        if problem := next(filter(None, map(name_problem, names)), None):
+            raise DataError(f"{self.masks_folder}: {problem}")
         return names
 
     def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:
@@ -234,6 +245,7 @@ class Dataset:
             tuple(path.stem for path in images if self.save_all or self.is_needed(name, path.stem, masks)),
             objects=self.object_folders(name),
             merged=self.merged,
+            ignored=self.ignored,
             height=self.height,
         )
 

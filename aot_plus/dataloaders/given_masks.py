@@ -59,8 +59,13 @@ class GivenMasks:
         if not files and not boxes:
             return None
         ids = np.zeros(image.shape[:2], np.uint8)
-        if files:
-            ids = self._reader.read(files[0]) if len(files) == 1 else _joined(files)
+        if len(files) == 1:
+            ids = self._reader.read(files[0], may_be_empty=number != self._first)
+            if not np.any((ids != 0) & (ids != IGNORE_ID)):
+                _log.warning("%s: shows no object, so the prediction stands", files[0])
+                return None
+        elif files:
+            ids = _joined(files)
         if boxes:
             ids = _with_boxes(ids, image, boxes)
         return NamedMask(ids, ", ".join([*(path.name for path in files), *(f"box {box}" for box in boxes)]))

@@ -11,6 +11,7 @@ from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import VOST, how_to_get
 from evaluation.layouts import meta_path, read_videos
+from evaluation.masks import IGNORE_ID
 from evaluation.protocols import PROTOCOLS
 from evaluation.vost import ANNOTATIONS, SPLIT_FOLDERS, mask_paths, read_names
 
@@ -19,6 +20,8 @@ __all__ = ["LAYOUTS", "VOSTDataset"]
 
 class Folders(Dataset):
     """Reads any folder of frames and masks in DAVIS's form: ``JPEGImages[/480p]``, ``Annotations[/480p]``."""
+
+    ignored: ClassVar[int | None] = None
 
     @property
     def frames_folder(self) -> Path:
@@ -217,6 +220,7 @@ class LVOS(Dataset):
 class LongVideo(Folders):
     """Reads Long-time Video; results are needed for annotated frames."""
 
+    ignored = IGNORE_ID
     page = "https://github.com/xmlyqing00/AFB-URR"
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:

@@ -32,6 +32,7 @@ class VideoSequence:
         saved: the names of the frames whose masks are written.
         objects: the folders of the objects where each has a mask of its own: the first is id 1. Else empty.
         merged: all ids are object 1.
+        ignored: the id of pixels that are ignored, if one is.
         height: results of higher frames are written at this height.
     """
 
@@ -41,6 +42,7 @@ class VideoSequence:
     saved: tuple[str, ...]
     objects: tuple[str, ...] = ()
     merged: bool = False
+    ignored: int | None = IGNORE_ID
     height: int | None = None
 
     @property
@@ -75,6 +77,10 @@ class VideoSequence:
             mask = np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
         return mask
 
+    def shown(self, mask: Mask) -> set[int]:
+        """Returns the ids of the objects that a mask shows."""
+        return set(np.unique(mask).tolist()) - {0, self.ignored}
+
     def files(self) -> list[str]:
         """Lists the files of the results, from the sequence's folder on."""
         folders = [f"{name}/" for name in self.objects] or [""]
@@ -102,9 +108,9 @@ class VideoSequence:
         return mask
 
 
-def new_objects(mask: Mask, known: set[int]) -> Mask | None:
-    """Keeps of a mask the objects that are not ``known``, and adds those; None if there is none."""
-    new = set(np.unique(mask).tolist()) - known - {0, IGNORE_ID}
+def new_objects(mask: Mask, shown: set[int], known: set[int]) -> Mask | None:
+    """Keeps of the objects ``shown`` in a mask those not ``known``, and adds them; None if there is none."""
+    new = shown - known
     if not new:
         return None
     known |= new

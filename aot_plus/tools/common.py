@@ -82,7 +82,10 @@ def _later_frames(args: argparse.Namespace, overrides: Mapping[str, Any]) -> int
     from aot_plus.utils.config import get_config
 
     stage = args.stage or default_stage(args.model or DEFAULT_MODEL)
-    first = get_config(stage, args.model, overrides=overrides).FORMER_MEM_LEN
+    cfg = get_config(stage, args.model, overrides=overrides)
+    if cfg.MEM_POLICY == "unbounded":
+        raise ConfigError(f"--capacity: the policy 'unbounded' has none, found {args.capacity}")
+    first = cfg.FORMER_MEM_LEN
     if args.capacity <= first:
         raise ConfigError(f"--capacity: expected {first + 1} or more, found {args.capacity}")
     return int(args.capacity - first)
@@ -173,7 +176,7 @@ def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") ->
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Adds ``--checkpoint`` and ``--random_weights``; ``default``: the file where none is named, in words."""
-    add = parser.add_argument
+    add = parser.add_mutually_exclusive_group().add_argument
     add(
         "--checkpoint",
         metavar="FILE",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
-from aot_plus.dataloaders.video_sequence import VideoSequence, new_objects
+from aot_plus.dataloaders.video_sequence import MOST_OBJECTS, VideoSequence, new_objects
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.managers.claimed_folder import claimed
 from aot_plus.networks.managers.origin import Origin
@@ -225,7 +225,7 @@ def given_frames(
     size: tuple[int, ...] = ()  # of the first mask
     for path, (frame, mask) in zip(sequence.images, reader, strict=True):
         is_first = path == sequence.images[0]
-        new = None if mask is None else new_objects(mask, known)
+        new = None if mask is None else new_objects(mask, sequence.shown(mask), known)
         given = mask if is_first else new
         size = given.shape if is_first and given is not None else size
         _check_sizes(sequence, path, frame, given, size)
@@ -253,10 +253,11 @@ def read_first_mask(sequence: VideoSequence, size: tuple[int, int] | None = None
     ``size``: (H, W) of the results.
     """
     mask = sequence.read_mask(sequence.images[0].stem, size)
-    if mask is None or not np.any((mask != 0) & (mask != IGNORE_ID)):
+    if mask is None or not sequence.shown(mask):
         found = "no file" if mask is None else ", ".join(str(value) for value in np.unique(mask))
+        highest = IGNORE_ID if sequence.ignored is None else MOST_OBJECTS
         raise DataError(
-            f"{sequence.annotation}: the first mask is empty: no object ids (1..254), found {found}"
+            f"{sequence.annotation}: the first mask is empty: no object ids (1..{highest}), found {found}"
         )
     return mask
 
