@@ -128,6 +128,11 @@ def test_in_a_plain_folder_255_is_an_object_like_any_other(source: Path, tmp_pat
     for one in run(plain):
         shown = [set(np.unique(mask).tolist()) for mask in one.given if mask is not None]
         assert shown == [{0, 255}, {0, 3}]
+    of_first = {kinds.FIRST_MASK_EMPTY, kinds.IGNORED_IN_FIRST}
+    assert not of_first & {finding.kind for finding in check_dataset(plain.open_dataset()).findings}
+    assert of_first & {
+        finding.kind for finding in check_dataset(open_dataset("long_video", tmp_path)).findings
+    }
     sequence = job_of("long_video", tmp_path).open_dataset().sequence("a")
     with pytest.raises(DataError, match=re.escape(str(sequence.annotation))):
         read_first_mask(sequence)

@@ -90,11 +90,13 @@ class Rules(NamedTuple):
     has_ids: bool = True  # the ids of objects matter: they are not merged
     later: bool = False  # objects may come later
     training: bool = True  # the rules of VOST's training clips hold
+    ignores: bool = True  # 255 is no object
 
 
 def rules_of(dataset: Dataset) -> Rules:
     """Returns the rules of a data set."""
-    return Rules(not dataset.merged, dataset.later, isinstance(dataset, VOSTDataset))
+    of_vost = isinstance(dataset, VOSTDataset)
+    return Rules(not dataset.merged, dataset.later, of_vost, dataset.ignored is not None)
 
 
 def check_objects(
@@ -110,7 +112,7 @@ def check_objects(
     counted = masks[0] if masks else None
     found: list[tuple[Kind, str]] = []
     for mask in dict.fromkeys(mask for mask in (given, counted) if mask is not None and rules.has_ids):
-        found += _check_first(mask)
+        found += _check_first(mask, rules)
     if given is not None and given.ids and rules.has_ids and not rules.later:
         found += _check_late(given, readable)
     if rules.training:
@@ -119,9 +121,9 @@ def check_objects(
     return [Finding(kind, sequence, detail) for kind, detail in found]
 
 
-def _check_first(mask: MaskFacts) -> list[tuple[Kind, str]]:
+def _check_first(mask: MaskFacts, rules: Rules) -> list[tuple[Kind, str]]:
     found = []
-    if not mask.ids:
+    if not mask.ids and (rules.ignores or not mask.ignored):
         shown = "only 255 (and background)" if mask.ignored else "only background"
         return [(kinds.FIRST_MASK_EMPTY, f"{mask.name}: {shown}")]
     gaps = sorted(set(range(1, mask.largest)) - mask.ids)
@@ -129,7 +131,7 @@ def _check_first(mask: MaskFacts) -> list[tuple[Kind, str]]:
         found.append((kinds.ID_GAPS, f"{mask.name}: ids up to {mask.largest} without {_list(gaps)}"))
     if len(mask.ids) > Config.MODEL_MAX_OBJ_NUM:
         found.append((kinds.MANY_OBJECTS, f"{mask.name}: {len(mask.ids)} objects"))
-    if mask.ignored:
+    if mask.ignored and rules.ignores:
         share = mask.ignored / (mask.size[0] * mask.size[1])
         found.append((kinds.IGNORED_IN_FIRST, f"{mask.name}: {share:.1%} of its pixels"))
     return found
