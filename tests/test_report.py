@@ -24,6 +24,7 @@ from aot_plus.report.write import page_text
 from aot_plus.tools.report import main
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
+from evaluation.home import home
 from evaluation.results import evaluate
 from tests.report_data import FRAMES, HTML_NAME, SEQUENCES, make_dataset, make_run, mask_of, page_data
 
@@ -45,6 +46,14 @@ def gathered(data: Path, *names: str, pictures: int = 2) -> dict[str, Any]:
 def report(data: Path, *names: str, flags: tuple[str, ...] = ()) -> int:
     folders = [str(data / name) for name in names]
     return main([*folders, "--out", str(data / "report.html"), "--workers", "1", *flags])
+
+
+def set_config(run: Path, **values: object) -> None:
+    """Changes values of a run's config."""
+    path = run / "config.yaml"
+    saved = yaml.safe_load(path.read_text())
+    saved["config"] |= values
+    path.write_text(yaml.safe_dump(saved))
 
 
 def page_values(path: Path) -> dict[str, Any]:
@@ -272,15 +281,37 @@ def test_the_tool_writes_one_file(data: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_the_data_is_that_of_the_configs_whichever_folder_comes_first(data: Path) -> None:
-    path = data / "emfs" / "config.yaml"
-    saved = yaml.safe_load(path.read_text())
-    saved["config"] |= {"DIR_DATA": "elsewhere", "TEST_PROTOCOL": "davis"}
-    path.write_text(yaml.safe_dump(saved))
+    values = {"TEST_DATASET": "davis2017", "TEST_PROTOCOL": "visor", "TEST_IMAGES": "frames"}
+    set_config(data / "emfs", DIR_DATA="elsewhere", **values)
     (data / "fifo" / "config.yaml").unlink()
     for names in (("emfs", "fifo"), ("fifo", "emfs")):
         chosen = chosen_data(read_folders([data / name for name in names]), None, None)
-        assert (chosen.protocol, chosen.data_folder) == ("davis", "elsewhere")
+        assert (chosen.protocol, chosen.data_folder) == ("visor", str(home() / "elsewhere"))
+        assert chosen.images == "frames"
     assert chosen_data(read_folders([data / "fifo"]), "lvos_v2", "valid").protocol == "lvos"
+
+
+@pytest.mark.parametrize("order", [("emfs", "fifo"), ("fifo", "emfs")])
+def test_runs_on_other_images_are_not_mixed(data: Path, order: tuple[str, str]) -> None:
+    set_config(data / "emfs", TEST_IMAGES=None)
+    set_config(data / "fifo", TEST_IMAGES="JPEGImages")
+    with pytest.raises(DataError, match="TEST_IMAGES") as caught:
+        chosen_data(read_folders([data / name for name in order]), None, None)
+    for fact in ("None", "'JPEGImages'", str(data / "emfs"), str(data / "fifo")):
+        assert fact in str(caught.value)
+
+
+def test_a_known_data_set_lies_in_one_folder_however_it_is_given(data: Path) -> None:
+    set_config(data / "emfs", DIR_DATA="one")
+    set_config(data / "fifo", DIR_DATA="other")
+    folders = read_folders([data / "emfs", data / "fifo"])
+    assert chosen_data(folders, None, None).dataset == str(data / "dataset")  # a path lies where it says
+    with pytest.raises(DataError, match=r"DIR_DATA .*/one.*/emfs.*/other.*/fifo"):
+        chosen_data(folders, "mini_vost", None)
+    assert chosen_data(folders, "mini_vost", None, data_folder="third").data_folder == "third"
+    set_config(data / "fifo", DIR_DATA=str(home() / "one"))
+    folders = read_folders([data / "emfs", data / "fifo"])
+    assert chosen_data(folders, "mini_vost", None).data_folder == str(home() / "one")
 
 
 def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:
