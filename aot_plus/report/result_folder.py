@@ -55,13 +55,6 @@ class ResultFolder:
         """Returns the file of the memory's decisions in a sequence, if inference wrote it."""
         return trace_path(self.path, sequence)
 
-    def masks(self, sequence: str, frame: str, objects: Sequence[str]) -> list[Path]:
-        """Lists the files of the prediction of a frame (name without suffix).
-
-        ``objects``: the folders of the objects where each has a mask of its own.
-        """
-        return [self.path / sequence / one / f"{frame}.png" for one in objects or [""]]
-
 
 @dataclass(frozen=True)
 class ChosenData:
