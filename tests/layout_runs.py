@@ -10,6 +10,7 @@ from PIL import Image
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers.evaluator import Evaluator
+from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.config import get_config
 from aot_plus.utils.masks import write_mask
@@ -76,12 +77,17 @@ def job_of(name: str, data_folder: Path, **values: object) -> Job:
 def run(job: Job) -> list[Still]:
     """Evaluates with ``Still``; gives the segmenters."""
     made: list[Still] = []
+    assert summary_of(job, made).failed == {}
+    return made
+
+
+def summary_of(job: Job, made: list[Still] | None = None) -> EvaluationSummary:
+    """Evaluates with ``Still``; the segmenters go to ``made``."""
+    segmenters = [] if made is None else made
 
     def make(_: object) -> Still:
-        made.append(Still())
-        return made[-1]
+        segmenters.append(Still())
+        return segmenters[-1]
 
     dataset = job.open_dataset()
-    summary = Evaluator(job.cfg, make, dataset, dataset.sequences(), job.folder).run()
-    assert summary.failed == {}
-    return made
+    return Evaluator(job.cfg, make, dataset, dataset.sequences(), job.folder).run()

@@ -483,4 +483,5 @@ def test_a_data_set_brings_its_published_protocol_which_a_stage_and_overrides_ch
     assert values("pre_vost_2", TEST_DATASET="davis2017", TEST_OUTPUT_HEIGHT=240) == ("davis", 240, False)
     assert values("pre_vost_2", TEST_DATASET="/data/x", TEST_LAYOUT="lvos_v2") == ("lvos", None, False)
     assert values("pre_vost_2", TEST_DATASET="/data/x") == ("vost", None, True)
+    assert values("pre_vost_2", TEST_DATASET="/data/x", TEST_LAYOUT="my:Own") == ("vost", None, True)
     assert values("tests.test_configs:FlatStage") == ("davis", None, False)

@@ -56,9 +56,7 @@ def test_the_report_shows_f_under_every_protocol_that_has_it(
     objects = figures_of(job).objects
     percent = 1 if "J" in objects and protocol != "mosev2" else 100
     dataset = job.open_dataset()
-    found = gather(
-        read_folders([job.folder]), dataset, dataset.split, pictures=1, workers=1, protocol=protocol
-    )
+    found = gather(read_folders([job.folder]), dataset, pictures=1, workers=1, protocol=protocol)
     (shown,) = found["runs"]
     assert (found["second"], shown["all"]["objects"]) == ("F", len(objects))
     for measure, figure in (("J", "j"), ("F", "second")):
@@ -83,11 +81,7 @@ def test_an_object_that_runs_find_at_different_times_is_shown_from_the_first_on(
     write_mask(other / "b" / "00002.png", early)
     dataset = job.open_dataset()
     found = gather(
-        read_folders([job.folder, other]),
-        *(dataset, dataset.split),
-        pictures=1,
-        workers=1,
-        protocol="vos-benchmark",
+        read_folders([job.folder, other]), dataset, pictures=1, workers=1, protocol="vos-benchmark"
     )
     (sequence,) = [one for one in found["sequences"] if one["name"] == "b"]
     late = sequence["objects"].index(LATE)

@@ -21,7 +21,7 @@ from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline import reproduction
 from aot_plus.pipeline.reproduction import Outcome
 from aot_plus.pipeline.rows import zoo_rows
-from aot_plus.pipeline.run import Inference, Job
+from aot_plus.pipeline.run import Inference, Job, infer
 from aot_plus.pipeline.submission import write_zip
 from aot_plus.pipeline.table import render_table
 from aot_plus.tools import eval as eval_tool
@@ -40,6 +40,7 @@ from tests.layout_runs import (
     make_source,
     mask_of,
     run,
+    summary_of,
 )
 from tests.layouts import write_layout
 
@@ -409,6 +410,68 @@ def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: 
     assert [index for index, mask in enumerate(segmenter.given) if mask is not None] == [0, 4]
     assert len(list((job.folder / "b").iterdir())) == 5
     assert any("page_layouts.py" in name for name in origin_of_masks(job.cfg, None))
+
+
+class Broken(LAYOUTS["folders"]):
+    """A layout of one's own with an error in the method, or property, that ``place`` names."""
+
+    frames = "JPEGImages_10fps"
+    place, error = "", ""
+
+    def _ask(self, place: str, name: str = "a") -> None:
+        if place == self.place and name == "a":
+            raise {"KeyError": KeyError, "DataError": DataError, "OSError": OSError}[self.error](place)
+
+    def missing(self) -> list[str]:
+        self._ask("missing")
+        return super().missing()
+
+    def sequences(self, split: str | None = None) -> list[str]:
+        self._ask("sequences")
+        return super().sequences(split)
+
+    @property
+    def frames_folder(self) -> Path:
+        self._ask("frames_folder")
+        return super().frames_folder
+
+    def list_images(self, name: str) -> tuple[Path, ...]:
+        self._ask("list_images", name)
+        return super().list_images(name)
+
+    def list_masks(self, name: str) -> dict[str, tuple[Path, ...]]:
+        self._ask("list_masks", name)
+        return super().list_masks(name)
+
+
+@pytest.mark.parametrize("place", ["missing", "sequences", "frames_folder", "list_images", "list_masks"])
+def test_an_error_in_a_layout_of_ones_own_is_named_with_its_line(
+    place: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")
+    monkeypatch.setattr(Broken, "place", place)
+    monkeypatch.setattr(Broken, "error", "KeyError")
+    where = (
+        rf"TEST_LAYOUT '{__name__}:Broken': KeyError in _ask\(\), {re.escape(__file__)}, line \d+: .*{place}"
+    )
+    with pytest.raises(ConfigError, match=where) as caught:
+        infer(job)
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(ConfigError, match=where):
+        check_dataset(job.open_dataset(), "val", workers=1)
+
+
+@pytest.mark.parametrize("place", ["list_images", "list_masks"])
+@pytest.mark.parametrize("error", ["DataError", "OSError"])
+def test_a_broken_sequence_of_a_layout_of_ones_own_does_not_stop_the_others(
+    place: str, error: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")
+    monkeypatch.setattr(Broken, "place", place)
+    monkeypatch.setattr(Broken, "error", error)
+    summary = summary_of(job)
+    assert summary.failed == {"a": place}
+    assert summary.done == ["b"]
 
 
 def test_the_model_zoo_is_measured_on_davis_and_packed_for_youtube_vos(

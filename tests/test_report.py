@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.eval_datasets import Dataset, VOSTDataset
 from aot_plus.report import gather as gather_module
 from aot_plus.report import scores as scores_module
 from aot_plus.report.gather import gather
@@ -24,6 +24,8 @@ from aot_plus.report.write import page_text
 from aot_plus.tools.report import main
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
+from evaluation.home import home
+from evaluation.per_frame import read_per_frame
 from evaluation.results import evaluate
 from tests.report_data import FRAMES, HTML_NAME, SEQUENCES, make_dataset, make_run, mask_of, page_data
 
@@ -39,12 +41,20 @@ def data(tmp_path: Path) -> Path:
 
 def gathered(data: Path, *names: str, pictures: int = 2) -> dict[str, Any]:
     folders = read_folders([data / name for name in names])
-    return gather(folders, VOSTDataset(data / "dataset", "dataset"), "val", pictures=pictures, workers=1)
+    return gather(folders, VOSTDataset(data / "dataset", "dataset"), pictures=pictures, workers=1)
 
 
 def report(data: Path, *names: str, flags: tuple[str, ...] = ()) -> int:
     folders = [str(data / name) for name in names]
     return main([*folders, "--out", str(data / "report.html"), "--workers", "1", *flags])
+
+
+def set_config(run: Path, **values: object) -> None:
+    """Changes values of a run's config."""
+    path = run / "config.yaml"
+    saved = yaml.safe_load(path.read_text())
+    saved["config"] |= values
+    path.write_text(yaml.safe_dump(saved))
 
 
 def page_values(path: Path) -> dict[str, Any]:
@@ -91,7 +101,8 @@ def test_a_run_says_what_made_it(data: Path) -> None:
 def test_the_papers_rows_are_shown_for_vost_val(data: Path, name: str, split: str, shown: int) -> None:
     (data / "dataset" / "ImageSets" / "test.txt").write_text("0001_cut\n")
     folders = read_folders([data / "emfs"])
-    found = gather(folders, VOSTDataset(data / "dataset", name), split, pictures=0, workers=1)
+    dataset = VOSTDataset(data / "dataset", name, split=split)
+    found = gather(folders, dataset, pictures=0, workers=1)
     assert len(found["paper"]) == shown
 
 
@@ -207,7 +218,7 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
 
     def score() -> int:
         ran.clear()
-        score_folder(read_folders([data / "emfs"])[0], dataset, "val", workers=1)
+        score_folder(read_folders([data / "emfs"])[0], dataset, workers=1)
         return len(ran)
 
     assert (score(), score()) == (1, 0)
@@ -271,16 +282,61 @@ def test_the_tool_writes_one_file(data: Path, capsys: pytest.CaptureFixture[str]
     assert found["sequences"][1]["name"] == HTML_NAME
 
 
+class Flat(Dataset):
+    """A layout of one's own: ``frames/<sequence>``, ``labels/<sequence>``."""
+
+    frames, masks = "frames", "labels"
+
+
+def test_a_layout_of_ones_own_is_scored_by_what_it_says_is_the_truth(data: Path) -> None:
+    assert report(data, "emfs") == 0
+    in_vosts = read_per_frame(data / "emfs", "val")
+    (data / "dataset" / "JPEGImages_10fps").rename(data / "dataset" / Flat.frames)
+    (data / "dataset" / "Annotations").rename(data / "dataset" / Flat.masks)
+    shutil.rmtree(data / "dataset" / "ImageSets")
+    set_config(data / "emfs", TEST_LAYOUT=f"{__name__}:{Flat.__name__}", TEST_PROTOCOL="vost")
+    assert report(data, "emfs") == 0
+    found = page_values(data / "report.html")
+    assert [sequence["notes"] for sequence in found["sequences"]] == [[]] * len(SEQUENCES)
+    assert found["runs"][0]["all"]["objects"] == 4
+    js = [
+        value for one in found["sequences"] for of_run in one["runs"] for row in of_run["j"] for value in row
+    ]
+    np.testing.assert_allclose(np.mean(js), 100 * in_vosts["J"].mean(), atol=0.01)
+
+
 def test_the_data_is_that_of_the_configs_whichever_folder_comes_first(data: Path) -> None:
-    path = data / "emfs" / "config.yaml"
-    saved = yaml.safe_load(path.read_text())
-    saved["config"] |= {"DIR_DATA": "elsewhere", "TEST_PROTOCOL": "davis"}
-    path.write_text(yaml.safe_dump(saved))
+    values = {"TEST_DATASET": "davis2017", "TEST_PROTOCOL": "visor", "TEST_IMAGES": "frames"}
+    set_config(data / "emfs", DIR_DATA="elsewhere", **values)
     (data / "fifo" / "config.yaml").unlink()
     for names in (("emfs", "fifo"), ("fifo", "emfs")):
         chosen = chosen_data(read_folders([data / name for name in names]), None, None)
-        assert (chosen.protocol, chosen.data_folder) == ("davis", "elsewhere")
+        assert (chosen.protocol, chosen.data_folder) == ("visor", str(home() / "elsewhere"))
+        assert chosen.images == "frames"
     assert chosen_data(read_folders([data / "fifo"]), "lvos_v2", "valid").protocol == "lvos"
+
+
+@pytest.mark.parametrize("order", [("emfs", "fifo"), ("fifo", "emfs")])
+def test_runs_on_other_images_are_not_mixed(data: Path, order: tuple[str, str]) -> None:
+    set_config(data / "emfs", TEST_IMAGES=None)
+    set_config(data / "fifo", TEST_IMAGES="JPEGImages")
+    with pytest.raises(DataError, match="TEST_IMAGES") as caught:
+        chosen_data(read_folders([data / name for name in order]), None, None)
+    for fact in ("None", "'JPEGImages'", str(data / "emfs"), str(data / "fifo")):
+        assert fact in str(caught.value)
+
+
+def test_a_known_data_set_lies_in_one_folder_however_it_is_given(data: Path) -> None:
+    set_config(data / "emfs", DIR_DATA="one")
+    set_config(data / "fifo", DIR_DATA="other")
+    folders = read_folders([data / "emfs", data / "fifo"])
+    assert chosen_data(folders, None, None).dataset == str(data / "dataset")  # a path lies where it says
+    with pytest.raises(DataError, match=r"DIR_DATA .*/one.*/emfs.*/other.*/fifo"):
+        chosen_data(folders, "mini_vost", None)
+    assert chosen_data(folders, "mini_vost", None, data_folder="third").data_folder == "third"
+    set_config(data / "fifo", DIR_DATA=str(home() / "one"))
+    folders = read_folders([data / "emfs", data / "fifo"])
+    assert chosen_data(folders, "mini_vost", None).data_folder == str(home() / "one")
 
 
 def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:

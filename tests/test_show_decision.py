@@ -12,8 +12,10 @@ from PIL import Image
 
 from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.tools import show_decision
-from aot_plus.utils.masks import write_mask
+from aot_plus.utils.masks import read_image, write_mask
 from aot_plus.viz.decision import draw_decision
+from tests.layout_runs import job_of, make_source, run
+from tests.layouts import write_layout
 
 ENTRIES: list[dict[str, Any]] = [
     {"frame": 1, "group": 0, "bank": [0], "dropped": None},
@@ -109,6 +111,50 @@ def test_facts_of_another_kind_are_a_damaged_trace(
     _write_trace(folders[1], [{"frame": 2, "group": 0, "bank": [0], "dropped": None, **more}])
     assert _run(folders) == 1
     assert str(folders[1] / "traces" / "video.jsonl") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [("sav", [True, False, True]), ("long_video", [True, False, True]), ("visor", [True] * 3)],
+)
+def test_what_each_layout_writes_is_drawn(
+    name: str,
+    drawn: list[bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_layout(name, make_source(tmp_path / "source"), tmp_path)
+    job = job_of(name, tmp_path)
+    run(job)
+    (job.folder / "traces").mkdir(exist_ok=True)
+    entry = {"frame": 4, "group": 0, "bank": [0, 3], "score": [0.5, 0.25], "dropped": 3}
+    (job.folder / "traces" / "a.jsonl").write_text(json.dumps(entry) + "\n", encoding="utf-8")
+    pictures: list[Any] = []
+    draw = show_decision.draw_decision
+    monkeypatch.setattr(
+        show_decision, "draw_decision", lambda *given: pictures.extend(given[2]) or draw(*given)
+    )
+    places = ["--result_dir", str(job.folder), "--dataset", name, "--sequence", "a"]
+    assert show_decision.main([*places, "--output", str(tmp_path / "out.png")]) == 0
+    assert "| 3 | 0.2500 | dropped |" in capsys.readouterr().out
+    video = job.open_dataset().sequence("a")
+    frames = [read_image(video.images[number]) for number in (0, 3, 4)]
+    changed = [(picture != frame).any(axis=2) for picture, frame in zip(pictures, frames, strict=True)]
+    assert [bool(pixels.any()) for pixels in changed] == drawn
+    for place in ((12, 12), (32, 37)):  # an object each
+        assert changed[0][place]
+
+
+def test_a_mask_that_was_written_and_is_gone_is_named_below_the_table(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = folders[1] / "video" / "3.png"
+    mask.unlink()
+    assert _run(folders, "--frame", "4") == 1
+    shown = capsys.readouterr()
+    assert str(mask) in shown.err
+    assert "| 3 | 0.3000 | 1.3200 | dropped |" in shown.out
 
 
 def test_a_row_of_bars_for_each_score_and_the_dropped_column_is_marked() -> None:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from inspect import isfunction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.own_classes import own_errors
 from evaluation.layouts import annotations_folder, ground_truth
 from evaluation.masks import IGNORE_ID
 from evaluation.protocols import Protocol
@@ -58,6 +60,19 @@ class Dataset:
     page: ClassVar[str] = ""
     servers: ClassVar[Mapping[str, str]] = {}
     zip_folder: ClassVar[str | None] = ""
+
+    def __init_subclass__(cls) -> None:
+        """Lets errors of a user's own layout name it, with file and line; ``OSError`` names its own."""
+        super().__init_subclass__()
+        if cls.__module__.startswith("aot_plus."):
+            return
+        guard = own_errors("TEST_LAYOUT", f"{cls.__module__}:{cls.__qualname__}", OSError)
+        for name in vars(Dataset).keys() & vars(cls).keys():
+            own = vars(cls)[name]
+            if isfunction(own):
+                setattr(cls, name, guard(own))
+            elif isinstance(own, property) and own.fget is not None:
+                setattr(cls, name, property(guard(own.fget)))
 
     def __init__(
         self,
@@ -285,7 +300,7 @@ class Dataset:
         """Counts a sequence's frames; 0 where they cannot be listed."""
         try:
             return len(self.list_images(name))
-        except DataError:
+        except (DataError, OSError):
             return 0
 
 

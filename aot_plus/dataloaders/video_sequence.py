@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,8 +83,17 @@ class VideoSequence:
 
     def files(self) -> list[str]:
         """Lists the files of the results, from the sequence's folder on."""
-        folders = [f"{name}/" for name in self.objects] or [""]
-        return [f"{folder}{frame}.png" for frame in self.saved for folder in folders]
+        return [file for frame in self.saved for file in self._files_of(frame)]
+
+    def read_result(self, folder: Path, frame: str) -> Mask | None:
+        """Reads a frame's result, H x W ids; None where it need not be written and was not.
+
+        ``folder``: the sequence's in the result folder. Raises ``DataError``.
+        """
+        files = tuple(folder / file for file in self._files_of(frame))
+        if frame not in self.saved and not files[0].is_file():
+            return None
+        return replace(self, masks={frame: files}).read_mask(frame)
 
     def write(self, path: Path, ids: Mask) -> None:
         """Writes a frame's result, H x W ids: to ``path``, or to its name in a folder for each object."""
@@ -92,6 +101,10 @@ class VideoSequence:
             write_mask(path, ids, self.palette)
         for number, folder in enumerate(self.objects, start=1):
             write_mask(path.parent / folder / path.name, (ids == number).astype(np.uint8), self.palette)
+
+    def _files_of(self, frame: str) -> list[str]:
+        """Lists the files of a frame's result: one, or one for each object."""
+        return [f"{folder}/{frame}.png" for folder in self.objects] or [f"{frame}.png"]
 
     def _read_objects(self, files: Sequence[Path]) -> Mask:
         """Lays the masks of single objects over each other, the smallest on top."""

@@ -32,7 +32,6 @@ _OWN_FIGURES = {
 def gather(
     folders: Sequence[ResultFolder],
     dataset: Dataset,
-    split: str,
     *,
     pictures: int,
     workers: int | None = None,
@@ -42,8 +41,7 @@ def gather(
 
     Args:
         folders: of the runs, over the same dataset and split; each may hold any part of its sequences.
-        dataset: of the images and annotations.
-        split: of the dataset.
+        dataset: of the images and annotations, opened for the split.
         pictures: worst moments of each sequence to show.
         workers: processes of the metric; None for as many as there are processors.
         protocol: of the metric.
@@ -54,16 +52,16 @@ def gather(
         DataError: an unusable split, or a folder none of whose sequences can be scored.
     """
     rules = get_protocol(protocol)
-    order = dataset.sequences(split)
-    runs = [score_folder(folder, dataset, split, protocol=rules, workers=workers) for folder in folders]
+    order = dataset.sequences()
+    runs = [score_folder(folder, dataset, protocol=rules, workers=workers) for folder in folders]
     align_frames(runs)
     common = set.intersection(*(set(run.scores) for run in runs))
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
-    is_paper = dataset.name == PAPER_DATASET and split == _PAPER_SPLIT
+    is_paper = dataset.name == PAPER_DATASET and dataset.split == _PAPER_SPLIT
     return {
         "dataset": dataset.root.resolve().name,
-        "split": split,
+        "split": dataset.split,
         "splitSequences": len(order),
         "second": "F" if "F" in rules.measures else "J_tr",
         "notes": [_OWN_FIGURES[protocol]] if protocol in _OWN_FIGURES else [],

@@ -1,6 +1,6 @@
 """Reads result folders: their config, speed and sequences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.files import require_regular
-from evaluation.vost import TRACES
+from evaluation.home import home
+from evaluation.vost import DATASET_FOLDERS, TRACES
 
 __all__ = ["ChosenData", "ResultFolder", "chosen_data", "read_folders"]
 
@@ -54,13 +55,6 @@ class ResultFolder:
         """Returns the file of the memory's decisions in a sequence, if inference wrote it."""
         return trace_path(self.path, sequence)
 
-    def masks(self, sequence: str, frame: str, objects: Sequence[str]) -> list[Path]:
-        """Lists the files of the prediction of a frame (name without suffix).
-
-        ``objects``: the folders of the objects where each has a mask of its own.
-        """
-        return [self.path / sequence / one / f"{frame}.png" for one in objects or [""]]
-
 
 @dataclass(frozen=True)
 class ChosenData:
@@ -88,24 +82,27 @@ def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     return [_read_folder(path, name) for path, name in zip(resolved, _distinct_names(resolved), strict=True)]
 
 
-def chosen_data(folders: Sequence[ResultFolder], dataset: str | None, split: str | None) -> ChosenData:
+def chosen_data(
+    folders: Sequence[ResultFolder],
+    dataset: str | None,
+    split: str | None,
+    data_folder: str | None = None,
+) -> ChosenData:
     """Chooses the data of the runs: what is given, else what the folders' configs say.
 
     Raises ``DataError`` where the configs do not agree, or none names the data set or the split.
     """
     name = dataset or _named(folders, "TEST_DATASET", "--dataset")
-    images, data_folder = (
-        next((folder.config[key] for folder in folders if folder.config.get(key)), None)
-        for key in ("TEST_IMAGES", "DIR_DATA")
-    )
+    if data_folder is None and name in DATASET_FOLDERS:  # a path needs none
+        data_folder = _agreed(folders, "DIR_DATA", _absolute)
     usual = getattr(DATASETS.get(name), "TEST_PROTOCOL", Config.TEST_PROTOCOL)
     return ChosenData(
         name,
         split or _named(folders, "TEST_DATASET_SPLIT", "--split"),
         layout=_agreed(folders, "TEST_LAYOUT") or "",
-        images=None if images is None else str(images),
+        images=_agreed(folders, "TEST_IMAGES"),  # they number the frames in traces
         protocol=_agreed(folders, "TEST_PROTOCOL") or usual,
-        data_folder=str(data_folder or Config.DIR_DATA),
+        data_folder=data_folder or Config.DIR_DATA,
     )
 
 
@@ -116,9 +113,20 @@ def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
     return value
 
 
-def _agreed(folders: Sequence[ResultFolder], key: str) -> str | None:
-    """Returns the value of all configs; None if none has one."""
-    values = {str(folder.config[key]): folder.path for folder in folders if key in folder.config}
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _absolute(value: object) -> str:
+    """Returns a folder as one text, however it was given."""
+    return str((home() / str(value)).resolve())
+
+
+def _agreed(
+    folders: Sequence[ResultFolder], key: str, read: Callable[[object], str | None] = _text
+) -> str | None:
+    """Returns the value of all configs, as ``read`` gives it; None if none has one."""
+    values = {read(folder.config[key]): folder.path for folder in folders if key in folder.config}
     if len(values) > 1:
         said = ", ".join(f"{value!r} ({path})" for value, path in values.items())
         raise DataError(f"runs with different data or metrics cannot be compared: {key} is {said}")

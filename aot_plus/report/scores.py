@@ -1,6 +1,7 @@
 """Reads J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -47,7 +48,6 @@ class ScoredFolder:
 def score_folder(
     results: ResultFolder,
     dataset: Dataset,
-    split: str,
     *,
     protocol: Protocol = PROTOCOLS["vost"],
     workers: int | None = None,
@@ -55,15 +55,15 @@ def score_folder(
     """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
     The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations; under
-    other protocols than VOST's always. Raises ``DataError`` if no sequence can be scored.
+    other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if no sequence
+    can be scored.
     """
-    if protocol.figures != "vost":
-        root, set_name, protocol = dataset.truth(protocol)
-        return _by_sequence(results, evaluate_per_frame(results.path, root, set_name, workers, protocol))
-    try:
-        return _by_sequence(results, read_current_per_frame(results.path, dataset.root, split))
-    except (DataError, ValueError):  # missing, damaged or old
-        return _by_sequence(results, evaluate_per_frame(results.path, dataset.root, split, workers))
+    root, set_name, protocol = dataset.truth(protocol)
+    if protocol == PROTOCOLS["vost"]:
+        with suppress(DataError, ValueError):  # missing, damaged or old
+            table = read_current_per_frame(results.path, root, protocol.set_name(set_name))
+            return _by_sequence(results, table)
+    return _by_sequence(results, evaluate_per_frame(results.path, root, set_name, workers, protocol))
 
 
 def align_frames(runs: Sequence[ScoredFolder]) -> None:

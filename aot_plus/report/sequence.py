@@ -15,6 +15,7 @@ from aot_plus.report.moments import contours, small_jpeg, worst_frames
 from aot_plus.report.scores import ScoredFolder, SequenceScores
 from aot_plus.report.timeline import read_timelines
 from aot_plus.utils.errors import DataError
+from evaluation.masks import Mask
 
 __all__ = ["percent", "sequence_values"]
 
@@ -148,23 +149,24 @@ def _picture(
     size, name = (picture.width, picture.height), video.name
     objects = next(run.scores[name].j.columns.tolist() for run in runs if name in run.scores)
 
-    def outlines(files: Sequence[Path]) -> list[tuple[int, str]]:
-        return _contours(replace(video, masks={frame: tuple(files)}), frame, size, objects)
+    def outlines(mask: Mask | None) -> list[tuple[int, str]]:
+        if mask is None:
+            raise DataError(f"{name}: there is no mask of frame {frame}")
+        return _contours(mask, video, size, objects)
 
-    files = [run.results.masks(name, frame, video.objects) if name in run.scores else [] for run in runs]
     return asdict(picture) | {
-        "truth": outlines(dataset.list_masks(name).get(frame, ())),
-        "runs": [outlines(of_run) if of_run else None for of_run in files],
+        "truth": outlines(replace(video, masks=dataset.list_masks(name)).read_mask(frame)),
+        "runs": [
+            outlines(video.read_result(run.results.path / name, frame)) if name in run.scores else None
+            for run in runs
+        ],
     }
 
 
 def _contours(
-    video: VideoSequence, frame: str, size: tuple[int, int], objects: Sequence[int]
+    mask: Mask, video: VideoSequence, size: tuple[int, int], objects: Sequence[int]
 ) -> list[tuple[int, str]]:
-    """Outlines the objects of a frame's mask. Raises ``DataError`` if there is none, or it cannot be read."""
-    mask = video.read_mask(frame)
-    if mask is None:
-        raise DataError(f"{video.name}: there is no mask of frame {frame}")
+    """Outlines the objects of a video's mask."""
     if not video.objects:
         return contours(mask, size, objects)
     # The metric names an object after its folder, "000" for one; its id is its place among them, from 1.

@@ -27,12 +27,9 @@ def _report(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output: expected a name that ends in .html, found {args.output}")
     require_writable(args.output)
     folders = read_folders(args.results)
-    of = chosen_data(folders, args.dataset, args.split)
-    root = home() / (args.DIR_DATA or of.data_folder)
-    dataset = open_dataset(of.dataset, root, of.images, of.split, of.layout)
-    data = gather(
-        folders, dataset, of.split, pictures=args.pictures, workers=args.workers, protocol=of.protocol
-    )
+    of = chosen_data(folders, args.dataset, args.split, args.DIR_DATA)
+    dataset = open_dataset(of.dataset, home() / of.data_folder, of.images, of.split, of.layout)
+    data = gather(folders, dataset, pictures=args.pictures, workers=args.workers, protocol=of.protocol)
     size = write_page(args.output, data)
     print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
     return 0

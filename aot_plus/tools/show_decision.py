@@ -25,11 +25,11 @@ from aot_plus.viz.decision import draw_decision
 from aot_plus.viz.overlay import draw_objects
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
-from evaluation.masks import Mask, read_mask
+from evaluation.masks import Mask
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_decision") -> int:
-    """Parses the flags, writes the picture, prints the table. Returns the exit code."""
+    """Parses the flags, prints the table, writes the picture. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _show(args))
 
@@ -51,6 +51,7 @@ def _show(args: argparse.Namespace) -> int:
         raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
     require_writable(args.output)
     entry = find_decision(trace_path(args.result_dir, args.sequence), args.frame, args.group)
+    print(_table(entry))  # the trace has it, whether there is a picture or not
     saved = read_saved_config(args.result_dir / CONFIG_FILE)
     data = home() / str(saved.get("DIR_DATA", Config.DIR_DATA))
     split, layout = (str(saved.get(name, "")) for name in ("TEST_DATASET_SPLIT", "TEST_LAYOUT"))
@@ -59,7 +60,6 @@ def _show(args: argparse.Namespace) -> int:
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
     with replacing(args.output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
-    print(_table(entry))
     print(args.output)
     return 0
 
@@ -84,12 +84,12 @@ def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list
         found = f"the trace has frame {last}, the video {len(video.images)} frames"
         raise DataError(f"{video.name}: {found}")
     paths = [video.images[number] for number in [*entry.bank, entry.frame]]
-    masks = [read_mask(result_dir / video.name / f"{path.stem}.png") for path in paths]
-    images = [read_image(path) for path in paths]
-    return [
-        draw_objects(image, _at_size_of(image, mask), numbered=False)
-        for image, mask in zip(images, masks, strict=True)
-    ]
+    return [_drawn(read_image(path), video.read_result(result_dir / video.name, path.stem)) for path in paths]
+
+
+def _drawn(image: Image, mask: Mask | None) -> Image:
+    """Draws a mask on its frame; only what is scored is written, so there may be none."""
+    return image if mask is None else draw_objects(image, _at_size_of(image, mask), numbered=False)
 
 
 def _at_size_of(image: Image, mask: Mask) -> Mask:

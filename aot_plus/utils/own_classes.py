@@ -1,15 +1,18 @@
-"""Imports classes of a user's own, which configs and flags name as ``package.module:ClassName``."""
+"""Imports classes of a user's own, named as ``package.module:ClassName``, and says where they fail."""
 
 import importlib
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, VOSError
 
-__all__ = ["import_class"]
+__all__ = ["import_class", "own_errors"]
 
 
 def import_class(path: str, key: str) -> type:
@@ -45,3 +48,31 @@ def _import(name: str) -> ModuleType:
         del sys.modules[top]
         raise
     return importlib.import_module(name)
+
+
+@contextmanager
+def own_errors(key: str, name: str, *unchanged: type[Exception]) -> Iterator[None]:
+    """Turns an error of a user's own class into a ``ConfigError`` that says where it was raised.
+
+    The user's own error is the cause of the new one. Errors of this project's classes, whose ``name`` has no
+    colon, and errors with a message of their own are raised as they are.
+
+    Args:
+        key: the name of the config that names the class.
+        name: of the class.
+        unchanged: kinds of errors that are raised as they are, too.
+    """
+    try:
+        yield
+    except Exception as error:
+        if ":" not in name or isinstance(error, (VOSError, *unchanged)):
+            raise
+        kind, text = type(error).__name__, " ".join(str(error).split())
+        raise ConfigError(f"{key} {name!r}: {kind}{_place(error, name)}: {text}") from error
+
+
+def _place(error: Exception, name: str) -> str:
+    """Names the last line of the class's file that led to the error, if one did."""
+    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+    lines = [entry for entry in traceback.extract_tb(error.__traceback__) if entry.filename == file]
+    return f" in {lines[-1].name}(), {file}, line {lines[-1].lineno}" if lines else ""

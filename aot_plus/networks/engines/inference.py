@@ -20,7 +20,7 @@ from aot_plus.networks.memory.policies import (
     ask_to_keep,
     build_policy,
     is_replayable,
-    own_errors,
+    policy_errors,
 )
 from aot_plus.networks.memory.scores import (
     attention_per_frame,
@@ -322,7 +322,7 @@ class InferenceEngine:
             return
         policy, name = batch.policies[group], self.cfg.MEM_POLICY
         left = None if position is None else append.frames[int(position)]
-        with own_errors(name):
+        with policy_errors(name):
             scores = policy.explain()
             facts = {fact: float(value) for fact, value in policy.last_facts.items()}
         number = batch.groups[group]

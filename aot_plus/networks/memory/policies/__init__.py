@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-from aot_plus.networks.memory.policies.answers import ask_to_drop, ask_to_keep, own_errors
+from aot_plus.networks.memory.policies.answers import ask_to_drop, ask_to_keep, policy_errors
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy, ReadStatistics, is_replayable
 from aot_plus.networks.memory.policies.emfs import EmfsPolicy
 from aot_plus.networks.memory.policies.gate import WriteGate
@@ -42,7 +42,7 @@ __all__ = [
     "ask_to_keep",
     "build_policy",
     "is_replayable",
-    "own_errors",
+    "policy_errors",
 ]
 
 POLICIES: dict[str, type[MemoryPolicy]] = {
@@ -68,7 +68,7 @@ def build_policy(cfg: Config) -> MemoryPolicy:
             own policy that cannot be built.
     """
     policy_class = _policy_class(cfg.MEM_POLICY)
-    with own_errors(cfg.MEM_POLICY):
+    with policy_errors(cfg.MEM_POLICY):
         policy = policy_class(cfg)
     return WriteGate(cfg, policy) if cfg.MEM_WRITE_GATE else policy
 

@@ -1,9 +1,7 @@
 """Asks a memory policy, and checks what it answers: one of a user's own may answer or raise anything."""
 
-import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from numbers import Integral
 
 import numpy as np
@@ -12,29 +10,20 @@ from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
 from aot_plus.utils.device import is_on_host
-from aot_plus.utils.errors import ConfigError, VOSError
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.own_classes import own_errors
 
-__all__ = ["ask_to_drop", "ask_to_keep", "own_errors"]
+__all__ = ["ask_to_drop", "ask_to_keep", "policy_errors"]
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-@contextmanager
-def own_errors(name: str) -> Iterator[None]:
-    """Turns an error of a user's own policy into a ``ConfigError`` that says where it was raised.
+def policy_errors(name: str) -> AbstractContextManager[None]:
+    """Turns an error of a user's own policy, ``MEM_POLICY``, into a ``ConfigError``, as ``own_errors`` does.
 
-    ``name``: ``MEM_POLICY``. The user's own error is the cause of the new one. Errors of this project's
-    policies, errors with a message of their own, and a GPU that is out of memory are raised unchanged.
+    A GPU that is out of memory is no error of the policy.
     """
-    try:
-        yield
-    except (VOSError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        if ":" not in name:
-            raise
-        kind, text = type(error).__name__, " ".join(str(error).split())
-        raise ConfigError(f"MEM_POLICY {name!r}: {kind}{_place(error, name)}: {text}") from error
+    return own_errors("MEM_POLICY", name, torch.OutOfMemoryError)
 
 
 def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
@@ -44,7 +33,7 @@ def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
     """
     if not policy.may_decline:
         return True
-    with own_errors(name):
+    with policy_errors(name):
         kept = policy.keep(append)
     if isinstance(kept, bool | np.bool_) or (isinstance(kept, Tensor) and _is_plain(kept, [torch.bool])):
         return bool(kept)
@@ -57,7 +46,7 @@ def ask_to_drop(policy: MemoryPolicy, append: Append, name: str) -> int | Tensor
     The host waits for nothing: what only another device knows is checked by its type and shape alone.
     ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for an answer that is not a droppable position.
     """
-    with own_errors(name):
+    with policy_errors(name):
         policy.observe(append)
         if not append.overflows:
             return None
@@ -94,10 +83,3 @@ def _shown(value: object) -> str:
         return f"{value!r:.100} ({type(value).__name__})"
     content = f" {value.item()}" if value.ndim == 0 and is_on_host(value) else ""
     return f"a tensor{content} of {value.dtype} with the shape {tuple(value.shape)}"
-
-
-def _place(error: Exception, name: str) -> str:
-    """Names the last line of the policy's file that led to the error, if one did."""
-    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
-    lines = [entry for entry in traceback.extract_tb(error.__traceback__) if entry.filename == file]
-    return f" in {lines[-1].name}(), {file}, line {lines[-1].lineno}" if lines else ""
