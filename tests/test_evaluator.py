@@ -68,9 +68,8 @@ def nothing(segmenter: FakeSegmenter) -> None:
     """Never fails."""
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> VOSTDataset:
-    root = tmp_path / "VOST"
+def make_dataset(root: Path) -> VOSTDataset:
+    """Random frames of three sequences, two objects and ignored pixels in the first masks."""
     rng = np.random.default_rng(0)
     for name, length in LENGTHS.items():
         (root / "JPEGImages_10fps" / name).mkdir(parents=True)
@@ -83,6 +82,11 @@ def dataset(tmp_path: Path) -> VOSTDataset:
     (root / "ImageSets").mkdir()
     (root / "ImageSets" / "val.txt").write_text("\n".join(LENGTHS) + "\n")
     return VOSTDataset(root, "vost")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> VOSTDataset:
+    return make_dataset(tmp_path / "VOST")
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ _IRRELEVANT = frozenset(
         *("DATA_", "DIR_", "PRETRAIN_", "TRAIN_"),
     }
 )
+_LISTED = 5  # sequences in a message
 _ALL_FRAMES = "_all_frames"  # ends a split whose sequences have more frames than those of the same names
 
 
@@ -102,6 +103,7 @@ def claim_result_folder(
     result_dir: Path,
     sequences: Collection[str],
     *,
+    changed: Sequence[str] = (),
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
@@ -110,7 +112,7 @@ def claim_result_folder(
     Raises ``ConfigError`` with what differs if the folder holds results of another config or origin that
     would stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``. With
     ``resume`` they do stay, unless they are of another data set: what differs is logged, and noted beside the
-    config.
+    config. ``changed`` says which sequences that would stay were made of other files.
     """
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
@@ -120,7 +122,7 @@ def claim_result_folder(
             f"{result_dir}: not a result folder: it holds {finished[0]}, ... but no {CONFIG_FILE}"
         )
     kept = [name for name in finished if name not in replaced]
-    resumed = _resumptions(path, cfg, origin, kept, resume=resume) if kept else []
+    resumed = _resumptions(path, cfg, origin, kept, changed, resume=resume) if kept else []
     if overwrite:
         remove_figures(result_dir)
         (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
@@ -137,7 +139,7 @@ def remove_figures(result_dir: Path) -> None:
 
 
 def _resumptions(
-    path: Path, cfg: Config, origin: Origin, kept: Sequence[str], *, resume: bool
+    path: Path, cfg: Config, origin: Origin, kept: Sequence[str], changed: Sequence[str], *, resume: bool
 ) -> list[dict[str, Any]]:
     """Lists the changes that runs into the folder went on with.
 
@@ -150,15 +152,17 @@ def _resumptions(
             f"{path}: {len(kept)} sequences there ({kept[0]}, ...) are of another data set: TEST_DATASET was "
             f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
         )
-    if differences:
+    if differences or changed:
+        more = [f"{len(changed) - _LISTED} more sequences"] if len(changed) > _LISTED else []
+        listed = "; ".join([*differences, *changed[:_LISTED], *more])
         found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
         if not resume:
             raise ConfigError(
-                f"{found}: {'; '.join(differences)}. Choose another result folder, make all of them again "
+                f"{found}: {listed}. Choose another result folder, make all of them again "
                 "(--overwrite), or keep them (--resume)"
             )
-        _log.warning("%s, and are kept: %s", found, "; ".join(differences))
-    return resumptions(path, differences)
+        _log.warning("%s, and are kept: %s", found, listed)
+    return resumptions(path, [*differences, *changed])
 
 
 def _finished(result_dir: Path) -> list[str]:
