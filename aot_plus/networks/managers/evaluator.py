@@ -114,6 +114,7 @@ class Evaluator:
             self.result_dir,
             self.sequences,
             changed=list(changed.values()),
+            computes=len(kept) < len(self.sequences),
             overwrite=self.overwrite,
             resume=self.resume,
         )
