@@ -68,9 +68,8 @@ def nothing(segmenter: FakeSegmenter) -> None:
     """Never fails."""
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> VOSTDataset:
-    root = tmp_path / "VOST"
+def make_dataset(root: Path) -> VOSTDataset:
+    """Random frames of three sequences, two objects and ignored pixels in the first masks."""
     rng = np.random.default_rng(0)
     for name, length in LENGTHS.items():
         (root / "JPEGImages_10fps" / name).mkdir(parents=True)
@@ -83,6 +82,11 @@ def dataset(tmp_path: Path) -> VOSTDataset:
     (root / "ImageSets").mkdir()
     (root / "ImageSets" / "val.txt").write_text("\n".join(LENGTHS) + "\n")
     return VOSTDataset(root, "vost")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> VOSTDataset:
+    return make_dataset(tmp_path / "VOST")
 
 
 @pytest.fixture
@@ -144,6 +148,50 @@ def test_summary_and_config_are_saved(dataset: VOSTDataset, result_dir: Path) ->
     assert saved["MODEL_NAME"] == "aott"
     visible = {path.name for path in result_dir.iterdir()}
     assert visible == {*LENGTHS, "summary.json", "config.yaml"}
+
+
+def test_a_run_that_computes_nothing_leaves_speed_memory_and_versions(
+    dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(dataset, result_dir)
+    summary, path = json.loads((result_dir / "summary.json").read_text()), result_dir / "config.yaml"
+    saved = yaml.safe_load(path.read_text())
+    earlier = {"commit": "0" * 40, "versions": saved["versions"] | {"torch": "1.0.0"}}
+    path.write_text(yaml.safe_dump(saved | earlier))
+
+    def measure(summary: EvaluationSummary, device: torch.device) -> None:
+        summary.peak_memory = 12345.0
+
+    monkeypatch.setattr(EvaluationSummary, "measure_memory", measure)
+    assert run(dataset, result_dir).skipped == list(LENGTHS)
+    assert json.loads((result_dir / "summary.json").read_text()) == summary | {"skipped": list(LENGTHS)}
+    saved = yaml.safe_load(path.read_text())
+    assert {name: saved[name] for name in earlier} == earlier
+
+    shutil.rmtree(result_dir / "b_tear")
+    no_folder(dataset.root)
+    assert run(dataset, result_dir).frames == 0
+    after = json.loads((result_dir / "summary.json").read_text())
+    assert (after["skipped"], list(after["failed"])) == (["a_cut", "c_fold"], ["b_tear"])
+    assert (after["frames"], after["peak_memory"]) == (summary["frames"], summary["peak_memory"])
+
+    shutil.rmtree(result_dir / "a_cut")
+    run(dataset, result_dir)
+    after = json.loads((result_dir / "summary.json").read_text())
+    assert (after["done"], after["frames"], after["peak_memory"]) == (["a_cut"], LENGTHS["a_cut"], 12345.0)
+    saved = yaml.safe_load(path.read_text())
+    assert saved["versions"]["torch"] != "1.0.0"
+    ((commit, library),) = (entry["changed"] for entry in saved["resumed"])
+    assert (commit.split(",")[0], library.split(",")[0]) == (f"commit was {'0' * 40}", "torch was 1.0.0")
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"frames": "', b"\xff"])
+def test_a_damaged_summary_is_replaced(dataset: VOSTDataset, result_dir: Path, content: bytes) -> None:
+    run(dataset, result_dir)
+    (result_dir / "summary.json").write_bytes(content)
+    run(dataset, result_dir)
+    summary = json.loads((result_dir / "summary.json").read_text())
+    assert (summary["skipped"], summary["frames_per_second"]) == (list(LENGTHS), None)
 
 
 @pytest.mark.parametrize(("by_length", "gap"), [(True, 5), (False, 9999)])

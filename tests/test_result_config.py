@@ -1,10 +1,13 @@
 """What a mask depends on: a folder whose masks were made with another value of it is said to differ."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aot_plus.configs import Config
+from aot_plus.networks.managers import result_config
 from aot_plus.networks.managers.result_config import claim_result_folder, folder_differences
 from aot_plus.utils.config import CONFIG_FILE, get_config, read_saved_content, save_config
 from aot_plus.utils.errors import ConfigError
@@ -70,3 +73,72 @@ def test_a_known_data_set_in_another_folder_is_told(tmp_path: Path) -> None:
     assert str(tmp_path / "two" / "MiniVOST") in difference
     assert folder_differences(results, one, {}) == []
     assert folder_differences(_results_of(gone, tmp_path / "moved"), one, {}) == []
+
+
+EARLIER = {"commit": "0" * 40, "versions": {"torch": "1.0.0", "pillow": "1.1", "numpy": "1.2"}}
+
+
+def _claim_again(results: Path, **options: Any) -> dict[str, Any]:
+    claim_result_folder(_config_of("nowhere"), {}, results, ["a", "b"], **options)
+    return read_saved_content(results / CONFIG_FILE)
+
+
+@pytest.fixture
+def earlier_results(tmp_path: Path) -> Path:
+    """Masks of ``a``, made with other versions."""
+    results = _results_of(_config_of("nowhere"), tmp_path / "results")
+    save_config(_config_of("nowhere"), results / CONFIG_FILE, EARLIER)
+    return results
+
+
+def test_commit_and_versions_stay_where_nothing_is_computed(
+    earlier_results: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = _claim_again(earlier_results, computes=False)
+    assert {name: saved[name] for name in EARLIER} == EARLIER
+    assert "resumed" not in saved
+    (warning,) = [entry for entry in caplog.records if entry.levelno == logging.WARNING]
+    message = warning.getMessage()
+    assert "\n" not in message
+    assert "torch was 1.0.0" in message
+    assert "pillow was 1.1" in message
+    assert "numpy" not in message
+
+
+def test_versions_that_made_kept_masks_are_listed_when_others_go_on(
+    earlier_results: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = _claim_again(earlier_results)
+    assert saved["commit"] != EARLIER["commit"]
+    assert saved["versions"]["torch"] != "1.0.0"
+    (resumed,) = saved["resumed"]
+    assert [change.split(",")[0] for change in resumed["changed"]] == [
+        f"commit was {EARLIER['commit']}",
+        "torch was 1.0.0",
+        "numpy was 1.2",
+        "pillow was 1.1",
+    ]
+    assert len(caplog.records) == 1
+    for computes in (True, False):  # all is said: neither again
+        assert _claim_again(earlier_results, computes=computes)["resumed"] == [resumed]
+    assert len(caplog.records) == 1
+
+
+def test_masks_that_are_made_again_have_no_earlier_versions(
+    earlier_results: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved = _claim_again(earlier_results, overwrite=True)
+    assert "resumed" not in saved
+    assert saved["versions"]["torch"] != "1.0.0"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("facts", [{"versions": None, "commit": None}, {"versions": "of text"}])
+def test_a_config_whose_versions_are_not_known_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(result_config, "git_commit", lambda: None)
+    results = _results_of(_config_of("nowhere"), tmp_path / "results")
+    save_config(_config_of("nowhere"), results / CONFIG_FILE, facts)
+    assert _claim_again(results, computes=False)["versions"] == facts["versions"]
+    assert _claim_again(results)["versions"].keys() >= {"python", "torch"}

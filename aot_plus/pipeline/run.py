@@ -55,7 +55,7 @@ class Job:
         return result_folder(self.cfg, random_weights=self.checkpoint is None)
 
     def differences(self) -> list[str]:
-        """Lists the differences from what made the folder's masks: config, weights, policy file, code.
+        """Lists the differences from what made the folder's masks: config, weights, own files, code, data.
 
         Raises ``CheckpointError``, and ``ConfigError`` for a saved config that cannot be read.
         """
@@ -67,7 +67,20 @@ class Job:
             return []
         origin = origin_of_masks(self.cfg, self.checkpoint)
         of_file = frozenset() if self.checkpoint is None else DECIDED_BY_FILE  # as the loaded model has them
-        return folder_differences(self.folder, self.cfg, origin, of_file)
+        return [*folder_differences(self.folder, self.cfg, origin, of_file), *self._changed_inputs()]
+
+    def _changed_inputs(self) -> list[str]:
+        """Says which sequences were made of other masks and frames than those that are there."""
+        from aot_plus.networks.managers.evaluator import finished
+        from aot_plus.networks.managers.given_record import changed_inputs
+
+        try:
+            dataset = self.open_dataset()
+            names = dataset.select(None, self.sequences)
+        except DataError:  # inference says what is wrong with it
+            return []
+        kept = finished(self.folder, dataset, names, self.cfg.TEST_MEM_TRACE)
+        return list(changed_inputs(self.folder, kept).values())
 
     def renewed(self) -> "Job":
         """Returns a job that replaces the folder's masks if they were made differently; the log says how.

@@ -83,7 +83,7 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
 def evaluation_job(cfg: Config, weights: Path, processes: int) -> Job:
     """Returns the job that evaluates trained weights with the training's config; makes a missing MiniVOST.
 
-    It replaces the results that other weights of that name, another config or other code left.
+    It replaces the results that other weights of that name, another config, other code or data left.
     """
     cfg = copy(cfg)
     data_folder = home() / cfg.DIR_DATA

@@ -102,9 +102,9 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 def save_config(config: Config, path: Path, facts: Mapping[str, Any] | None = None) -> None:
     """Writes a YAML file: the repository's git commit (or null), the libraries' versions, the values.
 
-    ``facts``: further names and values of the file.
+    ``facts``: further names and values of the file, or other ones for commit and versions.
     """
-    content = {"commit": git_commit(), "versions": _versions(), **(facts or {})}
+    content = {"commit": git_commit(), "versions": library_versions(), **(facts or {})}
     content["config"] = config_to_dict(config)
     with replacing(path) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -267,7 +267,7 @@ def _options(expected: Any) -> tuple[Any, ...]:
     return get_args(expected) if get_origin(expected) in (Union, types.UnionType) else (expected,)
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Lists the versions of Python, of this package and of what results depend on, where installed."""
     versions = {"python": platform.python_version()}
     for library in _LIBRARIES:

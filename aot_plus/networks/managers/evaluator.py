@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.video_sequence import MOST_OBJECTS, VideoSequence, new_objects
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.given_record import changed_inputs, save_given
 from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder, remove_figures
@@ -52,7 +54,7 @@ class Evaluator:
     either all of it or nothing. A later run skips complete sequences and starts the others at their first
     frame. With ``overwrite``, old results are removed before the first sequence starts: results of two runs
     never mix, and a killed run can be resumed without ``overwrite``. Old results of another config or
-    ``origin`` (see ``origin_of_masks``) are refused, or kept with ``resume``.
+    ``origin`` (see ``origin_of_masks``), or of other masks and frames, are refused, or kept with ``resume``.
 
     ``make_segmenter`` makes a segmenter for one video; it gets a function for the memory's decisions, or None
     when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and
@@ -103,14 +105,22 @@ class Evaluator:
     def _claim(self) -> None:
         """Makes the folder this run's. Raises ``ConfigError``."""
         remove_unfinished(self.result_dir)
+        with_trace = self.cfg.TEST_MEM_TRACE
+        kept = [] if self.overwrite else finished(self.result_dir, self.dataset, self.sequences, with_trace)
+        changed = changed_inputs(self.result_dir, kept)
         claim_result_folder(
             self.cfg,
             self.origin,
             self.result_dir,
             self.sequences,
+            changed=list(changed.values()),
+            computes=len(kept) < len(self.sequences),
             overwrite=self.overwrite,
             resume=self.resume,
         )
+        for sequence in kept:  # with ``resume``, after which they pass
+            if sequence.name in changed:
+                save_given(self.result_dir / sequence.name, sequence)
 
     def _summarise_share(self) -> EvaluationSummary:
         summary = EvaluationSummary()
@@ -177,6 +187,7 @@ class Evaluator:
         trace: list[str] | None = [] if self.cfg.TEST_MEM_TRACE else None
         try:
             masks = folder.start()
+            save_given(masks, sequence)  # before they are read: a later change is noticed
             segmenter = self.make_segmenter(
                 None if trace is None else lambda entry: trace.append(json.dumps(entry))
             )
@@ -212,6 +223,19 @@ class Evaluator:
                 bar.update()
                 self._pace.tick()
             writer.join()
+
+
+def finished(
+    result_dir: Path, dataset: Dataset, names: Iterable[str], with_trace: bool
+) -> list[VideoSequence]:
+    """Returns the sequences whose masks are all there; those that cannot be listed are left out."""
+    found = []
+    for name in names:
+        with suppress(*SEQUENCE_ERRORS):
+            sequence = dataset.sequence(name)
+            if SequenceFolder(result_dir, name).is_complete(sequence.files(), with_trace):
+                found.append(sequence)
+    return found
 
 
 def given_frames(

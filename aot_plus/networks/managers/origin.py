@@ -20,6 +20,7 @@ from evaluation.digests import digest_file, digest_files
 __all__ = [
     "INITIAL_WEIGHTS",
     "Origin",
+    "differences",
     "origin_differences",
     "origin_of_masks",
     "origin_of_weights",
@@ -82,10 +83,14 @@ def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:
     """Says in what an origin differs from the one in a saved config. Raises ``ConfigError``."""
-    old = read_saved_content(path).get("origin") or {}
-    new = [f"{name} is not recorded there" for name in origin if name not in old]
-    changed = [f"{name} changed" for name in origin if name in old and old[name] != origin[name]]
-    return [*changed, *new, *(f"{name} plays no part now" for name in old if name not in origin)]
+    return differences(read_saved_content(path).get("origin") or {}, origin)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, str]) -> list[str]:
+    """Says in what two descriptions of contents by name differ."""
+    changed = [f"{name} changed" for name in new if name in old and old[name] != new[name]]
+    added = [f"{name} is not recorded there" for name in new if name not in old]
+    return [*changed, *added, *(f"{name} plays no part now" for name in old if name not in new)]
 
 
 def resumptions(path: Path, changes: Iterable[str] = ()) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Keeps the config beside a result folder's masks, so that results of two configs never mix unnoticed."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from aot_plus.utils.config import (
     SUMMARY_FILE,
     config_differences,
     config_to_dict,
+    git_commit,
+    library_versions,
     read_saved_config,
+    read_saved_content,
     save_config,
 )
 from aot_plus.utils.errors import ConfigError
@@ -43,6 +46,8 @@ _IRRELEVANT = frozenset(
         *("DATA_", "DIR_", "PRETRAIN_", "TRAIN_"),
     }
 )
+_IN_MASKS = ("torch", "torchvision", "opencv-python", "pillow")  # they compute, resize and read
+_LISTED = 5  # sequences in a message
 _ALL_FRAMES = "_all_frames"  # ends a split whose sequences have more frames than those of the same names
 
 
@@ -102,6 +107,8 @@ def claim_result_folder(
     result_dir: Path,
     sequences: Collection[str],
     *,
+    changed: Sequence[str] = (),
+    computes: bool = True,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
@@ -110,7 +117,9 @@ def claim_result_folder(
     Raises ``ConfigError`` with what differs if the folder holds results of another config or origin that
     would stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``. With
     ``resume`` they do stay, unless they are of another data set: what differs is logged, and noted beside the
-    config.
+    config. ``changed`` says which sequences that would stay were made of other files.
+
+    ``computes``: masks will be made. If not, commit and versions of those that are there stay.
     """
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
@@ -120,13 +129,16 @@ def claim_result_folder(
             f"{result_dir}: not a result folder: it holds {finished[0]}, ... but no {CONFIG_FILE}"
         )
     kept = [name for name in finished if name not in replaced]
-    resumed = _resumptions(path, cfg, origin, kept, resume=resume) if kept else []
+    facts: dict[str, Any] = {"origin": dict(origin)}
+    if kept:
+        changes = _accepted_changes(path, cfg, origin, kept, changed, resume=resume)
+        facts |= _history(path, kept, changes, computes=computes)
     if overwrite:
         remove_figures(result_dir)
         (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
         for name in sequences:  # before the new config is there: the old one is not theirs
             SequenceFolder(result_dir, name).discard()
-    save_config(cfg, path, {"origin": dict(origin), **({"resumed": resumed} if resumed else {})})
+    save_config(cfg, path, facts)
 
 
 def remove_figures(result_dir: Path) -> None:
@@ -136,10 +148,10 @@ def remove_figures(result_dir: Path) -> None:
         packed.unlink(missing_ok=True)
 
 
-def _resumptions(
-    path: Path, cfg: Config, origin: Origin, kept: Sequence[str], *, resume: bool
-) -> list[dict[str, Any]]:
-    """Lists the changes that runs into the folder went on with.
+def _accepted_changes(
+    path: Path, cfg: Config, origin: Origin, kept: Sequence[str], changed: Sequence[str], *, resume: bool
+) -> list[str]:
+    """Lists the changes that the run goes on with.
 
     Raises ``ConfigError`` without ``resume``, and for masks of another data set.
     """
@@ -150,15 +162,47 @@ def _resumptions(
             f"{path}: {len(kept)} sequences there ({kept[0]}, ...) are of another data set: TEST_DATASET was "
             f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
         )
-    if differences:
+    if differences or changed:
+        more = [f"{len(changed) - _LISTED} more sequences"] if len(changed) > _LISTED else []
+        listed = "; ".join([*differences, *changed[:_LISTED], *more])
         found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
         if not resume:
             raise ConfigError(
-                f"{found}: {'; '.join(differences)}. Choose another result folder, make all of them again "
+                f"{found}: {listed}. Choose another result folder, make all of them again "
                 "(--overwrite), or keep them (--resume)"
             )
-        _log.warning("%s, and are kept: %s", found, "; ".join(differences))
-    return resumptions(path, differences)
+        _log.warning("%s, and are kept: %s", found, listed)
+    return [*differences, *changed]
+
+
+def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, computes: bool) -> dict[str, Any]:
+    """Returns what the config says of how kept masks were made; warns where other libraries made them."""
+    saved = read_saved_content(path)
+    versions = _other_versions(saved)
+    telling = [versions[name] for name in _IN_MASKS if name in versions]
+    if telling:
+        _log.warning(
+            "%s: %d sequences there (%s, ...) are kept, but other versions made them: %s. "
+            "--overwrite makes them again",
+            *(path, len(kept), kept[0], "; ".join(telling)),
+        )
+    resumed = resumptions(path, [*changes, *(versions.values() if computes else ())])
+    facts: dict[str, Any] = {"resumed": resumed} if resumed else {}
+    if not computes:
+        facts |= {name: saved.get(name) for name in ("commit", "versions")}
+    return facts
+
+
+def _other_versions(saved: Mapping[str, Any]) -> dict[str, str]:
+    """Says, by name, in which commit and libraries this process differs from a saved config's."""
+    versions = saved.get("versions")
+    old = {"commit": saved.get("commit"), **(versions if isinstance(versions, Mapping) else {})}
+    new = {"commit": git_commit(), **library_versions()}
+    return {
+        name: f"{name} was {old[name]}, is {new[name]}"
+        for name in new
+        if name in old and old[name] != new[name]
+    }
 
 
 def _finished(result_dir: Path) -> list[str]:

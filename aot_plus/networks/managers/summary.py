@@ -7,13 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.words import counted
-from evaluation.files import replacing
+from evaluation.files import replacing, require_regular
 
 _MIB = 2**20
+_OF_THIS_RUN = ("skipped", "failed")  # where nothing was computed
 
 
 @dataclass
@@ -70,10 +74,13 @@ class EvaluationSummary:
         )
 
     def save(self, path: Path) -> None:
-        """Writes everything as JSON."""
+        """Writes everything as JSON; where nothing was computed, speed and memory of the run before stay."""
         values = dataclasses.asdict(self)
         values["frames_per_second"] = self.frames_per_second
         values["frames_per_second_compute"] = self.frames_per_second_compute
+        if not self.frames:
+            before = _read(path)
+            values |= {name: before[name] for name in values if name in before and name not in _OF_THIS_RUN}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
@@ -94,3 +101,12 @@ class EvaluationSummary:
         lines.append(f"Peak memory of a process: {self.peak_memory:.0f} MiB{cuda}.")
         lines += [f"Failed: {name}: {reason}" for name, reason in self.failed.items()]
         return "\n".join(lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Reads a summary; nothing from a file that is missing or damaged."""
+    try:
+        require_regular(path)
+        return dict(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, DataError):
+        return {}
