@@ -336,6 +336,18 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     assert (tmp_path / "eval").is_dir()
 
 
+def test_processes_that_find_other_checkpoints_are_told(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would average gradients of different weights, and the last one would wait in vain."""
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=4)
+    monkeypatch.setattr(trainer_module, "gather", lambda place, step: [step, 1, 0])
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}: .*\b2 .*\b0, 1 .*\b1, 0 .*\b2\b"):
+        Trainer(cfg, tmp_path, resume=True).run()
+    assert read_saved_config(tmp_path / "config.yaml")["TRAIN_TOTAL_STEPS"] == 2
+
+
 @pytest.mark.parametrize("kept", ["best.pth", "ema_ckpt/save_step_2.pth", "ckpt/save_step_2.pth"])
 def test_weights_without_their_checkpoint_are_not_removed_unasked(
     dataset: Path, tmp_path: Path, kept: str

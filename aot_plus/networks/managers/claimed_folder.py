@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from socket import gethostname
+from tempfile import NamedTemporaryFile
 
 from aot_plus.networks.managers.processes import ProcessPlace, gather
 from aot_plus.utils.errors import ConfigError, VOSError
@@ -15,7 +17,8 @@ __all__ = ["claimed"]
 def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> Iterator[None]:
     """Makes and locks a folder for a run; its first process calls ``prepare`` before any continues.
 
-    Raises ``DataError`` in all processes if another run works there, and what ``prepare`` raises.
+    Raises ``DataError`` in all processes if another run works there, ``ConfigError`` if they do not share the
+    folder, and what ``prepare`` raises.
     """
     with ExitStack() as held:
         problem: VOSError | None = None
@@ -31,11 +34,30 @@ def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> I
         problems = [one for one in gather(place, problem) if one is not None]
         if problems:
             raise problems[0]
+        if place.world_size > 1:
+            _require_shared(folder, place)
         if place.rank > 0:  # so that the folder is locked until the last process has ended
             _make(folder)
             held.enter_context(FolderLock(folder, shared=True))
         yield
     gather(place, None)  # the folder is free when the first process continues
+
+
+def _require_shared(folder: Path, place: ProcessPlace) -> None:
+    """Raises ``ConfigError`` in all processes if one does not see what the first one writes to the folder."""
+    with ExitStack() as held:
+        name = ""
+        if place.rank == 0:  # a new name, which no file system remembers as missing
+            file = held.enter_context(NamedTemporaryFile(prefix=".shared.", suffix=".partial", dir=folder))
+            name = Path(file.name).name
+        seen = (folder / gather(place, name)[0]).exists()
+        answers = gather(place, (seen, f"process {place.rank} on {gethostname()}"))
+    blind = [process for seen, process in answers if not seen]
+    if blind:
+        raise ConfigError(
+            f"{folder}: expected a folder that all machines share; what the first process writes there is "
+            f"not seen by {', '.join(blind)}"
+        )
 
 
 def _make(folder: Path) -> None:

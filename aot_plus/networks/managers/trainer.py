@@ -34,7 +34,7 @@ from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
-from aot_plus.utils.errors import CheckpointError, DataError, VOSError, first_line
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError, first_line
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
@@ -100,10 +100,11 @@ class Trainer:
 
     def _run(self) -> Path:
         checkpoint = load_latest_checkpoint(self.folder)
+        start = checkpoint.step if checkpoint else 0
+        self._require_same(start)
         learner = self._build_learner(checkpoint)
         if self.place.rank == 0:  # not before: a checkpoint of another model leaves the old config
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
-        start = checkpoint.step if checkpoint else 0
         if self._validation is not None:
             self._validation.resume(learner.average, start)
         if start < self.cfg.TRAIN_TOTAL_STEPS:
@@ -111,6 +112,16 @@ class Trainer:
         else:
             _log.info("%s: the training is complete", self.folder)
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
+
+    def _require_same(self, start: int) -> None:
+        """Raises ``ConfigError`` in all processes if they would go on from different steps."""
+        steps = gather(self.place, start)
+        if len(set(steps)) > 1:
+            found = ", ".join(f"{step} in process {rank}" for rank, step in enumerate(steps))
+            raise ConfigError(
+                f"{self.folder}: expected the same last checkpoint in all processes, found step {found} "
+                "(0: none). All machines must share this folder"
+            )
 
     def _build_learner(self, checkpoint: TrainingCheckpoint | None) -> Learner:
         torch.manual_seed(self.cfg.TRAIN_SEED)  # the same weights in all processes

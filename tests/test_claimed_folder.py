@@ -1,0 +1,40 @@
+"""A folder that several processes claim: all must see the same one."""
+
+from pathlib import Path
+
+import pytest
+
+from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
+from aot_plus.pipeline.launch import launch
+from aot_plus.utils.errors import ConfigError
+
+
+def claim(folders: list[Path]) -> list[str]:
+    """Claims each process's folder; returns every process's error, "" for none."""
+    place = ProcessPlace.from_environment()
+    folder = folders[place.rank]
+    with process_group(place):
+        try:
+            with claimed(folder, place, lambda: None):
+                found = ""
+        except ConfigError as error:
+            found = str(error)
+        return gather(place, found)
+
+
+@pytest.mark.usefixtures("forked_processes")
+def test_a_folder_that_one_process_does_not_see(tmp_path: Path) -> None:
+    """As on two machines that each have a disk of their own: they would never see one another's files."""
+    first, second = launch(claim, [tmp_path / "a", tmp_path / "b"], processes=2)
+    assert first.startswith(f"{tmp_path / 'a'}: ")
+    assert second.startswith(f"{tmp_path / 'b'}: ")
+    assert "process 1 " in first
+    assert "process 0 " not in first
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.usefixtures("forked_processes")
+def test_a_folder_that_both_see(tmp_path: Path) -> None:
+    assert launch(claim, [tmp_path, tmp_path], processes=2) == ["", ""]
+    assert list(tmp_path.iterdir()) == []
