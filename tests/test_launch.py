@@ -4,18 +4,28 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from torch import distributed
 
 from aot_plus.networks.managers import processes
-from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
+from aot_plus.networks.managers.processes import (
+    ProcessPlace,
+    average_over_processes,
+    copy_of_first_process,
+    gather,
+    process_group,
+    sum_over_processes,
+)
 from aot_plus.pipeline.launch import launch
 from aot_plus.tools.common import run_tool
-from aot_plus.utils.errors import DataError, VOSError
+from aot_plus.utils.errors import DataError, ProcessError, VOSError
 from evaluation.signals import raise_once
 from tests import forked
 from tests.processes import is_running, wait_until
@@ -55,6 +65,17 @@ def collect_twice(folder: Path) -> list[int]:
         assert not (folder / "1 met").exists()  # it would connect to where this process was before
     with process_group(place):
         return first + gather(place, place.rank)
+
+
+def fail_and_end_last() -> None:
+    """The second process fails, so that the first one does, which ends before the second one has."""
+    place = ProcessPlace.from_environment()
+    with process_group(place, torch.device("cpu")):
+        first = gather(place, os.getpid())[0]
+        if place.rank == 1:
+            threading.Thread(target=wait_until, args=(lambda: not is_running(first),)).start()
+            raise DataError("video.mp4: is broken")
+        sum_over_processes(place, torch.ones(1))
 
 
 def wait_long(folder: Path, deaf: bool) -> None:
@@ -110,6 +131,32 @@ def test_an_error_is_raised_as_it_was(forked_processes: None) -> None:
     with pytest.raises(VOSError, match=r"^video\.mp4: is broken$"):
         launch(collect, "error", processes=2)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_error_is_found_behind_those_that_it_caused(forked_processes: None) -> None:
+    with pytest.raises(VOSError, match=r"^video\.mp4: is broken$"):
+        launch(fail_and_end_last, processes=2)
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        lambda place: gather(place, 1),
+        lambda place: sum_over_processes(place, torch.ones(1)),
+        lambda place: average_over_processes(place, [torch.ones(1)]),
+        lambda place: copy_of_first_process(place, [torch.ones(1)]),
+    ],
+)
+def test_an_exchange_with_a_process_that_ended_says_so(
+    exchange: Callable[[ProcessPlace], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    for name in ("all_gather_object", "all_reduce", "broadcast"):
+        monkeypatch.setattr(distributed, name, fail)
+    with pytest.raises(ProcessError, match=r"process 1 of 3\b"):
+        exchange(ProcessPlace(1, 3, 1, 3))
 
 
 def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:

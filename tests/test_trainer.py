@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
 from aot_plus.utils.config import read_saved_config, read_saved_content
-from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError
 from evaluation.signals import Terminated
 from tests import forked
 from tests.forked import Forked
@@ -495,6 +496,26 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"^\S*video_0/\d{5}\.png: [^\n]*$"):
         Trainer(cfg, tmp_path / "run").run()
     assert multiprocessing.active_children() == []  # the worker ended with the training
+
+
+@pytest.mark.parametrize("exchanging", [False, True])
+def test_a_data_worker_that_was_killed_is_named(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanging: bool
+) -> None:
+    """Out of memory, for example. PyTorch raises its error wherever the training is."""
+
+    def kill(*_: Any) -> None:
+        try:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            time.sleep(60)
+        except RuntimeError as error:
+            raise (ProcessError(f"it stopped ({error})") if exchanging else error) from None
+
+    monkeypatch.setattr(Learner, "train_step", kill)
+    with pytest.raises(VOSError, match=r"^DATA_WORKERS: .* 2 .*\(pid .*DATA_WORKERS=1$") as raised:
+        Trainer(tiny_config(dataset, DATA_WORKERS=2), tmp_path).run()
+    assert raised.type is VOSError
 
 
 @pytest.mark.parametrize(

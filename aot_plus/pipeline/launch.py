@@ -1,19 +1,21 @@
 """Runs a function in several processes of this machine, by torchrun's launcher."""
 
+import json
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, TypeVar
 
 from aot_plus.utils import errors
-from aot_plus.utils.errors import VOSError
+from aot_plus.utils.errors import ProcessError, VOSError
 from aot_plus.utils.logs import start_logging
 from evaluation.parallel import end_with_parent
 from evaluation.signals import Terminated, exit_code, interruption, raise_once
@@ -69,7 +71,7 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
         except SignalException as signalled:
             raise interruption(signalled.sigval, "Interrupted. Rerun the same command to resume.") from None
         except ChildFailedError as error:
-            raise _cause(error) from None
+            raise _cause(error, Path(logs)) from None
     return results[0]
 
 
@@ -91,8 +93,12 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
         raise SystemExit(exit_code(interrupt)) from None
 
 
-def _cause(error: Any) -> BaseException:
-    """Returns the error that ended the processes: our own as they were, others with their traceback."""
+def _cause(error: Any, logs: Path) -> BaseException:
+    """Returns the error that ended the processes: our own as they were, others with their traceback.
+
+    A process that stops makes the others fail, and may end after them. torchrun only reports the first that
+    ended; the error of each is in a file under ``logs``.
+    """
     _, failure = error.get_first_failure()
     for number in (signal.SIGINT, signal.SIGTERM):
         if failure.exitcode in (128 + number, -number):
@@ -101,7 +107,18 @@ def _cause(error: Any) -> BaseException:
     if not isinstance(message, dict):
         ended = f"process {failure.local_rank} ended with exit code {failure.exitcode}"
         return VOSError(f"{ended} (out of memory?)")
+    found = [_error(message)]
+    for file in sorted(logs.rglob("error.json")):
+        with suppress(ValueError):  # of a process that was ended while it wrote
+            found.append(_error(json.loads(file.read_text(encoding="utf-8"))["message"]))
+    return min(found, key=lambda error: (isinstance(error, ProcessError), not isinstance(error, VOSError)))
+
+
+def _error(message: Any) -> Exception:
+    """Returns the error of a process from what torchrun wrote about it."""
     kind, _, text = message["message"].partition(": ")
+    if kind == ProcessError.__name__:
+        return ProcessError(text)
     if kind in errors.__all__:
         return VOSError(text)
     return RuntimeError(message["extraInfo"]["py_callstack"])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from evaluation.errors import DataError, VOSError
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "VOSError", "first_line", "nearest"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "ProcessError", "VOSError", "first_line", "nearest"]
 
 
 class ConfigError(VOSError):
@@ -14,6 +14,10 @@ class ConfigError(VOSError):
 
 class CheckpointError(VOSError):
     """Reports a checkpoint that is missing, damaged, or does not belong to the model."""
+
+
+class ProcessError(VOSError):
+    """Reports that another process of the job stopped early; why, only that one knows."""
 
 
 def first_line(error: Exception) -> str:

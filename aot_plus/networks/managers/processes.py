@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 
 from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
-from aot_plus.utils.errors import ConfigError, VOSError
+from aot_plus.utils.errors import ConfigError, ProcessError, VOSError
 from evaluation.signals import left_to_system
 
 T = TypeVar("T")
@@ -134,25 +134,36 @@ def _wait(store: distributed.Store, keys: list[str], longest: timedelta) -> None
         time.sleep(0.1)
 
 
+@contextmanager
+def _exchanging(place: ProcessPlace) -> Iterator[None]:
+    """Turns the error of an exchange into a ``ProcessError``: a process that stops closes its connections."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessError(
+            f"process {place.rank} of {place.world_size}: another process stopped early ({error})"
+        ) from error
+
+
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Gathers every process's item, by rank; waits for all. Raises ``VOSError`` when one has died."""
+    """Gathers every process's item, by rank; waits for all. Raises ``ProcessError`` when one has died."""
     if place.world_size == 1:
         return [item]
     items: list[T | None] = [None] * place.world_size
-    try:
+    with _exchanging(place):
         distributed.all_gather_object(items, item)
-    except RuntimeError as error:
-        raise VOSError(
-            f"process {place.rank} of {place.world_size}: another process stopped early ({error})"
-        ) from error
     return [item for item in items if item is not None]
 
 
 def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
-    """Computes the sum of every process's ``values`` (any shape, the same everywhere)."""
+    """Computes the sum of every process's ``values`` (any shape, the same everywhere).
+
+    Raises ``ProcessError`` when one has died, as do all exchanges below.
+    """
     if place.world_size > 1:
         values = values.clone()
-        distributed.all_reduce(values)
+        with _exchanging(place):
+            distributed.all_reduce(values)
     return values
 
 
@@ -164,7 +175,8 @@ def average_over_processes(place: ProcessPlace, tensors: Sequence[Tensor]) -> No
     if place.world_size == 1 or not tensors:
         return
     together = torch.cat([tensor.flatten() for tensor in tensors]).div_(place.world_size)
-    distributed.all_reduce(together)
+    with _exchanging(place):
+        distributed.all_reduce(together)
     means = together.split([tensor.numel() for tensor in tensors])
     torch._foreach_copy_(
         list(tensors), [mean.view_as(tensor) for tensor, mean in zip(tensors, means, strict=True)]
@@ -176,7 +188,8 @@ def copy_of_first_process(place: ProcessPlace, tensors: Iterable[Tensor]) -> Non
     if place.world_size > 1:
         for tensor in tensors:
             sent = tensor.contiguous()
-            distributed.broadcast(sent, src=0)
+            with _exchanging(place):
+                distributed.broadcast(sent, src=0)
             tensor.copy_(sent)
 
 

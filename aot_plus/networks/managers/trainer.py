@@ -3,8 +3,8 @@
 import logging
 import random
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
-from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError, first_line
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError, first_line
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
@@ -143,6 +143,7 @@ class Trainer:
     def _train(self, learner: Learner, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         active = self.place.rank == 0
         with (
+            _deaths_of_workers(self.cfg.DATA_WORKERS),
             StopRequest() as stop,  # first: an exception is lost in the fork of a worker
             closing(self._batches(start)) as batches,
             TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log,
@@ -251,6 +252,20 @@ class Trainer:
             **learner.state(),
         )
         save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)
+
+
+@contextmanager
+def _deaths_of_workers(count: int) -> Iterator[None]:
+    """Names the likely cause when a data worker was killed. PyTorch raises that anywhere, by a signal."""
+    try:
+        yield
+    except (RuntimeError, ProcessError) as error:  # the second one where it came in an exchange
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise VOSError(
+            f"DATA_WORKERS: one of {count} processes that read clips died ({first_line(error)}), mostly for "
+            f"lack of memory or of /dev/shm; fewer need less: --overrides DATA_WORKERS={count // 2}"
+        ) from error
 
 
 def _problems(error: Exception) -> str:
