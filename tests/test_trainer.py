@@ -1,5 +1,6 @@
 """The trainer: resuming, several processes, bad steps, used folders, the log."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -78,6 +79,10 @@ def assert_same(first: Any, second: Any, path: str = "") -> None:
         assert torch.equal(first, second), path
     else:
         assert first == second, path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 def log_lines(folder: Path) -> list[dict[str, Any]]:
@@ -381,6 +386,42 @@ def test_a_training_goes_on_with_other_code_and_says_so(
     assert saved["origin"] == {"the project's code": "edited"}
     (changes,) = (entry["changed"] for entry in saved["resumed"])
     assert ["the project's code" in change for change in changes] == [True]
+
+
+def test_a_start_that_fails_overwrites_nothing(dataset: Path, tmp_path: Path) -> None:
+    """What is wrong with the initial weights shows when they are read into the model."""
+    run, initial = tmp_path / "run", tmp_path / "initial.pth"
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), run).run()
+    before = files(run)
+    initial.write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=f"^{initial}: "):
+        Trainer(tiny_config(dataset, PRETRAIN_MODEL=str(initial)), run, overwrite=True).run()
+    assert files(run) == before
+    assert read_saved_config(run / "config.yaml")["TRAIN_TOTAL_STEPS"] == 2
+
+
+def test_a_training_starts_from_the_one_that_it_overwrites(dataset: Path, tmp_path: Path) -> None:
+    first = Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=1, PRETRAIN_MODEL=str(first))
+    assert Trainer(cfg, tmp_path, overwrite=True).run() == ema_path(tmp_path, 1)
+    assert saved_steps(tmp_path) == [1]
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_named(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left there in silence, it would be resumed."""
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
+    unlink = os.unlink
+
+    def refuse(path: Any, **values: Any) -> None:
+        if Path(path).name == "save_step_2.pth":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, **values)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(DataError, match=f"^{tmp_path}/ckpt/save_step_2.pth: "):
+        Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path, overwrite=True).run()
 
 
 def test_a_second_training_in_the_folder_is_refused(

@@ -14,14 +14,13 @@ from aot_plus.networks.managers.origin import (
     resumptions,
 )
 from aot_plus.networks.managers.train_checkpoint import (
-    BEST_FILE,
     EMA_FOLDER,
     TRAINING_FOLDER,
     kept_weights,
     saved_steps,
 )
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
-from aot_plus.utils.errors import CheckpointError, ConfigError
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 
 __all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "resumed_origin"]
 
@@ -122,11 +121,17 @@ def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
 
 
 def clear_run(folder: Path) -> None:
-    """Removes an earlier training's files; other contents of the folder, such as evaluations, stay."""
+    """Removes an earlier training's files; other contents of the folder, such as evaluations, stay.
+
+    Raises ``DataError`` for weights or a config that cannot be removed: the next run would resume from them.
+    """
+    for path in [*kept_weights(folder), folder / CONFIG_FILE]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be removed ({error.strerror or error})") from error
     for name in (TRAINING_FOLDER, EMA_FOLDER, LOG_FOLDER):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (CONFIG_FILE, BEST_FILE):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _differences(path: Path, cfg: Config) -> list[str]:

@@ -88,22 +88,23 @@ class Trainer:
             return self._run()
 
     def _prepare_folder(self) -> None:
-        """Removes an overwritten training, and finds the origin of the weights."""
+        """Decides whether to resume, and finds the origin of the weights. Removes nothing."""
         if self.cfg.TRAIN_EVAL_STEPS:
             self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
             self._origin = resumed_origin(self.cfg, self.folder)
-        else:  # a missing file raises before anything is removed
+        else:
             self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
             build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
-            clear_run(self.folder)
 
     def _run(self) -> Path:
-        checkpoint = load_latest_checkpoint(self.folder)
+        checkpoint = None if self.overwrite else load_latest_checkpoint(self.folder)
         start = checkpoint.step if checkpoint else 0
-        self._require_same(start)
         learner = self._build_learner(checkpoint)
-        if self.place.rank == 0:  # not before: a checkpoint of another model leaves the old config
+        self._require_same(start)  # waits for all: what one cannot load leaves the old training and config
+        if self.place.rank == 0:
+            if checkpoint is None:
+                clear_run(self.folder)
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
         if self._validation is not None:
             self._validation.resume(learner.average, start)
@@ -263,8 +264,8 @@ def _deaths_of_workers(count: int) -> Iterator[None]:
         if "DataLoader worker (pid" not in str(error):
             raise
         raise VOSError(
-            f"DATA_WORKERS: one of {count} processes that read clips died ({first_line(error)}), mostly for "
-            f"lack of memory or of /dev/shm; fewer need less: --overrides DATA_WORKERS={count // 2}"
+            f"DATA_WORKERS: one of {count} processes that read clips died ({first_line(error)}). Memory or "
+            f"/dev/shm may be full; fewer processes need less: --overrides DATA_WORKERS={count // 2}"
         ) from error
 
 
