@@ -13,6 +13,7 @@ from torch import nn
 import evaluation
 from aot_plus.configs import Config
 from aot_plus.networks.managers.train_checkpoint import best_j, ema_path, load_latest_checkpoint
+from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models.checkpoint_file import read_state_dict
@@ -154,6 +155,33 @@ def test_lines_that_a_killed_run_left_are_removed(trained: tuple[Config, Path]) 
     again = lines(folder)
     assert [line["step"] for line in again] == [1, 2]
     assert [line["j"] for line in again] == [line["j"] for line in before]
+
+
+@pytest.mark.parametrize("again", [[0.6, 0.4], [0.5, 0.55]])
+def test_best_weights_that_a_killed_run_left_are_not_compared(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: list[float]
+) -> None:
+    """Killed after the validation of step 3, it resumes from step 2: J may be the same again, or lower."""
+    scores = iter([0.2, 0.3, 0.6, *again])
+    killing = True
+
+    def figures(*_: Any) -> dict[str, Any]:
+        return {"video_0": np.array([next(scores)])}
+
+    def add(self: Any, done: int, j: float) -> None:
+        if done == 3 and killing:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(Validation, "_figures", figures)
+    monkeypatch.setattr(TrainLog, "add_validation", add)
+    cfg = config(dataset, tmp_path, TRAIN_TOTAL_STEPS=4, TRAIN_SAVE_STEP=2)
+    with pytest.raises(ZeroDivisionError):
+        Trainer(cfg, tmp_path).run()
+    killing = False
+    Trainer(cfg, tmp_path).run()
+    found = [(line["step"], line["j"]) for line in lines(tmp_path) if line["best"]]
+    saved = torch.load(tmp_path / "best.pth", weights_only=True)
+    assert found[-1] == (saved["step"], saved["j"]) == max([(3, again[0]), (4, again[1])], key=lambda b: b[1])
 
 
 def test_a_missing_test_set_is_named_before_the_training(dataset: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "TRAINING_FOLDER",
     "TrainingCheckpoint",
     "best_j",
+    "drop_best_after",
     "ema_path",
     "get_random_state",
     "kept_weights",
@@ -137,21 +138,24 @@ def best_j(folder: Path, measured: Mapping[str, Any]) -> float:
 
     -1 if there are none that can be read, or if theirs was measured otherwise, by the names that both know.
     """
-    path = folder / BEST_FILE
-    if not path.is_file():
-        return -1.0
-    try:
-        content = _read(path, None, _BEST_VALUES)
-    except CheckpointError as error:
-        _log.warning("%s; the next validation replaces it", error)
+    content = _read_best(folder)
+    if content is None:
         return -1.0
     noted = content.get("measured")
     before = noted if isinstance(noted, dict) else {}  # earlier versions noted nothing: their J counts
     changed = [name for name in before if name in measured and before[name] != measured[name]]
     if changed:
-        _log.warning("%s: its J was measured with other %s; it is replaced", path, ", ".join(changed))
+        path, names = folder / BEST_FILE, ", ".join(changed)
+        _log.warning("%s: its J was measured with other %s; it is replaced", path, names)
         return -1.0
     return float(content["j"])
+
+
+def drop_best_after(folder: Path, step: int) -> None:
+    """Removes the weights that ``save_best`` saved if they are of a later step."""
+    content = _read_best(folder)
+    if content is not None and content["step"] > step:
+        (folder / BEST_FILE).unlink()
 
 
 def get_random_state() -> dict[str, Any]:
@@ -224,6 +228,18 @@ def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, 
             found = type(content[key]).__name__
             raise CheckpointError(f"{path}: {key}: expected a {expected.__name__}, found a {found}")
     return content
+
+
+def _read_best(folder: Path) -> dict[str, Any] | None:
+    """Reads what ``save_best`` saved; None if there is nothing that can be read."""
+    path = folder / BEST_FILE
+    if not path.is_file():
+        return None
+    try:
+        return _read(path, None, _BEST_VALUES)
+    except CheckpointError as error:
+        _log.warning("%s; the next validation replaces it", error)
+        return None
 
 
 def _remove_old(folder: Path, step: int, keep: int) -> None:

@@ -19,7 +19,7 @@ from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.managers.evaluator import given_frames, read_frame
 from aot_plus.networks.managers.result_config import mask_values
-from aot_plus.networks.managers.train_checkpoint import best_j, save_best
+from aot_plus.networks.managers.train_checkpoint import best_j, drop_best_after, save_best
 from aot_plus.networks.managers.train_log import drop_lines
 from aot_plus.networks.managers.video_pass import VideoPass
 from aot_plus.networks.memory.gap import memory_gap
@@ -79,8 +79,12 @@ class Validation:
         return replace(sequence, masks=annotated)
 
     def resume(self, average: AOT, start: int) -> None:
-        """Removes the lines of steps after ``start``; validates there if a killed run had no time to."""
+        """Removes lines and best weights of steps after ``start``; validates there if that was not done.
+
+        A killed run left them. Its later steps are taken again, and may give other weights.
+        """
         drop_lines(self._path, start)
+        drop_best_after(self._folder, start)
         if start and self._is_due(start) and start not in self._steps():
             self.run_if_due(average, start, lambda: False)
 
