@@ -460,6 +460,21 @@ def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -
     assert saved["MODEL_ENCODER_EMBEDDING_DIM"] == 32  # that of the weights that are there
 
 
+def test_a_resumed_training_takes_the_weight_decay_of_its_config(dataset: Path, tmp_path: Path) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_WEIGHT_DECAY=0.5)
+    Trainer(cfg, tmp_path, resume=True).run()
+    groups = content(tmp_path)["optimizer"]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+
+
+def test_weights_in_other_groups_are_not_mixed_up(dataset: Path, tmp_path: Path) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_WEIGHT_DECAY_EXEMPTION=("encoder",))
+    with pytest.raises(CheckpointError, match=f"^{tmp_path}: .*step 1 .*TRAIN_WEIGHT_DECAY_EXEMPTION"):
+        Trainer(cfg, tmp_path, resume=True).run()
+
+
 def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path) -> None:
     """The optimizer's state has numbers, no names: resumed so, it would belong to other weights."""
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)

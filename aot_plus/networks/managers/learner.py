@@ -20,7 +20,12 @@ from aot_plus.networks.engines.fixed_tensors import copied
 from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.training import Clips, IdShuffle, LossSchedule, TrainingEngine, TrainOutput
 from aot_plus.networks.managers.ema import ModelEMA
-from aot_plus.networks.managers.param_groups import freeze_encoder, parameter_groups, set_rates
+from aot_plus.networks.managers.param_groups import (
+    freeze_encoder,
+    parameter_groups,
+    resumed_groups,
+    set_rates,
+)
 from aot_plus.networks.managers.processes import (
     ProcessPlace,
     average_over_processes,
@@ -85,8 +90,8 @@ class Learner:
             decay_exempt=cfg.TRAIN_WEIGHT_DECAY_EXEMPTION,
             sequential_freeze=cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS,
         )
-        self._fused = True if device.type == "cuda" else None  # one kernel; None leaves it to PyTorch
-        self.optimizer = torch.optim.AdamW(groups, lr=cfg.TRAIN_LR, fused=self._fused)
+        fused = True if device.type == "cuda" else None  # one kernel; None leaves it to PyTorch
+        self.optimizer = torch.optim.AdamW(groups, lr=cfg.TRAIN_LR, fused=fused)
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.TRAIN_DTYPE == "float16")
         self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
         if cfg.TRAIN_COMPILE:  # what is averaged and saved stays as it is
@@ -149,8 +154,8 @@ class Learner:
         """Goes on from ``state``; what does not fit is a ``RuntimeError``, ``ValueError`` or ``KeyError``."""
         self.model.load_state_dict(state["state_dict"])
         self._check_order(state["state_dict"])
-        saved = state["optimizer"]  # "fused" as on its device; it decides where the counts of steps go
-        groups = [{**group, "fused": self._fused} for group in saved["param_groups"]]
+        saved = state["optimizer"]
+        groups = resumed_groups(saved["param_groups"], self.optimizer.param_groups)
         self.optimizer.load_state_dict({**saved, "param_groups": groups})
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

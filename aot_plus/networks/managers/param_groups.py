@@ -1,6 +1,6 @@
-"""Makes AdamW's parameter groups, freezes a part of the encoder, and sets the rates of a step."""
+"""Makes and resumes AdamW's parameter groups, freezes a part of the encoder, and sets a step's rates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -60,6 +60,21 @@ def parameter_groups(
         new: dict[str, Any] = {"params": [], "role": role, "weight_decay": decay, "base_weight_decay": decay}
         groups.setdefault((role, decays), new)["params"].append(parameter)
     return list(groups.values())
+
+
+def resumed_groups(saved: Sequence[Mapping[str, Any]], own: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns saved groups for an optimizer with the groups ``own`` to load.
+
+    What the config and the device decide is that of ``own``. Raises ``ValueError`` for groups of other sizes.
+    """
+    found, expected = ([len(group["params"]) for group in groups] for groups in (saved, own))
+    if found != expected:
+        raise ValueError(
+            f"expected groups of {expected} weights in the optimizer, found {found}: the weights that learn, "
+            "TRAIN_WEIGHT_DECAY_EXEMPTION and TRAIN_SEQ_TRAINING_FREEZE_PARAMS must be those of its start"
+        )
+    kept = ("role", "base_weight_decay", "fused")  # the last one decides where the counts of steps go
+    return [{**group, **{name: mine[name] for name in kept}} for group, mine in zip(saved, own, strict=True)]
 
 
 def set_rates(
