@@ -8,7 +8,7 @@ from aot_plus.networks.managers.train_checkpoint import ema_path, saved_steps
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint import load_encoder, load_into
 from aot_plus.utils.catalogue import find_named_checkpoint
-from aot_plus.utils.config import stage_names, unknown
+from aot_plus.utils.config import CONFIG_FILE, read_saved_config, stage_names, unknown
 from aot_plus.utils.errors import CheckpointError, ConfigError
 from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
@@ -70,7 +70,8 @@ def pretrained_file(cfg: Config) -> Path | None:
 def _of_stage(cfg: Config) -> Path:
     """Finds the last averaged weights of the stage ``PRETRAIN_STAGE``.
 
-    Raises ``ConfigError`` if there is no such stage, and ``CheckpointError`` if it has not been trained.
+    Raises ``ConfigError`` if there is no such stage, and ``CheckpointError`` if it has not been trained to
+    its end.
     """
     folder = run_folder(cfg, cfg.PRETRAIN_STAGE)
     steps = saved_steps(folder)
@@ -83,4 +84,21 @@ def _of_stage(cfg: Config) -> Path:
             f"python -m aot_plus train {own}, or start from a file of {cfg.DIR_PRETRAIN} with "
             f"--overrides PRETRAIN_STAGE= PRETRAIN_MODEL=FILE"
         )
-    return ema_path(folder, steps[-1])
+    path = ema_path(folder, steps[-1])
+    expected = _planned_steps(folder)
+    if expected is not None and steps[-1] < expected:
+        raise CheckpointError(
+            f"{path}: expected {expected} steps (TRAIN_TOTAL_STEPS) of the stage to start from "
+            f"(PRETRAIN_STAGE), found {steps[-1]}; finish that training, or name the file with --overrides "
+            f"PRETRAIN_STAGE= PRETRAIN_MODEL={path}"
+        )
+    return path
+
+
+def _planned_steps(folder: Path) -> int | None:
+    """Reads ``TRAIN_TOTAL_STEPS`` of the training in a folder; None where its config does not tell it."""
+    try:
+        steps = read_saved_config(folder / CONFIG_FILE).get("TRAIN_TOTAL_STEPS")
+    except ConfigError:  # weights without a readable config are a start all the same
+        return None
+    return steps if isinstance(steps, int) else None
