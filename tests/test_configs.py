@@ -305,6 +305,10 @@ def test_values_that_do_not_fit_each_other_are_named() -> None:
         get_config("pre_vost", "aott", overrides={"MODEL_SELF_HEADS": 7})
     with pytest.raises(ConfigError, match=r"DATA_MIN_SCALE_FACTOR: expected .*1\.3, found 2\.0"):
         get_config("pre_vost", "aott", overrides={"DATA_MIN_SCALE_FACTOR": 2})
+    rates = {"TRAIN_LR": 1e-6, "TRAIN_LR_MIN": 1e-5}
+    with pytest.raises(ConfigError, match=r"TRAIN_LR: .*TRAIN_LR_MIN.*1e-05.*1e-06"):
+        get_config("pre_vost", "aott", overrides=rates)
+    assert get_config("pre_vost", "aott", overrides=rates | {"TRAIN_LR": 1e-5}).TRAIN_LR == 1e-5
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])

@@ -155,6 +155,10 @@ def check_relations(config: Config) -> None:
                 f"{name}: expected a divisor of MODEL_ENCODER_EMBEDDING_DIM, {channels}, "
                 f"found {getattr(config, name)}"
             )
+    if config.TRAIN_LR < config.TRAIN_LR_MIN:
+        raise ConfigError(
+            f"TRAIN_LR: expected at least TRAIN_LR_MIN, {config.TRAIN_LR_MIN}, found {config.TRAIN_LR}"
+        )
     if config.DATA_MIN_SCALE_FACTOR > config.DATA_MAX_SCALE_FACTOR:
         raise ConfigError(
             f"DATA_MIN_SCALE_FACTOR: expected at most DATA_MAX_SCALE_FACTOR, {config.DATA_MAX_SCALE_FACTOR}, "
