@@ -171,6 +171,7 @@ def test_mini_vost_starts_from_nothing_and_tests_on_mini_vost() -> None:
         ("TEST_MULTISCALE", [1, 1.5], (1.0, 1.5)),
         ("DATASETS", "vost,static", ("vost", "static")),
         ("DATASETS", "('vost',)", ("vost",)),
+        ("TRAIN_SEQ_TRAINING_FREEZE_PARAMS", "", ()),
         ("DATA_RANDOMCROP", "[129, 129]", (129, 129)),
         ("TEST_CKPT_PATH", "a=b/1.pth", "a=b/1.pth"),
         ("TEST_CKPT_PATH", "None", None),
