@@ -124,7 +124,9 @@ RANGES = {
     "MEM_EMFS_SLOPE": _ANY,
     "MEM_EMFS_MIDPOINT": _ANY,
     "MODEL_ENCODER_EMBEDDING_DIM": Range(16, 4096, multiple_of=16),  # of groups in norms, and heads
-    "MODEL_MAX_OBJ_NUM": Range(1, 254),  # ids of a mask; 255 is ignored
+    "MODEL_MAX_OBJ_NUM": Range(
+        1, 127
+    ),  # training puts the ids of two clips in one mask, whose 255 is ignored
     "MODEL_SELF_HEADS": _COUNT,
     "MODEL_ATT_HEADS": _COUNT,
     "MODEL_LSTT_NUM": Range(1, 100),
