@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from aot_plus.dataloaders.clips import keep_objects, merge_clips
 from aot_plus.dataloaders.video_clips import ClipRules, VideoClips
+from aot_plus.utils.config_ranges import RANGES
 from aot_plus.utils.errors import DataError
 from tests.train_videos import (
     HEIGHT,
@@ -164,6 +165,16 @@ def test_merging_drops_small_objects_and_keeps_at_most_the_maximum() -> None:
     assert few == 3
     _, fewest = merge_clips(first, covering, 2, 1, np.random.default_rng(0))
     assert fewest == 2
+
+
+def test_two_clips_of_as_many_objects_as_a_group_may_have_are_merged() -> None:
+    most = int(RANGES["MODEL_MAX_OBJ_NUM"].highest)
+    first = raw_clip(rectangles((1, 0, 0, 20, 20), (most, 0, 40, 20, 60)))
+    second = raw_clip(rectangles((1, 50, 0, 70, 20), (2, 50, 40, 70, 60), (most, 50, 80, 70, 100)))
+    merged, count = merge_clips(first, second, most, 100, np.random.default_rng(0))
+    assert count == 5
+    expected = [(1, 0, 0, 20, 20), (2, 0, 40, 20, 60), (3, 50, 0, 70, 20), (4, 50, 40, 70, 60)]
+    np.testing.assert_array_equal(merged.reference, rectangles(*expected, (5, 50, 80, 70, 100)))
 
 
 def test_merging_that_would_leave_no_object_returns_the_first_clip() -> None:

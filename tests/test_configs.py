@@ -171,6 +171,7 @@ def test_mini_vost_starts_from_nothing_and_tests_on_mini_vost() -> None:
         ("TEST_MULTISCALE", [1, 1.5], (1.0, 1.5)),
         ("DATASETS", "vost,static", ("vost", "static")),
         ("DATASETS", "('vost',)", ("vost",)),
+        ("TRAIN_SEQ_TRAINING_FREEZE_PARAMS", "", ()),
         ("DATA_RANDOMCROP", "[129, 129]", (129, 129)),
         ("TEST_CKPT_PATH", "a=b/1.pth", "a=b/1.pth"),
         ("TEST_CKPT_PATH", "None", None),
@@ -305,6 +306,10 @@ def test_values_that_do_not_fit_each_other_are_named() -> None:
         get_config("pre_vost", "aott", overrides={"MODEL_SELF_HEADS": 7})
     with pytest.raises(ConfigError, match=r"DATA_MIN_SCALE_FACTOR: expected .*1\.3, found 2\.0"):
         get_config("pre_vost", "aott", overrides={"DATA_MIN_SCALE_FACTOR": 2})
+    rates = {"TRAIN_LR": 1e-6, "TRAIN_LR_MIN": 1e-5}
+    with pytest.raises(ConfigError, match=r"TRAIN_LR: .*TRAIN_LR_MIN.*1e-05.*1e-06"):
+        get_config("pre_vost", "aott", overrides=rates)
+    assert get_config("pre_vost", "aott", overrides=rates | {"TRAIN_LR": 1e-5}).TRAIN_LR == 1e-5
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])

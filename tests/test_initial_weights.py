@@ -86,6 +86,45 @@ def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
         assert torch.equal(tensor, expected), name
 
 
+@pytest.mark.parametrize("encoder", ["timm:convnext_atto", "resnet18"])
+def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(
+    encoder: str, tmp_path: Path
+) -> None:
+    cfg = get_config("pre_vost_2", "r50_aotl", overrides={"MODEL_ENCODER": encoder})
+    torch.save(official("r50_aotl"), tmp_path / cfg.PRETRAIN_MODEL)
+    for file in (cfg.PRETRAIN_ENCODER, ""):
+        cfg.PRETRAIN_ENCODER = file
+        message = rf"{cfg.PRETRAIN_MODEL}: .*{encoder}.*resnet50.*{file}.*PRETRAIN_MODEL= PRETRAIN_ENCODER="
+        with pytest.raises(CheckpointError, match=message):
+            initialised(cfg, tmp_path)
+
+
+def test_a_file_of_the_encoder_replaces_that_of_the_first_weights(tmp_path: Path) -> None:
+    overrides = {"MODEL_ENCODER": "resnet18", "PRETRAIN_ENCODER": "mine.pth"}
+    cfg = get_config("pre_vost_2", "r50_aotl", overrides=overrides)
+    tensors = official("r50_aotl")
+    torch.save(tensors, tmp_path / cfg.PRETRAIN_MODEL)
+    encoder = {name: torch.full_like(t, 0.5) for name, t in build_model(cfg).encoder.state_dict().items()}
+    torch.save(encoder, tmp_path / "mine.pth")
+    model, _ = initialised(cfg, tmp_path)
+    assert all((tensor == 0.5).all() for tensor in model.encoder.state_dict().values())
+    name = "LSTT.layers.0.linear_Q.weight"
+    assert torch.equal(model.state_dict()[name], tensors[name])
+
+
+def test_a_part_of_ones_own_encoder_is_enough(tmp_path: Path) -> None:
+    cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"})
+    cfg.MODEL_ALIGN_CORNERS = False
+    tensors = build_model(cfg).state_dict()
+    cfg.PRETRAIN_MODEL = "start.pth"
+    some = {name: tensor for name, tensor in tensors.items() if name != "encoder.stem.0.bias"}
+    torch.save(some, tmp_path / "start.pth")
+    initialised(cfg, tmp_path)
+    torch.save({n: t for n, t in tensors.items() if not n.startswith("encoder.")}, tmp_path / "start.pth")
+    with pytest.raises(CheckpointError, match="Pooled"):
+        initialised(cfg, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("stage", "model", "message"),
     [

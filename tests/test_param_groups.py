@@ -59,6 +59,23 @@ def test_each_parameter_has_its_role_and_decay() -> None:
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
+def test_a_part_of_a_name_freezes_the_parameters_that_have_it() -> None:
+    model = TinyModel()
+    for part, frozen in (
+        ("patch_wise_id_bank.weight", {"patch_wise_id_bank.weight"}),
+        ("id_bank", {"patch_wise_id_bank.weight", "patch_wise_id_bank.bias"}),
+    ):
+        groups = parameter_groups(model, 0.07, decay_exempt=EXEMPT, sequential_freeze=[part])
+        roles = settings_by_name(model, groups)
+        assert {name for name, (role, _) in roles.items() if role == "sequential_freeze"} == frozen
+
+
+@pytest.mark.parametrize("part", ["patch_wise_id_bnak", "patch_wise_id_bank.weights", ""])
+def test_a_name_to_freeze_that_no_parameter_has_is_an_error(part: str) -> None:
+    with pytest.raises(ConfigError, match=f"TRAIN_SEQ_TRAINING_FREEZE_PARAMS: .*'{part}'"):
+        parameter_groups(TinyModel(), 0.07, decay_exempt=EXEMPT, sequential_freeze=[*FREEZE, part])
+
+
 def test_frozen_parameters_are_in_no_group() -> None:
     model = TinyModel()
     model.encoder.requires_grad_(False)

@@ -147,6 +147,29 @@ def test_a_video_is_shown_in_another_way_each_time() -> None:
     assert not any(torch.equal(one.labels, other.labels) for one, other in combinations(clips, 2))
 
 
+@pytest.mark.parametrize("merge_probability", [0.0, 1.0])
+def test_few_videos_with_a_clip_among_many_without_are_found(merge_probability: float) -> None:
+    good = [steady_video(name, every=1) for name in ("good", "better")]
+    short = [FakeVideo(good[0].masks[:3], f"short_{number}", every=1) for number in range(60)]
+    source = VideoClips([*short[:30], good[0], *short[30:]], ClipRules(length=4))
+    transform = ClipTransform((65, 65))
+    alone = TrainDataset(source, transform, max_objects=10, merge_probability=merge_probability)
+    assert {alone.sample(np.random.default_rng(seed)).names for seed in range(12)} == {("good",)}
+    source = VideoClips([good[1], *short, good[0]], ClipRules(length=4))
+    both = TrainDataset(source, transform, max_objects=10, merge_probability=merge_probability)
+    names = {both.sample(np.random.default_rng(seed)).names for seed in range(12)}
+    assert {name for clip in names for name in clip} == {"good", "better"}
+    assert {len(clip) for clip in names} == {1 + int(merge_probability)}
+
+
+def test_all_videos_are_tried_before_none_is_said_to_have_a_clip() -> None:
+    videos = [FakeVideo([rectangles()] * 4, f"empty_{number}", every=1) for number in range(60)]
+    dataset = TrainDataset(VideoClips(videos, ClipRules(length=2)), ClipTransform((65, 65)), max_objects=10)
+    with pytest.raises(DataError, match=r"\b60\b.*DATA_SEQ_LEN.*DATA_REF_MIN_OBJ_PIXELS"):
+        dataset.sample(np.random.default_rng(0), first=0)
+    assert all(video.read for video in videos)
+
+
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
     cfg = get_config("mini_vost", "aott", overrides={"TRAIN_BATCH_SIZE": 4})
     with pytest.raises(ConfigError, match=r"TRAIN_BATCH_SIZE: expected .* 3 .*found 4"):
@@ -275,7 +298,7 @@ def test_an_error_in_a_worker_names_the_file(tmp_path: Path) -> None:
 def test_a_dataset_without_usable_clips_says_so() -> None:
     source = VideoClips([FakeVideo([rectangles()] * LENGTH)], ClipRules(length=4))
     dataset = TrainDataset(source, ClipTransform((65, 65)), max_objects=10)
-    with pytest.raises(DataError, match=r" 20 .*\(of 1\)"):
+    with pytest.raises(DataError, match=r"\b1\b.*DATA_SEQ_LEN"):
         dataset.sample(np.random.default_rng(0))
     with pytest.raises(DataError, match="no video"):
         TrainDataset(VideoClips([], ClipRules(length=4)), ClipTransform((65, 65)), max_objects=10)

@@ -27,10 +27,11 @@ from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import ema_path, load_latest_checkpoint, saved_steps
+from aot_plus.networks.managers.train_folder import decide_resume
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
-from aot_plus.utils.config import read_saved_config, read_saved_content
+from aot_plus.utils.config import read_saved_config, read_saved_content, save_config
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError
 from evaluation.signals import Terminated
 from tests import forked
@@ -352,6 +353,25 @@ def test_processes_that_find_other_checkpoints_are_told(
     with pytest.raises(ConfigError, match=rf"^{tmp_path}: .*\b2 .*\b0, 1 .*\b1, 0 .*\b2\b"):
         Trainer(cfg, tmp_path, resume=True).run()
     assert read_saved_config(tmp_path / "config.yaml")["TRAIN_TOTAL_STEPS"] == 2
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_other_parts_of_a_batch_are_another_training_where_batch_norms_learn(
+    dataset: Path, tmp_path: Path, frozen: bool
+) -> None:
+    cfg, other = (
+        tiny_config(dataset, MODEL_FREEZE_BN=frozen, TRAIN_ACCUMULATION_STEPS=parts) for parts in (1, 2)
+    )
+    save_config(cfg, tmp_path / "config.yaml")
+    for name in ("ckpt", "ema_ckpt"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "save_step_2.pth").touch()
+    assert decide_resume(cfg, tmp_path, resume=None, overwrite=False)
+    if frozen:
+        assert decide_resume(other, tmp_path, resume=None, overwrite=False)
+    else:
+        with pytest.raises(ConfigError, match=r"TRAIN_ACCUMULATION_STEPS .*1.* 2"):
+            decide_resume(other, tmp_path, resume=None, overwrite=False)
 
 
 @pytest.mark.parametrize("kept", ["best.pth", "ema_ckpt/save_step_2.pth", "ckpt/save_step_2.pth"])

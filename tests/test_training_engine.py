@@ -165,7 +165,7 @@ def test_what_is_committed_shows_from_the_frame_after() -> None:
     assert not torch.allclose(truth.frame_losses[2:], fed_back.frame_losses[2:])
 
 
-@pytest.mark.parametrize("freeze", [(), ("patch_wise_id_bank",)])
+@pytest.mark.parametrize("freeze", [(), ("patch_wise_id_bank",), ("patch_wise_id_bank.weight",)])
 def test_the_identity_bank_learns_from_predictions_unless_frozen(freeze: tuple[str, ...]) -> None:
     cfg = config(TRAIN_SEQ_TRAINING_FREEZE_PARAMS=freeze)
     model = seeded_model(cfg)

@@ -4,13 +4,10 @@ import cv2
 import numpy as np
 
 from aot_plus.dataloaders.clips import RawClip
-from aot_plus.dataloaders.video_transforms import (
-    PADDING_COLOUR,
-    ClipTransform,
-    Geometry,
-)
+from aot_plus.dataloaders.photometric import colours_of_videos
+from aot_plus.dataloaders.video_transforms import PADDING_COLOUR, ClipTransform, Geometry
 from aot_plus.utils.images import normalise, restore
-from tests.train_videos import HEIGHT, ID_STEP, WIDTH, local_range, picture, rectangles
+from tests.train_videos import HEIGHT, ID_STEP, WIDTH, local_range, picture, raw_clip, rectangles
 
 
 def test_frames_and_labels_share_their_geometry() -> None:
@@ -42,13 +39,31 @@ def test_scale_range_flip_and_padding() -> None:
     assert all(abs(d.scaled[1] / d.scaled[0] - WIDTH / HEIGHT) < 0.03 for d in drawings)
     assert 70 < sum(drawing.flip for drawing in drawings) < 130
     plain = Geometry((96, 128), (-10, 100), (130, 40), flip=False)
-    image, label = plain.image(picture(mask, 5)), plain.label(mask + 1)
+    image, label = plain.padded(plain.view(picture(mask, 5))), plain.label(mask + 1)
     assert (image[:10] == PADDING_COLOUR).all()
     assert (image[10:106, :28, 2] == 5).all()
     assert (image[:, 28:] == PADDING_COLOUR).all()
     assert (label > 0).sum() == 96 * 28
     mirrored = Geometry((96, 128), (-10, 100), (130, 40), flip=True)
-    np.testing.assert_array_equal(mirrored.image(picture(mask, 5)), image[:, ::-1])
+    turned = mirrored.padded(mirrored.view(picture(mask, 5)))
+    np.testing.assert_array_equal(turned, image[:, ::-1])
+    np.testing.assert_array_equal(mirrored.label(mask + 1), label[:, ::-1])
+
+
+def test_colours_change_in_the_frame_alone_and_not_in_the_padding_around_it() -> None:
+    mask = rectangles((1, 20, 20, 60, 60))
+    clip = raw_clip(*[mask] * 6, shade=90)
+    transform = ClipTransform((129, 129), 96, 0.9, 0.9, colours=colours_of_videos("v2"))
+    for seed in range(4):
+        geometry = transform.draw(mask, np.random.default_rng(seed))
+        inside = geometry.padded(np.zeros_like(geometry.view(clip.images[0]))).any(axis=-1) == 0
+        assert 0 < inside.sum() < inside.size
+        frames = transform.apply(clip, np.random.default_rng(seed)).images
+        assert all((frame[~inside] == PADDING_COLOUR).all() for frame in frames)
+        shades = [frame[inside].astype(int) for frame in frames]
+        assert len({int(shade.sum()) for shade in shades}) > 2
+        # A frame of one colour keeps one: nothing of the padding comes in.
+        assert all((np.ptp(shade, axis=0) == 0).all() for shade in shades)
 
 
 def test_crops_keep_objects_in_view() -> None:

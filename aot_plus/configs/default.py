@@ -84,7 +84,7 @@ class DefaultStage:
     TRAIN_SEQ_TRAINING_START_RATIO: float = 0.5
     TRAIN_SEQ_TRAINING_END_RATIO: float = 0.5
     TRAIN_SEQ_TRAINING_FINAL_SHARE: float = 1.0
-    TRAIN_SEQ_TRAINING_FREEZE_PARAMS: tuple[str, ...] = ("patch_wise_id_bank",)  # frozen in such steps
+    TRAIN_SEQ_TRAINING_FREEZE_PARAMS: tuple[str, ...] = ("patch_wise_id_bank",)  # parts of names; frozen then
     TRAIN_ID_SHUFFLE: bool = True  # permute the object ids of each sample
     TRAIN_ENCODER_FREEZE_AT: int = 2  # frozen leading stages of the encoder; 2: the stem and the first stage
     TRAIN_MAX_BAD_STEPS: int = 20  # steps in a row with a loss that is not finite that end the run

@@ -134,8 +134,8 @@ def merge_clips(
     """Pastes the second clip's objects over the first; returns the clip, its ids 1..K, and K.
 
     Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped, and of more than
-    ``max_objects`` a random choice stays. The ids of both clips must be within 1..``max_objects``. When no
-    object is large enough, the first clip is returned alone.
+    ``max_objects``, 127 at most, a random choice stays. The ids of both clips must be within
+    1..``max_objects``. When no object is large enough, the first clip is returned alone.
     """
     merged, count = keep_objects(paste_objects(first, second, max_objects), max_objects, rng, min_pixels)
     return (merged, count) if count else keep_objects(first, max_objects, rng)

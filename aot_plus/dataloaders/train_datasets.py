@@ -28,7 +28,7 @@ from evaluation.vost import without_problems
 
 _log = logging.getLogger(__name__)
 _EPOCH_STREAM = 3  # of random draws beside (run seed, step, sample); the learner has two more
-_DRAW_TRIES = 20  # items tried for one clip before the dataset is called unusable
+_SINGLE_DRAWS = 20  # items drawn for one clip, each at random, before all are tried
 _UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
 
 
@@ -85,41 +85,43 @@ class TrainDataset:
 
         Raises ``DataError`` for an unreadable file, or when no item gives a clip.
         """
-        everything = range(len(self._source))
-        for _ in range(_DRAW_TRIES):
-            index, clip, count = self._draw(rng, everything, first)
-            merges = rng.random() < self._merge_probability or not count
-            others = [other for other in self._source.related(index) if other != index] if merges else []
-            if others:
-                _, second, _ = self._draw(rng, others)
-                clip, count = merge_clips(clip, second, self._max_objects, self._merge_min_pixels, rng)
+        for index in _order(range(len(self._source)), rng, first):
+            drawn = self._draw(index, rng)
+            if drawn is None:
+                continue
+            clip, count = drawn
+            if rng.random() < self._merge_probability or not count:
+                clip, count = self._merged(index, clip, count, rng)
             if count:
                 return finish_clip(clip, count)
-            first = None
-        raise self._nothing_found()
-
-    def _draw(
-        self, rng: np.random.Generator, candidates: Sequence[int], first: int | None = None
-    ) -> tuple[int, RawClip, int]:
-        """Draws an augmented clip, of ``first`` if it has one, else of a candidate.
-
-        Returns the item it is of, the clip with ids 1..K, and K, which may be 0.
-        """
-        for _ in range(_DRAW_TRIES):
-            index = candidates[int(rng.integers(len(candidates)))] if first is None else first
-            first = None
-            raw = self._source.draw(index, rng) if self._is_usable(index) else None
-            if raw is not None:
-                transformed = self._transform.apply(raw, rng)
-                return index, *keep_objects(transformed, self._max_objects, rng, self._min_pixels)
-        raise self._nothing_found()
-
-    def _nothing_found(self) -> DataError:
-        return DataError(
-            f"no training clip could be drawn from {_DRAW_TRIES} items (of {len(self._source)}) in a row: "
-            "videos may be shorter than a clip (DATA_SEQ_LEN), or objects too small "
+        raise DataError(
+            f"videos or images that give a training clip: expected 1 or more of {len(self._source)}, found "
+            "none; videos may be shorter than a clip (DATA_SEQ_LEN), or objects too small "
             "(DATA_REF_MIN_OBJ_PIXELS, DATA_MIN_OBJ_PIXELS)"
         )
+
+    def _merged(self, index: int, clip: RawClip, count: int, rng: np.random.Generator) -> tuple[RawClip, int]:
+        """Pastes the objects of another item of the data set over a clip of item ``index``, if one has any.
+
+        Returns the clip with ids 1..K, and K.
+        """
+        others = [other for other in self._source.related(index) if other != index]
+        for other in _order(others, rng):
+            drawn = self._draw(other, rng)
+            if drawn is not None:
+                return merge_clips(clip, drawn[0], self._max_objects, self._merge_min_pixels, rng)
+        return clip, count
+
+    def _draw(self, index: int, rng: np.random.Generator) -> tuple[RawClip, int] | None:
+        """Draws an augmented clip of an item; None if it has none.
+
+        Returns the clip with ids 1..K, and K, which may be 0.
+        """
+        raw = self._source.draw(index, rng) if self._is_usable(index) else None
+        if raw is None:
+            return None
+        transformed = self._transform.apply(raw, rng)
+        return keep_objects(transformed, self._max_objects, rng, self._min_pixels)
 
     def _is_usable(self, index: int) -> bool:
         """Tells whether an item takes part. Where unreadable ones do not, the first call reads all of it."""
@@ -133,6 +135,18 @@ class TrainDataset:
                 self._known[index] = _UNREADABLE
                 _log.warning("left out of the training: %s", error)
         return bool(self._known[index] == _READABLE)
+
+
+def _order(candidates: Sequence[int], rng: np.random.Generator, first: int | None = None) -> Iterator[int]:
+    """Yields the items to try for one clip: ``first``, if there is one, then candidates at random.
+
+    The first few are drawn each for itself, as nearly always one of them has a clip. Then every candidate
+    comes, in random order.
+    """
+    for _ in range(_SINGLE_DRAWS if candidates else 0):
+        yield candidates[int(rng.integers(len(candidates)))] if first is None else first
+        first = None
+    yield from (candidates[place] for place in rng.permutation(len(candidates)))
 
 
 class ClipStream(Dataset[Clip]):

@@ -27,38 +27,47 @@ class Geometry:
     crop: tuple[int, int]
     flip: bool
 
-    def image(self, image: Image) -> Image:
-        """Maps H x W x 3 to crop x 3, cubic; what lies outside the frame gets the ImageNet mean colour."""
+    def view(self, image: Image) -> Image:
+        """Maps H x W x 3 to what of the scaled frame lies in the crop, cubic."""
         scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
+        return self._view(np.asarray(scaled, dtype=np.uint8))
+
+    def padded(self, view: Image) -> Image:
+        """Maps a view to crop x 3; what lies outside the frame gets the ImageNet mean colour."""
         row = np.tile(PADDING_COLOUR, self.crop[1])  # whole rows are copied quickly, single pixels are not
-        canvas = np.tile(row, (self.crop[0], 1)).reshape(*self.crop, 3)
-        return self._mirrored(self._cut(np.asarray(scaled, dtype=np.uint8), canvas))
+        return self._put(view, np.tile(row, (self.crop[0], 1)).reshape(*self.crop, 3))
 
     def label(self, label: Mask) -> Mask:
         """Maps H x W ids to crop, nearest; what lies outside the frame is background.
 
         Background, not ignored: a network that must predict background there learns to stay on its objects.
         """
-        return self._mirrored(
-            self._cut(self.scale_label(label), np.full(self.crop, PADDING_ID, dtype=np.uint8))
-        )
+        view = self._view(self.scale_label(label))
+        return self._put(view, np.full(self.crop, PADDING_ID, dtype=np.uint8))
 
     def scale_label(self, label: Mask) -> Mask:
         """Scales H x W ids, sampled at pixel centres, as the images are."""
         scaled = cv2.resize(label, self.scaled[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(scaled, dtype=np.uint8)
 
-    def _cut(self, source: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        spans = [
+    def _view(self, scaled: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        (_, rows), (_, columns) = self._overlaps()
+        view = scaled[rows, columns]
+        return np.asarray(cv2.flip(view, 1), np.uint8) if self.flip else view
+
+    def _put(self, view: NDArray[np.uint8], canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        (rows, _), (columns, _) = self._overlaps()
+        if self.flip:
+            columns = slice(self.crop[1] - columns.stop, self.crop[1] - columns.start)
+        canvas[rows, columns] = view
+        return canvas
+
+    def _overlaps(self) -> list[tuple[slice, slice]]:
+        """Returns the place of rows and of columns that lie in the crop: in it, then in the scaled frame."""
+        return [
             _overlap(corner, crop, side)
             for corner, crop, side in zip(self.corner, self.crop, self.scaled, strict=True)
         ]
-        (rows_to, rows_from), (columns_to, columns_from) = spans
-        canvas[rows_to, columns_to] = source[rows_from, columns_from]
-        return canvas
-
-    def _mirrored(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.asarray(cv2.flip(picture, 1), np.uint8) if self.flip else picture
 
 
 def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:
@@ -106,8 +115,10 @@ class ClipTransform:
         """Returns the clip at the crop's size."""
         geometry = self.draw(clip.reference, rng)
         labels = [None if label is None else geometry.label(label) for label in clip.labels]
-        cropped = RawClip([geometry.image(image) for image in clip.images], labels, clip.names)
-        return cropped if self.colours is None else self.colours.apply(cropped, rng)
+        cut = RawClip([geometry.view(image) for image in clip.images], labels, clip.names)
+        if self.colours is not None:  # before the padding, whose colour stays the same in all frames
+            cut = self.colours.apply(cut, rng)
+        return RawClip([geometry.padded(view) for view in cut.images], labels, clip.names)
 
     def _balanced_corner(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
         wanted = np.minimum(_object_pixels(label), self.min_pixels)  # 254

@@ -235,7 +235,7 @@ def _parsed(text: str, expected: Any) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         is_names = get_origin(expected) is tuple and get_args(expected)[0] is str
-        return tuple(part.strip() for part in text.split(",")) if is_names else text
+        return tuple(part for part in map(str.strip, text.split(",")) if part) if is_names else text
 
 
 def _converted(value: object, expected: Any) -> object:

@@ -124,7 +124,7 @@ RANGES = {
     "MEM_EMFS_SLOPE": _ANY,
     "MEM_EMFS_MIDPOINT": _ANY,
     "MODEL_ENCODER_EMBEDDING_DIM": Range(16, 4096, multiple_of=16),  # of groups in norms, and heads
-    "MODEL_MAX_OBJ_NUM": Range(1, 254),  # ids of a mask; 255 is ignored
+    "MODEL_MAX_OBJ_NUM": Range(1, 127),  # training puts the ids of two clips in one mask
     "MODEL_SELF_HEADS": _COUNT,
     "MODEL_ATT_HEADS": _COUNT,
     "MODEL_LSTT_NUM": Range(1, 100),
@@ -155,6 +155,10 @@ def check_relations(config: Config) -> None:
                 f"{name}: expected a divisor of MODEL_ENCODER_EMBEDDING_DIM, {channels}, "
                 f"found {getattr(config, name)}"
             )
+    if config.TRAIN_LR < config.TRAIN_LR_MIN:
+        raise ConfigError(
+            f"TRAIN_LR: expected at least TRAIN_LR_MIN, {config.TRAIN_LR_MIN}, found {config.TRAIN_LR}"
+        )
     if config.DATA_MIN_SCALE_FACTOR > config.DATA_MAX_SCALE_FACTOR:
         raise ConfigError(
             f"DATA_MIN_SCALE_FACTOR: expected at most DATA_MAX_SCALE_FACTOR, {config.DATA_MAX_SCALE_FACTOR}, "

@@ -35,7 +35,8 @@ class DefaultModel:
     TRAIN_LSTT_ID_DROPOUT: float = 0.0
     TRAIN_LR_MIN: float = 2e-5  # 1e-5 for encoders other than MobileNetV2
 
-    # Files of DIR_PRETRAIN, or paths. Empty PRETRAIN_MODEL: only the encoder is loaded, PRETRAIN_ENCODER.
+    # Files of DIR_PRETRAIN, or paths. PRETRAIN_ENCODER is loaded where PRETRAIN_MODEL is empty or has another
+    # encoder.
     PRETRAIN_MODEL: str = ""
     PRETRAIN_ENCODER: str = "mobilenet_v2-b0353104.pth"
 

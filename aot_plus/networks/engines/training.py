@@ -31,7 +31,7 @@ __all__ = ["Clips", "IdShuffle", "LossSchedule", "TrainOutput", "TrainingEngine"
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ID_BANK = "patch_wise_id_bank"
+_ID_BANK = "patch_wise_id_bank.weight"
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class TrainingEngine:
         ignored. The identity embedding is then detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` names its
         weights.
         """
-        freezes = _ID_BANK in self.cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS
+        freezes = any(part in _ID_BANK for part in self.cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS)
         commit = _Commit(
             clips.num_objects,
             IdShuffle(clips.permutations),

@@ -1,14 +1,17 @@
 """Loads a training's first weights: an earlier stage's, a checkpoint's, an ImageNet encoder's, or none."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from aot_plus.configs import Config
 from aot_plus.networks.managers.train_checkpoint import ema_path, saved_steps
 from aot_plus.networks.models import AOT
-from aot_plus.networks.models.checkpoint import load_encoder, load_into
+from aot_plus.networks.models.checkpoint import LoadReport, load_encoder, load_into
+from aot_plus.networks.models.checkpoint_file import read_state_dict
+from aot_plus.networks.models.loading import encoder_in
 from aot_plus.utils.catalogue import find_named_checkpoint
-from aot_plus.utils.config import stage_names, unknown
+from aot_plus.utils.config import CONFIG_FILE, read_saved_config, stage_names, unknown
 from aot_plus.utils.errors import CheckpointError, ConfigError
 from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
@@ -24,8 +27,10 @@ _UNFROZEN = "TRAIN_ENCODER_FREEZE_AT=0 MODEL_FREEZE_BN=False"
 def initialise(model: AOT, cfg: Config) -> None:
     """Loads the weights of ``PRETRAIN_STAGE`` or ``PRETRAIN_MODEL``, or else those of ``PRETRAIN_ENCODER``.
 
-    The log tells every tensor's fate. Raises ``CheckpointError`` for a file that is missing (and says how to
-    get it), damaged or of another model, and ``ConfigError`` for an unknown ``PRETRAIN_STAGE``.
+    The latter are loaded as well where the former have another encoder than the model. The log tells every
+    tensor's fate. Raises ``CheckpointError`` for a file that is missing (and says how to get it), damaged or
+    of another model, and where no file gives the encoder, and ``ConfigError`` for an unknown
+    ``PRETRAIN_STAGE``.
     """
     path = pretrained_file(cfg)
     if path is None:
@@ -37,9 +42,41 @@ def initialise(model: AOT, cfg: Config) -> None:
                 *(cfg.TRAIN_ENCODER_FREEZE_AT, cfg.MODEL_FREEZE_BN, _UNFROZEN),
             )
     elif cfg.PRETRAIN_STAGE or cfg.PRETRAIN_MODEL:
-        load_into(model, path, strict=False)
+        report = load_into(model, path, strict=False)
+        if not _has_encoder(report, cfg):
+            _load_other_encoder(model, path, cfg)
     else:
         load_encoder(model.encoder, path)
+
+
+def _has_encoder(report: LoadReport, cfg: Config) -> bool:
+    """Tells whether a file gave the encoder: all of a known one, at least a part of a user's own."""
+    kind, colon, _ = cfg.MODEL_ENCODER.partition(":")
+    if colon and kind != "timm" and _of_encoder(report.loaded):  # it may be a known one with more layers
+        return True
+    return not _of_encoder(report.missing) and not _of_encoder(report.misshapen)
+
+
+def _of_encoder(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith("encoder.")]
+
+
+def _load_other_encoder(model: AOT, path: Path, cfg: Config) -> None:
+    """Loads ``PRETRAIN_ENCODER``, since the file of the first weights has another encoder than the model.
+
+    Raises ``CheckpointError`` if it is empty or does not fit either: the encoder would stay random.
+    """
+    try:
+        if not cfg.PRETRAIN_ENCODER:
+            raise CheckpointError("PRETRAIN_ENCODER: expected a file, found none")
+        load_encoder(model.encoder, _named_file("PRETRAIN_ENCODER", cfg))
+    except CheckpointError as error:
+        found = encoder_in(read_state_dict(path), cfg) or "another one"
+        raise CheckpointError(
+            f"{path}: expected the encoder {cfg.MODEL_ENCODER} (MODEL_ENCODER), found {found}, and "
+            f"PRETRAIN_ENCODER does not give it: {error}. Name a file of the encoder, without other weights: "
+            "--overrides PRETRAIN_STAGE= PRETRAIN_MODEL= PRETRAIN_ENCODER=FILE"
+        ) from error
 
 
 def pretrained_file(cfg: Config) -> Path | None:
@@ -49,16 +86,20 @@ def pretrained_file(cfg: Config) -> Path | None:
     """
     if cfg.PRETRAIN_STAGE:
         return _of_stage(cfg)
-    name = cfg.PRETRAIN_MODEL or cfg.PRETRAIN_ENCODER
-    if not name:
-        return None
+    if cfg.PRETRAIN_MODEL:
+        return _named_file("PRETRAIN_MODEL", cfg)
+    return _named_file("PRETRAIN_ENCODER", cfg) if cfg.PRETRAIN_ENCODER else None
+
+
+def _named_file(key: str, cfg: Config) -> Path:
+    """Finds the file that a key of the config names. Raises ``CheckpointError`` if it does not exist."""
+    name = str(getattr(cfg, key))
     path = home() / cfg.DIR_PRETRAIN / name
     if not path.is_file():
         path = find_named_checkpoint(name, cfg.DIR_PRETRAIN) or path
     if not path.is_file():
-        key = "PRETRAIN_MODEL" if cfg.PRETRAIN_MODEL else "PRETRAIN_ENCODER"
         source = how_to_get(path.name)
-        if ":" in cfg.MODEL_ENCODER and not cfg.PRETRAIN_MODEL:  # timm's, or one's own
+        if ":" in cfg.MODEL_ENCODER and key == "PRETRAIN_ENCODER":  # timm's, or one's own
             source = "docs/encoders.md says where it comes from"
         raise CheckpointError(
             f"{path}: there is no such file ({key}); {source}. "
@@ -70,7 +111,8 @@ def pretrained_file(cfg: Config) -> Path | None:
 def _of_stage(cfg: Config) -> Path:
     """Finds the last averaged weights of the stage ``PRETRAIN_STAGE``.
 
-    Raises ``ConfigError`` if there is no such stage, and ``CheckpointError`` if it has not been trained.
+    Raises ``ConfigError`` if there is no such stage, and ``CheckpointError`` if it has not been trained to
+    its end.
     """
     folder = run_folder(cfg, cfg.PRETRAIN_STAGE)
     steps = saved_steps(folder)
@@ -83,4 +125,21 @@ def _of_stage(cfg: Config) -> Path:
             f"python -m aot_plus train {own}, or start from a file of {cfg.DIR_PRETRAIN} with "
             f"--overrides PRETRAIN_STAGE= PRETRAIN_MODEL=FILE"
         )
-    return ema_path(folder, steps[-1])
+    path = ema_path(folder, steps[-1])
+    expected = _planned_steps(folder)
+    if expected is not None and steps[-1] < expected:
+        raise CheckpointError(
+            f"{path}: expected {expected} steps (TRAIN_TOTAL_STEPS) of the stage to start from "
+            f"(PRETRAIN_STAGE), found {steps[-1]}; finish that training, or name the file with --overrides "
+            f"PRETRAIN_STAGE= PRETRAIN_MODEL={path}"
+        )
+    return path
+
+
+def _planned_steps(folder: Path) -> int | None:
+    """Reads ``TRAIN_TOTAL_STEPS`` of the training in a folder; None where its config does not tell it."""
+    try:
+        steps = read_saved_config(folder / CONFIG_FILE).get("TRAIN_TOTAL_STEPS")
+    except ConfigError:  # weights without a readable config are a start all the same
+        return None
+    return steps if isinstance(steps, int) else None

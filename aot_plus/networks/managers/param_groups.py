@@ -45,11 +45,13 @@ def parameter_groups(
     """Makes AdamW's groups of the trainable parameters of ``model``.
 
     Biases and norms (all parameters of at most one dimension) have no weight decay, nor have those whose
-    dotted name has a part in ``decay_exempt`` (such as ``conv_out``). Each group has, besides ``params`` and
+    name contains an entry of ``decay_exempt`` (such as ``conv_out``). Each group has, besides ``params`` and
     ``weight_decay``, a ``role`` that ``set_rates`` reads: ``"encoder"`` (the module ``encoder``),
-    ``"sequential_freeze"`` (a part of the name is in ``sequential_freeze``: no learning while predictions are
-    committed) or ``"main"``.
+    ``"sequential_freeze"`` (the name contains an entry of ``sequential_freeze``: no learning while
+    predictions are committed) or ``"main"``. Raises ``ConfigError`` for an entry of ``sequential_freeze``
+    that no name contains; ``decay_exempt`` lists names of several models.
     """
+    _require_names(model, "TRAIN_SEQ_TRAINING_FREEZE_PARAMS", sequential_freeze)
     groups: dict[tuple[str, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -100,5 +102,13 @@ def _role(name: str, sequential_freeze: Sequence[str]) -> str:
 
 
 def _names_a(name: str, parts: Sequence[str]) -> bool:
-    """Tells whether one of ``parts`` is a part of the dotted ``name``."""
-    return any(part in name.split(".") for part in parts)
+    """Tells whether the ``name`` of a parameter contains one of ``parts``."""
+    return any(part in name for part in parts)
+
+
+def _require_names(model: nn.Module, key: str, parts: Sequence[str]) -> None:
+    """Raises ``ConfigError`` for a part, an entry of the config's ``key``, that no name contains."""
+    names = [name for name, _ in model.named_parameters()]
+    for part in parts:
+        if not part or not any(part in name for name in names):
+            raise ConfigError(f"{key}: expected parts of names of the model's parameters, found {part!r}")

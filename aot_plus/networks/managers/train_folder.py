@@ -32,7 +32,6 @@ LOG_FOLDER = "log"
 _IRRELEVANT = frozenset(
     {
         "DATA_WORKERS",
-        "TRAIN_ACCUMULATION_STEPS",
         "TRAIN_CHECKPOINT_ACTIVATIONS",
         "TRAIN_DEVICE",
         "TRAIN_EVAL_SEQUENCES",
@@ -137,4 +136,6 @@ def clear_run(folder: Path) -> None:
 def _differences(path: Path, cfg: Config) -> list[str]:
     if not path.is_file():
         return [f"{path.name} is missing"]
-    return config_differences(path, cfg, _IRRELEVANT)
+    # Batch norms that learn see one part of a batch at a time.
+    parts = {"TRAIN_ACCUMULATION_STEPS"} if cfg.MODEL_FREEZE_BN else set()
+    return config_differences(path, cfg, _IRRELEVANT | parts)

@@ -80,17 +80,20 @@ def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
     try:
         load_tensors(network, tensors, path, strict=True)
     except CheckpointError as error:
-        own, prefix = network.cfg.MODEL_ENCODER, "encoder."
-        of_file = {
-            name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)
-        }
-        found = encoder_of(of_file, align_corners=network.cfg.MODEL_ALIGN_CORNERS)
+        own, found = network.cfg.MODEL_ENCODER, encoder_in(tensors, network.cfg)
         if found in (None, own):
             raise
         raise CheckpointError(
             f"{path}: expected the encoder {own} of {network.cfg.MODEL_NAME}, found {found}: "
             "choose the --model of the file, or give MODEL_ENCODER"
         ) from error
+
+
+def encoder_in(tensors: Mapping[str, Tensor], cfg: Config) -> str | None:
+    """Finds which of our encoders the tensors of a model have; None if none."""
+    prefix = "encoder."
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return encoder_of(own, align_corners=cfg.MODEL_ALIGN_CORNERS)
 
 
 DECIDED_BY_FILE = frozenset(
