@@ -116,7 +116,7 @@ def test_resuming_keeps_them_and_says_so(
 
 def test_masks_of_earlier_versions_are_accepted(dataset: VOSTDataset, result_dir: Path) -> None:
     run(dataset, result_dir)
-    for path in result_dir.glob("*/.given.json"):
+    for path in result_dir.glob("*/.given"):
         path.unlink()
     shift_mask(dataset.root)
     assert run(dataset, result_dir).skipped == list(LENGTHS)
@@ -125,7 +125,7 @@ def test_masks_of_earlier_versions_are_accepted(dataset: VOSTDataset, result_dir
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\xff", b'{"mask 00000.png": 3}'])
 def test_a_damaged_record_is_refused(dataset: VOSTDataset, result_dir: Path, content: bytes) -> None:
     run(dataset, result_dir)
-    (result_dir / "b_tear" / ".given.json").write_bytes(content)
+    (result_dir / "b_tear" / ".given").write_bytes(content)
     with pytest.raises(ConfigError, match=r"b_tear.*--overwrite.*--resume"):
         run(dataset, result_dir)
     run(dataset, result_dir, resume=True)
@@ -175,7 +175,7 @@ def test_a_killed_run_leaves_no_masks_without_their_record(
         process.join(60)
         assert process.exitcode == 9
         for folder in result_dir.glob("[a-z]*/"):
-            assert (folder / ".given.json").is_file()
+            assert (folder / ".given").is_file()
     shift_mask(dataset.root)
     with pytest.raises(ConfigError, match="b_tear: mask "):
         run(dataset, result_dir)

@@ -17,7 +17,7 @@ from evaluation.files import replacing, require_regular
 
 __all__ = ["changed_inputs", "given_files", "save_given"]
 
-_FILE = ".given.json"  # hidden: other tools take what they see in the folder for masks
+_FILE = ".given"  # hidden: other tools take what they see in the folder for masks
 _UNREADABLE = "unreadable"
 
 
