@@ -47,6 +47,7 @@ _BROWSER_FLAGS = [
 _FIRST = (
     "test_kill.py",
     "test_launch.py",
+    "test_claimed_folder.py",
     "test_trainer.py",
     "test_shared_training.py",
     "test_scripts.py",

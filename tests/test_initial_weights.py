@@ -86,10 +86,9 @@ def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
         assert torch.equal(tensor, expected), name
 
 
-@pytest.mark.parametrize("encoder", ["timm:convnext_atto", "resnet18"])
-def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(
-    encoder: str, tmp_path: Path
-) -> None:
+def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(tmp_path: Path) -> None:
+    """Most tensors of this one have names and shapes that the file's have as well."""
+    encoder = "resnet18"
     cfg = get_config("pre_vost_2", "r50_aotl", overrides={"MODEL_ENCODER": encoder})
     torch.save(official("r50_aotl"), tmp_path / cfg.PRETRAIN_MODEL)
     for file in (cfg.PRETRAIN_ENCODER, ""):

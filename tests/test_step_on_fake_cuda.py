@@ -72,7 +72,7 @@ class _Inspector:
 
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "uniform", "spread", "lfu"])
 def test_policies(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _inspect("aott", monkeypatch, MEM_POLICY=policy)
+    _inspect("aott", monkeypatch, gap=1, frames=4, MEM_POLICY=policy)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,9 @@ def test_the_inspection_notices_two_orders() -> None:
             tokens.add_(maps.t())
 
 
-def _inspect(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+def _inspect(
+    name: str, monkeypatch: pytest.MonkeyPatch, *, gap: int = 2, frames: int = 7, **values: Any
+) -> None:
     monkeypatch.setattr(bank, "HostCopy", lambda tensor: None)  # nobody asks for frame numbers
     monkeypatch.setattr(inference, "on_device", _on_device)
     monkeypatch.setattr(prepare, "conv_relu", _conv_relu)  # cuDNN's has no kernel without content
@@ -108,9 +110,9 @@ def _inspect(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
         inputs = input_sizes(cfg, SIZE)
         video = VideoViews(model, cfg, SIZE, inputs)
         pixels = [torch.zeros(*size, 3, device="cuda") for size in inputs]
-        video.start(pixels, torch.ones(SIZE, dtype=torch.int, device="cuda"), 12, 2)
+        video.start(pixels, torch.ones(SIZE, dtype=torch.int, device="cuda"), 12, gap)
         step = FixedStep(video, StepGraphs(recorder))
-        for _ in range(7):
+        for _ in range(frames):
             step.step(pixels)
     assert recorder.inspected > 5
 
