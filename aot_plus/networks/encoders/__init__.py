@@ -1,6 +1,7 @@
 """Builds image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -77,11 +78,18 @@ def encoder_of(tensors: Mapping[str, Tensor], *, align_corners: bool = True) -> 
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     fitting: dict[str, int] = {}  # and the number of its tensors: a deeper network has those of a shallower
     for name in (*_BUILDERS, *_OTHERS):
-        with torch.device("meta"):
-            own = build_encoder(name, freeze_bn=True, align_corners=align_corners).state_dict()
-        if own and all(shapes.get(key) == tensor.shape for key, tensor in own.items()):
+        own = _shapes_of(name, align_corners)
+        if own and all(shapes.get(key) == shape for key, shape in own.items()):
             fitting[name] = len(own)
     return max(fitting, key=fitting.__getitem__, default=None)
+
+
+@cache
+def _shapes_of(name: str, align_corners: bool) -> Mapping[str, torch.Size]:
+    """Returns the names and shapes of an encoder's tensors."""
+    with torch.device("meta"):
+        encoder = build_encoder(name, freeze_bn=True, align_corners=align_corners)
+    return {key: tensor.shape for key, tensor in encoder.state_dict().items()}
 
 
 def _build_other(name: str, *, align_corners: bool) -> Encoder:
