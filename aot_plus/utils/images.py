@@ -1,6 +1,7 @@
 """Converts images to what the networks take, and orders image files."""
 
 import re
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -34,3 +35,9 @@ def natural_order(name: str) -> list[tuple[int, str]]:
     """Returns a key that sorts numbers in names by value: ``2.jpg`` comes before ``10.jpg``."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def misplaced(names: Sequence[str]) -> tuple[str, str] | None:
+    """Finds the first name that the numbers in all of them would put elsewhere, and the one due there."""
+    pairs = zip(names, sorted(names, key=natural_order), strict=True)
+    return next(((name, due) for name, due in pairs if name != due), None)

@@ -11,7 +11,7 @@ from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objec
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.video_sequence import BINARY_MODES, ID_MODES
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.images import natural_order
+from aot_plus.utils.images import misplaced
 from aot_plus.utils.masks import read_image
 from evaluation.metrics import MIN_ANNOTATED_FRAMES
 
@@ -58,11 +58,8 @@ def _list_frames(dataset: Dataset, report: SequenceReport) -> list[Path]:
     except (DataError, OSError) as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return []
-    in_order = sorted(frames, key=lambda path: natural_order(path.stem))
-    for by_name, by_number in zip(frames, in_order, strict=True):
-        if by_name != by_number:
-            report.add(kinds.FRAME_ORDER, f"{by_name.name} comes where {by_number.name} should")
-            break
+    if pair := misplaced([path.name for path in frames]):
+        report.add(kinds.FRAME_ORDER, "{} comes where {} should".format(*pair))
     return frames
 
 

@@ -31,6 +31,7 @@ from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.config import SUMMARY_FILE
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import misplaced
 from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
 from evaluation.masks import IGNORE_ID
@@ -183,6 +184,13 @@ class Evaluator:
         summary.failed[name] = f"{type(error).__name__}: {error}" if unexpected else str(error)
 
     def _run_sequence(self, sequence: VideoSequence, summary: EvaluationSummary, bar: ProgressBar) -> None:
+        if pair := misplaced([path.name for path in sequence.images]):
+            _log.warning(
+                "sequence %s: frames are taken in the order of their names, so %s comes where %s should; "
+                "write the numbers with leading zeros",
+                sequence.name,
+                *pair,
+            )
         folder = SequenceFolder(self.result_dir, sequence.name)
         trace: list[str] | None = [] if self.cfg.TEST_MEM_TRACE else None
         try:

@@ -159,13 +159,13 @@ def _accepted_changes(
     old = str(read_saved_config(path).get("TEST_DATASET", cfg.TEST_DATASET))
     if _is_other_dataset(old, cfg.TEST_DATASET):
         raise ConfigError(
-            f"{path}: {len(kept)} sequences there ({kept[0]}, ...) are of another data set: TEST_DATASET was "
+            f"{path}: masks there ({_named(kept)}) are of another data set: TEST_DATASET was "
             f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
         )
     if differences or changed:
         more = [f"{len(changed) - _LISTED} more sequences"] if len(changed) > _LISTED else []
         listed = "; ".join([*differences, *changed[:_LISTED], *more])
-        found = f"{path}: {len(kept)} sequences there ({kept[0]}, ...) were made differently"
+        found = f"{path}: masks there ({_named(kept)}) were made differently"
         if not resume:
             raise ConfigError(
                 f"{found}: {listed}. Choose another result folder, make all of them again "
@@ -182,15 +182,19 @@ def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, compute
     telling = [versions[name] for name in _IN_MASKS if name in versions]
     if telling:
         _log.warning(
-            "%s: %d sequences there (%s, ...) are kept, but other versions made them: %s. "
-            "--overwrite makes them again",
-            *(path, len(kept), kept[0], "; ".join(telling)),
+            "%s: masks there (%s) are kept, but other versions made them: %s. --overwrite makes them again",
+            *(path, _named(kept), "; ".join(telling)),
         )
     resumed = resumptions(path, [*changes, *(versions.values() if computes else ())])
     facts: dict[str, Any] = {"resumed": resumed} if resumed else {}
     if not computes:
         facts |= {name: saved.get(name) for name in ("commit", "versions")}
     return facts
+
+
+def _named(sequences: Sequence[str]) -> str:
+    """Names one of some sequences, and counts them."""
+    return sequences[0] if len(sequences) == 1 else f"{sequences[0]} and {len(sequences) - 1} more"
 
 
 def _other_versions(saved: Mapping[str, Any]) -> dict[str, str]:
