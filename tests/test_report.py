@@ -68,10 +68,11 @@ def test_figures_are_the_metrics(data: Path) -> None:
     found = gathered(data, "fifo")
     expected = evaluate(data / "fifo", data / "dataset", "val", 1)
     figures = [row for sequence in found["sequences"] for row in sequence["runs"][0]["figures"]]
-    np.testing.assert_allclose(figures, 100 * expected.objects[["J-Mean", "J_last-Mean"]], atol=0.006)
+    # As exact as the metric's files: the page rounds these, and what is rounded twice may be wrong.
+    np.testing.assert_allclose(figures, 100 * expected.objects[["J-Mean", "J_last-Mean"]], atol=0.0002)
     overall = found["runs"][0]["all"]
     np.testing.assert_allclose(
-        (overall["j"], overall["second"]), (100 * expected.j, 100 * expected.j_tr), atol=0.006
+        (overall["j"], overall["second"]), (100 * expected.j, 100 * expected.j_tr), atol=0.0002
     )
 
 
