@@ -113,6 +113,8 @@ def test_runs_over_different_sequences(data: Path) -> None:
     assert [sequence["name"] for sequence in found["sequences"]] == list(SEQUENCES)
     assert [run["all"]["objects"] for run in found["runs"]] == [4, 1]
     assert [run["common"]["objects"] for run in found["runs"]] == [1, 1]
+    (data / "part" / "0003_tear" / "frame00004.png").unlink()  # without scores, it takes none from the others
+    assert [run["common"]["objects"] for run in gathered(data, "emfs", "fifo", "part")["runs"]] == [4, 4, 0]
     assert found["sequences"][0]["runs"][1] is None
     assert ["part" in note for note in found["sequences"][0]["notes"]] == [True]
 
@@ -363,6 +365,7 @@ def bad_input(data: Path, case: str) -> list[str]:
     return {
         "nowhere": [str(data / "nowhere")],
         "empty": [str(data / "empty")],
+        "several runs": [str(data), "--dataset", str(data / "dataset")],
         "twice": [emfs, emfs],
         "split": [emfs, "--split", "valid"],
         "no config": [emfs],
@@ -376,6 +379,7 @@ def bad_input(data: Path, case: str) -> list[str]:
     [
         ("nowhere", "/nowhere: "),
         ("empty", "/empty: .*<sequence>/<frame>.png"),
+        ("several runs", ": .*<sequence>/<frame>.png"),
         ("twice", "/emfs: "),
         ("split", "'valid'.* val"),
         ("no config", "/emfs: .*TEST_DATASET.*--dataset"),
@@ -424,3 +428,6 @@ def test_runs_of_the_same_name_are_told_apart(data: Path) -> None:
         make_run(data / parent / "eval" / "emfs", data / "dataset", "emfs", sequences=("0001_cut",))
     folders = read_folders([data / "aot/eval/emfs", data / "deaot/eval/emfs", data / "fifo"])
     assert [folder.name for folder in folders] == ["aot/emfs", "deaot/emfs", "fifo"]
+    make_run(data / "old" / "emfs", data / "dataset", "emfs", sequences=("0001_cut",))
+    more = read_folders([*(folder.path for folder in folders), data / "old/emfs"])
+    assert [folder.name for folder in more] == ["aot/eval/emfs", "deaot/eval/emfs", "fifo", "old/emfs"]

@@ -49,13 +49,14 @@ def gather(
         ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val), ``notes`` and ``sequences``,
         in the split's order. J and ``second``, J_tr or F, are in percent.
     Raises:
-        DataError: an unusable split, or a folder none of whose sequences can be scored.
+        DataError: an unusable split, or a folder without masks of its sequences.
     """
     rules = get_protocol(protocol)
     order = dataset.sequences()
     runs = [score_folder(folder, dataset, protocol=rules, workers=workers) for folder in folders]
     align_frames(runs)
-    common = set.intersection(*(set(run.scores) for run in runs))
+    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores takes none from others
+    common = set.intersection(*scored) if scored else set[str]()
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
     is_paper = dataset.name == PAPER_DATASET and dataset.split == _PAPER_SPLIT
@@ -77,7 +78,7 @@ def gather(
 
 
 def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> dict[str, Any]:
-    """Returns a run's facts and figures; ``common``: sequences that all runs have scores of."""
+    """Returns a run's facts and figures; ``common``: sequences that all runs with scores have."""
     results, summary = run.results, run.results.summary
     notes = list(results.notes)
     strangers = sorted(set(results.sequences) - set(order))

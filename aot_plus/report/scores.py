@@ -55,8 +55,8 @@ def score_folder(
     """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
     The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations; under
-    other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if no sequence
-    can be scored.
+    other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if there are
+    masks of no sequence.
     """
     root, set_name, protocol = dataset.truth(protocol)
     if protocol == PROTOCOLS["vost"]:
