@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import Dataset, VOSTDataset
+from aot_plus.networks.managers.given_record import save_given
 from aot_plus.report import gather as gather_module
 from aot_plus.report import scores as scores_module
 from aot_plus.report.gather import gather
@@ -126,10 +127,23 @@ def test_sequences_that_are_not_in_the_split_are_named(data: Path) -> None:
     assert ["elsewhere" in note for note in found["runs"][0]["notes"]] == [True]
 
 
+def test_sequences_that_were_made_of_other_data_are_named(data: Path) -> None:
+    dataset = VOSTDataset(data / "dataset", "dataset")
+    for name in SEQUENCES:
+        save_given(data / "emfs" / name, dataset.sequence(name))
+    assert [run["notes"] for run in gathered(data, "emfs", "fifo")["runs"]] == [[], []]
+    write_mask(data / "dataset" / "Annotations" / "0001_cut" / "frame00000.png", mask_of("0001_cut", 1))
+    notes = [run["notes"] for run in gathered(data, "emfs", "fifo")["runs"]]
+    assert ["0001_cut" in note and "0003_tear" not in note for note in notes[0]] == [True]
+    assert notes[1] == []  # it notes nothing
+
+
 def test_an_unreadable_mask_is_said_in_words(data: Path) -> None:
     broken = data / "emfs" / "0001_cut" / "frame00004.png"
     broken.write_bytes(broken.read_bytes()[:20])
-    sequence = gathered(data, "emfs", "fifo")["sequences"][0]
+    found = gathered(data, "emfs", "fifo")
+    sequence = found["sequences"][0]
+    assert ["0001_cut" in note for note in found["runs"][0]["notes"]] == [True]
     assert any(f"{broken}: " in note for note in sequence["notes"])
     assert sequence["runs"][0]["figures"] == []
     assert len(sequence["runs"][1]["figures"]) == 2

@@ -1,16 +1,19 @@
 """Gathers all that the page shows, as one structure that JSON can hold."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.networks.managers.given_record import changed_inputs
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, score_folder
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
+from aot_plus.utils.errors import DataError
 from evaluation.progress import ProgressBar
 from evaluation.protocols import get_protocol
 
@@ -66,7 +69,7 @@ def gather(
         "splitSequences": len(order),
         "second": "F" if "F" in rules.measures else "J_tr",
         "notes": [_OWN_FIGURES[protocol]] if protocol in _OWN_FIGURES else [],
-        "runs": [_run_values(run, common, order) for run in runs],
+        "runs": [_run_values(run, common, dataset) for run in runs],
         "paper": [
             asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
         ],
@@ -77,13 +80,9 @@ def gather(
     }
 
 
-def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> dict[str, Any]:
+def _run_values(run: ScoredFolder, common: set[str], dataset: Dataset) -> dict[str, Any]:
     """Returns a run's facts and figures; ``common``: sequences that all runs with scores have."""
     results, summary = run.results, run.results.summary
-    notes = list(results.notes)
-    strangers = sorted(set(results.sequences) - set(order))
-    if strangers:
-        notes.append(f"Not in the split, so not shown: {', '.join(strangers)}.")
     return {
         "name": results.name,
         "folder": str(results.path),
@@ -94,8 +93,24 @@ def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> di
         "sequences": len(run.scores),
         "all": _means(run.scores.values()),
         "common": _means(scores for name, scores in run.scores.items() if name in common),
-        "notes": notes,
+        "notes": [*results.notes, *_doubts(run, dataset)],
     }
+
+
+def _doubts(run: ScoredFolder, dataset: Dataset) -> list[str]:
+    """Says which sequences a run's means are without, and which were made of other data than the metric's."""
+    order, videos = dataset.sequences(), []
+    for name in set(order).intersection(run.scores):
+        with suppress(DataError):  # the sequence's own notes have it
+            videos.append(dataset.sequence(name))
+    found = {
+        "Not in the split, so not shown": set(run.results.sequences).difference(order),
+        "Could not be scored": run.problems,
+        "Made of other masks or images than those that are there now": changed_inputs(
+            run.results.path, videos
+        ),
+    }
+    return [f"{what}: {', '.join(sorted(names))}." for what, names in found.items() if names]
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
