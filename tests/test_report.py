@@ -411,14 +411,6 @@ def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], c
     assert not out.exists()
 
 
-def test_no_other_file_is_replaced_by_a_page(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = data / "first.png"
-    picture.write_bytes(b"a picture")
-    assert main([str(data / "emfs"), "--output", str(picture)]) == 1
-    assert str(picture) in capsys.readouterr().err
-    assert picture.read_bytes() == b"a picture"
-
-
 def test_an_output_that_cannot_be_written_is_said_before_the_work(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

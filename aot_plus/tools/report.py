@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import add_data_argument, run_tool, whole_number
-from aot_plus.utils.errors import ConfigError
-from evaluation.files import require_writable
+from aot_plus.tools.common import add_data_argument, require_output, run_tool, whole_number
+from aot_plus.utils.words import counted
 from evaluation.home import home
 
 
@@ -23,15 +22,13 @@ def _report(args: argparse.Namespace) -> int:
     from aot_plus.report.result_folder import chosen_data, read_folders
     from aot_plus.report.write import write_page
 
-    if args.output.suffix.lower() not in (".html", ".htm"):  # it may be a picture or a figure's file
-        raise ConfigError(f"--output: expected a name that ends in .html, found {args.output}")
-    require_writable(args.output)
+    require_output(args.output, ".html", ".htm")
     folders = read_folders(args.results)
     of = chosen_data(folders, args.dataset, args.split, args.DIR_DATA)
     dataset = open_dataset(of.dataset, home() / of.data_folder, of.images, of.split, of.layout)
     data = gather(folders, dataset, pictures=args.pictures, workers=args.workers, protocol=of.protocol)
     size = write_page(args.output, data)
-    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
+    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {counted(len(data['sequences']), 'sequence')})")
     return 0
 
 

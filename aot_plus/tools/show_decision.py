@@ -16,14 +16,14 @@ import numpy as np
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision, trace_path
-from aot_plus.tools.common import run_tool
+from aot_plus.tools.common import require_output, run_tool
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from aot_plus.viz.decision import draw_decision
 from aot_plus.viz.overlay import draw_objects
-from evaluation.files import replacing, require_writable
+from evaluation.files import replacing
 from evaluation.home import home
 from evaluation.masks import Mask
 
@@ -47,9 +47,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _show(args: argparse.Namespace) -> int:
-    if args.output.suffix.lower() != ".png":
-        raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
-    require_writable(args.output)
+    require_output(args.output, ".png")
     entry = find_decision(trace_path(args.result_dir, args.sequence), args.frame, args.group)
     print(_table(entry))  # the trace has it, whether there is a picture or not
     saved = read_saved_config(args.result_dir / CONFIG_FILE)
