@@ -9,6 +9,7 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.configs.datasets import DATASETS
+from aot_plus.dataloaders.eval_datasets import Dataset, open_dataset
 from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
@@ -68,6 +69,10 @@ class ChosenData:
     images: str | None
     protocol: str
     data_folder: str
+
+    def open(self) -> Dataset:
+        """Opens the data set. Raises ``DataError``."""
+        return open_dataset(self.dataset, home() / self.data_folder, self.images, self.split, self.layout)
 
 
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:

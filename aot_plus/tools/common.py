@@ -103,6 +103,13 @@ def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR
     )
 
 
+def add_run_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dataset``, ``--data_root`` and ``--split`` of finished runs, which their configs say."""
+    parser.add_argument("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
+    add_data_argument(parser, "the runs' config")
+    parser.add_argument("--split", help="such as val (default: the runs' config)")
+
+
 def _data_folder(text: str) -> str:
     """Returns the absolute path of a folder, which may be made: the one above it must be there."""
     folder = Path(text).resolve()

@@ -5,10 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import add_data_argument, require_output, run_tool, whole_number
+from aot_plus.tools.common import add_run_data_arguments, require_output, run_tool, whole_number
 from aot_plus.utils.words import counted
-from evaluation.home import home
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
@@ -25,8 +23,7 @@ def _report(args: argparse.Namespace) -> int:
     require_output(args.output, ".html", ".htm")
     folders = read_folders(args.results)
     of = chosen_data(folders, args.dataset, args.split, args.DIR_DATA)
-    dataset = open_dataset(of.dataset, home() / of.data_folder, of.images, of.split, of.layout)
-    data = gather(folders, dataset, pictures=args.pictures, workers=args.workers, protocol=of.protocol)
+    data = gather(folders, of.open(), pictures=args.pictures, workers=args.workers, protocol=of.protocol)
     size = write_page(args.output, data)
     print(f"Report: {args.output} ({size / 1e6:.1f} MB, {counted(len(data['sequences']), 'sequence')})")
     return 0
@@ -41,9 +38,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
     add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
-    add("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
-    add_data_argument(parser, "the runs' config")
-    add("--split", help="such as val (default: the runs' config)")
+    add_run_data_arguments(parser)
     add(
         "--pictures",
         type=whole_number(0),
