@@ -114,6 +114,7 @@ def test_runs_over_different_sequences(data: Path) -> None:
     assert [sequence["name"] for sequence in found["sequences"]] == list(SEQUENCES)
     assert [run["all"]["objects"] for run in found["runs"]] == [4, 1]
     assert [run["common"]["objects"] for run in found["runs"]] == [1, 1]
+    assert [["1 of 3" in note for note in run["notes"]] for run in found["runs"]] == [[], [True]]
     (data / "part" / "0003_tear" / "frame00004.png").unlink()  # without scores, it takes none from the others
     assert [run["common"]["objects"] for run in gathered(data, "emfs", "fifo", "part")["runs"]] == [4, 4, 0]
     assert found["sequences"][0]["runs"][1] is None
@@ -143,7 +144,7 @@ def test_an_unreadable_mask_is_said_in_words(data: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:20])
     found = gathered(data, "emfs", "fifo")
     sequence = found["sequences"][0]
-    assert ["0001_cut" in note for note in found["runs"][0]["notes"]] == [True]
+    assert any("0001_cut" in note for note in found["runs"][0]["notes"])
     assert any(f"{broken}: " in note for note in sequence["notes"])
     assert sequence["runs"][0]["figures"] == []
     assert len(sequence["runs"][1]["figures"]) == 2

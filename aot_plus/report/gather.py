@@ -14,6 +14,7 @@ from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, s
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.words import counted
 from evaluation.progress import ProgressBar
 from evaluation.protocols import get_protocol
 
@@ -98,7 +99,7 @@ def _run_values(run: ScoredFolder, common: set[str], dataset: Dataset) -> dict[s
 
 
 def _doubts(run: ScoredFolder, dataset: Dataset) -> list[str]:
-    """Says which sequences a run's means are without, and which were made of other data than the metric's."""
+    """Says which sequences a run's means lack, and which were made of other data than is there now."""
     order, videos = dataset.sequences(), []
     for name in set(order).intersection(run.scores):
         with suppress(DataError):  # the sequence's own notes have it
@@ -106,11 +107,11 @@ def _doubts(run: ScoredFolder, dataset: Dataset) -> list[str]:
     found = {
         "Not in the split, so not shown": set(run.results.sequences).difference(order),
         "Could not be scored": run.problems,
-        "Made of other masks or images than those that are there now": changed_inputs(
-            run.results.path, videos
-        ),
+        "Made of other masks or images than are there now": changed_inputs(run.results.path, videos),
     }
-    return [f"{what}: {', '.join(sorted(names))}." for what, names in found.items() if names]
+    part = f"Scored: {len(run.scores)} of {counted(len(order), 'sequence')}."
+    doubts = [f"{what}: {', '.join(sorted(names))}." for what, names in found.items() if names]
+    return [part, *doubts] if len(run.scores) < len(order) else doubts
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
