@@ -227,9 +227,9 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     ran: list[Path] = []
     score_all = scores_module.evaluate_per_frame
 
-    def note(folder: Path, *rest: Any) -> Any:
+    def note(folder: Path, *rest: Any, **more: Any) -> Any:
         ran.append(folder)
-        return score_all(folder, *rest)
+        return score_all(folder, *rest, **more)
 
     monkeypatch.setattr(scores_module, "evaluate_per_frame", note)
     dataset = VOSTDataset(data / "dataset", "dataset")
@@ -255,6 +255,13 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
         assert (score(), score()) == (1, 0)
     (data / "emfs" / "0003_tear").rename(data / "emfs" / "0004_other")
     assert score() == 1
+
+
+def test_results_that_one_may_only_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores_module.os, "access", lambda *_: False)  # root may write everywhere
+    before = sorted(data.rglob("*"))
+    assert len(gathered(data, "emfs")["sequences"]) == 3
+    assert sorted(data.rglob("*")) == before
 
 
 def test_worst_frames_are_apart_and_in_order() -> None:

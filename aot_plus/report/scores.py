@@ -1,5 +1,6 @@
 """Reads J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -63,7 +64,9 @@ def score_folder(
         with suppress(DataError, ValueError):  # missing, damaged or old
             table = read_current_per_frame(results.path, root, protocol.set_name(set_name))
             return _by_sequence(results, table)
-    return _by_sequence(results, evaluate_per_frame(results.path, root, set_name, workers, protocol))
+    write = os.access(results.path, os.W_OK)  # it may be another person's
+    table = evaluate_per_frame(results.path, root, set_name, workers, protocol, write=write)
+    return _by_sequence(results, table)
 
 
 def align_frames(runs: Sequence[ScoredFolder]) -> None:
