@@ -1,6 +1,6 @@
 """Gathers all that the page shows, as one structure that JSON can hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.networks.managers.given_record import changed_inputs
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, score_folder
@@ -62,6 +63,7 @@ def gather(
     scored = [set(run.scores) for run in runs if run.scores]  # a run without scores takes none from others
     common = set.intersection(*scored) if scored else set[str]()
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
+    videos = list(_videos(dataset, names))
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
     is_paper = dataset.name == PAPER_DATASET and dataset.split == _PAPER_SPLIT
     return {
@@ -70,7 +72,7 @@ def gather(
         "splitSequences": len(order),
         "second": "F" if "F" in rules.measures else "J_tr",
         "notes": [_OWN_FIGURES[protocol]] if protocol in _OWN_FIGURES else [],
-        "runs": [_run_values(run, common, dataset) for run in runs],
+        "runs": [_run_values(run, common, order, videos) for run in runs],
         "paper": [
             asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
         ],
@@ -81,7 +83,16 @@ def gather(
     }
 
 
-def _run_values(run: ScoredFolder, common: set[str], dataset: Dataset) -> dict[str, Any]:
+def _videos(dataset: Dataset, names: Iterable[str]) -> Iterator[VideoSequence]:
+    """Opens the sequences that can be opened; the page says of the others why not."""
+    for name in names:
+        with suppress(DataError):
+            yield dataset.sequence(name)
+
+
+def _run_values(
+    run: ScoredFolder, common: set[str], order: Sequence[str], videos: Sequence[VideoSequence]
+) -> dict[str, Any]:
     """Returns a run's facts and figures; ``common``: sequences that all runs with scores have."""
     results, summary = run.results, run.results.summary
     return {
@@ -94,20 +105,17 @@ def _run_values(run: ScoredFolder, common: set[str], dataset: Dataset) -> dict[s
         "sequences": len(run.scores),
         "all": _means(run.scores.values()),
         "common": _means(scores for name, scores in run.scores.items() if name in common),
-        "notes": [*results.notes, *_doubts(run, dataset)],
+        "notes": [*results.notes, *_doubts(run, order, videos)],
     }
 
 
-def _doubts(run: ScoredFolder, dataset: Dataset) -> list[str]:
+def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSequence]) -> list[str]:
     """Says which sequences a run's means lack, and which were made of other data than is there now."""
-    order, videos = dataset.sequences(), []
-    for name in set(order).intersection(run.scores):
-        with suppress(DataError):  # the sequence's own notes have it
-            videos.append(dataset.sequence(name))
+    scored = [video for video in videos if video.name in run.scores]
     found = {
         "Not in the split, so not shown": set(run.results.sequences).difference(order),
         "Could not be scored": run.problems,
-        "Made of other masks or images than are there now": changed_inputs(run.results.path, videos),
+        "Made of other masks or images than are there now": changed_inputs(run.results.path, scored),
     }
     part = f"Scored: {len(run.scores)} of {counted(len(order), 'sequence')}."
     doubts = [f"{what}: {', '.join(sorted(names))}." for what, names in found.items() if names]
