@@ -126,6 +126,10 @@ def test_sequences_that_are_not_in_the_split_are_named(data: Path) -> None:
     found = gathered(data, "emfs")
     assert len(found["sequences"]) == 3
     assert ["elsewhere" in note for note in found["runs"][0]["notes"]] == [True]
+    for number in range(300):
+        write_mask(data / "emfs" / f"more_{number}" / "00000.png", mask_of("", 0))
+    (note,) = gathered(data, "emfs")["runs"][0]["notes"]
+    assert len(note) < 400
 
 
 def test_sequences_that_were_made_of_other_data_are_named(data: Path) -> None:

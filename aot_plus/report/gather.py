@@ -1,6 +1,6 @@
 """Gathers all that the page shows, as one structure that JSON can hold."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +22,7 @@ from evaluation.protocols import get_protocol
 __all__ = ["PICTURE_BUDGET", "gather"]
 
 PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
+_LISTED = 10  # names in a note
 _LARGEST = 1e15  # of a speed or a size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
@@ -118,8 +119,14 @@ def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSeque
         "Made of other masks or images than are there now": changed_inputs(run.results.path, scored),
     }
     part = f"Scored: {len(run.scores)} of {counted(len(order), 'sequence')}."
-    doubts = [f"{what}: {', '.join(sorted(names))}." for what, names in found.items() if names]
+    doubts = [f"{what}: {_listed(names)}." for what, names in found.items() if names]
     return [part, *doubts] if len(run.scores) < len(order) else doubts
+
+
+def _listed(names: Collection[str]) -> str:
+    """Lists the first names, and counts the others."""
+    first, others = sorted(names)[:_LISTED], len(names) - _LISTED
+    return ", ".join(first) + (f" and {others} more" if others > 0 else "")
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
