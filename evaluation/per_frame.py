@@ -52,6 +52,8 @@ def evaluate_per_frame(
     split: str | None = None,
     workers: int | None = None,
     protocol: Protocol | str = "vost",
+    *,
+    write: bool = True,
 ) -> pd.DataFrame:
     """Scores the sequences of the set that have a folder of predictions, and writes the CSV file.
 
@@ -60,6 +62,7 @@ def evaluate_per_frame(
     Args:
         folder: of the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<set>.csv`` goes there.
         dataset, split, workers, protocol: as for ``results.evaluate``.
+        write: False leaves ``folder`` as it is.
     Returns:
         The columns of the protocol; where there is a problem, ``Object`` and the measures are missing values.
     Raises:
@@ -70,7 +73,7 @@ def evaluate_per_frame(
 
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     path = per_frame_path(folder, protocol.set_name(split))
-    for old in (path, record_path(path)):
+    for old in (path, record_path(path)) if write else ():
         old.unlink(missing_ok=True)
     finders = _predicted(folder, sequence_finders(dataset, folder, split, protocol))
     rows: dict[str, list[Row]] = {name: [] for name in finders}
@@ -78,7 +81,8 @@ def evaluate_per_frame(
         name = protocol.set_name(split)
         raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
     found, problems = _find(finders)
-    masks = read_masks(folder, found) if protocol == PROTOCOLS["vost"] else None
+    # Before they are scored, so that later changes are seen. Only VOST's file is read again.
+    masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None
     problems |= _incomplete(folder, found) | _without_number(found)
     rows |= {name: [_problem_row(name, problem)] for name, problem in problems.items()}
     sequences = [sequence for sequence in found if _folder(sequence) not in problems]
@@ -88,9 +92,10 @@ def evaluate_per_frame(
     types = _types(protocol)
     table = pd.DataFrame([row for of_name in rows.values() for row in of_name], columns=tuple(types))
     table = table.astype(types).round(dict.fromkeys(protocol.measures, _DECIMALS))
-    with replacing(path) as temporary:
-        write_table(table, temporary, _DECIMALS)
-    if masks is not None:  # only VOST's file is read again
+    if write:
+        with replacing(path) as temporary:
+            write_table(table, temporary, _DECIMALS)
+    if masks is not None:
         save_record(path, masks)
     return table
 

@@ -22,7 +22,7 @@ from aot_plus.networks.managers.train_checkpoint import (
 )
 from aot_plus.networks.memory.trace import read_trace
 from aot_plus.networks.models.checkpoint import read_state_dict
-from aot_plus.tools import demo, export, make_mini_vost, report, reproduce, show_batch
+from aot_plus.tools import demo, export, make_mini_vost, report, reproduce, show_batch, show_decision
 from aot_plus.utils.config import read_saved_config
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.masks import read_image, write_mask
@@ -121,8 +121,8 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, pipe: Path, found: st
     ("tool", "flags", "output", "pipe"),
     [
         (report.main, [".", "--out"], "page.html", "page.html"),
-        (show_batch.main, ["--out"], "table", "table"),
-        (make_mini_vost.main, ["--preview"], "table", "table"),
+        (show_batch.main, ["--out"], "batch.png", "batch.png"),
+        (make_mini_vost.main, ["--preview"], "preview.png", "preview.png"),
         (reproduce.main, ["--dataset", "mini_vost", "--out"], "table", "table.csv"),
     ],
 )
@@ -138,6 +138,25 @@ def test_tools_refuse_a_pipe_before_they_work(
     assert tool([*flags, str(tmp_path / output)]) == 1
     assert re.search(f"{pipe}: .* pipe", capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir() if path.is_fifo()] == [pipe]
+
+
+@pytest.mark.parametrize(
+    ("tool", "flags"),
+    [
+        (report.main, [".", "--out"]),
+        (show_batch.main, ["--out"]),
+        (make_mini_vost.main, ["--preview"]),
+        (show_decision.main, ["--result_dir", ".", "--dataset", ".", "--sequence", "video", "--out"]),
+    ],
+)
+def test_pages_and_pictures_replace_no_other_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: Callable[[list[str]], int], flags: list[str]
+) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"weights")
+    assert tool([*flags, str(weights)]) == 1
+    assert str(weights) in capsys.readouterr().err
+    assert weights.read_bytes() == b"weights"
 
 
 def test_export_and_demo_refuse_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

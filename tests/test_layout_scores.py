@@ -59,9 +59,10 @@ def test_the_report_shows_f_under_every_protocol_that_has_it(
     found = gather(read_folders([job.folder]), dataset, pictures=1, workers=1, protocol=protocol)
     (shown,) = found["runs"]
     assert (found["second"], shown["all"]["objects"]) == ("F", len(objects))
+    assert shown["notes"] == []
     for measure, figure in (("J", "j"), ("F", "second")):
         (column,) = {measure, f"{measure}-Mean"} & {*objects}
-        np.testing.assert_allclose(shown["all"][figure], percent * objects[column].mean(), atol=0.02)
+        np.testing.assert_allclose(shown["all"][figure], percent * objects[column].mean(), atol=0.001)
     for sequence in found["sequences"]:
         assert (sequence["last"], sequence["notes"]) == (None, [])
         (picture,) = sequence["pictures"]

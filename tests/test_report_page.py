@@ -313,12 +313,16 @@ def test_on_a_phone(browser: "sync_api.Browser", report: Path) -> None:
 def test_many_runs_and_long_names(browser: "sync_api.Browser", tmp_path: Path) -> None:
     values = page_data(3, runs=8)
     values["runs"][0]["name"] = "a_very_long_name_of_a_run/" * 4
+    none = {"objects": 0, "j": None, "second": None}  # it could not be scored, and another run has more
+    values["runs"][0] |= {"all": none, "common": none}
+    values["runs"][1]["all"] = values["runs"][1]["all"] | {"objects": 12}
     values["sequences"][0]["name"] = "</script><script>document.title = 'broken'</script>" * 3
     write_page(tmp_path / "page.html", values)
     context = browser.new_context(viewport={"width": 400, "height": 800})
     found = Opened(context, tmp_path / "page.html")
     assert found.page.title().startswith("Large val")
     assert found.chosen() == values["sequences"][0]["name"]
+    assert "9 objects" in found.texts("#run-notes li")[0]
     assert not found.overflows()
     assert found.problems == []
     context.close()

@@ -426,6 +426,16 @@ def test_a_failing_metric_is_named(
     assert re.search(rf"^- AOT\*: .*{re.escape(str(folder))}", capsys.readouterr().out, flags=re.MULTILINE)
 
 
+def test_what_cannot_be_scored_is_said_before_inference(
+    videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = videos / "JPEGImages_10fps" / "pour" / "00002.jpg"
+    image.unlink()
+    assert run(videos, fake, "--rows", "1") == 1
+    assert re.search(r"^- AOT\*: .*pour/00002\.png", capsys.readouterr().out, flags=re.MULTILINE)
+    assert fake.jobs == []
+
+
 def test_after_an_interrupt_the_table_says_what_was_not_run(
     small_videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:

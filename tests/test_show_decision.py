@@ -45,7 +45,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         mask = np.zeros((24, 32), np.uint8)
         mask[5:15, 8:20] = 1
         write_mask(results / "video" / f"{number}.png", mask)
-    config = {"config": {"DIR_DATA": "aot_plus/datasets"}}
+    config = {"config": {"TEST_DATASET": str(data), "TEST_DATASET_SPLIT": "val"}}
     (results / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     _write_trace(results, ENTRIES)
     return data, results
@@ -57,9 +57,8 @@ def _write_trace(results: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def _run(folders: tuple[Path, Path], *flags: str) -> int:
-    data, results = folders
-    out = str(results / "out.png")
-    places = ["--result_dir", str(results), "--dataset", str(data), "--sequence", "video", "--out", out]
+    results = folders[1]
+    places = ["--result_dir", str(results), "--sequence", "video", "--out", str(results / "out.png")]
     return show_decision.main([*places, *flags])
 
 
@@ -87,6 +86,12 @@ def test_the_first_decision_by_default_and_scores_of_any_name(
     output = capsys.readouterr().out
     assert "| frame | best | |" in output
     assert "| 2 | 0.2000 | dropped |" in output
+
+
+def test_a_data_set_that_was_moved(folders: tuple[Path, Path]) -> None:
+    moved = folders[0].rename(folders[0].with_name("moved"))
+    assert _run(folders) == 1
+    assert _run(folders, "--dataset", str(moved)) == 0
 
 
 def test_a_policy_without_scores(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +140,7 @@ def test_what_each_layout_writes_is_drawn(
     monkeypatch.setattr(
         show_decision, "draw_decision", lambda *given: pictures.extend(given[2]) or draw(*given)
     )
-    places = ["--result_dir", str(job.folder), "--dataset", name, "--sequence", "a"]
+    places = ["--result_dir", str(job.folder), "--sequence", "a"]
     assert show_decision.main([*places, "--output", str(tmp_path / "out.png")]) == 0
     assert "| 3 | 0.2500 | dropped |" in capsys.readouterr().out
     video = job.open_dataset().sequence("a")

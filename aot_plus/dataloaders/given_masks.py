@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _SAME = 0.5  # IoU above which two objects are one
 _MAX_ID = 254
+_LISTED = 5  # files in a message
 
 
 class NamedMask(NamedTuple):
@@ -145,11 +146,13 @@ def _selected(
     """Leaves out the masks of frames that are not selected, and says so."""
     first = video.selection.start
     if needs_first and first not in found:
-        have = ", ".join(path.name for paths in list(found.values())[:5] for path in paths) or "no .png files"
+        names = [path.name for paths in found.values() for path in paths][:_LISTED]
+        have = ", ".join(names) or "no .png files"
         raise DataError(f"{folder}: no mask of the first frame (number {first}); found {have}")
-    for number in sorted(found):
-        if number not in video.selection:
-            _log.warning("%s: not used, its frame is not selected", found[number][0])
+    unused = [found[number][0].name for number in sorted(found) if number not in video.selection]
+    if unused:
+        listed = ", ".join(unused[:_LISTED]) + f" and {len(unused) - _LISTED} more" * (len(unused) > _LISTED)
+        _log.warning("%s: masks of frames that are not selected are not used: %s", folder, listed)
     return {number: paths for number, paths in found.items() if number in video.selection}
 
 

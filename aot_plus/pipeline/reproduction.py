@@ -14,11 +14,13 @@ from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.rows import ZOO_DATASETS, Row, choose_rows
 from aot_plus.pipeline.run import Job, infer, score
 from aot_plus.pipeline.submission import write_zip
+from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.catalogue import PAPER_DATASET, SMALL_STAGE
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
 from aot_plus.utils.sources import how_to_get
+from evaluation.protocols import get_protocol
 from evaluation.results import Results
 
 _log = logging.getLogger(__name__)
@@ -153,6 +155,7 @@ def job_of(row: Row, dataset: str, overrides: Mapping[str, object] | None = None
 
 def _measure(job: Job) -> Outcome:
     try:
+        check_truth(job.open_dataset(), get_protocol(job.cfg.TEST_PROTOCOL))
         done = infer(job)
         _log.info("%s", done.describe())
         if done.summary.failed:

@@ -206,7 +206,7 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         "== Inference: %s, %s, %s, %s %s",
         *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
     )
-    check_truth(job.open_dataset(), protocol)
+    check_truth(job.open_dataset(), protocol, "\nThe metric needs it; --no_metric makes the masks alone")
     no_metric = "inference failed; the metric was not computed"
     try:
         done = infer(job)

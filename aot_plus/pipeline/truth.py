@@ -11,11 +11,11 @@ from evaluation.vost import AnnotatedSequence
 __all__ = ["check_truth"]
 
 
-def check_truth(dataset: Dataset, protocol: Protocol) -> None:
+def check_truth(dataset: Dataset, protocol: Protocol, advice: str = "") -> None:
     """Raises ``DataError`` with all that keeps a split's masks from being scored, unless a server does it.
 
     Those are sets and annotations that cannot be used, annotated frames whose masks inference will not write,
-    and a frame that would be scored although its mask is given.
+    and a frame that would be scored although its mask is given. ``advice`` ends the message.
     """
     dataset.require()
     if dataset.server:
@@ -29,7 +29,7 @@ def check_truth(dataset: Dataset, protocol: Protocol) -> None:
         if problems:
             raise DataError("\n".join(problems))
     except DataError as error:
-        raise DataError(f"{error}\nThe metric needs it; --no_metric makes the masks alone") from error
+        raise DataError(f"{error}{advice}") from error
 
 
 def _problems(dataset: Dataset, annotated: AnnotatedSequence, protocol: Protocol) -> list[str]:

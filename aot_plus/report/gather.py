@@ -1,22 +1,28 @@
 """Gathers all that the page shows, as one structure that JSON can hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.video_sequence import VideoSequence
+from aot_plus.networks.managers.given_record import changed_inputs
 from aot_plus.report.result_folder import ResultFolder
 from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, score_folder
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
+from aot_plus.utils.errors import DataError
+from aot_plus.utils.words import counted
 from evaluation.progress import ProgressBar
 from evaluation.protocols import get_protocol
 
 __all__ = ["PICTURE_BUDGET", "gather"]
 
 PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
+_LISTED = 10  # names in a note
 _LARGEST = 1e15  # of a speed or a size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
@@ -49,14 +55,16 @@ def gather(
         ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val), ``notes`` and ``sequences``,
         in the split's order. J and ``second``, J_tr or F, are in percent.
     Raises:
-        DataError: an unusable split, or a folder none of whose sequences can be scored.
+        DataError: an unusable split, or a folder without masks of its sequences.
     """
     rules = get_protocol(protocol)
     order = dataset.sequences()
     runs = [score_folder(folder, dataset, protocol=rules, workers=workers) for folder in folders]
     align_frames(runs)
-    common = set.intersection(*(set(run.scores) for run in runs))
+    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores takes none from others
+    common = set.intersection(*scored) if scored else set[str]()
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
+    videos = list(_videos(dataset, names))
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
     is_paper = dataset.name == PAPER_DATASET and dataset.split == _PAPER_SPLIT
     return {
@@ -65,7 +73,7 @@ def gather(
         "splitSequences": len(order),
         "second": "F" if "F" in rules.measures else "J_tr",
         "notes": [_OWN_FIGURES[protocol]] if protocol in _OWN_FIGURES else [],
-        "runs": [_run_values(run, common, order) for run in runs],
+        "runs": [_run_values(run, common, order, videos) for run in runs],
         "paper": [
             asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
         ],
@@ -76,13 +84,18 @@ def gather(
     }
 
 
-def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> dict[str, Any]:
-    """Returns a run's facts and figures; ``common``: sequences that all runs have scores of."""
+def _videos(dataset: Dataset, names: Iterable[str]) -> Iterator[VideoSequence]:
+    """Opens the sequences that can be opened; the page says of the others why not."""
+    for name in names:
+        with suppress(DataError):
+            yield dataset.sequence(name)
+
+
+def _run_values(
+    run: ScoredFolder, common: set[str], order: Sequence[str], videos: Sequence[VideoSequence]
+) -> dict[str, Any]:
+    """Returns a run's facts and figures; ``common``: sequences that all runs with scores have."""
     results, summary = run.results, run.results.summary
-    notes = list(results.notes)
-    strangers = sorted(set(results.sequences) - set(order))
-    if strangers:
-        notes.append(f"Not in the split, so not shown: {', '.join(strangers)}.")
     return {
         "name": results.name,
         "folder": str(results.path),
@@ -93,8 +106,27 @@ def _run_values(run: ScoredFolder, common: set[str], order: Sequence[str]) -> di
         "sequences": len(run.scores),
         "all": _means(run.scores.values()),
         "common": _means(scores for name, scores in run.scores.items() if name in common),
-        "notes": notes,
+        "notes": [*results.notes, *_doubts(run, order, videos)],
     }
+
+
+def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSequence]) -> list[str]:
+    """Says which sequences a run's means lack, and which were made of other data than is there now."""
+    scored = [video for video in videos if video.name in run.scores]
+    found = {
+        "Not in the split, so not shown": set(run.results.sequences).difference(order),
+        "Could not be scored": run.problems,
+        "Made of other masks or images than are there now": changed_inputs(run.results.path, scored),
+    }
+    part = f"Scored: {len(run.scores)} of {counted(len(order), 'sequence')}."
+    doubts = [f"{what}: {_listed(names)}." for what, names in found.items() if names]
+    return [part, *doubts] if len(run.scores) < len(order) else doubts
+
+
+def _listed(names: Collection[str]) -> str:
+    """Lists the first names, and counts the others."""
+    first, others = sorted(names)[:_LISTED], len(names) - _LISTED
+    return ", ".join(first) + (f" and {others} more" if others > 0 else "")
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:

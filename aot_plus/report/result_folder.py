@@ -1,12 +1,15 @@
 """Reads result folders: their config, speed and sequences."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.configs.datasets import DATASETS
+from aot_plus.dataloaders.eval_datasets import Dataset, open_dataset
 from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
@@ -66,6 +69,10 @@ class ChosenData:
     images: str | None
     protocol: str
     data_folder: str
+
+    def open(self) -> Dataset:
+        """Opens the data set. Raises ``DataError``."""
+        return open_dataset(self.dataset, home() / self.data_folder, self.images, self.split, self.layout)
 
 
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
@@ -151,24 +158,27 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
     require_regular(file)
     try:
         summary = dict(parse_json(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        notes.append(f"Speed and memory are not known: there is no {file}, which a run writes at its end.")
     except (OSError, ValueError, TypeError) as error:
         notes.append(f"Speed and memory are not known: {file} cannot be read ({error}).")
     return ResultFolder(path, name, config, summary, sequences, tuple(notes))
 
 
 def _is_sequence(path: Path) -> bool:
+    """Tells a folder of masks, or of an object's folders of masks, from another run's results."""
     named = path.is_dir() and not path.name.startswith(".") and path.name != TRACES
-    return named and (any(path.glob("*.png")) or any(path.glob("*/*.png")))
+    if not named or (path / CONFIG_FILE).exists():
+        return False
+    return any(path.glob("*.png")) or any(path.glob("*/*.png"))
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:
-    """Names the folders; equal names get the parts of their paths that differ in front."""
-    names = []
-    for folder in folders:
-        same = [other for other in folders if other.name == folder.name]
-        parts = [other.parts[::-1] for other in same]  # from the name upwards
-        depth = min(map(len, parts))
-        differing = [i for i in range(1, depth) if len({part[i] for part in parts}) > 1]
-        path = folder.parts[::-1]
-        names.append("/".join([*(path[i] for i in reversed(differing)), folder.name]))
+    """Names the folders; equal names get parts of their paths in front, the lowest that tell them apart."""
+    names = [folder.name for folder in folders]
+    upwards = [str(folder).split("/")[::-1] for folder in folders]
+    for parts in list(zip_longest(*upwards, fillvalue=""))[1:]:
+        same = Counter(name for name, _ in set(zip(names, parts, strict=True)))
+        named = zip(names, parts, strict=True)
+        names = [f"{part}/{name}" if same[name] > 1 else name for name, part in named]
     return names

@@ -1,5 +1,6 @@
 """Reads J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -55,15 +56,17 @@ def score_folder(
     """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
 
     The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations; under
-    other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if no sequence
-    can be scored.
+    other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if there are
+    masks of no sequence.
     """
     root, set_name, protocol = dataset.truth(protocol)
     if protocol == PROTOCOLS["vost"]:
         with suppress(DataError, ValueError):  # missing, damaged or old
             table = read_current_per_frame(results.path, root, protocol.set_name(set_name))
             return _by_sequence(results, table)
-    return _by_sequence(results, evaluate_per_frame(results.path, root, set_name, workers, protocol))
+    write = os.access(results.path, os.W_OK)  # it may be another person's
+    table = evaluate_per_frame(results.path, root, set_name, workers, protocol, write=write)
+    return _by_sequence(results, table)
 
 
 def align_frames(runs: Sequence[ScoredFolder]) -> None:

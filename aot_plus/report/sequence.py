@@ -21,6 +21,8 @@ __all__ = ["percent", "sequence_values"]
 
 Values = dict[str, Any]
 
+_DIGITS = 4  # of a percentage: all that the metric's files have, or the page would round what is rounded
+
 
 def sequence_values(
     name: str, runs: Sequence[ScoredFolder], dataset: Dataset, pictures: int, limit: int
@@ -68,8 +70,8 @@ def sequence_values(
 
 
 def percent(value: float) -> float:
-    """Converts a share to percent, with the digits that the page needs."""
-    return round(100 * float(value), 2)
+    """Converts a share to percent."""
+    return round(100 * float(value), _DIGITS)
 
 
 def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceScores]:
@@ -120,7 +122,7 @@ def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None
 
 def _percents(shares: pd.DataFrame) -> list[list[float | None]]:
     """Converts rows of shares as ``percent`` does; None where there is none."""
-    rows = (100 * shares).round(2).to_numpy().tolist()
+    rows = (100 * shares).round(_DIGITS).to_numpy().tolist()
     return [[None if math.isnan(value) else value for value in row] for row in rows]
 
 

@@ -23,6 +23,7 @@ from aot_plus.utils.logs import start_logging
 from aot_plus.utils.paths import leads_out
 from aot_plus.utils.sources import how_to_get
 from evaluation.arguments import whole_number
+from evaluation.files import require_writable
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
 
@@ -100,6 +101,13 @@ def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR
         type=_data_folder,
         help=f"folder that holds VOST, MiniVOST, ... (default: {default})",
     )
+
+
+def add_run_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dataset``, ``--data_root`` and ``--split`` of finished runs, which their configs say."""
+    parser.add_argument("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
+    add_data_argument(parser, "the runs' config")
+    parser.add_argument("--split", help="such as val (default: the runs' config)")
 
 
 def _data_folder(text: str) -> str:
@@ -217,6 +225,16 @@ def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[s
     given = [argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--"]
     values = {flag: os.environ.get(flag.removeprefix("--").upper()) for flag in flags}
     return [f"{flag}={value}" for flag, value in values.items() if value] + given
+
+
+def require_output(path: Path, *suffixes: str, flag: str = "--output") -> None:
+    """Raises ``ConfigError`` for the name of another kind of file, which may be there: it is not replaced.
+
+    Raises ``DataError`` where nothing can be written.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{flag}: expected a name that ends in {suffixes[0]}, found {path}")
+    require_writable(path)
 
 
 def run_tool(work: Callable[[], int]) -> int:

@@ -5,11 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.dataloaders.eval_datasets import open_dataset
-from aot_plus.tools.common import add_data_argument, run_tool, whole_number
-from aot_plus.utils.errors import ConfigError
-from evaluation.files import require_writable
-from evaluation.home import home
+from aot_plus.tools.common import add_run_data_arguments, require_output, run_tool, whole_number
+from aot_plus.utils.words import counted
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
@@ -23,15 +20,12 @@ def _report(args: argparse.Namespace) -> int:
     from aot_plus.report.result_folder import chosen_data, read_folders
     from aot_plus.report.write import write_page
 
-    if args.output.suffix.lower() not in (".html", ".htm"):  # it may be a picture or a figure's file
-        raise ConfigError(f"--output: expected a name that ends in .html, found {args.output}")
-    require_writable(args.output)
+    require_output(args.output, ".html", ".htm")
     folders = read_folders(args.results)
     of = chosen_data(folders, args.dataset, args.split, args.DIR_DATA)
-    dataset = open_dataset(of.dataset, home() / of.data_folder, of.images, of.split, of.layout)
-    data = gather(folders, dataset, pictures=args.pictures, workers=args.workers, protocol=of.protocol)
+    data = gather(folders, of.open(), pictures=args.pictures, workers=args.workers, protocol=of.protocol)
     size = write_page(args.output, data)
-    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {len(data['sequences'])} sequences)")
+    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {counted(len(data['sequences']), 'sequence')})")
     return 0
 
 
@@ -44,9 +38,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
     add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
-    add("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
-    add_data_argument(parser, "the runs' config")
-    add("--split", help="such as val (default: the runs' config)")
+    add_run_data_arguments(parser)
     add(
         "--pictures",
         type=whole_number(0),

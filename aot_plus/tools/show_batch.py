@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.tools.common import add_config_arguments, config_of, run_tool, whole_number
+from aot_plus.tools.common import add_config_arguments, config_of, require_output, run_tool, whole_number
 from aot_plus.utils.catalogue import SMALL_STAGE
+from aot_plus.utils.words import counted
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:
@@ -26,16 +27,16 @@ def _show(args: argparse.Namespace) -> int:
     from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
     from aot_plus.utils.images import restore
     from aot_plus.viz.clips import clip_row
-    from evaluation.files import replacing, require_writable
+    from evaluation.files import replacing
 
-    require_writable(args.output)
+    require_output(args.output, ".png")
     cfg = config_of(args)
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE)
     first = args.step * cfg.TRAIN_BATCH_SIZE
     clips = [stream[first + sample] for sample in range(cfg.TRAIN_BATCH_SIZE)]
     rows = [
         clip_row(
-            f"{' + '.join(clip.names)}: {clip.num_objects} objects",
+            f"{' + '.join(clip.names)}: {counted(clip.num_objects, 'object')}",
             list(restore(clip.images.numpy())),
             list(clip.labels.numpy()),
         )
@@ -43,7 +44,8 @@ def _show(args: argparse.Namespace) -> int:
     ]
     with replacing(args.output) as temporary:
         Image.fromarray(np.concatenate(rows, axis=0)).save(temporary, format="PNG")
-    print(f"{args.output}: {len(clips)} clips of {len(clips[0].images)} frames, step {args.step}")
+    frames = counted(len(clips[0].images), "frame")
+    print(f"{args.output}: {counted(len(clips), 'clip')} of {frames}, step {args.step}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Explains one decision of a memory policy: a picture of the stored frames, and their scores as a table.
 
-python -m aot_plus.tools.show_decision --result_dir DIR --dataset mini_vost --sequence NAME --output PNG
+python -m aot_plus.tools.show_decision --result_dir DIR --sequence NAME --output PNG
 
 The results were made with ``python -m aot_plus.tools.eval --trace``.
 """
@@ -13,18 +13,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
+from aot_plus.dataloaders.eval_datasets import VideoSequence
 from aot_plus.networks.memory.trace import TraceEntry, find_decision, trace_path
-from aot_plus.tools.common import run_tool
-from aot_plus.utils.config import CONFIG_FILE, read_saved_config
+from aot_plus.report.result_folder import chosen_data, read_folders
+from aot_plus.tools.common import add_run_data_arguments, require_output, run_tool
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from aot_plus.viz.decision import draw_decision
 from aot_plus.viz.overlay import draw_objects
-from evaluation.files import replacing, require_writable
-from evaluation.home import home
+from evaluation.files import replacing
 from evaluation.masks import Mask
 
 
@@ -38,7 +36,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description="Explains one decision of a memory policy.")
     add = parser.add_argument
     add("--result_dir", type=Path, required=True, help="results of tools.eval with --trace")
-    add("--dataset", required=True, help="the dataset of these results: vost, mini_vost or a folder")
+    add_run_data_arguments(parser)
     add("--sequence", required=True, help="name of the sequence")
     add("--frame", type=int, help="number of the appended frame, from 0 (default: the first decision's)")
     add("--group", type=int, default=0, help="group of ten objects (default: %(default)s)")
@@ -47,16 +45,11 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _show(args: argparse.Namespace) -> int:
-    if args.output.suffix.lower() != ".png":
-        raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
-    require_writable(args.output)
+    require_output(args.output, ".png")
     entry = find_decision(trace_path(args.result_dir, args.sequence), args.frame, args.group)
     print(_table(entry))  # the trace has it, whether there is a picture or not
-    saved = read_saved_config(args.result_dir / CONFIG_FILE)
-    data = home() / str(saved.get("DIR_DATA", Config.DIR_DATA))
-    split, layout = (str(saved.get(name, "")) for name in ("TEST_DATASET_SPLIT", "TEST_LAYOUT"))
-    dataset = open_dataset(args.dataset, data, saved.get("TEST_IMAGES"), split, layout)
-    video = dataset.sequence(args.sequence)
+    folders = read_folders([args.result_dir])
+    video = chosen_data(folders, args.dataset, args.split, args.DIR_DATA).open().sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
     with replacing(args.output) as temporary:
         picture.save(temporary, format="PNG", optimize=True)

@@ -9,6 +9,7 @@ from PIL import ImageDraw
 
 from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.utils.images import Image
+from aot_plus.utils.words import counted
 from aot_plus.viz.ink import Colour, font
 
 __all__ = ["draw_decision"]
@@ -61,7 +62,7 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -
 
 def _title(entry: TraceEntry) -> str:
     """Says what was decided, and what the policy found about the new frame."""
-    stored = f"memory of {len(entry.bank)} frame{'s' * (len(entry.bank) != 1)}"
+    stored = f"memory of {counted(len(entry.bank), 'frame')}"
     what = f"frame {entry.frame} is appended to a full {stored}"
     if entry.declined:
         what = f"frame {entry.frame} is not stored in a {stored}"

@@ -30,7 +30,7 @@ function runTimelines(sequence, run, index, cursor) {
   if (!sequence.runs[index]) return [];
   const groups = sequence.runs[index].memory;
   if (!groups?.length) {
-    const why = groups ? "The video is too short: nothing was added after the first frame." : "No trace: inference writes one with --trace.";
+    const why = groups ? "The video is too short: nothing was added after the first frame." : "No trace that can be read: inference writes one with --trace.";
     return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, why))];
   }
   const bank = [run.policy && `policy ${run.policy}`, run.capacity !== run.policy && run.capacity].filter(Boolean).join(", ");

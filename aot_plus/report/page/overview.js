@@ -55,8 +55,8 @@ function memoryText(run) {
 function showRunNotes() {
   const notes = DATA.runs.flatMap((run) => run.notes.map((note) => `${run.name}: ${note}`));
   if (!runsAreComparable()) {
-    const shared = count(DATA.runs[0].common.objects, "object");
-    notes.unshift(`The runs do not cover the same objects. J and ${DATA.second} are over the ${shared} that all have; "own" is over all of a run's.`);
+    const shared = count(Math.max(...DATA.runs.map((run) => run.common.objects)), "object");
+    notes.unshift(`The runs do not cover the same objects. J and ${DATA.second} are over the ${shared} that all scored runs have; "own" is over all of a run's.`);
   }
   const whole = DATA.runs.every((run) => run.sequences === DATA.splitSequences);
   if (DATA.paper.length && !whole) notes.push("The paper's figures are over the whole split.");
