@@ -77,10 +77,12 @@ def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> N
             try:
                 _receive(part, session, open_file, check_size)
                 return
-            except _Changed:
+            except _Changed as changed:
+                vain += 1
+                if vain >= _TRIES:
+                    raise DataError("the file on the server changes again and again") from changed
                 _log.warning("%s: the file on the server has changed: beginning anew", part.folder.name)
                 part.begin(Version())
-                vain = 1
             except _Cut as cut:
                 if part.size > most:
                     most, vain = part.size, 0

@@ -31,6 +31,8 @@ def unpack(archive: Path, folder: Path, target: Path) -> None:
     Raises ``DataError`` for an archive that is damaged, has names that lead out of the folder, or holds no
     such dataset; what is unpacked by then stays in ``folder``.
     """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)  # an archive may be empty
     with _opened(archive) as opened:
         infos = [info for info in opened.infolist() if not info.is_dir()]
         for info in infos:
