@@ -59,7 +59,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_checkpoint_arguments(parser, "the model's file")
     add_download_argument(parser)
     _add_dataset_arguments(parser)
-    add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
+    add(
+        "--sequences",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="only these of the split, without metric",
+    )
     add(
         "--result_name",
         type=folder_name,
@@ -97,7 +103,9 @@ def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     add_memory_arguments(parser)
     add_device_arguments(parser)
     scales = "average over these scales, for example 1.0 1.2"
-    parser.add_argument("--ms", dest="TEST_MULTISCALE", nargs="+", type=float, metavar="SCALE", help=scales)
+    parser.add_argument(
+        "--ms", dest="TEST_MULTISCALE", nargs="+", action="extend", type=float, metavar="SCALE", help=scales
+    )
     for flag, name, about in (
         ("--flip", "TEST_FLIP", "average over the mirrored image as well"),
         ("--trace", "TEST_MEM_TRACE", "write the memory's decisions to traces/<sequence>.jsonl"),

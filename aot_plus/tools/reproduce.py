@@ -77,10 +77,10 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     )
     add_data_argument(parser)
     add_download_argument(parser)
-    add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
+    add("--rows", nargs="+", action="extend", metavar="ROW", help="names or numbers of rows (default: all)")
     policies = "of the small models: names, or package.module:ClassName of your own"
     default = ", ".join(SMALL_POLICIES)
-    add("--policies", nargs="+", metavar="POLICY", help=f"{policies} (default: {default})")
+    add("--policies", nargs="+", action="extend", metavar="POLICY", help=f"{policies} (default: {default})")
     add(
         "--processes",
         type=whole_number(1),
