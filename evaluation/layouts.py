@@ -128,7 +128,7 @@ def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Proto
 
 def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     if not results.is_dir():
-        raise DataError(f"{results}: there is no such result folder")
+        raise DataError(f"{results}: there is no such folder of masks")
     annotated = _folders(masks)
     predicted = [name for name in _folders(results) if name != TRACES]
     alone = sorted({*annotated} ^ {*predicted})
