@@ -25,12 +25,13 @@ from evaluation.metrics import FIGURES, last_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+CHECKPOINTS = ROOT / "aot_plus" / "pretrain_models" / "README.md"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "aot_plus" / "datasets" / "README.md",
-    ROOT / "aot_plus" / "pretrain_models" / "README.md",
+    CHECKPOINTS,
     *sorted(DOCS.glob("*.md")),
 ]
 
@@ -255,15 +256,15 @@ def test_columns_of_the_files_are_named() -> None:
 
 
 def test_checkpoints_are_those_of_the_table() -> None:
-    rows = _rows(_text("checkpoints.md"), "| row | file |")
+    rows = _rows(CHECKPOINTS.read_text(encoding="utf-8"), "| file | row | model |")
     expected = [
-        [row.method, f"`{row.checkpoint}`", f"`{row.model}`", f"`{row.policy}`"] for row in PAPER_ROWS
+        [row.method, f"[`{row.checkpoint}`]", f"`{row.model}`", f"`{row.policy}`"] for row in PAPER_ROWS
     ]
-    assert rows == expected
+    assert [[row, file.partition("(")[0], *others] for file, row, *others in rows] == expected
 
 
 def test_every_download_is_linked() -> None:
-    checkpoints = (ROOT / "aot_plus" / "pretrain_models" / "README.md").read_text(encoding="utf-8")
+    checkpoints = CHECKPOINTS.read_text(encoding="utf-8")
     data = (ROOT / "aot_plus" / "datasets" / "README.md").read_text(encoding="utf-8")
     files = [source for source in SOURCES.values() if not source.unpacks_to]
     assert [file.name for file in files if f"[`{file.name}`]({file.address})" not in checkpoints] == []
@@ -273,7 +274,7 @@ def test_every_download_is_linked() -> None:
 
 
 def test_initial_weights_are_those_of_the_configs() -> None:
-    named = set(re.findall(r"`([\w.-]+\.pth)`", _text("checkpoints.md")))
+    named = set(re.findall(r"`([\w.-]+\.pth)`", CHECKPOINTS.read_text(encoding="utf-8")))
     configs = [get_config("pre_vost_2", model) for model in ("r50_aotl", "r50_deaotl", "aott")]
     needed = {cfg.PRETRAIN_ENCODER for cfg in configs} | {cfg.PRETRAIN_MODEL for cfg in configs[:2]}
     assert needed <= named
