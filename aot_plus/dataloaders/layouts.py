@@ -57,7 +57,7 @@ class VOSTDataset(Dataset):
     def how_to_get(self) -> str:
         """Says where to get VOST, or how to make MiniVOST."""
         vost = f"; {how_to_get('vost')}. Or put (or link) it there"
-        made = f"; python -m aot_plus.tools.make_mini_vost --output {shlex.quote(str(self.root))} makes it"
+        made = f"; python -m aot_plus make-mini-vost --output {shlex.quote(str(self.root))} makes it"
         return {"vost": vost, "mini_vost": made}.get(self.name, "")
 
     @property
