@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from aot_plus.pipeline.run import Job
 
 _DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints its figures.
-Without arguments: AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it
-says how to get it (--download gets it), and runs a small model that ships with the project on MiniVOST,
-which it makes itself; so it does with --dataset mini_vost and no model. What is named is never replaced.
-Sequences that are finished are skipped."""
+Without arguments: AOT* + EMFS of the paper's table on VOST val. If VOST or the checkpoint is missing, it says
+how to get it (--download gets it), makes MiniVOST, and runs a small model that ships with the project on that;
+--dataset mini_vost without a model does the same. A model, checkpoint or dataset that is named is never
+replaced. Finished sequences are skipped."""
 _EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
 stand for the flags of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST gets (10)."""
 _FROM_ENVIRONMENT = (
