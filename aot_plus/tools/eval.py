@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints its figures.
 Without arguments: AOT* + EMFS of the paper's table on VOST val. If VOST or the checkpoint is missing, it says
-how to get it (--download gets it), makes MiniVOST, and runs a small model that ships with the project on that;
+how to get it (--download gets it), makes MiniVOST, and runs a small model that ships with the project on it;
 --dataset mini_vost without a model does the same. A model, checkpoint or dataset that is named is never
 replaced. Finished sequences are skipped."""
 _EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
