@@ -37,7 +37,7 @@ Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
 
 
 class _Cut(Exception):
-    """Says that the connection ended before the file did."""
+    """Says that the connection ended before the file did, or was not made; then with the reason."""
 
 
 class _Changed(Exception):
@@ -84,12 +84,13 @@ def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> N
                 _log.warning("%s: the file on the server has changed: beginning anew", part.folder.name)
                 part.begin(Version())
             except _Cut as cut:
+                what = str(cut) or f"the connection was cut after {part.describe()}"
                 if part.size > most:
                     most, vain = part.size, 0
                 elif vain + 1 >= _TRIES or not vain:  # nothing came in this run, or not for a while
-                    raise DataError(str(cut)) from cut
+                    raise DataError(what) from cut
                 vain += 1
-                _log.warning("%s: %s; trying again", part.folder.name, cut)
+                _log.warning("%s: %s; trying again", part.folder.name, what)
                 time.sleep(_PAUSE * 2**vain)
 
 
@@ -108,7 +109,7 @@ def _receive(
             check_size(answer.version.size)
         _append(part, _joined(part, answer) if answer.start else _begun(part, answer))
     if not part.is_complete and part.version.size is not None:
-        raise _Cut(f"the connection was cut after {part.describe()}")
+        raise _Cut
     part.note(replace(part.version, size=part.size))
 
 
@@ -199,7 +200,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_content(_BLOCK)
     except requests.RequestException as error:
-        raise _Cut(f"the connection was cut ({_reason(error)})") from error
+        raise _Cut from error
 
 
 def _reason(error: requests.RequestException) -> str:
