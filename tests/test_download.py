@@ -208,6 +208,12 @@ def test_a_server_that_cuts_and_refuses_the_rest_in_turn_is_given_up(
     assert len(server.requests) < 10
 
 
+def test_a_problem_of_the_server_after_a_cut_is_waited_out(serve: Serve, tmp_path: Path) -> None:
+    serve(cuts=[PART], problems=2)
+    assert get() == 0
+    assert fetched(tmp_path) == CONTENT
+
+
 def test_a_server_without_ranges_begins_anew(serve: Serve, tmp_path: Path) -> None:
     serve(cuts=[PART], ranges=False)
     assert get() == 0

@@ -37,7 +37,7 @@ Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
 
 
 class _Cut(Exception):
-    """Says that the connection ended before the file did, or was not made; then with the reason."""
+    """Says that the connection ended before the file did, or with a reason that it brought nothing."""
 
 
 class _Changed(Exception):
@@ -119,7 +119,7 @@ def _range(start: int, validator: str) -> dict[str, str]:
 
 
 def _read_answer(response: requests.Response, start: int) -> _Answer:
-    """Reads the headers. Raises ``DataError`` for what is no file, ``_Changed`` for a shorter file."""
+    """Reads the headers. Raises ``DataError`` for what is no file, ``_Changed`` for less of it, ``_Cut``."""
     headers, code = response.headers, response.status_code
     if start and code == requests.codes.requested_range_not_satisfiable:
         raise _Changed
@@ -142,11 +142,13 @@ def _read_answer(response: requests.Response, start: int) -> _Answer:
 
 
 def _refuse(response: requests.Response) -> None:
-    """Raises ``DataError`` for a status that means there is no file."""
+    """Raises ``DataError`` for a status that means there is no file, ``_Cut`` for a problem that may pass."""
+    code = response.status_code
+    answer = f"the server answered {code} {response.reason}"
+    if code >= 500:
+        raise _Cut(f"{answer}: it has a problem; try later")
     if not response.ok:
-        code = response.status_code
-        reason = _REFUSED.get(code, "it has a problem; try later" if code >= 500 else "it gives no file")
-        raise DataError(f"the server answered {code} {response.reason}: {reason}")
+        raise DataError(f"{answer}: {_REFUSED.get(code, 'it gives no file')}")
 
 
 def is_page(response: requests.Response) -> bool:
