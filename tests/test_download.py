@@ -453,8 +453,11 @@ def test_stopped_unpacking_goes_on(
     assert (data / "VOST.zip").is_file()
     assert not (data / "VOST").exists()
     first, unpacked[:] = unpacked[:], [""] * 5
+    whole = data / ".download" / "VOST.zip" / "unpacked" / first[0]
+    whole.with_name(".00000.x.partial.jpg").touch()  # as a killed run leaves it
     assert get("vost") == 0
     assert not set(first) & set(unpacked)
+    assert not list(data.rglob(".*"))
 
 
 def _entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
