@@ -121,8 +121,8 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path, pipe: Path, found: st
     ("tool", "flags", "output", "pipe"),
     [
         (report.main, [".", "--out"], "page.html", "page.html"),
-        (show_batch.main, ["--out"], "table", "table"),
-        (make_mini_vost.main, ["--preview"], "table", "table"),
+        (show_batch.main, ["--out"], "clips.png", "clips.png"),
+        (make_mini_vost.main, ["--preview"], "videos.png", "videos.png"),
         (reproduce.main, ["--dataset", "mini_vost", "--out"], "table", "table.csv"),
     ],
 )
@@ -138,6 +138,19 @@ def test_tools_refuse_a_pipe_before_they_work(
     assert tool([*flags, str(tmp_path / output)]) == 1
     assert re.search(f"{pipe}: .* pipe", capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir() if path.is_fifo()] == [pipe]
+
+
+@pytest.mark.parametrize(
+    ("tool", "flag"), [(show_batch.main, "--output"), (make_mini_vost.main, "--preview")]
+)
+def test_a_picture_replaces_no_file_of_another_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: Callable[[list[str]], int], flag: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: 1", encoding="utf-8")
+    assert tool([flag, str(path)]) == 1
+    assert f"{path}" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == "a: 1"
 
 
 def test_export_and_demo_refuse_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from aot_plus.utils.logs import start_logging
 from aot_plus.utils.paths import leads_out
 from aot_plus.utils.sources import how_to_get
 from evaluation.arguments import whole_number
+from evaluation.files import require_writable
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
 
@@ -217,6 +218,13 @@ def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[s
     given = [argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--"]
     values = {flag: os.environ.get(flag.removeprefix("--").upper()) for flag in flags}
     return [f"{flag}={value}" for flag, value in values.items() if value] + given
+
+
+def require_png(path: Path, flag: str) -> None:
+    """Raises an error that names the flag if no PNG file can be written at a path: before the work for it."""
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"{flag}: expected a name that ends in .png, found {path}")
+    require_writable(path)
 
 
 def run_tool(work: Callable[[], int]) -> int:

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.tools.common import run_tool, whole_number
-from evaluation.files import require_writable
+from aot_plus.tools.common import require_png, run_tool, whole_number
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.make_mini_vost") -> int:
@@ -44,7 +43,7 @@ def _make(args: argparse.Namespace) -> int:
     from aot_plus.viz.mini_vost_preview import write_preview
 
     if args.preview is not None:
-        require_writable(args.preview)
+        require_png(args.preview, "--preview")
         write_preview(args.preview, args.seed)
         print(f"Wrote {args.preview}")
     if args.output is not None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.tools.common import add_config_arguments, config_of, run_tool, whole_number
+from aot_plus.tools.common import add_config_arguments, config_of, require_png, run_tool, whole_number
 from aot_plus.utils.catalogue import SMALL_STAGE
 
 
@@ -26,9 +26,9 @@ def _show(args: argparse.Namespace) -> int:
     from aot_plus.dataloaders.train_datasets import ClipStream, build_train_dataset
     from aot_plus.utils.images import restore
     from aot_plus.viz.clips import clip_row
-    from evaluation.files import replacing, require_writable
+    from evaluation.files import replacing
 
-    require_writable(args.output)
+    require_png(args.output, "--output")
     cfg = config_of(args)
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE)
     first = args.step * cfg.TRAIN_BATCH_SIZE

@@ -16,14 +16,14 @@ import numpy as np
 from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import VideoSequence, open_dataset
 from aot_plus.networks.memory.trace import TraceEntry, find_decision, trace_path
-from aot_plus.tools.common import run_tool
+from aot_plus.tools.common import require_png, run_tool
 from aot_plus.utils.config import CONFIG_FILE, read_saved_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from aot_plus.viz.decision import draw_decision
 from aot_plus.viz.overlay import draw_objects
-from evaluation.files import replacing, require_writable
+from evaluation.files import replacing
 from evaluation.home import home
 from evaluation.masks import Mask
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description="Explains one decision of a memory policy.")
     add = parser.add_argument
-    add("--result_dir", type=Path, required=True, help="results of tools.eval with --trace")
+    add("--result_dir", type=Path, required=True, help="result folder of eval --trace")
     add("--dataset", required=True, help="the dataset of these results: vost, mini_vost or a folder")
     add("--sequence", required=True, help="name of the sequence")
     add("--frame", type=int, help="number of the appended frame, from 0 (default: the first decision's)")
@@ -47,9 +47,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _show(args: argparse.Namespace) -> int:
-    if args.output.suffix.lower() != ".png":
-        raise DataError(f"--output: expected a name that ends in .png, found {args.output}")
-    require_writable(args.output)
+    require_png(args.output, "--output")
     entry = find_decision(trace_path(args.result_dir, args.sequence), args.frame, args.group)
     print(_table(entry))  # the trace has it, whether there is a picture or not
     saved = read_saved_config(args.result_dir / CONFIG_FILE)
