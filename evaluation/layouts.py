@@ -7,18 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evaluation.datasets import OTHER_SPLIT, SPLIT_FOLDERS, dataset_folder
 from evaluation.errors import DataError
 from evaluation.files import require_regular
 from evaluation.protocols import Protocol
 from evaluation.vost import (
     ANNOTATIONS,
-    OTHER_SPLIT,
-    SPLIT_FOLDERS,
     TRACES,
     AnnotatedSequence,
     ListedObject,
     check_split_name,
-    dataset_folder,
     read_names,
     read_split,
     with_frames,

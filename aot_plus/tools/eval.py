@@ -26,8 +26,8 @@ from aot_plus.tools.common import (
     with_environment,
 )
 from aot_plus.utils.errors import ConfigError
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS
 
 if TYPE_CHECKING:
     from aot_plus.pipeline.choices import Wanted

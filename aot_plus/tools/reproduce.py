@@ -28,9 +28,9 @@ from aot_plus.tools.common import (
 from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.sources import ZOO
+from evaluation.datasets import known_folder
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
-from evaluation.vost import known_folder
 
 if TYPE_CHECKING:
     from aot_plus.dataloaders.eval_datasets import Dataset
