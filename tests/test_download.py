@@ -478,15 +478,21 @@ def test_entries_that_lead_out_are_refused(
     assert not [path for path in tmp_path.rglob("*.jpg") if path.parent != tmp_path]
 
 
-def test_a_damaged_archive_is_said(
+def test_a_damaged_archive_is_said_and_nothing_of_it_is_in_the_next(
     serve: Serve, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content = bytearray(make_archive(tmp_path / "made.zip"))
-    content[200:400] = bytes(200)  # in the first image
-    serve(bytes(content), "VOST.zip", unpacks_to="VOST")
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
+        archive.writestr("VOST/old.txt", "old")
+        archive.writestr("VOST/ImageSets/val.txt", "cut\n")
+    damaged = (tmp_path / "made.zip").read_bytes().replace(b"cut\n", b"out\n")
+    serve(damaged, "VOST.zip", unpacks_to="VOST")
     assert get("vost") == 1
     assert f"{data / 'VOST.zip'}: " in error_of(capsys)
     assert not (data / "VOST").exists()
+    (data / "VOST.zip").unlink()
+    serve(make_archive(tmp_path / "made.zip"), "VOST.zip", unpacks_to="VOST")
+    assert get("vost") == 0
+    assert not (data / "VOST" / "old.txt").exists()
 
 
 @pytest.mark.parametrize("names", [["README"], []])

@@ -57,6 +57,11 @@ class Place:
         return self.folder / _PARTS / self.source.name
 
     @property
+    def unpacked(self) -> Path:
+        """Returns the folder of what is unpacked before all is."""
+        return self.work / "unpacked"
+
+    @property
     def is_there(self) -> bool:
         """Tells whether nothing is left to get."""
         return self.target.is_dir() if self.source.unpacks_to else self.target.is_file()
@@ -162,6 +167,7 @@ def _fetch(place: Place, drive: str) -> None:
 
     fetch(part, open_file, _size_check(place, part))
     record = _verified(place, part)
+    shutil.rmtree(place.unpacked, ignore_errors=True)  # of an archive that was here before
     with writing(place.file):
         part.content.replace(place.file)
     part.remove()
@@ -245,8 +251,7 @@ def _say_checksum(place: Place, digest: str) -> None:
 
 def _unpack(place: Place) -> None:
     """Unpacks an archive, and removes it."""
-    folder = place.work / "unpacked"
-    _require_space(place.folder, unpacked_size(place.file, folder))
-    unpack(place.file, folder, place.target)
+    _require_space(place.folder, unpacked_size(place.file, place.unpacked))
+    unpack(place.file, place.unpacked, place.target)
     place.file.unlink()
     _log.info("%s: unpacked to %s, and removed", place.source.name, place.target)
