@@ -16,9 +16,9 @@ from PIL import Image
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Decodes the folders' PNG files, a folder at a time in each process. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding")
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--processes", type=int, default=1)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description="Decodes PNG files.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="with PNG files")
+    parser.add_argument("--processes", type=int, default=1, help="that share the folders (default: 1)")
     args = parser.parse_args(argv)
     with ProcessPoolExecutor(args.processes, mp_context=multiprocessing.get_context("spawn")) as executor:
         print(f"{sum(executor.map(decode, args.folders))} masks")

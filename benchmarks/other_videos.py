@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--sequences", type=whole_number(2), default=16, help="videos of each seed (default: 16)")
     add("--seeds", nargs="+", type=whole_number(0), default=[0], help="of the videos (default: 0)")
     values = "config values of all runs, for example --overrides TEST_FLIP=True"
-    add("--overrides", nargs="+", default=[], metavar="NAME=VALUE", help=values)
+    add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=values)
     add("--work", type=Path, default=home() / "results/other_videos", help="folder of videos and masks")
     jobs = "runs at a time, which share the cores and the GPUs (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.arguments import whole_number
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.errors import DataError
 from evaluation.layouts import known_truth
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import Results, evaluate, figure_paths, format_table, read_current_results
 from evaluation.signals import exit_code, signals_raised
-from evaluation.vost import DATASET_FOLDERS
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:

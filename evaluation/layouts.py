@@ -7,18 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evaluation.datasets import OTHER_SPLIT, SPLIT_FOLDERS, dataset_folder
 from evaluation.errors import DataError
 from evaluation.files import require_regular
 from evaluation.protocols import Protocol
 from evaluation.vost import (
     ANNOTATIONS,
-    OTHER_SPLIT,
-    SPLIT_FOLDERS,
     TRACES,
     AnnotatedSequence,
     ListedObject,
     check_split_name,
-    dataset_folder,
     read_names,
     read_split,
     with_frames,
@@ -128,7 +126,7 @@ def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Proto
 
 def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     if not results.is_dir():
-        raise DataError(f"{results}: there is no such result folder")
+        raise DataError(f"{results}: there is no such folder of masks")
     annotated = _folders(masks)
     predicted = [name for name in _folders(results) if name != TRACES]
     alone = sorted({*annotated} ^ {*predicted})

@@ -18,6 +18,8 @@ class Served:
         ranges: if parts are given.
         keeps_if_range: if a changed file is given whole.
         span: what the headers of a part say that it is, where that is a lie.
+        refuses_ranges: if a request for a part gets an error.
+        problems: how many requests for a part get a 503 that come first.
         stalls: if nothing more comes at a cut, but the connection stays.
     """
 
@@ -31,6 +33,8 @@ class Served:
     ranges: bool = True
     keeps_if_range: bool = True
     span: str = ""
+    refuses_ranges: bool = False
+    problems: int = 0
     stalls: bool = False
 
 
@@ -68,7 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.ranges or changed:
             start = 0
         total = len(file.content) if file.announced is None else file.announced
-        if start >= total and start:
+        if start and file.problems:
+            file.problems -= 1
+            self.send_error(503)
+            return
+        if start and (file.refuses_ranges or start >= total):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{total}")
             self.end_headers()

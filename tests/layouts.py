@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from aot_plus.utils.masks import mask_palette, write_mask
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.masks import read_mask
-from evaluation.vost import DATASET_FOLDERS
 
 FRAMES, MASKS = "JPEGImages_10fps", "Annotations"
 

@@ -168,3 +168,9 @@ def test_a_wrong_value_is_one_line(flags: list[str], facts: str, capsys: pytest.
     assert captured.err.startswith("error: ")
     assert re.search(facts, captured.err)
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("flags", [["--video", "v.mp4"], ["--video", "v.mp4", "--mask", "m.png"]])
+def test_a_video_that_would_not_be_read_is_refused(flags: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        inference.main(flags)

@@ -25,12 +25,13 @@ from evaluation.metrics import FIGURES, last_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+CHECKPOINTS = ROOT / "aot_plus" / "pretrain_models" / "README.md"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "aot_plus" / "datasets" / "README.md",
-    ROOT / "aot_plus" / "pretrain_models" / "README.md",
+    CHECKPOINTS,
     *sorted(DOCS.glob("*.md")),
 ]
 
@@ -220,8 +221,8 @@ def test_the_policy_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_video_of_the_library_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", _text("library.md"), flags=re.DOTALL)
-    (tmp_path / "aot_plus").symlink_to(ROOT / "aot_plus")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # as an installed package in any folder
     images = [np.full((96, 128, 3), (40, 120, 60), np.uint8) for _ in range(3)]
     with VideoWriter(tmp_path / "video.mp4", 10) as writer:
         for number, image in enumerate(images):
@@ -255,15 +256,15 @@ def test_columns_of_the_files_are_named() -> None:
 
 
 def test_checkpoints_are_those_of_the_table() -> None:
-    rows = _rows(_text("checkpoints.md"), "| row | file |")
+    rows = _rows(CHECKPOINTS.read_text(encoding="utf-8"), "| file | row | model |")
     expected = [
-        [row.method, f"`{row.checkpoint}`", f"`{row.model}`", f"`{row.policy}`"] for row in PAPER_ROWS
+        [row.method, f"[`{row.checkpoint}`]", f"`{row.model}`", f"`{row.policy}`"] for row in PAPER_ROWS
     ]
-    assert rows == expected
+    assert [[row, file.partition("(")[0], *others] for file, row, *others in rows] == expected
 
 
 def test_every_download_is_linked() -> None:
-    checkpoints = (ROOT / "aot_plus" / "pretrain_models" / "README.md").read_text(encoding="utf-8")
+    checkpoints = CHECKPOINTS.read_text(encoding="utf-8")
     data = (ROOT / "aot_plus" / "datasets" / "README.md").read_text(encoding="utf-8")
     files = [source for source in SOURCES.values() if not source.unpacks_to]
     assert [file.name for file in files if f"[`{file.name}`]({file.address})" not in checkpoints] == []
@@ -273,7 +274,7 @@ def test_every_download_is_linked() -> None:
 
 
 def test_initial_weights_are_those_of_the_configs() -> None:
-    named = set(re.findall(r"`([\w.-]+\.pth)`", _text("checkpoints.md")))
+    named = set(re.findall(r"`([\w.-]+\.pth)`", CHECKPOINTS.read_text(encoding="utf-8")))
     configs = [get_config("pre_vost_2", model) for model in ("r50_aotl", "r50_deaotl", "aott")]
     needed = {cfg.PRETRAIN_ENCODER for cfg in configs} | {cfg.PRETRAIN_MODEL for cfg in configs[:2]}
     assert needed <= named

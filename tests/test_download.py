@@ -39,7 +39,8 @@ from tests.processes import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = Publication("A paper", "https://example.org/paper")
-CONTENT = bytes(range(1, 256)) * 1000  # no page, no archive
+CONTENT = bytes([0x80, *range(2, 256)]) * 1000  # begins as a pickle does
+CHANGED = CONTENT[:1] + CONTENT[:0:-1]
 PART = 2**16  # bytes that are written at once
 FAILS = [PART, 0, 0, 0, 0, 0]  # cuts until a run gives up
 NAME = "weights.pth"
@@ -122,7 +123,7 @@ def test_another_file_than_before_is_said(
     serve()
     assert get() == 0
     (folder(tmp_path) / NAME).unlink()
-    serve(CONTENT[1:])
+    serve(CONTENT[:-1])
     caplog.clear()
     assert get() == 0
     (warning,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING"]
@@ -181,13 +182,12 @@ def test_a_changed_file_is_not_glued_to_the_old_one(
 ) -> None:
     serve(cuts=FAILS.copy())
     assert get() == 1
-    changed = bytes(reversed(CONTENT))
-    serve(changed, etag='"2"', keeps_if_range=keeps_if_range)
+    serve(CHANGED, etag='"2"', keeps_if_range=keeps_if_range)
     assert get() == 0
-    assert fetched(tmp_path) == changed
+    assert fetched(tmp_path) == CHANGED
 
 
-@pytest.mark.parametrize("content", [CONTENT, bytes(reversed(CONTENT)), CONTENT[:900]])
+@pytest.mark.parametrize("content", [CONTENT, CHANGED, CONTENT[:900]])
 def test_without_a_version_the_bytes_that_are_here_are_compared(
     serve: Serve, tmp_path: Path, content: bytes
 ) -> None:
@@ -196,6 +196,22 @@ def test_without_a_version_the_bytes_that_are_here_are_compared(
     serve(content, etag="")
     assert get() == 0
     assert fetched(tmp_path) == content
+
+
+def test_a_server_that_cuts_and_refuses_the_rest_in_turn_is_given_up(
+    serve: Serve, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = serve(cuts=[PART] * 20)
+    file.refuses_ranges = True
+    assert get() == 1
+    assert PAPER.page in error_of(capsys)
+    assert len(server.requests) < 10
+
+
+def test_a_problem_of_the_server_after_a_cut_is_waited_out(serve: Serve, tmp_path: Path) -> None:
+    serve(cuts=[PART], problems=2)
+    assert get() == 0
+    assert fetched(tmp_path) == CONTENT
 
 
 def test_a_server_without_ranges_begins_anew(serve: Serve, tmp_path: Path) -> None:
@@ -264,6 +280,18 @@ def test_what_is_no_file_is_said_and_what_was_fetched_is_kept(
     assert PAPER.page in message
     assert "65.5 kB of 255.0 kB" in message
     assert kept(tmp_path) == CONTENT[:PART]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"error": "quota"}', b"\n <!DOCTYPE html><p>Quota"])
+def test_what_is_no_checkpoint_is_not_put_in_place_and_fetched_again(
+    serve: Serve, tmp_path: Path, content: bytes
+) -> None:
+    serve(content)
+    assert get() == 1
+    assert not (folder(tmp_path) / NAME).exists()
+    serve()
+    assert get() == 0
+    assert fetched(tmp_path) == CONTENT
 
 
 def test_one_that_fails_does_not_keep_others_from_being_fetched(
@@ -425,8 +453,11 @@ def test_stopped_unpacking_goes_on(
     assert (data / "VOST.zip").is_file()
     assert not (data / "VOST").exists()
     first, unpacked[:] = unpacked[:], [""] * 5
+    whole = data / ".download" / "VOST.zip" / "unpacked" / first[0]
+    whole.with_name(".00000.x.partial.jpg").touch()  # as a killed run leaves it
     assert get("vost") == 0
     assert not set(first) & set(unpacked)
+    assert not list(data.rglob(".*"))
 
 
 def _entry(name: str, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
@@ -447,25 +478,43 @@ def test_entries_that_lead_out_are_refused(
     assert not [path for path in tmp_path.rglob("*.jpg") if path.parent != tmp_path]
 
 
-def test_a_damaged_archive_is_said(
-    serve: Serve, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = bytearray(make_archive(tmp_path / "made.zip"))
-    content[200:400] = bytes(200)  # in the first image
-    serve(bytes(content), "VOST.zip", unpacks_to="VOST")
-    assert get("vost") == 1
-    assert f"{data / 'VOST.zip'}: " in error_of(capsys)
-    assert not (data / "VOST").exists()
-
-
-def test_an_archive_of_something_else_is_said(
+def test_a_damaged_archive_is_said_and_nothing_of_it_is_in_the_next(
     serve: Serve, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
-        archive.writestr("README", "nothing")
+        archive.writestr("VOST/old.txt", "old")
+        archive.writestr("VOST/ImageSets/val.txt", "cut\n")
+    damaged = (tmp_path / "made.zip").read_bytes().replace(b"cut\n", b"out\n")
+    serve(damaged, "VOST.zip", unpacks_to="VOST")
+    assert get("vost") == 1
+    assert f"{data / 'VOST.zip'}: " in error_of(capsys)
+    assert not (data / "VOST").exists()
+    (data / "VOST.zip").unlink()
+    serve(make_archive(tmp_path / "made.zip"), "VOST.zip", unpacks_to="VOST")
+    assert get("vost") == 0
+    assert not (data / "VOST" / "old.txt").exists()
+
+
+@pytest.mark.parametrize("names", [["README"], []])
+def test_an_archive_of_something_else_is_said(
+    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "nothing")
     serve((tmp_path / "made.zip").read_bytes(), "VOST.zip", unpacks_to="VOST")
     assert get("vost") == 1
     assert "ImageSets" in error_of(capsys)
+
+
+def test_a_folder_in_the_archives_place_is_said_before_anything_is_fetched(
+    serve: Serve, server: Server, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(make_archive(tmp_path / "made.zip"), "VOST.zip", unpacks_to="VOST")
+    (data / "VOST.zip").mkdir(parents=True)
+    assert get("vost") == 1
+    assert f"{data / 'VOST.zip'}: " in error_of(capsys)
+    assert server.requests == []
 
 
 # --- stopped, and twice at once

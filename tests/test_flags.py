@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from aot_plus.tools import demo, eval, make_mini_vost, report, reproduce, show_batch, show_decision, train
+from aot_plus.tools import (
+    demo,
+    download,
+    eval,
+    export,
+    make_mini_vost,
+    report,
+    reproduce,
+    show_batch,
+    show_decision,
+    train,
+)
 from aot_plus.tools.common import overrides_of
 from aot_plus.utils.errors import ConfigError
 
@@ -42,6 +53,21 @@ def _train(flags: list[str]) -> Any:
 )
 def test_old_names_mean_the_same(parse: Callable[[list[str]], Any], old: list[str], new: list[str]) -> None:
     assert vars(parse(old)) == vars(parse(new))
+
+
+@pytest.mark.parametrize(
+    ("parse", "flag"),
+    [
+        (_eval, "--sequences"),
+        (_eval, "--ms"),
+        (lambda flags: export._parse([*flags, "--output", "o"], "export"), "--input"),
+        (lambda flags: download._parse(flags, "download"), "--row"),
+        (lambda flags: reproduce._parse(flags, "reproduce"), "--rows"),
+        (lambda flags: reproduce._parse(flags, "reproduce"), "--policies"),
+    ],
+)
+def test_a_list_in_parts_is_the_whole_list(parse: Callable[[list[str]], Any], flag: str) -> None:
+    assert vars(parse([flag, "1", flag, "2", "3"])) == vars(parse([flag, "1", "2", "3"]))
 
 
 @pytest.mark.parametrize("tool", [eval, demo, train, report, reproduce, make_mini_vost, show_batch])

@@ -40,6 +40,25 @@ def test_help(program: str) -> None:
     )
 
 
+@pytest.mark.parametrize("tool", ["eval", "train"])
+def test_the_scripts_help_needs_no_package(tool: str) -> None:
+    assert "--model" in _without_packages(tool, "--help", exit_code=0).stdout
+
+
+def test_a_missing_package_is_named() -> None:
+    done = _without_packages("check", "mini_vost", exit_code=1)
+    assert done.stderr.startswith("error: ")
+    assert " cv2" in done.stderr
+
+
+def _without_packages(*arguments: str, exit_code: int) -> subprocess.CompletedProcess[str]:
+    """Runs the command with the standard library alone."""
+    command = [sys.executable, "-S", "-m", "aot_plus", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == exit_code, done.stderr
+    return done
+
+
 def test_a_missing_dataset_is_said_at_once() -> None:
     assert "torch" not in imported("aot_plus.tools.eval", "--dataset", "/no/such/folder", exit_code=1)
 

@@ -27,8 +27,8 @@ from aot_plus.pipeline.table import render_table
 from aot_plus.tools import eval as eval_tool
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.masks import read_mask
-from evaluation.vost import DATASET_FOLDERS
 from tests.layout_runs import (
     FRAMES,
     HEIGHT,

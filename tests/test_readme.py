@@ -44,6 +44,7 @@ def test_library_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.fromarray(_frame(number)).save(tmp_path / "video" / f"{number}.jpg")
     write_mask(tmp_path / "first_mask.png", _mask())
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
     names: dict[str, Any] = {}
     exec(compile(_python_block("VideoSegmenter"), "README.md", "exec"), names)
     assert names["labels"].shape == SIZE

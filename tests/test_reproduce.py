@@ -242,6 +242,10 @@ def test_wrong_flags_are_said_before_any_work(
     with pytest.raises(SystemExit, match="2"):
         run(videos, fake, "--processes", "0")
     assert re.search("--processes: .*'0'", capsys.readouterr().err)
+    assert reproduce.main(["--dataset", "davis2071", "--download"]) == 1
+    captured = capsys.readouterr()
+    assert re.search("error: --dataset: .*davis2017.*davis2071", captured.err)
+    assert captured.out == ""
     assert fake.jobs == []
 
 

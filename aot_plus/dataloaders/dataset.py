@@ -10,19 +10,11 @@ from typing import Any, ClassVar
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.own_classes import own_errors
+from evaluation.datasets import DATASET_FOLDERS, OTHER_SPLIT
 from evaluation.layouts import annotations_folder, ground_truth
 from evaluation.masks import IGNORE_ID
 from evaluation.protocols import Protocol
-from evaluation.vost import (
-    ANNOTATIONS,
-    DATASET_FOLDERS,
-    OTHER_SPLIT,
-    SPLITS,
-    check_split_name,
-    mask_paths,
-    name_problem,
-    read_split,
-)
+from evaluation.vost import ANNOTATIONS, SPLITS, check_split_name, mask_paths, name_problem, read_split
 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 

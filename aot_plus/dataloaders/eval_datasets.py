@@ -10,8 +10,9 @@ from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.own_classes import import_class
 from aot_plus.utils.paths import find_path
+from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS, SPLITS, known_folder
+from evaluation.vost import SPLITS
 
 __all__ = [
     "DATASET_FOLDERS",

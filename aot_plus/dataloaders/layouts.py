@@ -10,10 +10,11 @@ from aot_plus.dataloaders.dataset import Dataset, visible_folders
 from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import VOST, how_to_get
+from evaluation.datasets import SPLIT_FOLDERS
 from evaluation.layouts import meta_path, read_videos
 from evaluation.masks import IGNORE_ID
 from evaluation.protocols import PROTOCOLS
-from evaluation.vost import ANNOTATIONS, SPLIT_FOLDERS, mask_paths, read_names
+from evaluation.vost import ANNOTATIONS, mask_paths, read_names
 
 __all__ = ["LAYOUTS", "VOSTDataset"]
 
@@ -57,7 +58,7 @@ class VOSTDataset(Dataset):
     def how_to_get(self) -> str:
         """Says where to get VOST, or how to make MiniVOST."""
         vost = f"; {how_to_get('vost')}. Or put (or link) it there"
-        made = f"; python -m aot_plus.tools.make_mini_vost --output {shlex.quote(str(self.root))} makes it"
+        made = f"; python -m aot_plus make-mini-vost --output {shlex.quote(str(self.root))} makes it"
         return {"vost": vost, "mini_vost": made}.get(self.name, "")
 
     @property

@@ -37,7 +37,7 @@ Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
 
 
 class _Cut(Exception):
-    """Says that the connection ended before the file did."""
+    """Says that the connection ended before the file did, or with a reason that it brought nothing."""
 
 
 class _Changed(Exception):
@@ -77,17 +77,20 @@ def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> N
             try:
                 _receive(part, session, open_file, check_size)
                 return
-            except _Changed:
+            except _Changed as changed:
+                vain += 1
+                if vain >= _TRIES:
+                    raise DataError("the file on the server changes again and again") from changed
                 _log.warning("%s: the file on the server has changed: beginning anew", part.folder.name)
                 part.begin(Version())
-                vain = 1
             except _Cut as cut:
+                what = str(cut) or f"the connection was cut after {part.describe()}"
                 if part.size > most:
                     most, vain = part.size, 0
                 elif vain + 1 >= _TRIES or not vain:  # nothing came in this run, or not for a while
-                    raise DataError(str(cut)) from cut
+                    raise DataError(what) from cut
                 vain += 1
-                _log.warning("%s: %s; trying again", part.folder.name, cut)
+                _log.warning("%s: %s; trying again", part.folder.name, what)
                 time.sleep(_PAUSE * 2**vain)
 
 
@@ -106,7 +109,7 @@ def _receive(
             check_size(answer.version.size)
         _append(part, _joined(part, answer) if answer.start else _begun(part, answer))
     if not part.is_complete and part.version.size is not None:
-        raise _Cut(f"the connection was cut after {part.describe()}")
+        raise _Cut
     part.note(replace(part.version, size=part.size))
 
 
@@ -116,7 +119,7 @@ def _range(start: int, validator: str) -> dict[str, str]:
 
 
 def _read_answer(response: requests.Response, start: int) -> _Answer:
-    """Reads the headers. Raises ``DataError`` for what is no file, ``_Changed`` for a shorter file."""
+    """Reads the headers. Raises ``DataError`` for what is no file, ``_Changed`` for less of it, ``_Cut``."""
     headers, code = response.headers, response.status_code
     if start and code == requests.codes.requested_range_not_satisfiable:
         raise _Changed
@@ -139,11 +142,13 @@ def _read_answer(response: requests.Response, start: int) -> _Answer:
 
 
 def _refuse(response: requests.Response) -> None:
-    """Raises ``DataError`` for a status that means there is no file."""
+    """Raises ``DataError`` for a status that means there is no file, ``_Cut`` for a problem that may pass."""
+    code = response.status_code
+    answer = f"the server answered {code} {response.reason}"
+    if code >= 500:
+        raise _Cut(f"{answer}: it has a problem; try later")
     if not response.ok:
-        code = response.status_code
-        reason = _REFUSED.get(code, "it has a problem; try later" if code >= 500 else "it gives no file")
-        raise DataError(f"the server answered {code} {response.reason}: {reason}")
+        raise DataError(f"{answer}: {_REFUSED.get(code, 'it gives no file')}")
 
 
 def is_page(response: requests.Response) -> bool:
@@ -197,7 +202,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_content(_BLOCK)
     except requests.RequestException as error:
-        raise _Cut(f"the connection was cut ({_reason(error)})") from error
+        raise _Cut from error
 
 
 def _reason(error: requests.RequestException) -> str:

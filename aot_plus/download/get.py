@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _PARTS = ".download"  # folder beside the files, of those that are not whole yet
 _RECORD = ".download.json"  # ends the name of the file that notes what was fetched
 _ARCHIVE = b"PK"
+_CHECKPOINT = (_ARCHIVE, b"\x80")  # or a pickle, which is what older versions of PyTorch wrote
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Place:
     def work(self) -> Path:
         """Returns the folder of incomplete files."""
         return self.folder / _PARTS / self.source.name
+
+    @property
+    def unpacked(self) -> Path:
+        """Returns the folder of what is unpacked before all is."""
+        return self.work / "unpacked"
 
     @property
     def is_there(self) -> bool:
@@ -91,8 +97,9 @@ def download(place: Place, drive: str = DRIVE) -> None:
         return
     if not source.can_be_fetched:
         raise DataError(f"{source.name}: has no address that a program can use. {place.by_hand()}")
-    if os.path.lexists(place.target):
-        raise DataError(f"{place.target}: is in the way, or a link that leads nowhere; remove it first")
+    for path in (place.target, place.file):
+        if os.path.lexists(path) and (path == place.target or not path.is_file()):
+            raise DataError(f"{path}: is in the way, or a link that leads nowhere; remove it first")
     with _work_folder(place), _explained(place):
         if place.is_there:  # another process was quicker
             return
@@ -160,6 +167,7 @@ def _fetch(place: Place, drive: str) -> None:
 
     fetch(part, open_file, _size_check(place, part))
     record = _verified(place, part)
+    shutil.rmtree(place.unpacked, ignore_errors=True)  # of an archive that was here before
     with writing(place.file):
         part.content.replace(place.file)
     part.remove()
@@ -198,8 +206,12 @@ def _verified(place: Place, part: Part) -> dict[str, object]:
     if source.size not in (None, part.size):
         raise DataError(f"it has {part.size:,} bytes, published are {source.size:,}; {again}")
     with content.open("rb") as file:
-        is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE
-    if is_archive != zipfile.is_zipfile(content) or (source.unpacks_to and not is_archive):
+        head = file.read(16)
+    if not head.startswith(_ARCHIVE if source.unpacks_to else _CHECKPOINT):
+        part.remove()  # an error in words, for one: nothing to go on from
+        kind = "archive" if source.unpacks_to else "checkpoint"
+        raise DataError(f"the server gave no {kind}: what came begins with {head!r}")
+    if head.startswith(_ARCHIVE) and not zipfile.is_zipfile(content):
         raise DataError(f"it is damaged: no whole archive; {again}")
     digest = _digest(content, source.name)
     if not digest.startswith(source.sha256):
@@ -239,8 +251,7 @@ def _say_checksum(place: Place, digest: str) -> None:
 
 def _unpack(place: Place) -> None:
     """Unpacks an archive, and removes it."""
-    folder = place.work / "unpacked"
-    _require_space(place.folder, unpacked_size(place.file, folder))
-    unpack(place.file, folder, place.target)
+    _require_space(place.folder, unpacked_size(place.file, place.unpacked))
+    unpack(place.file, place.unpacked, place.target)
     place.file.unlink()
     _log.info("%s: unpacked to %s, and removed", place.source.name, place.target)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from aot_plus.utils.errors import DataError
-from evaluation.files import replacing, writing
+from evaluation.files import remove_leftovers, replacing, writing
 from evaluation.progress import ProgressBar
 from evaluation.vost import SPLITS
 
@@ -31,10 +31,14 @@ def unpack(archive: Path, folder: Path, target: Path) -> None:
     Raises ``DataError`` for an archive that is damaged, has names that lead out of the folder, or holds no
     such dataset; what is unpacked by then stays in ``folder``.
     """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)  # an archive may be empty
     with _opened(archive) as opened:
         infos = [info for info in opened.infolist() if not info.is_dir()]
         for info in infos:
             _check_name(archive, info)
+        for path in {(folder / info.filename).parent for info in infos}:
+            remove_leftovers(path)  # of a killed run
         for info in ProgressBar(infos, desc=f"unpack {archive.name}", unit="file", mininterval=0.5):
             if not _is_there(info, folder):
                 _extract(opened, info, folder / info.filename)

@@ -23,8 +23,8 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import stored_path
 from aot_plus.utils.sources import find_source, how_to_get
+from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS, known_folder
 
 __all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset", "lacking"]
 

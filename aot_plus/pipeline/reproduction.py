@@ -60,8 +60,8 @@ def check_dataset(name: str) -> None:
     """
     tables = (PAPER_DATASET, MINI_VOST, *ZOO_DATASETS)
     folder = None if name in DATASET_FOLDERS else find_path(name)
-    layout = find_layout(folder) if folder is not None and folder.is_dir() else PAPER_DATASET
-    if (name in DATASET_FOLDERS and name not in tables) or layout != PAPER_DATASET:
+    is_vost = folder is not None and folder.is_dir() and find_layout(folder) == PAPER_DATASET
+    if name not in tables and not is_vost:
         expected = f"{', '.join(tables)} or a folder in VOST's layout"
         raise ConfigError(
             f"--dataset: there are tables for {expected}, found {name}; aot-plus eval takes any"

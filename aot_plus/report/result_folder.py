@@ -14,9 +14,10 @@ from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.json_text import parse_json
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.files import require_regular
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS, TRACES
+from evaluation.vost import TRACES
 
 __all__ = ["ChosenData", "ResultFolder", "chosen_data", "read_folders"]
 

@@ -8,7 +8,7 @@ from aot_plus.dataloaders.dataset_check.findings import has_errors
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.tools.common import add_data_argument, data_root, run_tool, whole_number
-from evaluation.vost import DATASET_FOLDERS
+from evaluation.datasets import DATASET_FOLDERS
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:

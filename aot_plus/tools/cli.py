@@ -27,15 +27,28 @@ TOOLS = {
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "aot-plus") -> int:
-    """Runs the tool that the first argument names with the other arguments. Returns the exit code."""
+    """Runs the tool that the first argument names with the other arguments. Returns the exit code.
+
+    A package that is not installed is named, since a newcomer may not have activated the environment.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(prog)
     tool = parser.parse_args(arguments[:1]).tool
     if tool not in TOOLS:
         near = difflib.get_close_matches(tool, TOOLS, cutoff=0.5) or list(TOOLS)
         parser.error(f"unknown tool {tool!r}; the nearest: {', '.join(near)}")
-    work = import_module(TOOLS[tool][0]).main
-    return int(work(arguments[1:], prog=f"{prog} {tool}"))
+    try:
+        work = import_module(TOOLS[tool][0]).main
+        return int(work(arguments[1:], prog=f"{prog} {tool}"))
+    except ModuleNotFoundError as error:
+        if (error.name or "aot_plus").partition(".")[0] in ("aot_plus", "evaluation"):
+            raise
+        print(
+            f"error: {sys.executable} has no package {error.name}: activate the project's environment "
+            "(source .venv/bin/activate, if the scripts made it), or pip install -r requirements.txt",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

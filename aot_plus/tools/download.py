@@ -46,7 +46,14 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="vost, or a file that the list names")
-    add("--row", nargs="+", default=[], metavar="ROW", help="all that rows of the paper's table need")
+    add(
+        "--row",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ROW",
+        help="all that rows of the paper's table need",
+    )
     add_data_argument(parser)
     return parser.parse_args(argv)
 

@@ -26,18 +26,18 @@ from aot_plus.tools.common import (
     with_environment,
 )
 from aot_plus.utils.errors import ConfigError
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.home import home
-from evaluation.vost import DATASET_FOLDERS
 
 if TYPE_CHECKING:
     from aot_plus.pipeline.choices import Wanted
     from aot_plus.pipeline.run import Job
 
 _DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints its figures.
-Without arguments: AOT* + EMFS of the paper's table on VOST val. Where VOST or the checkpoint is missing it
-says how to get it (--download gets it), and runs a small model that ships with the project on MiniVOST,
-which it makes itself; so it does with --dataset mini_vost and no model. What is named is never replaced.
-Sequences that are finished are skipped."""
+Without arguments: AOT* + EMFS of the paper's table on VOST val. If VOST or the checkpoint is missing, it says
+how to get it (--download gets it), makes MiniVOST, and runs a small model that ships with the project on it;
+--dataset mini_vost without a model does the same. A model, checkpoint or dataset that is named is never
+replaced. Finished sequences are skipped."""
 _EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
 stand for the flags of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST gets (10)."""
 _FROM_ENVIRONMENT = (
@@ -59,7 +59,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_checkpoint_arguments(parser, "the model's file")
     add_download_argument(parser)
     _add_dataset_arguments(parser)
-    add("--sequences", nargs="+", metavar="NAME", help="only these of the split, without metric")
+    add(
+        "--sequences",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="only these of the split, without metric",
+    )
     add(
         "--result_name",
         type=folder_name,
@@ -97,7 +103,9 @@ def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     add_memory_arguments(parser)
     add_device_arguments(parser)
     scales = "average over these scales, for example 1.0 1.2"
-    parser.add_argument("--ms", dest="TEST_MULTISCALE", nargs="+", type=float, metavar="SCALE", help=scales)
+    parser.add_argument(
+        "--ms", dest="TEST_MULTISCALE", nargs="+", action="extend", type=float, metavar="SCALE", help=scales
+    )
     for flag, name, about in (
         ("--flip", "TEST_FLIP", "average over the mirrored image as well"),
         ("--trace", "TEST_MEM_TRACE", "write the memory's decisions to traces/<sequence>.jsonl"),

@@ -40,6 +40,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         type=Path,
         required=True,
         nargs="+",
+        action="extend",
         metavar="FILE",
         help="checkpoint, .pth or .safetensors, best of ema_ckpt; several of one model are averaged",
     )

@@ -36,7 +36,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         "figures, J per frame, what the memory kept (of runs with --trace), pictures of the worst moments.",
     )
     add = parser.add_argument
-    add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of aot_plus.tools.eval")
+    add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of eval")
     add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
     add_run_data_arguments(parser)
     add(

@@ -29,9 +29,9 @@ from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.sources import ZOO
 from aot_plus.utils.words import counted
+from evaluation.datasets import known_folder
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
-from evaluation.vost import known_folder
 
 if TYPE_CHECKING:
     from aot_plus.dataloaders.eval_datasets import Dataset
@@ -78,10 +78,10 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     )
     add_data_argument(parser)
     add_download_argument(parser)
-    add("--rows", nargs="+", metavar="ROW", help="names or numbers of rows (default: all)")
+    add("--rows", nargs="+", action="extend", metavar="ROW", help="names or numbers of rows (default: all)")
     policies = "of the small models: names, or package.module:ClassName of your own"
     default = ", ".join(SMALL_POLICIES)
-    add("--policies", nargs="+", metavar="POLICY", help=f"{policies} (default: {default})")
+    add("--policies", nargs="+", action="extend", metavar="POLICY", help=f"{policies} (default: {default})")
     add(
         "--processes",
         type=whole_number(1),

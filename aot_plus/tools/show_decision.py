@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description="Explains one decision of a memory policy.")
     add = parser.add_argument
-    add("--result_dir", type=Path, required=True, help="results of tools.eval with --trace")
+    add("--result_dir", type=Path, required=True, help="result folder of eval --trace")
     add_run_data_arguments(parser)
     add("--sequence", required=True, help="name of the sequence")
     add("--frame", type=int, help="number of the appended frame, from 0 (default: the first decision's)")

@@ -41,6 +41,7 @@ _BOTH = (
     "aot_plus/utils/images.py",
     "aot_plus/utils/kept_tables.py",
     "aot_plus/utils/masks.py",
+    "evaluation/datasets.py",
     "evaluation/layouts.py",
     "evaluation/masks.py",
     "evaluation/vost.py",

@@ -21,9 +21,10 @@ from aot_plus.utils.config import (
 )
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.paths import find_path
+from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.home import home
 from evaluation.results import remove_results
-from evaluation.vost import DATASET_FOLDERS, TRACES, known_folder
+from evaluation.vost import TRACES
 
 __all__ = ["claim_result_folder", "folder_differences", "mask_values", "remove_figures"]
 

@@ -77,7 +77,7 @@ def read_trace(path: Path) -> list[TraceEntry]:
     try:
         return [_entry(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such trace; tools.eval writes it with --trace") from None
+        raise DataError(f"{path}: there is no such trace; eval --trace writes it") from None
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{path}: cannot be read as a trace ({error!r})") from error
 
