@@ -17,6 +17,7 @@ from aot_plus.app.settings import DTYPES, about_model, checkpoint_files
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.utils.config import model_names
 from aot_plus.utils.errors import DataError, VOSError
+from evaluation.files import writing
 
 __all__ = ["build_page"]
 
@@ -232,12 +233,12 @@ class _Page:
     def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
         try:
             path = self.session.export(layout, lambda done, total: progress((done, total), unit="frames"))
+            with writing(self.uploads):  # what the browser may fetch lies there only
+                copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
+                shutil.copyfile(path, copy)
         except VOSError as error:
             _say(error)
             return [gr.update(visible=False), ""]
-        # What the browser may fetch lies in the folder of uploads only.
-        copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
-        shutil.copyfile(path, copy)
         written = escape(str(path.parent))
         return [gr.update(value=str(copy), visible=True), f"Written to `{written}`."]
 
