@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
+from aot_plus.app.project import Project
 from aot_plus.app.run import SegmentRun
 from aot_plus.app.session import Session
 from aot_plus.app.settings import Settings
@@ -213,6 +214,47 @@ def test_undoing_a_removal_brings_back_what_was_painted(session: Session) -> Non
     run(session)
     assert 2 in followed
     np.testing.assert_array_equal(mask(session, FRAMES - 1), followed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: dab(session, 1, 60, 60),
+        Session.add_object,
+        lambda session: session.rename_object(1, "red"),
+        lambda session: session.remove_object(1),
+        Session.undo,
+    ],
+)
+def test_a_change_that_cannot_be_saved_changes_nothing(
+    change: Callable[[Session], object], session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dab(session, 1, 26, 26)
+    project, painted = session.opened.project, mask(session, 0)
+
+    def fail(self: Project) -> None:
+        raise DataError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Project, "save", fail)
+        with pytest.raises(DataError, match="disk is full"):
+            change(session)
+    assert [item.name for item in project.objects] == ["Object 1"]
+    np.testing.assert_array_equal(mask(session, 0), painted)
+    np.testing.assert_array_equal(project.given_mask(0), painted)
+    session.undo()
+    assert project.masks.frames() == []
+
+
+def test_a_project_is_closed_though_it_cannot_be_saved(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Project) -> None:
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr(Project, "save", fail)
+    session.close()
+    assert not session.is_open
 
 
 def test_a_mask_file(session: Session, tmp_path: Path) -> None:
@@ -568,3 +610,28 @@ def test_export(session: Session, layout: str, folder: str, name: str) -> None:
     np.testing.assert_array_equal(read_mask(written, ("P",)), mask(session, 3))
     with pytest.raises(ConfigError, match="layout"):
         session.export("../x")
+
+
+def test_an_export_that_fails_leaves_the_one_before(session: Session, video: Path) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    folder = session.export("vost").parent
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (video / "006.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"006\.png"):
+        session.export("vost")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_one_export_at_a_time(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    refused: list[str] = []
+
+    def export_in_another_tab(done: int, total: int) -> None:
+        with pytest.raises(DataError) as error:
+            session.export("vost")
+        refused.append(str(error.value))
+
+    session.export("vost", export_in_another_tab)
+    assert len(refused) == 1
+    session.export("vost")

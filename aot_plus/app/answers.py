@@ -30,8 +30,8 @@ class Answers:
 
     An answer holds ``state`` (everything but pictures) and, for the frame shown, the ``layer`` of the
     objects, the ``memory``, and the ``picture`` unless the page ``has`` it. A request to ``follow`` goes to
-    the frame that a run has reached. ``error`` says in words what went wrong: nothing is raised. A picture
-    that cannot be made is empty.
+    the frame that a run has reached. One that names a ``project`` changes no other. ``error`` says in words
+    what went wrong: nothing is raised. A picture that cannot be made is empty.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
@@ -72,6 +72,7 @@ class Answers:
     def _do(self, action: str, values: Values) -> dict[str, Any]:
         errors: list[str] = []
         with _noted(errors):
+            self._check_project(values)
             self._actions[action](values)
         opened = self._session.opened
         progress = opened.progress  # read once: a run that ends just now must not be shown before its end
@@ -88,6 +89,11 @@ class Answers:
             with _noted(errors):
                 answer[name] = view(opened, frame)
         return answer | ({"error": errors[0]} if errors else {})
+
+    def _check_project(self, values: Values) -> None:
+        """Raises ``DataError`` for a page that shows another ``project`` than the one that is open."""
+        if values.get("project", opened := self._session.opened.project.folder.name) != opened:
+            raise DataError("another project was opened in another tab: reload this page")
 
     def _paint(self, values: Values) -> None:
         points = [(_number(x), _number(y)) for x, y in values["points"][:_MOST_POINTS]]

@@ -53,10 +53,13 @@ class Opened:
         self.run: SegmentRun | None = None
 
     def close(self) -> None:
-        """Stops a run, and saves."""
+        """Stops a run, and saves which frame is shown, and areas: nobody misses these if the disk is full."""
         self.stop()
-        self.project.save()
-        self.project.masks.save_areas()
+        try:
+            self.project.save()
+            self.project.masks.save_areas()
+        except DataError as error:
+            _log.warning("%s", error)
         self.frames.close()
 
     @property
@@ -138,6 +141,7 @@ class Session:
         self.settings = settings
         self._models = Models(device)
         self._lock = threading.RLock()
+        self._exporting = threading.Lock()
         self._opened: Opened | None = None
 
     @property
@@ -316,8 +320,13 @@ class Session:
     def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
         """Writes masks, overlay and a zip of both. Returns the zip's path. Raises ``DataError``."""
         opened = self.opened
-        opened.stop()
-        return export(opened.project, opened.frames, layout, tell)
+        if not self._exporting.acquire(blocking=False):
+            raise DataError("an export is being made already, perhaps for another tab: wait for its end")
+        try:
+            opened.stop()
+            return export(opened.project, opened.frames, layout, tell)
+        finally:
+            self._exporting.release()
 
 
 def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:

@@ -55,7 +55,8 @@ class Studio {
   async call(action, values = {}) {
     let answer;
     try {
-      answer = await this.server.ask({ action, values: { ...values, has: this.has } });
+      const project = this.state && { project: this.state.project };
+      answer = await this.server.ask({ action, values: { ...values, ...project, has: this.has } });
     } catch {} // what went wrong is in the browser's log
     answer ??= { error: DEAD };
     if (answer.error) this.say(answer.error);
