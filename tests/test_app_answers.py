@@ -144,7 +144,8 @@ def test_a_tab_changes_only_the_project_that_it_shows(
     shown = ask("look")["state"]["project"]
     session.open_video(make_video(tmp_path / "videos" / "other", 2))
     stroke = {"frame": 0, "id": 1, "points": [[26, 26]], "diameter": 9}
-    answer = ask("paint", project=shown, **stroke)
+    answer = ask("paint", project=shown, has=0, **stroke)
     assert answer["error"]
+    assert answer["picture"]  # of the other one
     assert (answer["state"]["project"], answer["state"]["given"]) == ("other", [])
     assert ask("paint", project="other", **stroke)["state"]["given"] == [0]

@@ -71,8 +71,11 @@ class Answers:
 
     def _do(self, action: str, values: Values) -> dict[str, Any]:
         errors: list[str] = []
+        name = self._session.opened.project.folder.name
+        is_shown = values.get("project", name) == name
         with _noted(errors):
-            self._check_project(values)
+            if not is_shown:
+                raise DataError("another project was opened in another tab: reload this page")
             self._actions[action](values)
         opened = self._session.opened
         progress = opened.progress  # read once: a run that ends just now must not be shown before its end
@@ -83,17 +86,13 @@ class Answers:
             "state": overview(opened, progress, frame),
             "memory": memory_view(opened, frame),
         }
-        pictures = {"layer": layer_view} | ({} if values.get("has") == frame else {"picture": picture_view})
+        has_picture = is_shown and values.get("has") == frame
+        pictures = {"layer": layer_view} | ({} if has_picture else {"picture": picture_view})
         for name, view in pictures.items():
             answer[name] = ""
             with _noted(errors):
                 answer[name] = view(opened, frame)
         return answer | ({"error": errors[0]} if errors else {})
-
-    def _check_project(self, values: Values) -> None:
-        """Raises ``DataError`` for a page that shows another ``project`` than the one that is open."""
-        if values.get("project", opened := self._session.opened.project.folder.name) != opened:
-            raise DataError("another project was opened in another tab: reload this page")
 
     def _paint(self, values: Values) -> None:
         points = [(_number(x), _number(y)) for x, y in values["points"][:_MOST_POINTS]]
