@@ -1,5 +1,6 @@
 """The page's work without the page: projects, painting, runs, corrections, undo, export."""
 
+import errno
 import json
 import os
 import re
@@ -257,11 +258,37 @@ def test_a_project_is_closed_though_it_cannot_be_saved(
     assert not session.is_open
 
 
+@pytest.mark.parametrize("full_at", ["squares-2/given", "squares-2/project.json"])
+def test_a_project_that_cannot_be_made_leaves_nothing(
+    full_at: str, session: Session, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = session.opened
+    mkdir, add_ids = Path.mkdir, Project.add_ids
+
+    def make_folder(path: Path, **options: bool) -> None:
+        if path == session.projects / full_at:
+            raise OSError(errno.ENOSPC, "no space")
+        mkdir(path, **options)
+
+    def add(project: Project, ids: list[int], name: str = "") -> None:
+        raise DataError(f"{project.folder / 'project.json'}: no space")
+
+    monkeypatch.setattr(Path, "mkdir", make_folder)
+    monkeypatch.setattr(Project, "add_ids", add if full_at.endswith("json") else add_ids)
+    with pytest.raises(DataError, match=f"{full_at}: .*no space"):
+        session.open_video(video)
+    assert [path.name for path in session.projects.iterdir()] == ["squares"]
+    assert session.opened is before
+
+
 def test_a_mask_file(session: Session, tmp_path: Path) -> None:
     session.add_object()
     session.remove_object(2)
     loaded = np.zeros((HEIGHT, WIDTH), np.uint8)
     loaded[:10], loaded[10:20], loaded[20:30], loaded[30:] = 1, 2, 9, 255
+    (tmp_path / "mask.png").write_bytes(b"no mask")
+    with pytest.raises(DataError, match=r"^mask\.png: "):  # the folder of uploads is nobody's
+        session.load_mask(0, tmp_path / "mask.png")
     write_mask(tmp_path / "mask.png", loaded)
     new = session.load_mask(0, tmp_path / "mask.png")
     assert [item.id for item in new] == [3, 9]  # 2 was removed: what looks like it is another
@@ -566,7 +593,13 @@ def test_the_tool_says_what_it_lacks(
     assert str(tmp_path / "missing") in capsys.readouterr().err
     assert app.main(["--policy", "best"]) == 1
     assert re.search("policy: .*emfs.*'best'", capsys.readouterr().err)
-    for flags in (["--policy", "no_such_module:Policy"], ["--checkpoint", "no_such_file"]):
+    nowhere = ["--host", "192.0.2.1", "--projects", str(tmp_path)]  # an address that is nobody's
+    for flags in (
+        ["--policy", "no_such_module:Policy"],
+        ["--checkpoint", "no_such_file"],
+        ["--device", "no_such_device"],
+        nowhere,
+    ):
         assert app.main(flags) == 1
         assert flags[1].partition(":")[0] in capsys.readouterr().err
     with pytest.raises(SystemExit):

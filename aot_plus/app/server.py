@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,7 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
         ConfigError: if it cannot listen there.
         DataError: if another program serves the same projects.
     """
+    _require_free(host, port)
     uploads = session.projects / ".uploads"
     with writing(uploads):
         session.projects.mkdir(parents=True, exist_ok=True)
@@ -66,9 +68,9 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
     from aot_plus.app.page import build_page
 
     blocks = build_page(session, uploads)
-    try:
+    with _listening(host, port):
         _, address, _ = blocks.launch(
-            server_name=host,
+            server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
             share=False,
             prevent_thread_lock=True,
@@ -82,10 +84,27 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
             head=page_head(),
             app_kwargs={"middleware": [Middleware(OwnPageOnly, host=host)]},
         )
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
     return blocks, address
+
+
+def _require_free(host: str, port: int | None) -> None:
+    """Raises ``ConfigError`` where nobody can listen: Gradio would try a hundred ports there."""
+    with _listening(host, port):
+        found = socket.getaddrinfo(host or None, port or 0, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Gradio does
+            trial.bind(address)
+
+
+@contextmanager
+def _listening(host: str, port: int | None) -> Iterator[None]:
+    """Turns an ``OSError`` of the block into a ``ConfigError`` about the address."""
+    try:
+        yield
+    except OSError as error:
+        flags = f"--host {host}" if port is None else f"--host {host} --port {port}"
+        raise ConfigError(f"{flags}: cannot listen there ({error.strerror or error})") from error
 
 
 class OwnPageOnly:

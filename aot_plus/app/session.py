@@ -148,7 +148,7 @@ class Session:
     def opened(self) -> Opened:
         """Returns the open project. Raises ``DataError`` where there is none."""
         if self._opened is None:
-            raise DataError("no video is open")
+            raise DataError("no video is open: if this page shows one, reload it")
         return self._opened
 
     @property
@@ -207,10 +207,10 @@ class Session:
                     source = folder / own_name
                 frames = Frames(source)
                 project = Project.create(folder, title, frames, self.settings)
+                project.add_object()
             except VOSError as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise DataError(str(error).replace(str(source), title)) from error
-            project.add_object()
             self.close()
             self._opened = Opened(project, frames, self._models)
 
@@ -245,7 +245,10 @@ class Session:
         """
         with self._lock:
             opened, project = self.opened, self.opened.project
-            loaded = opened.reader.read(path)
+            try:
+                loaded = opened.reader.read(path)
+            except DataError as error:
+                raise DataError(str(error).replace(str(path), path.name)) from error
             if loaded.shape != project.size:
                 found, expected = (
                     " x ".join(map(str, shape[::-1])) for shape in (loaded.shape, project.size)

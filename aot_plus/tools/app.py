@@ -90,6 +90,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     """Returns the settings of new projects. Raises ``ConfigError`` or ``CheckpointError``."""
     from aot_plus.app.settings import Settings
     from aot_plus.networks.memory.policies import build_policy
+    from aot_plus.utils.device import resolve_device
 
     given = {
         "model": args.model,
@@ -100,6 +101,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     }
     settings = Settings().changed(**{name: value for name, value in given.items() if value is not None})
     build_policy(settings.config(args.device))  # one's own is imported
+    resolve_device(args.device, "--device")
     if args.checkpoint:
         settings.checkpoint_path()
     return settings
