@@ -59,15 +59,13 @@ class _Page:
     # --- components
 
     def _build_start(self) -> None:
-        videos = self.session.places.videos()
+        named = bool(self.session.places)
         with gr.Column(elem_classes="choice"):
             gr.HTML("<h2>A video from this computer</h2>")
             self.upload = gr.File(show_label=False, container=False, elem_id="upload", height=124)
-            gr.HTML(f"<p>{_NAMED if videos else _NOT_NAMED}</p>")
-            self.video = gr.Dropdown(
-                videos, value=None, show_label=False, container=False, visible=bool(videos), elem_id="video"
-            )
-            self.open = gr.Button("Open", visible=bool(videos), elem_id="open")
+            gr.HTML(f"<p>{_NAMED if named else _NOT_NAMED}</p>")
+            self.video = gr.Dropdown([], show_label=False, container=False, visible=named, elem_id="video")
+            self.open = gr.Button("Open", visible=named, elem_id="open")
         with gr.Column(elem_classes="choice"):
             gr.HTML("<h2>The example</h2><p>A synthetic video of 14 seconds, made on the spot.</p>")
             self.example = gr.Button("Open the example", variant="primary", elem_id="example")
@@ -114,12 +112,11 @@ class _Page:
         self.policy = gr.Dropdown([], label="Memory policy: which frame goes when the memory is full")
         self.capacity = gr.Slider(2, 30, step=1, label="Capacity: frames in the memory")
         self.gap = gr.Number(
-            precision=0, minimum=0, label="Gap: frames between two entries", info="0: by the video's length"
+            precision=0, label="Gap: frames between two entries", info="0: by the video's length"
         )
         self.dtype = gr.Dropdown(list(DTYPES), label="Number format")
         self.long_edge = gr.Number(
             precision=0,
-            minimum=0,
             label="Longest side for the network, in pixels",
             info="0: what suits the model",
         )
@@ -138,7 +135,7 @@ class _Page:
     def wire(self, blocks: gr.Blocks) -> None:
         """Connects the events to what they do."""
         quiet: dict[str, Any] = {"show_progress": "hidden"}
-        opening = [self.close, self.start, self.work, self.upload, self.saved]
+        opening = [self.close, self.start, self.work, self.upload, self.video, self.saved]
         places = [self.title, *opening, self.download, self.exported]
         settings = [*self.inputs.values(), self.about]
         outputs = [*places, *settings]
@@ -194,6 +191,7 @@ class _Page:
             gr.update(visible=not is_open),
             gr.update(visible=is_open),
             gr.update(value=None),
+            gr.skip() if is_open else gr.update(choices=self.session.places.videos(), value=None),
             gr.update(choices=saved, value=saved[0] if saved else None),
             gr.update(visible=False),
             "",
