@@ -200,7 +200,7 @@ def _export(opened: Opened, session: Session) -> None:
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
 
 
-def test_hands_and_keys_while_frames_go_by(opened: Opened, session: Session) -> None:
+def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(opened: Opened, session: Session) -> None:
     page = opened.page
     session.close()
     folder = next(Path(path).parent for _, path in session.places.videos() if path.endswith("squares.mp4"))
@@ -240,20 +240,23 @@ def test_hands_and_keys_while_frames_go_by(opened: Opened, session: Session) -> 
     page.locator("#objects input").first.click()
     opened.wait("studio.chosen === 1")
     assert page.locator("#objects .chosen").get_attribute("data-id") == "1"
-    # The number is that of the frame; keys on a slider of the settings are its own.
+    # The number is that of the frame.
     page.locator("#number").fill("999")
     page.locator("#number").press("Enter")
     opened.wait(f"state.frame === {FRAMES - 1}")
     assert page.locator("#number").input_value() == str(FRAMES - 1)
     page.locator("#settings button").first.click()
-    page.locator("#settings input[type=range]").press("ArrowLeft")
-    opened.wait(f"state.frame === {FRAMES - 1}")
-    page.wait_for_function("document.querySelector('#settings input[type=range]').value === '2'")
-    # A value that does not fit jumps back.
-    gap = page.get_by_label("Gap: ")
-    gap.fill("-5")
+    # A number of the settings may be typed, also through some that do not fit; one at the end jumps back.
+    edge = page.get_by_label("Longest side")
+    edge.press("Control+a")
+    edge.press_sequentially("480", delay=50)
+    page.wait_for_timeout(100)
+    assert edge.input_value() == "480"
+    edge.fill("-5")
+    edge.press("Tab")
     page.get_by_text("found -5").wait_for()
-    page.wait_for_function("gap => gap.value === '2'", arg=gap.element_handle())
+    page.wait_for_function("edge => edge.value === '480'", arg=edge.element_handle())
+    assert session.settings.long_edge == 480
 
 
 def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, session: Session) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from html import escape
 from pathlib import Path
@@ -110,7 +111,7 @@ class _Page:
         self.about = gr.Markdown(elem_id="about")
         self.checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="checkpoint")
         self.policy = gr.Dropdown([], label="Memory policy: which frame goes when the memory is full")
-        self.capacity = gr.Slider(2, 30, step=1, label="Capacity: frames in the memory")
+        self.capacity = gr.Number(precision=0, label="Capacity: frames in the memory")
         self.gap = gr.Number(
             precision=0, label="Gap: frames between two entries", info="0: by the video's length"
         )
@@ -149,8 +150,14 @@ class _Page:
         )
         self.open.click(self._opening(self._open), self.video, outputs, show_progress_on=self.open)
         self.go_on.click(self._opening(self._go_on), self.saved, outputs, show_progress_on=self.go_on)
+        last: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
         for name, component in self.inputs.items():
-            component.input(self._setting(name), component, settings, **quiet)
+            if isinstance(component, gr.Number):
+                component.input(self._typing(name), component, **last)
+                given = [component.submit, component.blur]
+            else:
+                given = [component.input]
+            gr.on(given, self._setting(name), component, settings, **last)
         self.export.click(self._export, self.layout, [self.download, self.exported])
 
     def _opening(self, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -217,7 +224,7 @@ class _Page:
         """Changes a setting; one that does not fit jumps back."""
 
         def change(value: Any) -> list[Any]:
-            values = {name: int(value or 0) if name in ("capacity", "gap", "long_edge") else value}
+            values = {name: 0 if value is None else value}  # an empty field of a number
             if name == "model":
                 values["checkpoint"] = ""
             try:
@@ -225,6 +232,15 @@ class _Page:
             except VOSError as error:
                 _say(error)
             return self._settings()
+
+        return change
+
+    def _typing(self, name: str) -> Callable[[Any], None]:
+        """Changes a number while it is typed, where it fits as far as it has come."""
+
+        def change(value: Any) -> None:
+            with suppress(VOSError):
+                self.session.change_settings(**{name: value or 0})
 
         return change
 

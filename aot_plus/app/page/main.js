@@ -190,18 +190,13 @@ class Studio {
   key(event) {
     if (!this.element.isConnected) return document.removeEventListener("keydown", this.keys);
     const target = event.target;
-    const typing = target.matches("textarea, select, [contenteditable]") || (target.matches("input") && !this.isOwnSlider(target));
+    const typing = target.matches("textarea, select, [contenteditable]") || (target.matches("input") && target.type !== "range");
     if (typing || !this.state || event.altKey) return;
     const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
     const act = undo ? () => this.undo.click() : event.ctrlKey || event.metaKey ? null : this.actOf(event);
     if (!act) return;
     event.preventDefault();
     act();
-  }
-
-  /** Whether keys on it go to the page: arrows go to frames after the mouse was at the size of the brush. */
-  isOwnSlider(input) {
-    return input.type === "range" && this.element.contains(input);
   }
 
   actOf(event) {
