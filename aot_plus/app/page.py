@@ -150,14 +150,13 @@ class _Page:
         )
         self.open.click(self._opening(self._open), self.video, outputs, show_progress_on=self.open)
         self.go_on.click(self._opening(self._go_on), self.saved, outputs, show_progress_on=self.go_on)
-        last: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
         for name, component in self.inputs.items():
             if isinstance(component, gr.Number):
-                component.input(self._typing(name), component, **last)
+                component.input(self._typing(name), component, trigger_mode="always_last", **quiet)
                 given = [component.submit, component.blur]
             else:
                 given = [component.input]
-            gr.on(given, self._setting(name), component, settings, **last)
+            gr.on(given, self._setting(name), component, settings, **quiet)
         self.export.click(self._export, self.layout, [self.download, self.exported])
 
     def _opening(self, work: Callable[..., Any]) -> Callable[..., Any]:
