@@ -200,12 +200,14 @@ def _export(opened: Opened, session: Session) -> None:
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
 
 
-def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(opened: Opened, session: Session) -> None:
-    page = opened.page
+def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
+    browser: "Browser", address: str, session: Session
+) -> None:
     session.close()
     folder = next(Path(path).parent for _, path in session.places.videos() if path.endswith("squares.mp4"))
-    shutil.copy(folder / "squares.mp4", folder / "later.mp4")  # after the page was made
-    page.reload()
+    shutil.copy(folder / "squares.mp4", folder / "later.mp4")  # since the program was started
+    opened = Opened(browser, address)
+    page = opened.page
     opened.open("videos/later.mp4")
     opened.wait("studio.has === 0 && state.given.length === 0")
     page.locator("#add").click()
@@ -257,6 +259,7 @@ def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(opened: Opened,
     page.get_by_text("found -5").wait_for()
     page.wait_for_function("edge => edge.value === '480'", arg=edge.element_handle())
     assert session.settings.long_edge == 480
+    opened.close()
 
 
 def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, session: Session) -> None:

@@ -647,7 +647,8 @@ def test_export(session: Session, layout: str, folder: str, name: str) -> None:
 
 def test_an_export_that_fails_leaves_the_one_before(session: Session, video: Path) -> None:
     dab(session, 1, 26, 26)
-    run(session)
+    session.show(8)
+    dab(session, 1, 26, 26)
     folder = session.export("vost").parent
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     (video / "006.png").write_bytes(b"no image")

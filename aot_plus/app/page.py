@@ -14,7 +14,7 @@ import gradio as gr
 from aot_plus.app.answers import Answers
 from aot_plus.app.export import LAYOUTS
 from aot_plus.app.session import Session
-from aot_plus.app.settings import DTYPES, about_model, checkpoint_files
+from aot_plus.app.settings import DTYPES, Settings, about_model, checkpoint_files
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.utils.config import model_names
 from aot_plus.utils.errors import DataError, VOSError
@@ -153,10 +153,9 @@ class _Page:
         for name, component in self.inputs.items():
             if isinstance(component, gr.Number):
                 component.input(self._typing(name), component, trigger_mode="always_last", **quiet)
-                given = [component.submit, component.blur]
+                gr.on([component.submit, component.blur], self._number(name), component, component, **quiet)
             else:
-                given = [component.input]
-            gr.on(given, self._setting(name), component, settings, **quiet)
+                component.input(self._choice(name), component, settings, **quiet)
         self.export.click(self._export, self.layout, [self.download, self.exported])
 
     def _opening(self, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,14 +203,18 @@ class _Page:
             *self._settings(),
         ]
 
+    @property
+    def _current(self) -> Settings:
+        """Returns the settings of the open project, or else of new ones."""
+        return self.session.opened.project.settings if self.session.is_open else self.session.settings
+
     def _settings(self) -> list[Any]:
         """Returns the values of the settings, and the sentence about the model."""
-        session = self.session
-        settings = session.opened.project.settings if session.is_open else session.settings
+        settings = self._current
         files = sorted({*checkpoint_files(), settings.checkpoint} - {""})
         choices: dict[str, list[Any]] = {
             "checkpoint": [(_OWN_CHECKPOINT, ""), *files],
-            "policy": list(dict.fromkeys([*POLICIES, settings.policy, session.settings.policy])),
+            "policy": list(dict.fromkeys([*POLICIES, settings.policy, self.session.settings.policy])),
         }
         updates: list[dict[str, Any]] = []
         for name in self.inputs:
@@ -219,18 +222,21 @@ class _Page:
             updates.append(gr.update(value=getattr(settings, name), **options))
         return [*updates, about_model(settings.model)]
 
-    def _setting(self, name: str) -> Callable[[Any], list[Any]]:
-        """Changes a setting; one that does not fit jumps back."""
+    def _choice(self, name: str) -> Callable[[Any], list[Any]]:
+        """Changes a setting that is chosen; one that does not fit jumps back."""
 
         def change(value: Any) -> list[Any]:
-            values = {name: 0 if value is None else value}  # an empty field of a number
-            if name == "model":
-                values["checkpoint"] = ""
-            try:
-                self.session.change_settings(**values)
-            except VOSError as error:
-                _say(error)
+            self._change(name, value)
             return self._settings()
+
+        return change
+
+    def _number(self, name: str) -> Callable[[Any], int]:
+        """Changes a number that was typed; one that does not fit jumps back. Other fields are left alone."""
+
+        def change(value: Any) -> int:
+            self._change(name, value or 0)
+            return int(getattr(self._current, name))
 
         return change
 
@@ -242,6 +248,13 @@ class _Page:
                 self.session.change_settings(**{name: value or 0})
 
         return change
+
+    def _change(self, name: str, value: Any) -> None:
+        values = {name: value} | ({"checkpoint": ""} if name == "model" else {})
+        try:
+            self.session.change_settings(**values)
+        except VOSError as error:
+            _say(error)
 
     def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
         try:
