@@ -338,10 +338,12 @@ def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     from aot_plus.app.server import OwnPageOnly
 
-    answer = OwnPageOnly(app, "127.0.0.1")({"type": "http", "headers": raw}, None, send)
-    with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
-        answer.send(None)
-    assert sent[0]["status"] == status
+    for host in ("127.0.0.1", ""):  # an empty one listens on this machine as well
+        answer = OwnPageOnly(app, host)({"type": "http", "headers": raw}, None, send)
+        with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
+            answer.send(None)
+        assert sent[0]["status"] == status
+        sent.clear()
 
 
 def test_projects_are_served_once(address: str, session: Session) -> None:

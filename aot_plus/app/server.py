@@ -13,11 +13,11 @@ from aot_plus.utils.errors import ConfigError
 from evaluation.files import writing
 from evaluation.folder_lock import FolderLock
 
-__all__ = ["LOCAL", "OwnPageOnly", "serving"]
+__all__ = ["LOCAL", "LOCAL_NAMES", "OwnPageOnly", "serving"]
 
 LOCAL = "127.0.0.1"
-_EVERYWHERE = ("0.0.0.0", "::", "")
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_EVERYWHERE = ("0.0.0.0", "::")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_TEMP_DIR": str(uploads.resolve()),
         "HF_HUB_OFFLINE": "1",
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), *_LOCAL_NAMES))),
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), *LOCAL_NAMES))),
     }
     from starlette.middleware import Middleware
 
@@ -90,7 +90,7 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
 def _require_free(host: str, port: int | None) -> None:
     """Raises ``ConfigError`` where nobody can listen: Gradio would try a hundred ports there."""
     with _listening(host, port):
-        found = socket.getaddrinfo(host or None, port or 0, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]
         with socket.socket(family, kind) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Gradio does
@@ -115,7 +115,7 @@ class OwnPageOnly:
 
     def __init__(self, app: Any, host: str) -> None:
         self._app = app
-        self._names = None if host in _EVERYWHERE else {*_LOCAL_NAMES, host}
+        self._names = None if host in _EVERYWHERE else {*LOCAL_NAMES, host}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket") and not self._is_own(dict(scope["headers"])):
