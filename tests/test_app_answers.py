@@ -136,3 +136,16 @@ def test_an_answer_is_about_one_frame_while_another_tab_goes_on(
     answer = ask("look", has=0)
     assert (answer["state"]["frame"], answer["state"]["name"]) == (0, "000")
     assert "picture" not in answer
+
+
+def test_a_tab_changes_only_the_project_that_it_shows(
+    session: Session, ask: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    shown = ask("look")["state"]["project"]
+    session.open_video(make_video(tmp_path / "videos" / "other", 2))
+    stroke = {"frame": 0, "id": 1, "points": [[26, 26]], "diameter": 9}
+    answer = ask("paint", project=shown, has=0, **stroke)
+    assert answer["error"]
+    assert answer["picture"]  # of the other one
+    assert (answer["state"]["project"], answer["state"]["given"]) == ("other", [])
+    assert ask("paint", project="other", **stroke)["state"]["given"] == [0]

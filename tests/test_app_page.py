@@ -200,6 +200,68 @@ def _export(opened: Opened, session: Session) -> None:
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
 
 
+def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
+    browser: "Browser", address: str, session: Session
+) -> None:
+    session.close()
+    folder = next(Path(path).parent for _, path in session.places.videos() if path.endswith("squares.mp4"))
+    shutil.copy(folder / "squares.mp4", folder / "later.mp4")  # since the program was started
+    opened = Opened(browser, address)
+    page = opened.page
+    opened.open("videos/later.mp4")
+    opened.wait("studio.has === 0 && state.given.length === 0")
+    page.locator("#add").click()
+    opened.wait("studio.chosen === 2")
+
+    def press_while(place: dict[str, float], script: str) -> None:
+        """Presses the mouse in the middle of a place, and lets go after a script."""
+        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        page.mouse.down()
+        page.evaluate(f"async () => {{ const studio = window.aotStudio; {script} }}")
+        page.mouse.up()
+
+    def place(selector: str) -> dict[str, float]:
+        found = page.locator(selector).first.bounding_box()
+        assert found is not None
+        return dict(found)
+
+    # A stroke and a box belong to the frame on which they were begun.
+    press_while(place("#stage"), "await studio.ask('show', { frame: 5 });")
+    opened.wait("state.undo === 2 && state.given.length === 1 && state.given[0] === 0 && state.frame === 0")
+    assert not page.evaluate("window.aotStudio.follow")
+    page.keyboard.press("Control+Shift+z")  # not undo
+    # What is pressed while answers come takes the click, and keeps the keys.
+    press_while(place("[data-do=hide]"), "await studio.ask('look');")
+    opened.wait("state.objects[0].hidden")
+    page.locator("[data-do=hide]").first.press("Enter")
+    opened.wait("!state.objects[0].hidden && state.undo === 2")
+    assert page.evaluate("document.activeElement.dataset.do") == "hide"
+    press_while(place("#areas"), "await studio.refreshAreas();")
+    opened.wait("[4, 5].includes(state.frame)")
+    # The object that is named is the one that is painted, and looks so.
+    page.locator("#objects input").first.click()
+    opened.wait("studio.chosen === 1")
+    assert page.locator("#objects .chosen").get_attribute("data-id") == "1"
+    # The number is that of the frame.
+    page.locator("#number").fill("999")
+    page.locator("#number").press("Enter")
+    opened.wait(f"state.frame === {FRAMES - 1}")
+    assert page.locator("#number").input_value() == str(FRAMES - 1)
+    page.locator("#settings button").first.click()
+    # A number of the settings may be typed, also through some that do not fit; one at the end jumps back.
+    edge = page.get_by_label("Longest side")
+    edge.press("Control+a")
+    edge.press_sequentially("480", delay=50)
+    page.wait_for_timeout(100)
+    assert edge.input_value() == "480"
+    edge.fill("-5")
+    edge.press("Tab")
+    page.get_by_text("found -5").wait_for()
+    page.wait_for_function("edge => edge.value === '480'", arg=edge.element_handle())
+    assert session.settings.long_edge == 480
+    opened.close()
+
+
 def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, session: Session) -> None:
     page = opened.page
     if session.is_open:
@@ -236,17 +298,18 @@ def test_a_frame_that_cannot_be_read_is_left_again(opened: Opened, session: Sess
     opened.wait("state.frame === 2 && studio.has === 2 && studio.stage.picture.hasAttribute('src')")
 
 
-@pytest.mark.parametrize("width", [1400, 900])
-def test_looks(browser: "Browser", address: str, session: Session, width: int) -> None:
+def test_looks(browser: "Browser", address: str, session: Session) -> None:
     if not session.is_open:
         session.open_example()
-    opened = Opened(browser, address, viewport={"width": width, "height": 900}, color_scheme="dark")
+    opened = Opened(browser, address, color_scheme="dark")
     opened.wait("studio.has >= 0")
-    assert not opened.overflows()
-    stage, side = (opened.page.locator(part).bounding_box() for part in ("#stage", "#objects"))
-    assert stage is not None
-    assert side is not None
-    assert side["x"] > stage["x"] + stage["width"]  # beside it
+    for width in (1400, 900):
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        assert not opened.overflows()
+        stage, side = (opened.page.locator(part).bounding_box() for part in ("#stage", "#objects"))
+        assert stage is not None
+        assert side is not None
+        assert side["x"] > stage["x"] + stage["width"]  # beside it
     background = "getComputedStyle(document.querySelector('.aot .panel')).backgroundColor"
     assert opened.page.evaluate(background) == "rgb(26, 27, 30)"
     opened.close()
@@ -275,10 +338,12 @@ def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     from aot_plus.app.server import OwnPageOnly
 
-    answer = OwnPageOnly(app, "127.0.0.1")({"type": "http", "headers": raw}, None, send)
-    with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
-        answer.send(None)
-    assert sent[0]["status"] == status
+    for host in ("127.0.0.1", ""):  # an empty one listens on this machine as well
+        answer = OwnPageOnly(app, host)({"type": "http", "headers": raw}, None, send)
+        with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
+            answer.send(None)
+        assert sent[0]["status"] == status
+        sent.clear()
 
 
 def test_projects_are_served_once(address: str, session: Session) -> None:

@@ -1,5 +1,6 @@
 """The page's work without the page: projects, painting, runs, corrections, undo, export."""
 
+import errno
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
+from aot_plus.app.project import Project
 from aot_plus.app.run import SegmentRun
 from aot_plus.app.session import Session
 from aot_plus.app.settings import Settings
@@ -215,11 +217,78 @@ def test_undoing_a_removal_brings_back_what_was_painted(session: Session) -> Non
     np.testing.assert_array_equal(mask(session, FRAMES - 1), followed)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: dab(session, 1, 60, 60),
+        Session.add_object,
+        lambda session: session.rename_object(1, "red"),
+        lambda session: session.remove_object(1),
+        Session.undo,
+    ],
+)
+def test_a_change_that_cannot_be_saved_changes_nothing(
+    change: Callable[[Session], object], session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dab(session, 1, 26, 26)
+    project, painted = session.opened.project, mask(session, 0)
+
+    def fail(self: Project) -> None:
+        raise DataError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Project, "save", fail)
+        with pytest.raises(DataError, match="disk is full"):
+            change(session)
+    assert [item.name for item in project.objects] == ["Object 1"]
+    np.testing.assert_array_equal(mask(session, 0), painted)
+    np.testing.assert_array_equal(project.given_mask(0), painted)
+    session.undo()
+    assert project.masks.frames() == []
+
+
+def test_a_project_is_closed_though_it_cannot_be_saved(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Project) -> None:
+        raise DataError("the disk is full")
+
+    monkeypatch.setattr(Project, "save", fail)
+    session.close()
+    assert not session.is_open
+
+
+@pytest.mark.parametrize("full_at", ["squares-2/given", "squares-2/project.json"])
+def test_a_project_that_cannot_be_made_leaves_nothing(
+    full_at: str, session: Session, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = session.opened
+    mkdir, add_ids = Path.mkdir, Project.add_ids
+
+    def make_folder(path: Path, **options: bool) -> None:
+        if path == session.projects / full_at:
+            raise OSError(errno.ENOSPC, "no space")
+        mkdir(path, **options)
+
+    def add(project: Project, ids: list[int], name: str = "") -> None:
+        raise DataError(f"{project.folder / 'project.json'}: no space")
+
+    monkeypatch.setattr(Path, "mkdir", make_folder)
+    monkeypatch.setattr(Project, "add_ids", add if full_at.endswith("json") else add_ids)
+    with pytest.raises(DataError, match=f"{full_at}: .*no space"):
+        session.open_video(video)
+    assert [path.name for path in session.projects.iterdir()] == ["squares"]
+    assert session.opened is before
+
+
 def test_a_mask_file(session: Session, tmp_path: Path) -> None:
     session.add_object()
     session.remove_object(2)
     loaded = np.zeros((HEIGHT, WIDTH), np.uint8)
     loaded[:10], loaded[10:20], loaded[20:30], loaded[30:] = 1, 2, 9, 255
+    (tmp_path / "mask.png").write_bytes(b"no mask")
+    with pytest.raises(DataError, match=r"^mask\.png: "):  # the folder of uploads is nobody's
+        session.load_mask(0, tmp_path / "mask.png")
     write_mask(tmp_path / "mask.png", loaded)
     new = session.load_mask(0, tmp_path / "mask.png")
     assert [item.id for item in new] == [3, 9]  # 2 was removed: what looks like it is another
@@ -524,7 +593,13 @@ def test_the_tool_says_what_it_lacks(
     assert str(tmp_path / "missing") in capsys.readouterr().err
     assert app.main(["--policy", "best"]) == 1
     assert re.search("policy: .*emfs.*'best'", capsys.readouterr().err)
-    for flags in (["--policy", "no_such_module:Policy"], ["--checkpoint", "no_such_file"]):
+    nowhere = ["--host", "192.0.2.1", "--projects", str(tmp_path)]  # an address that is nobody's
+    for flags in (
+        ["--policy", "no_such_module:Policy"],
+        ["--checkpoint", "no_such_file"],
+        ["--device", "no_such_device"],
+        nowhere,
+    ):
         assert app.main(flags) == 1
         assert flags[1].partition(":")[0] in capsys.readouterr().err
     with pytest.raises(SystemExit):
@@ -568,3 +643,29 @@ def test_export(session: Session, layout: str, folder: str, name: str) -> None:
     np.testing.assert_array_equal(read_mask(written, ("P",)), mask(session, 3))
     with pytest.raises(ConfigError, match="layout"):
         session.export("../x")
+
+
+def test_an_export_that_fails_leaves_the_one_before(session: Session, video: Path) -> None:
+    dab(session, 1, 26, 26)
+    session.show(8)
+    dab(session, 1, 26, 26)
+    folder = session.export("vost").parent
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (video / "006.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"006\.png"):
+        session.export("vost")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_one_export_at_a_time(session: Session) -> None:
+    dab(session, 1, 26, 26)
+    refused: list[str] = []
+
+    def export_in_another_tab(done: int, total: int) -> None:
+        with pytest.raises(DataError) as error:
+            session.export("vost")
+        refused.append(str(error.value))
+
+    session.export("vost", export_in_another_tab)
+    assert len(refused) == 1
+    session.export("vost")

@@ -30,8 +30,8 @@ class Answers:
 
     An answer holds ``state`` (everything but pictures) and, for the frame shown, the ``layer`` of the
     objects, the ``memory``, and the ``picture`` unless the page ``has`` it. A request to ``follow`` goes to
-    the frame that a run has reached. ``error`` says in words what went wrong: nothing is raised. A picture
-    that cannot be made is empty.
+    the frame that a run has reached. One that names a ``project`` changes no other. ``error`` says in words
+    what went wrong: nothing is raised. A picture that cannot be made is empty.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
@@ -71,7 +71,11 @@ class Answers:
 
     def _do(self, action: str, values: Values) -> dict[str, Any]:
         errors: list[str] = []
+        name = self._session.opened.project.folder.name
+        is_shown = values.get("project", name) == name
         with _noted(errors):
+            if not is_shown:
+                raise DataError("another project was opened in another tab: reload this page")
             self._actions[action](values)
         opened = self._session.opened
         progress = opened.progress  # read once: a run that ends just now must not be shown before its end
@@ -82,7 +86,8 @@ class Answers:
             "state": overview(opened, progress, frame),
             "memory": memory_view(opened, frame),
         }
-        pictures = {"layer": layer_view} | ({} if values.get("has") == frame else {"picture": picture_view})
+        has_picture = is_shown and values.get("has") == frame
+        pictures = {"layer": layer_view} | ({} if has_picture else {"picture": picture_view})
         for name, view in pictures.items():
             answer[name] = ""
             with _noted(errors):

@@ -2,7 +2,8 @@
 
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ _NAMES = {
 def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, int], None]) -> Path:
     """Writes ``masks-<layout>``, ``overlay.mp4`` and a zip of both to ``<project>/export``.
 
-    Hidden objects are left out of the overlay, not of the masks.
+    Earlier ones stay until all is complete. Hidden objects are left out of the overlay, not of the masks.
 
     Args:
         project: its masks are written.
@@ -62,23 +63,38 @@ def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, i
     numbers = project.masks.frames()
     if not numbers:
         raise DataError("there are no masks to export yet: paint an object, then segment")
-    folder = project.folder / "export"
-    masks = folder / f"masks-{layout}"
     names, sequence = _NAMES[layout], project.folder.name
-    with writing(masks):
-        shutil.rmtree(masks, ignore_errors=True)
     written = range(numbers[0], numbers[-1] + 1)
-    with VideoWriter(folder / "overlay.mp4", frames.fps) as overlay:
-        for done, frame in enumerate(frames.read(written), start=1):
-            mask = project.mask(frame.number)
-            if mask is not None:
-                name = f"{frame.number:05d}" if names.numbered else frame.name
-                write_mask(masks / names.masks / sequence / f"{name}.png", mask)
-            overlay.write(_overlay(frame.image, mask, project.hidden), frame.seconds)
-            tell(done, len(written))
-    with replacing(masks / names.split) as temporary:
-        temporary.write_text(f"{sequence}\n", encoding="utf-8")
-    return _zipped(folder / f"{sequence}-{layout}.zip", masks, overlay.path)
+    with _moved_when_complete(project.folder / "export") as folder:
+        masks = folder / f"masks-{layout}"
+        with VideoWriter(folder / "overlay.mp4", frames.fps) as overlay:
+            for done, frame in enumerate(frames.read(written), start=1):
+                mask = project.mask(frame.number)
+                if mask is not None:
+                    name = f"{frame.number:05d}" if names.numbered else frame.name
+                    write_mask(masks / names.masks / sequence / f"{name}.png", mask)
+                overlay.write(_overlay(frame.image, mask, project.hidden), frame.seconds)
+                tell(done, len(written))
+        with replacing(masks / names.split) as temporary:
+            temporary.write_text(f"{sequence}\n", encoding="utf-8")
+        zipped = _zipped(folder / f"{sequence}-{layout}.zip", masks, overlay.path)
+    return project.folder / "export" / zipped.name
+
+
+@contextmanager
+def _moved_when_complete(folder: Path) -> Iterator[Path]:
+    """Yields a folder, whose content moves to ``folder`` when the block ends without an error."""
+    unfinished = folder / ".unfinished"
+    with writing(folder):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a killed program
+        unfinished.mkdir(parents=True)
+        try:
+            yield unfinished
+            for path in unfinished.iterdir():
+                shutil.rmtree(folder / path.name, ignore_errors=True)  # leaves a file, which is replaced
+                path.replace(folder / path.name)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _overlay(image: Image, mask: Mask | None, hidden: Sequence[int]) -> Image:

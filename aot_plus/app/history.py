@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aot_plus.app.project import Before, Project
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.errors import DataError, VOSError
 
 __all__ = ["History"]
 
@@ -28,8 +28,8 @@ class History:
 
         ``frame``: None where only objects change. A run may write any mask until that is undone.
         """
-        before = self._project.before(frame)
-        yield
+        with self._whole(frame) as before:
+            yield
         self._steps.append(before)
 
     def undo(self) -> list[int]:
@@ -39,4 +39,19 @@ class History:
         """
         if not self._steps:
             raise DataError("there is nothing to undo")
-        return self._project.go_back(self._steps.pop())
+        step = self._steps[-1]
+        with self._whole(step.frame):
+            changed = self._project.go_back(step)
+        self._steps.pop()
+        return changed
+
+    @contextmanager
+    def _whole(self, frame: int | None) -> Iterator[Before]:
+        """Takes back what the block changed if it fails: the disk may be full. Yields the state before it."""
+        before = self._project.before(frame)
+        try:
+            yield before
+        except VOSError:
+            with suppress(VOSError):
+                self._project.go_back(before)
+            raise

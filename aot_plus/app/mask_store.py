@@ -30,7 +30,8 @@ class MaskStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._areas = self._read_areas()
         self._saved = dict(self._areas)

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from html import escape
 from pathlib import Path
@@ -13,10 +14,11 @@ import gradio as gr
 from aot_plus.app.answers import Answers
 from aot_plus.app.export import LAYOUTS
 from aot_plus.app.session import Session
-from aot_plus.app.settings import DTYPES, about_model, checkpoint_files
+from aot_plus.app.settings import DTYPES, Settings, about_model, checkpoint_files
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.utils.config import model_names
 from aot_plus.utils.errors import DataError, VOSError
+from evaluation.files import writing
 
 __all__ = ["build_page"]
 
@@ -58,15 +60,13 @@ class _Page:
     # --- components
 
     def _build_start(self) -> None:
-        videos = self.session.places.videos()
+        named = bool(self.session.places)
         with gr.Column(elem_classes="choice"):
             gr.HTML("<h2>A video from this computer</h2>")
             self.upload = gr.File(show_label=False, container=False, elem_id="upload", height=124)
-            gr.HTML(f"<p>{_NAMED if videos else _NOT_NAMED}</p>")
-            self.video = gr.Dropdown(
-                videos, value=None, show_label=False, container=False, visible=bool(videos), elem_id="video"
-            )
-            self.open = gr.Button("Open", visible=bool(videos), elem_id="open")
+            gr.HTML(f"<p>{_NAMED if named else _NOT_NAMED}</p>")
+            self.video = gr.Dropdown([], show_label=False, container=False, visible=named, elem_id="video")
+            self.open = gr.Button("Open", visible=named, elem_id="open")
         with gr.Column(elem_classes="choice"):
             gr.HTML("<h2>The example</h2><p>A synthetic video of 14 seconds, made on the spot.</p>")
             self.example = gr.Button("Open the example", variant="primary", elem_id="example")
@@ -111,14 +111,13 @@ class _Page:
         self.about = gr.Markdown(elem_id="about")
         self.checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="checkpoint")
         self.policy = gr.Dropdown([], label="Memory policy: which frame goes when the memory is full")
-        self.capacity = gr.Slider(2, 30, step=1, label="Capacity: frames in the memory")
+        self.capacity = gr.Number(precision=0, label="Capacity: frames in the memory")
         self.gap = gr.Number(
-            precision=0, minimum=0, label="Gap: frames between two entries", info="0: by the video's length"
+            precision=0, label="Gap: frames between two entries", info="0: by the video's length"
         )
         self.dtype = gr.Dropdown(list(DTYPES), label="Number format")
         self.long_edge = gr.Number(
             precision=0,
-            minimum=0,
             label="Longest side for the network, in pixels",
             info="0: what suits the model",
         )
@@ -137,7 +136,7 @@ class _Page:
     def wire(self, blocks: gr.Blocks) -> None:
         """Connects the events to what they do."""
         quiet: dict[str, Any] = {"show_progress": "hidden"}
-        opening = [self.close, self.start, self.work, self.upload, self.saved]
+        opening = [self.close, self.start, self.work, self.upload, self.video, self.saved]
         places = [self.title, *opening, self.download, self.exported]
         settings = [*self.inputs.values(), self.about]
         outputs = [*places, *settings]
@@ -152,7 +151,11 @@ class _Page:
         self.open.click(self._opening(self._open), self.video, outputs, show_progress_on=self.open)
         self.go_on.click(self._opening(self._go_on), self.saved, outputs, show_progress_on=self.go_on)
         for name, component in self.inputs.items():
-            component.input(self._setting(name), component, settings, **quiet)
+            if isinstance(component, gr.Number):
+                component.input(self._typing(name), component, trigger_mode="always_last", **quiet)
+                gr.on([component.submit, component.blur], self._number(name), component, component, **quiet)
+            else:
+                component.input(self._choice(name), component, settings, **quiet)
         self.export.click(self._export, self.layout, [self.download, self.exported])
 
     def _opening(self, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,20 +196,25 @@ class _Page:
             gr.update(visible=not is_open),
             gr.update(visible=is_open),
             gr.update(value=None),
+            gr.skip() if is_open else gr.update(choices=self.session.places.videos(), value=None),
             gr.update(choices=saved, value=saved[0] if saved else None),
             gr.update(visible=False),
             "",
             *self._settings(),
         ]
 
+    @property
+    def _current(self) -> Settings:
+        """Returns the settings of the open project, or else of new ones."""
+        return self.session.opened.project.settings if self.session.is_open else self.session.settings
+
     def _settings(self) -> list[Any]:
         """Returns the values of the settings, and the sentence about the model."""
-        session = self.session
-        settings = session.opened.project.settings if session.is_open else session.settings
+        settings = self._current
         files = sorted({*checkpoint_files(), settings.checkpoint} - {""})
         choices: dict[str, list[Any]] = {
             "checkpoint": [(_OWN_CHECKPOINT, ""), *files],
-            "policy": list(dict.fromkeys([*POLICIES, settings.policy, session.settings.policy])),
+            "policy": list(dict.fromkeys([*POLICIES, settings.policy, self.session.settings.policy])),
         }
         updates: list[dict[str, Any]] = []
         for name in self.inputs:
@@ -214,30 +222,49 @@ class _Page:
             updates.append(gr.update(value=getattr(settings, name), **options))
         return [*updates, about_model(settings.model)]
 
-    def _setting(self, name: str) -> Callable[[Any], list[Any]]:
-        """Changes a setting; one that does not fit jumps back."""
+    def _choice(self, name: str) -> Callable[[Any], list[Any]]:
+        """Changes a setting that is chosen; one that does not fit jumps back."""
 
         def change(value: Any) -> list[Any]:
-            values = {name: int(value or 0) if name in ("capacity", "gap", "long_edge") else value}
-            if name == "model":
-                values["checkpoint"] = ""
-            try:
-                self.session.change_settings(**values)
-            except VOSError as error:
-                _say(error)
+            self._change(name, value)
             return self._settings()
 
         return change
 
+    def _number(self, name: str) -> Callable[[Any], int]:
+        """Changes a number that was typed; one that does not fit jumps back. Other fields are left alone."""
+
+        def change(value: Any) -> int:
+            self._change(name, value or 0)
+            return int(getattr(self._current, name))
+
+        return change
+
+    def _typing(self, name: str) -> Callable[[Any], None]:
+        """Changes a number while it is typed, where it fits as far as it has come."""
+
+        def change(value: Any) -> None:
+            with suppress(VOSError):
+                self.session.change_settings(**{name: value or 0})
+
+        return change
+
+    def _change(self, name: str, value: Any) -> None:
+        values = {name: value} | ({"checkpoint": ""} if name == "model" else {})
+        try:
+            self.session.change_settings(**values)
+        except VOSError as error:
+            _say(error)
+
     def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
         try:
             path = self.session.export(layout, lambda done, total: progress((done, total), unit="frames"))
+            with writing(self.uploads):  # what the browser may fetch lies there only
+                copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
+                shutil.copyfile(path, copy)
         except VOSError as error:
             _say(error)
             return [gr.update(visible=False), ""]
-        # What the browser may fetch lies in the folder of uploads only.
-        copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
-        shutil.copyfile(path, copy)
         written = escape(str(path.parent))
         return [gr.update(value=str(copy), visible=True), f"Written to `{written}`."]
 

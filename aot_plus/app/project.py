@@ -311,17 +311,18 @@ class Project:
     def go_back(self, before: "Before") -> list[int]:
         """Restores the objects, and a frame whose mask was changed. Raises ``DataError``.
 
-        Returns the frames whose masks have changed.
+        Objects are as before even if files cannot be written. Returns the frames whose masks have changed.
         """
         with self.lock:
             restored = {item.id for item in before.objects} - {item.id for item in self.objects}
+            self._data.objects = list(before.objects)
             if before.frame is not None:
-                self.masks.restore(before.frame, before.mask)
-                self.given.restore(before.frame, before.given)
                 self._data.given.pop(before.frame, None)
                 if before.found is not None:
                     self._data.given[before.frame] = list(before.found)
-            self.set_objects(before.objects)
+                self.masks.restore(before.frame, before.mask)
+                self.given.restore(before.frame, before.given)
+            self.save()
             changed = [] if before.frame is None else [before.frame]
             return changed + self._show_again(list(restored))
 

@@ -16,7 +16,7 @@ from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.models import Models
 from aot_plus.app.project import Chain, Project
 from aot_plus.app.snapshots import Snapshots
-from aot_plus.app.tracker import Tracker
+from aot_plus.app.tracker import Tracker, first_mask
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.writer import BackgroundWriter
@@ -103,11 +103,7 @@ class SegmentRun:
         if earlier is not None and self._continues(earlier):
             self._chain = earlier
         else:
-            mask = self._project.mask(self._start)
-            if mask is None or not mask.any():
-                raise DataError(
-                    f"frame {self._start} shows no object: paint one, or go to a frame that has a mask"
-                )
+            first_mask(self._project, self._start)
         self._thread.start()
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,11 +13,11 @@ from aot_plus.utils.errors import ConfigError
 from evaluation.files import writing
 from evaluation.folder_lock import FolderLock
 
-__all__ = ["LOCAL", "OwnPageOnly", "serving"]
+__all__ = ["LOCAL", "LOCAL_NAMES", "OwnPageOnly", "serving"]
 
 LOCAL = "127.0.0.1"
-_EVERYWHERE = ("0.0.0.0", "::", "")
-_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_EVERYWHERE = ("0.0.0.0", "::")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @contextmanager
@@ -32,6 +33,7 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
         ConfigError: if it cannot listen there.
         DataError: if another program serves the same projects.
     """
+    _require_free(host, port)
     uploads = session.projects / ".uploads"
     with writing(uploads):
         session.projects.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_TEMP_DIR": str(uploads.resolve()),
         "HF_HUB_OFFLINE": "1",
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), *_LOCAL_NAMES))),
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), *LOCAL_NAMES))),
     }
     from starlette.middleware import Middleware
 
@@ -66,9 +68,9 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
     from aot_plus.app.page import build_page
 
     blocks = build_page(session, uploads)
-    try:
+    with _listening(host, port):
         _, address, _ = blocks.launch(
-            server_name=host,
+            server_name=f"[{host}]" if ":" in host else host,
             server_port=port,
             share=False,
             prevent_thread_lock=True,
@@ -82,10 +84,27 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
             head=page_head(),
             app_kwargs={"middleware": [Middleware(OwnPageOnly, host=host)]},
         )
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(f"--host {host} --port {port}: cannot listen there ({reason})") from error
     return blocks, address
+
+
+def _require_free(host: str, port: int | None) -> None:
+    """Raises ``ConfigError`` where nobody can listen: Gradio would try a hundred ports there."""
+    with _listening(host, port):
+        found = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Gradio does
+            trial.bind(address)
+
+
+@contextmanager
+def _listening(host: str, port: int | None) -> Iterator[None]:
+    """Turns an ``OSError`` of the block into a ``ConfigError`` about the address."""
+    try:
+        yield
+    except OSError as error:
+        flags = f"--host {host}" if port is None else f"--host {host} --port {port}"
+        raise ConfigError(f"{flags}: cannot listen there ({error.strerror or error})") from error
 
 
 class OwnPageOnly:
@@ -96,7 +115,7 @@ class OwnPageOnly:
 
     def __init__(self, app: Any, host: str) -> None:
         self._app = app
-        self._names = None if host in _EVERYWHERE else {*_LOCAL_NAMES, host}
+        self._names = None if host in _EVERYWHERE else {*LOCAL_NAMES, host}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket") and not self._is_own(dict(scope["headers"])):

@@ -53,10 +53,13 @@ class Opened:
         self.run: SegmentRun | None = None
 
     def close(self) -> None:
-        """Stops a run, and saves."""
+        """Stops a run, and saves which frame is shown, and areas: nobody misses these if the disk is full."""
         self.stop()
-        self.project.save()
-        self.project.masks.save_areas()
+        try:
+            self.project.save()
+            self.project.masks.save_areas()
+        except DataError as error:
+            _log.warning("%s", error)
         self.frames.close()
 
     @property
@@ -138,13 +141,14 @@ class Session:
         self.settings = settings
         self._models = Models(device)
         self._lock = threading.RLock()
+        self._exporting = threading.Lock()
         self._opened: Opened | None = None
 
     @property
     def opened(self) -> Opened:
         """Returns the open project. Raises ``DataError`` where there is none."""
         if self._opened is None:
-            raise DataError("no video is open")
+            raise DataError("no video is open: if this page shows one, reload it")
         return self._opened
 
     @property
@@ -203,10 +207,10 @@ class Session:
                     source = folder / own_name
                 frames = Frames(source)
                 project = Project.create(folder, title, frames, self.settings)
+                project.add_object()
             except VOSError as error:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise DataError(str(error).replace(str(source), title)) from error
-            project.add_object()
             self.close()
             self._opened = Opened(project, frames, self._models)
 
@@ -241,7 +245,10 @@ class Session:
         """
         with self._lock:
             opened, project = self.opened, self.opened.project
-            loaded = opened.reader.read(path)
+            try:
+                loaded = opened.reader.read(path)
+            except DataError as error:
+                raise DataError(str(error).replace(str(path), path.name)) from error
             if loaded.shape != project.size:
                 found, expected = (
                     " x ".join(map(str, shape[::-1])) for shape in (loaded.shape, project.size)
@@ -316,8 +323,13 @@ class Session:
     def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
         """Writes masks, overlay and a zip of both. Returns the zip's path. Raises ``DataError``."""
         opened = self.opened
-        opened.stop()
-        return export(opened.project, opened.frames, layout, tell)
+        if not self._exporting.acquire(blocking=False):
+            raise DataError("an export is being made already, perhaps for another tab: wait for its end")
+        try:
+            opened.stop()
+            return export(opened.project, opened.frames, layout, tell)
+        finally:
+            self._exporting.release()
 
 
 def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:

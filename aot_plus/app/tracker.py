@@ -13,7 +13,7 @@ from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.utils.errors import DataError
 from evaluation.masks import Mask
 
-__all__ = ["Tracker"]
+__all__ = ["Tracker", "first_mask"]
 
 
 class Tracker:
@@ -52,10 +52,7 @@ class Tracker:
         return self._segmenter.submit(frame, given).array
 
     def _start(self, number: int, frame: PreparedFrame) -> LazyMask:
-        mask = self._project.mask(number)
-        if mask is None or not mask.any():
-            raise DataError(f"frame {number} shows no object: paint one, or go to a frame that has a mask")
-        labels = self._segmenter.start(frame, mask, memory_gap=self._gap)
+        labels = self._segmenter.start(frame, first_mask(self._project, number), memory_gap=self._gap)
         self._followed = _ids(labels)
         return lambda: labels
 
@@ -65,6 +62,14 @@ class Tracker:
                 self._segmenter.remove(value)
         if self._followed is not None:
             self._followed -= ids
+
+
+def first_mask(project: Project, number: int) -> Mask:
+    """Returns the mask that a run from a frame on begins with. Raises ``DataError`` if it shows no object."""
+    mask = project.mask(number)
+    if mask is None or not mask.any():
+        raise DataError(f"frame {number} shows no object: paint one, or go to a frame that has a mask")
+    return mask
 
 
 def _ids(mask: Mask) -> set[int]:

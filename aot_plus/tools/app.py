@@ -69,15 +69,16 @@ def _serve(args: argparse.Namespace) -> int:
             "or pip install -r requirements-app.txt"
         )
     from aot_plus.app.places import Places
-    from aot_plus.app.server import LOCAL, serving
+    from aot_plus.app.server import LOCAL, LOCAL_NAMES, serving
     from aot_plus.app.session import Session
     from aot_plus.networks.managers.processes import ProcessPlace, share_cores
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself if it is there
     share_cores(ProcessPlace())
     session = Session(args.projects or home() / _PROJECTS, Places(args.folder), _settings(args), args.device)
-    with serving(session, args.host, args.port) as address:
-        if args.host != LOCAL:
+    host = args.host or LOCAL  # as Gradio takes an empty one
+    with serving(session, host, args.port) as address:
+        if host not in LOCAL_NAMES:
             print("Anyone who reaches this address can use the page and open what lies in its folders.")
         print(f"The page: {address}\nProjects: {session.projects}\nCtrl-C ends it; all is saved.", flush=True)
         if args.open:
@@ -90,6 +91,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     """Returns the settings of new projects. Raises ``ConfigError`` or ``CheckpointError``."""
     from aot_plus.app.settings import Settings
     from aot_plus.networks.memory.policies import build_policy
+    from aot_plus.utils.device import resolve_device
 
     given = {
         "model": args.model,
@@ -100,6 +102,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     }
     settings = Settings().changed(**{name: value for name, value in given.items() if value is not None})
     build_policy(settings.config(args.device))  # one's own is imported
+    resolve_device(args.device, "--device")
     if args.checkpoint:
         settings.checkpoint_path()
     return settings

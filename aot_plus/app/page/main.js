@@ -23,7 +23,7 @@ class Studio {
     this.wanted = null; // a frame to go to when the last answer has come
     this.asked = Promise.resolve(); // when all that was asked is answered
     this.waiting = 0; // what was asked and is not answered
-    this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (box) => this.ask("box", { frame: this.state.frame, id: this.chosen, box }, true));
+    this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (frame, box) => this.ask("box", { frame, id: this.chosen, box }, true));
     this.timeline = new Timeline((frame) => this.goTo(frame));
     this.memory = new MemoryPanel((frame) => this.goTo(frame), async (frames) => (await this.call("thumbnails", { frames })).thumbnails ?? {});
     this.objects = new ObjectList((action, values) => this.ask(action, values, true), (id) => this.choose(id));
@@ -55,7 +55,8 @@ class Studio {
   async call(action, values = {}) {
     let answer;
     try {
-      answer = await this.server.ask({ action, values: { ...values, has: this.has } });
+      const project = this.state && { project: this.state.project };
+      answer = await this.server.ask({ action, values: { ...values, ...project, has: this.has } });
     } catch {} // what went wrong is in the browser's log
     answer ??= { error: DEAD };
     if (answer.error) this.say(answer.error);
@@ -132,16 +133,16 @@ class Studio {
     this.going = false;
   }
 
-  /** What is drawn with; `begins`: now, and not only looked at. */
+  /** What is drawn with, and on which frame; `begins`: now, and not only looked at. The page stays there. */
   hand(begins) {
     const item = this.state?.objects.find((each) => each.id === this.chosen);
     if (begins && !item) this.say("Add an object first, to paint it.");
-    return { tool: this.tool, id: item?.id, colour: item?.colour, diameter: this.diameter };
+    if (begins) this.follow = false;
+    return { tool: this.tool, id: item?.id, colour: item?.colour, diameter: this.diameter, frame: this.has };
   }
 
   paint(stroke) {
-    this.follow = false;
-    this.ask("paint", { frame: this.has, id: stroke.id, points: stroke.points, diameter: stroke.diameter }, true, stroke);
+    this.ask("paint", { frame: stroke.frame, id: stroke.id, points: stroke.points, diameter: stroke.diameter }, true, stroke);
   }
 
   segment(step) {
@@ -191,7 +192,7 @@ class Studio {
     const target = event.target;
     const typing = target.matches("textarea, select, [contenteditable]") || (target.matches("input") && target.type !== "range");
     if (typing || !this.state || event.altKey) return;
-    const undo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
+    const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
     const act = undo ? () => this.undo.click() : event.ctrlKey || event.metaKey ? null : this.actOf(event);
     if (!act) return;
     event.preventDefault();
@@ -208,7 +209,7 @@ class Studio {
       Home: () => this.goTo(0), End: () => this.goTo(this.state.frames - 1),
       b: () => this.useTool("brush"), e: () => this.useTool("eraser"), x: () => this.useTool("box"),
       "[": resize(1 / 1.2), "]": resize(1.2),
-      s: () => (this.state.run.running ? this.run.stopping : this.run.forward).click(),
+      s: !event.repeat && (() => (this.state.run.running ? this.run.stopping : this.run.forward).click()),
     }[event.key];
   }
 

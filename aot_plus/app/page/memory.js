@@ -16,9 +16,14 @@ class MemoryPanel {
   /** Forgets the pictures: masks have changed. */
   forget() {
     this.pictures = {};
+    this.content = null;
   }
 
+  /** Draws anew only what is new: a card that is replaced while it is pressed takes no click. */
   async show(memory) {
+    const content = JSON.stringify(memory);
+    if (content === this.content) return;
+    this.content = content;
     this.memory = memory;
     this.line.textContent = memory ? describe(memory) : "It fills while a run goes through the video: no run has come to this frame.";
     const held = memory?.held ?? [];

@@ -11,24 +11,48 @@ class ObjectList {
       h("button", { type: "button", id: "add", click: () => act("add") }, "Add an object"));
   }
 
+  /** Changes the rows that are there: one that is replaced while it is pressed takes no click, and loses the keys. */
   show(state, chosen) {
-    const editing = this.list.contains(document.activeElement) && document.activeElement.tagName === "INPUT";
-    if (editing && this.list.childElementCount === state.objects.length) return;
-    this.list.replaceChildren(...state.objects.map((item) => this.row(item, item.id === chosen)));
+    const ids = state.objects.map((item) => item.id).join();
+    if (ids !== this.ids) {
+      this.ids = ids;
+      this.rows = state.objects.map((item) => this.row(item));
+      this.list.replaceChildren(...this.rows);
+    }
+    state.objects.forEach((item, place) => this.update(this.rows[place], item, item.id === chosen));
   }
 
-  row(item, isChosen) {
+  row({ id, colour }) {
     const name = h("input", {
-      value: item.name, "aria-label": "Name", maxlength: 60, spellcheck: "false",
-      focus: () => this.choose(item.id),
-      change: (event) => this.act("rename", { id: item.id, name: event.target.value }),
-      keydown: (event) => event.key === "Enter" && event.target.blur(),
+      "aria-label": "Name", maxlength: 60, spellcheck: "false",
+      focus: () => this.choose(id),
+      change: () => this.act("rename", { id, name: name.value }),
+      keydown: (event) => event.key === "Enter" && name.blur(),
     });
-    return h("li", { class: `${isChosen ? "chosen" : ""} ${item.hidden ? "hidden-object" : ""}`, "data-id": item.id },
-      h("button", { type: "button", class: "swatch-button", style: `--colour: ${item.colour}`, "aria-pressed": isChosen ? "true" : "false", "aria-label": `Paint ${item.name}`, title: "Paint this object", click: () => this.choose(item.id) }, String(item.id)),
+    return h("li", { "data-id": id },
+      h("button", { type: "button", class: "swatch-button", style: `--colour: ${colour}`, title: "Paint this object", click: () => this.choose(id) }, String(id)),
       name,
-      h("button", { type: "button", class: "quiet", "data-do": "hide", "aria-pressed": item.hidden ? "true" : "false", click: () => this.act("hide", { id: item.id, hidden: !item.hidden }) }, item.hidden ? "Show" : "Hide"),
-      h("button", { type: "button", class: "quiet icon", "data-do": "remove", "aria-label": `Remove ${item.name}`, title: "Remove from all frames", click: () => this.act("remove", { id: item.id }) }, "✕"));
+      h("button", { type: "button", class: "quiet", "data-do": "hide", click: (event) => this.act("hide", { id, hidden: event.currentTarget.getAttribute("aria-pressed") === "false" }) }),
+      h("button", { type: "button", class: "quiet icon", "data-do": "remove", title: "Remove from all frames", click: () => this.act("remove", { id }) }, "✕"));
+  }
+
+  update(row, item, isChosen) {
+    const [swatch, name, hide, remove] = row.children;
+    if (isChosen && !row.classList.contains("chosen")) this.scrollTo(row);
+    row.classList.toggle("chosen", isChosen);
+    row.classList.toggle("hidden-object", item.hidden);
+    swatch.setAttribute("aria-pressed", isChosen);
+    swatch.setAttribute("aria-label", `Paint ${item.name}`);
+    if (document.activeElement !== name) name.value = item.name;
+    hide.setAttribute("aria-pressed", item.hidden);
+    hide.textContent = item.hidden ? "Show" : "Hide";
+    remove.setAttribute("aria-label", `Remove ${item.name}`);
+  }
+
+  /** Shows a row of a list that is too long to be seen as a whole; the page does not move. */
+  scrollTo(row) {
+    const top = row.offsetTop - this.list.offsetTop;
+    if (top < this.list.scrollTop || top + row.offsetHeight > this.list.scrollTop + this.list.clientHeight) this.list.scrollTop = top;
   }
 }
 

@@ -2,7 +2,8 @@
 
 /** Shows a frame and the layer of its objects, and turns what is drawn into strokes and boxes. */
 class Stage {
-  /** `hand` says what is drawn with: tool, object, diameter, colour; `onStroke` and `onBox` get the results. */
+  /** `hand` says what is drawn with: tool, object, diameter, colour; `onStroke` and `onBox` get the
+   *  results, with the frame on which they were begun: a run may have gone on. */
   constructor(hand, onStroke, onBox) {
     this.hand = hand;
     this.onStroke = onStroke;
@@ -80,13 +81,13 @@ class Stage {
 
   down(event) {
     if (event.button !== 0 || this.current || this.corner) return;
-    const { tool, id, diameter, colour } = this.hand(true);
+    const { tool, id, diameter, colour, frame } = this.hand(true);
     if (id == null) return;
     event.preventDefault();
     this.element.setPointerCapture(event.pointerId);
-    if (tool === "box") this.corner = this.place(event);
+    if (tool === "box") [this.corner, this.boxFrame] = [this.place(event), frame];
     else {
-      this.current = { id: tool === "eraser" ? 0 : id, diameter, colour, points: [this.place(event)] };
+      this.current = { frame, id: tool === "eraser" ? 0 : id, diameter, colour, points: [this.place(event)] };
       this.draw();
     }
   }
@@ -112,7 +113,7 @@ class Stage {
       this.cancel();
       const [x, y] = [Math.min(a[0], b[0]), Math.min(a[1], b[1])];
       const [width, height] = [Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
-      if (width >= 3 && height >= 3) this.onBox([x, y, width, height].map(Math.round));
+      if (width >= 3 && height >= 3) this.onBox(this.boxFrame, [x, y, width, height].map(Math.round));
     }
   }
 

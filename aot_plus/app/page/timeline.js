@@ -4,17 +4,19 @@ const CURVES = 84; // pixels: height of the areas
 
 class Timeline {
   constructor(goTo) {
-    this.goTo = goTo;
     this.areas = null;
     this.state = null;
-    this.box = h("div", { class: "curves", id: "areas" });
+    this.box = h("div", { class: "curves", id: "areas", click: (event) => goTo(this.frameAt(event)) });
     this.slider = h("input", {
       type: "range", min: 0, id: "slider", "aria-label": "Frame",
       input: () => goTo(Number(this.slider.value)),
     });
     this.number = h("input", {
       type: "number", min: 0, id: "number", "aria-label": "Number of the frame",
-      change: () => goTo(Number(this.number.value)),
+      change: () => {
+        if (this.number.value) goTo(Number(this.number.value));
+        this.number.value = this.state.frame; // the nearest there is
+      },
     });
     this.total = h("span", { class: "muted" });
     this.name = h("span", { class: "muted name" });
@@ -50,6 +52,11 @@ class Timeline {
     return 8 + ((this.box.clientWidth - 16) * frame) / last; // the slider's thumb has half of 16 pixels beyond
   }
 
+  frameAt(event) {
+    const share = (event.clientX - this.box.getBoundingClientRect().left - 8) / (this.box.clientWidth - 16);
+    return Math.round(share * (this.state.frames - 1));
+  }
+
   draw() {
     const width = this.box.clientWidth;
     if (!this.areas || !this.state || !width) return;
@@ -64,10 +71,6 @@ class Timeline {
       this.state.given.map((frame) => s("path", { class: "given", d: `M${this.x(frame) - 4} ${CURVES} l4 -6 l4 6 z` })));
     this.cursor = s("line", { class: "cursor", y1: 0, y2: CURVES });
     plot.append(this.cursor);
-    plot.addEventListener("click", (event) => {
-      const share = (event.clientX - plot.getBoundingClientRect().left - 8) / (width - 16);
-      this.goTo(Math.round(share * (this.state.frames - 1)));
-    });
     this.box.replaceChildren(plot);
     this.drawCursor();
   }
