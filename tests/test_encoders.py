@@ -200,11 +200,26 @@ def test_trying_an_encoder_leaves_no_trace() -> None:
         ),
         ("tests.own_encoders:ThreeLevels", r"ThreeLevels.*docs/encoders\.md"),
         ("tests.own_encoders:Failing", r"Failing.* RuntimeError .*docs/encoders\.md"),
+        ("tests.own_encoders:Unfinished", r"Unfinished.* StopIteration .*docs/encoders\.md"),
+        ("tests.own_encoders:OneByOne", r"OneByOne.*list_iterator"),
+        ("tests.own_encoders:FractionalChannels", r"FractionalChannels.*8\.0"),
+        ("tests.own_encoders:CannotBeBuilt", r"CannotBeBuilt.*KeyError.*own_encoders\.py, line \d+: 'boddy'"),
+        ("tests.own_encoders:MisspeltStages", r"MisspeltStages.*'stem'.*'stemm'"),
+        ("tests.own_encoders:FlatStages", r"FlatStages.*\('stem', 'body'\)"),
     ],
 )
 def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_encoder(name, freeze_bn=True, align_corners=False)
+
+
+def test_a_module_that_fails_while_it_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "with_a_slip.py").write_text("{}['weights']\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"MODEL_ENCODER.*'with_a_slip:Encoder'.*KeyError.*'weights'"):
+        build_encoder("with_a_slip:Encoder", freeze_bn=True)
 
 
 def test_an_encoder_for_other_sides_names_the_flag() -> None:
