@@ -85,3 +85,17 @@ class FlatStages(Pooled):
     """Its stages are names: of each, the letters would be taken for modules."""
 
     stages = ("stem", "body")  # type: ignore[assignment]
+
+
+class Overflows(Pooled):
+    """Its levels are too large for float16."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [level + 7e4 for level in super().forward(images)]
+
+
+class InFull(Pooled):
+    """It makes float32 of everything."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [level.float() for level in super().forward(images)]

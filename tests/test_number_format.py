@@ -70,3 +70,24 @@ def test_a_segmenter_converts_a_copy_of_a_float32_model_and_no_other() -> None:
     segmenter.start(_video(1)[0], _squares([1]))
     with pytest.raises(ConfigError, match=r"TEST_DTYPE: .*bfloat16"):
         VideoSegmenter(segmenter.model, model.cfg)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "dtype", "found"),
+    [("Overflows", "float16", "infinite"), ("InFull", "bfloat16", "found torch.float32")],
+)
+def test_an_encoder_that_does_not_work_in_the_format_is_refused(encoder: str, dtype: str, found: str) -> None:
+    """Its NaN would be background in all frames."""
+    overrides = {
+        "MODEL_ENCODER": f"tests.own_encoders:{encoder}",
+        "MODEL_ALIGN_CORNERS": False,
+        "MODEL_ENCODER_EMBEDDING_DIM": 64,
+    }
+    model = aot_plus.load_model("aott", None, device="cpu", overrides=overrides)
+    cfg = copy.copy(model.cfg)
+    cfg.TEST_DTYPE = dtype  # type: ignore[assignment]
+    message = rf"TEST_DTYPE.*{encoder}.*{dtype}.*{found}"
+    with pytest.raises(ConfigError, match=message):
+        VideoSegmenter(model, cfg)
+    with pytest.raises(ConfigError, match=message):
+        aot_plus.load_model("aott", None, device="cpu", overrides={**overrides, "TEST_DTYPE": dtype})

@@ -14,7 +14,7 @@ from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
 from aot_plus.networks.models.checkpoint_file import read_state_dict
-from aot_plus.networks.models.number_format import use_number_format
+from aot_plus.networks.models.number_format import check_encoder, use_number_format
 from aot_plus.networks.models.prepare import compile_parts, prepare_for_inference
 from aot_plus.utils.catalogue import find_named_checkpoint
 from aot_plus.utils.config import get_config
@@ -48,7 +48,8 @@ def load_model(
         checkpoint holds.
 
     Raises:
-        ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` where it does not work.
+        ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` or ``TEST_DTYPE`` where it
+            does not work.
         CheckpointError: a file that is missing, damaged, or of another model.
     """
     cfg = get_config(stage, model, overrides=overrides)
@@ -70,6 +71,8 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     prepare_for_inference(network, convolution_format(target, cfg.TEST_DTYPE, cfg.TEST_TF32))
     use_number_format(network, cfg.TEST_DTYPE)
     network.to(target)
+    if cfg.TEST_DTYPE != "float32":
+        check_encoder(network)
     if cfg.TEST_COMPILE:
         compile_parts(network)
     return network

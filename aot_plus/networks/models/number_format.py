@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from aot_plus.networks.encoders import FrozenBatchNorm2d
+from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, misfit
 from aot_plus.networks.models.aot import AOT
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["as_number_format", "use_number_format"]
+__all__ = ["as_number_format", "check_encoder", "use_number_format"]
 
 _KEPT = {"cur_pos_emb", "mem_pos_emb", "input_scale", "input_shift"}  # of a model and its encoder
 _BATCH_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
@@ -41,7 +42,8 @@ def use_number_format(model: AOT, dtype: str) -> None:
 def as_number_format(model: AOT, dtype: str) -> AOT:
     """Returns a model in ``TEST_DTYPE``: itself if it is in that format, else a converted copy.
 
-    Raises ``ConfigError`` for a model that was converted to another: what it lost does not come back.
+    Raises ``ConfigError`` for a model that was converted to another, since what it lost does not come back,
+    and as ``check_encoder``.
     """
     held = str(model.number_format).removeprefix("torch.")
     if held == dtype:
@@ -50,7 +52,21 @@ def as_number_format(model: AOT, dtype: str) -> AOT:
         raise ConfigError(f"TEST_DTYPE: the model was loaded as {held}, this segmenter has {dtype!r}")
     converted = copy.deepcopy(model)
     use_number_format(converted, dtype)
+    check_encoder(converted)
     return converted
+
+
+def check_encoder(model: AOT) -> None:
+    """Raises ``ConfigError`` for an encoder that does not work in the model's format, tried with an image.
+
+    Where it gives NaN, all that is predicted would be background.
+    """
+    sides = ODD_SIDES if model.cfg.MODEL_ALIGN_CORNERS else EVEN_SIDES
+    if problem := misfit(model.encoder, sides, model.encoder_projector.weight):
+        raise ConfigError(
+            f"TEST_DTYPE: the encoder {model.cfg.MODEL_ENCODER} does not work in {model.number_format}: "
+            f"{problem}; choose another format"
+        )
 
 
 def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
