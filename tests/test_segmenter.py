@@ -17,6 +17,7 @@ from aot_plus.networks.engines.inference import best_of_groups, merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
+from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
 from tests.weights_by_name import fill_by_name
@@ -415,6 +416,17 @@ def test_the_checkpoint_decides_on_the_temporal_embedding() -> None:
     model = aot_plus.load_model("aot_mini", file, stage="mini_vost", device="cpu", overrides=off)
     assert model.cur_pos_emb is not None
     assert model.cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING
+
+
+@pytest.mark.parametrize("lost", ["cur_pos_emb", "mem_pos_emb"])
+def test_half_a_temporal_embedding_is_refused(tmp_path: Path, lost: str) -> None:
+    file = find_checkpoint("aot_mini.safetensors")
+    assert file is not None
+    weights = read_state_dict(file)
+    del weights[lost]
+    torch.save(weights, tmp_path / "half.pth")
+    with pytest.raises(CheckpointError, match=rf"half\.pth.*missing, 1: {lost}"):
+        aot_plus.load_model("aot_mini", tmp_path / "half.pth", stage="mini_vost", device="cpu")
 
 
 def test_unknown_names_are_errors_of_the_project() -> None:
