@@ -82,7 +82,7 @@ def test_the_state_does_not_change_with_the_video() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("MODEL_MAX_OBJ_NUM", 5),
+        ("MODEL_SELF_HEADS", 4),
         ("MEM_EMFS_WEIGHT", 0.5),
         ("TEST_DTYPE", "bfloat16"),
         ("LATTER_MEM_LEN", 2),

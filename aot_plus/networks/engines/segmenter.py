@@ -89,11 +89,12 @@ class VideoSegmenter:
                 be changed between two videos.
 
         Raises:
-            ConfigError: ``model`` is none, or has another number format than ``cfg``.
+            ConfigError: ``model`` is none, is being trained, or is another than ``cfg`` describes.
         """
         if not isinstance(model, AOT):
             raise ConfigError(f"VideoSegmenter: expected a model, from load_model, found {model!r:.100}")
         self.cfg = model.cfg if cfg is None else cfg
+        _check_model(model, self.cfg)
         self.model = as_number_format(model, self.cfg.TEST_DTYPE)
         self.device = next(model.parameters()).device
         self.trace = trace
@@ -337,6 +338,18 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
+
+
+def _check_model(model: AOT, cfg: Config) -> None:
+    """Raises ``ConfigError`` for a model that is being trained, or was built with other values."""
+    if model.training:
+        raise ConfigError("VideoSegmenter: expected a model in evaluation mode: call model.eval() first")
+    built = {"MODEL_MAX_OBJ_NUM": model.num_ids - 1, "MODEL_ALIGN_CORNERS": model.decoder.align_corners}
+    for name, value in built.items():
+        if getattr(cfg, name) != value:
+            raise ConfigError(
+                f"{name}: the model was built with {value!r}, this segmenter has {getattr(cfg, name)!r}"
+            )
 
 
 def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:
