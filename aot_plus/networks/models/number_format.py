@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders import FrozenBatchNorm2d
 from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, misfit
 from aot_plus.networks.models.aot import AOT
 from aot_plus.utils.errors import ConfigError
@@ -24,7 +23,6 @@ from aot_plus.utils.errors import ConfigError
 __all__ = ["as_number_format", "check_encoder", "use_number_format"]
 
 _KEPT = {"cur_pos_emb", "mem_pos_emb", "input_scale", "input_shift"}  # of a model and its encoder
-_BATCH_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def use_number_format(model: AOT, dtype: str) -> None:
@@ -33,7 +31,7 @@ def use_number_format(model: AOT, dtype: str) -> None:
     if target == model.number_format:
         return
     for module in model.modules():
-        if isinstance(module, _BATCH_NORMS):
+        if _is_batch_norm(module):
             module.register_forward_hook(_as_given)
         elif module is not model.decoder.conv_out:
             _cast_own(module, target)
@@ -67,6 +65,11 @@ def check_encoder(model: AOT) -> None:
             f"TEST_DTYPE: the encoder {model.cfg.MODEL_ENCODER} does not work in {model.number_format}: "
             f"{problem}; choose another format"
         )
+
+
+def _is_batch_norm(module: nn.Module) -> bool:
+    """Tells whether a module is a batch norm: frozen ones of torchvision and timm are of other classes."""
+    return isinstance(getattr(module, "running_var", None), Tensor)
 
 
 def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
