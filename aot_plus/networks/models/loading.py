@@ -23,6 +23,8 @@ from aot_plus.utils.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
 
+_ENCODER = "encoder."  # how the names of its tensors begin in a model
+
 
 def load_model(
     model: str,
@@ -84,6 +86,9 @@ def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
         load_tensors(network, tensors, path, strict=True)
     except CheckpointError as error:
         own, found = network.cfg.MODEL_ENCODER, encoder_in(tensors, network.cfg)
+        names = sorted(name for name in tensors if name.startswith(_ENCODER))
+        if found is None and names and network.state_dict().keys().isdisjoint(names):
+            found = f"another one, with {names[0]}"  # timm's, or a user's own
         if found in (None, own):
             raise
         raise CheckpointError(
@@ -94,8 +99,9 @@ def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
 
 def encoder_in(tensors: Mapping[str, Tensor], cfg: Config) -> str | None:
     """Finds which of our encoders the tensors of a model have; None if none."""
-    prefix = "encoder."
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    own = {
+        name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
+    }
     return encoder_of(own, align_corners=cfg.MODEL_ALIGN_CORNERS)
 
 
