@@ -99,3 +99,18 @@ class InFull(Pooled):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [level.float() for level in super().forward(images)]
+
+
+class NormAct(nn.BatchNorm2d):
+    """It has its activation in it, which a frozen batch norm has not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+class OwnNorm(Pooled):
+    """It has a norm of its own class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem[1] = NormAct(8)

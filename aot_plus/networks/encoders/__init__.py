@@ -66,10 +66,23 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
     if name in _BUILDERS:
         return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
     encoder = _build_other(name, align_corners=align_corners)
-    if not freeze_bn:
-        return encoder
-    from timm.layers import freeze_batch_norm_2d
+    return _frozen(encoder, name) if freeze_bn else encoder
 
+
+def _frozen(encoder: Encoder, name: str) -> Encoder:
+    """Replaces an encoder's batch norms by frozen ones, which do nothing else.
+
+    Raises ``ConfigError`` for a norm of another class: what more it does would be lost.
+    """
+    from timm.layers import BatchNormAct2d, freeze_batch_norm_2d
+
+    known = (nn.BatchNorm2d, BatchNormAct2d)
+    for path, module in encoder.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and type(module) not in known:
+            raise ConfigError(
+                f"MODEL_FREEZE_BN: {name!r}: expected batch norms of PyTorch's or timm's, found {path}, a "
+                f"{type(module).__name__}, which may do more: set MODEL_FREEZE_BN = False"
+            )
     return freeze_batch_norm_2d(encoder)
 
 
