@@ -222,6 +222,15 @@ def test_the_shorter_side_has_a_limit_of_its_own() -> None:
     assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
 
 
+def test_a_frame_that_was_prepared_for_another_size_is_refused() -> None:
+    """By the segmenter of another model, or with another scale; the video can go on."""
+    segmenter, video = _segmenter(), _video(12, frames=2)
+    segmenter.start(video[0], _squares([1, 2]))
+    with pytest.raises(DataError, match=r"33 x 49.* 65 x 97"):
+        segmenter.step(_segmenter(TEST_MAX_LONG_EDGE=48.0).prepare(video[1]))
+    assert segmenter.step(video[1]).shape == (HEIGHT, WIDTH)
+
+
 def test_labels_of_another_size_than_the_images() -> None:
     """As DAVIS at full resolution is evaluated; the state of such a video can be saved as well."""
     video, mask = _video(12, frames=4), _squares([1, 2], side=30)

@@ -172,6 +172,11 @@ class VideoSegmenter:
             raise DataError(
                 f"the image is {text_of_size(frame.size)} pixels, the video began with {text_of_size(size)}"
             )
+        if frame.input_sizes != self._video.inputs:
+            raise DataError(
+                f"the frame was prepared for inputs of {_texts(frame.input_sizes)}, "
+                f"this video has {_texts(self._video.inputs)}: prepare it with this segmenter"
+            )
         given = None if mask is None else as_mask(mask, size)
         with tf32(self.cfg.TEST_TF32):
             if given is None and self._step is not None:
@@ -300,7 +305,7 @@ class VideoSegmenter:
 
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
         """Begins the video, in the tensors of an earlier one of its shape if there was one."""
-        inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
+        inputs = frame.input_sizes
         shape = self._shape(frame.size, inputs, len(self._ids))
         step = self._steps.take(shape)
         video = VideoViews(self.model, self.cfg, frame.size, inputs) if step is None else step.video
@@ -350,6 +355,10 @@ def _check_model(model: AOT, cfg: Config) -> None:
             raise ConfigError(
                 f"{name}: the model was built with {value!r}, this segmenter has {getattr(cfg, name)!r}"
             )
+
+
+def _texts(sizes: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(map(text_of_size, sizes))
 
 
 def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:
