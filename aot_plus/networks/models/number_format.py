@@ -43,7 +43,7 @@ def as_number_format(model: AOT, dtype: str) -> AOT:
     Raises ``ConfigError`` for a model that was converted to another, since what it lost does not come back,
     and as ``check_encoder``.
     """
-    held = str(model.number_format).removeprefix("torch.")
+    held = _name_of_format(model)
     if held == dtype:
         return model
     if held != "float32":
@@ -62,9 +62,13 @@ def check_encoder(model: AOT) -> None:
     sides = ODD_SIDES if model.cfg.MODEL_ALIGN_CORNERS else EVEN_SIDES
     if problem := misfit(model.encoder, sides, model.encoder_projector.weight):
         raise ConfigError(
-            f"TEST_DTYPE: the encoder {model.cfg.MODEL_ENCODER} does not work in {model.number_format}: "
+            f"TEST_DTYPE: the encoder {model.cfg.MODEL_ENCODER} does not work in {_name_of_format(model)}: "
             f"{problem}; choose another format"
         )
+
+
+def _name_of_format(model: AOT) -> str:
+    return str(model.number_format).removeprefix("torch.")
 
 
 def _is_batch_norm(module: nn.Module) -> bool:
