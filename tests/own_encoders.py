@@ -1,5 +1,7 @@
 """Encoders of a user's own, right and wrong, as ``tests.own_encoders:ClassName``."""
 
+from collections.abc import Iterator
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,3 +45,72 @@ class Failing(Pooled):
 
 class NoChannels(nn.Module):
     """It does not say its channels."""
+
+
+class CannotBeBuilt(Pooled):
+    """It has a slip in it, of a kind that nobody thinks of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = {"body": self.body}["boddy"]
+
+
+class FractionalChannels(Pooled):
+    """Its channels count no channels."""
+
+    channels = (8.0, 8.0, 8.0, 8.0)  # type: ignore[assignment]
+
+
+class OneByOne(Pooled):
+    """It gives one level after another."""
+
+    def forward(self, images: Tensor) -> Iterator[Tensor]:  # type: ignore[override]
+        return iter(super().forward(images))
+
+
+class Unfinished(Pooled):
+    """Its forward fails in a way of its own."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        raise StopIteration
+
+
+class MisspeltStages(Pooled):
+    """It names a module that it has not: freezing this stage would freeze nothing."""
+
+    stages = (("stemm",), ("body",))
+
+
+class FlatStages(Pooled):
+    """Its stages are names: of each, the letters would be taken for modules."""
+
+    stages = ("stem", "body")  # type: ignore[assignment]
+
+
+class Overflows(Pooled):
+    """Its levels are too large for float16."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [level + 7e4 for level in super().forward(images)]
+
+
+class InFull(Pooled):
+    """It makes float32 of everything."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [level.float() for level in super().forward(images)]
+
+
+class NormAct(nn.BatchNorm2d):
+    """It has its activation in it, which a frozen batch norm has not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+class OwnNorm(Pooled):
+    """It has a norm of its own class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem[1] = NormAct(8)

@@ -19,7 +19,7 @@ from aot_plus.networks.models import build_model
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import normalise
-from tests.own_encoders import Pooled
+from tests.own_encoders import NormAct, Pooled
 from tests.weights_by_name import Undrawn, fill_by_name
 
 IMAGES = (2, 3, 65, 97)
@@ -200,11 +200,32 @@ def test_trying_an_encoder_leaves_no_trace() -> None:
         ),
         ("tests.own_encoders:ThreeLevels", r"ThreeLevels.*docs/encoders\.md"),
         ("tests.own_encoders:Failing", r"Failing.* RuntimeError .*docs/encoders\.md"),
+        ("tests.own_encoders:Unfinished", r"Unfinished.* StopIteration .*docs/encoders\.md"),
+        ("tests.own_encoders:OneByOne", r"OneByOne.*list_iterator"),
+        ("tests.own_encoders:FractionalChannels", r"FractionalChannels.*8\.0"),
+        ("tests.own_encoders:CannotBeBuilt", r"CannotBeBuilt.*KeyError.*own_encoders\.py, line \d+: 'boddy'"),
+        ("tests.own_encoders:MisspeltStages", r"MisspeltStages.*'stem'.*'stemm'"),
+        ("tests.own_encoders:OwnNorm", r"MODEL_FREEZE_BN.*stem\.1, a NormAct"),
+        ("tests.own_encoders:FlatStages", r"FlatStages.*\('stem', 'body'\)"),
     ],
 )
 def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_encoder(name, freeze_bn=True, align_corners=False)
+
+
+def test_a_norm_of_an_own_class_learns() -> None:
+    name = "tests.own_encoders:OwnNorm"
+    assert type(build_encoder(name, freeze_bn=False, align_corners=False).stem[1]) is NormAct
+
+
+def test_a_module_that_fails_while_it_is_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "with_a_slip.py").write_text("{}['weights']\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"MODEL_ENCODER.*'with_a_slip:Encoder'.*KeyError.*'weights'"):
+        build_encoder("with_a_slip:Encoder", freeze_bn=True)
 
 
 def test_an_encoder_for_other_sides_names_the_flag() -> None:

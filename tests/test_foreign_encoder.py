@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import load_into
 from aot_plus.networks.models.loading import load_from_config
 from aot_plus.tools import export
+from aot_plus.utils.errors import CheckpointError
 from tests.tiny_training import tiny_config
 from tests.train_videos import write_dataset
 
@@ -44,3 +46,6 @@ def test_it_trains_is_exported_and_infers(tmp_path: Path) -> None:
     prepared = load_from_config(cfg, exported, device="cpu")
     np.testing.assert_allclose(_logits(prepared), expected, atol=1e-4 * expected.abs().max())
     assert expected.std() > 0.01
+    cfg.MODEL_ENCODER = "mobilenetv2"  # as if it had been forgotten
+    with pytest.raises(CheckpointError, match=r"mobilenetv2 .*found another one, with encoder\.backbone"):
+        load_from_config(cfg, exported, device="cpu")

@@ -21,6 +21,17 @@ def _stored(bank: MemoryBank, group: int) -> list[float]:
     return [float(keys[slot]) for slot in bank.order[group]]
 
 
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_frames_may_have_a_token_or_two(tokens: int) -> None:
+    """Images of 16 x 16 and 16 x 32 pixels, without aligned corners."""
+    bank = MemoryBank(capacity=2)
+    for frame, dropped in ((0, None), (5, None), (10, [1, 1])):
+        entry = _entries(frame)[0]
+        bank.append([KeyValue(entry.keys[:, :tokens], entry.values[:, :tokens])], frame, dropped)
+    assert bank.frames == [[0, 10], [0, 10]]
+    assert _stored(bank, 1) == [0.5, 10.5]
+
+
 def test_groups_drop_frames_of_their_own() -> None:
     bank = MemoryBank(capacity=3)
     for frame in (0, 5, 10):

@@ -61,6 +61,16 @@ def test_what_is_listed_stays_float32() -> None:
     assert logits.dtype == torch.float32
 
 
+def test_a_frozen_norm_of_timm_stays_float32() -> None:
+    overrides = {"MODEL_ENCODER": "timm:mobilenetv3_small_050", "MODEL_ENCODER_EMBEDDING_DIM": 64}
+    encoder = aot_plus.load_model("aott", None, overrides={**overrides, "TEST_DTYPE": "bfloat16"}).encoder
+    types = {value.dtype for name, value in encoder.named_buffers() if name.endswith("running_var")}
+    assert types == {torch.float32}
+    with torch.inference_mode():
+        levels = encoder(torch.zeros(1, 3, 33, 49, dtype=torch.bfloat16))
+    assert {level.dtype for level in levels} == {torch.bfloat16}
+
+
 def test_a_segmenter_converts_a_copy_of_a_float32_model_and_no_other() -> None:
     model = _model("aott")
     cfg = copy.copy(model.cfg)
@@ -70,3 +80,24 @@ def test_a_segmenter_converts_a_copy_of_a_float32_model_and_no_other() -> None:
     segmenter.start(_video(1)[0], _squares([1]))
     with pytest.raises(ConfigError, match=r"TEST_DTYPE: .*bfloat16"):
         VideoSegmenter(segmenter.model, model.cfg)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "dtype", "found"),
+    [("Overflows", "float16", "infinite"), ("InFull", "bfloat16", "found torch.float32")],
+)
+def test_an_encoder_that_does_not_work_in_the_format_is_refused(encoder: str, dtype: str, found: str) -> None:
+    """Its NaN would be background in all frames."""
+    overrides = {
+        "MODEL_ENCODER": f"tests.own_encoders:{encoder}",
+        "MODEL_ALIGN_CORNERS": False,
+        "MODEL_ENCODER_EMBEDDING_DIM": 64,
+    }
+    model = aot_plus.load_model("aott", None, device="cpu", overrides=overrides)
+    cfg = copy.copy(model.cfg)
+    cfg.TEST_DTYPE = dtype  # type: ignore[assignment]
+    message = rf"TEST_DTYPE.*{encoder}.*{dtype}.*{found}"
+    with pytest.raises(ConfigError, match=message):
+        VideoSegmenter(model, cfg)
+    with pytest.raises(ConfigError, match=message):
+        aot_plus.load_model("aott", None, device="cpu", overrides={**overrides, "TEST_DTYPE": dtype})

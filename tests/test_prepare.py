@@ -1,5 +1,6 @@
 """A model prepared for inference computes what it did before."""
 
+import io
 from collections.abc import Callable
 from functools import cache
 
@@ -114,6 +115,19 @@ def test_preparing_twice_changes_nothing_more() -> None:
     after = prepare_for_inference(prepared).state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("name", ["aott", "r50_deaotl"])
+@torch.inference_mode()
+def test_a_prepared_model_can_be_saved_whole(name: str) -> None:
+    _, prepared = _plain_and_prepared(name)
+    file = io.BytesIO()
+    torch.save(prepared, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    images = torch.randn(1, 3, 33, 49)
+    assert torch.equal(loaded.encode(images).projected, prepared.encode(images).projected)
+    assert loaded.decoder.channels_last
 
 
 def test_loading_prepares_and_building_does_not() -> None:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 import aot_plus
 from aot_plus.networks.engines.inference import best_of_groups, merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
+from aot_plus.networks.engines.views import input_sizes
 from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.models import AOT
+from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
 from tests.weights_by_name import fill_by_name
@@ -209,15 +211,24 @@ def test_large_images_are_scaled_down() -> None:
 def test_inputs_have_the_sizes_of_the_aot_benchmark(
     size: tuple[int, int], scales: tuple[float, ...], align_corners: bool, expected: tuple[int, int]
 ) -> None:
-    values = {"TEST_MULTISCALE": scales, "MODEL_ALIGN_CORNERS": align_corners}
-    segmenter = _segmenter(TEST_MULTISCALE_MAX_SHORT_EDGE=624.0, **values)
-    frame = segmenter.prepare(np.zeros((*size, 3), np.uint8))
-    assert tuple(frame.inputs[0].shape[:2]) == expected
+    cfg = copy.copy(_model("aott").cfg)
+    cfg.TEST_MULTISCALE, cfg.TEST_MULTISCALE_MAX_SHORT_EDGE = scales, 624.0
+    cfg.MODEL_ALIGN_CORNERS = align_corners
+    assert input_sizes(cfg, size)[0] == expected
 
 
 def test_the_shorter_side_has_a_limit_of_its_own() -> None:
     frame = _segmenter(TEST_MAX_SHORT_EDGE=48.0).prepare(np.zeros((64, 100, 3), np.uint8))
     assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
+
+
+def test_a_frame_that_was_prepared_for_another_size_is_refused() -> None:
+    """By the segmenter of another model, or with another scale; the video can go on."""
+    segmenter, video = _segmenter(), _video(12, frames=2)
+    segmenter.start(video[0], _squares([1, 2]))
+    with pytest.raises(DataError, match=r"33 x 49.* 65 x 97"):
+        segmenter.step(_segmenter(TEST_MAX_LONG_EDGE=48.0).prepare(video[1]))
+    assert segmenter.step(video[1]).shape == (HEIGHT, WIDTH)
 
 
 def test_labels_of_another_size_than_the_images() -> None:
@@ -415,6 +426,29 @@ def test_the_checkpoint_decides_on_the_temporal_embedding() -> None:
     model = aot_plus.load_model("aot_mini", file, stage="mini_vost", device="cpu", overrides=off)
     assert model.cur_pos_emb is not None
     assert model.cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING
+
+
+@pytest.mark.parametrize("lost", ["cur_pos_emb", "mem_pos_emb"])
+def test_half_a_temporal_embedding_is_refused(tmp_path: Path, lost: str) -> None:
+    file = find_checkpoint("aot_mini.safetensors")
+    assert file is not None
+    weights = read_state_dict(file)
+    del weights[lost]
+    torch.save(weights, tmp_path / "half.pth")
+    with pytest.raises(CheckpointError, match=rf"half\.pth.*missing, 1: {lost}"):
+        aot_plus.load_model("aot_mini", tmp_path / "half.pth", stage="mini_vost", device="cpu")
+
+
+@pytest.mark.parametrize(("name", "value"), [("MODEL_ALIGN_CORNERS", False), ("MODEL_MAX_OBJ_NUM", 5)])
+def test_a_config_of_another_model_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}: the model .* {value}$"):
+        _segmenter(**{name: value})
+
+
+def test_a_model_in_training_is_refused() -> None:
+    """It drops paths at random."""
+    with pytest.raises(ConfigError, match=r"model\.eval\(\)"):
+        VideoSegmenter(copy.deepcopy(_model("aott")).train())
 
 
 def test_unknown_names_are_errors_of_the_project() -> None:

@@ -1,6 +1,7 @@
 """A video that is paused, objects that are removed, probabilities; what is taken for masks and images."""
 
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ class SecondBest(MemoryPolicy):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
-        self.asked: dict[int, int] = {}
+        self.asked: Counter[int] = Counter()
 
     def drop(self, append: Append) -> int:
         for frame in append.frames:
-            self.asked[frame] = self.asked.get(frame, 0) + frame % 3
+            self.asked[frame] += frame % 3
         return max(append.droppable, key=lambda position: self.asked[append.frames[position]])
 
 
@@ -82,7 +83,7 @@ def test_the_state_does_not_change_with_the_video() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("MODEL_MAX_OBJ_NUM", 5),
+        ("MODEL_SELF_HEADS", 4),
         ("MEM_EMFS_WEIGHT", 0.5),
         ("TEST_DTYPE", "bfloat16"),
         ("LATTER_MEM_LEN", 2),

@@ -23,10 +23,10 @@ def import_class(path: str, key: str) -> type:
     module_name, _, class_name = path.partition(":")
     try:
         found = getattr(_import(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError, NameError, SyntaxError) as error:
+    except Exception as error:  # of any kind: the module's own code runs
         where = f"; modules are looked for in {Path.cwd()} as well"
         hint = where if isinstance(error, ModuleNotFoundError) else ""
-        raise ConfigError(f"{key}: cannot import {path!r} ({error}){hint}") from error
+        raise ConfigError(f"{key}: cannot import {path!r} ({_described(error)}){hint}") from error
     if not isinstance(found, type):
         raise ConfigError(f"{key}: expected a class, found {path!r}, which is {found!r}")
     return found
@@ -67,8 +67,12 @@ def own_errors(key: str, name: str, *unchanged: type[Exception]) -> Iterator[Non
     except Exception as error:
         if ":" not in name or isinstance(error, (VOSError, *unchanged)):
             raise
-        kind, text = type(error).__name__, " ".join(str(error).split())
-        raise ConfigError(f"{key} {name!r}: {kind}{_place(error, name)}: {text}") from error
+        raise ConfigError(f"{key} {name!r}: {_described(error, _place(error, name))}") from error
+
+
+def _described(error: Exception, place: str = "") -> str:
+    """Returns kind, place and text of an error in one line."""
+    return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"
 
 
 def _place(error: Exception, name: str) -> str:

@@ -23,7 +23,7 @@ class FPNDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.map_format = torch.contiguous_format  # of the maps
+        self.channels_last = False  # in the memory of the maps
         self.conv_in = ConvGN(in_channels, hidden, 1)
         self.conv_16x = ConvGN(hidden, hidden, 3)
         self.conv_8x = ConvGN(hidden, hidden // 2, 3)
@@ -54,7 +54,8 @@ class FPNDecoder(nn.Module):
             ``G x out_channels x H/4 x W/4``.
         """
         quarter, eighth, sixteenth = adapted
-        x = x.contiguous(memory_format=self.map_format)  # maps of tokens have their channels last
+        # Maps of tokens have their channels last.
+        x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
         x = torch.relu_(self.conv_in(x))
         x = torch.relu_(self.conv_16x(sixteenth + x))
         x = self._resize(x, eighth).add_(eighth)

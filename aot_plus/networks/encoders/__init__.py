@@ -16,7 +16,7 @@ from aot_plus.networks.encoders.from_torchvision import (
     ResNetEncoder,
 )
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.own_classes import import_class
+from aot_plus.utils.own_classes import import_class, own_errors
 
 if TYPE_CHECKING:
     from aot_plus.networks.encoders.from_timm import ResNeStEncoder, TimmEncoder
@@ -66,10 +66,23 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
     if name in _BUILDERS:
         return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
     encoder = _build_other(name, align_corners=align_corners)
-    if not freeze_bn:
-        return encoder
-    from timm.layers import freeze_batch_norm_2d
+    return _frozen(encoder, name) if freeze_bn else encoder
 
+
+def _frozen(encoder: Encoder, name: str) -> Encoder:
+    """Replaces an encoder's batch norms by frozen ones, which do nothing else.
+
+    Raises ``ConfigError`` for a norm of another class: what more it does would be lost.
+    """
+    from timm.layers import BatchNormAct2d, freeze_batch_norm_2d
+
+    known = (nn.BatchNorm2d, BatchNormAct2d)
+    for path, module in encoder.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and type(module) not in known:
+            raise ConfigError(
+                f"MODEL_FREEZE_BN: {name!r}: expected batch norms of PyTorch's or timm's, found {path}, a "
+                f"{type(module).__name__}, which may do more: set MODEL_FREEZE_BN = False"
+            )
     return freeze_batch_norm_2d(encoder)
 
 
@@ -113,16 +126,9 @@ def _build_other(name: str, *, align_corners: bool) -> Encoder:
 def _build_own(path: str, *, align_corners: bool) -> Encoder:
     """Builds an instance of the class at ``package.module:ClassName``, tried with a small image."""
     encoder_class = import_class(path, "MODEL_ENCODER")
-    try:
+    with own_errors("MODEL_ENCODER", path):
         encoder = encoder_class()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"MODEL_ENCODER: cannot build {path!r} ({error})") from error
-    channels = getattr(encoder, "channels", None)
-    if not isinstance(encoder, nn.Module) or not isinstance(channels, tuple) or len(channels) != 4:
-        raise ConfigError(
-            f"MODEL_ENCODER: {path!r}: expected a torch.nn.Module whose `channels` are a tuple of four "
-            f"numbers (levels at 1/4, 1/8, 1/16, 1/16), found {type(encoder).__name__} with {channels!r}"
-        )
+    _check_interface(encoder, path)
     encoder = cast(Encoder, encoder)
     sides, others = (ODD_SIDES, EVEN_SIDES) if align_corners else (EVEN_SIDES, ODD_SIDES)
     if problem := misfit(encoder, sides):
@@ -130,3 +136,22 @@ def _build_own(path: str, *, align_corners: bool) -> Encoder:
         cure = "see docs/encoders.md" if misfit(encoder, others) else fits_others
         raise ConfigError(f"MODEL_ENCODER: {path!r}: {problem}; {cure}")
     return encoder
+
+
+def _check_interface(encoder: object, path: str) -> None:
+    """Raises ``ConfigError`` for an object at ``path`` that lacks what an encoder declares."""
+    channels = getattr(encoder, "channels", None)
+    four = isinstance(channels, tuple) and [type(number) for number in channels] == [int] * 4
+    if not isinstance(encoder, nn.Module) or not four:
+        raise ConfigError(
+            f"MODEL_ENCODER: {path!r}: expected a torch.nn.Module whose `channels` are a tuple of four whole "
+            f"numbers (levels at 1/4, 1/8, 1/16, 1/16), found {type(encoder).__name__} with {channels!r}"
+        )
+    stages = getattr(encoder, "stages", ())
+    names = [name for name, _ in encoder.named_modules() if name]
+    lists = isinstance(stages, tuple | list) and all(isinstance(stage, tuple | list) for stage in stages)
+    if not lists or not all(name in names for stage in stages for name in stage):
+        raise ConfigError(
+            f"MODEL_ENCODER: {path!r}: expected `stages` to be a tuple of tuples of names of its modules, "
+            f"such as {(tuple(names[:1]),)}, found {stages!r}"
+        )

@@ -8,15 +8,6 @@ from torch import Tensor, nn
 
 STRIDES = (4, 8, 16, 16)  # of the four levels
 ODD_SIDES, EVEN_SIDES = (65, 81), (64, 80)  # of images to try an encoder with: 16k + 1 and 16k
-_FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 class Encoder(nn.Module):
@@ -48,17 +39,30 @@ def unnoticed(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def misfit(encoder: Encoder, sides: tuple[int, int]) -> str:
-    """Describes the misfit of the levels of an image of these sides; empty if they fit."""
+def misfit(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None) -> str:
+    """Describes the misfit of the levels of an image of these sides; empty if they fit.
+
+    ``like``: a tensor of the image's type and device. The levels then must be of that type, and finite.
+    """
     expected = [
         (channels, *(-(-side // stride) for side in sides))
         for channels, stride in zip(encoder.channels, STRIDES, strict=True)
     ]
+    image = torch.zeros(1, 3, *sides) if like is None else like.new_zeros(1, 3, *sides)
     try:
         with unnoticed(encoder), torch.no_grad():
-            found = [tuple(level.shape[1:]) for level in encoder(torch.zeros(1, 3, *sides))]
-    except _FAILURES as error:
+            levels = encoder(image)
+            found = [tuple(level.shape[1:]) for level in levels]
+            finite = like is None or all(bool(level.isfinite().all()) for level in levels)
+    except Exception as error:  # noqa: BLE001 (of any kind: the encoder may be a user's own)
         return f"an image of {sides[0]} x {sides[1]} pixels ends in {type(error).__name__} ({error})"
+    if not isinstance(levels, Sequence):
+        return f"expected a list of levels, found {type(levels).__name__}"
+    types = [level.dtype for level in levels]
+    if like is not None and types != [like.dtype] * len(types):
+        return f"expected levels of {like.dtype}, found {', '.join(map(str, types))}"
+    if not finite:
+        return "expected levels of finite numbers, found NaN or infinite ones"
     if found == expected:
         return ""
     return f"for an image of {sides[0]} x {sides[1]} pixels, expected levels {expected}, found {found}"

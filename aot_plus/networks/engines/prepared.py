@@ -20,6 +20,11 @@ class PreparedFrame:
     size: tuple[int, int]  # H, W of its labels: the image's, unless it was replaced
     inputs: list[Tensor]  # at each scale: h x w x 3, RGB 0..255; uint8, but float32 where it was resized
 
+    @property
+    def input_sizes(self) -> list[tuple[int, int]]:
+        """Lists height and width of the inputs."""
+        return [(pixels.shape[0], pixels.shape[1]) for pixels in self.inputs]
+
 
 def prepare_frame(image: Image, sizes: Sequence[tuple[int, int]], *, pinned: bool) -> PreparedFrame:
     """Copies an image at each of the network's ``sizes`` (h, w), to page-locked memory if ``pinned``.

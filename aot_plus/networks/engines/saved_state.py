@@ -1,5 +1,6 @@
 """Converts a video's state to plain values and back, so that it can be paused and resumed elsewhere."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
@@ -131,11 +132,14 @@ def restored_frame(
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Changes every tensor in nested lists, tuples and dictionaries."""
+    """Changes every tensor in nested lists, tuples and dictionaries, which stay of their kind."""
     if isinstance(value, Tensor):
         return change(value)
-    if isinstance(value, Mapping):
-        return {key: _map_tensors(item, change) for key, item in value.items()}
+    if isinstance(value, dict):
+        changed = copy.copy(value)  # a policy may count on a Counter or an OrderedDict
+        for key, item in value.items():
+            changed[key] = _map_tensors(item, change)
+        return changed
     if isinstance(value, list | tuple):
         return type(value)(_map_tensors(item, change) for item in value)
     return value

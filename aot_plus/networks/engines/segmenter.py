@@ -89,11 +89,12 @@ class VideoSegmenter:
                 be changed between two videos.
 
         Raises:
-            ConfigError: ``model`` is none, or has another number format than ``cfg``.
+            ConfigError: ``model`` is none, is being trained, or is another than ``cfg`` describes.
         """
         if not isinstance(model, AOT):
             raise ConfigError(f"VideoSegmenter: expected a model, from load_model, found {model!r:.100}")
         self.cfg = model.cfg if cfg is None else cfg
+        _check_model(model, self.cfg)
         self.model = as_number_format(model, self.cfg.TEST_DTYPE)
         self.device = next(model.parameters()).device
         self.trace = trace
@@ -170,6 +171,11 @@ class VideoSegmenter:
         if frame.size != size:
             raise DataError(
                 f"the image is {text_of_size(frame.size)} pixels, the video began with {text_of_size(size)}"
+            )
+        if frame.input_sizes != self._video.inputs:
+            raise DataError(
+                f"the frame was prepared for inputs of {_texts(frame.input_sizes)}, "
+                f"this video has {_texts(self._video.inputs)}: prepare it with this segmenter"
             )
         given = None if mask is None else as_mask(mask, size)
         with tf32(self.cfg.TEST_TF32):
@@ -299,7 +305,7 @@ class VideoSegmenter:
 
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
         """Begins the video, in the tensors of an earlier one of its shape if there was one."""
-        inputs = [(pixels.shape[0], pixels.shape[1]) for pixels in frame.inputs]
+        inputs = frame.input_sizes
         shape = self._shape(frame.size, inputs, len(self._ids))
         step = self._steps.take(shape)
         video = VideoViews(self.model, self.cfg, frame.size, inputs) if step is None else step.video
@@ -337,6 +343,22 @@ class VideoSegmenter:
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
         return torch.from_numpy(table[mask]).to(self.device)
+
+
+def _check_model(model: AOT, cfg: Config) -> None:
+    """Raises ``ConfigError`` for a model that is being trained, or was built with other values."""
+    if model.training:
+        raise ConfigError("VideoSegmenter: expected a model in evaluation mode: call model.eval() first")
+    built = {"MODEL_MAX_OBJ_NUM": model.num_ids - 1, "MODEL_ALIGN_CORNERS": model.decoder.align_corners}
+    for name, value in built.items():
+        if getattr(cfg, name) != value:
+            raise ConfigError(
+                f"{name}: the model was built with {value!r}, this segmenter has {getattr(cfg, name)!r}"
+            )
+
+
+def _texts(sizes: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(map(text_of_size, sizes))
 
 
 def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:

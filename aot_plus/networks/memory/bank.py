@@ -199,7 +199,8 @@ class MemoryBank:
         """Allocates storage for one more frame, if there is none."""
         if not self._layers:
             self._layers = [KeyValue(*(self._allocate(tensor) for tensor in entry)) for entry in entries]
-            self._book = self._allocate(torch.empty_like(entries[0].keys[:, :3, 0], dtype=torch.long))
+            keys = entries[0].keys
+            self._book = self._allocate(keys.new_empty(len(keys), 3, dtype=torch.long))
         while len(self) >= self._book.shape[1]:
             self._book = _doubled(self._book)
             self._layers = [KeyValue(*(_doubled(tensor) for tensor in layer)) for layer in self._layers]

@@ -71,12 +71,13 @@ class LoadReport:
 def inspect_checkpoint(tensors: Mapping[str, Tensor]) -> CheckpointFacts:
     """Tells what a file's tensors say about its model, for adapting a config before the model is built."""
     memory_embedding = tensors.get("mem_pos_emb")
-    has_temporal = memory_embedding is not None and "cur_pos_emb" in tensors
+    # With one of the two alone the file lacks the other, and is not to be run without either.
+    has_temporal = memory_embedding is not None or "cur_pos_emb" in tensors
     is_aot_plus = "LSTT.layers.0.linear_QMem.weight" in tensors
     is_official = "LSTT.layers.0.short_term_attn.relative_emb_v" in tensors
     return CheckpointFacts(
         has_temporal_embedding=has_temporal,
-        temporal_slots=_side(memory_embedding, 0) if has_temporal else None,
+        temporal_slots=_side(memory_embedding, 0),
         linear_q="LSTT.layers.0.norm4.weight" not in tensors if is_aot_plus else None,
         aot_class="aot" if is_aot_plus else "official_aot" if is_official else None,
     )

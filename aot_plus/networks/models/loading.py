@@ -14,7 +14,7 @@ from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
 from aot_plus.networks.models.checkpoint_file import read_state_dict
-from aot_plus.networks.models.number_format import use_number_format
+from aot_plus.networks.models.number_format import check_encoder, use_number_format
 from aot_plus.networks.models.prepare import compile_parts, prepare_for_inference
 from aot_plus.utils.catalogue import find_named_checkpoint
 from aot_plus.utils.config import get_config
@@ -22,6 +22,8 @@ from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
+
+_ENCODER = "encoder."  # how the names of its tensors begin in a model
 
 
 def load_model(
@@ -48,7 +50,8 @@ def load_model(
         checkpoint holds.
 
     Raises:
-        ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` where it does not work.
+        ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` or ``TEST_DTYPE`` where it
+            does not work.
         CheckpointError: a file that is missing, damaged, or of another model.
     """
     cfg = get_config(stage, model, overrides=overrides)
@@ -70,6 +73,8 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     prepare_for_inference(network, convolution_format(target, cfg.TEST_DTYPE, cfg.TEST_TF32))
     use_number_format(network, cfg.TEST_DTYPE)
     network.to(target)
+    if cfg.TEST_DTYPE != "float32":
+        check_encoder(network)
     if cfg.TEST_COMPILE:
         compile_parts(network)
     return network
@@ -81,6 +86,9 @@ def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
         load_tensors(network, tensors, path, strict=True)
     except CheckpointError as error:
         own, found = network.cfg.MODEL_ENCODER, encoder_in(tensors, network.cfg)
+        names = sorted(name for name in tensors if name.startswith(_ENCODER))
+        if found is None and names and network.state_dict().keys().isdisjoint(names):
+            found = f"another one, with {names[0]}"  # timm's, or a user's own
         if found in (None, own):
             raise
         raise CheckpointError(
@@ -91,8 +99,9 @@ def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
 
 def encoder_in(tensors: Mapping[str, Tensor], cfg: Config) -> str | None:
     """Finds which of our encoders the tensors of a model have; None if none."""
-    prefix = "encoder."
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    own = {
+        name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
+    }
     return encoder_of(own, align_corners=cfg.MODEL_ALIGN_CORNERS)
 
 

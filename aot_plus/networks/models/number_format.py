@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders import FrozenBatchNorm2d
+from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, misfit
 from aot_plus.networks.models.aot import AOT
 from aot_plus.utils.errors import ConfigError
 
-__all__ = ["as_number_format", "use_number_format"]
+__all__ = ["as_number_format", "check_encoder", "use_number_format"]
 
 _KEPT = {"cur_pos_emb", "mem_pos_emb", "input_scale", "input_shift"}  # of a model and its encoder
-_BATCH_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def use_number_format(model: AOT, dtype: str) -> None:
@@ -32,7 +31,7 @@ def use_number_format(model: AOT, dtype: str) -> None:
     if target == model.number_format:
         return
     for module in model.modules():
-        if isinstance(module, _BATCH_NORMS):
+        if _is_batch_norm(module):
             module.register_forward_hook(_as_given)
         elif module is not model.decoder.conv_out:
             _cast_own(module, target)
@@ -41,16 +40,40 @@ def use_number_format(model: AOT, dtype: str) -> None:
 def as_number_format(model: AOT, dtype: str) -> AOT:
     """Returns a model in ``TEST_DTYPE``: itself if it is in that format, else a converted copy.
 
-    Raises ``ConfigError`` for a model that was converted to another: what it lost does not come back.
+    Raises ``ConfigError`` for a model that was converted to another, since what it lost does not come back,
+    and as ``check_encoder``.
     """
-    held = str(model.number_format).removeprefix("torch.")
+    held = _name_of_format(model)
     if held == dtype:
         return model
     if held != "float32":
         raise ConfigError(f"TEST_DTYPE: the model was loaded as {held}, this segmenter has {dtype!r}")
     converted = copy.deepcopy(model)
     use_number_format(converted, dtype)
+    check_encoder(converted)
     return converted
+
+
+def check_encoder(model: AOT) -> None:
+    """Raises ``ConfigError`` for an encoder that does not work in the model's format, tried with an image.
+
+    Where it gives NaN, all that is predicted would be background.
+    """
+    sides = ODD_SIDES if model.cfg.MODEL_ALIGN_CORNERS else EVEN_SIDES
+    if problem := misfit(model.encoder, sides, model.encoder_projector.weight):
+        raise ConfigError(
+            f"TEST_DTYPE: the encoder {model.cfg.MODEL_ENCODER} does not work in {_name_of_format(model)}: "
+            f"{problem}; choose another format"
+        )
+
+
+def _name_of_format(model: AOT) -> str:
+    return str(model.number_format).removeprefix("torch.")
+
+
+def _is_batch_norm(module: nn.Module) -> bool:
+    """Tells whether a module is a batch norm: frozen ones of torchvision and timm are of other classes."""
+    return isinstance(getattr(module, "running_var", None), Tensor)
 
 
 def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:

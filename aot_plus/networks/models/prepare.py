@@ -47,7 +47,7 @@ def use_convolution_format(model: nn.Module, convolutions: torch.memory_format) 
     """Puts the weights of a model's convolutions, and the decoder's maps, into a memory format, in place."""
     for module in model.modules():
         if isinstance(module, FPNDecoder):
-            module.map_format = convolutions
+            module.channels_last = convolutions == torch.channels_last
     model.to(memory_format=convolutions)
 
 
