@@ -1,6 +1,7 @@
 """Finds the sequences of a dataset that a protocol scores, in each of the layouts on disk."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,8 @@ __all__ = [
     "scored_sequences",
     "sequence_finders",
 ]
+
+_log = logging.getLogger(__name__)
 
 _SAV_ANNOTATIONS = "Annotations_6fps"
 _LVOS_STEP = 5  # frame numbers between two annotations
@@ -131,12 +134,14 @@ def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
         raise DataError(f"{results}: there is no such result folder")
     annotated = _folders(masks)
     predicted = [name for name in _folders(results) if name != TRACES]
-    alone = sorted({*annotated} ^ {*predicted})
-    if alone and protocol.strict:
-        raise DataError(f"only one of {masks} and {results} has {', '.join(alone)}")
     names = [name for name in annotated if name in predicted]
     if not names:
         raise DataError(f"{masks} and {results} have no sequence in common")
+    if alone := sorted({*annotated} ^ {*predicted}):
+        problem = f"only one of {masks} and {results} has {', '.join(alone)}"
+        if protocol.strict:
+            raise DataError(problem)
+        _log.warning("%s: not scored", problem)
     return names
 
 

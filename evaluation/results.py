@@ -242,4 +242,4 @@ def format_table(results: Results) -> str:
     decimals = f"{{:.{FIGURE_SETS[results.protocol.figures].decimals}f}}".format
     objects = results.objects.set_index("Sequence").rename_axis(index=None).to_string(float_format=decimals)
     overall = results.overall.to_string(index=False, float_format=decimals)
-    return f"{objects}\n\nMean over all objects\n{overall}"
+    return f"{objects}\n\nOverall\n{overall}"

@@ -240,11 +240,15 @@ def test_a_label_map_where_one_objects_mask_belongs_is_named(
     assert f"{path}: " in capsys.readouterr().err
 
 
-def test_strict_names_what_only_one_side_has(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_only_one_side_has_is_named_and_under_strict_an_error(
+    data: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     (data / "davis" / "predictions" / "traces").mkdir()  # of a run of ours: no sequence
     assert run(data, "vos-benchmark", *DAVIS, "--strict") == 0
+    assert not caplog.records
     shutil.rmtree(data / "davis" / "predictions" / "thin")
     assert run(data, "vos-benchmark", *DAVIS) == 0
+    assert " thin: " in caplog.text
     assert b"thin" not in written(data / "davis" / "predictions")["results.csv"]
     assert run(data, "vos-benchmark", *DAVIS, "--strict") == 1
     assert " thin" in capsys.readouterr().err
@@ -350,10 +354,13 @@ def test_the_given_frame_of_each_object_counts_where_asked(youtube_vos: Path) ->
     assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True, True]
 
 
-def test_without_categories_there_is_no_g_but_j_and_f(youtube_vos: Path) -> None:
+def test_without_categories_there_is_no_g_but_j_and_f(
+    youtube_vos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (youtube_vos / "train" / "meta.json").unlink()
     overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
     assert np.isnan(overall["G-Mean"])
+    assert "seen or unseen" in caplog.text
     assert overall["J-Mean"] == 0.75
 
 
