@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
@@ -103,7 +104,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _hint() -> str:
     """Says what a script needs: each process imports it, and would run what it does once more."""
     main = sys.modules["__main__"]
-    is_script = main.__spec__ is None and hasattr(main, "__file__")
+    file = getattr(main, "__file__", None)
+    # The metric's own script has what it needs.
+    is_script = main.__spec__ is None and file is not None and Path(file).parent != Path(__file__).parent
     return (
         '. A script must call this under if __name__ == "__main__":, or with workers=1' if is_script else ""
     )

@@ -7,10 +7,12 @@ import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from evaluation import parallel
 from evaluation.errors import DataError
 from evaluation.parallel import map_in_processes
 from tests.processes import is_running, wait_until
@@ -125,3 +127,12 @@ def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path: Path) -> None:
     )
     assert "__main__" in done.stdout
     assert "workers=1" in done.stdout
+
+
+def test_the_metric_s_own_script_has_its_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = ModuleType("__main__")
+    main.__file__ = str(ROOT / "evaluation" / "evaluation_method.py")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert "__main__" not in parallel._hint()
+    main.__file__ = str(ROOT / "script.py")
+    assert "__main__" in parallel._hint()
