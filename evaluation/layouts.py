@@ -18,6 +18,7 @@ from evaluation.vost import (
     TRACES,
     AnnotatedSequence,
     ListedObject,
+    check_names,
     check_split_name,
     dataset_folder,
     read_names,
@@ -135,6 +136,7 @@ def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     annotated = _folders(masks)
     predicted = [name for name in _folders(results) if name != TRACES]
     names = [name for name in annotated if name in predicted]
+    check_names(names, masks)
     if not names:
         raise DataError(f"{masks} and {results} have no sequence in common")
     if alone := sorted({*annotated} ^ {*predicted}):
@@ -173,11 +175,9 @@ def _of_masks(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
 def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
     """Reads ``<split>/Annotations/<video>/<frame>.png``, and the objects in ``<split>/[..]meta.json``."""
     path = meta_path(dataset, split)
+    videos = read_videos(path)
     objects = _META_OBJECTS[protocol.layout](dataset, protocol)
-    return {
-        name: partial(_of_video, path, name, video, objects, protocol)
-        for name, video in read_videos(path).items()
-    }
+    return {name: partial(_of_video, path, name, video, objects, protocol) for name, video in videos.items()}
 
 
 def meta_path(dataset: Path, split: str) -> Path:
@@ -213,19 +213,29 @@ def _of_video(
 
 
 def read_videos(path: Path) -> dict[str, Any]:
-    """Reads what a meta file says about each video. Raises ``DataError`` if it is missing or damaged."""
+    """Reads what a meta file says about each video.
+
+    Raises ``DataError`` if it is missing or damaged, or names a video that cannot have a folder.
+    """
     require_regular(path)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["videos"])
+        videos = dict[str, Any](json.loads(path.read_text(encoding="utf-8"))["videos"])
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; it names the objects to score") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f'{path}: expected a JSON file with "videos" ({error!r})') from error
+    check_names(videos, path)
+    return videos
 
 
 def _lvos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
     """Reads a range of frames for each object, whose ends do not count; videos are seen or unseen."""
-    unseen = {*read_names(dataset / "unseen_videos.txt")}
+    path = dataset / "unseen_videos.txt"
+    if not path.exists():
+        raise DataError(
+            f"{path}: there is no such file; it lists the videos of unseen categories, one a line"
+        )
+    unseen = {*read_names(path)}
 
     def objects(name: str, video: Mapping[str, Any]) -> list[ListedObject]:
         group = "unseen" if name in unseen else "seen"

@@ -171,6 +171,8 @@ def named_lines(path: Path) -> list[tuple[int, str]]:
 
 def name_problem(name: str) -> str | None:
     """Says why a name cannot be that of a sequence's folder; None if it can."""
+    if not _is_utf8(name):
+        return f"{name!r} is not in UTF-8"
     if len(name.encode()) > _LONGEST_NAME:
         return f"{name[:20]!r}... is longer than {_LONGEST_NAME} bytes"
     if "/" in name or "\0" in name or name.startswith("."):
@@ -178,6 +180,21 @@ def name_problem(name: str) -> str | None:
     if name == TRACES:
         return f"{name!r} cannot be the name of a sequence: a result folder has one of that name"
     return None
+
+
+def _is_utf8(name: str) -> bool:
+    """Returns False for a name from the disk, or from JSON, that no text file can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_names(names: Iterable[str], place: Path) -> None:
+    """Raises ``DataError`` for the first name that cannot be a sequence's folder. ``place``: of the names."""
+    if problem := next(filter(None, map(name_problem, names)), None):
+        raise DataError(f"{place}: {problem}")
 
 
 def mask_paths(folder: Path) -> list[Path]:
@@ -219,8 +236,10 @@ def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
     frames = tuple(path.name for path in mask_paths(folder))
     needed = sum(sequence.ends) + 1
     if len(frames) < needed:
-        needs = f"at least {needed} annotated frame{'s are' if needed > 1 else ' is'} needed"
+        needs = f"at least {needed} annotated frame{'s (.png) are' if needed > 1 else ' (.png) is'} needed"
         raise DataError(f"{name}: {needs}, {folder} has {len(frames)}")
+    if foreign := [frame for frame in frames if not _is_utf8(frame)]:
+        raise DataError(f"{folder}: {foreign[0]!r} is not in UTF-8")
     return replace(sequence, frames=frames)
 
 

@@ -254,6 +254,20 @@ def test_what_only_one_side_has_is_named_and_under_strict_an_error(
     assert " thin" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["Annotations/{}/00000.png", "Annotations/bear/{}.png"])
+def test_a_name_that_no_text_file_can_hold_is_named(
+    davis2016: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (davis2016 / "Annotations" / "480p" / "bear").rename(davis2016 / "Annotations" / "bear")
+    path = davis2016 / place.format(os.fsdecode(b"b\xff"))
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    (davis2016 / "Annotations" / "480p").rmdir()
+    shutil.copytree(davis2016 / "Annotations", davis2016 / "predictions", dirs_exist_ok=True)
+    assert run(davis2016, "vos-benchmark", ".", "predictions") == 1
+    assert r"b\udcff" in capsys.readouterr().err
+
+
 def test_measures_per_frame(data: Path) -> None:
     assert run(data, "davis", *DAVIS, "--per_frame") == 0
     lines = (data / "davis" / "predictions" / "per-frame_results-val.csv").read_text().splitlines()
@@ -370,6 +384,8 @@ def test_without_categories_there_is_no_g_but_j_and_f(
         ("valid", ""),
         ("valid", "{}"),
         ("valid", '{"videos": {"v": {"objects": {"1": {}}}}}'),
+        ("valid", '{"videos": {"../v": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
+        ("valid", '{"videos": {"\\ud800": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
         ("train", '{"videos": {"v": {}}}'),
         ("train", '{"videos": {"v": {"objects": {"1": 5}}}}'),
     ],

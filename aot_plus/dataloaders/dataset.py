@@ -18,9 +18,9 @@ from evaluation.vost import (
     DATASET_FOLDERS,
     OTHER_SPLIT,
     SPLITS,
+    check_names,
     check_split_name,
     mask_paths,
-    name_problem,
     read_split,
 )
 
@@ -224,8 +224,7 @@ class Dataset:
         names = visible_folders(self.masks_folder)
         if not names:
             raise DataError(f"{self.masks_folder}: there is no sequence: no folder of masks")
-        if problem := next(filter(None, map(name_problem, names)), None):
-            raise DataError(f"{self.masks_folder}: {problem}")
+        check_names(names, self.masks_folder)
         return names
 
     def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:
