@@ -72,7 +72,7 @@ def evaluate(
         folder: of the predictions, ``<sequence>/<frame>.png``.
         dataset: a folder in the protocol's layout.
         split: the set; None for the protocol's own.
-        workers: processes; None for as many as there are processors.
+        workers: processes; None for one a core.
         protocol: itself or its name.
     Raises:
         DataError: a mask or the set is missing or cannot be used (nothing is written, and files of an

@@ -35,6 +35,10 @@ def note_and_wait(folder: Path) -> None:
     time.sleep(120)
 
 
+def own_number(_: int) -> int:
+    return os.getpid()
+
+
 def is_imported(module: str) -> bool:
     return module in sys.modules
 
@@ -56,6 +60,12 @@ def test_a_worker_that_is_killed_is_an_error() -> None:
     with pytest.raises(DataError) as caught:
         map_in_processes(end, [1, 2, 3], 2, "end")
     assert isinstance(caught.value.__cause__, BrokenProcessPool)
+
+
+def test_no_more_processes_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert set(map_in_processes(own_number, range(3), None, "ask")) == {os.getpid()}
 
 
 class Interrupting(list[int]):
