@@ -50,7 +50,7 @@ class Results:
 
     @property
     def j(self) -> float:
-        """Returns J, the mean over all objects."""
+        """Returns ``J-Mean``, which vos-benchmark, sav and mosev2 call ``J``: ask ``overall`` for theirs."""
         return float(self.overall["J-Mean"].iloc[0])
 
     @property
