@@ -22,7 +22,7 @@ from evaluation.mask_record import check_record, read_masks, record_path, save_r
 from evaluation.metrics import FIGURES
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.scoring import ObjectScores, score_sequences
-from evaluation.vost import check_predictions, check_split_name, find_sequences
+from evaluation.vost import check_predictions, check_split_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,8 @@ def read_current_results(folder: Path, dataset: Path, split: str) -> Results:
     """
     refuse_locked(folder)
     results = read_results(folder, split)
-    check_record(csv_paths(folder, split)[1], find_sequences(dataset, split))
+    sequences = scored_sequences(dataset, folder, split, PROTOCOLS["vost"])
+    check_record(csv_paths(folder, split)[1], sequences)
     return results
 
 

@@ -6,7 +6,6 @@ predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -202,14 +201,6 @@ def mask_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
 
 
-def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
-    """Finds the sequences of a split, in its order, with their annotated frames in name order.
-
-    Raises ``DataError`` that names every sequence with fewer than 3 annotated frames or none at all.
-    """
-    return without_problems(partial(find_sequence, dataset), read_split(dataset, split))
-
-
 def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
     """Returns ``find``'s result for each name. Raises one ``DataError`` with the problems of all."""
     found, problems = [], []
@@ -221,11 +212,6 @@ def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list
     if problems:
         raise DataError("\n".join(problems))
     return found
-
-
-def find_sequence(dataset: Path, name: str) -> AnnotatedSequence:
-    """Finds one sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
-    return with_frames(AnnotatedSequence(name, dataset / ANNOTATIONS / name, ()))
 
 
 def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
@@ -261,13 +247,8 @@ def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]
     return [frame for frame in sequence.scored_frames if frame not in there]
 
 
-def read_num_objects(sequence: AnnotatedSequence) -> int:
-    """Counts the scored objects. Raises a ``DataError`` that names the first annotation."""
-    return num_objects(sequence, read_mask(sequence.annotations / sequence.frames[0]))
-
-
 def num_objects(sequence: AnnotatedSequence, first: Mask) -> int:
-    """Counts the scored objects, as ``read_num_objects``, in the mask of the first annotation."""
+    """Counts the scored objects in the first annotation's mask. Raises ``DataError`` that names its file."""
     try:
         return count_objects(first)
     except DataError as error:

@@ -27,8 +27,8 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from evaluation import evaluate
+from evaluation.layouts import scored_sequences
 from evaluation.protocols import PROTOCOLS
-from evaluation.vost import find_sequences, read_num_objects
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame is annotated: 0, 2, .. 8
 SEQUENCE = "b"  # the one that faults are made in
@@ -237,7 +237,7 @@ def test_a_first_mask_without_objects_stops_inference_and_metric(root: Path, ids
     with pytest.raises(DataError):
         read_first_mask(VOSTDataset(root, "data").sequence(SEQUENCE))
     with pytest.raises(DataError):
-        read_num_objects(find_sequences(root, "val")[1])
+        evaluate(root / "Annotations", root, "val", workers=1)
 
 
 @pytest.mark.parametrize("left", [0, 2])
@@ -247,7 +247,7 @@ def test_too_few_annotations_stop_the_metric(root: Path, left: int) -> None:
     expected = kinds.FEW_ANNOTATIONS if left else kinds.NO_ANNOTATIONS
     assert expected in {finding.kind for finding in found(root)}
     with pytest.raises(DataError):
-        find_sequences(root, "val")
+        scored_sequences(root, root, "val", PROTOCOLS["vost"])
 
 
 def test_a_mask_of_16_bits_names_its_largest_id(root: Path) -> None:
