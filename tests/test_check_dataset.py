@@ -16,7 +16,7 @@ from aot_plus.dataloaders.dataset_check import runner
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind, Severity, format_findings
 from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
@@ -228,6 +228,20 @@ def test_only_empty_splits_are_an_error(root: Path) -> None:
 def test_a_missing_folder_is_one_finding(root: Path) -> None:
     (root / "JPEGImages_10fps").rename(root / "frames")
     assert [finding.kind for finding in found(root)] == [kinds.FOLDER_MISSING]
+
+
+def test_videos_of_davis_that_give_no_training_clip_are_found(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / "JPEGImages" / "480p" / "a" / f"{number}.jpg")
+        small = mask_of(1) * (np.arange(WIDTH) < 8)
+        write_mask(tmp_path / "Annotations" / "480p" / "a" / f"{number}.png", small)
+    for split in ("train", "val"):
+        (tmp_path / "ImageSets" / "2017").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ImageSets" / "2017" / f"{split}.txt").write_text("a\n")
+    dataset = open_dataset(str(tmp_path), tmp_path)
+    train, val = (check_dataset(dataset, split).findings for split in ("train", "val"))
+    assert kinds.NO_REFERENCE in {finding.kind for finding in train}
+    assert kinds.NO_REFERENCE not in {finding.kind for finding in val}
 
 
 @pytest.mark.parametrize("ids", [(), (255,)])
