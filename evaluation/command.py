@@ -108,7 +108,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=whole_number(1),
-        help="processes, each takes whole sequences (default: one a processor)",
+        help="processes, each takes whole sequences (default: one a core)",
     )
     return parser.parse_args(argv)
 

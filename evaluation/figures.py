@@ -1,5 +1,6 @@
 """Computes the figures of objects and datasets under each protocol, and says how they are written."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from evaluation.metrics import FIGURES, FloatArray, decay, object_figures, recal
 from evaluation.scoring import ObjectScores
 
 __all__ = ["FIGURE_SETS", "FigureSet", "Row"]
+
+_log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 
@@ -85,6 +88,8 @@ def _lvos_object(scores: ObjectScores) -> Row:
 
 def _grouped(scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str) -> dict[str, list[float]]:
     """Returns, by the measure's letter, its mean over the seen and over the unseen objects."""
+    if absent := [group for group in GROUPS if all(one.group != group for one in scores)]:
+        _log.warning("no object counts as %s: the figures that need one are empty", " or ".join(absent))
     return {
         measure: [
             _mean(row[f"{measure}-Mean"] for one, row in zip(scores, rows, strict=True) if one.group == group)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO
 
 from evaluation.errors import DataError
-from evaluation.files import remove_leftovers
+from evaluation.files import remove_leftovers, writing
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +39,13 @@ class FolderLock:
         """Raises ``DataError`` that says who holds the lock, or that no file can be written there."""
         self._file = _acquire(self.folder, shared=self._shared)
         if self._file is not None and not self._shared:
-            _sign(self._file)
-            remove_leftovers(self.folder)
+            try:
+                with writing(self.folder / LOCK_FILE):
+                    _sign(self._file)
+                    remove_leftovers(self.folder)
+            except BaseException:
+                self._release()
+                raise
         return self
 
     def share(self) -> None:
@@ -51,6 +56,9 @@ class FolderLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._release()
+
+    def _release(self) -> None:
         file, self._file = self._file, None
         if file is None:
             return
@@ -118,8 +126,8 @@ def _sign(file: IO[str]) -> None:
         "command": shlex.join(sys.argv)[:_LONGEST_COMMAND],
     }
     file.truncate(0)
-    file.write(json.dumps(holder) + "\n")
-    file.flush()
+    # Not through the file's buffer: where the disk is full, closing it would fail as well.
+    os.pwrite(file.fileno(), f"{json.dumps(holder)}\n".encode(), 0)
 
 
 def _refusal(folder: Path) -> DataError:

@@ -1,6 +1,7 @@
 """Finds the sequences of a dataset that a protocol scores, in each of the layouts on disk."""
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from evaluation.vost import (
     TRACES,
     AnnotatedSequence,
     ListedObject,
+    check_names,
     check_split_name,
     read_names,
     read_split,
@@ -33,6 +35,8 @@ __all__ = [
     "scored_sequences",
     "sequence_finders",
 ]
+
+_log = logging.getLogger(__name__)
 
 _SAV_ANNOTATIONS = "Annotations_6fps"
 _LVOS_STEP = 5  # frame numbers between two annotations
@@ -129,12 +133,15 @@ def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
         raise DataError(f"{results}: there is no such folder of masks")
     annotated = _folders(masks)
     predicted = [name for name in _folders(results) if name != TRACES]
-    alone = sorted({*annotated} ^ {*predicted})
-    if alone and protocol.strict:
-        raise DataError(f"only one of {masks} and {results} has {', '.join(alone)}")
     names = [name for name in annotated if name in predicted]
+    check_names(names, masks)
     if not names:
         raise DataError(f"{masks} and {results} have no sequence in common")
+    if alone := sorted({*annotated} ^ {*predicted}):
+        problem = f"only one of {masks} and {results} has {', '.join(alone)}"
+        if protocol.strict:
+            raise DataError(problem)
+        _log.warning("%s: not scored", problem)
     return names
 
 
@@ -166,11 +173,9 @@ def _of_masks(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
 def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
     """Reads ``<split>/Annotations/<video>/<frame>.png``, and the objects in ``<split>/[..]meta.json``."""
     path = meta_path(dataset, split)
+    videos = read_videos(path)
     objects = _META_OBJECTS[protocol.layout](dataset, protocol)
-    return {
-        name: partial(_of_video, path, name, video, objects, protocol)
-        for name, video in read_videos(path).items()
-    }
+    return {name: partial(_of_video, path, name, video, objects, protocol) for name, video in videos.items()}
 
 
 def meta_path(dataset: Path, split: str) -> Path:
@@ -206,19 +211,29 @@ def _of_video(
 
 
 def read_videos(path: Path) -> dict[str, Any]:
-    """Reads what a meta file says about each video. Raises ``DataError`` if it is missing or damaged."""
+    """Reads what a meta file says about each video.
+
+    Raises ``DataError`` if it is missing or damaged, or names a video that cannot have a folder.
+    """
     require_regular(path)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["videos"])
+        videos = dict[str, Any](json.loads(path.read_text(encoding="utf-8"))["videos"])
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; it names the objects to score") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f'{path}: expected a JSON file with "videos" ({error!r})') from error
+    check_names(videos, path)
+    return videos
 
 
 def _lvos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
     """Reads a range of frames for each object, whose ends do not count; videos are seen or unseen."""
-    unseen = {*read_names(dataset / "unseen_videos.txt")}
+    path = dataset / "unseen_videos.txt"
+    if not path.exists():
+        raise DataError(
+            f"{path}: there is no such file; it lists the videos of unseen categories, one a line"
+        )
+    unseen = {*read_names(path)}
 
     def objects(name: str, video: Mapping[str, Any]) -> list[ListedObject]:
         group = "unseen" if name in unseen else "seen"

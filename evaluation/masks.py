@@ -21,6 +21,7 @@ IGNORE_ID = 255
 Mask = NDArray[np.uint8]  # H x W ids: 0 background, 255 ignored
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH_AT = 24  # in a PNG file
 _ONE_VALUE = {0: "L", 3: "P"}  # PNG's colour types with one value a pixel, by Pillow's names
 _MOST_PIXELS = 2**26  # of a mask that is inflated at once
 
@@ -46,7 +47,8 @@ def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
 def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
     """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``.
 
-    ``modes``: Pillow's names of the kinds of image that are taken.
+    ``modes``: Pillow's names of the kinds of image that are taken. Where "1" is among them, what is not 0 is
+    the object, and grey of any depth will do.
     """
     require_regular(path)
     ids = _read_plain(path, modes)
@@ -59,7 +61,18 @@ def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"
             )
+        if image.mode == "L" and "1" not in modes and (depth := _bit_depth(path)) < 8:
+            # Pillow spreads grey levels over 0..255: of 4 bits, id 1 becomes 17.
+            raise DataError(
+                f"{path}: a mask must be an indexed or 8-bit grey image of ids, found {depth}-bit grey"
+            )
         return np.asarray(image, dtype=np.uint8)
+
+
+def _bit_depth(path: Path) -> int:
+    """Returns the bits of a PNG file's values, which stand in the header, always the first chunk."""
+    with path.open("rb") as file:
+        return file.read(_DEPTH_AT + 1)[_DEPTH_AT]
 
 
 def _read_plain(path: Path, modes: Container[str]) -> Mask | None:

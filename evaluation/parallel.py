@@ -12,17 +12,35 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
 from evaluation.errors import DataError
 
-__all__ = ["end_with_parent", "map_in_processes"]
+__all__ = ["end_with_parent", "map_in_processes", "usable_cores"]
 
+_CGROUP = Path("/sys/fs/cgroup")
 _LOOK_EVERY = 0.5  # seconds
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def usable_cores() -> int:
+    """Counts the cores that this process may use, by affinity and the container's quota; 1 at least."""
+    machine = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    return max(1, int(min(machine, affinity, _quota())))
+
+
+def _quota() -> float:
+    """Returns how many cores a container may use, infinity where nothing limits it."""
+    try:
+        limit, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
+        return float("inf") if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        return float("inf")
 
 
 def map_in_processes(
@@ -39,14 +57,14 @@ def map_in_processes(
 
     Args:
         function: of an importable module; it and what it returns can be pickled.
-        workers: processes; None for as many as there are processors. With 1 no process is started.
+        workers: processes; None for one on each core that this process may use. With 1 no process is started.
         size: how long an item takes, in any unit: the longest are begun first.
     Raises:
         DataError: a process was ended from outside; and whatever ``function`` raises.
     """
     from evaluation.progress import ProgressBar
 
-    workers = min(workers or os.cpu_count() or 1, len(items))
+    workers = min(workers or usable_cores(), len(items))
     results: dict[int, Result] = {}
     with ProgressBar(total=len(items), desc=description, unit="sequence", disable=not items) as bar:
 
@@ -103,7 +121,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _hint() -> str:
     """Says what a script needs: each process imports it, and would run what it does once more."""
     main = sys.modules["__main__"]
-    is_script = main.__spec__ is None and hasattr(main, "__file__")
+    file = getattr(main, "__file__", None)
+    # The metric's own script has what it needs.
+    is_script = main.__spec__ is None and file is not None and Path(file).parent != Path(__file__).parent
     return (
         '. A script must call this under if __name__ == "__main__":, or with workers=1' if is_script else ""
     )

@@ -22,7 +22,7 @@ from evaluation.mask_record import check_record, read_masks, record_path, save_r
 from evaluation.metrics import FIGURES
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.scoring import ObjectScores, score_sequences
-from evaluation.vost import check_predictions, check_split_name, find_sequences
+from evaluation.vost import check_predictions, check_split_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Results:
 
     @property
     def j(self) -> float:
-        """Returns J, the mean over all objects."""
+        """Returns ``J-Mean``, which vos-benchmark, sav and mosev2 call ``J``: ask ``overall`` for theirs."""
         return float(self.overall["J-Mean"].iloc[0])
 
     @property
@@ -72,7 +72,7 @@ def evaluate(
         folder: of the predictions, ``<sequence>/<frame>.png``.
         dataset: a folder in the protocol's layout.
         split: the set; None for the protocol's own.
-        workers: processes; None for as many as there are processors.
+        workers: processes; None for one a core.
         protocol: itself or its name.
     Raises:
         DataError: a mask or the set is missing or cannot be used (nothing is written, and files of an
@@ -184,7 +184,8 @@ def read_current_results(folder: Path, dataset: Path, split: str) -> Results:
     """
     refuse_locked(folder)
     results = read_results(folder, split)
-    check_record(csv_paths(folder, split)[1], find_sequences(dataset, split))
+    sequences = scored_sequences(dataset, folder, split, PROTOCOLS["vost"])
+    check_record(csv_paths(folder, split)[1], sequences)
     return results
 
 
@@ -242,4 +243,4 @@ def format_table(results: Results) -> str:
     decimals = f"{{:.{FIGURE_SETS[results.protocol.figures].decimals}f}}".format
     objects = results.objects.set_index("Sequence").rename_axis(index=None).to_string(float_format=decimals)
     overall = results.overall.to_string(index=False, float_format=decimals)
-    return f"{objects}\n\nMean over all objects\n{overall}"
+    return f"{objects}\n\nOverall\n{overall}"

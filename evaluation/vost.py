@@ -6,7 +6,6 @@ predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -125,6 +124,8 @@ def named_lines(path: Path) -> list[tuple[int, str]]:
 
 def name_problem(name: str) -> str | None:
     """Says why a name cannot be that of a sequence's folder; None if it can."""
+    if not _is_utf8(name):
+        return f"{name!r} is not in UTF-8"
     if len(name.encode()) > _LONGEST_NAME:
         return f"{name[:20]!r}... is longer than {_LONGEST_NAME} bytes"
     if "/" in name or "\0" in name or name.startswith("."):
@@ -134,17 +135,24 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def _is_utf8(name: str) -> bool:
+    """Returns False for a name from the disk, or from JSON, that no text file can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_names(names: Iterable[str], place: Path) -> None:
+    """Raises ``DataError`` for the first name that cannot be a sequence's folder. ``place``: of the names."""
+    if problem := next(filter(None, map(name_problem, names)), None):
+        raise DataError(f"{place}: {problem}")
+
+
 def mask_paths(folder: Path) -> list[Path]:
     """Lists a folder's PNG files in the order of their names; none if it is missing."""
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
-
-
-def find_sequences(dataset: Path, split: str) -> list[AnnotatedSequence]:
-    """Finds the sequences of a split, in its order, with their annotated frames in name order.
-
-    Raises ``DataError`` that names every sequence with fewer than 3 annotated frames or none at all.
-    """
-    return without_problems(partial(find_sequence, dataset), read_split(dataset, split))
 
 
 def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
@@ -160,11 +168,6 @@ def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list
     return found
 
 
-def find_sequence(dataset: Path, name: str) -> AnnotatedSequence:
-    """Finds one sequence with its annotated frames. Raises ``DataError`` for fewer than 3 of them."""
-    return with_frames(AnnotatedSequence(name, dataset / ANNOTATIONS / name, ()))
-
-
 def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
     """Adds the frames of a sequence's annotation folder. Raises ``DataError`` if none of them counts."""
     name, folder = sequence.name, sequence.annotations
@@ -173,8 +176,10 @@ def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
     frames = tuple(path.name for path in mask_paths(folder))
     needed = sum(sequence.ends) + 1
     if len(frames) < needed:
-        needs = f"at least {needed} annotated frame{'s are' if needed > 1 else ' is'} needed"
+        needs = f"at least {needed} annotated frame{'s (.png) are' if needed > 1 else ' (.png) is'} needed"
         raise DataError(f"{name}: {needs}, {folder} has {len(frames)}")
+    if foreign := [frame for frame in frames if not _is_utf8(frame)]:
+        raise DataError(f"{folder}: {foreign[0]!r} is not in UTF-8")
     return replace(sequence, frames=frames)
 
 
@@ -196,13 +201,8 @@ def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]
     return [frame for frame in sequence.scored_frames if frame not in there]
 
 
-def read_num_objects(sequence: AnnotatedSequence) -> int:
-    """Counts the scored objects. Raises a ``DataError`` that names the first annotation."""
-    return num_objects(sequence, read_mask(sequence.annotations / sequence.frames[0]))
-
-
 def num_objects(sequence: AnnotatedSequence, first: Mask) -> int:
-    """Counts the scored objects, as ``read_num_objects``, in the mask of the first annotation."""
+    """Counts the scored objects in the first annotation's mask. Raises ``DataError`` that names its file."""
     try:
         return count_objects(first)
     except DataError as error:

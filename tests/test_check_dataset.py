@@ -16,7 +16,7 @@ from aot_plus.dataloaders.dataset_check import runner
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind, Severity, format_findings
 from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
@@ -27,8 +27,8 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
 from evaluation import evaluate
+from evaluation.layouts import scored_sequences
 from evaluation.protocols import PROTOCOLS
-from evaluation.vost import find_sequences, read_num_objects
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame is annotated: 0, 2, .. 8
 SEQUENCE = "b"  # the one that faults are made in
@@ -230,6 +230,20 @@ def test_a_missing_folder_is_one_finding(root: Path) -> None:
     assert [finding.kind for finding in found(root)] == [kinds.FOLDER_MISSING]
 
 
+def test_videos_of_davis_that_give_no_training_clip_are_found(tmp_path: Path) -> None:
+    for number in range(3):
+        write_image(tmp_path / "JPEGImages" / "480p" / "a" / f"{number}.jpg")
+        small = mask_of(1) * (np.arange(WIDTH) < 8)
+        write_mask(tmp_path / "Annotations" / "480p" / "a" / f"{number}.png", small)
+    for split in ("train", "val"):
+        (tmp_path / "ImageSets" / "2017").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ImageSets" / "2017" / f"{split}.txt").write_text("a\n")
+    dataset = open_dataset(str(tmp_path), tmp_path)
+    train, val = (check_dataset(dataset, split).findings for split in ("train", "val"))
+    assert kinds.NO_REFERENCE in {finding.kind for finding in train}
+    assert kinds.NO_REFERENCE not in {finding.kind for finding in val}
+
+
 @pytest.mark.parametrize("ids", [(), (255,)])
 def test_a_first_mask_without_objects_stops_inference_and_metric(root: Path, ids: tuple[int, ...]) -> None:
     write_mask(annotation(root, 0), mask_of(*ids))
@@ -237,7 +251,7 @@ def test_a_first_mask_without_objects_stops_inference_and_metric(root: Path, ids
     with pytest.raises(DataError):
         read_first_mask(VOSTDataset(root, "data").sequence(SEQUENCE))
     with pytest.raises(DataError):
-        read_num_objects(find_sequences(root, "val")[1])
+        evaluate(root / "Annotations", root, "val", workers=1)
 
 
 @pytest.mark.parametrize("left", [0, 2])
@@ -247,7 +261,7 @@ def test_too_few_annotations_stop_the_metric(root: Path, left: int) -> None:
     expected = kinds.FEW_ANNOTATIONS if left else kinds.NO_ANNOTATIONS
     assert expected in {finding.kind for finding in found(root)}
     with pytest.raises(DataError):
-        find_sequences(root, "val")
+        scored_sequences(root, root, "val", PROTOCOLS["vost"])
 
 
 def test_a_mask_of_16_bits_names_its_largest_id(root: Path) -> None:

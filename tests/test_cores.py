@@ -7,12 +7,13 @@ import pytest
 
 from aot_plus.utils import cores
 from aot_plus.utils.cores import Cores, Pace, choose_wait_policy, find_cores
+from evaluation import parallel
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of 8 cores where nothing runs, whose load and quota are files in the folder."""
-    monkeypatch.setattr(cores, "_CGROUP", tmp_path)
+    monkeypatch.setattr(parallel, "_CGROUP", tmp_path)
     monkeypatch.setattr(cores, "_LOADAVG", tmp_path / "loadavg")
     monkeypatch.setattr(cores.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)

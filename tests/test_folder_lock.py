@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -64,6 +65,19 @@ def test_the_lock_of_a_killed_run_is_free_and_its_half_files_go(
     with FolderLock(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_leaves_no_lock(tmp_path: Path) -> None:
+    largest, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        with pytest.raises(DataError, match=f"{tmp_path}/.lock: "), FolderLock(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, most))
+    with FolderLock(tmp_path):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

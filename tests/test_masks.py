@@ -31,6 +31,15 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def shallow(ids: np.ndarray) -> bytes:
+    """A grey PNG of 4 bits a pixel; the ids have an even number of columns."""
+    height, width = ids.shape
+    packed = np.hstack([np.zeros((height, 1), np.uint8), ids[:, ::2] << 4 | ids[:, 1::2]])
+    header = chunk(b"IHDR", struct.pack(">II5B", width, height, 4, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(packed.tobytes()))
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, pixels, chunk(b"IEND", b"")])
+
+
 def filtered(ids: np.ndarray, parts: int = 1) -> bytes:
     """A grey PNG in which each row says how it differs from the one above, in several parts."""
     height, width = ids.shape
@@ -59,6 +68,15 @@ def test_ids_are_read_from_every_kind_of_png(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(FILES[kind])
     np.testing.assert_array_equal(read_mask(path), IDS)
+
+
+def test_grey_levels_that_pillow_spreads_are_no_ids(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    path.write_bytes(shallow(IDS[:, :8]))
+    with pytest.raises(DataError, match=r"mask\.png: .*4-bit grey"):
+        read_mask(path)
+    object_shown = read_mask(path, modes=("P", "L", "1")) > 0
+    np.testing.assert_array_equal(object_shown, IDS[:, :8] > 0)
 
 
 def test_files_as_masks_are_written_need_no_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,6 +236,16 @@ def test_bad_masks_are_all_named(golden: Path, capsys: pytest.CaptureFixture[str
         assert re.search(f"{path}: .*{found}", message)
 
 
+def test_figures_of_masks_at_480p_are_read_again(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations = golden / "VOST" / "Annotations"
+    annotations.rename(golden / "480p")
+    annotations.mkdir()
+    (golden / "480p").rename(annotations / "480p")
+    assert run(golden) == 0
+    assert run(golden) == 0
+    assert "read from" in capsys.readouterr().out
+
+
 def test_problems_cross_process_borders(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = golden / "predictions" / "0007_late_object" / "frame00018.png"
     broken.write_bytes(b"")

@@ -240,14 +240,32 @@ def test_a_label_map_where_one_objects_mask_belongs_is_named(
     assert f"{path}: " in capsys.readouterr().err
 
 
-def test_strict_names_what_only_one_side_has(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_only_one_side_has_is_named_and_under_strict_an_error(
+    data: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     (data / "davis" / "predictions" / "traces").mkdir()  # of a run of ours: no sequence
     assert run(data, "vos-benchmark", *DAVIS, "--strict") == 0
+    assert not caplog.records
     shutil.rmtree(data / "davis" / "predictions" / "thin")
     assert run(data, "vos-benchmark", *DAVIS) == 0
+    assert " thin: " in caplog.text
     assert b"thin" not in written(data / "davis" / "predictions")["results.csv"]
     assert run(data, "vos-benchmark", *DAVIS, "--strict") == 1
     assert " thin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["Annotations/{}/00000.png", "Annotations/bear/{}.png"])
+def test_a_name_that_no_text_file_can_hold_is_named(
+    davis2016: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (davis2016 / "Annotations" / "480p" / "bear").rename(davis2016 / "Annotations" / "bear")
+    path = davis2016 / place.format(os.fsdecode(b"b\xff"))
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    (davis2016 / "Annotations" / "480p").rmdir()
+    shutil.copytree(davis2016 / "Annotations", davis2016 / "predictions", dirs_exist_ok=True)
+    assert run(davis2016, "vos-benchmark", ".", "predictions") == 1
+    assert r"b\udcff" in capsys.readouterr().err
 
 
 def test_measures_per_frame(data: Path) -> None:
@@ -350,10 +368,13 @@ def test_the_given_frame_of_each_object_counts_where_asked(youtube_vos: Path) ->
     assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True, True]
 
 
-def test_without_categories_there_is_no_g_but_j_and_f(youtube_vos: Path) -> None:
+def test_without_categories_there_is_no_g_but_j_and_f(
+    youtube_vos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (youtube_vos / "train" / "meta.json").unlink()
     overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
     assert np.isnan(overall["G-Mean"])
+    assert "seen or unseen" in caplog.text
     assert overall["J-Mean"] == 0.75
 
 
@@ -363,6 +384,8 @@ def test_without_categories_there_is_no_g_but_j_and_f(youtube_vos: Path) -> None
         ("valid", ""),
         ("valid", "{}"),
         ("valid", '{"videos": {"v": {"objects": {"1": {}}}}}'),
+        ("valid", '{"videos": {"../v": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
+        ("valid", '{"videos": {"\\ud800": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
         ("train", '{"videos": {"v": {}}}'),
         ("train", '{"videos": {"v": {"objects": {"1": 5}}}}'),
     ],

@@ -7,10 +7,12 @@ import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from evaluation import parallel
 from evaluation.errors import DataError
 from evaluation.parallel import map_in_processes
 from tests.processes import is_running, wait_until
@@ -31,6 +33,10 @@ def end(_: int) -> None:
 def note_and_wait(folder: Path) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(120)
+
+
+def own_number(_: int) -> int:
+    return os.getpid()
 
 
 def is_imported(module: str) -> bool:
@@ -54,6 +60,12 @@ def test_a_worker_that_is_killed_is_an_error() -> None:
     with pytest.raises(DataError) as caught:
         map_in_processes(end, [1, 2, 3], 2, "end")
     assert isinstance(caught.value.__cause__, BrokenProcessPool)
+
+
+def test_no_more_processes_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert set(map_in_processes(own_number, range(3), None, "ask")) == {os.getpid()}
 
 
 class Interrupting(list[int]):
@@ -125,3 +137,12 @@ def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path: Path) -> None:
     )
     assert "__main__" in done.stdout
     assert "workers=1" in done.stdout
+
+
+def test_the_metric_s_own_script_has_its_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = ModuleType("__main__")
+    main.__file__ = str(ROOT / "evaluation" / "evaluation_method.py")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert "__main__" not in parallel._hint()
+    main.__file__ = str(ROOT / "script.py")
+    assert "__main__" in parallel._hint()

@@ -14,7 +14,7 @@ from evaluation.datasets import DATASET_FOLDERS, OTHER_SPLIT
 from evaluation.layouts import annotations_folder, ground_truth
 from evaluation.masks import IGNORE_ID
 from evaluation.protocols import Protocol
-from evaluation.vost import ANNOTATIONS, SPLITS, check_split_name, mask_paths, name_problem, read_split
+from evaluation.vost import ANNOTATIONS, SPLITS, check_names, check_split_name, mask_paths, read_split
 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 
@@ -216,8 +216,7 @@ class Dataset:
         names = visible_folders(self.masks_folder)
         if not names:
             raise DataError(f"{self.masks_folder}: there is no sequence: no folder of masks")
-        if problem := next(filter(None, map(name_problem, names)), None):
-            raise DataError(f"{self.masks_folder}: {problem}")
+        check_names(names, self.masks_folder)
         return names
 
     def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:

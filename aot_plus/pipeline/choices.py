@@ -1,7 +1,6 @@
 """Chooses model, checkpoint and dataset where the user has not, with small ones for a bare machine."""
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -203,7 +202,7 @@ def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:
     if not writer.count_listed(root, "val"):
         _log.info("making MiniVOST in %s", root)
         try:
-            writer.add_val(root, 0, val, min(os.cpu_count() or 1, val))
+            writer.add_val(root, 0, val, None)
         except OSError as error:
             raise DataError(f"{root}: MiniVOST cannot be made there ({error})") from error
     return open_dataset(MINI_VOST, data_folder)

@@ -49,7 +49,7 @@ def gather(
         folders: of the runs, over the same dataset and split; each may hold any part of its sequences.
         dataset: of the images and annotations, opened for the split.
         pictures: worst moments of each sequence to show.
-        workers: processes of the metric; None for as many as there are processors.
+        workers: processes of the metric; None for one a core.
         protocol: of the metric.
     Returns:
         ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val), ``notes`` and ``sequences``,

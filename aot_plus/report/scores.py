@@ -53,7 +53,7 @@ def score_folder(
     protocol: Protocol = PROTOCOLS["vost"],
     workers: int | None = None,
 ) -> ScoredFolder:
-    """Scores a folder. ``workers``: processes of the metric; None for as many as there are processors.
+    """Scores a folder. ``workers``: processes of the metric; None for one a core.
 
     The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations; under
     other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if there are

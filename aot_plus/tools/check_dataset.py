@@ -1,7 +1,6 @@
 """Checks a dataset before a run: ``python -m aot_plus.tools.check_dataset DIR [--split S] [--workers K]``."""
 
 import argparse
-import os
 from collections.abc import Sequence
 
 from aot_plus.dataloaders.dataset_check.findings import has_errors
@@ -36,9 +35,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--split", help="only this one (default: all)")
     layout = "of a folder: the name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
     parser.add_argument("--layout", default="", help=layout)
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)"
-    )
+    parser.add_argument("--workers", type=whole_number(1), help="processes (default: one a core)")
     return parser.parse_args(argv)
 
 

@@ -1,7 +1,6 @@
 """Gets published data and checkpoints: ``python -m aot_plus.tools.download --help``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -125,7 +124,7 @@ def _check(name: str, data: Path) -> bool:
     from aot_plus.dataloaders.dataset_check.runner import check_dataset
     from aot_plus.dataloaders.eval_datasets import open_dataset
 
-    report = check_dataset(open_dataset(name, data), _CHECKED_SPLIT, os.cpu_count() or 1)
+    report = check_dataset(open_dataset(name, data), _CHECKED_SPLIT, None)
     print(report.describe())
     return not has_errors(report.findings)
 

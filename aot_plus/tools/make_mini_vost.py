@@ -5,7 +5,6 @@ python -m aot_plus.tools.make_mini_vost --preview docs/images/mini_vost.png
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--seed", type=number, default=0, help="another seed gives other videos (default: 0)")
     add("--train", type=number, default=200, help="sequences to train on (default: 200)")
     add("--val", type=number, default=20, help="sequences to evaluate on (default: 20)")
-    add("--workers", type=whole_number(1), default=os.cpu_count() or 1, help="processes (default: all cores)")
+    add("--workers", type=whole_number(1), help="processes (default: one a core)")
     add("--preview", type=Path, metavar="PNG", help="also, or only, a picture of some val sequences")
     args = parser.parse_args(argv)
     if args.output is None and args.preview is None:
@@ -47,8 +46,7 @@ def _make(args: argparse.Namespace) -> int:
         write_preview(args.preview, args.seed)
         print(f"Wrote {args.preview}")
     if args.output is not None:
-        workers = min(args.workers, max(args.train + args.val, 1))
-        make_dataset(args.output, args.seed, args.train, args.val, workers)
+        make_dataset(args.output, args.seed, args.train, args.val, args.workers)
         train, val = (count_listed(args.output, split) for split in ("train", "val"))
         print(f"MiniVOST in {args.output}: {train} train and {val} val sequences")
     return 0

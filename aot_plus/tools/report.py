@@ -46,7 +46,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         metavar="N",
         help="pictures of each sequence's worst moments (default: 4)",
     )
-    add("--workers", type=whole_number(1), help="processes of the metric (default: one a processor)")
+    add("--workers", type=whole_number(1), help="processes of the metric (default: one a core)")
     return parser.parse_args(argv)
 
 

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluation.parallel import usable_cores
+
 __all__ = ["Cores", "Pace", "choose_wait_policy", "find_cores"]
 
 _log = logging.getLogger(__name__)
 
-_CGROUP = Path("/sys/fs/cgroup")
 _LOADAVG = Path("/proc/loadavg")
 
 
@@ -45,8 +46,7 @@ class Cores:
 def find_cores() -> Cores:
     """Looks at affinity, quota and load of the moment."""
     machine = os.cpu_count() or 1
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
-    return Cores(max(1, int(min(affinity, _quota()))), machine, _others())
+    return Cores(usable_cores(), machine, _others())
 
 
 def choose_wait_policy() -> None:
@@ -88,15 +88,6 @@ class Pace:
                 "threads anew",
                 *(self._of, self._unit, seconds, self._first),
             )
-
-
-def _quota() -> float:
-    """Returns how many cores a container may use, infinity where nothing limits it."""
-    try:
-        limit, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
-        return float("inf") if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return float("inf")
 
 
 def _others() -> float:

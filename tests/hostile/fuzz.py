@@ -35,7 +35,7 @@ from aot_plus.utils.masks import read_image
 from evaluation.masks import read_mask
 from evaluation.per_frame import read_per_frame
 from evaluation.results import read_results
-from evaluation.vost import find_sequences
+from evaluation.vost import read_split
 from tests.hostile.damage import VALUES, damaged, odd_image, odd_tensor
 from tests.hostile.workshop import NAMES, Workshop, network
 
@@ -99,7 +99,7 @@ def reader_case(rng: random.Random, shop: Workshop) -> None:
         shop.run / "global_results-val.csv": lambda path: read_results(path.parent, "val"),
         shop.run / "per-sequence_results-val.csv": lambda path: read_results(path.parent, "val"),
         shop.run / "per-frame_results-val.csv": lambda path: read_per_frame(path.parent, "val"),
-        shop.dataset / "ImageSets" / "val.txt": lambda path: find_sequences(path.parents[1], "val"),
+        shop.dataset / "ImageSets" / "val.txt": lambda path: read_split(path.parents[1], "val"),
     }
     path, read = rng.choice(list(readers.items()))
     path.write_bytes(damaged(rng, path.read_bytes()))

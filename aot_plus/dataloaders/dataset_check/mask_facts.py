@@ -89,14 +89,17 @@ class Rules(NamedTuple):
 
     has_ids: bool = True  # the ids of objects matter: they are not merged
     later: bool = False  # objects may come later
-    training: bool = True  # the rules of VOST's training clips hold
+    training: bool = True  # the rules of training clips hold
     ignores: bool = True  # 255 is no object
 
 
 def rules_of(dataset: Dataset) -> Rules:
-    """Returns the rules of a data set."""
-    of_vost = isinstance(dataset, VOSTDataset)
-    return Rules(not dataset.merged, dataset.later, of_vost, dataset.ignored is not None)
+    """Returns the rules of a data set that is opened for a split.
+
+    Those of training hold for the split train, and for all splits in VOST's layout.
+    """
+    trained_on = isinstance(dataset, VOSTDataset) or dataset.truth_split == "train"
+    return Rules(not dataset.merged, dataset.later, trained_on, dataset.ignored is not None)
 
 
 def check_objects(

@@ -30,15 +30,15 @@ FOLDERS = ("JPEGImages_10fps", "JPEGImages", "Annotations")
 JPEG_QUALITY = 92
 
 
-def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -> None:
+def make_dataset(out: Path, seed: int, train: int, val: int, workers: int | None = 1) -> None:
     """Writes ``train`` + ``val`` sequences and their lists to ``out``; finished sequences are kept.
 
     A list that is longer stays as long as it is, which the log says.
-    The bytes do not depend on ``workers``, the number of processes. The lists in ImageSets come last
+    The bytes do not depend on ``workers``, as for ``map_in_processes``. The lists in ImageSets come last
     (test.txt is empty). Raises ``DataError`` when ``out`` holds something else or a dataset of another seed
     or generator, and when another run writes there; ``ValueError`` for bad numbers.
     """
-    if train < 0 or val < 0 or workers < 1:
+    if train < 0 or val < 0 or (workers is not None and workers < 1):
         raise ValueError(
             f"expected train and val from 0 and workers from 1, found {train}, {val} and {workers}"
         )
@@ -46,7 +46,7 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int = 1) -
         _make_missing(out, seed, train, val, workers)
 
 
-def add_val(out: Path, seed: int, val: int, workers: int = 1) -> None:
+def add_val(out: Path, seed: int, val: int, workers: int | None = 1) -> None:
     """Writes ``val`` sequences of val and their list, unless there are some; the list of train stays.
 
     Raises ``DataError`` as ``make_dataset``.
@@ -81,7 +81,7 @@ def _locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _make_missing(out: Path, seed: int, train: int, val: int, workers: int) -> None:
+def _make_missing(out: Path, seed: int, train: int, val: int, workers: int | None) -> None:
     """Writes the sequences that are not there, then the lists, none of which gets shorter."""
     train, val = (_kept_length(out, split, number) for split, number in (("train", train), ("val", val)))
     wanted = [("train", index) for index in range(train)] + [("val", index) for index in range(val)]
