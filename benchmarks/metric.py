@@ -20,7 +20,7 @@ from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.masks import write_mask
 from benchmarks.report import MB, RSS_UNIT, add_arguments, image_size, show, spread
-from benchmarks.videos import SyntheticVideo
+from benchmarks.videos import SyntheticVideo, write_list
 from evaluation.home import home
 from evaluation.protocols import PROTOCOLS
 
@@ -44,18 +44,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--frames", type=whole_number(3), default=2000, help="in all sequences (default: 2000)")
-    add("--sequences", type=whole_number(1), default=10, help="they are shared among (default: 10)")
+    add("--sequences", type=whole_number(1), default=10, help="that share the frames (default: 10)")
     add("--size", type=image_size, metavar="HxW", default=(480, 854), help="of a mask (default: 480x854)")
     add("--objects", type=whole_number(1), default=2, help="in each sequence (default: 2)")
     add("--processes", type=whole_number(1), default=2, help="that share the sequences (default: 2)")
     add("--runs", type=whole_number(1), default=5, help="of each of the two commands (default: 5)")
-    add("--protocol", choices=PROTOCOLS, default="vost", help="of the metric (default: vost, J alone)")
+    without_meta = [name for name, of in PROTOCOLS.items() if of.layout in ("splits", "folders")]
+    add("--protocol", choices=without_meta, default="vost", help="of the metric (default: vost, J alone)")
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
     if args.frames < 3 * args.sequences:
         parser.error(f"--frames: expected at least 3 for each of {args.sequences} sequences")
-    if PROTOCOLS[args.protocol].layout not in ("splits", "folders"):
-        parser.error(f"--protocol: {args.protocol} needs a meta file, which is not written here")
     if args.objects > 254:
         parser.error(f"--objects: expected at most 254, found {args.objects}")
     return args
@@ -89,8 +88,7 @@ def write_dataset(
 ) -> None:
     """Writes synthetic masks in VOST's layout; a prediction is the annotation of the frame before."""
     names = [f"sequence{number:03d}" for number in range(sequences)]
-    (dataset / "ImageSets").mkdir(parents=True)
-    (dataset / "ImageSets" / "val.txt").write_text("".join(f"{name}\n" for name in names))
+    write_list(dataset, "val", names)
     video = SyntheticVideo(size, objects)
     for number, name in enumerate(tqdm(names, desc="masks", unit="sequence")):
         length = frames // sequences + (number < frames % sequences)
