@@ -32,6 +32,7 @@ ON_CPU = {
         for scenario in ("growth", "objects", "unbounded", "agreement", "pipeline")
     },
     "metric": "metric",
+    "metric-davis": "metric --protocol davis --processes 1 --objects 1",
     "clips": "clips",
     "training": f"{_CLIP} --batch 1 --steps 2 --crop 241x241",
     "training-recompute": f"{_CLIP} --batch 1 --steps 2 --crop 241x241 --checkpoint_activations",

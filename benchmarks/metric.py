@@ -71,16 +71,22 @@ def _measure(args: argparse.Namespace) -> int:
             for _ in tqdm(range(args.runs), desc="metric", unit="run")
         ]
     metric_times, decode_times = zip(*runs, strict=True)
-    scored = (args.frames - 2 * args.sequences) * args.objects
     figures = {
         "metric": spread(metric_times),
-        "ms_per_frame_and_object": 1000 * statistics.median(metric_times) / scored,
+        "ms_per_frame_and_object": 1000 * statistics.median(metric_times) / _scored(args),
         "decoding alone": spread(decode_times),
         "ratio": statistics.median(one / other for one, other in runs),
         "largest_process_mb": memory,
     }
     show(args, "cpu", args.processes, figures)
     return 0
+
+
+def _scored(args: argparse.Namespace) -> int:
+    """Counts what the protocol scores: the objects of all frames, without those at a sequence's ends."""
+    protocol = PROTOCOLS[args.protocol]
+    objects = 1 if protocol.merges else args.objects
+    return int((args.frames - sum(protocol.ends) * args.sequences) * objects)
 
 
 def write_dataset(
