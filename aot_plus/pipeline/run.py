@@ -18,7 +18,7 @@ from aot_plus.utils.paths import file_name, run_folder
 from evaluation.protocols import get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
-__all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder", "score"]
+__all__ = ["Evaluation", "Inference", "Job", "evaluate", "infer", "result_folder", "score"]
 
 _log = logging.getLogger(__name__)
 
