@@ -19,9 +19,8 @@ from tqdm import tqdm
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.masks import write_mask
-from benchmarks.report import MB, RSS_UNIT, add_arguments, image_size, show, spread
+from benchmarks.report import MB, REPOSITORY, RSS_UNIT, add_arguments, image_size, show, spread
 from benchmarks.videos import SyntheticVideo, write_list
-from evaluation.home import home
 from evaluation.protocols import PROTOCOLS
 
 # In a small process of its own: what starts a program counts as the program's memory.
@@ -106,7 +105,7 @@ def write_dataset(
 
 def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tuple[list[str], list[str]]:
     """Returns the metric's command, and the one that only decodes the files that it reads."""
-    metric = [sys.executable, str(home() / "evaluation" / "evaluation_method.py"), "--re", "--set", "val"]
+    metric = [sys.executable, "-m", "evaluation.evaluation_method", "--re", "--set", "val"]
     metric += ["--results_path", str(results), "--dataset_path", str(dataset), "--workers", str(processes)]
     metric += ["--protocol", protocol]
     folders = map(str, sorted([*(dataset / "Annotations").iterdir(), *results.glob("sequence*")]))
@@ -128,7 +127,7 @@ def processor_seconds(command: Sequence[str]) -> float:
 
 
 def _run(command: Sequence[str]) -> str:
-    ended = subprocess.run(command, cwd=home(), capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         said = (ended.stdout + ended.stderr).strip()
         raise VOSError(f"{' '.join(command[:3])} ended with exit code {ended.returncode}:\n{said}")
