@@ -206,7 +206,8 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         "== Inference: %s, %s, %s, %s %s",
         *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
     )
-    check_truth(job.open_dataset(), protocol)
+    dataset = job.open_dataset()
+    check_truth(dataset, protocol)
     no_metric = "inference failed; the metric was not computed"
     try:
         done = infer(job)
@@ -215,7 +216,6 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     say(done.describe())
     if done.summary.failed:
         raise VOSError(no_metric)
-    dataset = job.open_dataset()
     if dataset.server:
         public = f"{dataset.name} {dataset.split} has no public ground truth"
         say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")
