@@ -167,14 +167,13 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, name: str) -> str:
     """Says that there is no such checkpoint. Raises ``ConfigError`` where it cannot be replaced."""
     if cfg.TEST_CKPT_PATH:
         raise ConfigError(f"there is no checkpoint {name}; {how_to_get(Path(name).name)}")
-    needed = f"{cfg.DIR_PRETRAIN}/{name}" if name else f"checkpoint for {cfg.MODEL_NAME}"
-    asked = (wanted.stage if wanted.names_stage else None) or wanted.model or wanted.dataset
-    if asked:
+    missing = f"no {cfg.DIR_PRETRAIN}/{name}" if name else f"no checkpoint for {cfg.MODEL_NAME}"
+    if wanted.names_stage or wanted.model or wanted.dataset:
         raise ConfigError(
-            f"no checkpoint for {asked}, there is no {needed}: choose one with --checkpoint FILE, "
-            f"or --random_weights to try the pipeline without one; {how_to_get(name)}"
+            f"there is {missing}: choose a checkpoint with --checkpoint FILE, or --random_weights to try the "
+            f"pipeline without one; {how_to_get(name)}"
         )
-    return f"There is no {needed}; {how_to_get(name)}."
+    return f"There is {missing}; {how_to_get(name)}."
 
 
 def _choose_shipped(wanted: Wanted, cfg: Config) -> Choice:
