@@ -94,6 +94,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if (args.video is None) != (args.mask is None):
         parser.error("--video and --mask belong together")
+    if args.video is not None and args.scenario != "agreement":
+        parser.error(f"--video: only the scenario agreement takes one, found {args.scenario}")
     if args.objects > 254:
         parser.error(f"--objects: expected at most 254, found {args.objects}")
     for name, value in (DEFAULTS["frame"] | DEFAULTS[args.scenario]).items():
