@@ -4,8 +4,9 @@ Each command has ``--help``, prints a table, and as its last line the figures as
 
 - ``python -m benchmarks.inference``: a frame, growth, number formats, a whole evaluation.
 - ``python -m benchmarks.training``: a step of training.
+- ``python -m benchmarks.clips``: the clips that a training reads.
 - ``python -m benchmarks.metric``: the metric against decoding alone.
+- ``python -m benchmarks``: what ``docs/performance.md`` shows of these, into ``results/benchmarks``.
 - ``python -m benchmarks.policies``: the memory policies on MiniVOST.
-- ``python -m benchmarks``: those of the first three that ``docs/performance.md`` shows, into
-  ``results/benchmarks``.
+- ``python -m benchmarks.other_videos``: models on videos unlike MiniVOST.
 """

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError, VOSError
+from benchmarks.report import REPOSITORY
 from evaluation.home import home
 
 FOLDER = home() / "results" / "benchmarks"
@@ -32,6 +33,7 @@ ON_CPU = {
         for scenario in ("growth", "objects", "unbounded", "agreement", "pipeline")
     },
     "metric": "metric",
+    "metric-davis": "metric --protocol davis --processes 1 --objects 1",
     "clips": "clips",
     "training": f"{_CLIP} --batch 1 --steps 2 --crop 241x241",
     "training-recompute": f"{_CLIP} --batch 1 --steps 2 --crop 241x241 --checkpoint_activations",
@@ -91,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
         command = ["-m", f"benchmarks.{module}", *flags]
         print(f"\n{name}: python {shlex.join(command)}", flush=True)
         target = FOLDER / f"{name}.json"
-        ended = subprocess.run([sys.executable, *command, "--json", str(target)], cwd=home(), check=False)
+        ended = subprocess.run([sys.executable, *command, "--json", str(target)], cwd=REPOSITORY, check=False)
         if ended.returncode != 0:
             failed.append(name)
     if failed:

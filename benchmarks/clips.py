@@ -15,13 +15,11 @@ import torch
 from tqdm import tqdm
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.mini_vost.writer import FOLDERS, JPEG_QUALITY
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.config import get_config
-from aot_plus.utils.masks import write_mask
 from benchmarks.report import Figures, add_arguments, image_size, show
-from benchmarks.videos import SyntheticVideo
+from benchmarks.videos import SyntheticVideo, write_list, write_video
 
 VIDEOS, VIDEO_FRAMES = 2, 40
 
@@ -79,20 +77,11 @@ def _rate(args: argparse.Namespace, dataset: str, name: str) -> Figures:
 
 
 def _write_videos(root: Path, size: tuple[int, int]) -> None:
-    """Writes videos in VOST's layout, every second frame annotated."""
     names = [f"video_{number}" for number in range(VIDEOS)]
     for name in names:
         video = SyntheticVideo(size, 2)
-        for folder in (FOLDERS[0], FOLDERS[-1]):
-            (root / folder / name).mkdir(parents=True)
-        for index in range(VIDEO_FRAMES):
-            image, mask = video.frame(index)
-            path = root / FOLDERS[0] / name / f"frame{index:05d}.jpg"
-            cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            if index % 2 == 0:
-                write_mask(root / FOLDERS[-1] / name / f"frame{index:05d}.png", mask)
-    (root / "ImageSets").mkdir()
-    (root / "ImageSets" / "train.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        write_video(root, name, (video.frame(index) for index in range(VIDEO_FRAMES)))
+    write_list(root, "train", names)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from tqdm import tqdm
 from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.errors import VOSError
 from aot_plus.utils.masks import write_mask
-from benchmarks.report import MB, RSS_UNIT, add_arguments, image_size, show, spread
-from benchmarks.videos import SyntheticVideo
-from evaluation.home import home
+from benchmarks.report import MB, REPOSITORY, RSS_UNIT, add_arguments, image_size, show, spread
+from benchmarks.videos import SyntheticVideo, write_list
 from evaluation.protocols import PROTOCOLS
 
 # In a small process of its own: what starts a program counts as the program's memory.
@@ -44,18 +43,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--frames", type=whole_number(3), default=2000, help="in all sequences (default: 2000)")
-    add("--sequences", type=whole_number(1), default=10, help="they are shared among (default: 10)")
+    add("--sequences", type=whole_number(1), default=10, help="that share the frames (default: 10)")
     add("--size", type=image_size, metavar="HxW", default=(480, 854), help="of a mask (default: 480x854)")
     add("--objects", type=whole_number(1), default=2, help="in each sequence (default: 2)")
     add("--processes", type=whole_number(1), default=2, help="that share the sequences (default: 2)")
     add("--runs", type=whole_number(1), default=5, help="of each of the two commands (default: 5)")
-    add("--protocol", choices=PROTOCOLS, default="vost", help="of the metric (default: vost, J alone)")
+    without_meta = [name for name, of in PROTOCOLS.items() if of.layout in ("splits", "folders")]
+    add("--protocol", choices=without_meta, default="vost", help="of the metric (default: vost, J alone)")
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
     if args.frames < 3 * args.sequences:
         parser.error(f"--frames: expected at least 3 for each of {args.sequences} sequences")
-    if PROTOCOLS[args.protocol].layout not in ("splits", "folders"):
-        parser.error(f"--protocol: {args.protocol} needs a meta file, which is not written here")
     if args.objects > 254:
         parser.error(f"--objects: expected at most 254, found {args.objects}")
     return args
@@ -72,10 +70,9 @@ def _measure(args: argparse.Namespace) -> int:
             for _ in tqdm(range(args.runs), desc="metric", unit="run")
         ]
     metric_times, decode_times = zip(*runs, strict=True)
-    scored = (args.frames - 2 * args.sequences) * args.objects
     figures = {
         "metric": spread(metric_times),
-        "ms_per_frame_and_object": 1000 * statistics.median(metric_times) / scored,
+        "ms_per_frame_and_object": 1000 * statistics.median(metric_times) / _scored(args),
         "decoding alone": spread(decode_times),
         "ratio": statistics.median(one / other for one, other in runs),
         "largest_process_mb": memory,
@@ -84,13 +81,19 @@ def _measure(args: argparse.Namespace) -> int:
     return 0
 
 
+def _scored(args: argparse.Namespace) -> int:
+    """Counts what the protocol scores: the objects of all frames, without those at a sequence's ends."""
+    protocol = PROTOCOLS[args.protocol]
+    objects = 1 if protocol.merges else args.objects
+    return int((args.frames - sum(protocol.ends) * args.sequences) * objects)
+
+
 def write_dataset(
     dataset: Path, results: Path, frames: int, sequences: int, size: tuple[int, int], objects: int
 ) -> None:
     """Writes synthetic masks in VOST's layout; a prediction is the annotation of the frame before."""
     names = [f"sequence{number:03d}" for number in range(sequences)]
-    (dataset / "ImageSets").mkdir(parents=True)
-    (dataset / "ImageSets" / "val.txt").write_text("".join(f"{name}\n" for name in names))
+    write_list(dataset, "val", names)
     video = SyntheticVideo(size, objects)
     for number, name in enumerate(tqdm(names, desc="masks", unit="sequence")):
         length = frames // sequences + (number < frames % sequences)
@@ -102,7 +105,7 @@ def write_dataset(
 
 def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tuple[list[str], list[str]]:
     """Returns the metric's command, and the one that only decodes the files that it reads."""
-    metric = [sys.executable, str(home() / "evaluation" / "evaluation_method.py"), "--re", "--set", "val"]
+    metric = [sys.executable, "-m", "evaluation.evaluation_method", "--re", "--set", "val"]
     metric += ["--results_path", str(results), "--dataset_path", str(dataset), "--workers", str(processes)]
     metric += ["--protocol", protocol]
     folders = map(str, sorted([*(dataset / "Annotations").iterdir(), *results.glob("sequence*")]))
@@ -124,7 +127,7 @@ def processor_seconds(command: Sequence[str]) -> float:
 
 
 def _run(command: Sequence[str]) -> str:
-    ended = subprocess.run(command, cwd=home(), capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         said = (ended.stdout + ended.stderr).strip()
         raise VOSError(f"{' '.join(command[:3])} ended with exit code {ended.returncode}:\n{said}")

@@ -6,11 +6,18 @@ bounce off the frame's edges, before a moving background, behind moving bars.
 """
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.videos import write_list, write_video
+from evaluation.parallel import map_in_processes
+
+VERSION = 1
+"""Goes up with every change that changes a pixel for the same seed."""
 SIDE = 257
 LEAST_VISIBLE = 150  # pixels of each object in the first frame
 _Field = NDArray[np.float64]  # SIDE x SIDE, of any meaning
@@ -170,3 +177,17 @@ def _ids(bodies: list[Body], others: list[Body], frame: int) -> NDArray[np.uint8
     for number, body in [*((0, other) for other in others), *enumerate(bodies, start=1)]:
         ids[body.draw(frame)[0] >= 0.5] = number
     return ids
+
+
+def make_videos(dataset: Path, seed: int, count: int, workers: int = 1) -> None:
+    """Writes videos in VOST's layout, the list of the split val last: what has one is finished."""
+    if (dataset / "ImageSets/val.txt").is_file():
+        return
+    names = [f"{number:04d}_bodies" for number in range(count)]
+    map_in_processes(partial(_make_one, dataset, seed), names, min(workers, count), "videos")
+    write_list(dataset, "val", names)
+
+
+def _make_one(dataset: Path, seed: int, name: str) -> None:
+    number = int(name.partition("_")[0])
+    write_video(dataset, name, draw_video(np.random.default_rng([seed, number])))

@@ -8,11 +8,8 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pandas as pd
 
 from aot_plus.pipeline.run import Job
@@ -20,19 +17,12 @@ from aot_plus.tools.common import run_tool, whole_number
 from aot_plus.utils.config import parse_assignments
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.masks import write_mask
-from benchmarks.other_scenes import draw_video
-from benchmarks.policies import checkpoint_of, do_jobs, make_job, read_objects, threads_of_each
+from benchmarks.other_scenes import VERSION, make_videos
 from benchmarks.policy_statistics import interval
 from benchmarks.report import add_arguments, show
+from benchmarks.runs import checkpoint_of, do_jobs, make_job, read_objects, threads_of_each
 from benchmarks.units import device_name
-from evaluation.files import replacing
 from evaluation.home import home
-from evaluation.parallel import map_in_processes
-
-VERSION = 1
-"""Goes up with every change that changes a pixel for the same seed."""
-_ANNOTATION_STEP = 2  # as in VOST: every second frame
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,30 +101,5 @@ def _mean(values: pd.Series) -> str:
     return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
-def make_videos(dataset: Path, seed: int, count: int, workers: int = 1) -> None:
-    """Writes videos in VOST's layout, the list of the split val last: what has one is finished."""
-    names = [f"{number:04d}_bodies" for number in range(count)]
-    listed = dataset / "ImageSets/val.txt"
-    if listed.is_file():
-        return
-    map_in_processes(partial(_write_video, dataset, seed), names, min(workers, count), "videos")
-    with replacing(listed) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-
-
-def _write_video(dataset: Path, seed: int, name: str) -> None:
-    number = int(name.partition("_")[0])
-    images, masks = dataset / "JPEGImages_10fps" / name, dataset / "Annotations" / name
-    for folder in (images, masks):
-        folder.mkdir(parents=True, exist_ok=True)
-    for frame, (image, mask) in enumerate(draw_video(np.random.default_rng([seed, number]))):
-        cv2.imwrite(str(images / f"frame{frame:05d}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-        if frame % _ANNOTATION_STEP == 0:
-            write_mask(masks / f"frame{frame:05d}.png", mask)
-
-
 if __name__ == "__main__":
-    # By its module's name: other processes import what they call.
-    from benchmarks.other_videos import main as run
-
-    sys.exit(run())
+    sys.exit(main())

@@ -24,6 +24,7 @@ from evaluation.files import replacing
 
 DTYPES = ("float32", "bfloat16", "float16")
 MB = 1e6  # bytes
+REPOSITORY = Path(__file__).parents[1]  # where programs of the project are started
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of getrusage's sizes
 
 Figures = dict[str, Any]

@@ -1,8 +1,14 @@
-"""Makes a synthetic video in memory."""
+"""Makes a synthetic video in memory, and writes videos in VOST's layout."""
+
+from collections.abc import Iterable
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from aot_plus.utils.masks import write_mask
+from evaluation.files import replacing
 
 Image = NDArray[np.uint8]  # H x W x 3, RGB; masks H x W
 
@@ -34,3 +40,19 @@ class SyntheticVideo:
             cv2.circle(image, (int(x), int(y)), radius, self._colours[number - 1], thickness=-1)
             cv2.circle(mask, (int(x), int(y)), radius, number, thickness=-1)
         return image, mask
+
+
+def write_video(root: Path, name: str, frames: Iterable[tuple[Image, Image]]) -> None:
+    """Writes images (RGB) and masks as VOST's 10 fps: every second frame is annotated."""
+    images, masks = root / "JPEGImages_10fps" / name, root / "Annotations" / name
+    images.mkdir(parents=True, exist_ok=True)
+    for number, (image, mask) in enumerate(frames):
+        cv2.imwrite(str(images / f"frame{number:05d}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+        if number % 2 == 0:
+            write_mask(masks / f"frame{number:05d}.png", mask)
+
+
+def write_list(root: Path, split: str, names: Iterable[str]) -> None:
+    """Writes the list of a split's sequences, whole or not at all."""
+    with replacing(root / "ImageSets" / f"{split}.txt") as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.inference import InferenceEngine, VideoState, merge_groups
+from aot_plus.networks.engines.frame_scores import merge_groups
+from aot_plus.networks.engines.inference import InferenceEngine, VideoState
 from aot_plus.networks.models import AOT, Features
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config

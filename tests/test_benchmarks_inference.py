@@ -170,7 +170,15 @@ def test_a_wrong_value_is_one_line(flags: list[str], facts: str, capsys: pytest.
     assert "Traceback" not in captured.err
 
 
-@pytest.mark.parametrize("flags", [["--video", "v.mp4"], ["--video", "v.mp4", "--mask", "m.png"]])
-def test_a_video_that_would_not_be_read_is_refused(flags: list[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
+@pytest.mark.parametrize(
+    ("flags", "facts"),
+    [
+        (["--scenario", "agreement", "--video", "x"], "--video and --mask"),
+        (["--video", "x", "--mask", "y"], "--video: .*agreement.*frame"),
+        (["--objects", "255"], "--objects: .*254.*255"),
+    ],
+)
+def test_flags_that_do_not_fit(flags: list[str], facts: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
         inference.main(flags)
+    assert re.search(facts, capsys.readouterr().err)

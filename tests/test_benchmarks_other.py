@@ -23,6 +23,12 @@ def test_the_metric(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["largest_process_mb"] < 200  # far less than the tests' own process
 
 
+def test_the_time_of_a_frame_is_over_what_the_protocol_scores() -> None:
+    flags = ["--frames", "9", "--sequences", "2", "--objects", "3", "--protocol"]
+    counts = {name: metric._scored(metric._parse([*flags, name])) for name in ("davis", "visor", "davis2016")}
+    assert counts == {"davis": 5 * 3, "visor": 7 * 3, "davis2016": 5}
+
+
 def test_training(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(units, "UNIT_SIZE", 16)
     flags = ["--batch", "1", "--frames", "2", "--crop", "49x49", "--steps", "1", "--dtype", "float32"]
@@ -78,6 +84,7 @@ def test_the_list_keeps_the_json_of_what_worked(
     tiny = "metric --frames 6 --sequences 2 --size 48x64 --processes 1 --runs 1"
     monkeypatch.setattr(everything, "ON_CPU", {"metric": tiny, "broken": "metric --size nothing"})
     monkeypatch.setattr(everything, "FOLDER", tmp_path)
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # data may lie elsewhere, the programs do not
     assert everything.main(["--threads", "1", "--device", "cpu"]) == 1
     assert re.fullmatch("error: .*: broken", capsys.readouterr().err.splitlines()[-1])
     assert [path.name for path in tmp_path.iterdir()] == ["metric.json"]
@@ -88,8 +95,9 @@ def test_the_list_keeps_the_json_of_what_worked(
 
 @pytest.mark.parametrize("items", [everything.ON_CPU, everything.ON_GPU])
 def test_the_items_of_the_list_have_flags_that_exist(items: dict[str, str]) -> None:
+    parsers = {"inference": inference._parse, "training": training._parse, "metric": metric._parse}
     for item in items.values():
         name, *flags = item.split()
-        parse = {"inference": inference._parse, "training": training._parse}.get(name)
-        if parse is not None:
-            assert parse(flags).model in model_names()
+        if name in parsers:
+            args = parsers[name](flags)
+            assert name == "metric" or args.model in model_names()

@@ -20,7 +20,8 @@ from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
 from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
-from aot_plus.networks.managers.evaluator import Evaluator, read_first_mask
+from aot_plus.networks.managers.evaluator import Evaluator
+from aot_plus.networks.managers.frame_reading import read_first_mask
 from aot_plus.pipeline.truth import check_truth
 from aot_plus.tools.check_dataset import main
 from aot_plus.utils.config import get_config

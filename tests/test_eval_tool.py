@@ -138,6 +138,29 @@ def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pyt
             choose(Wanted(model="aott", dataset=dataset))
 
 
+def test_the_checkpoint_of_a_benchmark_is_what_is_downloaded(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path / "home"))
+    wanted = Wanted(dataset=str(dataset), overrides={"TEST_LAYOUT": "sav"})
+    assert lacking(wanted) == ["R50_AOTL_PRE_YTB_DAV.pth"]
+    with pytest.raises(ConfigError, match=r"R50_AOTL_PRE_YTB_DAV\.pth"):
+        choose(wanted)
+    with pytest.raises(DataError, match="DAVIS"):  # before anything is downloaded
+        lacking(Wanted(dataset="davis2017"))
+    assert lacking(Wanted(dataset="vost")) == ["AOT_EMFS.pth", "vost"]
+    assert lacking(Wanted(dataset="vost", random_weights=True)) == ["vost"]
+
+
+def test_vost_is_found_by_the_name_that_commands_give_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    (tmp_path / "aot_plus" / "datasets" / "vost").mkdir(parents=True)
+    choice = choose(Wanted(random_weights=True))
+    assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_aotl", "vost")
+
+
 def test_a_named_model_runs_on_mini_vost_without_vost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,13 +25,13 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers import evaluator as evaluator_module
 from aot_plus.networks.managers import result_config, video_pass
-from aot_plus.networks.managers.evaluator import Evaluator, Ids, TraceSink
+from aot_plus.networks.managers.evaluator import Evaluator, TraceSink
 from aot_plus.networks.managers.processes import ProcessPlace, process_group
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.masks import write_mask
-from evaluation.masks import read_mask
+from evaluation.masks import Mask, read_mask
 
 HEIGHT, WIDTH = 32, 48
 LENGTHS = {"a_cut": 7, "b_tear": 5, "c_fold": 9}
@@ -47,15 +47,15 @@ class FakeSegmenter:
         self.gap: int | None = None
         self.seen = 0
 
-    def prepare(self, image: Ids) -> PreparedFrame:
+    def prepare(self, image: Mask) -> PreparedFrame:
         return PreparedFrame((image.shape[0], image.shape[1]), [torch.tensor(int(image.sum()))])
 
-    def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids:
+    def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask:
         self.mask, self.gap = mask, memory_gap
         self.seen = int(image.inputs[0])
         return np.zeros_like(mask)  # the first output is the annotation, not this
 
-    def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels:
+    def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels:
         self.frame += 1
         self.fail_at(self)
         self.seen += int(image.inputs[0])
@@ -206,11 +206,11 @@ def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset,
     places: dict[str, set[str]] = {"prepare": set(), "submit": set()}
 
     class Noting(FakeSegmenter):
-        def prepare(self, image: Ids) -> PreparedFrame:
+        def prepare(self, image: Mask) -> PreparedFrame:
             places["prepare"].add(threading.current_thread().name.split("_")[0])
             return super().prepare(image)
 
-        def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels:
+        def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels:
             places["submit"].add(threading.current_thread().name)
             return super().submit(image)
 
@@ -229,11 +229,11 @@ def test_only_the_segmenter_counts_as_computing(
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
     class Slow(FakeSegmenter):
-        def start(self, image: PreparedFrame, mask: Ids, *, memory_gap: int | None = None) -> Ids:
+        def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask:
             clock[0] += 2.0
             return super().start(image, mask, memory_gap=memory_gap)
 
-        def submit(self, image: PreparedFrame, mask: Ids | None = None) -> FrameLabels:
+        def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels:
             clock[0] += 1.0
             return super().submit(image)
 
@@ -435,7 +435,7 @@ def test_frames_that_their_names_put_out_of_order_are_warned_of(
 def test_writer_errors_fail_the_sequence(
     dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(path: Path, ids: Ids) -> None:
+    def full_disk(path: Path, ids: Mask) -> None:
         if "b_tear" in str(path) and path.stem == "00004":  # the last one: only noticed by joining
             raise OSError(28, "No space left on device")
         write_mask(path, ids)
@@ -452,7 +452,7 @@ def test_writer_errors_fail_the_sequence(
 def test_a_mask_that_vanished_fails_the_sequence(
     dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_lose(path: Path, ids: Ids) -> None:
+    def write_and_lose(path: Path, ids: Mask) -> None:
         write_mask(path, ids)
         if "b_tear" in str(path) and path.stem == "00002":
             path.unlink()

@@ -15,7 +15,7 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Severity
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
-from aot_plus.networks.managers.evaluator import read_first_mask
+from aot_plus.networks.managers.frame_reading import read_first_mask
 from aot_plus.networks.managers.origin import origin_of_masks
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline import reproduction

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.catalogue import find_checkpoint
-from benchmarks import other_videos, policies
+from benchmarks import other_scenes, other_videos, runs
 from benchmarks.videos import SyntheticVideo
 from evaluation.masks import read_mask
 
@@ -31,15 +31,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         video = SyntheticVideo((33, 49), objects=int(rng.integers(1, 3)))
         return (video.frame(index) for index in range(7))
 
-    monkeypatch.setattr(other_videos, "draw_video", draw_video)
-    monkeypatch.setattr(policies, "infer", infer)
+    monkeypatch.setattr(other_scenes, "draw_video", draw_video)
+    monkeypatch.setattr(runs, "infer", infer)
     return found
 
 
 def test_videos_are_in_vosts_layout_and_every_second_frame_is_annotated(
     tmp_path: Path, calls: list[Job]
 ) -> None:
-    other_videos.make_videos(tmp_path, seed=0, count=2)
+    other_scenes.make_videos(tmp_path, seed=0, count=2)
     names = (tmp_path / "ImageSets/val.txt").read_text().split()
     assert names == ["0000_bodies", "0001_bodies"]
     for name in names:

@@ -19,7 +19,7 @@ from aot_plus.networks.memory.policies import FifoPolicy
 from aot_plus.pipeline.run import Job
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import write_mask
-from benchmarks import inference, policies
+from benchmarks import inference, policies, runs
 from benchmarks.policy_plot import draw_comparison
 from benchmarks.policy_statistics import compare as compare_settings
 from benchmarks.policy_statistics import estimate, interval, markdown
@@ -63,7 +63,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (job.folder / "summary.json").write_text('{"frames_per_second": 5.0}')
 
     monkeypatch.setattr(policies, "make_dataset", write_videos)
-    monkeypatch.setattr(policies, "infer", infer)
+    monkeypatch.setattr(runs, "infer", infer)
     return found
 
 
@@ -194,33 +194,33 @@ def test_all_settings_are_run_and_drawn(tmp_path: Path, calls: list[str]) -> Non
 
 
 def test_runs_share_the_cores_unless_the_user_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "find_cores", lambda: SimpleNamespace(usable=8))
+    monkeypatch.setattr(runs, "find_cores", lambda: SimpleNamespace(usable=8))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert [policies.threads_of_each(jobs) for jobs in (1, 3, 16)] == [8, 2, 1]
+    assert [runs.threads_of_each(jobs) for jobs in (1, 3, 16)] == [8, 2, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "0")  # libraries take it for none
-    assert policies.threads_of_each(3) == 2
+    assert runs.threads_of_each(3) == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert policies.threads_of_each(3) == 5
+    assert runs.threads_of_each(3) == 5
 
 
 def test_gpus_are_shared_out_among_the_runs_that_are_missing(
     tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices: list[str] = []
-    monkeypatch.setattr(policies, "_devices", lambda: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(policies, "_do_job", lambda _, job: devices.append(job.cfg.TEST_DEVICE) or "")
+    monkeypatch.setattr(runs, "_devices", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(runs, "_do_job", lambda _, job: devices.append(job.cfg.TEST_DEVICE) or "")
     jobs = [
-        policies.make_job(
+        runs.make_job(
             "aot_mini",
-            policies.checkpoint_of("aot_mini"),
+            runs.checkpoint_of("aot_mini"),
             {"TEST_LONG_TERM_MEM_GAP": gap, "TEST_DEVICE": device},
             tmp_path,
             tmp_path,
         )
         for gap, device in ((1, "auto"), (2, "auto"), (3, "cpu"), (4, "auto"))
     ]
-    monkeypatch.setattr(policies, "is_done", lambda job: job.cfg.TEST_LONG_TERM_MEM_GAP == 1)
-    policies.do_jobs(jobs, 1)
+    monkeypatch.setattr(runs, "is_done", lambda job: job.cfg.TEST_LONG_TERM_MEM_GAP == 1)
+    runs.do_jobs(jobs, 1)
     assert devices == ["cuda:0", "cpu", "cuda:0"]
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import aot_plus
-from aot_plus.networks.engines.inference import best_of_groups, merge_groups
+from aot_plus.networks.engines.frame_scores import best_of_groups, merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.engines.views import input_sizes
 from aot_plus.networks.layers.processor import best_channel

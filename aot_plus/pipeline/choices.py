@@ -13,10 +13,10 @@ from aot_plus.utils.catalogue import (
     PAPER_STAGE,
     SMALL_MODEL,
     SMALL_STAGE,
+    checkpoint_to_run,
     default_checkpoint,
     default_stage,
     find_checkpoint,
-    find_named_checkpoint,
 )
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
@@ -45,9 +45,11 @@ class Wanted:
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     def config(self, **values: object) -> Config:
-        """Builds the config of the model and stage, or of the default ones, with further values."""
+        """Builds the config of what is named, or of the default model and stage, with further values."""
         stage = self.stage or default_stage(self.model or DEFAULT_MODEL)
-        return get_config(stage, self.model, self.exp_name, {**self.overrides, **values})
+        named = {"TEST_DATASET": self.dataset, "TEST_CKPT_PATH": self.checkpoint}
+        given = {name: value for name, value in named.items() if value is not None}
+        return get_config(stage, self.model, self.exp_name, {**self.overrides, **given, **values})
 
     @property
     def names_stage(self) -> bool:
@@ -69,18 +71,16 @@ def choose(wanted: Wanted) -> Choice:
 
     Raises ``ConfigError`` or ``DataError`` for what was named and is missing.
     """
+    wanted = _with_dataset(wanted)
     cfg = wanted.config()
-    if wanted.dataset is None and (wanted.names_stage or cfg.TEST_DATASET != PAPER_DATASET):
-        wanted = replace(wanted, dataset=cfg.TEST_DATASET)
-    if wanted.dataset not in (None, MINI_VOST):  # that can be made
-        wanted = _with_layout(wanted, cfg)
-        cfg = wanted.config(TEST_DATASET=wanted.dataset)
     open_model = _leaves_model_open(wanted, cfg)
     if open_model and wanted.dataset == MINI_VOST:
         _log.info("No model was named: MiniVOST gets %s, which ships with the project.", SMALL_MODEL)
         return _choose_shipped(wanted, cfg)
-    checkpoint = _find_checkpoint(wanted, cfg)
-    missing = [*_missing_dataset(wanted, cfg), *_missing_checkpoint(wanted, cfg, checkpoint)]
+    name, checkpoint = _checkpoint(wanted, cfg)
+    missing = _missing_dataset(wanted, cfg)
+    if checkpoint is None and not wanted.random_weights:
+        missing.append(_missing_checkpoint(wanted, cfg, name))
     for problem in missing:
         _log.warning("%s", problem)
     if missing:
@@ -94,8 +94,7 @@ def choose(wanted: Wanted) -> Choice:
 
 def _leaves_model_open(wanted: Wanted, cfg: Config) -> bool:
     """Tells whether nothing says which model or weights to run."""
-    named = wanted.model or wanted.names_stage or wanted.checkpoint or cfg.TEST_CKPT_PATH
-    return not (named or wanted.random_weights)
+    return not (wanted.model or wanted.names_stage or cfg.TEST_CKPT_PATH or wanted.random_weights)
 
 
 def _with_files(wanted: Wanted, checkpoint: Path | None) -> Config:
@@ -106,9 +105,17 @@ def _with_files(wanted: Wanted, checkpoint: Path | None) -> Config:
     )
 
 
-def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
-    """Opens the dataset, and notes the layout that a folder was found to have. Raises ``DataError``."""
-    name, dataset = find_dataset(str(wanted.dataset), home() / cfg.DIR_DATA, cfg.TEST_LAYOUT)
+def _with_dataset(wanted: Wanted) -> Wanted:
+    """Notes the dataset that was named, also by stage or config, and the layout that a folder has.
+
+    Raises ``DataError`` if it is missing; MiniVOST can be made.
+    """
+    cfg = wanted.config()
+    if wanted.dataset is None and not wanted.names_stage and cfg.TEST_DATASET == PAPER_DATASET:
+        return wanted
+    if cfg.TEST_DATASET == MINI_VOST:
+        return replace(wanted, dataset=MINI_VOST)
+    name, dataset = find_dataset(cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT)
     layout = cfg.TEST_LAYOUT or ("" if name in DATASET_FOLDERS else find_layout(dataset.root))
     if layout in ("", PAPER_DATASET):
         return replace(wanted, dataset=name)
@@ -116,39 +123,23 @@ def _with_layout(wanted: Wanted, cfg: Config) -> Wanted:
 
 
 def lacking(wanted: Wanted) -> list[str]:
-    """Names the downloads that ``choose`` will look for and not find, checkpoints first."""
+    """Names the downloads that ``choose`` will look for and not find, checkpoints first.
+
+    Raises ``DataError`` for a dataset that is missing and cannot be downloaded.
+    """
     cfg = wanted.config()
-    if MINI_VOST in (wanted.dataset, cfg.TEST_DATASET) and _leaves_model_open(wanted, cfg):
+    lacks_vost = cfg.TEST_DATASET == PAPER_DATASET and not _has_vost(cfg)
+    if not lacks_vost:
+        cfg = _with_dataset(wanted).config()
+    if cfg.TEST_DATASET == MINI_VOST and _leaves_model_open(wanted, cfg):
         return []
-    named = wanted.checkpoint or cfg.TEST_CKPT_PATH or default_checkpoint(cfg.MODEL_NAME) or ""
-    source = None if wanted.random_weights else find_source(Path(named).name)
-    names = []
-    if source is not None and find_named_checkpoint(named, cfg.DIR_PRETRAIN) is None:
-        names.append(source.name)
-    dataset = wanted.dataset or cfg.TEST_DATASET
-    if dataset == PAPER_DATASET and not known_folder(home() / cfg.DIR_DATA, dataset).is_dir():
-        names.append(dataset)
-    return names
+    name, checkpoint = _checkpoint(wanted, cfg)
+    source = find_source(Path(name).name) if checkpoint is None else None
+    return [*([] if source is None else [source.name]), *([PAPER_DATASET] if lacks_vost else [])]
 
 
-def _find_checkpoint(wanted: Wanted, cfg: Config) -> Path | None:
-    """Finds the named checkpoint or the model's own; None where there is none."""
-    if wanted.random_weights:
-        return None
-    named = wanted.checkpoint or cfg.TEST_CKPT_PATH
-    if not named:
-        default = _default_checkpoint(cfg)
-        return find_checkpoint(default, cfg.DIR_PRETRAIN) if default else None
-    found = find_named_checkpoint(named, cfg.DIR_PRETRAIN)
-    if found is None:
-        raise ConfigError(f"there is no checkpoint {named}; {how_to_get(Path(named).name)}")
-    return found
-
-
-def _default_checkpoint(cfg: Config) -> str | None:
-    """Names the model's own file; on other data than VOST's, the one that its VOST training starts from."""
-    of_benchmark = cfg.TEST_PROTOCOL != Config.TEST_PROTOCOL and cfg.PRETRAIN_MODEL
-    return cfg.PRETRAIN_MODEL if of_benchmark else default_checkpoint(cfg.MODEL_NAME)
+def _checkpoint(wanted: Wanted, cfg: Config) -> tuple[str, Path | None]:
+    return ("", None) if wanted.random_weights else checkpoint_to_run(cfg)
 
 
 def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
@@ -160,25 +151,28 @@ def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, D
     return name if name in DATASET_FOLDERS else stored_path(dataset.root), dataset
 
 
+def _has_vost(cfg: Config) -> bool:
+    return known_folder(home() / cfg.DIR_DATA, PAPER_DATASET).is_dir()
+
+
 def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:
-    path = home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET]
-    if wanted.dataset is not None or path.is_dir():
+    if wanted.dataset is not None or _has_vost(cfg):
         return []
+    path = home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET]
     return [f"There is no {stored_path(path)}; {how_to_get(PAPER_DATASET)}. Or put (or link) it there."]
 
 
-def _missing_checkpoint(wanted: Wanted, cfg: Config, checkpoint: Path | None) -> list[str]:
-    if checkpoint is not None or wanted.random_weights:
-        return []
-    default = _default_checkpoint(cfg)
-    needed = f"{cfg.DIR_PRETRAIN}/{default}" if default else f"checkpoint for {cfg.MODEL_NAME}"
-    asked = (wanted.stage if wanted.names_stage else None) or wanted.model or wanted.dataset
-    if asked:
+def _missing_checkpoint(wanted: Wanted, cfg: Config, name: str) -> str:
+    """Says that there is no such checkpoint. Raises ``ConfigError`` where it cannot be replaced."""
+    if cfg.TEST_CKPT_PATH:
+        raise ConfigError(f"there is no checkpoint {name}; {how_to_get(Path(name).name)}")
+    missing = f"no {cfg.DIR_PRETRAIN}/{name}" if name else f"no checkpoint for {cfg.MODEL_NAME}"
+    if wanted.names_stage or wanted.model or wanted.dataset:
         raise ConfigError(
-            f"no checkpoint for {asked}, there is no {needed}: choose one with --checkpoint FILE, "
-            f"or --random_weights to try the pipeline without one; {how_to_get(default or '')}"
+            f"there is {missing}: choose a checkpoint with --checkpoint FILE, or --random_weights to try the "
+            f"pipeline without one; {how_to_get(name)}"
         )
-    return [f"There is no {needed}; {how_to_get(default or '')}."]
+    return f"There is {missing}; {how_to_get(name)}."
 
 
 def _choose_shipped(wanted: Wanted, cfg: Config) -> Choice:

@@ -18,7 +18,7 @@ from aot_plus.utils.paths import file_name, run_folder
 from evaluation.protocols import get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
-__all__ = ["Evaluation", "Inference", "Job", "evaluate", "file_name", "infer", "result_folder", "score"]
+__all__ = ["Evaluation", "Inference", "Job", "evaluate", "infer", "result_folder", "score"]
 
 _log = logging.getLogger(__name__)
 
@@ -206,7 +206,8 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         "== Inference: %s, %s, %s, %s %s",
         *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
     )
-    check_truth(job.open_dataset(), protocol, "\nThe metric needs it; --no_metric makes the masks alone")
+    dataset = job.open_dataset()
+    check_truth(dataset, protocol, "\nThe metric needs it; --no_metric makes the masks alone")
     no_metric = "inference failed; the metric was not computed"
     try:
         done = infer(job)
@@ -215,7 +216,6 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     say(done.describe())
     if done.summary.failed:
         raise VOSError(no_metric)
-    dataset = job.open_dataset()
     if dataset.server:
         public = f"{dataset.name} {dataset.split} has no public ground truth"
         say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")

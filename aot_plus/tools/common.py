@@ -1,7 +1,6 @@
 """Adds flags that several tools share; turns errors into exit codes. No torch here: ``--help`` is quick."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,24 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.catalogue import (
-    DEFAULT_MODEL,
-    default_checkpoint,
-    default_stage,
-    find_checkpoint,
-    find_named_checkpoint,
-)
+from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
 from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
 from aot_plus.utils.paths import leads_out
-from aot_plus.utils.sources import how_to_get
 from evaluation.arguments import whole_number
 from evaluation.files import require_writable
 from evaluation.home import home
 from evaluation.signals import exit_code, signals_raised
-
-_log = logging.getLogger(__name__)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
@@ -192,29 +182,6 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> N
     )
     add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
     add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline, for no result")
-
-
-def chosen_checkpoint(args: argparse.Namespace, cfg: Config) -> Path | None:
-    """Returns the path of the checkpoint: named, else ``TEST_CKPT_PATH``, else the model's own.
-
-    None for random weights. Raises ``ConfigError`` that says how to get the model's own if it is not there.
-    """
-    if args.random_weights:
-        _log.warning("RANDOM WEIGHTS: the masks and any numbers made from them mean nothing.")
-        return None
-    named = args.checkpoint or cfg.TEST_CKPT_PATH
-    if named:
-        return find_named_checkpoint(named, cfg.DIR_PRETRAIN) or Path(named)
-    default = default_checkpoint(cfg.MODEL_NAME)
-    if default and (found := find_checkpoint(default, cfg.DIR_PRETRAIN)):
-        _log.info("checkpoint: %s", found)
-        return found
-    missing = (
-        f"there is no {cfg.DIR_PRETRAIN}/{default}; {how_to_get(default)}" if default else "no checkpoint"
-    )
-    raise ConfigError(
-        f"{missing}: give --checkpoint FILE, or --random_weights to try the pipeline without one"
-    )
 
 
 def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[str]:

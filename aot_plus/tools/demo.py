@@ -12,15 +12,17 @@ from aot_plus.tools.common import (
     add_config_arguments,
     add_device_arguments,
     add_memory_arguments,
-    chosen_checkpoint,
     config_of,
     run_tool,
     whole_number,
 )
-from aot_plus.utils.catalogue import PAPER_STAGE
+from aot_plus.utils.catalogue import PAPER_STAGE, checkpoint_to_run
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.sources import how_to_get
 from aot_plus.utils.words import counted
 
 if TYPE_CHECKING:
+    from aot_plus.configs import Config
     from aot_plus.dataloaders.box_masks import Box
     from aot_plus.pipeline.demo import DemoResult
 
@@ -123,7 +125,7 @@ def _demo(args: argparse.Namespace) -> int:
     cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint, "TEST_TRACK_IGNORED": False})
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.masks, video, args.boxes)
-    checkpoint = chosen_checkpoint(args, cfg)
+    checkpoint = None if args.random_weights else _checkpoint(cfg)
     output = claimed_output(args.output, (Path(args.input), *args.masks), overwrite=args.overwrite)
     with output, logging_redirect_tqdm():
         share_cores(ProcessPlace())
@@ -134,6 +136,17 @@ def _demo(args: argparse.Namespace) -> int:
     if checkpoint is None:
         print("The weights were random: these masks mean nothing.")
     return 0 if result.stopped_by is None else 128 + result.stopped_by
+
+
+def _checkpoint(cfg: "Config") -> Path:
+    """Finds the checkpoint. Raises ``ConfigError`` that says how to get it if it is not there."""
+    name, found = checkpoint_to_run(cfg)
+    if found is None:
+        raise ConfigError(
+            f"there is no checkpoint {name or f'for {cfg.MODEL_NAME}'}: give --checkpoint FILE, or "
+            f"--random_weights to try the pipeline without one; {how_to_get(Path(name).name)}"
+        )
+    return found
 
 
 def _describe(result: "DemoResult") -> str:

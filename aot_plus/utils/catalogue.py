@@ -16,6 +16,7 @@ __all__ = [
     "SMALL_MODEL",
     "SMALL_STAGE",
     "PaperRow",
+    "checkpoint_to_run",
     "default_checkpoint",
     "default_stage",
     "find_checkpoint",
@@ -70,6 +71,19 @@ def default_checkpoint(model: str) -> str | None:
 def default_stage(model: str) -> str:
     """Returns the stage that the model is evaluated with."""
     return SMALL_STAGE if model in SHIPPED_MODELS else PAPER_STAGE
+
+
+def checkpoint_to_run(cfg: Config) -> tuple[str, Path | None]:
+    """Returns the name of the checkpoint that a config runs with, and its file; None if it is not there.
+
+    It is ``TEST_CKPT_PATH``, else the model's own: on other data than VOST's, the file that its VOST training
+    starts from. The name is empty where the model has none.
+    """
+    if cfg.TEST_CKPT_PATH:
+        return cfg.TEST_CKPT_PATH, find_named_checkpoint(cfg.TEST_CKPT_PATH, cfg.DIR_PRETRAIN)
+    of_benchmark = cfg.TEST_PROTOCOL != Config.TEST_PROTOCOL and cfg.PRETRAIN_MODEL
+    name = cfg.PRETRAIN_MODEL if of_benchmark else default_checkpoint(cfg.MODEL_NAME) or ""
+    return name, find_checkpoint(name, cfg.DIR_PRETRAIN) if name else None
 
 
 def find_named_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:

@@ -29,7 +29,6 @@ _REMOVED = {"MODEL_ENCODER_DIM": "an encoder says its own channels; remove it"}
 _LONGEST = 100  # characters of a value in a message
 _BOOLEANS = {"true": True, "false": False}
 
-
 CONFIG_FILE = "config.yaml"  # the saved config in a run's folder
 SUMMARY_FILE = "summary.json"  # the counts and speed of an evaluation, beside it
 
@@ -93,9 +92,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     return overrides
 
 
-def config_to_dict(config: Config) -> dict[str, Any]:
-    """Returns all names and values in alphabetical order, as types of JSON and YAML (tuples become lists)."""
-    values = {name: getattr(config, name) for name in sorted(_annotations())}
+def config_to_dict(config: Config, ignored: Collection[str] = ()) -> dict[str, Any]:
+    """Returns names and values in alphabetical order, as types of JSON and YAML (tuples become lists).
+
+    ``ignored``: names, and beginnings of names that end in ``_``, that are left out.
+    """
+    beginnings = tuple(name for name in ignored if name.endswith("_"))
+    names = [name for name in sorted(_annotations()) if name not in ignored]
+    values = {name: getattr(config, name) for name in names if not name.startswith(beginnings)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -141,14 +145,13 @@ def _is_saved(name: object, value: object) -> bool:
 def config_differences(path: Path, config: Config, ignored: Collection[str]) -> list[str]:
     """Lists the differences from a saved config, in the names that both have.
 
-    ``ignored``: names, and beginnings of names that end in ``_``. Raises as ``read_saved_config``.
+    ``ignored``: as of ``config_to_dict``. Raises as ``read_saved_config``.
     """
-    old, new = read_saved_config(path), config_to_dict(config)
-    beginnings = tuple(name for name in ignored if name.endswith("_"))
+    old, new = read_saved_config(path), config_to_dict(config, ignored)
     return [
-        f"{name} was {old[name]!r}, is {new[name]!r}"
-        for name in new
-        if name in old and old[name] != new[name] and name not in ignored and not name.startswith(beginnings)
+        f"{name} was {old[name]!r}, is {value!r}"
+        for name, value in new.items()
+        if name in old and old[name] != value
     ]
 
 

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aot_plus.networks.engines.inference import best_of_groups, merge_groups
 from aot_plus.networks.layers.processor import best_channel
 
-__all__ = ["FrameScores", "ShownFrame"]
+__all__ = ["FrameScores", "ShownFrame", "best_of_groups", "merge_groups"]
+
+_LEAST = 1e-5  # probability of merged groups; the largest is as far from 1
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,42 @@ class ShownFrame:
         known = (self.mask > 0) | torch.isin(self.scores.labels(), shown)
         values[shown] = 0
         return torch.where(known, certain, values / values.sum(dim=0))
+
+
+def merge_groups(logits: Sequence[Tensor]) -> Tensor:
+    """Merges the logits of all objects from those of their groups (AOT's soft aggregation).
+
+    Args:
+        logits: of each group, ``(1 + its objects) x H x W``, background first.
+
+    Returns:
+        ``(1 + all objects) x H x W``. One group's logits stay as they are.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    background, objects = _probabilities_of_groups(logits)
+    merged = torch.cat([background[None], *objects])
+    return torch.logit(merged.clamp(_LEAST, 1 - _LEAST))
+
+
+def best_of_groups(logits: Sequence[Tensor]) -> Tensor:
+    """Chooses the best channel of ``merge_groups(logits)``, ``H x W`` int32, without making all of them."""
+    if len(logits) == 1:
+        return best_channel(logits[0]).int()
+    background, objects = _probabilities_of_groups(logits)
+    best = [group.max(dim=0) for group in objects]
+    values = torch.stack([background, *(group.values for group in best)])
+    places = [torch.zeros_like(background, dtype=torch.int)]
+    first = 1
+    for group, (_, place) in zip(objects, best, strict=True):
+        places.append(place.int() + first)
+        first += len(group)
+    winner = best_channel(values.clamp_(_LEAST, 1 - _LEAST))
+    return torch.stack(places).gather(0, winner[None])[0]
+
+
+def _probabilities_of_groups(logits: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Computes those of the background, ``H x W``, and of each group's objects, ``its objects x H x W``."""
+    probabilities = [torch.softmax(group, dim=0) for group in logits]
+    background = torch.stack([group[0] for group in probabilities]).prod(dim=0)
+    return background, [group[1:] for group in probabilities]

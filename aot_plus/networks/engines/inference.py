@@ -10,7 +10,6 @@ from torch import Tensor
 from aot_plus.configs import Config
 from aot_plus.networks.engines.memory_state import VideoMemory
 from aot_plus.networks.layers.memory_types import add_embedding
-from aot_plus.networks.layers.processor import best_channel
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import (
     Append,
@@ -35,7 +34,6 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.kept_tables import table_of
 
 UNLIKELY = -1e10  # logit of an id that no object has
-LEAST = 1e-5  # probability of merged groups; the largest is as far from 1
 IGNORED = -1  # label of an ignored pixel among packed ids
 
 
@@ -365,42 +363,3 @@ def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> Tens
         position if isinstance(position, Tensor) else on_device([position], device)[0] for position in dropped
     )
     return torch.stack([position.to(device, torch.long, non_blocking=True) for position in tensors])
-
-
-def merge_groups(logits: Sequence[Tensor]) -> Tensor:
-    """Merges the logits of all objects from those of their groups (AOT's soft aggregation).
-
-    Args:
-        logits: of each group, ``(1 + its objects) x H x W``, background first.
-
-    Returns:
-        ``(1 + all objects) x H x W``. One group's logits stay as they are.
-    """
-    if len(logits) == 1:
-        return logits[0]
-    background, objects = _probabilities_of_groups(logits)
-    merged = torch.cat([background[None], *objects])
-    return torch.logit(merged.clamp(LEAST, 1 - LEAST))
-
-
-def best_of_groups(logits: Sequence[Tensor]) -> Tensor:
-    """Chooses the best channel of ``merge_groups(logits)``, ``H x W`` int32, without making all of them."""
-    if len(logits) == 1:
-        return best_channel(logits[0]).int()
-    background, objects = _probabilities_of_groups(logits)
-    best = [group.max(dim=0) for group in objects]
-    values = torch.stack([background, *(group.values for group in best)])
-    places = [torch.zeros_like(background, dtype=torch.int)]
-    first = 1
-    for group, (_, place) in zip(objects, best, strict=True):
-        places.append(place.int() + first)
-        first += len(group)
-    winner = best_channel(values.clamp_(LEAST, 1 - LEAST))
-    return torch.stack(places).gather(0, winner[None])[0]
-
-
-def _probabilities_of_groups(logits: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Computes those of the background, ``H x W``, and of each group's objects, ``its objects x H x W``."""
-    probabilities = [torch.softmax(group, dim=0) for group in logits]
-    background = torch.stack([group[0] for group in probabilities]).prod(dim=0)
-    return background, [group[1:] for group in probabilities]

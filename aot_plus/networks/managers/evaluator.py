@@ -3,44 +3,37 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
-from aot_plus.dataloaders.video_sequence import MOST_OBJECTS, VideoSequence, new_objects
-from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.frame_reading import given_frames, read_frame
 from aot_plus.networks.managers.given_record import changed_inputs, save_given
 from aot_plus.networks.managers.origin import Origin
 from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
 from aot_plus.networks.managers.result_config import claim_result_folder, remove_figures
+from aot_plus.networks.managers.sequence_folder import SequenceFolder, remove_unfinished
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.video_pass import Segmenter, VideoPass
-from aot_plus.networks.managers.writer import BackgroundWriter, SequenceFolder, remove_unfinished
+from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.config import SUMMARY_FILE
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import misplaced
-from aot_plus.utils.masks import read_image
 from aot_plus.utils.read_ahead import ReadAhead
-from evaluation.masks import IGNORE_ID
 from evaluation.progress import ProgressBar
 
 _log = logging.getLogger(__name__)
-
-Ids = NDArray[np.uint8]  # H x W, 0 background, 255 ignored
-GivenFrame = tuple[PreparedFrame, Ids | None]  # with the mask that is given for it, if one is
 
 # What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
@@ -244,64 +237,3 @@ def finished(
             if SequenceFolder(result_dir, name).is_complete(sequence.files(), with_trace):
                 found.append(sequence)
     return found
-
-
-def given_frames(
-    sequence: VideoSequence, reader: Iterable[GivenFrame]
-) -> Iterator[tuple[str, PreparedFrame, Ids | None]]:
-    """Yields each frame's name, the frame, and the objects that a mask shows there for the first time.
-
-    ``reader``: what ``read_frame`` gives for each of the images. Raises ``DataError`` for unequal sizes.
-    """
-    known: set[int] = set()
-    size: tuple[int, ...] = ()  # of the first mask
-    for path, (frame, mask) in zip(sequence.images, reader, strict=True):
-        is_first = path == sequence.images[0]
-        new = None if mask is None else new_objects(mask, sequence.shown(mask), known)
-        given = mask if is_first else new
-        size = given.shape if is_first and given is not None else size
-        _check_sizes(sequence, path, frame, given, size)
-        yield path.stem, frame, given
-
-
-def read_frame(
-    sequence: VideoSequence, segmenter: Segmenter, path: Path, *, by_device: bool = False
-) -> GivenFrame:
-    """Reads a frame and the mask that is given for it, at the size of the results.
-
-    ``by_device``: the segmenter reads the file.
-    """
-    frame = segmenter.prepare(path if by_device else read_image(path))
-    size = sequence.size(frame.size)
-    frame = frame if size == frame.size else replace(frame, size=size)
-    if path == sequence.images[0]:
-        return frame, read_first_mask(sequence, size)
-    return frame, sequence.read_mask(path.stem, size)
-
-
-def read_first_mask(sequence: VideoSequence, size: tuple[int, int] | None = None) -> Ids:
-    """Reads the first frame's annotation. Raises ``DataError`` if it cannot be read or holds no object.
-
-    ``size``: (H, W) of the results.
-    """
-    mask = sequence.read_mask(sequence.images[0].stem, size)
-    if mask is None or not sequence.shown(mask):
-        found = "no file" if mask is None else ", ".join(str(value) for value in np.unique(mask))
-        highest = IGNORE_ID if sequence.ignored is None else MOST_OBJECTS
-        raise DataError(
-            f"{sequence.annotation}: the first mask is empty: no object ids (1..{highest}), found {found}"
-        )
-    return mask
-
-
-def _check_sizes(
-    sequence: VideoSequence, path: Path, frame: PreparedFrame, mask: Ids | None, size: tuple[int, ...]
-) -> None:
-    """Raises ``DataError`` for a frame, or a mask given for it, that has not the first mask's ``size``."""
-    is_first = path == sequence.images[0]
-    other = f"annotation {sequence.annotation}" if is_first else f"first frame {sequence.images[0]}"
-    for place, found in ((path, frame.size), (f"the mask of {path}", None if mask is None else mask.shape)):
-        if found not in (None, size):
-            raise DataError(
-                f"{place}: {found[1]} x {found[0]} pixels, but the {other} has {size[1]} x {size[0]}"
-            )

@@ -52,6 +52,7 @@ _MASKS = (
     "aot_plus/dataloaders/layouts.py",
     "aot_plus/dataloaders/video_sequence.py",
     "aot_plus/networks/managers/evaluator.py",
+    "aot_plus/networks/managers/frame_reading.py",
     "aot_plus/networks/managers/video_pass.py",
     "aot_plus/networks/managers/writer.py",
 )
@@ -139,8 +140,10 @@ def _own_files(name: str, key: str, kind: str) -> dict[str, str]:
     digests: dict[str, str] = {}
     for index, file in enumerate(files):
         if file is not None and (index == 0 or not _is_installed(file)):
-            key = f"{kind} {file.name}"
-            digests[key] = digests.get(key, "") + digest_file(file)  # files of two folders may share a name
+            label = f"{kind} {file.name}"
+            digests[label] = digests.get(label, "") + digest_file(
+                file
+            )  # files of two folders may share a name
     return digests
 
 

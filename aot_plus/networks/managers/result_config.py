@@ -7,7 +7,7 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.networks.managers.origin import Origin, origin_differences, resumptions
-from aot_plus.networks.managers.writer import SequenceFolder
+from aot_plus.networks.managers.sequence_folder import SequenceFolder
 from aot_plus.utils.config import (
     CONFIG_FILE,
     SUMMARY_FILE,
@@ -54,12 +54,7 @@ _ALL_FRAMES = "_all_frames"  # ends a split whose sequences have more frames tha
 
 def mask_values(cfg: Config) -> dict[str, Any]:
     """Returns the values that a sequence's masks depend on."""
-    beginnings = tuple(name for name in _IRRELEVANT if name.endswith("_"))
-    return {
-        name: value
-        for name, value in config_to_dict(cfg).items()
-        if name not in _IRRELEVANT and not name.startswith(beginnings)
-    }
+    return config_to_dict(cfg, _IRRELEVANT)
 
 
 def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[str]:

@@ -17,7 +17,7 @@ from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.processor import convolution_format
-from aot_plus.networks.managers.evaluator import given_frames, read_frame
+from aot_plus.networks.managers.frame_reading import given_frames, read_frame
 from aot_plus.networks.managers.result_config import mask_values
 from aot_plus.networks.managers.train_checkpoint import best_j, drop_best_after, save_best
 from aot_plus.networks.managers.train_log import drop_lines
