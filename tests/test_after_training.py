@@ -11,7 +11,7 @@ import torch
 from aot_plus.pipeline import train as pipeline
 from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.paths import run_folder
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
@@ -50,6 +50,22 @@ def test_other_values_of_the_evaluation_evaluate_again(
     assert re.search("of_another_list.*TEST_FLIP.*True.*False", message)
     assert "aot-plus eval" in message  # whose flags --overwrite and --resume leave the training alone
     assert checkpoint.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    "values", [{"MEM_POLICY": "nope"}, {"TEST_PROTOCOL": "nope"}, {"TEST_DATASET_SPLIT": "nope"}]
+)
+def test_what_would_stop_the_evaluation_is_named_before_the_training(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    videos = tmp_path / "videos"
+    write_dataset(videos, sequences=1)
+    tested = {"TEST_DATASET": str(videos), "TEST_DATASET_SPLIT": "train", "DIR_RESULT": str(tmp_path)}
+    check_files(tiny_config(videos, **tested), overwrite=False, evaluated=True)
+    wrong = tiny_config(videos, **tested | values)
+    check_files(wrong, overwrite=False, evaluated=False)
+    with pytest.raises(VOSError, match="'nope'"):
+        check_files(wrong, overwrite=False, evaluated=True)
 
 
 def test_the_evaluation_reads_the_folder_in_its_layout(tmp_path: Path) -> None:
