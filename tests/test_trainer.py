@@ -31,7 +31,7 @@ from aot_plus.networks.managers.train_folder import decide_resume
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
-from aot_plus.utils.config import read_saved_config, read_saved_content, save_config
+from aot_plus.utils.config import config_to_dict, read_saved_config, read_saved_content, save_config
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError
 from evaluation.signals import Terminated
 from tests import forked
@@ -400,12 +400,12 @@ def test_a_training_goes_on_with_other_code_and_says_so(
     Trainer(cfg, tmp_path).run()
     assert "the project's code" not in caplog.text
     monkeypatch.setattr(origin_module, "_digest_code", lambda places: "edited")
-    Trainer(cfg, tmp_path).run()
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=3), tmp_path, resume=True).run()
     assert "the project's code" in caplog.text
     saved = read_saved_content(tmp_path / "config.yaml")
     assert saved["origin"] == {"the project's code": "edited"}
     (changes,) = (entry["changed"] for entry in saved["resumed"])
-    assert ["the project's code" in change for change in changes] == [True]
+    assert ["the project's code" in change for change in changes] == [False, True]
 
 
 def test_a_start_that_fails_overwrites_nothing(dataset: Path, tmp_path: Path) -> None:
@@ -468,7 +468,10 @@ def test_a_complete_training_is_left_as_it_is(dataset: Path, tmp_path: Path) -> 
     path = Trainer(cfg, tmp_path).run()
     before = path.stat().st_mtime_ns
     assert Trainer(cfg, tmp_path).run() == path
+    other = tiny_config(dataset, TRAIN_TOTAL_STEPS=1, TRAIN_LR=1e-3)
+    assert Trainer(other, tmp_path, resume=True).run() == path
     assert path.stat().st_mtime_ns == before
+    assert read_saved_config(tmp_path / "config.yaml") == config_to_dict(cfg)
 
 
 def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -> None:
@@ -550,8 +553,10 @@ def test_tensorboard_that_is_not_installed_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
     with pytest.raises(ConfigError, match="TRAIN_TBLOG: "):
-        Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path).run()
+        Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path, overwrite=True).run()
+    assert saved_steps(tmp_path) == [1]
 
 
 def test_a_file_in_the_place_of_the_log_is_named_before_the_progress_bar(

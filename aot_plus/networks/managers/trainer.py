@@ -29,7 +29,7 @@ from aot_plus.networks.managers.train_checkpoint import (
     set_random_state,
 )
 from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume, resumed_origin
-from aot_plus.networks.managers.train_log import TrainLog
+from aot_plus.networks.managers.train_log import TrainLog, tensorboard_writer
 from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
@@ -89,6 +89,8 @@ class Trainer:
 
     def _prepare_folder(self) -> None:
         """Decides whether to resume, and finds the origin of the weights. Removes nothing."""
+        if self.cfg.TRAIN_TBLOG:
+            tensorboard_writer()
         if self.cfg.TRAIN_EVAL_STEPS:
             self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
@@ -102,16 +104,17 @@ class Trainer:
         start = checkpoint.step if checkpoint else 0
         learner = self._build_learner(checkpoint)
         self._require_same(start)  # waits for all: what one cannot load leaves the old training and config
-        if self.place.rank == 0:
+        complete = start >= self.cfg.TRAIN_TOTAL_STEPS
+        if self.place.rank == 0 and not complete:  # what no step used is no value of these weights
             if checkpoint is None:
                 clear_run(self.folder)
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
         if self._validation is not None:
             self._validation.resume(learner.average, start)
-        if start < self.cfg.TRAIN_TOTAL_STEPS:
-            self._train(learner, start, checkpoint)
-        else:
+        if complete:
             _log.info("%s: the training is complete", self.folder)
+        else:
+            self._train(learner, start, checkpoint)
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
     def _require_same(self, start: int) -> None:
