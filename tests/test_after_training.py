@@ -100,6 +100,22 @@ def test_processes_do_not_share_a_numbered_gpu(tmp_path: Path, monkeypatch: pyte
         pipeline.train(cfg, resume=None, overwrite=False, processes=1)
 
 
+@pytest.mark.parametrize(("rank", "lines"), [("0", ["2 processes"]), ("1", [])])
+def test_under_torchrun_the_first_process_counts_all(
+    rank: str,
+    lines: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    place_second_of_two(monkeypatch)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(pipeline, "_train", lambda *_: tmp_path)
+    caplog.set_level("INFO")
+    pipeline.train(tiny_config(tmp_path), resume=None, overwrite=False, processes=1)
+    assert re.findall(r"\d+ process\w*", caplog.text) == lines
+
+
 def test_only_the_first_process_makes_and_needs_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

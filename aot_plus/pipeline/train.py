@@ -80,8 +80,10 @@ def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) 
 
     ``resume``, ``overwrite``: see ``decide_resume``. Raises as ``Trainer.run`` does.
     """
-    number = counted(processes, "process", "processes")
-    _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
+    place = ProcessPlace.from_environment()
+    if place.rank == 0:
+        number = counted(max(processes, place.world_size), "process", "processes")  # torchrun's are those
+        _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
     return launch(_train, cfg, resume, overwrite, processes=processes)
 
 

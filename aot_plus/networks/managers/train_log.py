@@ -34,7 +34,7 @@ class TrainLog:
     """Writes the log of one process. All but the first (``active`` False) keep silent.
 
     ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last
-    line. Lines of steps after ``start_step``, which a killed run left, are removed.
+    line, of this run alone. Lines of steps after ``start_step``, which a killed run left, are removed.
     """
 
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
