@@ -152,7 +152,7 @@ def test_ctrl_c_while_the_data_workers_start_saves_first(
         return make(self, start)
 
     monkeypatch.setattr(Trainer, "_batches", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="saved after 1 steps"):
+    with pytest.raises(KeyboardInterrupt, match="saved after 1 step"):
         Trainer(tiny_config(dataset), tmp_path).run()
     assert saved_steps(tmp_path) == [1]
 
@@ -168,7 +168,7 @@ def test_a_signal_in_the_last_step_ends_what_would_follow(
         return step_of(self, batch, step)
 
     monkeypatch.setattr(Learner, "train_step", last)
-    with pytest.raises(Terminated, match=" 1 steps"):
+    with pytest.raises(Terminated, match=" 1 step"):
         Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
     assert saved_steps(tmp_path) == [1]
 
@@ -418,6 +418,14 @@ def test_a_start_that_fails_overwrites_nothing(dataset: Path, tmp_path: Path) ->
         Trainer(tiny_config(dataset, PRETRAIN_MODEL=str(initial)), run, overwrite=True).run()
     assert files(run) == before
     assert read_saved_config(run / "config.yaml")["TRAIN_TOTAL_STEPS"] == 2
+
+
+def test_data_without_a_clip_overwrite_nothing(dataset: Path, tmp_path: Path) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    before = files(tmp_path)
+    with pytest.raises(DataError, match="DATA_SEQ_LEN"):
+        Trainer(tiny_config(dataset, DATA_SEQ_LEN=500), tmp_path, overwrite=True).run()
+    assert files(tmp_path) == before
 
 
 def test_a_training_starts_from_the_one_that_it_overwrites(dataset: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError, first_line
+from aot_plus.utils.words import counted
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
@@ -97,7 +98,9 @@ class Trainer:
             self._origin = resumed_origin(self.cfg, self.folder)
         else:
             self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
-            build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
+            loader = build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
+            if self.overwrite:
+                loader.dataset[0]  # data that give no clip must not cost the old training
 
     def _run(self) -> Path:
         checkpoint = None if self.overwrite else load_latest_checkpoint(self.folder)
@@ -172,10 +175,9 @@ class Trainer:
                 if stopping and not due:
                     self._save(learner, step + 1)
                 if stopping:
-                    raise interruption(
-                        stop.signal,
-                        f"Stopped and saved after {step + 1} steps. Rerun the same command to resume.",
-                    )
+                    done = counted(step + 1, "step")
+                    message = f"Stopped and saved after {done}. Rerun the same command to resume."
+                    raise interruption(stop.signal, message)
         if stop.signal is not None:  # it came after all that
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
