@@ -11,7 +11,7 @@ import torch
 from aot_plus.pipeline import train as pipeline
 from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.paths import run_folder
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
@@ -52,6 +52,22 @@ def test_other_values_of_the_evaluation_evaluate_again(
     assert checkpoint.stat().st_mtime_ns == written
 
 
+@pytest.mark.parametrize(
+    "values", [{"MEM_POLICY": "nope"}, {"TEST_PROTOCOL": "nope"}, {"TEST_DATASET_SPLIT": "nope"}]
+)
+def test_what_would_stop_the_evaluation_is_named_before_the_training(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    videos = tmp_path / "videos"
+    write_dataset(videos, sequences=1)
+    tested = {"TEST_DATASET": str(videos), "TEST_DATASET_SPLIT": "train", "DIR_RESULT": str(tmp_path)}
+    check_files(tiny_config(videos, **tested), overwrite=False, evaluated=True)
+    wrong = tiny_config(videos, **tested | values)
+    check_files(wrong, overwrite=False, evaluated=False)
+    with pytest.raises(VOSError, match="'nope'"):
+        check_files(wrong, overwrite=False, evaluated=True)
+
+
 def test_the_evaluation_reads_the_folder_in_its_layout(tmp_path: Path) -> None:
     folder = tmp_path / "in_no_form_that_is_recognised"
     (folder / "valid").mkdir(parents=True)
@@ -82,6 +98,22 @@ def test_processes_do_not_share_a_numbered_gpu(tmp_path: Path, monkeypatch: pyte
     cfg = tiny_config(tmp_path, TRAIN_DEVICE="cuda:1")
     with pytest.raises(ConfigError, match=r"TRAIN_DEVICE cuda:1: .* 2"):
         pipeline.train(cfg, resume=None, overwrite=False, processes=1)
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", ["2 processes"]), ("1", [])])
+def test_under_torchrun_the_first_process_counts_all(
+    rank: str,
+    lines: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    place_second_of_two(monkeypatch)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(pipeline, "_train", lambda *_: tmp_path)
+    caplog.set_level("INFO")
+    pipeline.train(tiny_config(tmp_path), resume=None, overwrite=False, processes=1)
+    assert re.findall(r"\d+ process\w*", caplog.text) == lines
 
 
 def test_only_the_first_process_makes_and_needs_the_test_set(

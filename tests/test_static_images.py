@@ -171,6 +171,17 @@ def test_parts_of_an_object_in_coco_may_overlap(tmp_path: Path) -> None:
     assert (mask[20:31, 61:91] == 2).all(), "both parts are there"
 
 
+def test_an_empty_part_of_an_object_in_coco_covers_nothing(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    _, before = read_coco(tmp_path)[0].read()
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segmentation"].append([])
+    path.write_text(json.dumps(content))
+    _, mask = read_coco(tmp_path)[0].read()
+    assert np.array_equal(mask, before)
+
+
 def write_coco(root: Path) -> None:
     """Two images: one with two objects and a crowd in its corner, one without any."""
     (root / "train2017").mkdir(parents=True)

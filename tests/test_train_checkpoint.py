@@ -221,5 +221,8 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     broken.optimizer = {"state": Unsaveable()}
     with pytest.raises(ZeroDivisionError):
         save_checkpoint(tmp_path, broken, keep=8)
-    assert files(tmp_path) == ["ckpt/save_step_1.pth", "ema_ckpt/save_step_1.pth"]
+    broken.step = 2
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(tmp_path, broken, keep=8)
+    assert files(tmp_path) == ["ckpt/save_step_1.pth", "ema_ckpt/save_step_1.pth"], "nor half of a pair"
     assert load_latest_checkpoint(tmp_path) is not None

@@ -31,7 +31,7 @@ from aot_plus.networks.managers.train_folder import decide_resume
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
 from aot_plus.tools import train
-from aot_plus.utils.config import read_saved_config, read_saved_content, save_config
+from aot_plus.utils.config import config_to_dict, read_saved_config, read_saved_content, save_config
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError
 from evaluation.signals import Terminated
 from tests import forked
@@ -152,7 +152,7 @@ def test_ctrl_c_while_the_data_workers_start_saves_first(
         return make(self, start)
 
     monkeypatch.setattr(Trainer, "_batches", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="saved after 1 steps"):
+    with pytest.raises(KeyboardInterrupt, match="saved after 1 step"):
         Trainer(tiny_config(dataset), tmp_path).run()
     assert saved_steps(tmp_path) == [1]
 
@@ -168,7 +168,7 @@ def test_a_signal_in_the_last_step_ends_what_would_follow(
         return step_of(self, batch, step)
 
     monkeypatch.setattr(Learner, "train_step", last)
-    with pytest.raises(Terminated, match=" 1 steps"):
+    with pytest.raises(Terminated, match=" 1 step"):
         Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
     assert saved_steps(tmp_path) == [1]
 
@@ -400,12 +400,12 @@ def test_a_training_goes_on_with_other_code_and_says_so(
     Trainer(cfg, tmp_path).run()
     assert "the project's code" not in caplog.text
     monkeypatch.setattr(origin_module, "_digest_code", lambda places: "edited")
-    Trainer(cfg, tmp_path).run()
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=3), tmp_path, resume=True).run()
     assert "the project's code" in caplog.text
     saved = read_saved_content(tmp_path / "config.yaml")
     assert saved["origin"] == {"the project's code": "edited"}
     (changes,) = (entry["changed"] for entry in saved["resumed"])
-    assert ["the project's code" in change for change in changes] == [True]
+    assert ["the project's code" in change for change in changes] == [False, True]
 
 
 def test_a_start_that_fails_overwrites_nothing(dataset: Path, tmp_path: Path) -> None:
@@ -418,6 +418,14 @@ def test_a_start_that_fails_overwrites_nothing(dataset: Path, tmp_path: Path) ->
         Trainer(tiny_config(dataset, PRETRAIN_MODEL=str(initial)), run, overwrite=True).run()
     assert files(run) == before
     assert read_saved_config(run / "config.yaml")["TRAIN_TOTAL_STEPS"] == 2
+
+
+def test_data_without_a_clip_overwrite_nothing(dataset: Path, tmp_path: Path) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    before = files(tmp_path)
+    with pytest.raises(DataError, match="DATA_SEQ_LEN"):
+        Trainer(tiny_config(dataset, DATA_SEQ_LEN=500), tmp_path, overwrite=True).run()
+    assert files(tmp_path) == before
 
 
 def test_a_training_starts_from_the_one_that_it_overwrites(dataset: Path, tmp_path: Path) -> None:
@@ -468,7 +476,10 @@ def test_a_complete_training_is_left_as_it_is(dataset: Path, tmp_path: Path) -> 
     path = Trainer(cfg, tmp_path).run()
     before = path.stat().st_mtime_ns
     assert Trainer(cfg, tmp_path).run() == path
+    other = tiny_config(dataset, TRAIN_TOTAL_STEPS=1, TRAIN_LR=1e-3)
+    assert Trainer(other, tmp_path, resume=True).run() == path
     assert path.stat().st_mtime_ns == before
+    assert read_saved_config(tmp_path / "config.yaml") == config_to_dict(cfg)
 
 
 def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -> None:
@@ -550,8 +561,10 @@ def test_tensorboard_that_is_not_installed_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
     with pytest.raises(ConfigError, match="TRAIN_TBLOG: "):
-        Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path).run()
+        Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path, overwrite=True).run()
+    assert saved_steps(tmp_path) == [1]
 
 
 def test_a_file_in_the_place_of_the_log_is_named_before_the_progress_bar(

@@ -138,7 +138,7 @@ def test_a_stopped_validation_is_made_up_for(
         return predictions(self, *arguments)
 
     monkeypatch.setattr(Validation, "_predictions", interrupted)
-    with pytest.raises(KeyboardInterrupt, match=" 1 steps"):
+    with pytest.raises(KeyboardInterrupt, match=" 1 step"):
         Trainer(cfg, tmp_path).run()
     assert not (tmp_path / "log" / "validation.jsonl").exists()
     monkeypatch.setattr(Validation, "_predictions", predictions)

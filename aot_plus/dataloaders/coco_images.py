@@ -92,7 +92,8 @@ def _add(image: CocoImage, one: Mapping[str, Any]) -> None:
             raise ValueError(f"the runs of a crowd do not fill image {image.path.name}")
         image.crowds.append(runs)
     else:
-        image.objects.append((float(one["area"]), [_polygon(part, image.size) for part in shape]))
+        parts = [_polygon(part, image.size) for part in shape if part]  # some exports have empty ones
+        image.objects.append((float(one["area"]), parts))
 
 
 def _polygon(numbers: Sequence[float], size: tuple[int, int]) -> Polygon:

@@ -9,19 +9,23 @@ from pathlib import Path
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.dataloaders.train_datasets import build_train_dataset
 from aot_plus.networks.managers.initial_weights import pretrained_file
 from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
 from aot_plus.networks.managers.train_checkpoint import saved_steps
 from aot_plus.networks.managers.trainer import Trainer
+from aot_plus.networks.memory.policies import build_policy
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
 from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job
+from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.paths import run_folder, stored_path
 from aot_plus.utils.words import counted
 from evaluation.home import home
+from evaluation.protocols import get_protocol
 
 __all__ = ["check_files", "evaluation_job", "train"]
 
@@ -31,17 +35,22 @@ _log = logging.getLogger(__name__)
 def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
     """Raises ``DataError`` that lists all data sets and weights that are missing.
 
-    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. A MiniVOST that the validation
-    needs is made. Of several processes, only the first one validates.
+    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. What would then stop the
+    evaluation is an error too, ``ConfigError`` for an unknown policy. A MiniVOST that the validation needs is
+    made. Of several processes, only the first one validates.
     """
     validated = bool(cfg.TRAIN_EVAL_STEPS) and ProcessPlace.from_environment().rank == 0
     checks: list[Callable[[], object]] = [partial(build_train_dataset, cfg)]
     if overwrite or not saved_steps(run_folder(cfg)):
         checks.append(partial(pretrained_file, cfg))
+    if validated or evaluated:
+        checks.append(partial(build_policy, cfg))
     if validated and cfg.TEST_DATASET == MINI_VOST:
         checks.append(partial(ensure_mini_vost, home() / cfg.DIR_DATA))
-    if validated or (evaluated and cfg.TEST_DATASET != MINI_VOST):  # that can be made
+    if validated:
         checks.append(partial(find_dataset, cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT))
+    if evaluated:
+        checks.append(partial(_check_evaluation, cfg))
     problems: dict[str, None] = {}
     for check in checks:
         try:
@@ -53,13 +62,28 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
         raise DataError("\n".join([*problems, hint]))
 
 
+def _check_evaluation(cfg: Config) -> None:
+    """Raises ``DataError`` for what the metric would miss. A MiniVOST can be made afterwards."""
+    protocol = get_protocol(cfg.TEST_PROTOCOL)
+    if cfg.TEST_DATASET == MINI_VOST:
+        return
+    dataset = open_configured(cfg)
+    try:
+        check_truth(dataset, protocol)
+    except DataError as error:
+        why = f"{cfg.TEST_DATASET} is evaluated after the training; --no_eval leaves that out"
+        raise DataError(f"{error}\n{why}") from error
+
+
 def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) -> Path:
     """Trains in ``processes`` processes and returns the path of the averaged weights.
 
     ``resume``, ``overwrite``: see ``decide_resume``. Raises as ``Trainer.run`` does.
     """
-    number = counted(processes, "process", "processes")
-    _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
+    place = ProcessPlace.from_environment()
+    if place.rank == 0:
+        number = counted(max(processes, place.world_size), "process", "processes")  # torchrun's are those
+        _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
     return launch(_train, cfg, resume, overwrite, processes=processes)
 
 

@@ -69,15 +69,17 @@ class TrainingCheckpoint:
 def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> Path:
     """Saves the pair of files under ``folder`` and removes all but the last ``keep`` (at least 1) pairs.
 
-    Each file is written aside and renamed, the training file last: it exists only when its partner does.
-    Returns the training file's path. To be called by one process only.
+    Both are written aside before either is renamed, so a disk that becomes full leaves none alone. The
+    training file is renamed last: it exists only when its partner does. Returns the training file's path. To
+    be called by one process only.
     """
     content = dict(vars(checkpoint))
     ema = {**content.pop("ema"), "step": checkpoint.step}
     training_path = _path(folder, TRAINING_FOLDER, checkpoint.step)
-    for path, values in ((ema_path(folder, checkpoint.step), ema), (training_path, content)):
-        with replacing(path) as temporary:
-            _write(values, temporary)
+    with replacing(training_path) as training:
+        _write(content, training)
+        with replacing(ema_path(folder, checkpoint.step)) as average:
+            _write(ema, average)
     _remove_old(folder, checkpoint.step, keep)
     return training_path
 

@@ -21,6 +21,7 @@ from aot_plus.networks.managers.train_checkpoint import (
 )
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
+from aot_plus.utils.words import counted
 
 __all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "resumed_origin"]
 
@@ -68,15 +69,16 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
             raise ConfigError(f"{folder}: nothing to resume: there is no checkpoint")
         _require_no_weights(folder)
         return False
+    length = counted(steps[-1], "step")
     if resume is False:
         raise ConfigError(
-            f"{folder}: holds a training of {steps[-1]} steps; resume it, overwrite it (--overwrite), or "
+            f"{folder}: holds a training of {length}; resume it, overwrite it (--overwrite), or "
             "choose another --exp_name"
         )
     differences = _differences(folder / CONFIG_FILE, cfg)
     if differences and resume is None:
         raise ConfigError(
-            f"{folder}: holds a training of {steps[-1]} steps with another config: {'; '.join(differences)}. "
+            f"{folder}: holds a training of {length} with another config: {'; '.join(differences)}. "
             "Resume with the new values (--resume), overwrite it (--overwrite), or choose another --exp_name"
         )
     if differences:

@@ -24,7 +24,7 @@ from evaluation.progress import ProgressBar
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TrainLog", "drop_lines", "kept_lines"]
+__all__ = ["TrainLog", "drop_lines", "kept_lines", "tensorboard_writer"]
 
 _log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
@@ -34,7 +34,7 @@ class TrainLog:
     """Writes the log of one process. All but the first (``active`` False) keep silent.
 
     ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last
-    line. Lines of steps after ``start_step``, which a killed run left, are removed.
+    line, of this run alone. Lines of steps after ``start_step``, which a killed run left, are removed.
     """
 
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
@@ -45,7 +45,9 @@ class TrainLog:
         self._recent: list[tuple[StepResult, float, float]] = []
         if active:
             drop_lines(self._path, start_step)
-        self._writer = _tensorboard(folder, start_step) if active and cfg.TRAIN_TBLOG else None
+        self._writer: SummaryWriter | None = None
+        if active and cfg.TRAIN_TBLOG:
+            self._writer = tensorboard_writer()(str(folder / "tensorboard"), purge_step=start_step + 1)
         self._bar = ProgressBar(  # last: an error before it has a line of its own
             total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
         )
@@ -157,10 +159,10 @@ def kept_lines(path: Path, start_step: int) -> list[str]:
     return kept
 
 
-def _tensorboard(folder: Path, start_step: int) -> "SummaryWriter":
-    """Opens a TensorBoard writer. Raises ``ConfigError`` where TensorBoard is not installed."""
+def tensorboard_writer() -> "type[SummaryWriter]":
+    """Returns TensorBoard's class of writers. Raises ``ConfigError`` where TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError("TRAIN_TBLOG: TensorBoard is not installed: pip install tensorboard") from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
+    return SummaryWriter

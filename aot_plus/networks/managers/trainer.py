@@ -29,12 +29,13 @@ from aot_plus.networks.managers.train_checkpoint import (
     set_random_state,
 )
 from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume, resumed_origin
-from aot_plus.networks.managers.train_log import TrainLog
+from aot_plus.networks.managers.train_log import TrainLog, tensorboard_writer
 from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError, first_line
+from aot_plus.utils.words import counted
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
@@ -89,29 +90,34 @@ class Trainer:
 
     def _prepare_folder(self) -> None:
         """Decides whether to resume, and finds the origin of the weights. Removes nothing."""
+        if self.cfg.TRAIN_TBLOG:
+            tensorboard_writer()
         if self.cfg.TRAIN_EVAL_STEPS:
             self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
             self._origin = resumed_origin(self.cfg, self.folder)
         else:
             self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
-            build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
+            loader = build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
+            if self.overwrite:
+                loader.dataset[0]  # data that give no clip must not cost the old training
 
     def _run(self) -> Path:
         checkpoint = None if self.overwrite else load_latest_checkpoint(self.folder)
         start = checkpoint.step if checkpoint else 0
         learner = self._build_learner(checkpoint)
         self._require_same(start)  # waits for all: what one cannot load leaves the old training and config
-        if self.place.rank == 0:
+        complete = start >= self.cfg.TRAIN_TOTAL_STEPS
+        if self.place.rank == 0 and not complete:  # what no step used is no value of these weights
             if checkpoint is None:
                 clear_run(self.folder)
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
         if self._validation is not None:
             self._validation.resume(learner.average, start)
-        if start < self.cfg.TRAIN_TOTAL_STEPS:
-            self._train(learner, start, checkpoint)
-        else:
+        if complete:
             _log.info("%s: the training is complete", self.folder)
+        else:
+            self._train(learner, start, checkpoint)
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
     def _require_same(self, start: int) -> None:
@@ -169,10 +175,9 @@ class Trainer:
                 if stopping and not due:
                     self._save(learner, step + 1)
                 if stopping:
-                    raise interruption(
-                        stop.signal,
-                        f"Stopped and saved after {step + 1} steps. Rerun the same command to resume.",
-                    )
+                    done = counted(step + 1, "step")
+                    message = f"Stopped and saved after {done}. Rerun the same command to resume."
+                    raise interruption(stop.signal, message)
         if stop.signal is not None:  # it came after all that
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
