@@ -47,8 +47,8 @@ def per_frame_path(folder: Path, split: str) -> Path:
 
 
 def evaluate_per_frame(
-    folder: Path,
-    dataset: Path,
+    folder: Path | str,
+    dataset: Path | str,
     split: str | None = None,
     workers: int | None = None,
     protocol: Protocol | str = "vost",
@@ -71,6 +71,7 @@ def evaluate_per_frame(
     """
     import pandas as pd
 
+    folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     path = per_frame_path(folder, protocol.set_name(split))
     for old in (path, record_path(path)) if write else ():

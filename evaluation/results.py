@@ -60,8 +60,8 @@ class Results:
 
 
 def evaluate(
-    folder: Path,
-    dataset: Path,
+    folder: Path | str,
+    dataset: Path | str,
     split: str | None = None,
     workers: int | None = None,
     protocol: Protocol | str = "vost",
@@ -78,6 +78,7 @@ def evaluate(
         DataError: a mask or the set is missing or cannot be used (nothing is written, and files of an
         earlier run are gone), or a run is writing masks there.
     """
+    folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such result folder")

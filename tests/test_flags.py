@@ -87,6 +87,12 @@ def test_names_stay_in_their_folder(parse: Callable[[list[str]], Any], name: str
             parse([flag, name])
 
 
+@pytest.mark.parametrize("flag", ["--exp_name", "--data_root"])
+def test_the_demo_refuses_flags_that_would_do_nothing(flag: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        _demo([flag, "new"])
+
+
 def test_a_data_folder_without_the_one_above_it_is_refused(tmp_path: Path) -> None:
     new = str(tmp_path / "new")
     assert new == _eval(["--data_root", new]).DIR_DATA

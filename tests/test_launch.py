@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed
+from torch.distributed.launcher.api import LaunchConfig
 
 from aot_plus.networks.managers import processes
 from aot_plus.networks.managers.processes import (
@@ -119,6 +120,23 @@ def test_the_first_ones_result() -> None:
     assert launch(collect, "", processes=1) == ["0 of 1"]
     assert launch(collect, "", processes=2) == ["0 of 2", "1 of 2"]
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_hang_up_stays_ignored_under_nohup(ignored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[str] = []
+
+    def start(config: LaunchConfig, _: object) -> Callable[..., dict[int, None]]:
+        handled.extend(config.signals_to_handle.split(","))
+        return lambda *_: {0: None}
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", start)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        launch(collect, "", processes=2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ("SIGHUP" in handled, {"SIGINT", "SIGTERM"} <= set(handled)) == (not ignored, True)
 
 
 def test_a_second_group_waits_for_its_last_process(tmp_path: Path, forked_processes: None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation import evaluate, evaluate_per_frame
 from evaluation.command import main
 from evaluation.per_frame import COLUMNS
 
@@ -42,6 +43,13 @@ def test_means_are_the_metrics(golden: Path) -> None:
     for name, pairs in values.items():
         j, j_tr = np.mean([j for j, _ in pairs]), np.mean([j for j, last in pairs if last])
         np.testing.assert_allclose((j, j_tr), expected[name], atol=2e-6)
+
+
+def test_folders_may_be_text(golden: Path) -> None:
+    paths = (golden / "predictions", golden / "VOST")
+    texts = tuple(map(str, paths))
+    assert evaluate(*texts, workers=1).overall.equals(evaluate(*paths, workers=1).overall)
+    assert evaluate_per_frame(*texts, workers=1).equals(evaluate_per_frame(*paths, workers=1))
 
 
 def test_the_other_files_stay_as_they_are(golden: Path) -> None:

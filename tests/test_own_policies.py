@@ -180,6 +180,19 @@ def test_an_explanation_that_could_not_be_read_is_refused(
     _play("Explains")  # nobody asks
 
 
+@pytest.mark.parametrize(
+    ("score", "values"),
+    [("best", [0.5, 0.5]), *((name, torch.ones(2)) for name in ("bank", "dropped", "facts", "frame"))],
+)
+def test_a_score_that_cannot_be_traced_is_named(
+    score: str, values: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Explains, "scores", {score: values})
+    monkeypatch.setattr(Explains, "facts", {})
+    with pytest.raises(ConfigError, match=rf"{__name__}:Explains.*last_scores.*\b{score}\b"):
+        _play("Explains", trace=lambda entry: None)
+
+
 def test_facts_may_be_numbers_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Explains, "scores", {"best": torch.ones(2)})
     monkeypatch.setattr(Explains, "facts", {"a": torch.tensor(0.5), "b": np.float32(0.25), "c": 1})

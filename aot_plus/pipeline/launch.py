@@ -66,6 +66,7 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
         )
+        config.signals_to_handle = _handled_signals()  # not an argument: PyTorch 2.9 may lack it
         try:
             results: dict[int, T] = elastic_launch(config, _work)(function, *arguments)
         except SignalException as signalled:
@@ -135,6 +136,12 @@ def _prepared() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def _handled_signals() -> str:
+    """Names the signals that torchrun may handle: not the hang-up that ``nohup`` has this process ignore."""
+    hung_up = signal.SIGHUP if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else None
+    return ",".join(number.name for number in _SIGNALS if number != hung_up)
 
 
 @contextmanager

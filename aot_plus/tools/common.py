@@ -21,7 +21,7 @@ from evaluation.signals import exit_code, signals_raised
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
-    """Adds ``--stage``, ``--model``, ``--exp_name``, ``--data_root`` and ``--overrides``.
+    """Adds ``--stage``, ``--model`` and ``--overrides``.
 
     stage: the default; None where it is the one that the model is evaluated with. The model is the stage's.
     """
@@ -30,17 +30,21 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
     default = stage or f"the model's; {default_stage(DEFAULT_MODEL)} of {DEFAULT_MODEL}"
     add("--stage", default=stage, help=f"a file of aot_plus/configs, {own} (default: {default})")
     add("--model", help=f"a file of aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)")
-    add(
-        "--exp_name",
-        type=folder_name,
-        default="default",
-        help="name of the experiment (default: %(default)s)",
-    )
-    add_data_argument(parser)
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     values = "config values, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True"
     add("--overrides", **several, metavar="NAME=VALUE", help=values)
     add("--set", dest="overrides", **several, help=argparse.SUPPRESS)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--exp_name`` and ``--data_root``, of tools that keep results of a dataset under ``results``."""
+    parser.add_argument(
+        "--exp_name",
+        type=folder_name,
+        default=Config.EXP_NAME,
+        help="name of the experiment (default: %(default)s)",
+    )
+    add_data_argument(parser)
 
 
 def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> Config:
@@ -51,7 +55,8 @@ def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) 
     """
     from aot_plus.utils.config import get_config
 
-    return get_config(args.stage, args.model, args.exp_name, overrides_of(args, flags))
+    exp_name = getattr(args, "exp_name", Config.EXP_NAME)
+    return get_config(args.stage, args.model, exp_name, overrides_of(args, flags))
 
 
 def overrides_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
     )
     capacity = "frames in the memory, the first one included (default: the config's, 9)"
     add("--capacity", type=whole_number(2), metavar="FRAMES", help=capacity)
-    gap = "frames between two entries into the memory (default: for VOST by the video's length)"
+    gap = "frames between two entries into the memory (default: the config's, for VOST by the video's length)"
     add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=gap)
 
 

@@ -74,7 +74,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         dest="TEST_MAX_LONG_EDGE",
         type=whole_number(32),
         metavar="PIXELS",
-        help="longest side at which the network works",
+        help="longest side at which the network works (default: the config's)",
     )
     add_memory_arguments(parser)
     add_device_arguments(parser)

@@ -19,6 +19,7 @@ from aot_plus.tools.common import (
     add_download_argument,
     add_earlier_results_arguments,
     add_memory_arguments,
+    add_run_arguments,
     folder_name,
     overrides_of,
     run_tool,
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
     add_config_arguments(parser)
+    add_run_arguments(parser)
     add = parser.add_argument
     add_checkpoint_arguments(parser, "the model's file")
     add_download_argument(parser)

@@ -5,7 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aot_plus.tools.common import add_config_arguments, config_of, require_output, run_tool, whole_number
+from aot_plus.tools.common import (
+    add_config_arguments,
+    add_data_argument,
+    config_of,
+    require_output,
+    run_tool,
+    whole_number,
+)
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.words import counted
 
@@ -14,6 +21,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
     """Parses the flags and writes the picture: a row per clip, its name above it. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description="A picture of a training batch with its labels.")
     add_config_arguments(parser, stage=SMALL_STAGE)
+    add_data_argument(parser)
     parser.add_argument("--step", type=whole_number(0), default=0, help="training step, from 0 (default: 0)")
     parser.add_argument("--output", type=Path, required=True, help="PNG file to write")
     args = parser.parse_args(argv)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from aot_plus.tools.common import (
     add_config_arguments,
     add_device_arguments,
+    add_run_arguments,
     config_of,
     run_tool,
     whole_number,
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION, epilog=_EPILOG)
     add_config_arguments(parser, stage=PAPER_STAGE)
+    add_run_arguments(parser)
     add_device_arguments(parser, "TRAIN")
     add = parser.add_argument
     add("--processes", type=whole_number(1), help="that share each batch (default: one for each GPU)")

@@ -39,7 +39,7 @@ def as_mask(given: GivenMask, size: tuple[int, int]) -> Mask:
     mask = read_mask(Path(given)) if isinstance(given, str | Path) else _ids(given)
     if mask.shape != size:
         raise DataError(
-            f"{_name(given)} is {text_of_size(mask.shape)} pixels, its image {text_of_size(size)}; "
+            f"{_name(given)} is {text_of_size(mask.shape)} (H x W), its image {text_of_size(size)}; "
             "resize it with the nearest neighbour, so that ids stay ids"
         )
     return mask

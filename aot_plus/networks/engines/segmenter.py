@@ -170,7 +170,7 @@ class VideoSegmenter:
         frame, size = self._prepared(image), self._video.size
         if frame.size != size:
             raise DataError(
-                f"the image is {text_of_size(frame.size)} pixels, the video began with {text_of_size(size)}"
+                f"the image is {text_of_size(frame.size)} (H x W), the video began with {text_of_size(size)}"
             )
         if frame.input_sizes != self._video.inputs:
             raise DataError(
