@@ -1,7 +1,7 @@
 """Segments a video, one frame at a time, on tensors at the network's input size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -320,10 +320,13 @@ class InferenceEngine:
             return
         policy, name = batch.policies[group], self.cfg.MEM_POLICY
         left = None if position is None else append.frames[int(position)]
-        scores, facts = _explained(policy, name)
+        with policy_errors(name):
+            scores = policy.explain()
+            facts = {fact: float(value) for fact, value in policy.last_facts.items()}
         number = batch.groups[group]
-        line = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined).as_dict()
+        entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined)
         try:
+            line = entry.as_dict()
             TraceEntry.from_dict(line)
         except (ValueError, TypeError, KeyError) as error:  # nobody could read it afterwards
             raise ConfigError(
@@ -353,28 +356,6 @@ def droppable(references: Tensor) -> Tensor:
     later = torch.arange(len(references), device=references.device) > 0
     free = later & ~references
     return torch.where(free.any(), free, later)
-
-
-def _explained(policy: MemoryPolicy, name: str) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Returns what a policy computed in the last append: scores and facts, by name.
-
-    ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for what a line of the trace cannot hold.
-    """
-    with policy_errors(name):
-        for score, values in policy.last_scores.items():
-            if not hasattr(values, "tolist"):
-                raise ConfigError(
-                    f"MEM_POLICY {name!r}: last_scores: {score}: expected a tensor with a number for each "
-                    f"frame, found {type(values).__name__}"
-                )
-        scores = policy.explain()
-        facts = {fact: float(value) for fact, value in policy.last_facts.items()}
-    if taken := scores.keys() & {part.name for part in fields(TraceEntry)}:
-        raise ConfigError(
-            f"MEM_POLICY {name!r}: last_scores: expected other names than those of the trace itself, found "
-            f"{', '.join(sorted(taken))}"
-        )
-    return scores, facts
 
 
 def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> Tensor:

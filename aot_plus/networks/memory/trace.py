@@ -49,11 +49,15 @@ class TraceEntry:
     def as_dict(self) -> dict[str, object]:
         """Returns a line of a trace: the scores stand beside the other values, by their names.
 
-        ``facts`` and ``declined`` are there if there is something to say.
+        ``facts`` and ``declined`` are there if there is something to say. Raises ``ValueError`` for scores
+        that are called as another value is.
         """
-        line = {"frame": self.frame, "group": self.group, "bank": self.bank, **self.scores}
-        more = {"facts": self.facts, "declined": self.declined}
-        return {**line, "dropped": self.dropped, **{name: value for name, value in more.items() if value}}
+        first = {"frame": self.frame, "group": self.group, "bank": self.bank}
+        last = {"dropped": self.dropped, "facts": self.facts, "declined": self.declined}
+        if taken := sorted(self.scores.keys() & {*first, *last}):
+            raise ValueError(f"scores: expected names that the trace does not use itself, found {taken}")
+        said = {name: value for name, value in last.items() if value or name == "dropped"}
+        return {**first, **self.scores, **said}
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "TraceEntry":

@@ -196,8 +196,12 @@ class MemoryPolicy(ABC):
     def explain(self) -> dict[str, list[float]]:
         """Returns the scores of the last append, by name, one value per entry; empty where there are none.
 
-        Only this call moves them off the device.
+        Only this call moves them off the device. Raises ``TypeError`` for a score that is no tensor.
         """
+        for name, values in self.last_scores.items():
+            if not hasattr(values, "tolist"):  # NumPy's arrays will do
+                found = type(values).__name__
+                raise TypeError(f"last_scores: {name}: expected a tensor, one value a frame, found {found}")
         return {name: values.tolist() for name, values in self.last_scores.items()}
 
     def state_dict(self) -> dict[str, Any]:
