@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Inference over a dataset, then the metric: J and J_tr for VOST. Sets up what it needs. More: ./eval_vost.sh --help
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"  # started as `sh SCRIPT`
 set -euo pipefail
 
 # What to run is chosen by flags, or by environment variables of these names, which flags win over:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Training, then J and J_tr of the trained weights. Sets up what it needs. More: ./train_vost.sh --help
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"  # started as `sh SCRIPT`
 set -euo pipefail
 
 # What to run is chosen by flags, or by environment variables of these names, which flags win over:

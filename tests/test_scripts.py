@@ -42,13 +42,17 @@ def run(tree: Path) -> Run:
     """Runs a script of the tree: arguments, folder to start in, environment variables."""
 
     def run_script(
-        *arguments: str, folder: str = ".", python: Path | None = None, **variables: str
+        *arguments: str,
+        folder: str = ".",
+        python: Path | None = None,
+        shell: str = "bash",
+        **variables: str,
     ) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
         python_folder = Path(sys.executable).parent if python is None else python
         environment |= {"PATH": f"{python_folder}{os.pathsep}{environment['PATH']}", "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            ["bash", *arguments],
+            [shell, *arguments],
             cwd=tree / folder,
             env=environment | variables,
             stdin=subprocess.DEVNULL,
@@ -83,6 +87,13 @@ def test_bare_machine_makes_mini_vost(tree: Path, run: Run) -> None:
     results = tree / "results/default_aot_mini/mini_vost/eval/mini_vost/fifo_1+8"
     assert 0 <= _global_figures(results)["J-Mean"] <= 1
     assert str(results / "global_results-val.csv") in done.stdout
+
+
+@pytest.mark.parametrize("script", ["eval_vost.sh", "run_tests.sh"])
+def test_sh_is_as_good_as_bash(run: Run, script: str) -> None:
+    done = run(script, "--help", shell="sh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
 
 
 def test_lost_shipped_model_is_named(tree: Path, run: Run) -> None:
