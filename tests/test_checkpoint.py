@@ -77,6 +77,16 @@ def test_forms_of_a_safetensors_file(tmp_path: Path) -> None:
     assert_equal(read_state_dict(str(path)), weights)
 
 
+def test_names_of_wrappers_are_removed(tmp_path: Path) -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    weights = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    layer[1] = torch.compile(layer[1])
+    wrapped = torch.nn.DataParallel(torch.compile(torch.nn.DataParallel(layer)))
+    path = saved(tmp_path / "wrapped.pth", wrapped.state_dict())
+    assert not weights.keys() & wrapped.state_dict().keys()
+    assert_equal(read_state_dict(path), weights)
+
+
 def test_half_precision_is_loaded_into_full_precision(tmp_path: Path) -> None:
     weights = {name: tensor.half() for name, tensor in named_weights().items()}
     path = tmp_path / "half.safetensors"

@@ -18,6 +18,7 @@ __all__ = ["check_tensor", "read_file", "read_state_dict"]
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _ARCHIVE = b"PK\x03\x04"  # how PyTorch's archives begin; its old files are bare pickles
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # in names of tensors
 _TYPES = (
     *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
@@ -27,10 +28,10 @@ _TYPES = (
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU; no code in it is run.
 
-    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``; a name's leading
-    ``module.`` (left by data-parallel training) is taken off. Raises ``CheckpointError`` for a file that is
-    missing, damaged or of another kind, for tensors that are not plain ones (``check_tensor``), and for
-    values that are not finite.
+    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``. What wrappers add
+    to names is removed: ``module.`` at the beginning (data-parallel training), ``_orig_mod.`` anywhere
+    (``torch.compile``). Raises ``CheckpointError`` for a file that is missing, damaged or of another kind,
+    for tensors that are not plain ones (``check_tensor``), and for values that are not finite.
     """
     path = Path(path)
     tensors = _unwrapped(path, read_file(path))
@@ -124,7 +125,7 @@ def _what_it_is(path: Path, error: Exception) -> str:
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
-    """Returns the mapping of names to tensors in a file's content, names without ``module.``."""
+    """Returns the mapping of names to tensors in a file's content, without the names of wrappers."""
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -134,9 +135,9 @@ def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for key, value in content.items():
         check_tensor(path, key, value)
-        name = str(key).removeprefix("module.")
+        name = _WRAPPERS.sub("", str(key))
         if name in tensors:
-            raise CheckpointError(f"{path}: {name}: expected once, found with and without 'module.'")
+            raise CheckpointError(f"{path}: {name}: expected once, found twice, the second time as {key}")
         tensors[name] = value.detach()
     if not tensors:
         raise CheckpointError(f"{path}: expected names and tensors, found none")
