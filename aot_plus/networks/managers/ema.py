@@ -18,7 +18,7 @@ def decay_at(update: int, decay: float) -> float:
 
 
 class ModelEMA:
-    """Averages a model's weights: starts as a copy, which ``update`` moves towards the model after every step.
+    """Averages a model's weights: starts as a copy, which ``update`` moves towards the model in each step.
 
     Parameters are averaged (frozen ones do not change), buffers are copied from the model.
     """

@@ -38,7 +38,7 @@ class BackgroundWriter(Generic[T]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def write(self, path: Path, make: Callable[[], T]) -> None:
-        """Queues a function that makes an item; blocks if many wait. Raises the ``DataError`` of earlier items."""
+        """Queues a function that makes an item; blocks if many wait. Raises earlier items' ``DataError``."""
         self._pending.append((path, self._pool.submit(self._write_one, path, make)))
         while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
             self._finish_oldest()
