@@ -34,7 +34,7 @@ MINI_VOST = "mini_vost"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Holds what the user asked for: model, checkpoint, dataset, config values. None is for ``choose``."""
+    """Holds the model, checkpoint, dataset and config values that were named; ``choose`` fills in None."""
 
     model: str | None = None
     stage: str | None = None
@@ -59,7 +59,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Choice:
-    """Holds the model and data to evaluate. ``shipped``: the small model was chosen by default."""
+    """Holds the model and data to evaluate. ``shipped``: no model was named, so the small one was chosen."""
 
     cfg: Config
     checkpoint: Path | None  # None: random weights
@@ -67,7 +67,7 @@ class Choice:
 
 
 def choose(wanted: Wanted) -> Choice:
-    """Fills in what was left open: the small model for MiniVOST, and both if something is missing.
+    """Fills in what was left open: the small model for MiniVOST, or both of these if something is missing.
 
     Raises ``ConfigError`` or ``DataError`` if something that was named is missing.
     """

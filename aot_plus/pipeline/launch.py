@@ -95,7 +95,7 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
 
 
 def _cause(error: Any, logs: Path) -> BaseException:
-    """Returns the error that ended the processes: ours as it was raised, any other with its traceback.
+    """Returns the error that ended the processes: the project's own as raised, any other with its traceback.
 
     A process that stops makes the others fail, and may end after them. torchrun only reports the first one
     that ended; the error of each is in a file under ``logs``.
@@ -127,7 +127,7 @@ def _error(message: Any) -> Exception:
 
 @contextmanager
 def _prepared() -> Iterator[None]:
-    """Makes processes that start in this block import ``new_process`` first instead of this program."""
+    """Makes processes that start in this block run ``new_process`` first instead of this program."""
     main = sys.modules["__main__"]
     stand_in = ModuleType("__main__")
     stand_in.__spec__ = find_spec("aot_plus.utils.new_process")

@@ -108,7 +108,7 @@ def _find_checkpoint(row: Row) -> Outcome:
 
 
 def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:
-    """Returns the outcomes for a missing dataset, which adds ``reason`` to the chosen rows."""
+    """Returns the outcomes if the dataset is missing too: ``reason`` makes every chosen row ``MISSING``."""
     return {
         row: outcome if outcome.status == NOT_RUN else Outcome(MISSING, (reason, *outcome.reasons))
         for row, outcome in outcomes.items()

@@ -66,7 +66,7 @@ def paper_rows() -> list[Row]:
 
 
 def zoo_rows() -> list[Row]:
-    """Returns rows of the AOT benchmark's published models, with the memory policy of their publication."""
+    """Returns rows of the AOT benchmark's published models, with the memory that they were published with."""
     files = {model: get_config(_ZOO_STAGE, model).PRETRAIN_MODEL for model in _ZOO_MODELS}
     figures = ("J&F", "J", "F")
     return [

@@ -130,7 +130,7 @@ def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool 
 def infer(job: Job) -> Inference:
     """Writes the masks that do not exist yet. Errors in single sequences are in the summary.
 
-    Raises ``VOSError`` for errors that affect all of them, and ``KeyboardInterrupt`` with a message.
+    Raises ``VOSError`` for errors that affect all sequences, and ``KeyboardInterrupt`` with a message.
     """
     return Inference(job, launch(_infer, job, processes=job.processes))
 

@@ -17,7 +17,7 @@ def zip_path(job: Job) -> Path:
 
 
 def check_zip(job: Job) -> Dataset:
-    """Returns the dataset. Raises ``ConfigError`` if its server takes no masks, or if sequences are selected."""
+    """Returns the dataset. Raises ``ConfigError`` if its server takes no masks, or for part of a split."""
     dataset = job.open_dataset()
     if dataset.zip_folder is None:
         taken = f"the server of {dataset.name} takes polygons in a JSON file, not masks"
@@ -30,7 +30,7 @@ def check_zip(job: Job) -> Dataset:
 def write_zip(job: Job) -> Path:
     """Packs the masks of a split as its server expects them. Raises ``DataError`` if one is missing."""
     dataset = check_zip(job)
-    dataset.save_all = False  # the server does not want any other masks
+    dataset.save_all = False  # other masks are not for the server
     folder = f"{dataset.zip_folder}/" if dataset.zip_folder else ""
     path = zip_path(job)
     with (
@@ -42,6 +42,6 @@ def write_zip(job: Job) -> Path:
                 source = job.folder / name / file
                 if not source.is_file():
                     raise DataError(f"{source}: there is no such mask; --zip needs all of the split")
-                # With the default, fixed time, the same masks give the same file.
+                # ZipInfo's default time is fixed: the same masks give the same file.
                 archive.writestr(zipfile.ZipInfo(f"{folder}{name}/{file}"), source.read_bytes())
     return path

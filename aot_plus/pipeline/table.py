@@ -76,7 +76,7 @@ def _measured(row: Row, outcome: Outcome) -> dict[str, float | None]:
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
-    """Renders the Markdown page; ``source`` describes the data that was measured on."""
+    """Renders the Markdown page; ``source`` describes the data that the rows were measured on."""
     published = " Differences are measured minus published." if _has_published(outcomes) else ""
     last = "J_tr is J over the last quarter of each video. " if "J_tr" in _figures(outcomes) else ""
     return (

@@ -12,7 +12,7 @@ __all__ = ["check_truth"]
 
 
 def check_truth(dataset: Dataset, protocol: Protocol, advice: str = "") -> None:
-    """Raises a ``DataError`` that lists all that prevents scoring a split, unless a server scores it.
+    """Raises a ``DataError`` that lists everything that prevents scoring a split, unless a server scores it.
 
     The problems are sets and annotations that cannot be used, annotated frames for which inference writes no
     mask, and a frame that would be scored although its mask is given. ``advice`` ends the message.
@@ -23,7 +23,7 @@ def check_truth(dataset: Dataset, protocol: Protocol, advice: str = "") -> None:
     dataset.sequences()  # raises for an unknown split
     root, split, protocol = dataset.truth(protocol)
     try:
-        # Without a list, sequences are scored that both folders have; inference will make all of them.
+        # Without a list, the sequences in both folders are scored; inference will write all of them.
         sequences = scored_sequences(root, dataset.masks_folder, split, protocol)
         problems = [problem for one in sequences for problem in _problems(dataset, one, protocol)]
         if problems:

@@ -61,7 +61,7 @@ def changed_inputs(result_dir: Path, sequences: Iterable[VideoSequence]) -> dict
 
 
 def _digest(path: Path) -> str:
-    """Computes a file's SHA-256. An unreadable file counts as changed; reading it later raises the reason."""
+    """Computes a file's SHA-256. An unreadable file counts as changed; reading it later raises the error."""
     try:
         require_regular(path)
         return digest_file(path)

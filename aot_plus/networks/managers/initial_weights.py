@@ -27,7 +27,7 @@ _UNFROZEN = "TRAIN_ENCODER_FREEZE_AT=0 MODEL_FREEZE_BN=False"
 def initialise(model: AOT, cfg: Config) -> None:
     """Loads the weights of ``PRETRAIN_STAGE`` or ``PRETRAIN_MODEL``, or else those of ``PRETRAIN_ENCODER``.
 
-    ``PRETRAIN_ENCODER`` is loaded as well if the other weights are of another encoder than the model's. The
+    ``PRETRAIN_ENCODER`` is loaded as well if the other file holds another encoder than the model's. The
     log accounts for every tensor. Raises ``CheckpointError`` if a file is missing (and says how to get it),
     damaged or of another model, or if no file has the encoder, and ``ConfigError`` for an unknown
     ``PRETRAIN_STAGE``.

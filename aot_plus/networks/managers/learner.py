@@ -163,7 +163,7 @@ class Learner:
         self.ema.load_state_dict(state["ema"])
 
     def _check_order(self, saved: Mapping[str, Any]) -> None:
-        """Raises ``ValueError`` if trainable weights are in another order: the optimizer uses their index."""
+        """Raises ``ValueError`` if trainable weights are in another order: the optimizer uses indices."""
         own = [name for name, weight in self.model.named_parameters() if weight.requires_grad]
         known = set(own)
         if [name for name in saved if name in known] != own:

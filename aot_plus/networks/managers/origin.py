@@ -129,7 +129,7 @@ def _own_encoder(cfg: Config) -> dict[str, str]:
 
 
 def _own_files(name: str, key: str, kind: str) -> dict[str, str]:
-    """Returns digests of the files of a user's class, ``package.module:ClassName``, and the user's bases.
+    """Returns digests of a user's files that define a class, ``package.module:ClassName``, and its bases.
 
     Raises ``ConfigError`` if there is no such class.
     """

@@ -79,9 +79,9 @@ def process_group(
 ) -> Iterator[None]:
     """Connects the processes; does nothing for a single one.
 
-    ``device``: holds the tensors that are exchanged, by NCCL on CUDA. Without it the processes work
-    independently. Then, or if ``patient``, exchanges wait for the slowest process, up to ``LONGEST_WAIT``. A
-    later group can follow. Raises ``VOSError`` if the processes do not all start within ``LONGEST_START``.
+    ``device`` is where the exchanged tensors are; CUDA uses NCCL. Without it, the processes work on their
+    own, and exchanges wait for the slowest process, up to ``LONGEST_WAIT``, as they do if ``patient``. One
+    group may follow another. Raises ``VOSError`` if not all processes start within ``LONGEST_START``.
     """
     on_cuda = device is not None and device.type == "cuda"
     if on_cuda:

@@ -245,7 +245,7 @@ def _read_best(folder: Path) -> dict[str, Any] | None:
 
 
 def _remove_old(folder: Path, step: int, keep: int) -> None:
-    """Removes all but the last ``keep`` checkpoints up to ``step``, and files that killed processes left.
+    """Removes all but the last ``keep`` checkpoints up to ``step``, and temporary files of killed processes.
 
     Later checkpoints are not counted: after falling back to an earlier one, they are the damaged ones.
     """

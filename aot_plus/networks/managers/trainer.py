@@ -62,7 +62,7 @@ class Trainer:
         resume: bool | None = None,
         overwrite: bool = False,
     ) -> None:
-        """See ``decide_resume`` for ``resume`` and ``overwrite``; ``place`` is that of this process."""
+        """See ``decide_resume`` for ``resume`` and ``overwrite``; ``place`` is this process's own."""
         self.cfg = cfg
         self.folder = folder
         self.device = device or torch.device("cpu")
@@ -75,7 +75,7 @@ class Trainer:
         self._skipped = 0
 
     def run(self) -> Path:
-        """Trains to ``TRAIN_TOTAL_STEPS`` and returns the path of the averaged weights.
+        """Trains up to ``TRAIN_TOTAL_STEPS`` and returns the path of the averaged weights.
 
         Raises:
             VOSError: config, data or checkpoints cannot be used; another run uses the folder; or
