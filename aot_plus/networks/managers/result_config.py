@@ -111,9 +111,9 @@ def claim_result_folder(
     """Saves config and origin in the folder; with ``overwrite`` removes the sequences, figures and summary.
 
     Raises a ``ConfigError`` that lists the differences if results of another config or origin would stay
-    in the folder: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``. With
-    ``resume`` such results stay, unless they are of another data set; the differences are logged and saved
-    with the config. ``changed`` describes the sequences that would stay but were made from other files.
+    in the folder: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``.
+    With ``resume`` such results stay, unless they are of another data set; the differences are logged and
+    saved with the config. ``changed`` describes the sequences that would stay but were made from other files.
 
     ``computes``: whether masks will be made. If not, the saved commit and versions stay.
     """
