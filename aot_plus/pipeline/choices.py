@@ -1,4 +1,4 @@
-"""Chooses model, checkpoint and dataset where the user has not, with small ones for a bare machine."""
+"""Chooses the model, checkpoint and dataset that the user left open; falls back to small ones."""
 
 import logging
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ MINI_VOST = "mini_vost"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Names a model, a checkpoint and a dataset, and config values; None is left to ``choose``."""
+    """Holds the model, checkpoint, dataset and config values that were named; ``choose`` fills in None."""
 
     model: str | None = None
     stage: str | None = None
@@ -45,7 +45,7 @@ class Wanted:
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     def config(self, **values: object) -> Config:
-        """Builds the config of what is named, or of the default model and stage, with further values."""
+        """Builds the config of the named model and stage, or of the default ones, with further values."""
         stage = self.stage or default_stage(self.model or DEFAULT_MODEL)
         named = {"TEST_DATASET": self.dataset, "TEST_CKPT_PATH": self.checkpoint}
         given = {name: value for name, value in named.items() if value is not None}
@@ -53,13 +53,13 @@ class Wanted:
 
     @property
     def names_stage(self) -> bool:
-        """Tells whether a stage other than the paper's was named, whose files must exist."""
+        """Returns whether a stage other than the paper's was named; its files must then exist."""
         return self.stage not in (None, PAPER_STAGE)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Holds the model and data to evaluate. ``shipped``: the small model was chosen, as none was named."""
+    """Holds the model and data to evaluate. ``shipped``: no model was named, so the small one was chosen."""
 
     cfg: Config
     checkpoint: Path | None  # None: random weights
@@ -67,9 +67,9 @@ class Choice:
 
 
 def choose(wanted: Wanted) -> Choice:
-    """Fills in what was left open: the small model for MiniVOST, and both where something is missing.
+    """Fills in what was left open: the small model for MiniVOST, or both of these if something is missing.
 
-    Raises ``ConfigError`` or ``DataError`` for what was named and is missing.
+    Raises ``ConfigError`` or ``DataError`` if something that was named is missing.
     """
     wanted = _with_dataset(wanted)
     cfg = wanted.config()
@@ -93,7 +93,7 @@ def choose(wanted: Wanted) -> Choice:
 
 
 def _leaves_model_open(wanted: Wanted, cfg: Config) -> bool:
-    """Tells whether nothing says which model or weights to run."""
+    """Returns whether neither a model nor weights were named."""
     return not (wanted.model or wanted.names_stage or cfg.TEST_CKPT_PATH or wanted.random_weights)
 
 
@@ -106,9 +106,9 @@ def _with_files(wanted: Wanted, checkpoint: Path | None) -> Config:
 
 
 def _with_dataset(wanted: Wanted) -> Wanted:
-    """Notes the dataset that was named, also by stage or config, and the layout that a folder has.
+    """Fills in the dataset that was named, also by stage or config, and the layout of a folder.
 
-    Raises ``DataError`` if it is missing; MiniVOST can be made.
+    Raises ``DataError`` if it is missing, except for MiniVOST, which can be made.
     """
     cfg = wanted.config()
     if wanted.dataset is None and not wanted.names_stage and cfg.TEST_DATASET == PAPER_DATASET:
@@ -123,7 +123,7 @@ def _with_dataset(wanted: Wanted) -> Wanted:
 
 
 def lacking(wanted: Wanted) -> list[str]:
-    """Names the downloads that ``choose`` will look for and not find, checkpoints first.
+    """Lists the downloads that ``choose`` needs and will not find, checkpoints first.
 
     Raises ``DataError`` for a dataset that is missing and cannot be downloaded.
     """
@@ -143,7 +143,7 @@ def _checkpoint(wanted: Wanted, cfg: Config) -> tuple[str, Path | None]:
 
 
 def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
-    """Opens a known data set or a folder; returns its name in configs, and itself. Raises ``DataError``.
+    """Opens a known data set or a folder; returns its name in configs and the dataset. Raises ``DataError``.
 
     ``layout``: as ``TEST_LAYOUT``.
     """
@@ -163,7 +163,7 @@ def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:
 
 
 def _missing_checkpoint(wanted: Wanted, cfg: Config, name: str) -> str:
-    """Says that there is no such checkpoint. Raises ``ConfigError`` where it cannot be replaced."""
+    """Returns the message that no checkpoint was found. Raises ``ConfigError`` if it cannot be replaced."""
     if cfg.TEST_CKPT_PATH:
         raise ConfigError(f"there is no checkpoint {name}; {how_to_get(Path(name).name)}")
     missing = f"no {cfg.DIR_PRETRAIN}/{name}" if name else f"no checkpoint for {cfg.MODEL_NAME}"
@@ -189,7 +189,7 @@ def _choose_shipped(wanted: Wanted, cfg: Config) -> Choice:
 
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:
-    """Opens MiniVOST; makes it first, with ``val`` sequences, if it has none in val. Raises ``DataError``."""
+    """Opens MiniVOST; if its val split is empty, first makes ``val`` sequences. Raises ``DataError``."""
     from aot_plus.dataloaders.mini_vost import writer
 
     root = data_folder / DATASET_FOLDERS[MINI_VOST]

@@ -42,14 +42,14 @@ __all__ = ["DemoResult", "DemoRun", "claimed_output"]
 
 _log = logging.getLogger(__name__)
 
-_Picture = tuple[Image, float]  # of the overlay, and its time in the video in seconds
+_Picture = tuple[Image, float]  # a frame of the overlay, and its time in the video in seconds
 
 OVERLAY = "overlay.mp4"
-_UNBOUNDED_ROOM = 9  # frames in the strip when the memory has no capacity
+_UNBOUNDED_ROOM = 9  # frames in the strip if the memory has no fixed capacity
 
 
 class _Read(NamedTuple):
-    """Holds a frame that was read and made ready."""
+    """Holds a frame as it was read and as the segmenter prepared it."""
 
     frame: Frame
     prepared: PreparedFrame
@@ -64,16 +64,16 @@ class DemoResult:
     seconds: float = 0.0
     video: Path | None = None
     stopped_by: signal.Signals | None = None
-    objects: set[int] = field(default_factory=set)  # all ids in the masks that were given
+    objects: set[int] = field(default_factory=set)  # all ids in the given masks
 
 
 class DemoRun:
     """Segments a video and writes ``<output>/masks/<frame>.png`` and ``<output>/overlay.mp4``.
 
-    Frames are read, drawn and written by threads, beside the segmenting. Nothing is kept of past frames but
-    the memory bank and its thumbnails: memory does not grow with the video's length, except under the policy
-    ``unbounded``. After Ctrl-C (or SIGTERM) the frame in progress is finished, and the video is closed
-    properly; an error in mid-video leaves what was done.
+    Threads read, draw and write frames while others are segmented. Only the memory bank and its thumbnails
+    keep past frames, so memory does not grow with the video's length, except under the policy ``unbounded``.
+    After Ctrl-C (or SIGTERM) the frame in progress is finished, and the video is closed properly; after an
+    error in mid-video, the results so far stay.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class DemoRun:
     ) -> None:
         """
         Args:
-            segmenter: for this video.
-            video: its selected frames are segmented.
-            masks: of its frames, the first frame's among them.
+            segmenter: segments this video only.
+            video: selects the frames to segment.
+            masks: given for frames of the video, among them the first.
             output: folder; files of the same names are replaced.
         """
         self.segmenter = segmenter
@@ -100,7 +100,7 @@ class DemoRun:
             _log.warning("policy %s: memory grows with the video's length", segmenter.cfg.MEM_POLICY)
 
     def run(self) -> DemoResult:
-        """Goes through the video. Raises ``DataError`` for a frame or mask that cannot be used."""
+        """Segments the video. Raises ``DataError`` for a frame or mask that cannot be used."""
         result = DemoResult(self.output / "masks")
         fps = self.video.source.fps / self.video.selection.every
         writers = self.segmenter.cfg.TEST_WRITERS or helper_threads(ProcessPlace(), self.segmenter.device)
@@ -119,7 +119,7 @@ class DemoRun:
             started, pace = time.perf_counter(), Pace()
             try:
                 for name, predicted, draw in self._segmented(frames, result):
-                    if not result.frames:  # the first frame and its mask can be used
+                    if not result.frames:  # the first frame and its mask proved usable
                         _make_room(self.output)
                     masks.write(result.masks / f"{name}.png", predicted)
                     pictures.write(self.output, draw)
@@ -158,7 +158,7 @@ class DemoRun:
             yield frame.name, predicted, partial(_draw, frame, index, predicted, strip, bank, title)
 
     def _mask(self, frame: Frame, result: DemoResult) -> Mask | None:
-        """Returns the mask given for a frame, if any, and says what it shows."""
+        """Returns the mask given for a frame, if any, and logs what it shows."""
         given = self.masks.take(frame.number, frame.image)
         if given is None:
             return None
@@ -182,11 +182,11 @@ class DemoRun:
 
 @contextmanager
 def claimed_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> Iterator[None]:
-    """Locks the folder ``output`` for the results, as long as the block lasts; earlier ones stay in it.
+    """Locks the folder ``output`` for the results while the block runs; earlier results stay in it.
 
-    Raises ``ConfigError`` where they would replace an input, or earlier results without ``overwrite``, and
-    where nothing can be written; ``DataError`` where a video would be written to a device or a pipe, or
-    another run works.
+    Raises ``ConfigError`` if new results would replace an input, or earlier results without ``overwrite``, or
+    if nothing can be written; ``DataError`` if the video would be written to a device or a pipe, or if
+    another run uses the folder.
     """
     written = _written(output)
     for given in (path.resolve() for path in inputs):
@@ -204,12 +204,12 @@ def claimed_output(output: Path, inputs: Iterable[Path], *, overwrite: bool) -> 
 
 
 def _written(output: Path) -> tuple[Path, Path]:
-    """Returns where the masks and the overlay are written, links followed."""
+    """Returns the paths of the masks' folder and the overlay, with links resolved."""
     return (output / "masks").resolve(), write_target(output / OVERLAY).resolve()
 
 
 def _make_room(output: Path) -> None:
-    """Removes earlier results and makes the folder of masks. Raises ``ConfigError``."""
+    """Removes earlier results and creates the masks' folder. Raises ``ConfigError``."""
     masks, overlay = _written(output)
     with _writing_to(output):
         for path in (masks, overlay):
@@ -217,7 +217,7 @@ def _make_room(output: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        masks.mkdir(parents=True)  # of a link, too: it leads there again
+        masks.mkdir(parents=True)  # the target of a link, which is then valid again
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def _draw(
     bank: Sequence[int],
     title: str,
 ) -> _Picture:
-    """Draws the objects on a frame, H x W x 3, and under it the memory strip after this frame."""
+    """Draws the objects on a frame, H x W x 3, and below it the memory strip as of this frame."""
     picture = draw_objects(frame.image, predicted())
     strip.update(bank, index, frame.name, picture)
     return np.concatenate([picture, strip.draw(title)]), frame.seconds

@@ -1,4 +1,4 @@
-"""Runs a function in several processes of this machine, by torchrun's launcher."""
+"""Runs a function in several processes of this machine, using torchrun's launcher."""
 
 import json
 import logging
@@ -24,28 +24,28 @@ __all__ = ["launch"]
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # those that torchrun handles
-_TALKATIVE = (  # they log, at length, the errors that are raised here
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # handled by torchrun
+_TALKATIVE = (  # loggers that report at length the errors that are raised here
     "torch.distributed.elastic.agent.server.api",
     "torch.distributed.elastic.multiprocessing.api",
     "torch.multiprocessing.spawn",
 )
-_PATIENCE = "300"  # seconds: a step of a training, and then saving it
+_PATIENCE = "300"  # seconds, for a training step and for saving afterwards
 
 
 def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
     """Calls a function in ``processes`` processes at once and returns the first one's result.
 
-    The function finds its place by ``ProcessPlace.from_environment``. With one process, or in a process that
-    torchrun has started, it is simply called here.
+    The function gets its place from ``ProcessPlace.from_environment``. With one process, or in a process that
+    torchrun has started, it is called directly.
 
     Raises:
-        VOSError: as one of the calls raised it; the other processes are ended.
+        VOSError: one of the calls raised it; the other processes are terminated.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once all processes have ended.
     """
     if processes == 1 or "RANK" in os.environ:
         if "TORCHELASTIC_RUN_ID" in os.environ:
-            end_with_parent()  # torchrun's: if it is killed, nobody else ends its processes
+            end_with_parent()  # if torchrun is killed, nothing else ends its processes
         return function(*arguments)
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -66,7 +66,7 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
         )
-        config.signals_to_handle = _handled_signals()  # not an argument: PyTorch 2.9 may lack it
+        config.signals_to_handle = _handled_signals()  # set here, since PyTorch 2.9 may lack the argument
         try:
             results: dict[int, T] = elastic_launch(config, _work)(function, *arguments)
         except SignalException as signalled:
@@ -80,25 +80,25 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
     """Calls the function in a process that was started for it."""
     end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, raise_once)  # Ctrl-C comes from the terminal and from torchrun
+        signal.signal(number, raise_once)  # Ctrl-C arrives from the terminal and from torchrun
     start_logging()
     try:
         result = function(*arguments)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # it now waits, in C, for torchrun to take the result
+            signal.signal(number, signal.SIG_DFL)  # it now waits in C until torchrun takes the result
         return result
     except KeyboardInterrupt as interrupt:
-        # torchrun also sends SIGTERM to the others when one fails: then the failure is reported, not this.
+        # When a process fails, torchrun sends SIGTERM to the others; then only the failure is reported.
         if os.environ["RANK"] == "0" and str(interrupt) and not isinstance(interrupt, Terminated):
             sys.stderr.write(f"\n{interrupt}\n")
         raise SystemExit(exit_code(interrupt)) from None
 
 
 def _cause(error: Any, logs: Path) -> BaseException:
-    """Returns the error that ended the processes: our own as they were, others with their traceback.
+    """Returns the error that ended the processes: the project's own as raised, any other with its traceback.
 
-    A process that stops makes the others fail, and may end after them. torchrun only reports the first that
-    ended; the error of each is in a file under ``logs``.
+    A process that stops makes the others fail, and may end after them. torchrun only reports the first one
+    that ended; the error of each is in a file under ``logs``.
     """
     _, failure = error.get_first_failure()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -110,13 +110,13 @@ def _cause(error: Any, logs: Path) -> BaseException:
         return VOSError(f"{ended} (out of memory?)")
     found = [_error(message)]
     for file in sorted(logs.rglob("error.json")):
-        with suppress(ValueError):  # of a process that was ended while it wrote
+        with suppress(ValueError):  # of a process that was terminated while writing
             found.append(_error(json.loads(file.read_text(encoding="utf-8"))["message"]))
     return min(found, key=lambda error: (isinstance(error, ProcessError), not isinstance(error, VOSError)))
 
 
 def _error(message: Any) -> Exception:
-    """Returns the error of a process from what torchrun wrote about it."""
+    """Rebuilds the error of a process from torchrun's record of it."""
     kind, _, text = message["message"].partition(": ")
     if kind == ProcessError.__name__:
         return ProcessError(text)
@@ -127,7 +127,7 @@ def _error(message: Any) -> Exception:
 
 @contextmanager
 def _prepared() -> Iterator[None]:
-    """Has processes that start in this block run ``new_process`` first, not this program."""
+    """Makes processes that start in this block run ``new_process`` first instead of this program."""
     main = sys.modules["__main__"]
     stand_in = ModuleType("__main__")
     stand_in.__spec__ = find_spec("aot_plus.utils.new_process")
@@ -139,14 +139,14 @@ def _prepared() -> Iterator[None]:
 
 
 def _handled_signals() -> str:
-    """Names the signals that torchrun may handle: not the hang-up that ``nohup`` has this process ignore."""
+    """Returns the signals that torchrun may handle: not SIGHUP if it is ignored here, as under ``nohup``."""
     hung_up = signal.SIGHUP if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else None
     return ",".join(number.name for number in _SIGNALS if number != hung_up)
 
 
 @contextmanager
 def _signals_restored() -> Iterator[None]:
-    """Puts the handlers of this process back, which torchrun replaces with its own."""
+    """Restores this process's signal handlers, which torchrun replaces with its own."""
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reproduces rows: inference of missing masks, then the metric unless its files are up to date."""
+"""Reproduces rows of tables: infers missing masks, then runs the metric unless its files are up to date."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from evaluation.results import Results
 _log = logging.getLogger(__name__)
 
 SPLIT = "val"
-_SMALL_SEQUENCES = 20  # val sequences of MiniVOST, where it must be made; those of make_mini_vost
+_SMALL_SEQUENCES = 20  # val sequences if MiniVOST must be made, as in make_mini_vost
 _LISTED = 3
 
 PENDING, MEASURED, MISSING, FAILED, NOT_RUN = "pending", "measured", "missing", "failed", "not run"
@@ -37,24 +37,25 @@ SERVER = "server"
 class Outcome:
     """Holds the state of a row.
 
-    ``MISSING`` lacks a file, ``NOT_RUN`` was not chosen or was interrupted, ``SERVER`` has its masks packed.
+    ``MISSING``: a file is missing; ``NOT_RUN``: not chosen, or interrupted; ``SERVER``: the masks are packed
+    for an evaluation server.
     """
 
     status: str
     reasons: tuple[str, ...] = ()  # why it was not measured
-    results: Results | None = None  # where it was measured, as is the folder of its masks
-    folder: Path | None = None
+    results: Results | None = None  # if it was measured
+    folder: Path | None = None  # of the masks, if they are complete
 
 
 def is_mini_vost(dataset: str) -> bool:
-    """Returns True for MiniVOST, by its name or as a folder that the project made."""
+    """Returns whether a dataset is MiniVOST: by its name, or a folder that the project made."""
     folder = find_path(dataset)
     made = dataset not in DATASET_FOLDERS and folder is not None and (folder / INFO_FILE).is_file()
     return dataset == MINI_VOST or made
 
 
 def check_dataset(name: str) -> None:
-    """Raises ``ConfigError`` for data that there is no table for: published figures would be of other data.
+    """Raises ``ConfigError`` for a dataset without a table: the published figures would be for other data.
 
     Raises ``DataError`` for a folder in no known layout.
     """
@@ -69,9 +70,9 @@ def check_dataset(name: str) -> None:
 
 
 def prepare_dataset(name: str, data_folder: Path) -> tuple[str, Dataset]:
-    """Opens a dataset, after making a missing MiniVOST; returns its name in configs and the dataset.
+    """Opens a dataset; makes MiniVOST first if it is missing. Returns its name in configs and the dataset.
 
-    Raises ``DataError``, also if there is no split ``SPLIT``.
+    Raises ``DataError``, also if the dataset has no split ``SPLIT``.
     """
     if name == MINI_VOST:
         ensure_mini_vost(data_folder, _SMALL_SEQUENCES)
@@ -87,9 +88,9 @@ def check_policies(policies: Sequence[str]) -> None:
 
 
 def plan(rows: Sequence[Row], wanted: Sequence[str] | None) -> dict[Row, Outcome]:
-    """Checks the rows before anything runs: one that can run is ``PENDING``.
+    """Returns the outcomes of rows before anything runs; a row that can run is ``PENDING``.
 
-    ``wanted``: as for ``choose_rows``, which may raise ``ConfigError``.
+    ``wanted``: see ``choose_rows``, which may raise ``ConfigError``.
     """
     chosen = choose_rows(rows, wanted)
     return {
@@ -107,7 +108,7 @@ def _find_checkpoint(row: Row) -> Outcome:
 
 
 def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:
-    """Returns the outcomes if there is no dataset either."""
+    """Returns the outcomes if the dataset is missing too: ``reason`` makes every chosen row ``MISSING``."""
     return {
         row: outcome if outcome.status == NOT_RUN else Outcome(MISSING, (reason, *outcome.reasons))
         for row, outcome in outcomes.items()
@@ -123,10 +124,10 @@ def measure_all(
     overwrite: bool = False,
     resume: bool = False,
 ) -> KeyboardInterrupt | None:
-    """Measures the pending rows and fills in their outcomes. Returns what interrupted that, if anything did.
+    """Measures the pending rows and fills in their outcomes. Returns the interrupt that ended it, if any.
 
-    ``dataset``: its name in configs; ``overrides``: further config values; the others: of ``Job``. A row that
-    fails does not keep the others from being done.
+    ``dataset``: its name in configs; ``overrides``: further config values; the others are those of ``Job``. A
+    row that fails does not stop the others.
     """
     rows = [row for row, outcome in outcomes.items() if outcome.status == PENDING]
     try:
@@ -142,7 +143,7 @@ def measure_all(
 
 
 def job_of(row: Row, dataset: str, overrides: Mapping[str, object] | None = None) -> Job:
-    """Returns the job that makes a row: the one of ``eval_vost.sh`` with the row's flags."""
+    """Returns the job that measures a row, like ``eval_vost.sh`` with the row's flags."""
     values = {
         **(overrides or {}),
         "TEST_DATASET": dataset,

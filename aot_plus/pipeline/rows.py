@@ -66,7 +66,7 @@ def paper_rows() -> list[Row]:
 
 
 def zoo_rows() -> list[Row]:
-    """Returns the AOT benchmark's published models, with the memory that they are published with."""
+    """Returns rows of the AOT benchmark's published models, with the memory that they were published with."""
     files = {model: get_config(_ZOO_STAGE, model).PRETRAIN_MODEL for model in _ZOO_MODELS}
     figures = ("J&F", "J", "F")
     return [
@@ -76,7 +76,7 @@ def zoo_rows() -> list[Row]:
 
 
 def small_rows(policies: Sequence[str] = SMALL_POLICIES) -> list[Row]:
-    """Returns the small models, each with these policies, which may be a user's own."""
+    """Returns rows of the small models, each with these policies, which may be a user's own."""
     return [
         Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
         for model in SHIPPED_MODELS
@@ -85,10 +85,10 @@ def small_rows(policies: Sequence[str] = SMALL_POLICIES) -> list[Row]:
 
 
 def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None, flag: str = "--rows") -> list[str]:
-    """Chooses the names of the wanted rows, given by name or by number from 1; all for None.
+    """Returns the names of the wanted rows, given by name or by number from 1; all for None.
 
-    In names, case and everything but letters and digits does not count. Raises ``ConfigError`` for an unknown
-    row; the message names the ``flag`` that asked for it, and lists the nearest ones and all.
+    Names match if their letters and digits do, ignoring case. Raises ``ConfigError`` for an unknown row; the
+    message names the ``flag`` and lists the nearest rows and all rows.
     """
     names = _names(rows)
     keys = {_key(name): name for name in names} | {str(number): name for number, name in enumerate(names, 1)}
@@ -103,7 +103,7 @@ def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None, flag: str = "
 
 
 def numbered_rows(rows: Iterable[Row]) -> list[str]:
-    """Returns the names of the rows after their numbers."""
+    """Returns the names of the rows, each after its number."""
     return [f"{number} {name}" for number, name in enumerate(_names(rows), start=1)]
 
 

@@ -1,4 +1,4 @@
-"""Runs inference, then the metric, for the tools, the end of a training and the benchmarks."""
+"""Runs inference and then the metric, for the tools, the end of a training and the benchmarks."""
 
 import logging
 from collections.abc import Callable
@@ -30,9 +30,9 @@ class Job:
     checkpoint: None for random weights.
     result_dir: by default ``result_folder`` of the config.
     sequences: of the split; None for all.
-    overwrite: repeat finished sequences.
-    resume: keep finished sequences although config, checkpoint or code differ.
-    processes: how many share the sequences.
+    overwrite: compute finished sequences again.
+    resume: keep finished sequences even if config, checkpoint or code differ.
+    processes: number of processes that share the sequences.
     """
 
     cfg: Config
@@ -55,7 +55,7 @@ class Job:
         return result_folder(self.cfg, random_weights=self.checkpoint is None)
 
     def differences(self) -> list[str]:
-        """Lists the differences from what made the folder's masks: config, weights, own files, code, data.
+        """Lists what changed since the folder's masks were made: config, weights, users' files, code, data.
 
         Raises ``CheckpointError``, and ``ConfigError`` for a saved config that cannot be read.
         """
@@ -66,26 +66,26 @@ class Job:
         if not (self.folder / CONFIG_FILE).is_file():
             return []
         origin = origin_of_masks(self.cfg, self.checkpoint)
-        of_file = frozenset() if self.checkpoint is None else DECIDED_BY_FILE  # as the loaded model has them
+        of_file = frozenset() if self.checkpoint is None else DECIDED_BY_FILE  # the checkpoint decides them
         return [*folder_differences(self.folder, self.cfg, origin, of_file), *self._changed_inputs()]
 
     def _changed_inputs(self) -> list[str]:
-        """Says which sequences were made of other masks and frames than those that are there."""
+        """Lists the sequences whose results were made from other masks and frames than the present ones."""
         from aot_plus.networks.managers.evaluator import finished
         from aot_plus.networks.managers.given_record import changed_inputs
 
         try:
             dataset = self.open_dataset()
             names = dataset.select(None, self.sequences)
-        except DataError:  # inference says what is wrong with it
+        except DataError:  # inference reports it
             return []
         kept = finished(self.folder, dataset, names, self.cfg.TEST_MEM_TRACE)
         return list(changed_inputs(self.folder, kept).values())
 
     def renewed(self) -> "Job":
-        """Returns a job that replaces the folder's masks if they were made differently; the log says how.
+        """Returns a job that replaces the folder's masks if they were made differently; logs the differences.
 
-        Raises as ``differences``.
+        Raises the errors of ``differences``.
         """
         differences = self.differences()
         if differences:
@@ -95,7 +95,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Inference:
-    """Holds a job whose masks are in its folder, and how making them went."""
+    """Holds a job whose masks are in its folder, and the summary of its inference."""
 
     job: Job
     summary: EvaluationSummary
@@ -110,7 +110,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class Evaluation(Inference):
-    """Holds a job's masks with their figures; None where a server scores them."""
+    """Holds a job with the figures of its masks; None if a server scores them."""
 
     results: Results | None
 
@@ -118,7 +118,7 @@ class Evaluation(Inference):
 def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool = False) -> Path:
     """Returns ``results/<exp>_<model>/<stage>/eval/<dataset>/<name>``, from ``home()``.
 
-    ``name``: by default the policy and its capacity: ``emfs_1+8``; of a user's own ``my_policies.Best_1+8``.
+    ``name``: by default the policy and its capacity: ``emfs_1+8``, for a user's own ``my_policies.Best_1+8``.
     """
     if name is None:
         capacity = "" if cfg.MEM_POLICY == "unbounded" else f"_{cfg.FORMER_MEM_LEN}+{cfg.LATTER_MEM_LEN}"
@@ -128,15 +128,15 @@ def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool 
 
 
 def infer(job: Job) -> Inference:
-    """Writes the masks that are not there yet. Errors of single sequences are in the summary.
+    """Writes the masks that do not exist yet. Errors in single sequences are in the summary.
 
-    Raises ``VOSError`` for what concerns them all, and ``KeyboardInterrupt`` with a message.
+    Raises ``VOSError`` for errors that affect all sequences, and ``KeyboardInterrupt`` with a message.
     """
     return Inference(job, launch(_infer, job, processes=job.processes))
 
 
 def _infer(job: Job) -> EvaluationSummary:
-    """Infers this process's share; returns the summary of all."""
+    """Runs inference on this process's share of the sequences; returns the summary of all."""
     import cv2
     import torch
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -154,14 +154,14 @@ def _infer(job: Job) -> EvaluationSummary:
     sequences = dataset.select(None, job.sequences)
     device = choose_device(job.cfg.TEST_DEVICE, place)
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # else PyTorch also makes a context on the first GPU
+        torch.cuda.set_device(device)  # otherwise PyTorch also creates a context on the first GPU
     build_policy(job.cfg)  # raises for a wrong one before anything is read or written
     share_cores(place)
-    cv2.setNumThreads(1)  # frames are resized by several threads as it is, beside the network's
+    cv2.setNumThreads(1)  # several threads already resize frames, besides those of the network
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
         model = load_from_config(job.cfg, job.checkpoint, device=str(device))
-        segmenter = VideoSegmenter(model)  # one for all sequences: it keeps what it made for a size
+        segmenter = VideoSegmenter(model)  # shared by all, so that it can reuse CUDA graphs
 
         def for_next_video(trace: TraceSink | None) -> VideoSegmenter:
             segmenter.trace = trace
@@ -190,24 +190,24 @@ def score(job: Job) -> Results:
     except DataError as error:
         named = Path(str(error).split(": ")[0])
         if named.suffix != ".png" or job.folder not in named.parents:
-            raise  # it is not about a mask that the run made
+            raise  # it does not concern a mask of this run
         raise DataError(f"{error}; remove it and rerun the same command, which makes it again") from error
 
 
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
-    """Runs inference and metric on a whole split; ``say`` gets what a user wants to read.
+    """Runs inference and metric on a whole split; ``say`` is called with the text for the user.
 
-    There is no metric where a server scores the split. Raises ``VOSError``.
+    The metric is skipped if a server scores the split. Raises ``VOSError``.
     """
     cfg = job.cfg
-    protocol = get_protocol(cfg.TEST_PROTOCOL)  # a wrong name is said before the work
+    protocol = get_protocol(cfg.TEST_PROTOCOL)  # raises for a wrong name before the work
     weights = job.checkpoint or "random weights"
     _log.info(
         "== Inference: %s, %s, %s, %s %s",
         *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
     )
     dataset = job.open_dataset()
-    check_truth(dataset, protocol, "\nThe metric needs it; --no_metric makes the masks alone")
+    check_truth(dataset, protocol, "\nThe metric needs it; --no_metric makes only the masks")
     no_metric = "inference failed; the metric was not computed"
     try:
         done = infer(job)

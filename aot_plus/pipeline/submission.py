@@ -1,4 +1,4 @@
-"""Packs the zip file that a data set's evaluation server takes."""
+"""Packs the zip file for a data set's evaluation server."""
 
 import zipfile
 from pathlib import Path
@@ -17,7 +17,7 @@ def zip_path(job: Job) -> Path:
 
 
 def check_zip(job: Job) -> Dataset:
-    """Raises ``ConfigError`` where the server takes other files, or only whole splits."""
+    """Returns the dataset. Raises ``ConfigError`` if its server takes no masks, or for part of a split."""
     dataset = job.open_dataset()
     if dataset.zip_folder is None:
         taken = f"the server of {dataset.name} takes polygons in a JSON file, not masks"
@@ -28,20 +28,20 @@ def check_zip(job: Job) -> Dataset:
 
 
 def write_zip(job: Job) -> Path:
-    """Packs the masks of a split as its server expects them. Raises ``DataError`` for one that is missing."""
+    """Packs the masks of a split as its server expects them. Raises ``DataError`` if one is missing."""
     dataset = check_zip(job)
-    dataset.save_all = False  # what else was written is not for the server
+    dataset.save_all = False  # other masks are not for the server
     folder = f"{dataset.zip_folder}/" if dataset.zip_folder else ""
     path = zip_path(job)
     with (
         replacing(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # PNG files are compressed
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # PNG files are already compressed
     ):
         for name in dataset.sequences():
             for file in dataset.sequence(name).files():
                 source = job.folder / name / file
                 if not source.is_file():
                     raise DataError(f"{source}: there is no such mask; --zip needs all of the split")
-                # A fixed time: the same masks give the same file.
+                # ZipInfo's default time is fixed: the same masks give the same file.
                 archive.writestr(zipfile.ZipInfo(f"{folder}{name}/{file}"), source.read_bytes())
     return path

@@ -1,4 +1,4 @@
-"""Formats figures as tables: several evaluations side by side, and what was reproduced."""
+"""Formats figures as tables: several evaluations side by side, and reproduced rows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def as_frame(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def _figures(outcomes: Outcomes) -> tuple[str, ...]:
-    """Names the figures of a table, which are the same in all rows."""
+    """Returns the figures of a table, which are the same in all rows."""
     return next(iter(outcomes)).figures
 
 
@@ -76,7 +76,7 @@ def _measured(row: Row, outcome: Outcome) -> dict[str, float | None]:
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
-    """Renders the Markdown page; ``source`` says in words what was measured on."""
+    """Renders the Markdown page; ``source`` describes the data that the rows were measured on."""
     published = " Differences are measured minus published." if _has_published(outcomes) else ""
     last = "J_tr is J over the last quarter of each video. " if "J_tr" in _figures(outcomes) else ""
     return (
@@ -86,7 +86,7 @@ def render_page(outcomes: Outcomes, source: str, command: str) -> str:
 
 
 def render_table(outcomes: Outcomes) -> str:
-    """Renders a Markdown table that is legible as plain text, and below it ``render_reasons``."""
+    """Renders a Markdown table that is legible as plain text, followed by ``render_reasons``."""
     frame = as_frame(outcomes)
     figures = _figures(outcomes)
     if _has_published(outcomes):
@@ -97,13 +97,13 @@ def render_table(outcomes: Outcomes) -> str:
 
 
 def render_reasons(outcomes: Outcomes) -> str:
-    """Renders a Markdown list of what was not measured, and why; empty if there is nothing."""
+    """Renders a Markdown list of what was not measured, and why; empty if all was measured."""
     reasons = [f"- {', '.join(labels)}: {reason}" for reason, labels in _reasons(outcomes).items()]
     return "\n".join(["Not measured:", "", *reasons]) if reasons else ""
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Formats a table; columns named ``method``, ``model`` and ``figure`` are words, the others numbers."""
+    """Formats a table; columns named ``method``, ``model`` and ``figure`` hold words, the others numbers."""
     lines = [list(table.columns), *table.to_numpy().tolist()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     words = [name in ("method", "model", "figure") for name in table.columns]
@@ -121,7 +121,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def signed(difference: float) -> str:
-    """Formats a number with a sign and two decimals; what rounds to zero has no sign."""
+    """Formats a number with a sign and two decimals; a number that rounds to zero has no sign."""
     text = f"{difference:+.2f}".replace("-", "−")
     return text[1:] if text[1:] == "0.00" else text
 
@@ -131,12 +131,12 @@ def _has_published(outcomes: Outcomes) -> bool:
 
 
 def _cells(frame: pd.DataFrame, figure: str) -> pd.Series[str]:
-    """Formats the measured figures, or the reason why there is none."""
+    """Formats the measured figures; a row without one shows its status."""
     return frame[figure].map("{:.2f}".format).where(frame[figure].notna(), frame["status"])
 
 
 def _paper_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Makes columns for each figure: measured, published, difference."""
+    """Builds a table with three columns per figure: measured, published, difference."""
     import pandas as pd
 
     columns = [frame["row"].rename("method")]
@@ -151,7 +151,7 @@ def _paper_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _zoo_table(frame: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
-    """Makes a line for each model, with its figures."""
+    """Builds a table with a line for each model, the figures as columns."""
     import pandas as pd
 
     columns = [_cells(frame, figure).rename(figure) for figure in figures]
@@ -159,7 +159,7 @@ def _zoo_table(frame: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
 
 
 def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Makes a line for each model and figure, the policies as columns."""
+    """Builds a table with a line for each model and figure, the policies as columns."""
     import pandas as pd
 
     policies = frame["policy"].unique().tolist()
@@ -175,7 +175,7 @@ def _small_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reasons(outcomes: Outcomes) -> dict[str, list[str]]:
-    """Collects the reasons with the rows, or policies of a row, that each concerns."""
+    """Maps each reason to the rows, or the policies of a row, that it concerns."""
     found: dict[str, dict[str, list[str]]] = {}  # reason -> row -> policies
     for row, outcome in outcomes.items():
         for reason in outcome.reasons:

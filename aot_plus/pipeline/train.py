@@ -1,4 +1,4 @@
-"""Trains from start to end: checks for missing files, then trains in several processes."""
+"""Checks for missing files, trains in several processes, and prepares the evaluation."""
 
 import logging
 from collections.abc import Callable
@@ -33,11 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
-    """Raises ``DataError`` that lists all data sets and weights that are missing.
+    """Raises a ``DataError`` that lists all missing data sets and weights.
 
-    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. What would then stop the
-    evaluation is an error too, ``ConfigError`` for an unknown policy. A MiniVOST that the validation needs is
-    made. Of several processes, only the first one validates.
+    ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. Anything that would then stop
+    the evaluation is an error too, ``ConfigError`` for an unknown policy. MiniVOST is made if the validation
+    needs it. Of several processes, only the first one validates.
     """
     validated = bool(cfg.TRAIN_EVAL_STEPS) and ProcessPlace.from_environment().rank == 0
     checks: list[Callable[[], object]] = [partial(build_train_dataset, cfg)]
@@ -63,7 +63,7 @@ def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
 
 
 def _check_evaluation(cfg: Config) -> None:
-    """Raises ``DataError`` for what the metric would miss. A MiniVOST can be made afterwards."""
+    """Raises ``DataError`` if something that the metric needs is missing. MiniVOST can be made later."""
     protocol = get_protocol(cfg.TEST_PROTOCOL)
     if cfg.TEST_DATASET == MINI_VOST:
         return
@@ -78,19 +78,19 @@ def _check_evaluation(cfg: Config) -> None:
 def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) -> Path:
     """Trains in ``processes`` processes and returns the path of the averaged weights.
 
-    ``resume``, ``overwrite``: see ``decide_resume``. Raises as ``Trainer.run`` does.
+    ``resume``, ``overwrite``: see ``decide_resume``. Raises the errors of ``Trainer.run``.
     """
     place = ProcessPlace.from_environment()
     if place.rank == 0:
-        number = counted(max(processes, place.world_size), "process", "processes")  # torchrun's are those
+        number = counted(max(processes, place.world_size), "process", "processes")  # torchrun sets the latter
         _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
     return launch(_train, cfg, resume, overwrite, processes=processes)
 
 
 def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
-    """Trains this process's part. Raises ``ConfigError`` if several are to share a GPU."""
+    """Trains in this process. Raises ``ConfigError`` if several processes would share a GPU."""
     place = ProcessPlace.from_environment()
-    if cfg.TRAIN_DEVICE.startswith("cuda:") and place.local_world_size > 1:  # NCCL says this in other words
+    if cfg.TRAIN_DEVICE.startswith("cuda:") and place.local_world_size > 1:  # NCCL's own error is less clear
         raise ConfigError(
             f"TRAIN_DEVICE {cfg.TRAIN_DEVICE}: expected one process on this machine, as processes cannot "
             f"share a GPU, found {place.local_world_size}; cuda gives each a GPU of its own"
@@ -99,7 +99,7 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
     share_cores(place)
     trainer = Trainer(cfg, run_folder(cfg), device=device, place=place, resume=resume, overwrite=overwrite)
     if place.rank > 0:
-        logging.getLogger().setLevel(logging.WARNING)  # the first process says what concerns all
+        logging.getLogger().setLevel(logging.WARNING)  # the first process logs what concerns all
     with logging_redirect_tqdm():
         return trainer.run()
 
@@ -107,7 +107,7 @@ def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
 def evaluation_job(cfg: Config, weights: Path, processes: int) -> Job:
     """Returns the job that evaluates trained weights with the training's config; makes a missing MiniVOST.
 
-    It replaces the results that other weights of that name, another config, other code or data left.
+    It replaces earlier results of other weights of that name, another config, other code or other data.
     """
     cfg = copy(cfg)
     data_folder = home() / cfg.DIR_DATA

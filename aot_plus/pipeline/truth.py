@@ -1,4 +1,4 @@
-"""Looks, before the work of inference, whether the metric will find all that it needs."""
+"""Checks, before inference starts, that the metric will find all that it needs."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ __all__ = ["check_truth"]
 
 
 def check_truth(dataset: Dataset, protocol: Protocol, advice: str = "") -> None:
-    """Raises ``DataError`` with all that keeps a split's masks from being scored, unless a server does it.
+    """Raises a ``DataError`` that lists everything that prevents scoring a split, unless a server scores it.
 
-    Those are sets and annotations that cannot be used, annotated frames whose masks inference will not write,
-    and a frame that would be scored although its mask is given. ``advice`` ends the message.
+    The problems are sets and annotations that cannot be used, annotated frames for which inference writes no
+    mask, and a frame that would be scored although its mask is given. ``advice`` ends the message.
     """
     dataset.require()
     if dataset.server:
         return
-    dataset.sequences()  # an unknown split is one without metric, too
+    dataset.sequences()  # raises for an unknown split
     root, split, protocol = dataset.truth(protocol)
     try:
-        # Without a list, the sequences are those that both sides have; inference makes all.
+        # Without a list, the sequences in both folders are scored; inference will write all of them.
         sequences = scored_sequences(root, dataset.masks_folder, split, protocol)
         problems = [problem for one in sequences for problem in _problems(dataset, one, protocol)]
         if problems:
@@ -33,11 +33,11 @@ def check_truth(dataset: Dataset, protocol: Protocol, advice: str = "") -> None:
 
 
 def _problems(dataset: Dataset, annotated: AnnotatedSequence, protocol: Protocol) -> list[str]:
-    """Says what does not fit between a sequence's annotations and its frames."""
-    name = annotated.name.partition("/")[0]  # of SA-V, an object's folder follows
+    """Lists the mismatches between a sequence's annotations and its frames."""
+    name = annotated.name.partition("/")[0]  # in SA-V, the folder of an object follows
     try:
         video = dataset.sequence(name)
-    except DataError:  # inference says what is wrong with it, and does the others
+    except DataError:  # inference reports it and does the others
         return []
     written = {f"{frame}.png" for frame in video.saved}
     images = dataset.frames_folder / name

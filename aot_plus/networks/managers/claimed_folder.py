@@ -1,4 +1,4 @@
-"""Claims a folder for one run, of one or several processes, as long as that lasts."""
+"""Claims a folder for the duration of a run, which may have several processes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,10 +15,10 @@ __all__ = ["claimed"]
 
 @contextmanager
 def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> Iterator[None]:
-    """Makes and locks a folder for a run; its first process calls ``prepare`` before any continues.
+    """Creates and locks a folder for a run; the first process calls ``prepare`` before any continues.
 
-    Raises ``DataError`` in all processes if another run works there, ``ConfigError`` if they do not share the
-    folder, and what ``prepare`` raises.
+    Raises in all processes: ``DataError`` if another run uses the folder, ``ConfigError`` if the processes do
+    not share it, and any ``VOSError`` of ``prepare``.
     """
     with ExitStack() as held:
         problem: VOSError | None = None
@@ -44,10 +44,10 @@ def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> I
 
 
 def _require_shared(folder: Path, place: ProcessPlace) -> None:
-    """Raises ``ConfigError`` in all processes if one does not see what the first one writes to the folder."""
+    """Raises ``ConfigError`` in all processes if any does not see a file that the first one writes there."""
     with ExitStack() as held:
         name = ""
-        if place.rank == 0:  # a new name, which no file system remembers as missing
+        if place.rank == 0:  # a new name, which no file system has cached as missing
             file = held.enter_context(NamedTemporaryFile(prefix=".shared.", suffix=".partial", dir=folder))
             name = Path(file.name).name
         seen = (folder / gather(place, name)[0]).exists()
@@ -64,4 +64,4 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made the result folder ({error.strerror})") from error
+        raise ConfigError(f"{folder}: cannot be used as the result folder ({error.strerror})") from error

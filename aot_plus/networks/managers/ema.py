@@ -18,9 +18,9 @@ def decay_at(update: int, decay: float) -> float:
 
 
 class ModelEMA:
-    """Averages a model's weights: starts as a copy of it, and follows it with ``update`` after every step.
+    """Averages a model's weights: starts as a copy, which ``update`` moves towards the model in each step.
 
-    The parameters are averaged (frozen ones stay what they are), the buffers are those of the model.
+    Parameters are averaged (frozen ones do not change), buffers are copied from the model.
     """
 
     def __init__(self, model: nn.Module, total_steps: int, ratio: float) -> None:
@@ -28,12 +28,12 @@ class ModelEMA:
         decay = final_decay(total_steps, ratio)
 
         def average(averaged: PARAM_LIST, current: PARAM_LIST, number: Tensor | int) -> None:
-            # ``number`` is a copy on the weights' device, which the host would wait for.
+            # ``number`` is a copy on the weights' device; reading it would make the host wait.
             get_ema_multi_avg_fn(decay_at(int(self._average.n_averaged), decay))(averaged, current, number)
 
         self._average = AveragedModel(model, multi_avg_fn=average)
         self._average.requires_grad_(False).eval()
-        # AveragedModel's first update is a copy, so its count is one ahead of the updates made.
+        # AveragedModel's first update only copies; it counts as done, so the count is one ahead.
         self._average.n_averaged.fill_(1)
 
     @property
@@ -43,7 +43,7 @@ class ModelEMA:
 
     @property
     def updates(self) -> int:
-        """Counts the updates so far."""
+        """Returns the number of updates so far."""
         return int(self._average.n_averaged) - 1
 
     def update(self, model: nn.Module) -> None:
@@ -55,6 +55,6 @@ class ModelEMA:
         return {"state_dict": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what ``state_dict`` gave. A missing or foreign tensor is torch's ``RuntimeError``."""
+        """Restores a state from ``state_dict``. Raises ``RuntimeError`` for missing or unexpected tensors."""
         self.model.load_state_dict(state["state_dict"])
         self._average.n_averaged.fill_(state["updates"] + 1)

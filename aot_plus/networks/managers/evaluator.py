@@ -1,4 +1,4 @@
-"""Runs inference over a dataset: every sequence's masks go to a result folder."""
+"""Runs inference over a dataset and writes the masks of every sequence to a result folder."""
 
 import json
 import logging
@@ -35,24 +35,25 @@ from evaluation.progress import ProgressBar
 
 _log = logging.getLogger(__name__)
 
-# What may go wrong with one sequence and must not stop the others. PyTorch out of memory is a RuntimeError.
+# Errors in one sequence that must not stop the others. PyTorch out of memory is a RuntimeError.
 SEQUENCE_ERRORS = (DataError, OSError, RuntimeError, MemoryError, cv2.error)
 
 
 class Evaluator:
     """Runs a segmenter over sequences of a dataset and writes ``<result_dir>/<sequence>/<frame>.png``.
 
-    A mask that shows new objects in mid-video goes to the segmenter with its frame.
+    A mask that shows new objects in mid-video is passed to the segmenter with its frame.
 
-    A sequence is written to a hidden folder and renamed when it is complete, so a kill or an error leaves
-    either all of it or nothing. A later run skips complete sequences and starts the others at their first
-    frame. With ``overwrite``, old results are removed before the first sequence starts: results of two runs
-    never mix, and a killed run can be resumed without ``overwrite``. Old results of another config or
-    ``origin`` (see ``origin_of_masks``), or of other masks and frames, are refused, or kept with ``resume``.
+    A sequence is written to a hidden folder that is renamed when complete, so a killed or failed run leaves
+    either the whole sequence or nothing. A later run skips complete sequences and starts the others at their
+    first frame. With ``overwrite``, old results are removed before the first sequence starts: results of two
+    runs never mix, and a killed run can be resumed without ``overwrite``. Old results made with another
+    config or ``origin`` (see ``origin_of_masks``), or from other masks and frames, are an error; with
+    ``resume`` they are kept.
 
-    ``make_segmenter`` makes a segmenter for one video; it gets a function for the memory's decisions, or None
-    when ``cfg.TEST_MEM_TRACE`` is off. Next to the sequences are ``summary.json``, ``config.yaml`` and
-    ``traces/``.
+    ``make_segmenter`` makes the segmenter for one video; it gets the function that receives the memory's
+    decisions, or None if ``cfg.TEST_MEM_TRACE`` is off. ``summary.json``, ``config.yaml`` and ``traces/`` are
+    written next to the sequences.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class Evaluator:
         self._pace = Pace()
 
     def run(self) -> EvaluationSummary:
-        """Does this process's share, waits for the others, and returns the summary of all.
+        """Runs this process's share, waits for the other processes, and returns the summary of all.
 
-        Errors of single sequences are in the summary's ``failed``. Raises ``ConfigError`` if the folder holds
-        results of another config, and ``DataError`` if another run works in it. An interrupt (Ctrl-C) is
-        raised again with a message that says what is finished.
+        Errors in single sequences are in the summary's ``failed``. Raises ``ConfigError`` if the folder holds
+        results of another config, and ``DataError`` if another run uses it. An interrupt (Ctrl-C) is
+        re-raised with a message that says how many sequences are finished.
         """
         with claimed(self.result_dir, self.place, self._claim):
             summary = self._summarise_share()
@@ -97,7 +98,7 @@ class Evaluator:
         return total
 
     def _claim(self) -> None:
-        """Makes the folder this run's. Raises ``ConfigError``."""
+        """Claims the result folder for this run. Raises ``ConfigError``."""
         remove_unfinished(self.result_dir)
         with_trace = self.cfg.TEST_MEM_TRACE
         kept = [] if self.overwrite else finished(self.result_dir, self.dataset, self.sequences, with_trace)
@@ -112,7 +113,7 @@ class Evaluator:
             overwrite=self.overwrite,
             resume=self.resume,
         )
-        for sequence in kept:  # with ``resume``, after which they pass
+        for sequence in kept:  # accepted by ``resume``: later runs accept them as well
             if sequence.name in changed:
                 save_given(self.result_dir / sequence.name, sequence)
 
@@ -148,12 +149,12 @@ class Evaluator:
                     summary.done.append(sequence.name)
                 except SEQUENCE_ERRORS as error:
                     self._note_failure(summary, sequence.name, error)
-                bar.update(expected - bar.n)  # what a broken sequence left
+                bar.update(expected - bar.n)  # the frames that a failed sequence did not reach
 
     def _plan(self, summary: EvaluationSummary) -> list[VideoSequence]:
-        """Returns the sequences to compute; notes those that are finished and those that cannot be listed.
+        """Returns the sequences to compute; adds finished and unreadable ones to ``summary``.
 
-        Figures of an earlier run do not outlive it, unless all its sequences do.
+        Removes the figures of an earlier run unless all of its sequences are kept.
         """
         work = []
         for name in self._share():
@@ -188,7 +189,7 @@ class Evaluator:
         trace: list[str] | None = [] if self.cfg.TEST_MEM_TRACE else None
         try:
             masks = folder.start()
-            save_given(masks, sequence)  # before they are read: a later change is noticed
+            save_given(masks, sequence)  # before reading, so that a change meanwhile is noticed
             segmenter = self.make_segmenter(
                 None if trace is None else lambda entry: trace.append(json.dumps(entry))
             )
@@ -229,7 +230,7 @@ class Evaluator:
 def finished(
     result_dir: Path, dataset: Dataset, names: Iterable[str], with_trace: bool
 ) -> list[VideoSequence]:
-    """Returns the sequences whose masks are all there; those that cannot be listed are left out."""
+    """Returns the sequences whose results are complete; leaves out those whose files cannot be listed."""
     found = []
     for name in names:
         with suppress(*SEQUENCE_ERRORS):

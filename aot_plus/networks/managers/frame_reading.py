@@ -1,4 +1,4 @@
-"""Reads a sequence's frames with the masks that are given for them."""
+"""Reads a sequence's frames and the masks that are given for them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,15 +15,15 @@ from evaluation.masks import IGNORE_ID, Mask
 
 __all__ = ["given_frames", "read_first_mask", "read_frame"]
 
-GivenFrame = tuple[PreparedFrame, Mask | None]  # with the mask that is given for it, if one is
+GivenFrame = tuple[PreparedFrame, Mask | None]  # a frame and the mask given for it, if any
 
 
 def given_frames(
     sequence: VideoSequence, reader: Iterable[GivenFrame]
 ) -> Iterator[tuple[str, PreparedFrame, Mask | None]]:
-    """Yields each frame's name, the frame, and the objects that a mask shows there for the first time.
+    """Yields each frame's name, the frame, and a mask of the objects that are first given there, if any.
 
-    ``reader``: what ``read_frame`` gives for each of the images. Raises ``DataError`` for unequal sizes.
+    ``reader``: the results of ``read_frame``, for all images in order. Raises ``DataError`` if sizes differ.
     """
     known: set[int] = set()
     size: tuple[int, ...] = ()  # of the first mask
@@ -41,7 +41,7 @@ def read_frame(
 ) -> GivenFrame:
     """Reads a frame and the mask that is given for it, at the size of the results.
 
-    ``by_device``: the segmenter reads the file.
+    ``by_device``: let the segmenter read the image file.
     """
     frame = segmenter.prepare(path if by_device else read_image(path))
     size = sequence.size(frame.size)
@@ -69,7 +69,7 @@ def read_first_mask(sequence: VideoSequence, size: tuple[int, int] | None = None
 def _check_sizes(
     sequence: VideoSequence, path: Path, frame: PreparedFrame, mask: Mask | None, size: tuple[int, ...]
 ) -> None:
-    """Raises ``DataError`` for a frame, or a mask given for it, that has not the first mask's ``size``."""
+    """Raises ``DataError`` if a frame, or the mask given for it, is not of the first mask's ``size``."""
     is_first = path == sequence.images[0]
     other = f"annotation {sequence.annotation}" if is_first else f"first frame {sequence.images[0]}"
     for place, found in ((path, frame.size), (f"the mask of {path}", None if mask is None else mask.shape)):

@@ -1,7 +1,7 @@
-"""Notes beside a sequence's masks what they were made of, so that they never pass for masks of other data.
+"""Records with a sequence's masks what they were made from, so they never pass for masks of other data.
 
-The file lies among the masks. Their folder gets its name when it is whole, so the file is of these masks,
-whenever a process is killed and however many there are.
+The record is a file among the masks. Their folder gets its name only when complete, so the record always
+belongs to these masks, however many processes there are and whenever one is killed.
 """
 
 import json
@@ -17,14 +17,14 @@ from evaluation.files import replacing, require_regular
 
 __all__ = ["changed_inputs", "given_files", "save_given"]
 
-_FILE = ".given"  # hidden: other tools take what they see in the folder for masks
+_FILE = ".given"  # hidden, since other tools take all visible files for masks
 _UNREADABLE = "unreadable"
 
 
 def given_files(sequence: VideoSequence) -> Mapping[str, str]:
-    """Returns the SHA-256 of each given mask and the bytes of each image, by names that messages show.
+    """Returns the SHA-256 of each given mask and the size of each image in bytes, by names for messages.
 
-    Images are not read, since that would take minutes for a data set.
+    Images are not read: that would take minutes for a data set.
     """
     masks = [file for image in sequence.images for file in sequence.masks.get(image.stem, ())]
     folders = [f"{file.parent.name}/" if sequence.objects else "" for file in masks]
@@ -35,20 +35,20 @@ def given_files(sequence: VideoSequence) -> Mapping[str, str]:
 
 
 def save_given(folder: Path, sequence: VideoSequence) -> None:
-    """Notes what is given for a sequence in the folder of its masks. Raises ``DataError``."""
+    """Records a sequence's given files in the folder of its masks. Raises ``DataError``."""
     with replacing(folder / _FILE) as path:
         path.write_text(json.dumps(given_files(sequence), indent=1) + "\n", encoding="utf-8")
 
 
 def changed_inputs(result_dir: Path, sequences: Iterable[VideoSequence]) -> dict[str, str]:
-    """Says of each sequence whose masks were made of other files, what has changed."""
+    """Describes, for each sequence whose masks were made from other files, what has changed."""
     changed = {}
     for sequence in sequences:
         path = result_dir / sequence.name / _FILE
         try:
             require_regular(path)
             old = dict(parse_json(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:  # masks of an earlier version, which noted nothing: they are accepted
+        except FileNotFoundError:  # accepted: masks of an earlier version, which had no record
             continue
         except (OSError, DataError, ValueError, TypeError) as error:
             changed[sequence.name] = f"sequence {sequence.name}: {path} cannot be read ({error})"
@@ -61,7 +61,7 @@ def changed_inputs(result_dir: Path, sequences: Iterable[VideoSequence]) -> dict
 
 
 def _digest(path: Path) -> str:
-    """Computes a file's SHA-256. What cannot be read differs from what could; reading it tells the reason."""
+    """Computes a file's SHA-256. An unreadable file counts as changed; reading it later raises the error."""
     try:
         require_regular(path)
         return digest_file(path)

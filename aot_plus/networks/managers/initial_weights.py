@@ -1,4 +1,4 @@
-"""Loads a training's first weights: an earlier stage's, a checkpoint's, an ImageNet encoder's, or none."""
+"""Loads a training's initial weights: an earlier stage's, a checkpoint's, an ImageNet encoder's, or none."""
 
 import logging
 from collections.abc import Iterable
@@ -27,9 +27,9 @@ _UNFROZEN = "TRAIN_ENCODER_FREEZE_AT=0 MODEL_FREEZE_BN=False"
 def initialise(model: AOT, cfg: Config) -> None:
     """Loads the weights of ``PRETRAIN_STAGE`` or ``PRETRAIN_MODEL``, or else those of ``PRETRAIN_ENCODER``.
 
-    The latter are loaded as well where the former have another encoder than the model. The log tells every
-    tensor's fate. Raises ``CheckpointError`` for a file that is missing (and says how to get it), damaged or
-    of another model, and where no file gives the encoder, and ``ConfigError`` for an unknown
+    ``PRETRAIN_ENCODER`` is loaded as well if the other file holds another encoder than the model's. The
+    log accounts for every tensor. Raises ``CheckpointError`` if a file is missing (and says how to get it),
+    damaged or of another model, or if no file has the encoder, and ``ConfigError`` for an unknown
     ``PRETRAIN_STAGE``.
     """
     path = pretrained_file(cfg)
@@ -50,9 +50,9 @@ def initialise(model: AOT, cfg: Config) -> None:
 
 
 def _has_encoder(report: LoadReport, cfg: Config) -> bool:
-    """Tells whether a file gave the encoder: all of a known one, at least a part of a user's own."""
+    """Returns whether a file contained the encoder: all of a known one, at least a part of a user's own."""
     kind, colon, _ = cfg.MODEL_ENCODER.partition(":")
-    if colon and kind != "timm" and _of_encoder(report.loaded):  # it may be a known one with more layers
+    if colon and kind != "timm" and _of_encoder(report.loaded):  # it may extend a known one
         return True
     return not _of_encoder(report.missing) and not _of_encoder(report.misshapen)
 
@@ -62,7 +62,7 @@ def _of_encoder(names: Iterable[str]) -> list[str]:
 
 
 def _load_other_encoder(model: AOT, path: Path, cfg: Config) -> None:
-    """Loads ``PRETRAIN_ENCODER``, since the file of the first weights has another encoder than the model.
+    """Loads ``PRETRAIN_ENCODER``, since the file of the initial weights has another encoder than the model.
 
     Raises ``CheckpointError`` if it is empty or does not fit either: the encoder would stay random.
     """
@@ -74,8 +74,8 @@ def _load_other_encoder(model: AOT, path: Path, cfg: Config) -> None:
         found = encoder_in(read_state_dict(path), cfg) or "another one"
         raise CheckpointError(
             f"{path}: expected the encoder {cfg.MODEL_ENCODER} (MODEL_ENCODER), found {found}, and "
-            f"PRETRAIN_ENCODER does not give it: {error}. Name a file of the encoder, without other weights: "
-            "--overrides PRETRAIN_STAGE= PRETRAIN_MODEL= PRETRAIN_ENCODER=FILE"
+            f"PRETRAIN_ENCODER does not provide it: {error}. Name a file of the encoder, without other "
+            "weights: --overrides PRETRAIN_STAGE= PRETRAIN_MODEL= PRETRAIN_ENCODER=FILE"
         ) from error
 
 
@@ -99,7 +99,7 @@ def _named_file(key: str, cfg: Config) -> Path:
         path = find_named_checkpoint(name, cfg.DIR_PRETRAIN) or path
     if not path.is_file():
         source = how_to_get(path.name)
-        if ":" in cfg.MODEL_ENCODER and key == "PRETRAIN_ENCODER":  # timm's, or one's own
+        if ":" in cfg.MODEL_ENCODER and key == "PRETRAIN_ENCODER":  # timm's, or a user's own
             source = "docs/encoders.md says where it comes from"
         raise CheckpointError(
             f"{path}: there is no such file ({key}); {source}. "
@@ -137,9 +137,9 @@ def _of_stage(cfg: Config) -> Path:
 
 
 def _planned_steps(folder: Path) -> int | None:
-    """Reads ``TRAIN_TOTAL_STEPS`` of the training in a folder; None where its config does not tell it."""
+    """Reads ``TRAIN_TOTAL_STEPS`` of the training in a folder; None if its config does not say."""
     try:
         steps = read_saved_config(folder / CONFIG_FILE).get("TRAIN_TOTAL_STEPS")
-    except ConfigError:  # weights without a readable config are a start all the same
+    except ConfigError:  # the weights are usable without a readable config
         return None
     return steps if isinstance(steps, int) else None

@@ -1,4 +1,4 @@
-"""Does one step of training: losses of a batch, gradients of all processes, and the update of the weights."""
+"""Runs a training step: the losses of a batch, the gradients of all processes and the weight update."""
 
 import logging
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ __all__ = ["Learner", "StepResult"]
 
 _log = logging.getLogger(__name__)
 
-# Streams of random draws beside the data's, which is seeded with (run seed, step, sample).
+# Random streams besides that of the data, which is seeded with (run seed, step, sample).
 _SEQUENTIAL_STREAM = 1
 _SHUFFLE_STREAM = 2
 
@@ -52,22 +52,23 @@ class StepResult:
     """Holds a step's results, over all processes unless noted."""
 
     loss: float  # mean over the batch
-    mean_iou: list[float]  # of each frame of the clips, 0..1; NaN where nothing was annotated
+    mean_iou: list[float]  # for each frame of the clips, 0..1; NaN if nothing was annotated
     num_objects: float  # mean over the batch
-    rate: float  # learning rate, the encoder's apart
+    rate: float  # learning rate; the encoder has its own
     gradient_norm: float  # before clipping
-    sequential: bool  # predictions were committed
-    updated: bool  # False: loss or gradients were not finite, and the weights stayed
-    predictions: Tensor  # ids, of this process's clips: T x B x H x W uint8
+    sequential: bool  # predictions were committed, not the ground truth
+    updated: bool  # False: loss or gradients were not finite, so the weights did not change
+    predictions: Tensor  # object ids in this process's clips: T x B x H x W uint8
 
 
 class Learner:
-    """Holds a model and all that changes it: losses, optimizer, loss scaler, average of its weights."""
+    """Holds a model and all that trains it: losses, optimizer, loss scaler, average of its weights."""
 
     def __init__(self, model: AOT, cfg: Config, *, device: torch.device, place: ProcessPlace) -> None:
-        """``model`` is changed: moved to the device, its encoder frozen as configured.
+        """Changes ``model``: moves it to the device and freezes its encoder as configured.
 
-        Raises ``ConfigError`` for a batch that cannot be shared out, and for what the device cannot do.
+        Raises ``ConfigError`` if the batch cannot be divided among the processes, or if the device does not
+        support an option.
         """
         self.cfg = cfg
         self.device = device
@@ -79,7 +80,7 @@ class Learner:
                 raise ConfigError("TRAIN_SYNC_BN: expected CUDA devices or False, found the CPU")
             from timm.layers import convert_sync_batchnorm  # timm takes a second to import
 
-            model = convert_sync_batchnorm(model)  # PyTorch's own would lose the activation in timm's norms
+            model = convert_sync_batchnorm(model)  # PyTorch's would drop the activations in timm's norms
         copy_of_first_process(place, model.to(device).state_dict().values())
         if cfg.TRAIN_CHANNELS_LAST:
             use_convolution_format(model, torch.channels_last)
@@ -90,11 +91,11 @@ class Learner:
             decay_exempt=cfg.TRAIN_WEIGHT_DECAY_EXEMPTION,
             sequential_freeze=cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS,
         )
-        fused = True if device.type == "cuda" else None  # one kernel; None leaves it to PyTorch
+        fused = True if device.type == "cuda" else None  # one kernel; None: PyTorch decides
         self.optimizer = torch.optim.AdamW(groups, lr=cfg.TRAIN_LR, fused=fused)
         self.scaler = torch.amp.GradScaler(device.type, enabled=cfg.TRAIN_DTYPE == "float16")
         self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
-        if cfg.TRAIN_COMPILE:  # what is averaged and saved stays as it is
+        if cfg.TRAIN_COMPILE:  # does not affect the averaged and the saved weights
             compile_parts(self.model, "TRAIN_COMPILE")
         self._engine = TrainingEngine(self.model, cfg)
         self._fixed = self._fixed_pass()
@@ -106,11 +107,11 @@ class Learner:
 
     @property
     def is_recorded(self) -> bool:
-        """Tells whether steps repeat a recording: then nobody can look at a part of one."""
+        """Returns whether steps replay a captured graph, so that their parts cannot be timed or observed."""
         return self._fixed is not None and self._fixed.is_recorded
 
     def train_step(self, batch: Batch, step: int) -> StepResult:
-        """Learns from this process's share of the batch of ``step``, counted from 0."""
+        """Trains on this process's share of the batch of ``step``, counted from 0."""
         sequential = self.commits_predictions(step)
         rate = self._set_rates(step, sequential)
         self.optimizer.zero_grad(set_to_none=True)
@@ -130,7 +131,7 @@ class Learner:
         )
 
     def commits_predictions(self, step: int) -> bool:
-        """Draws whether a step commits predictions, from (run seed, step), with the schedule's share."""
+        """Draws from (run seed, step) whether a step commits predictions, with the schedule's probability."""
         cfg = self.cfg
         share = prediction_share(
             step,
@@ -142,7 +143,7 @@ class Learner:
         return bool(np.random.default_rng([cfg.TRAIN_SEED, step, 0, _SEQUENTIAL_STREAM]).random() < share)
 
     def state(self) -> dict[str, Any]:
-        """Returns what ``load_state`` takes: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
+        """Returns the state for ``load_state``: ``state_dict``, ``optimizer``, ``scaler`` and ``ema``."""
         return {
             "state_dict": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -151,7 +152,7 @@ class Learner:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from ``state``; what does not fit is a ``RuntimeError``, ``ValueError`` or ``KeyError``."""
+        """Restores ``state``. Raises ``RuntimeError``, ``ValueError`` or ``KeyError`` if it does not fit."""
         self.model.load_state_dict(state["state_dict"])
         self._check_order(state["state_dict"])
         saved = state["optimizer"]
@@ -162,7 +163,7 @@ class Learner:
         self.ema.load_state_dict(state["ema"])
 
     def _check_order(self, saved: Mapping[str, Any]) -> None:
-        """Raises ``ValueError`` if the weights learn in another order: the optimizer knows them by number."""
+        """Raises ``ValueError`` if trainable weights are in another order: the optimizer uses indices."""
         own = [name for name, weight in self.model.named_parameters() if weight.requires_grad]
         known = set(own)
         if [name for name in saved if name in known] != own:
@@ -185,7 +186,7 @@ class Learner:
         return rate
 
     def _accumulate(self, batch: Batch, step: int, sequential: bool) -> list[TrainOutput]:
-        """Runs forward and backward, part by part; then the processes exchange their gradients."""
+        """Runs forward and backward part by part, then averages the gradients over the processes."""
         parts = self.cfg.TRAIN_ACCUMULATION_STEPS
         size = len(batch.num_objects) // parts
         schedule = LossSchedule.at(step, self.cfg, batch.labels)
@@ -209,17 +210,17 @@ class Learner:
         return outputs
 
     def _learn(self, clips: Clips, sequential: bool) -> TrainOutput:
-        """Runs forward and backward on clips on the device, and lets go of what only backward needs."""
+        """Runs forward and backward on clips on the device; the output no longer holds the autograd graph."""
         with self._autocast():
             output = self._engine(clips, commit_predictions=sequential)
         self.scaler.scale(output.loss / self.cfg.TRAIN_ACCUMULATION_STEPS).backward()
         return replace(output, loss=output.loss.detach())
 
     def _fixed_pass(self) -> FixedPass | None:
-        """Makes what repeats a recorded pass; None where every pass goes the plain way.
+        """Returns the pass that is captured and replayed; None if every pass runs eagerly.
 
-        Recomputed activations ask for the state of the random generator, a compiler may work in any step, and
-        synchronised batch norms wait for other processes: none of these is recorded.
+        Three options cannot be captured: recomputed activations read the state of the random generator, the
+        compiler may run in any step, and synchronised batch norms wait for other processes.
         """
         cfg = self.cfg
         waits = cfg.TRAIN_SYNC_BN and self.place.world_size > 1
@@ -228,7 +229,7 @@ class Learner:
         if make_recorder is None:
             return None
         warn = partial(_log.warning, "TRAIN_CUDA_GRAPH: %s")
-        # What plain steps leave in the cache cannot serve a recording: activations would take it twice.
+        # With ``learns``, cached memory of eager steps, which a capture cannot use, is freed before it.
         graphs = StepGraphs(make_recorder(), warn=warn, learns=True)
         return FixedPass(self._learn, self.model.parameters(), self.device, graphs)
 
@@ -247,7 +248,7 @@ class Learner:
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def _update(self) -> float:
-        """Clips the gradients and steps, unless they are not finite; returns their norm before clipping."""
+        """Clips the gradients, updates the weights if they are finite, and returns the unclipped norm."""
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.TRAIN_CLIP_GRAD_NORM).item()
         finite = bool(np.isfinite(norm))
@@ -260,7 +261,7 @@ class Learner:
         return norm
 
     def _summarise(self, outputs: list[TrainOutput], batch: Batch) -> tuple[float, list[float], float]:
-        """Averages loss, IoU of each frame and number of objects over the samples of all processes."""
+        """Averages the loss, each frame's IoU and the number of objects over the samples of all processes."""
         losses = torch.stack([output.loss.detach() for output in outputs])
         iou = torch.cat([output.mean_iou for output in outputs], dim=1)  # T x B
         here = torch.cat(

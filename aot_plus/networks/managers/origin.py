@@ -1,7 +1,7 @@
-"""Describes the origin of masks and weights besides the config: checkpoints, files of own classes, code.
+"""Describes the origin of masks and weights besides the config: checkpoints, files of users' classes, code.
 
-An origin maps names, as messages show them, to SHA-256 of contents. Of the project's code, the source files
-count that a mask, or a weight, depends on; a changed comment counts as well.
+An origin maps names, as messages show them, to the SHA-256 of contents. The project's code is represented by
+the source files that masks, or weights, depend on; a changed comment counts as a change.
 """
 
 import inspect
@@ -69,9 +69,9 @@ _WEIGHTS = (
 
 
 def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
-    """Describes what masks are made by. ``checkpoint``: None for random weights.
+    """Returns the origin of masks. ``checkpoint``: None for random weights.
 
-    Raises ``CheckpointError`` if it cannot be read.
+    Raises ``CheckpointError`` if the checkpoint cannot be read.
     """
     own = _own_files(cfg.MEM_POLICY, "MEM_POLICY", "policy file") | _own_encoder(cfg)
     own |= _own_files(cfg.TEST_LAYOUT, "TEST_LAYOUT", "layout file")
@@ -79,24 +79,24 @@ def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
 
 
 def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
-    """Describes what a training starts from and is made by. ``initial``: the file of its first weights."""
+    """Returns the origin of trained weights. ``initial``: the file of the initial weights, if any."""
     return _content(INITIAL_WEIGHTS, initial) | _own_encoder(cfg) | {CODE: _digest_code(_WEIGHTS)}
 
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:
-    """Says in what an origin differs from the one in a saved config. Raises ``ConfigError``."""
+    """Describes how an origin differs from the one in a saved config. Raises ``ConfigError``."""
     return differences(read_saved_content(path).get("origin") or {}, origin)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, str]) -> list[str]:
-    """Says in what two descriptions of contents by name differ."""
+    """Describes how two mappings from names to contents differ."""
     changed = [f"{name} changed" for name in new if name in old and old[name] != new[name]]
     added = [f"{name} is not recorded there" for name in new if name not in old]
-    return [*changed, *added, *(f"{name} plays no part now" for name in old if name not in new)]
+    return [*changed, *added, *(f"{name} is no longer used" for name in old if name not in new)]
 
 
 def resumptions(path: Path, changes: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Lists what a saved config says about changes that a run went on with, and adds those of this run."""
+    """Returns the changes that earlier runs accepted, from a saved config, and those of this run."""
     before = list(read_saved_content(path).get("resumed") or [])
     changed = list(changes)
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
@@ -113,7 +113,7 @@ def _content(name: str, path: Path | None) -> dict[str, str]:
 
 
 def _digest_code(places: Iterable[str]) -> str:
-    """Computes a SHA-256 of the project's Python files; ``places``: folders and files beside the package."""
+    """Computes a SHA-256 of the project's Python files; ``places``: files and folders beside the package."""
     root = _PACKAGE.parent
     files = [
         file
@@ -129,7 +129,7 @@ def _own_encoder(cfg: Config) -> dict[str, str]:
 
 
 def _own_files(name: str, key: str, kind: str) -> dict[str, str]:
-    """Returns the digests of the files of an own class, ``package.module:ClassName``, and of its own bases.
+    """Returns digests of a user's files that define a class, ``package.module:ClassName``, and its bases.
 
     Raises ``ConfigError`` if there is no such class.
     """
@@ -141,14 +141,13 @@ def _own_files(name: str, key: str, kind: str) -> dict[str, str]:
     for index, file in enumerate(files):
         if file is not None and (index == 0 or not _is_installed(file)):
             label = f"{kind} {file.name}"
-            digests[label] = digests.get(label, "") + digest_file(
-                file
-            )  # files of two folders may share a name
+            # Files of two folders may share a name.
+            digests[label] = digests.get(label, "") + digest_file(file)
     return digests
 
 
 def _source_file(own: type) -> Path | None:
-    """Finds the file with a class; None for one that has none."""
+    """Returns the file that defines a class; None if there is none."""
     try:
         file = inspect.getsourcefile(own)
     except (TypeError, OSError):
@@ -157,6 +156,6 @@ def _source_file(own: type) -> Path | None:
 
 
 def _is_installed(file: Path) -> bool:
-    """Tells files of the project, of libraries and of Python from a user's."""
+    """Returns whether a file belongs to the project, a library or Python, not to a user."""
     folders = {Path(path).resolve() for name, path in sysconfig.get_paths().items() if "lib" in name}
     return any(file.is_relative_to(folder) for folder in (_PACKAGE, *folders))

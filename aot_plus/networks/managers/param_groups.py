@@ -1,4 +1,4 @@
-"""Makes and resumes AdamW's parameter groups, freezes a part of the encoder, and sets a step's rates."""
+"""Builds and resumes AdamW's parameter groups, freezes part of the encoder, and sets learning rates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def freeze_encoder(encoder: nn.Module, freeze_at: int) -> list[str]:
     """Freezes the first ``freeze_at`` of the encoder's ``stages``; returns the frozen parameters' names.
 
     Stage 1 is the stem, stage 2 what follows at 1/4 of the size (ResNet's ``layer1``), and so on; 0 freezes
-    nothing. Raises ``ConfigError`` when the encoder has no such stages.
+    nothing. Raises ``ConfigError`` if the encoder does not have that many stages.
     """
     stages: Sequence[Sequence[str]] = getattr(encoder, "stages", ())
     if not 0 <= freeze_at <= len(stages):
@@ -42,21 +42,21 @@ def parameter_groups(
     decay_exempt: Sequence[str],
     sequential_freeze: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Makes AdamW's groups of the trainable parameters of ``model``.
+    """Groups the trainable parameters of ``model`` for AdamW.
 
-    Biases and norms (all parameters of at most one dimension) have no weight decay, nor have those whose
+    Biases and norms (all parameters of at most one dimension) have no weight decay, nor do parameters whose
     name contains an entry of ``decay_exempt`` (such as ``conv_out``). Each group has, besides ``params`` and
     ``weight_decay``, a ``role`` that ``set_rates`` reads: ``"encoder"`` (the module ``encoder``),
     ``"sequential_freeze"`` (the name contains an entry of ``sequential_freeze``: no learning while
     predictions are committed) or ``"main"``. Raises ``ConfigError`` for an entry of ``sequential_freeze``
-    that no name contains; ``decay_exempt`` lists names of several models.
+    that no name contains; ``decay_exempt`` is not checked, since it lists names of several models.
     """
     _require_names(model, "TRAIN_SEQ_TRAINING_FREEZE_PARAMS", sequential_freeze)
     groups: dict[tuple[str, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim > 1 and not _names_a(name, decay_exempt)
+        decays = parameter.ndim > 1 and not _contains_any(name, decay_exempt)
         role = _role(name, sequential_freeze)
         decay = weight_decay if decays else 0.0
         new: dict[str, Any] = {"params": [], "role": role, "weight_decay": decay, "base_weight_decay": decay}
@@ -65,17 +65,17 @@ def parameter_groups(
 
 
 def resumed_groups(saved: Sequence[Mapping[str, Any]], own: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns saved groups for an optimizer with the groups ``own`` to load.
+    """Returns saved groups that an optimizer with the groups ``own`` can load.
 
-    What the config and the device decide is that of ``own``. Raises ``ValueError`` for groups of other sizes.
+    Values that the config or the device decides are those of ``own``. Raises ``ValueError`` if sizes differ.
     """
     found, expected = ([len(group["params"]) for group in groups] for groups in (saved, own))
     if found != expected:
         raise ValueError(
-            f"expected groups of {expected} weights in the optimizer, found {found}: the weights that learn, "
-            "TRAIN_WEIGHT_DECAY_EXEMPTION and TRAIN_SEQ_TRAINING_FREEZE_PARAMS must be those of its start"
+            f"expected groups of {expected} weights in the optimizer, found {found}: the trainable "
+            "weights, TRAIN_WEIGHT_DECAY_EXEMPTION and TRAIN_SEQ_TRAINING_FREEZE_PARAMS must not change"
         )
-    kept = ("role", "base_weight_decay", "fused")  # the last one decides where the counts of steps go
+    kept = ("role", "base_weight_decay", "fused")  # ``fused`` decides where step counts are kept
     return [{**group, **{name: mine[name] for name in kept}} for group, mine in zip(saved, own, strict=True)]
 
 
@@ -85,7 +85,7 @@ def set_rates(
     """Sets every group's learning rate and weight decay for the next step.
 
     ``rate`` is the schedule's, ``minimum`` its minimum, ``encoder_ratio`` as in ``encoder_learning_rate``.
-    With ``sequential`` (predictions are committed) the groups frozen then have rate and weight decay 0.
+    With ``sequential`` (predictions are committed), ``"sequential_freeze"`` groups get rate and decay 0.
     """
     for group in optimizer.param_groups:
         frozen = sequential and group["role"] == SEQUENTIAL_FREEZE
@@ -96,18 +96,18 @@ def set_rates(
 
 def _role(name: str, sequential_freeze: Sequence[str]) -> str:
     """Returns the role of the parameter called ``name``."""
-    if _names_a(name, sequential_freeze):
+    if _contains_any(name, sequential_freeze):
         return SEQUENTIAL_FREEZE
     return ENCODER if name.startswith("encoder.") else MAIN
 
 
-def _names_a(name: str, parts: Sequence[str]) -> bool:
-    """Tells whether the ``name`` of a parameter contains one of ``parts``."""
+def _contains_any(name: str, parts: Sequence[str]) -> bool:
+    """Returns whether the ``name`` of a parameter contains one of ``parts``."""
     return any(part in name for part in parts)
 
 
 def _require_names(model: nn.Module, key: str, parts: Sequence[str]) -> None:
-    """Raises ``ConfigError`` for a part, an entry of the config's ``key``, that no name contains."""
+    """Raises ``ConfigError`` for an entry of the config's ``key`` that no parameter's name contains."""
     names = [name for name, _ in model.named_parameters()]
     for part in parts:
         if not part or not any(part in name for name in names):

@@ -1,6 +1,6 @@
-"""Connects processes that share a job: each one's place and device, their group, and what they exchange.
+"""Connects processes that share a job: their places and devices, their group, and their exchanges.
 
-torchrun, or ``pipeline.launch``, starts them and describes them in the environment.
+torchrun or ``pipeline.launch`` starts them and sets the environment variables that describe them.
 """
 
 import itertools
@@ -44,7 +44,7 @@ class ProcessPlace:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ProcessPlace":
-        """Reads RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE of torchrun; alone without them."""
+        """Reads torchrun's RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; by default the only process."""
         rank = int(environment.get("RANK", "0"))
         world_size = int(environment.get("WORLD_SIZE", "1"))
         local_rank = int(environment.get("LOCAL_RANK", "0"))
@@ -59,10 +59,10 @@ class ProcessPlace:
 
 
 def share_out(lengths: Mapping[str, int], count: int) -> list[list[str]]:
-    """Shares sequences among ``count`` processes: longest first, each to the one with the fewest frames yet.
+    """Divides sequences among ``count`` processes: longest first, each to the one with fewest frames so far.
 
     ``lengths`` are numbers of frames. The result depends on nothing else, so all processes agree on it
-    unasked.
+    without communication.
     """
     shares: list[list[str]] = [[] for _ in range(count)]
     loads = [0] * count
@@ -79,9 +79,9 @@ def process_group(
 ) -> Iterator[None]:
     """Connects the processes; does nothing for a single one.
 
-    ``device``: tensors there are exchanged, with NCCL on CUDA. Without it the processes work apart, and wait
-    for one another as long as the slowest one needs, as they do if they are ``patient``. There may be one
-    group after another. Raises ``VOSError`` if the processes do not all start within ``LONGEST_START``.
+    ``device`` is where the exchanged tensors are; CUDA uses NCCL. Without it, the processes work on their
+    own, and exchanges wait for the slowest process, up to ``LONGEST_WAIT``, as they do if ``patient``. One
+    group may follow another. Raises ``VOSError`` if not all processes start within ``LONGEST_START``.
     """
     on_cuda = device is not None and device.type == "cuda"
     if on_cuda:
@@ -90,7 +90,7 @@ def process_group(
         yield
         return
     store = _meet(place)
-    with left_to_system():  # another process may have ended since: then this one waits for it in C
+    with left_to_system():  # waits in C for a process that may have ended meanwhile
         distributed.init_process_group(
             "nccl" if on_cuda else "gloo",
             store=store,
@@ -105,10 +105,10 @@ def process_group(
 
 
 def _meet(place: ProcessPlace) -> distributed.Store:
-    """Waits until all processes are there, and returns what they share.
+    """Waits until all processes have started, and returns the store that they share.
 
-    The group's own time limit is for what it exchanges later. torchrun's store outlives a group, so each
-    group has keys of its own. Between two groups a process may work for long, as the first one's metric does.
+    The group's timeout applies to later exchanges only. torchrun's store outlives a group, so each group has
+    its own prefix for keys. Between two groups a process may work for long: the first computes the metric.
     """
     number = next(_groups)
     longest = LONGEST_WAIT if number else LONGEST_START
@@ -126,7 +126,7 @@ def _meet(place: ProcessPlace) -> distributed.Store:
 
 
 def _wait(store: distributed.Store, keys: list[str], longest: timedelta) -> None:
-    """Waits for keys by asking again and again: Ctrl-C and SIGTERM are not heard in a store's own wait."""
+    """Waits for keys by polling: during a store's own wait, Python handles neither Ctrl-C nor SIGTERM."""
     end = time.monotonic() + longest.total_seconds()
     while not store.check(keys):
         if time.monotonic() >= end:
@@ -136,7 +136,7 @@ def _wait(store: distributed.Store, keys: list[str], longest: timedelta) -> None
 
 @contextmanager
 def _exchanging(place: ProcessPlace) -> Iterator[None]:
-    """Turns the error of an exchange into a ``ProcessError``: a process that stops closes its connections."""
+    """Turns a failed exchange into a ``ProcessError``: a process that stops closes its connections."""
     try:
         yield
     except RuntimeError as error:
@@ -146,7 +146,7 @@ def _exchanging(place: ProcessPlace) -> Iterator[None]:
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Gathers every process's item, by rank; waits for all. Raises ``ProcessError`` when one has died."""
+    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died."""
     if place.world_size == 1:
         return [item]
     items: list[T | None] = [None] * place.world_size
@@ -158,7 +158,7 @@ def gather(place: ProcessPlace, item: T) -> list[T]:
 def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
     """Computes the sum of every process's ``values`` (any shape, the same everywhere).
 
-    Raises ``ProcessError`` when one has died, as do all exchanges below.
+    Raises ``ProcessError`` if a process has died, as do all exchanges below.
     """
     if place.world_size > 1:
         values = values.clone()
@@ -170,7 +170,7 @@ def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
 def average_over_processes(place: ProcessPlace, tensors: Sequence[Tensor]) -> None:
     """Replaces tensors by their means over all processes, in one exchange.
 
-    Every process must bring as many tensors, of the same shapes and of one type, in the same order.
+    Every process must pass the same number of tensors, of the same shapes and one dtype, in the same order.
     """
     if place.world_size == 1 or not tensors:
         return
@@ -184,7 +184,7 @@ def average_over_processes(place: ProcessPlace, tensors: Sequence[Tensor]) -> No
 
 
 def copy_of_first_process(place: ProcessPlace, tensors: Iterable[Tensor]) -> None:
-    """Replaces tensors by those of the first process."""
+    """Broadcasts the first process's tensors into those of the others, in place."""
     if place.world_size > 1:
         for tensor in tensors:
             sent = tensor.contiguous()
@@ -201,22 +201,22 @@ def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
 
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
-    """Chooses the config's device: ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
+    """Returns the config's device; ``auto`` and ``cuda`` spread a machine's processes over its GPUs."""
     if name in _SPREAD and torch.cuda.is_available():
         name = f"cuda:{place.local_rank % torch.cuda.device_count()}"
     return resolve_device(name, key)
 
 
 def count_gpus(name: str) -> int:
-    """Counts the GPUs that a machine's processes can be spread over with a config's device; 0 without any."""
+    """Counts the GPUs that ``choose_device`` spreads processes over for a config's device; 0 if none."""
     return torch.cuda.device_count() if name in _SPREAD else 0
 
 
 def helper_threads(place: ProcessPlace, device: torch.device) -> int:
-    """Counts the threads that should read frames, and those that should write masks, for one process.
+    """Returns how many threads of one process should read frames, and how many should write masks.
 
-    On a CPU the network wants the cores: two keep up with it. A GPU waits for two of them where frames are
-    large: reading one of 1920 x 1080 pixels takes 25 ms of a core, and writing its mask 16.
+    On the CPU, the network needs the cores, and two threads keep up with it. A GPU would wait for two threads
+    if frames are large: at 1920 x 1080 pixels, a frame takes 25 ms of a core to read, its mask 16 to write.
     """
     if device.type == "cpu":
         return _FEW_HELPERS
@@ -224,9 +224,9 @@ def helper_threads(place: ProcessPlace, device: torch.device) -> int:
 
 
 def share_cores(place: ProcessPlace) -> None:
-    """Assigns a machine's processes their parts of the free cores, unless OMP_NUM_THREADS decides.
+    """Limits PyTorch's threads to this process's share of the free cores, unless OMP_NUM_THREADS is set.
 
-    torchrun sets OMP_NUM_THREADS to 1 where it was not set. PyTorch starts with a thread for every core.
+    torchrun sets OMP_NUM_THREADS to 1 if it was not set. PyTorch's default is one thread per core.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
@@ -234,7 +234,7 @@ def share_cores(place: ProcessPlace) -> None:
     torch.set_num_threads(cores.threads(place.local_world_size))
     if cores.is_busy and place.local_rank == 0:
         _log.info(
-            "the machine is busy (%.0f programs compute on %d cores): %d thread(s) each process; "
-            "OMP_NUM_THREADS=%d takes all cores",
+            "the machine is busy (%.0f programs compute on %d cores): %d thread(s) per process; "
+            "OMP_NUM_THREADS=%d uses all cores",
             *(cores.others, cores.machine, cores.threads(place.local_world_size), cores.usable),
         )

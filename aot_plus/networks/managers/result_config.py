@@ -30,7 +30,7 @@ __all__ = ["claim_result_folder", "folder_differences", "mask_values", "remove_f
 
 _log = logging.getLogger(__name__)
 
-# Names, and beginnings of names, that cannot change a mask.
+# Config values that cannot change a mask: names and prefixes of names.
 _IRRELEVANT = frozenset(
     {
         "EXP_NAME",
@@ -47,9 +47,9 @@ _IRRELEVANT = frozenset(
         *("DATA_", "DIR_", "PRETRAIN_", "TRAIN_"),
     }
 )
-_IN_MASKS = ("torch", "torchvision", "opencv-python", "pillow")  # they compute, resize and read
-_LISTED = 5  # sequences in a message
-_ALL_FRAMES = "_all_frames"  # ends a split whose sequences have more frames than those of the same names
+_IN_MASKS = ("torch", "torchvision", "opencv-python", "pillow")  # libraries that compute, resize and read
+_LISTED = 5  # most sequences in a message
+_ALL_FRAMES = "_all_frames"  # suffix of a split that has more frames of the same sequences
 
 
 def mask_values(cfg: Config) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def mask_values(cfg: Config) -> dict[str, Any]:
 
 
 def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[str]:
-    """Says what differs from a saved config of what a sequence's masks depend on. Raises ``ConfigError``."""
+    """Lists the differences from a saved config that affect a sequence's masks. Raises ``ConfigError``."""
     saved, split = read_saved_config(path), cfg.TEST_DATASET_SPLIT
     old_split = str(saved.get("TEST_DATASET_SPLIT", split))
     found = config_differences(path, cfg, _IRRELEVANT | ignored)
@@ -73,14 +73,14 @@ def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[
 
 
 def _is_other_dataset(old: str, new: str) -> bool:
-    """Tells whether two values of ``TEST_DATASET`` are two data sets."""
+    """Returns whether two values of ``TEST_DATASET`` name different data sets."""
     if old == new or old in DATASET_FOLDERS or new in DATASET_FOLDERS:
         return old != new
     return _are_two_folders(find_path(old), find_path(new))
 
 
 def _are_two_folders(old: Path | None, new: Path | None) -> bool:
-    """Tells whether both are there: a folder that is gone may have been moved."""
+    """Returns whether both folders exist and differ: one that is gone may have been moved."""
     if old is None or new is None or not (old.is_dir() and new.is_dir()):
         return False
     return not old.samefile(new)
@@ -89,9 +89,9 @@ def _are_two_folders(old: Path | None, new: Path | None) -> bool:
 def folder_differences(
     result_dir: Path, cfg: Config, origin: Origin, ignored: frozenset[str] = frozenset()
 ) -> list[str]:
-    """Says what differs from the config and the origin of a folder's masks. Raises ``ConfigError``.
+    """Lists the differences from the config and origin of a folder's masks. Raises ``ConfigError``.
 
-    ``ignored``: names of config values.
+    ``ignored``: names of config values to leave out.
     """
     path = result_dir / CONFIG_FILE
     return [*_mask_differences(path, cfg, ignored), *origin_differences(path, origin)]
@@ -108,19 +108,19 @@ def claim_result_folder(
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
-    """Puts config and origin into the folder; with ``overwrite`` removes the sequences, figures and summary.
+    """Saves config and origin in the folder; with ``overwrite`` removes the sequences, figures and summary.
 
-    Raises ``ConfigError`` with what differs if the folder holds results of another config or origin that
-    would stay: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``. With
-    ``resume`` they do stay, unless they are of another data set: what differs is logged, and noted beside the
-    config. ``changed`` says which sequences that would stay were made of other files.
+    Raises a ``ConfigError`` that lists the differences if results of another config or origin would stay
+    in the folder: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``.
+    With ``resume`` such results stay, unless they are of another data set; the differences are logged and
+    saved with the config. ``changed`` describes the sequences that would stay but were made from other files.
 
-    ``computes``: masks will be made. If not, commit and versions of those that are there stay.
+    ``computes``: whether masks will be made. If not, the saved commit and versions stay.
     """
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
     finished = _finished(result_dir)
-    if finished and not path.is_file():  # it may be a dataset, and must not lose anything
+    if finished and not path.is_file():  # it may be a dataset: remove nothing
         raise ConfigError(
             f"{result_dir}: not a result folder: it holds {finished[0]}, ... but no {CONFIG_FILE}"
         )
@@ -132,13 +132,13 @@ def claim_result_folder(
     if overwrite:
         remove_figures(result_dir)
         (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
-        for name in sequences:  # before the new config is there: the old one is not theirs
+        for name in sequences:  # before saving the new config, which does not describe them
             SequenceFolder(result_dir, name).discard()
     save_config(cfg, path, facts)
 
 
 def remove_figures(result_dir: Path) -> None:
-    """Removes what was made of masks that are about to change: figures and packed files."""
+    """Removes what was made from masks that are about to change: figures and zip files."""
     remove_results(result_dir)
     for packed in result_dir.glob("*.zip"):
         packed.unlink(missing_ok=True)
@@ -147,9 +147,9 @@ def remove_figures(result_dir: Path) -> None:
 def _accepted_changes(
     path: Path, cfg: Config, origin: Origin, kept: Sequence[str], changed: Sequence[str], *, resume: bool
 ) -> list[str]:
-    """Lists the changes that the run goes on with.
+    """Returns the differences that the run accepts.
 
-    Raises ``ConfigError`` without ``resume``, and for masks of another data set.
+    Raises ``ConfigError`` if there are any without ``resume``, and for masks of another data set.
     """
     differences = folder_differences(path.parent, cfg, origin)
     old = str(read_saved_config(path).get("TEST_DATASET", cfg.TEST_DATASET))
@@ -172,7 +172,7 @@ def _accepted_changes(
 
 
 def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, computes: bool) -> dict[str, Any]:
-    """Returns what the config says of how kept masks were made; warns where other libraries made them."""
+    """Returns the record of how kept masks were made; warns if other versions of libraries made them."""
     saved = read_saved_content(path)
     versions = _other_versions(saved)
     telling = [versions[name] for name in _IN_MASKS if name in versions]
@@ -189,12 +189,12 @@ def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, compute
 
 
 def _named(sequences: Sequence[str]) -> str:
-    """Names one of some sequences, and counts them."""
+    """Names the first sequence and counts the others."""
     return sequences[0] if len(sequences) == 1 else f"{sequences[0]} and {len(sequences) - 1} more"
 
 
 def _other_versions(saved: Mapping[str, Any]) -> dict[str, str]:
-    """Says, by name, in which commit and libraries this process differs from a saved config's."""
+    """Describes, by name, how commit and libraries differ from those of a saved config."""
     versions = saved.get("versions")
     old = {"commit": saved.get("commit"), **(versions if isinstance(versions, Mapping) else {})}
     new = {"commit": git_commit(), **library_versions()}
@@ -206,7 +206,7 @@ def _other_versions(saved: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _finished(result_dir: Path) -> list[str]:
-    """Returns the names of the folders with masks."""
+    """Returns the names of the sequences that have masks."""
     return sorted(
         folder.name
         for folder in result_dir.iterdir()

@@ -1,4 +1,4 @@
-"""Computes the learning rate over training."""
+"""Computes the learning rate and the share of committed predictions over training."""
 
 
 def learning_rate(
@@ -19,17 +19,17 @@ def learning_rate(
 
 
 def encoder_learning_rate(rate: float, minimum: float, ratio: float) -> float:
-    """Computes the encoder's learning rate: ``minimum`` plus ``ratio`` of what ``rate`` has above it."""
+    """Computes the encoder's learning rate, ``minimum + ratio * (rate - minimum)``."""
     return (rate - minimum) * ratio + minimum
 
 
 def prediction_share(
     step: int, total: int, start_ratio: float, end_ratio: float, final_share: float
 ) -> float:
-    """Computes the share of steps (0..1), around ``step``, that commit predictions and not the ground truth.
+    """Computes the share of steps (0..1) around ``step`` that commit predictions instead of ground truth.
 
-    0 before ``start_ratio * total`` steps, then linearly up to ``final_share`` at ``end_ratio * total``, and
-    that from there on. An end that is not after the start makes it a jump, as in the published recipe.
+    It is 0 before ``start_ratio * total`` steps, rises linearly to ``final_share`` at ``end_ratio * total``,
+    and stays there. If the end is not after the start, it jumps, as in the published recipe.
     """
     start, end = start_ratio * total, end_ratio * total
     if step < start:

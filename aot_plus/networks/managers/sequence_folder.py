@@ -1,4 +1,4 @@
-"""Manages the result folder of a sequence, which gets its name when it is whole."""
+"""Manages the result folder of a sequence, which gets its name only when it is complete."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ _UNFINISHED = ".unfinished"
 class SequenceFolder:
     """Holds the paths of one sequence's results.
 
-    Masks go to the hidden folder ``.<sequence>.<process>.unfinished`` next to it, which is renamed once every
-    mask is there: a folder with the sequence's name is always whole, whenever the process is killed.
+    Masks go to the hidden folder ``.<sequence>.<process>.unfinished``, which is renamed once every mask is
+    there: a folder with the sequence's name is always complete, whenever the process is killed.
     """
 
     def __init__(self, result_dir: Path, sequence: str) -> None:
@@ -27,18 +27,18 @@ class SequenceFolder:
         self.trace = trace_path(result_dir, sequence)
 
     def is_complete(self, files: Iterable[str], with_trace: bool) -> bool:
-        """Returns True if all files (paths in the folder) are there, and the trace exists if wanted."""
+        """Returns whether all files (paths in the folder) and, if ``with_trace``, the trace exist."""
         if with_trace and not self.trace.is_file():
             return False
         return not _missing_masks(self.target, files)
 
     def discard_unfinished(self) -> None:
-        """Removes what a killed or failed run left."""
+        """Removes the hidden folder, if there is one."""
         if self.temporary.exists():
             shutil.rmtree(self.temporary)
 
     def discard(self) -> None:
-        """Removes the results as well; the folder loses its name first: no part passes for a result."""
+        """Removes the results as well; the folder is renamed first, so no part of it passes for a result."""
         self.discard_unfinished()
         self.trace.unlink(missing_ok=True)
         if self.target.exists():
@@ -46,7 +46,7 @@ class SequenceFolder:
             shutil.rmtree(self.temporary)
 
     def start(self) -> Path:
-        """Makes the hidden folder, empty, and returns it."""
+        """Creates the empty hidden folder and returns its path."""
         self.discard_unfinished()
         self.temporary.mkdir(parents=True)
         return self.temporary
@@ -54,7 +54,7 @@ class SequenceFolder:
     def finish(self, files: Iterable[str], trace: list[str] | None) -> None:
         """Writes the trace (JSON lines), if there is one, and gives the folder its name.
 
-        Raises ``DataError`` if a mask is not there: another run works in the same result folder.
+        Raises ``DataError`` if a mask is missing, as when another run uses the same result folder.
         """
         missing = _missing_masks(self.temporary, files)
         if missing:
@@ -69,12 +69,12 @@ class SequenceFolder:
 
 
 def remove_unfinished(result_dir: Path) -> None:
-    """Removes the sequences' hidden folders that killed runs left. No other run may be writing there."""
+    """Removes the hidden folders that killed runs left. No other run may use ``result_dir`` meanwhile."""
     for path in result_dir.glob(f".*{_UNFINISHED}"):
         shutil.rmtree(path)
 
 
 def _missing_masks(folder: Path, files: Iterable[str]) -> list[str]:
-    """Lists those of the files (paths in the folder) that are not there."""
+    """Returns the files (paths in the folder) that are missing."""
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     return [file for file in files if file not in present]

@@ -11,13 +11,13 @@ __all__ = ["StopRequest"]
 
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_PATIENCE = 3.0  # seconds: one Ctrl-C may come from the terminal and from torchrun
+_PATIENCE = 3.0  # seconds; one Ctrl-C may arrive twice, from the terminal and from torchrun
 
 
 class StopRequest:
-    """Notes the first SIGINT or SIGTERM in ``signal`` while entered.
+    """Records the first SIGINT or SIGTERM in ``signal`` while the ``with`` block runs.
 
-    Later ones are ignored, but for a Ctrl-C that comes some seconds after the first: it stops at once.
+    Later signals are ignored, except for a Ctrl-C some seconds after the first one: it stops the run at once.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            return  # a data worker, still with this handler: the signal is for the first process
+            return  # a data worker, which inherited this handler: its parent acts on the signal
         now = time.monotonic()
         if self.signal is None:
             self.signal, self._noted_at = signal.Signals(number), now

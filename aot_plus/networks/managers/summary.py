@@ -1,4 +1,4 @@
-"""Sums up an evaluation: counts, speed and memory, of one process or of all together."""
+"""Summarises an evaluation: counts, speed and memory, of one process or of all."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from aot_plus.utils.words import counted
 from evaluation.files import replacing, require_regular
 
 _MIB = 2**20
-_OF_THIS_RUN = ("skipped", "failed")  # where nothing was computed
+_OF_THIS_RUN = ("skipped", "failed")  # saved even if nothing was computed
 
 
 @dataclass
@@ -26,8 +26,8 @@ class EvaluationSummary:
 
     ``seconds`` is the time from the first sequence to the last. ``compute_seconds`` is the part spent in the
     segmenter: launching each frame's work and, on CUDA, waiting for it; reading, resizing and writing run in
-    parallel. Of several processes, it is their sum. Memory is in MiB: the resident memory of the largest
-    process, and the peak that CUDA allocated (None without it).
+    parallel. For several processes, it is their sum. Memory is in MiB: the peak resident memory of the
+    largest process, and the peak that CUDA allocated (None without CUDA).
     """
 
     done: list[str] = field(default_factory=list)
@@ -42,24 +42,24 @@ class EvaluationSummary:
 
     @property
     def frames_per_second(self) -> float | None:
-        """Counts all processes' frames per second of the slowest one; None where there was nothing to do."""
+        """Returns the frames of all processes per second of the slowest one; None if there are no frames."""
         return self.frames / self.seconds if self.frames else None
 
     @property
     def frames_per_second_compute(self) -> float | None:
-        """Counts the frames per second if the processes did nothing but compute."""
+        """Returns the frames per second that the processes would reach if they did nothing but compute."""
         return self.frames * self.processes / self.compute_seconds if self.frames else None
 
     def measure_memory(self, device: torch.device) -> None:
-        """Notes this process's peak memory."""
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes, kilobytes
+        """Records this process's peak memory."""
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, else kilobytes
         self.peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB
         if device.type == "cuda":
             self.peak_cuda_memory = torch.cuda.max_memory_allocated(device) / _MIB
 
     @classmethod
     def merge(cls, parts: Sequence["EvaluationSummary"]) -> "EvaluationSummary":
-        """Merges the summaries of processes that worked side by side."""
+        """Merges the summaries of processes that worked in parallel."""
         cuda = [part.peak_cuda_memory for part in parts if part.peak_cuda_memory is not None]
         return cls(
             done=sorted(name for part in parts for name in part.done),
@@ -74,7 +74,7 @@ class EvaluationSummary:
         )
 
     def save(self, path: Path) -> None:
-        """Writes everything as JSON; where nothing was computed, speed and memory of the run before stay."""
+        """Writes all values as JSON; if nothing was computed, the previous run's speed and memory stay."""
         values = dataclasses.asdict(self)
         values["frames_per_second"] = self.frames_per_second
         values["frames_per_second_compute"] = self.frames_per_second_compute
@@ -104,7 +104,7 @@ class EvaluationSummary:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Reads a summary; nothing from a file that is missing or damaged."""
+    """Reads a summary; empty if the file is missing or damaged."""
     try:
         require_regular(path)
         return dict(parse_json(path.read_text(encoding="utf-8")))

@@ -1,7 +1,7 @@
-"""Saves checkpoints whole or not at all, keeps a training's last few, and finds the newest readable one.
+"""Saves checkpoints atomically, keeps the last few of a training, and finds the newest readable one.
 
 A checkpoint is a pair of files with the same step, ``ckpt/save_step_<k>.pth`` and
-``ema_ckpt/save_step_<k>.pth``. Both have the weights under ``state_dict``, so either can be evaluated.
+``ema_ckpt/save_step_<k>.pth``. Both hold weights under ``state_dict``, so either can be evaluated.
 """
 
 import logging
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 TRAINING_FOLDER = "ckpt"
 EMA_FOLDER = "ema_ckpt"
-BEST_FILE = "best.pth"  # averaged weights, of the validation with the highest J
+BEST_FILE = "best.pth"  # averaged weights with the highest J in a validation
 _TRAINING_VALUES = {
     "state_dict": dict,
     "optimizer": dict,
@@ -55,23 +55,23 @@ _FILE_NAME = re.compile(r"save_step_(\d+)\.pth")
 
 @dataclass
 class TrainingCheckpoint:
-    """Holds the state to resume a training from: tensors, numbers, strings and containers of these only."""
+    """Holds the state that resumes a training: only tensors, numbers, strings and containers of these."""
 
-    step: int  # steps done; the next one has this number, counted from 0
-    state_dict: Mapping[str, Any]  # the model's
+    step: int  # number of steps done, which is the index of the next step
+    state_dict: Mapping[str, Any]  # of the model
     optimizer: Mapping[str, Any]
     scaler: Mapping[str, Any]  # empty without float16
-    ema: Mapping[str, Any]  # of ModelEMA.state_dict
-    random_states: list[dict[str, Any]]  # get_random_state of each process, by rank
-    counters: dict[str, int] = field(default_factory=dict)  # such as steps skipped so far
+    ema: Mapping[str, Any]  # from ModelEMA.state_dict
+    random_states: list[dict[str, Any]]  # from get_random_state, of each process by rank
+    counters: dict[str, int] = field(default_factory=dict)  # such as the number of steps skipped so far
 
 
 def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> Path:
     """Saves the pair of files under ``folder`` and removes all but the last ``keep`` (at least 1) pairs.
 
-    Both are written aside before either is renamed, so a disk that becomes full leaves none alone. The
-    training file is renamed last: it exists only when its partner does. Returns the training file's path. To
-    be called by one process only.
+    Both are written under temporary names before either is renamed, so a full disk leaves neither of them
+    alone. The training file is renamed last, so it exists only if its partner does. Returns the path of the
+    training file. Only one process may call this.
     """
     content = dict(vars(checkpoint))
     ema = {**content.pop("ema"), "step": checkpoint.step}
@@ -85,10 +85,10 @@ def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> 
 
 
 def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
-    """Reads the newest readable checkpoint under ``folder``, tensors on the CPU; None when there is none.
+    """Reads the newest readable checkpoint under ``folder``, tensors on the CPU; None if there is none.
 
-    A damaged one is named in a warning, and the one before it is tried. Raises ``CheckpointError`` when there
-    are checkpoints but not one can be read.
+    Logs a warning for a damaged checkpoint and tries the one before it. Raises ``CheckpointError`` if there
+    are checkpoints but none can be read.
     """
     damage = []
     for step in reversed(saved_steps(folder)):
@@ -108,12 +108,12 @@ def saved_steps(folder: Path) -> list[int]:
 
 
 def ema_path(folder: Path, step: int) -> Path:
-    """Names the file of the averaged weights of a step, which need not exist."""
+    """Returns the path of the averaged weights of a step; the file may not exist."""
     return _path(folder, EMA_FOLDER, step)
 
 
 def kept_weights(folder: Path) -> list[Path]:
-    """Lists all files of weights of a training, those without their partner included."""
+    """Lists all weight files of a training, including those without their partner."""
     checkpoints = [
         _path(folder, name, step)
         for name in (TRAINING_FOLDER, EMA_FOLDER)
@@ -126,7 +126,7 @@ def kept_weights(folder: Path) -> list[Path]:
 def save_best(
     folder: Path, state_dict: Mapping[str, Any], step: int, j: float, measured: Mapping[str, Any]
 ) -> None:
-    """Saves the averaged weights of the best validation so far, with the J of theirs (0..1).
+    """Saves the averaged weights of the best validation so far, with their J (0..1).
 
     ``measured``: what J depends on besides the weights, as plain values by name.
     """
@@ -138,13 +138,13 @@ def save_best(
 def best_j(folder: Path, measured: Mapping[str, Any]) -> float:
     """Reads the J of the weights that ``save_best`` saved.
 
-    -1 if there are none that can be read, or if theirs was measured otherwise, by the names that both know.
+    Returns -1 if no weights can be read, or if a value that the file shares with ``measured`` differs.
     """
     content = _read_best(folder)
     if content is None:
         return -1.0
     noted = content.get("measured")
-    before = noted if isinstance(noted, dict) else {}  # earlier versions noted nothing: their J counts
+    before = noted if isinstance(noted, dict) else {}  # earlier versions recorded nothing: their J counts
     changed = [name for name in before if name in measured and before[name] != measured[name]]
     if changed:
         path, names = folder / BEST_FILE, ", ".join(changed)
@@ -154,7 +154,7 @@ def best_j(folder: Path, measured: Mapping[str, Any]) -> float:
 
 
 def drop_best_after(folder: Path, step: int) -> None:
-    """Removes the weights that ``save_best`` saved if they are of a later step."""
+    """Removes the weights that ``save_best`` saved if they are from a later step."""
     content = _read_best(folder)
     if content is not None and content["step"] > step:
         (folder / BEST_FILE).unlink()
@@ -163,7 +163,7 @@ def drop_best_after(folder: Path, step: int) -> None:
 def get_random_state() -> dict[str, Any]:
     """Returns the state of this process's random generators: Python's, NumPy's, torch's, its CUDA device's.
 
-    The numbers are in tensors, as ``torch.load`` reads nothing else with ``weights_only``.
+    Arrays of numbers are stored as tensors, since ``torch.load`` with ``weights_only`` rejects NumPy arrays.
     """
     version, numbers, gauss = random.getstate()
     numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
@@ -176,13 +176,13 @@ def get_random_state() -> dict[str, Any]:
         },
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_initialized():  # a training on the CPU leaves a GPU alone
+    if torch.cuda.is_initialized():  # training on the CPU must not initialise CUDA
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restores the state that ``get_random_state`` gave; the CUDA part only in a process that uses CUDA."""
+    """Restores a state from ``get_random_state``; the CUDA part only in a process that uses CUDA."""
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
     key = numpy_state["state"]["key"].numpy().astype(np.uint32)
@@ -193,7 +193,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def _write(values: Mapping[str, Any], path: Path) -> None:
-    """Saves values. Raises the ``OSError`` of a full disk, for which torch raises an error of its own."""
+    """Saves values. On a full disk, raises the original ``OSError`` instead of torch's ``RuntimeError``."""
     with path.open("wb") as file:
         try:
             torch.save(values, file)
@@ -216,7 +216,7 @@ def _load(folder: Path, step: int) -> TrainingCheckpoint:
 
 
 def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, Any]:
-    """Reads a file, of ``step`` or of any, that has values of these types. Raises ``CheckpointError``."""
+    """Reads a file; checks its step, unless ``step`` is None, and its types. Raises ``CheckpointError``."""
     content = read_file(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a training checkpoint, found a {type(content).__name__}")
@@ -233,7 +233,7 @@ def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, 
 
 
 def _read_best(folder: Path) -> dict[str, Any] | None:
-    """Reads what ``save_best`` saved; None if there is nothing that can be read."""
+    """Reads the file that ``save_best`` wrote; None if it is missing or cannot be read."""
     path = folder / BEST_FILE
     if not path.is_file():
         return None
@@ -245,9 +245,9 @@ def _read_best(folder: Path) -> dict[str, Any] | None:
 
 
 def _remove_old(folder: Path, step: int, keep: int) -> None:
-    """Removes checkpoints before the last ``keep`` up to ``step``, and what a killed process left.
+    """Removes all but the last ``keep`` checkpoints up to ``step``, and temporary files of killed processes.
 
-    Later ones are left out of the count: after a return to an earlier checkpoint they are the damaged ones.
+    Later checkpoints are not counted: after falling back to an earlier one, they are the damaged ones.
     """
     kept = [saved for saved in saved_steps(folder) if saved <= step][-keep:]
     for name in (TRAINING_FOLDER, EMA_FOLDER):
@@ -259,7 +259,7 @@ def _remove_old(folder: Path, step: int, keep: int) -> None:
 
 
 def _steps_in(folder: Path) -> set[int]:
-    """Finds the steps of the checkpoint files in a folder, which need not exist."""
+    """Returns the steps of the checkpoint files in a folder, which may not exist."""
     if not folder.is_dir():
         return set()
     matches = (_FILE_NAME.fullmatch(path.name) for path in folder.iterdir())
@@ -267,5 +267,5 @@ def _steps_in(folder: Path) -> set[int]:
 
 
 def _path(folder: Path, name: str, step: int) -> Path:
-    """Names the file of a step in one of the two folders."""
+    """Returns the path of a step's file in one of the two folders."""
     return folder / name / f"save_step_{step}.pth"

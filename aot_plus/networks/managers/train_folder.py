@@ -1,4 +1,4 @@
-"""Decides whether an earlier run in the folder of a training is resumed, replaced, or left alone."""
+"""Decides whether to resume or replace an earlier run in a training's folder, or to leave it alone."""
 
 import logging
 import shutil
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 LOG_FOLDER = "log"
 
-# Names, and beginnings of names, that do not change which weights a training ends with.
+# Config values that do not affect the final weights: names and prefixes of names.
 _IRRELEVANT = frozenset(
     {
         "DATA_WORKERS",
@@ -49,17 +49,18 @@ _IRRELEVANT = frozenset(
 
 
 def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: bool) -> bool:
-    """Returns True to resume the training in ``folder``, False to start one. Changes nothing.
+    """Returns True to resume the training in ``folder``, False to start a new one. Changes nothing.
 
     Args:
-        cfg: of the run to come.
+        cfg: config of the new run.
         folder: may be missing.
-        resume: True: there must be a training, and config values that differ from its own are a warning;
-            None: if there is one, and it had the same config; False: there must be none.
+        resume: True: there must be a training; values that differ from its config only cause a warning.
+            None: if there is a training, it is resumed and must have the same config. False: there must be
+            none.
         overwrite: start from the beginning in any case (``clear_run`` then removes the old training).
 
     Raises:
-        ConfigError: the folder's training contradicts what is asked for.
+        ConfigError: the folder's contents do not allow what is asked for.
     """
     if overwrite:
         return False
@@ -87,7 +88,7 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
 
 
 def _require_no_weights(folder: Path) -> None:
-    """Raises ``ConfigError`` if there is anything that a new training without checkpoints would remove."""
+    """Raises ``ConfigError`` if there are weights, though no checkpoint: a new training would remove them."""
     kept = kept_weights(folder)
     if kept:
         names = ", ".join(str(path.relative_to(folder)) for path in kept[:3])
@@ -99,16 +100,16 @@ def _require_no_weights(folder: Path) -> None:
 
 
 def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
-    """Returns what the saved config of a resumed training says about the origin of its weights.
+    """Returns what a resumed training saves with its config about the origin of its weights.
 
-    Changed code, encoder files and initial weights do not stop a training: the log and the file say so.
+    Changed code, encoder files or initial weights do not stop the training: they are logged and saved.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
     try:
         initial = pretrained_file(cfg)
-    except CheckpointError:  # it is not needed any more
+    except CheckpointError:  # the file is no longer needed
         initial = None
     origin = dict(origin_of_weights(cfg, initial))
     if initial is None:
@@ -124,7 +125,7 @@ def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
 def clear_run(folder: Path) -> None:
     """Removes an earlier training's files; other contents of the folder, such as evaluations, stay.
 
-    Raises ``DataError`` for weights or a config that cannot be removed: the next run would resume from them.
+    Raises ``DataError`` if weights or the config cannot be removed: the next run would resume from them.
     """
     for path in [*kept_weights(folder), folder / CONFIG_FILE]:
         try:
@@ -138,6 +139,6 @@ def clear_run(folder: Path) -> None:
 def _differences(path: Path, cfg: Config) -> list[str]:
     if not path.is_file():
         return [f"{path.name} is missing"]
-    # Batch norms that learn see one part of a batch at a time.
+    # Batch norms that are trained normalise each part of a batch separately.
     parts = {"TRAIN_ACCUMULATION_STEPS"} if cfg.MODEL_FREEZE_BN else set()
     return config_differences(path, cfg, _IRRELEVANT | parts)

@@ -31,10 +31,10 @@ _PICTURED_CLIPS = 4
 
 
 class TrainLog:
-    """Writes the log of one process. All but the first (``active`` False) keep silent.
+    """Writes the log of one process. All but the first (``active`` False) write nothing.
 
     ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last
-    line, of this run alone. Lines of steps after ``start_step``, which a killed run left, are removed.
+    line, of this run only. Lines of steps after ``start_step``, which a killed run left, are removed.
     """
 
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
@@ -48,7 +48,7 @@ class TrainLog:
         self._writer: SummaryWriter | None = None
         if active and cfg.TRAIN_TBLOG:
             self._writer = tensorboard_writer()(str(folder / "tensorboard"), purge_step=start_step + 1)
-        self._bar = ProgressBar(  # last: an error before it has a line of its own
+        self._bar = ProgressBar(  # last, so that an error before it starts on a new line
             total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
         )
 
@@ -67,7 +67,7 @@ class TrainLog:
             self._writer.close()
 
     def add(self, step: int, batch: Batch, result: StepResult, seconds: float, waited: float) -> None:
-        """Notes a step, counted from 0; of the ``seconds`` it took, ``waited`` went by waiting for data."""
+        """Records a step, counted from 0; of its ``seconds``, ``waited`` were spent waiting for data."""
         if not self.active:
             return
         self._recent.append((result, seconds, waited))
@@ -79,7 +79,7 @@ class TrainLog:
             self._write_picture(done, batch, result)
 
     def add_validation(self, done: int, j: float) -> None:
-        """Notes the J of a validation after ``done`` steps."""
+        """Records the J of a validation after ``done`` steps in TensorBoard, if that is enabled."""
         if self._writer is not None:
             self._writer.add_scalar("validation/j", j, done)
 
@@ -110,7 +110,7 @@ class TrainLog:
 
 
 def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:
-    """Returns the values of a line; those of no step are None."""
+    """Returns the values of a line; None for a mean of no values."""
     results = [result for result, _, _ in recent]
     updated = [result for result in results if result.updated]
     return {
@@ -127,15 +127,15 @@ def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Returns the mean of the numbers among ``values``, to six digits; None if there is none."""
+    """Returns the mean of the finite ``values``, to six significant digits; None if there are none."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
 
 
 def drop_lines(path: Path, start_step: int) -> None:
-    """Removes the lines after the first ``start_step`` steps from a file that need not be there.
+    """Removes the lines of steps after ``start_step`` from a file, which may not exist.
 
-    Its folder is made. Raises ``DataError`` where that is something else.
+    Creates its folder. Raises ``DataError`` if that is a file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def drop_lines(path: Path, start_step: int) -> None:
 
 
 def kept_lines(path: Path, start_step: int) -> list[str]:
-    """Returns the lines of the first ``start_step`` steps; the last of a killed run may be half a line."""
+    """Returns the lines up to ``start_step``, except unreadable ones: a killed run may leave half a line."""
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -160,7 +160,7 @@ def kept_lines(path: Path, start_step: int) -> list[str]:
 
 
 def tensorboard_writer() -> "type[SummaryWriter]":
-    """Returns TensorBoard's class of writers. Raises ``ConfigError`` where TensorBoard is not installed."""
+    """Returns TensorBoard's ``SummaryWriter``. Raises ``ConfigError`` if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

@@ -44,12 +44,12 @@ _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains as ``cfg`` says and keeps everything under ``folder``.
+    """Trains the model of a config and writes all files to ``folder``.
 
     ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` the log files, ``config.yaml`` the config. With
-    ``TRAIN_EVAL_STEPS``, the first process validates while the others wait for it (``Validation``). A killed
-    run, started again, resumes from its last checkpoint: on the CPU, with as many processes and threads as
-    before, it ends with the weights of an undisturbed one.
+    ``TRAIN_EVAL_STEPS``, the first process validates while the others wait for it (``Validation``). A run
+    that was killed resumes from its last checkpoint when it is started again; on the CPU, with the same
+    number of processes and threads, it ends with the same weights as an uninterrupted run.
     """
 
     def __init__(
@@ -62,24 +62,24 @@ class Trainer:
         resume: bool | None = None,
         overwrite: bool = False,
     ) -> None:
-        """``resume``, ``overwrite``: see ``decide_resume``; ``place``: of this process among all."""
+        """See ``decide_resume`` for ``resume`` and ``overwrite``; ``place`` is this process's own."""
         self.cfg = cfg
         self.folder = folder
         self.device = device or torch.device("cpu")
         self.place = place or ProcessPlace()
         self.resume = resume
         self.overwrite = overwrite
-        self._validation: Validation | None = None  # of the first process, if there is to be one
-        self._origin: dict[str, Any] = {}  # of the weights, for the first process to save
+        self._validation: Validation | None = None  # only in the first process, and only if configured
+        self._origin: dict[str, Any] = {}  # of the weights; the first process saves it
         self._bad_in_a_row = 0
         self._skipped = 0
 
     def run(self) -> Path:
-        """Trains to ``TRAIN_TOTAL_STEPS`` and returns the path of the averaged weights.
+        """Trains up to ``TRAIN_TOTAL_STEPS`` and returns the path of the averaged weights.
 
         Raises:
-            VOSError: config, data or checkpoints that cannot be used; another run in the folder;
-                ``TRAIN_MAX_BAD_STEPS`` steps in a row whose loss or gradients are not finite.
+            VOSError: config, data or checkpoints cannot be used; another run uses the folder; or
+                ``TRAIN_MAX_BAD_STEPS`` steps in a row had a loss or gradients that are not finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         with (
@@ -100,15 +100,15 @@ class Trainer:
             self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg))}
             loader = build_train_loader(self.cfg, 0, self.place.rank, self.place.world_size)
             if self.overwrite:
-                loader.dataset[0]  # data that give no clip must not cost the old training
+                loader.dataset[0]  # data without a usable clip must not cost the old training
 
     def _run(self) -> Path:
         checkpoint = None if self.overwrite else load_latest_checkpoint(self.folder)
         start = checkpoint.step if checkpoint else 0
         learner = self._build_learner(checkpoint)
-        self._require_same(start)  # waits for all: what one cannot load leaves the old training and config
+        self._require_same(start)  # a barrier: if any process fails to load, old files stay
         complete = start >= self.cfg.TRAIN_TOTAL_STEPS
-        if self.place.rank == 0 and not complete:  # what no step used is no value of these weights
+        if self.place.rank == 0 and not complete:  # values that no step used are not saved
             if checkpoint is None:
                 clear_run(self.folder)
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
@@ -121,7 +121,7 @@ class Trainer:
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
     def _require_same(self, start: int) -> None:
-        """Raises ``ConfigError`` in all processes if they would go on from different steps."""
+        """Raises ``ConfigError`` in all processes if they would resume from different steps."""
         steps = gather(self.place, start)
         if len(set(steps)) > 1:
             found = ", ".join(f"{step} in process {rank}" for rank, step in enumerate(steps))
@@ -151,7 +151,7 @@ class Trainer:
         active = self.place.rank == 0
         with (
             _deaths_of_workers(self.cfg.DATA_WORKERS),
-            StopRequest() as stop,  # first: an exception is lost in the fork of a worker
+            StopRequest() as stop,  # first: an exception raised while a worker forks is lost
             closing(self._batches(start)) as batches,
             TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log,
         ):
@@ -178,31 +178,31 @@ class Trainer:
                     done = counted(step + 1, "step")
                     message = f"Stopped and saved after {done}. Rerun the same command to resume."
                     raise interruption(stop.signal, message)
-        if stop.signal is not None:  # it came after all that
+        if stop.signal is not None:  # the signal came after the last check
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
     def _batches(self, start: int) -> Generator[Batch, None, None]:
-        """Yields this process's batches from step ``start`` on. Closing it ends the workers."""
+        """Returns a generator of this process's batches from ``start`` on. Closing it ends the workers."""
         loader = build_train_loader(self.cfg, start, self.place.rank, self.place.world_size)
-        # Making the iterator draws from torch's generator, so it is made before that is set.
+        # Creating the iterator draws from torch's random generator, so create it before ``_seed`` sets that.
         batches = iter(loader)
 
         def read() -> Generator[Batch, None, None]:
             nonlocal batches
             try:
                 yield from batches
-            except DataError as error:  # from a worker, it comes with the worker's traceback
+            except DataError as error:  # a worker's error has its traceback in the message
                 message = str(error).strip().splitlines()[-1]
                 shown = message.removeprefix(f"{DataError.__module__}.DataError: ")
-                raise DataError(shown) from error.with_traceback(None)  # our frames would hold ``batches``
+                raise DataError(shown) from error.with_traceback(None)  # frames keep ``batches`` alive
             finally:
-                # Left to the garbage collector, PyTorch waits for each of its workers 5 s in vain.
+                # If this is left to the garbage collector, PyTorch waits 5 s in vain for each of its workers.
                 del batches
 
         return read()
 
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
-        """Sets this process's random generators, which drop units and paths; other draws have their own."""
+        """Seeds or restores this process's random generators, used by dropout and drop path only."""
         if checkpoint is not None and len(checkpoint.random_states) == self.place.world_size:
             try:
                 set_random_state(checkpoint.random_states[self.place.rank])
@@ -224,7 +224,7 @@ class Trainer:
         torch.manual_seed(int(seeds[2]))
 
     def _count(self, result: StepResult, batch: Batch, step: int) -> None:
-        """Counts steps without an update, and ends the run when there are too many in a row."""
+        """Counts steps without an update. Raises ``VOSError`` when there are too many in a row."""
         if result.updated:
             self._bad_in_a_row = 0
             return
@@ -240,7 +240,7 @@ class Trainer:
         )
 
     def _validate(self, learner: Learner, done: int, stop: StopRequest, log: TrainLog) -> None:
-        """Validates after ``done`` steps when the config says so, unless the run is to end."""
+        """Validates after ``done`` steps if a validation is due and the run is not being stopped."""
         if self._validation is not None:
             j = self._validation.run_if_due(learner.average, done, lambda: stop.signal is not None)
             if j is not None:
@@ -262,10 +262,10 @@ class Trainer:
 
 @contextmanager
 def _deaths_of_workers(count: int) -> Iterator[None]:
-    """Names the likely cause when a data worker was killed. PyTorch raises that anywhere, by a signal."""
+    """Names the likely cause when a data worker was killed. PyTorch's signal handler raises at any point."""
     try:
         yield
-    except (RuntimeError, ProcessError) as error:  # the second one where it came in an exchange
+    except (RuntimeError, ProcessError) as error:  # the latter if it was raised during an exchange
         if "DataLoader worker (pid" not in str(error):
             raise
         raise VOSError(
@@ -275,7 +275,7 @@ def _deaths_of_workers(count: int) -> Iterator[None]:
 
 
 def _problems(error: Exception) -> str:
-    """Returns an error's first problem and counts the others: under a title, PyTorch has one a tensor."""
+    """Returns an error's first problem and counts the others: PyTorch lists one per tensor below a title."""
     problems = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
     if not problems:
         return first_line(error)

@@ -1,4 +1,4 @@
-"""Validates during a training: J of the averaged weights on a few sequences; the best weights are kept."""
+"""Validates during training: measures J of the averaged weights on a few sequences, and keeps the best."""
 
 import copy
 import json
@@ -42,14 +42,14 @@ VALIDATION_LOG = "validation.jsonl"
 
 
 class _Stopped(Exception):
-    """Ends a validation because the run is to end."""
+    """Ends a validation early because the run is being stopped."""
 
 
 class Validation:
-    """Measures a training's averaged weights every ``TRAIN_EVAL_STEPS`` steps.
+    """Evaluates a training's averaged weights every ``TRAIN_EVAL_STEPS`` steps and after the last step.
 
-    Each validation is a line of ``<log folder>/validation.jsonl``; the averaged weights of the one with the
-    highest J are ``<folder>/best.pth``. The training itself goes on as if there were none.
+    Each validation adds a line to ``<log folder>/validation.jsonl``; the averaged weights with the highest J
+    are saved as ``<folder>/best.pth``. Validations do not affect the training itself.
     """
 
     def __init__(self, cfg: Config, folder: Path, log_folder: Path, device: torch.device) -> None:
@@ -68,7 +68,7 @@ class Validation:
         self._truths = {name: self._truth(name) for name in self._names}
 
     def _truth(self, name: str) -> VideoSequence:
-        """Returns a sequence with the masks of all its frames. Raises ``DataError`` if there are too few."""
+        """Returns a sequence with all of its annotated masks. Raises ``DataError`` if there are too few."""
         sequence = self._dataset.sequence(name)
         masks = self._dataset.list_masks(name)
         annotated = {path.stem: masks[path.stem] for path in sequence.images if path.stem in masks}
@@ -80,9 +80,9 @@ class Validation:
         return replace(sequence, masks=annotated)
 
     def resume(self, average: AOT, start: int) -> None:
-        """Removes lines and best weights of steps after ``start``; validates there if that was not done.
+        """Removes lines and best weights of steps after ``start``; validates at ``start`` if that is overdue.
 
-        A killed run left them. Its later steps are taken again, and may give other weights.
+        A killed run left them. Its later steps are repeated and may lead to other weights.
         """
         drop_lines(self._path, start)
         drop_best_after(self._folder, start)
@@ -90,9 +90,9 @@ class Validation:
             self.run_if_due(average, start, lambda: False)
 
     def run_if_due(self, average: AOT, done: int, stopping: Callable[[], bool]) -> float | None:
-        """Validates after ``done`` steps if that is due, and returns J (0..1).
+        """Validates after ``done`` steps if that is due, and returns J (0..1), else None.
 
-        Gives it up, and writes nothing, as soon as ``stopping`` says so.
+        Stops as soon as ``stopping`` returns True; it then returns None and writes nothing.
         """
         if not self._is_due(done):
             return None
@@ -123,16 +123,16 @@ class Validation:
         return done % self._cfg.TRAIN_EVAL_STEPS == 0 or done == self._cfg.TRAIN_TOTAL_STEPS
 
     def _steps(self) -> set[int]:
-        """Reads the steps that have a line."""
+        """Returns the steps that have a line in the log."""
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
         return {parse_json(line)["step"] for line in lines}
 
     def _figures(self, average: AOT, stopping: Callable[[], bool]) -> dict[str, FloatArray]:
-        """Computes the J of each object of each sequence."""
+        """Computes J of each object, by sequence."""
         model = copy.deepcopy(average)
         layout = convolution_format(self._device, self._cfg.TEST_DTYPE, self._cfg.TEST_TF32)
         prepare_for_inference(model, layout)
-        segmenter = VideoSegmenter(model, self._cfg)  # one for all: it keeps what it made for a size
+        segmenter = VideoSegmenter(model, self._cfg)  # shared by all, so that it can reuse CUDA graphs
         figures = {}
         with ProgressBar(total=len(self._names), unit="sequence", desc="validation", leave=False) as bar:
             for name, truth in self._truths.items():

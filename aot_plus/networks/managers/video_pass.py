@@ -1,4 +1,4 @@
-"""Makes one pass over a video, frame by frame: the part that evaluation, validation and demo share."""
+"""Runs one pass over a video, frame by frame; evaluation, validation and demo share it."""
 
 import time
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from evaluation.masks import Mask
 
 __all__ = ["LazyMask", "Segmenter", "VideoPass"]
 
-LazyMask = Callable[[], Mask]  # gives a mask, on CUDA after waiting for it
+LazyMask = Callable[[], Mask]  # returns a mask, on CUDA after waiting for it
 
 
 class Segmenter(Protocol):
-    """Describes the part of ``VideoSegmenter`` in use: images H x W x 3 RGB, masks of ids H x W, uint8."""
+    """Describes the methods of ``VideoSegmenter`` in use: RGB images H x W x 3, masks of ids H x W, uint8."""
 
     def prepare(self, image: NDArray[np.uint8] | Path) -> PreparedFrame: ...
 
@@ -34,8 +34,8 @@ class VideoPass:
     def __init__(self, name: str, segmenter: Segmenter, gap: int) -> None:
         """
         Args:
-            name: of the video, for errors.
-            segmenter: used by no other video until this one is over.
+            name: the video's name, for error messages.
+            segmenter: must not be used for another video until this one is finished.
             gap: frames between two writes to the long-term memory.
         """
         self.name = name
@@ -48,12 +48,12 @@ class VideoPass:
     def step(self, frame: PreparedFrame, mask: Mask | None = None) -> LazyMask:
         """Passes the frame to the segmenter, and returns a function that returns its mask.
 
-        The first frame's is the given one. A GPU gets a frame while it computes the one before: so it never
-        waits, and no more pile up.
+        The mask of the first frame is the given one. A GPU receives a frame while it computes the previous
+        one, so that it never waits and no further frames pile up.
 
         Args:
-            frame: the next one.
-            mask: given for it, H x W. The first frame needs one.
+            frame: the next frame.
+            mask: the mask given for it, H x W. The first frame needs one.
 
         Raises:
             DataError: the first frame has no mask, or the mask cannot be used.

@@ -11,19 +11,19 @@ from evaluation.files import writing
 
 T = TypeVar("T")
 
-ITEMS_PER_THREAD = 4  # how many items may wait for each thread before ``write`` blocks
+ITEMS_PER_THREAD = 4  # items that may wait per thread before ``write`` blocks
 
 
 class BackgroundWriter(Generic[T]):
     """Calls functions in a bounded pool of threads, and writes what they return.
 
-    With one thread, they are written in order. The first error of a thread is raised by the next ``write``
-    that notices it, at the latest by ``join``. Leaving the ``with`` block joins the threads in any case; what
-    is still waiting then is not written.
+    With one thread, results are written in order. A thread's first error is raised by the next ``write`` that
+    notices it, at the latest by ``join``. Leaving the ``with`` block always joins the threads; items that
+    still wait are then not written.
     """
 
     def __init__(self, threads: int, write: Callable[[Path, T], None]) -> None:
-        """``write``: writes an item, as an image, to a path."""
+        """``write``: writes an item, such as an image, to a path."""
         self._limit = threads * ITEMS_PER_THREAD
         self._write = write
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="writer")
@@ -38,7 +38,7 @@ class BackgroundWriter(Generic[T]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def write(self, path: Path, make: Callable[[], T]) -> None:
-        """Hands over what makes an item; blocks while many wait. Raises earlier items' ``DataError``."""
+        """Queues a function that makes an item; blocks if many wait. Raises earlier items' ``DataError``."""
         self._pending.append((path, self._pool.submit(self._write_one, path, make)))
         while self._pending and (len(self._pending) > self._limit or self._pending[0][1].done()):
             self._finish_oldest()
