@@ -101,7 +101,7 @@ class TrainDataset:
         )
 
     def _merged(self, index: int, clip: RawClip, count: int, rng: np.random.Generator) -> tuple[RawClip, int]:
-        """Pastes the objects of another item of the data set over a clip of item ``index``, if one has a clip.
+        """Pastes the objects of another item of the same data set, if one yields a clip, over ``clip``.
 
         Returns the clip with ids 1..K, and K.
         """
@@ -124,7 +124,7 @@ class TrainDataset:
         return keep_objects(transformed, self._max_objects, rng, self._min_pixels)
 
     def _is_usable(self, index: int) -> bool:
-        """Returns whether an item may be used. If unreadable ones are skipped, the first call reads it all."""
+        """Returns whether an item may be used; if unreadable ones are skipped, the first call reads it."""
         if self._known is None:
             return True
         if self._known[index] == _UNKNOWN:
@@ -222,7 +222,7 @@ def crop_size(cfg: Config) -> tuple[int, int]:
 
 
 def build_train_dataset(cfg: Config) -> TrainDataset:
-    """Opens the data sets that ``DATASETS`` names. Raises ``DataError`` or ``ConfigError`` if it cannot.
+    """Opens the data sets in ``DATASETS``. Raises ``DataError`` or ``ConfigError`` if one cannot be used.
 
     These are either static images (``static``, or ``static:FOLDER`` for another folder) or videos: ``vost``,
     ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in VOST's layout.

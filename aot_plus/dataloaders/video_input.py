@@ -46,7 +46,7 @@ def open_video(given: str, selection: Selection) -> VideoInput:
 
 
 def open_frames(path: Path) -> VideoFile | ImageFolder:
-    """Opens a video file or a folder of images, whose frames can be read in any order. Raises ``DataError``."""
+    """Opens a video file or a folder of images, to read frames in any order. Raises ``DataError``."""
     if path.is_dir():
         return ImageFolder(path)
     if path.is_file():
