@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 
 class _Area(NamedTuple):
-    """Holds a rectangle of an image as ranges of rows and columns, without ``bottom`` and ``right``."""
+    """Holds a rectangle of an image; row ``bottom`` and column ``right`` are exclusive, as in slices."""
 
     top: int
     bottom: int

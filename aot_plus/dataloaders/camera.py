@@ -1,4 +1,4 @@
-"""Reads a camera as a video that ends at the selected frame."""
+"""Reads a camera like a video that ends where the selection of frames ends."""
 
 import logging
 import time

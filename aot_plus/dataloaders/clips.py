@@ -107,7 +107,7 @@ def keep_objects(
 def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     """Pastes the objects of ``over``, their ids raised by ``shift``, onto ``under`` (same length and size).
 
-    Pixels that are ignored in either clip are ignored. A frame is annotated only if it is in both clips.
+    Pixels that are ignored in either clip are ignored. A frame has a label only if it has one in both clips.
     Where ``over`` is not annotated, the pixels of its last mask are pasted, so that its objects do not
     vanish from the picture.
     """

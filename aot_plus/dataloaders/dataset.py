@@ -38,7 +38,7 @@ class Dataset:
         merged: whether all ids of a mask form one object.
         ignored: the id of ignored pixels; None if every id but 0 is an object.
         page: the web page where the data set can be downloaded.
-        servers: where the results of a split are scored. The ground truth of other splits is public.
+        servers: the server that scores the results of each split. Other splits have public ground truth.
         zip_folder: the folder of the sequences in the zip file for the server; None if it takes no masks.
     """
 
@@ -54,7 +54,7 @@ class Dataset:
     zip_folder: ClassVar[str | None] = ""
 
     def __init_subclass__(cls) -> None:
-        """Makes errors in a user's own layout name it, with file and line; ``OSError`` stays unchanged."""
+        """Wraps a user's own layout so that its errors name it, with file and line, except ``OSError``."""
         super().__init_subclass__()
         if cls.__module__.startswith("aot_plus."):
             return
@@ -139,7 +139,7 @@ class Dataset:
 
     @property
     def result_name(self) -> str:
-        """Returns the name for results; a split of all frames has a name of its own."""
+        """Returns the data set's name in results, with a suffix for a split of all frames."""
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
@@ -220,7 +220,7 @@ class Dataset:
         return names
 
     def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:
-        """Returns the split's sequences, only the ``wanted`` ones if any are given.
+        """Returns the split's sequences, limited to the ``wanted`` ones unless that is None.
 
         Raises ``DataError`` for an unknown sequence.
         """

@@ -45,7 +45,10 @@ class VOSTDataset(Dataset):
     servers: ClassVar = {"test": VOST.page}
 
     def default_images(self) -> str:
-        """Returns the folder at 10 fps; at 5 fps if it lacks the split, as VOST's archive only has val's."""
+        """Returns the folder at 10 fps, or the one at 5 fps if no sequence of the split has 10 fps.
+
+        VOST's archive has frames at 10 fps for val only.
+        """
         if self.split == "val" or not (self.root / self.frames_at_5fps).is_dir():
             return self.frames
         try:
@@ -177,7 +180,7 @@ class YouTubeVOS(Dataset):
 
 @cache
 def _read_videos(path: Path, _: int) -> Mapping[str, Any]:
-    """Reads a meta file, which can be large, again only after a change. Raises ``DataError``."""
+    """Reads a meta file, which may be large, and caches it until it changes. Raises ``DataError``."""
     return read_videos(path)
 
 

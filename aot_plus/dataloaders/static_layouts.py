@@ -84,7 +84,7 @@ class PairedImage:
 def find_static_images(root: Path) -> list[StaticImage]:
     """Finds the images of a folder in one of the known layouts, or of all such folders in it.
 
-    Raises ``DataError`` if the folder is missing or holds no images (with the remedy), or masks are missing.
+    Raises ``DataError`` if the folder is missing or has no images (with the remedy), or if masks are missing.
     """
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder of static images. {_HOW_TO_GET}")

@@ -312,7 +312,7 @@ def _prepare_worker(worker: int) -> None:
     """Limits OpenCV to one thread, as the workers share the cores, and leaves the process group.
 
     Ctrl-C, and torchrun's SIGTERM, reach whole process groups but must not end the workers: the training
-    process first finishes its step and saves. So a worker leaves the group, and ends with the process.
+    process first finishes its step and saves. So workers leave its group, and end when it ends.
     """
     cv2.setNumThreads(0)
     os.setpgrp()

@@ -51,8 +51,8 @@ class VideoReader:
     """Decodes frames in order, and seeks to keyframes.
 
     A frame's number is how many frames are shown before it, whether these can be decoded or not, so it does
-    not depend on where decoding began. Only opening a file raises FFmpeg's errors; where a file is damaged,
-    frames are skipped, or end early.
+    not depend on where decoding began. Only opening a file raises FFmpeg's errors; a damaged file merely
+    yields fewer frames.
     """
 
     def __init__(self, path: Path, index: FrameIndex, *, keep: int = 0) -> None:

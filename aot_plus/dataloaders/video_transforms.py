@@ -33,7 +33,7 @@ class Geometry:
         return self._view(np.asarray(scaled, dtype=np.uint8))
 
     def padded(self, view: Image) -> Image:
-        """Pads a view to the crop's size, x 3; pixels outside the frame get the ImageNet mean colour."""
+        """Pads a view (h x w x 3) to the crop's size; the padding gets the ImageNet mean colour."""
         row = np.tile(PADDING_COLOUR, self.crop[1])  # copying whole rows is faster than single pixels
         return self._put(view, np.tile(row, (self.crop[0], 1)).reshape(*self.crop, 3))
 

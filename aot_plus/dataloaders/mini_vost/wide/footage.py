@@ -12,7 +12,7 @@ from aot_plus.dataloaders.mini_vost.textures import fractal_noise
 from aot_plus.utils.images import Image
 
 ROOM = 128
-"""How many pixels the fields of shade and noise are larger than a frame, as each frame uses another part."""
+"""How many pixels larger than a frame the fields of shade and noise are: each frame uses another part."""
 _MIDDLE_GREY = 115.0
 _LONGEST_STREAK = 13  # pixels of motion blur
 
@@ -146,7 +146,7 @@ def _curve(gamma: float) -> NDArray[np.uint8]:
 
 
 def _compressed(picture: Image, quality: int) -> Image:
-    """Returns a picture after JPEG compression. Red and blue are swapped in the file, and so cancel out."""
+    """Returns a picture after JPEG compression. OpenCV takes red for blue both times, which cancels out."""
     coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 

@@ -156,7 +156,7 @@ def _cast(rng: Rng, camera: Array, roles: list[_Role], verb: str, hardness: floa
     """Draws the tracked objects, look-alikes, and what passes in front; returns them in drawing order."""
     frames = len(camera)
     trips: list[Trip] = []
-    placed: list[tuple[float, Actor]] = []  # actors are drawn by descending number, large ones mostly first
+    placed: list[tuple[float, Actor]] = []  # with a sort key: large actors are mostly drawn first
     for number, role in enumerate(roles):
         story = draw_story(rng, frames, verb if number == 0 else str(rng.choice(list(NOUNS))))
         actor = _enter(rng, number + 1, role, story, camera, trips)
