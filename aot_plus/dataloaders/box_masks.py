@@ -1,4 +1,4 @@
-"""Turns a box around an object into the object's mask, by OpenCV's GrabCut."""
+"""Turns a box around an object into the object's mask, with OpenCV's GrabCut."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,19 +13,19 @@ from evaluation.masks import Mask
 
 __all__ = ["Box", "mask_of_box", "mask_of_boxes"]
 
-_MARGIN = 0.5  # around a box, as a share of its sides: what lies there tells the background's colours
+_MARGIN = 0.5  # around a box, as a share of its sides: a sample of the background's colours
 _MIN_MARGIN = 16  # pixels
-_RIM = 0.1  # inside a box, as a share of its sides: background rather than object, to begin with
-_WORKING_SIZE = 400  # longest side, in pixels, at which GrabCut works: beyond, it takes seconds
+_RIM = 0.1  # inside a box, as a share of its sides: labelled as probable background at first
+_WORKING_SIZE = 400  # longest side, in pixels, of the image that GrabCut gets: larger ones take seconds
 _ROUNDS = 5
-_SEED = 0  # of the clustering of colours that GrabCut starts with
+_SEED = 0  # for the colour clustering that GrabCut starts with
 
 
 class Box(NamedTuple):
     """Holds a box in an image, in pixels."""
 
-    x: int  # of the left edge
-    y: int  # of the upper edge
+    x: int  # left edge
+    y: int  # top edge
     width: int
     height: int
 
@@ -34,7 +34,7 @@ class Box(NamedTuple):
 
 
 class _Area(NamedTuple):
-    """Holds a part of an image, by its first and last rows and columns, as slices count them."""
+    """Holds a rectangle of an image; row ``bottom`` and column ``right`` are exclusive, as in slices."""
 
     top: int
     bottom: int
@@ -47,9 +47,9 @@ class _Area(NamedTuple):
 
 
 def mask_of_boxes(image: Image, boxes: Sequence[Box]) -> Mask:
-    """Finds the object in each of the boxes: ids H x W, 1 for the first; later ones lie over earlier ones.
+    """Segments the object in each box. Returns ids, H x W, 1 for the first box; later objects lie on top.
 
-    Raises ``DataError`` as ``mask_of_box`` does, and where nothing is left of an object.
+    Raises ``DataError`` for the same reason as ``mask_of_box``, and if an object is covered completely.
     """
     ids = np.zeros(image.shape[:2], np.uint8)
     for number, box in enumerate(boxes, start=1):
@@ -61,16 +61,16 @@ def mask_of_boxes(image: Image, boxes: Sequence[Box]) -> Mask:
 
 
 def mask_of_box(image: Image, box: Box) -> NDArray[np.bool_]:
-    """Finds the object in a box, H x W, by the colours inside the box and around it.
+    """Segments the object in a box by the colours inside and around the box. Returns a mask, H x W.
 
-    Where the colours do not tell an object from what is around it, the object is the whole box.
+    If the colours do not separate the object from its surroundings, the mask is the whole box.
 
     Args:
         image: H x W x 3, RGB.
-        box: what lies outside the image is cut off.
+        box: is clipped to the image.
 
     Raises:
-        DataError: for a box that holds no pixel of the image.
+        DataError: the box contains no pixel of the image.
     """
     height, width = image.shape[:2]
     inside = _Area(
@@ -88,7 +88,7 @@ def mask_of_box(image: Image, box: Box) -> NDArray[np.bool_]:
 
 
 def _with_margin(area: _Area, size: tuple[int, int]) -> _Area:
-    """Adds a margin to an area, as far as an image of ``size`` (H, W) reaches."""
+    """Adds a margin to an area, clipped to an image of ``size`` (H, W)."""
     sides = (area.bottom - area.top, area.right - area.left)
     down, across = (max(_MIN_MARGIN, round(_MARGIN * side)) for side in sides)
     return _Area(
@@ -100,7 +100,7 @@ def _with_margin(area: _Area, size: tuple[int, int]) -> _Area:
 
 
 def _grab(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Returns the foreground (h x w) of an image in the region ``inside``: none if that is all of it."""
+    """Returns the foreground (h x w) in the region ``inside``; empty if that is the whole image."""
     height, width = inside.shape
     scale = min(1.0, _WORKING_SIZE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -113,7 +113,7 @@ def _grab(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     rim_x, rim_y = int(_RIM * across), int(_RIM * down)
     labels[y + rim_y : y + down - rim_y, x + rim_x : x + across - rim_x] = cv2.GC_PR_FGD
     cv2.setRNGSeed(_SEED)
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # models of their colours, to be filled
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))  # colour models, which GrabCut fills in
     cv2.grabCut(small, labels, (0, 0, 0, 0), background, foreground, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     return np.asarray(cv2.resize(found, (width, height)) >= 0.5) & inside

@@ -1,4 +1,4 @@
-"""Reads a camera as a video that ends when it is told to."""
+"""Reads a camera like a video that ends where the selection of frames ends."""
 
 import logging
 import time
@@ -14,29 +14,29 @@ __all__ = ["Camera"]
 
 _log = logging.getLogger(__name__)
 
-_FPS = 30.0  # where the camera does not say
+_FPS = 30.0  # if the camera does not report its rate
 
 
 class Camera:
-    """Reads frames of a camera as it delivers them, and leaves out those that nobody asks for.
+    """Reads frames from a camera as it delivers them; frames that nobody asks for are dropped.
 
-    Frames are numbered as they are taken, from 0. With ``selection.start``, a camera has time to find its
-    exposure. Each frame's time is that of the clock.
+    Frames are numbered from 0 in the order in which they are read. ``selection.start`` gives the camera time
+    to adjust its exposure. The times of frames are measured with the clock, not derived from ``fps``.
     """
 
     def __init__(self, number: int) -> None:
-        """Opens the camera, 0 for the first. Raises ``DataError`` if there is none."""
+        """Opens camera ``number``, 0 for the first. Raises ``DataError`` if it cannot be opened."""
         self.total: int | None = None
         self._name = f"camera:{number}"
         self._capture = cv2.VideoCapture(number)
         if not self._capture.isOpened():
             raise DataError(f"{self._name}: there is no such camera, or another program uses it")
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # or frames would grow old in the driver's buffer
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # or frames would go stale in the driver's buffer
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= 1000 else _FPS
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
-        """Takes frames until ``selection.end``, or until the camera ends, as when its cable is pulled."""
+        """Reads frames until ``selection.end``, or until the camera stops, for example when unplugged."""
         number, began = 0, time.monotonic()
         try:
             while selection.is_before_end(number):
@@ -56,5 +56,5 @@ class Camera:
             _log.warning("%s: ended after %d frames", self._name, number)
 
     def index(self, name: str) -> int | None:
-        """Returns the number of the frame that a mask's name without suffix means, if it is a number."""
+        """Returns the frame number that a mask's name (without suffix) stands for; None if not a number."""
         return int(name) if name.isdecimal() else None

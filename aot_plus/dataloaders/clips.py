@@ -1,4 +1,4 @@
-"""Makes training samples: raw clips, two of them merged, and the batch that the network gets."""
+"""Makes training samples: raw clips, two clips merged into one, and batches for the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Clip:
 
     ``images``: T x 3 x H x W float32, RGB, ImageNet-normalised. ``labels``: T x H x W uint8, ids
     1..``num_objects`` of the reference frame (the first), 0 background, 255 ignored; 255 everywhere on a
-    frame without annotation. ``names``: the videos or images it was made of.
+    frame without annotation. ``names``: the videos or images that the sample was made from.
     """
 
     images: Tensor
@@ -65,7 +65,7 @@ class Batch:
 
 
 def collate(clips: Sequence[Clip]) -> Batch:
-    """Puts clips of the same length and size side by side."""
+    """Puts clips of the same length and size into a batch."""
     return Batch(
         images=_side_by_side([clip.images for clip in clips]),
         labels=_side_by_side([clip.labels for clip in clips]),
@@ -80,7 +80,7 @@ def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def object_ids(label: Mask, min_pixels: int = 1) -> list[int]:
-    """Lists the ids, ascending, of objects with at least ``min_pixels`` pixels; 0 and 255 are no objects."""
+    """Lists the ids of objects with at least ``min_pixels`` pixels, ascending; 0 and 255 are not objects."""
     counts = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)
     return [int(i) for i in np.flatnonzero(counts[1:IGNORE_ID] >= min_pixels) + 1]
 
@@ -90,9 +90,9 @@ def keep_objects(
 ) -> tuple[RawClip, int]:
     """Renumbers the reference frame's objects to 1..K, other ids to background; returns the clip and K.
 
-    An object counts with at least ``min_pixels`` pixels in the reference; of more than ``max_objects``, a
-    random choice stays. An object that is not in the reference cannot be tracked, because the network
-    never sees its mask, so it is background.
+    Objects with fewer than ``min_pixels`` pixels in the reference become background; if more than
+    ``max_objects`` are left, a random subset is kept. An object that is not in the reference becomes
+    background too: it cannot be tracked, because the network never sees its mask.
     """
     ids = object_ids(clip.reference, min_pixels)
     if len(ids) > max_objects:
@@ -107,9 +107,9 @@ def keep_objects(
 def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     """Pastes the objects of ``over``, their ids raised by ``shift``, onto ``under`` (same length and size).
 
-    Pixels that either ignores are ignored. A frame without annotation in either has none. Where
-    ``over`` has no annotation, its objects' last known place is pasted, so that they do not vanish from the
-    picture.
+    Pixels that are ignored in either clip are ignored. A frame has a label only if it has one in both clips.
+    Where ``over`` is not annotated, the pixels of its last mask are pasted, so that its objects do not
+    vanish from the picture.
     """
     images: list[Image] = []
     labels: list[Mask | None] = []
@@ -131,18 +131,18 @@ def _paste_label(low: Mask, high: Mask, shift: int) -> Mask:
 def merge_clips(
     first: RawClip, second: RawClip, max_objects: int, min_pixels: int, rng: np.random.Generator
 ) -> tuple[RawClip, int]:
-    """Pastes the second clip's objects over the first; returns the clip, its ids 1..K, and K.
+    """Pastes the second clip's objects over the first; returns the clip with ids 1..K, and K.
 
-    Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped, and of more than
-    ``max_objects``, 127 at most, a random choice stays. The ids of both clips must be within
-    1..``max_objects``. When no object is large enough, the first clip is returned alone.
+    Objects left with fewer than ``min_pixels`` pixels in the reference frame are dropped; if more than
+    ``max_objects`` (127 at most) are left, a random subset is kept. The ids of both clips must be within
+    1..``max_objects``. If no object is large enough, the first clip is returned alone.
     """
     merged, count = keep_objects(paste_objects(first, second, max_objects), max_objects, rng, min_pixels)
     return (merged, count) if count else keep_objects(first, max_objects, rng)
 
 
 def finish_clip(clip: RawClip, num_objects: int) -> Clip:
-    """Turns a raw clip, its ids 1..``num_objects``, into tensors."""
+    """Converts a raw clip with ids 1..``num_objects`` to tensors."""
     missing = np.full(clip.reference.shape, IGNORE_ID, dtype=np.uint8)
     labels = np.stack([missing if label is None else label for label in clip.labels])
     images = torch.from_numpy(normalise(np.stack(clip.images)))

@@ -28,16 +28,16 @@ Polygon = NDArray[np.int32]  # points x 2: column, row
 
 @dataclass
 class CocoImage:
-    """Holds an image and the shapes of its objects, largest first; regions of crowds are ignored."""
+    """Holds an image and the outlines of its objects; regions of crowds are ignored in the mask."""
 
     path: Path
     size: tuple[int, int]  # rows, columns
-    objects: list[tuple[float, list[Polygon]]] = field(default_factory=list)  # pixels, parts
-    crowds: list[NDArray[np.int32]] = field(default_factory=list)  # lengths of runs down the columns
+    objects: list[tuple[float, list[Polygon]]] = field(default_factory=list)  # area, parts
+    crowds: list[NDArray[np.int32]] = field(default_factory=list)  # run lengths, column by column
 
     @property
     def name(self) -> str:
-        """Returns the image's name, with that of its folder."""
+        """Returns the name of the image with its folder: ``<folder>/<image>``, without suffix."""
         return f"{self.path.parent.name}/{self.path.stem}"
 
     def read(self) -> tuple[Image, Mask]:
@@ -49,18 +49,18 @@ class CocoImage:
             mask[_from_runs(runs, self.size)] = IGNORE_ID
         largest = sorted(self.objects, key=lambda one: -one[0])[:_MOST_OBJECTS]
         for number, (_, parts) in enumerate(largest, start=1):
-            for part in parts:  # together, they would leave a hole where two of them overlap
+            for part in parts:  # filled in one call, overlapping parts would leave a hole
                 cv2.fillPoly(mask, [part], number)
         return image, mask
 
 
 def is_coco(folder: Path) -> bool:
-    """Tells whether a folder has COCO's training images and their file of objects."""
+    """Returns whether a folder contains COCO's training images and the file of their objects."""
     return (folder / IMAGES).is_dir() and (folder / OBJECTS).is_file()
 
 
 def read_coco(folder: Path) -> list[CocoImage]:
-    """Lists the images that show an object. Raises ``DataError`` for a file that is not as COCO's."""
+    """Lists the images that show an object. Raises ``DataError`` if the file is not in COCO's format."""
     path = folder / OBJECTS
     require_regular(path)
     try:
@@ -92,19 +92,19 @@ def _add(image: CocoImage, one: Mapping[str, Any]) -> None:
             raise ValueError(f"the runs of a crowd do not fill image {image.path.name}")
         image.crowds.append(runs)
     else:
-        parts = [_polygon(part, image.size) for part in shape if part]  # some exports have empty ones
+        parts = [_polygon(part, image.size) for part in shape if part]  # some exports have empty parts
         image.objects.append((float(one["area"]), parts))
 
 
 def _polygon(numbers: Sequence[float], size: tuple[int, int]) -> Polygon:
-    """Makes a polygon of columns and rows by turns, none farther outside the image than a pixel."""
+    """Makes a polygon from alternating columns and rows, clipped to one pixel outside the image."""
     points = np.asarray(numbers, np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():
-        raise ValueError("a polygon has a point that is no number")
+        raise ValueError("a polygon has a coordinate that is not a finite number")
     return np.round(np.clip(points, -1, size[::-1])).astype(np.int32)
 
 
 def _from_runs(runs: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Expands runs, by turns outside and inside, that go down the columns: H x W."""
+    """Expands run lengths, alternately outside and inside and column by column, to a mask, H x W."""
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return inside.reshape(size[::-1]).T

@@ -1,4 +1,4 @@
-"""Reads masks as people draw them: indexed, grey or coloured PNG files to ids."""
+"""Reads masks as people draw them (indexed, grey or coloured PNG files) and converts them to ids."""
 
 from itertools import combinations
 from pathlib import Path
@@ -12,27 +12,27 @@ from evaluation.masks import IGNORE_ID, Mask, opened
 
 __all__ = ["MaskReader"]
 
-Codes = NDArray[np.int64]  # colours as one number each: red << 16 | green << 8 | blue
+Codes = NDArray[np.int64]  # one number per colour: red << 16 | green << 8 | blue
 
 _MAX_ID = 254
 _MAX_COLOURS = 16384  # a photograph has more, a drawn mask with smooth edges far fewer
-_MAX_COLOURS_SHARE = 0.5  # of the pixels: for a photograph too small for so many colours
-_FEW_COLOURS = 256  # of a mask of any size: a tiny one may be all edges
-_MAX_GREY_BLENDS = 8  # grey levels without an inner pixel; with more of them, edges are smooth
-_SAME = 8  # difference of a channel up to which two colours are one
+_MAX_COLOURS_SHARE = 0.5  # of the pixels: for photographs too small to have that many colours
+_FEW_COLOURS = 256  # allowed at any size: a tiny mask may be all edges
+_MAX_GREY_BLENDS = 8  # grey levels without an inner pixel; more of them mean smooth edges
+_SAME = 8  # largest difference in any channel between colours that count as the same
 _ON_SEGMENT = 24.0  # distance in RGB up to which a colour counts as a mix of two others
 _MIN_PIXELS = 4  # of an object that has no inner pixel (lines and dots)
-_NEAR = np.ones((7, 7), np.uint8)  # how far the pixels of a smooth edge are from what they mix
+_NEAR = np.ones((7, 7), np.uint8)  # reaches from a pixel of a smooth edge to the areas whose colours it mixes
 
 
 class MaskReader:
     """Reads the masks of one video. A colour keeps its id from one mask to the next.
 
-    - Indexed masks hold ids, and so do grey ones with clear edges. Where 255 (ignored elsewhere) is the only
-      value besides 0, it is the object 1: white on black.
-    - In coloured masks, and grey ones with smooth edges, black and transparent are background, and the
-      colours get ids in the order in which they appear, row by row. Colours that only lie between others are
-      smooth edges: their pixels go to the nearest of the colours around them.
+    - Indexed masks hold ids, and so do grey masks with sharp edges. If 255 (otherwise: ignored) is the only
+      value besides 0, the mask is white on black, and 255 is object 1.
+    - In coloured masks, and grey masks with smooth edges, black and transparent pixels are background, and
+      colours get ids in the order in which they appear, row by row. Colours that only occur as mixes of
+      others belong to smooth edges: their pixels take the most similar colour nearby.
     """
 
     def __init__(self) -> None:
@@ -69,8 +69,8 @@ class MaskReader:
         most = min(_MAX_COLOURS, max(_FEW_COLOURS, int(_MAX_COLOURS_SHARE * codes.size)))
         if len(colours) > most:
             raise DataError(
-                f"{path}: expected a mask, at this size of at most {most} colours, "
-                f"found a picture of {len(colours)} colours"
+                f"{path}: expected a mask with at most {most} colours at this size, "
+                f"found a picture with {len(colours)} colours"
             )
         solid = np.unique(codes[_inner(codes)])
         if len(solid) > _MAX_ID:
@@ -84,7 +84,7 @@ class MaskReader:
         return ids
 
     def _id_of(self, path: Path, code: int) -> int:
-        """Returns the id of a colour, a new one if no colour so far is the same."""
+        """Returns the id of a colour; a colour that was not seen before gets a new id."""
         colour = _decode(np.array([code]))
         for known, value in self._colours.items():
             if np.abs(colour - _decode(np.array([known]))).max() <= _SAME:
@@ -98,10 +98,13 @@ class MaskReader:
 
 
 def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
-    """Reads ``ids``, ``grey`` (H x W) or ``colour`` (H x W x 3) and pixels; transparent ones are black."""
+    """Returns the kind of a mask, ``ids``, ``grey`` (both H x W) or ``colour`` (H x W x 3), and its pixels.
+
+    Transparent pixels are black.
+    """
     with opened(path, "a mask") as image:
-        if image.format == "JPEG":  # blurs the edges, and so invents ids
-            raise DataError(f"{path}: a mask must keep its values, as PNG does, found a JPEG")
+        if image.format == "JPEG":  # its blurred edges would be read as further ids
+            raise DataError(f"{path}: expected a mask in a lossless format, such as PNG, found a JPEG")
         if image.mode in ("P", "1", "L"):
             return "grey" if image.mode == "L" else "ids", np.array(image, dtype=np.uint8)
         if image.mode not in ("RGB", "RGBA", "LA"):
@@ -123,13 +126,17 @@ def _is_drawn(levels: NDArray[np.uint8]) -> bool:
 
 def _inner(values: NDArray[np.uint8] | Codes) -> NDArray[np.bool_]:
     """Finds pixels (H x W) whose eight neighbours have the same value."""
-    exact = values.astype(np.float32)  # up to 2^24
+    exact = values.astype(np.float32)  # float32 holds whole numbers exactly up to 2^24
     square = np.ones((3, 3), np.uint8)
     return np.asarray(cv2.erode(exact, square) == cv2.dilate(exact, square))
 
 
 def _object_colours(colours: Codes, counts: NDArray[np.int64], solid: Codes) -> Codes:
-    """Returns the colours of objects: with inner pixels, or some pixels and no mix of two of those."""
+    """Returns black and the colours of objects.
+
+    A colour is an object's if it has inner pixels, or if it has ``_MIN_PIXELS`` pixels and is not a mix of
+    two colours with inner pixels (or of one and black).
+    """
     ends = _decode(np.union1d(solid, [0]))
     rest = ~np.isin(colours, solid) & (counts >= _MIN_PIXELS)
     candidates = colours[rest]
@@ -143,14 +150,14 @@ def _object_colours(colours: Codes, counts: NDArray[np.int64], solid: Codes) -> 
 def _distance_to_segment(
     points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Returns the distance of points (N x 3) from the line between two."""
+    """Returns the distances (N) of points (N x 3) from the segment between ``start`` and ``end``."""
     along = end - start
     share = np.clip((points - start) @ along / (along @ along), 0, 1)
     return np.asarray(np.linalg.norm(points - start - share[:, None] * along, axis=1))
 
 
 def _without_blends(pixels: NDArray[np.uint8], codes: Codes, kept: Codes) -> Codes:
-    """Replaces each colour not kept by the most similar of the kept colours near the pixel (H x W)."""
+    """Replaces each colour that is not kept by the most similar kept colour near the pixel (H x W)."""
     rows, columns = np.nonzero(~np.isin(codes, kept))
     blends = pixels[rows, columns].astype(np.float64)  # N x 3
     nearest, best = np.zeros(len(rows), np.int64), np.full(len(rows), np.inf)

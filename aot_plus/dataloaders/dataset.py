@@ -1,4 +1,4 @@
-"""Defines the interface of all data sets that inference runs over, and the rules that most layouts share."""
+"""Defines the interface of the data sets that inference runs on, and the rules that most layouts share."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,27 +19,27 @@ from evaluation.vost import ANNOTATIONS, SPLITS, check_names, check_split_name, 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-ONLY_SPLIT = "val"  # where there are no splits
-_ALL_FRAMES = "_all_frames"  # ends the name of a folder, and of a split
+ONLY_SPLIT = "val"  # of a data set without splits
+_ALL_FRAMES = "_all_frames"  # suffix of a split's name and of its folder
 _IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
 
 
 class Dataset:
-    """Opens a data set on disk for a split: names of sequences, and each one's ``VideoSequence``.
+    """Opens one split of a data set on disk: lists its sequences, and reads each as a ``VideoSequence``.
 
     This class reads ``<images>/<sequence>/<frame>.jpg`` and ``Annotations[/480p]/<sequence>/<frame>.png``; a
-    split is all sequences with a folder of masks. A broken sequence is an error of that sequence.
+    split is all sequences with a folder of masks. A broken sequence raises an error only when it is read.
 
     Attributes:
-        frames: the folder of the frames where none is named.
-        masks: the folder of the masks, where it may be missing.
-        part: the folder with images and masks in the root; ``{split}`` stands for the split.
-        split_folders: the folders in ``ImageSets`` with lists of sequences; None: there are no lists.
-        merged: all ids of a mask are one object.
-        ignored: the id of pixels that are ignored; None where it is an object like any other.
-        page: where to get the data set.
-        servers: by split, where results are scored. The ground truth of other splits is public.
-        zip_folder: the folder in the server's zip file that holds the sequences; None: it takes no masks.
+        frames: the folder of the frames, unless another is given.
+        masks: the folder of the masks to name in messages if no known one exists.
+        part: the folder in the root that contains images and masks; ``{split}`` stands for the split.
+        split_folders: the folders in ``ImageSets`` with lists of sequences; None if there are no lists.
+        merged: whether all ids of a mask form one object.
+        ignored: the id of ignored pixels; None if every id but 0 is an object.
+        page: the web page where the data set can be downloaded.
+        servers: the server that scores the results of each split. Other splits have public ground truth.
+        zip_folder: the folder of the sequences in the zip file for the server; None if it takes no masks.
     """
 
     frames: ClassVar[str] = "JPEGImages"
@@ -54,7 +54,7 @@ class Dataset:
     zip_folder: ClassVar[str | None] = ""
 
     def __init_subclass__(cls) -> None:
-        """Lets errors of a user's own layout name it, with file and line; ``OSError`` names its own."""
+        """Wraps a user's own layout so that its errors name it, with file and line, except ``OSError``."""
         super().__init_subclass__()
         if cls.__module__.startswith("aot_plus."):
             return
@@ -80,12 +80,12 @@ class Dataset:
         """
         Args:
             root: the folder of the data set.
-            name: in messages and results.
-            images: the folder of the frames, in the root or its part for the split; None: ``default_images``.
-            split: of the sequences; ``val`` and ``valid`` stand for each other.
-            later: objects that come after the first frame are given where a mask first shows them.
-            save_all: results of all frames are written, also where fewer are needed.
-            height: results of higher frames are written at this height.
+            name: the data set's name in messages and results.
+            images: the folder of the frames, within ``folder``; None for ``default_images``.
+            split: the split to read; ``val`` and ``valid`` are interchangeable.
+            later: whether objects that appear after the first frame are given, with their first mask.
+            save_all: whether to write the results of all frames, even if fewer are needed.
+            height: the height at which the results of taller frames are written.
         """
         check_split_name(split)
         self.root = root
@@ -108,11 +108,11 @@ class Dataset:
         self.images = self.default_images() if images is None else images
 
     def default_images(self) -> str:
-        """Chooses the folder of the frames where none is named."""
+        """Returns the folder of the frames to read if none is given."""
         return self.frames
 
     def how_to_get(self) -> str:
-        """Says where to get the data set, as the end of a message."""
+        """Returns where to get the data set, as the end of a message; empty if that is not known."""
         known = self.page and self.name in DATASET_FOLDERS
         return f"; get it from {self.page} and put (or link) it there" if known else ""
 
@@ -123,7 +123,7 @@ class Dataset:
 
     @property
     def folder(self) -> Path:
-        """Returns the folder of the split's masks, and as a rule its images: the root, or a part of it."""
+        """Returns the split's folder, the root or a part of it, with the masks and usually the images."""
         return self.root / self.part.format(split=self.truth_split)
 
     @property
@@ -139,11 +139,11 @@ class Dataset:
 
     @property
     def result_name(self) -> str:
-        """Returns the name of results: those of all frames have their own."""
+        """Returns the data set's name in results, with a suffix for a split of all frames."""
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-        """Returns what the metric needs: a folder and a set, and the protocol for a layout without lists."""
+        """Returns the metric's folder, split and protocol; without lists, the protocol is adapted."""
         if self.split_folders is not None:
             return self.root, self.truth_split, protocol
         leads = annotations_folder(self.folder) == self.masks_folder
@@ -152,15 +152,15 @@ class Dataset:
 
     @property
     def server(self) -> str:
-        """Says where the split's results are scored, if that is not here."""
+        """Returns where the split's results are scored; empty if they can be scored here."""
         return self.servers.get(self.truth_split, "")
 
     def missing(self) -> list[str]:
-        """Names the folders that are missing, each with the cure."""
+        """Returns a message for each missing folder, with the remedy."""
         found = []
         if not self.frames_folder.is_dir():
             cures = " or ".join(f"--images {name}" for name in self._other_images())
-            cure = f"; the frames of another folder are taken with {cures} (TEST_IMAGES)" if cures else ""
+            cure = f"; to use the frames of another folder, add {cures} (TEST_IMAGES)" if cures else ""
             place, name = self.frames_folder.parent, self.frames_folder.name
             found.append(f"{place}: there is no folder {name}{cure or self.how_to_get()}")
         if not self.masks_folder.is_dir():
@@ -177,13 +177,13 @@ class Dataset:
         return next((folder for folder in folders if any(folder.glob("*.txt"))), folders[-1])
 
     def _other_images(self) -> list[str]:
-        """Names folders that may be those of the frames."""
+        """Lists folders that may contain the frames."""
         found = [path for pattern in _IMAGES for path in self.folder.glob(pattern) if path.is_dir()]
         outer = {path.parent for path in found}
         return sorted(str(path.relative_to(self.folder)) for path in found if path not in outer)
 
     def require(self) -> None:
-        """Raises ``DataError`` with all that is missing."""
+        """Raises ``DataError`` that lists everything that is missing."""
         if missing := self.missing():
             raise DataError("\n".join(missing))
 
@@ -220,9 +220,9 @@ class Dataset:
         return names
 
     def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:
-        """Selects the split's sequences, or those of them that are ``wanted``.
+        """Returns the split's sequences, limited to the ``wanted`` ones unless that is None.
 
-        Raises ``DataError`` for an unknown one.
+        Raises ``DataError`` for an unknown sequence.
         """
         names = self.sequences(split)
         unknown = sorted(set(wanted or ()) - set(names))
@@ -234,9 +234,9 @@ class Dataset:
         return [name for name in names if wanted is None or name in wanted]
 
     def sequence(self, name: str) -> VideoSequence:
-        """Lists one sequence's frames and masks.
+        """Describes a sequence by its frames and masks.
 
-        Raises ``DataError`` where there are none, or two frames have the same name.
+        Raises ``DataError`` if there are none, or if two frames have the same name.
         """
         images = self.list_images(name)
         masks = self.list_masks(name)
@@ -269,26 +269,26 @@ class Dataset:
         return images
 
     def list_masks(self, name: str) -> dict[str, tuple[Path, ...]]:
-        """Lists the files of the masks of a sequence, by the name of the frame, in order."""
+        """Returns the files of each mask of a sequence by the name of its frame, in order."""
         return {path.stem: (path,) for path in mask_paths(self.masks_folder / name)}
 
     def start(self, name: str, images: Sequence[Path], masks: Mapping[str, Sequence[Path]]) -> int:
-        """Finds the first frame that has a mask. Raises ``DataError`` if none has."""
+        """Returns the index of the first frame that has a mask. Raises ``DataError`` if none has."""
         for index, path in enumerate(images):
             if path.stem in masks:
                 return index
         raise DataError(f"{self.masks_folder / name}: there is no mask (.png) of any frame")
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells whether the metric or the server reads a frame's result."""
+        """Returns whether the metric or the server reads a frame's result."""
         return True
 
     def object_folders(self, name: str) -> tuple[str, ...]:
-        """Names the folders of a sequence's objects; none where a mask shows all objects."""
+        """Lists the folders of a sequence's objects; empty if each mask shows all objects."""
         return ()
 
     def length(self, name: str) -> int:
-        """Counts a sequence's frames; 0 where they cannot be listed."""
+        """Counts a sequence's frames; 0 if they cannot be listed."""
         try:
             return len(self.list_images(name))
         except (DataError, OSError):
@@ -300,7 +300,7 @@ def _is_frame(path: Path) -> bool:
 
 
 def visible_folders(folder: Path) -> list[str]:
-    """Names the folders in a folder, in order; none if it is missing."""
+    """Lists the names of a folder's subfolders in order, without hidden ones; empty if it is missing."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -37,12 +37,13 @@ def open_dataset(
     Args:
         name: one of ``DATASET_FOLDERS``, or a folder.
         data_folder: the folder that holds known data sets.
-        images: the folder of the frames; None: the layout's.
-        split: whose sequences are read where no other is named.
-        layout: as ``TEST_LAYOUT``.
+        images: the folder of the frames; None for the layout's default.
+        split: the split to read, unless a method is given another.
+        layout: a layout's name or class, as in ``TEST_LAYOUT``; empty to detect it.
+
     Raises:
-        DataError: there is no such folder, or it is in no known layout.
-        ConfigError: there is no class of that name.
+        DataError: there is no such folder, or its layout is not known.
+        ConfigError: there is no such layout or class.
     """
     root, called, cls = _find(name, data_folder, layout)
     later = getattr(DATASETS.get(layout or name, Config), "TEST_LATER_MASKS", False)
@@ -50,7 +51,7 @@ def open_dataset(
 
 
 def open_configured(cfg: Config) -> Dataset:
-    """Opens ``TEST_DATASET`` as the config says. Raises as ``open_dataset``."""
+    """Opens ``TEST_DATASET`` with the config's settings. Raises the same errors as ``open_dataset``."""
     root, called, cls = _find(cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT)
     return cls(
         root,
@@ -75,7 +76,7 @@ def _find(name: str, data_folder: Path, layout: str) -> tuple[Path, str, type[Da
 
 
 def _layout_class(layout: str) -> type[Dataset]:
-    """Returns the class of a layout. Raises ``ConfigError`` if there is none."""
+    """Returns a layout's class. Raises ``ConfigError`` if there is none."""
     if layout in LAYOUTS:
         return LAYOUTS[layout]
     if ":" not in layout:
@@ -90,9 +91,9 @@ def _layout_class(layout: str) -> type[Dataset]:
 
 
 def find_layout(root: Path) -> str:
-    """Tells the layout of a folder from what lies in it: ``vost``, ``davis2017`` or ``folders``.
+    """Detects a folder's layout from its contents: ``vost``, ``davis2017`` or ``folders``.
 
-    Raises ``DataError`` where it is none of them.
+    Raises ``DataError`` if it is none of them.
     """
     in_480p = (root / "JPEGImages" / "480p").is_dir()
     if (root / FRAMES).is_dir():

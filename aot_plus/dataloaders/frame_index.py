@@ -1,4 +1,4 @@
-"""Lists how many frames a video file has, and at which of them its decoding can begin."""
+"""Indexes a video file: the number of its frames, and the keyframes at which decoding can begin."""
 
 import logging
 from bisect import bisect_right
@@ -12,16 +12,16 @@ __all__ = ["FrameIndex", "is_shown", "shown_at"]
 
 _log = logging.getLogger(__name__)
 
-_LARGE = 1_000_000_000  # bytes: to read so many may take longer than people wait without a word
-_BACK = (1, 2, 4, 8, 16)  # keyframes before a frame
-_VP8_SHOWN = 0x10  # a bit of a packet's first byte
+_LARGE = 1_000_000_000  # bytes: reading this many may take so long that the user should be told
+_BACK = (1, 2, 4, 8, 16)  # how many keyframes to go back from a frame
+_VP8_SHOWN = 0x10  # bit in a packet's first byte
 
 
 class FrameIndex:
     """Holds the number of frames, and the keyframes.
 
-    Each keyframe is known by its time, in the stream's units, and by the number of frames that come before it
-    in the file. Those that come after it in the file may be shown before it, but none of those before it is
+    A keyframe is identified by its time, in the stream's units, and by the number of frames that precede it
+    in the file. Frames that follow it in the file may be shown before it, but no frame that precedes it is
     shown after it.
     """
 
@@ -35,10 +35,10 @@ class FrameIndex:
     ) -> None:
         """
         Args:
-            frames: time of each frame, and True for keyframes, in the order of the file.
-            by_dts: times are those of decoding, else those of showing.
-            in_order: the file's times of showing put the frames in order.
-            can_jump: the times are right after a jump, too.
+            frames: each frame's time and whether it is a keyframe, in the order of the file.
+            by_dts: whether times are decoding times (DTS) rather than presentation times (PTS).
+            in_order: whether the file's presentation times give the order of the frames.
+            can_jump: whether times are also correct after a seek.
         """
         self._by_dts = by_dts
         self.in_order = in_order
@@ -53,40 +53,40 @@ class FrameIndex:
 
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream) -> "FrameIndex":
-        """Takes the list of all frames that the file has, as mp4 does; reads through a file without one.
+        """Uses the file's own list of frames if it has one, as mp4 does; otherwise reads the whole file.
 
-        Reading through decodes nothing, but takes as long as the disk needs for the whole file. It leaves
-        the container at its end.
+        Reading the file decodes nothing, but takes as long as the disk needs for all of it. It leaves the
+        container at its end.
         """
         entries = stream.index_entries
         if len(entries) == stream.frames > 0:
             listed = ((entry.timestamp, entry.is_keyframe) for entry in entries if not entry.is_discard)
-            # AVI knows no times of showing: FFmpeg takes the frames' order in the file for them.
+            # AVI stores no presentation times: FFmpeg derives them from the order of frames in the file.
             in_order = container.format.name != "avi" or not stream.codec_context.has_b_frames
             return cls(listed, by_dts=True, in_order=in_order)
         if container.size > _LARGE:
             path = container.name.removeprefix("file:")
-            _log.info("%s: has no list of its frames, it is read through once", path)
+            _log.info("%s: has no list of its frames, so the whole file is read once", path)
         packets = filter(is_shown, container.demux(stream))
         read = ((shown_at(packet), packet.is_keyframe) for packet in packets)
-        # In MPEG's program streams, frames after a jump get the times of their neighbours.
+        # In MPEG program streams, frames after a seek get the times of their neighbours.
         return cls(read, by_dts=False, can_jump=container.format.name != "mpeg")
 
     def frames_before(self, key: Packet) -> int | None:
-        """Returns how many frames come before a keyframe in the file, None if it is none that is known."""
+        """Returns how many frames precede a keyframe in the file; None if it is not a known keyframe."""
         time = key.dts if self._by_dts else shown_at(key)
         return self._before.get(time) if key.is_keyframe and time is not None else None
 
     def nearest_key(self, number: int) -> int:
-        """Returns how many frames come before the last keyframe of the frames up to ``number``."""
+        """Returns how many frames precede the last keyframe up to frame ``number``."""
         position = bisect_right(self._numbers, number)
         return self._numbers[position - 1] if position else 0
 
     def starts_before(self, number: int) -> list[int]:
-        """Returns times of some keyframes of the frames up to ``number``, the nearest first.
+        """Returns the times of some keyframes up to frame ``number``, the nearest first.
 
-        The nearest one may not do: some of the frames after it in the file are shown before it, and files
-        of some formats call more frames keyframes than there are.
+        The nearest may not be early enough: frames that follow it in the file may be shown before it, and
+        files of some formats mark frames as keyframes that are not.
         """
         position = bisect_right(self._numbers, number) if self._can_jump else 0
         return [self._times[position - back] for back in _BACK if back <= position]
@@ -95,8 +95,8 @@ class FrameIndex:
 def is_shown(packet: Packet) -> bool:
     """Returns True for a packet that holds a frame to be shown.
 
-    False for the empty packet at the end, for frames that were cut off but are still in the file, and for
-    those of VP8 that only help to decode others.
+    False for the empty packet at the end, for frames that were trimmed but are still in the file, and for
+    VP8's hidden frames, which only help to decode others.
     """
     if packet.size == 0 or packet.is_discard:
         return False
@@ -104,5 +104,5 @@ def is_shown(packet: Packet) -> bool:
 
 
 def shown_at(packet: Packet) -> int | None:
-    """Returns the time at which a packet's frame is shown, as far as the file says."""
+    """Returns the time at which a packet's frame is shown; its decoding time if the file has no other."""
     return packet.dts if packet.pts is None else packet.pts

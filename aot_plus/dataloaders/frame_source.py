@@ -1,4 +1,4 @@
-"""Defines one interface to video files, folders of images and cameras, and the selection of frames."""
+"""Defines a common interface to video files, folders of images and cameras, and the selection of frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Frame(NamedTuple):
     """Holds a frame of a video."""
 
     number: int  # in the whole video, from 0
-    name: str  # of its mask, without suffix
+    name: str  # name of the frame's mask, without suffix
     image: Image  # H x W x 3, RGB
-    seconds: float  # after the first frame of the video
+    seconds: float  # since the first frame of the video
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Selection:
         return index >= self.start and self.is_before_end(index) and (index - self.start) % self.every == 0
 
     def is_before_end(self, index: int) -> bool:
-        """Returns True if the frame, and perhaps later ones, can be selected."""
+        """Returns True if the selection has not ended before this frame."""
         return self.end is None or index < self.end
 
     def count(self, total: int) -> int:
@@ -51,13 +51,13 @@ class Selection:
 class FrameSource(Protocol):
     """Provides the frames of a video."""
 
-    total: int | None  # frames, None of a camera
+    total: int | None  # number of frames, None for a camera
     fps: float  # frames per second, on average
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
-        """Reads the selected frames one after another. Raises ``DataError`` for one that cannot be read."""
+        """Reads the selected frames one after another. Raises ``DataError`` if frames cannot be read."""
         ...
 
     def index(self, name: str) -> int | None:
-        """Returns the number of the frame that a mask's name without suffix means, if there is one."""
+        """Returns the number of the frame that a mask's name (without suffix) stands for; None if none."""
         ...

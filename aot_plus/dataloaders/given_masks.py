@@ -21,34 +21,34 @@ __all__ = ["GivenMasks", "NamedMask", "find_masks"]
 
 _log = logging.getLogger(__name__)
 
-_SAME = 0.5  # IoU above which two objects are one
+_SAME = 0.5  # IoU above which two masks show the same object
 _MAX_ID = 254
-_LISTED = 5  # files in a message
+_LISTED = 5  # most files in a message
 
 
 class NamedMask(NamedTuple):
-    """Holds a mask and where it is from."""
+    """Holds a mask and the name of its source."""
 
     ids: Mask  # H x W, 0 background, 255 ignored
     name: str
 
 
 class GivenMasks:
-    """Holds masks by frame number, each made when its frame comes.
+    """Holds masks by frame number; each is made when its frame is reached.
 
-    The first frame's can consist of several files, one for each object, and of boxes.
+    The first frame's mask can consist of several files, one for each object, and of boxes.
     """
 
     def __init__(self, first: int, files: Mapping[int, Sequence[Path]], boxes: Sequence[Box] = ()) -> None:
         """
         Args:
-            first: number of the first frame, that of the boxes.
-            files: of each frame; where there are several, each shows one object.
-            boxes: around further objects of the first frame.
+            first: number of the first frame, which the boxes belong to.
+            files: the files of each frame's mask; if there are several, each shows one object.
+            boxes: boxes around further objects of the first frame.
         """
         self._first = first
-        self._files = dict(files)  # those not reached yet
-        self._boxes = boxes  # until the first frame
+        self._files = dict(files)  # of frames that were not reached yet
+        self._boxes = boxes  # empty after the first frame
         self._reader = MaskReader()
 
     def take(self, number: int, image: Image) -> NamedMask | None:
@@ -82,7 +82,7 @@ class GivenMasks:
                 )
 
     def check_all_taken(self, video: str) -> None:
-        """Raises ``DataError`` for files of frames that did not come."""
+        """Raises ``DataError`` for files of frames that were not reached."""
         if self._files:
             unused = ", ".join(map(str, self._paths()))
             raise DataError(f"{video}: ended before the frames of these masks: {unused}")
@@ -92,23 +92,23 @@ class GivenMasks:
 
 
 def find_masks(paths: Sequence[Path], video: VideoInput, boxes: Sequence[Box] = ()) -> GivenMasks:
-    """Finds the masks of the selected frames, the first frame's among them.
+    """Finds the masks of the selected frames, including the first.
 
     Args:
-        paths: one mask of the first selected frame; several, an object each; or a folder of masks that are
-            named after their frames, or of masks of the first frame, an object each.
+        paths: one mask of the first selected frame; several such masks of one object each; or a folder, of
+            masks that are named after their frames, or of masks of the first frame, one object each.
         video: the video.
-        boxes: around objects of the first selected frame.
+        boxes: boxes around objects of the first selected frame.
 
     Raises:
-        DataError: nothing there, no mask for the first frame, or one of a frame that does not exist.
+        DataError: a path does not exist, the first frame has no mask, or a mask's frame does not exist.
     """
     first = video.selection.start
     for path in paths:
         if not path.exists():
             raise DataError(f"{path}: there is no such mask, or folder of masks")
         if path.is_dir() and len(paths) > 1:
-            raise DataError(f"{path}: of several masks, each is a file that shows one object; found a folder")
+            raise DataError(f"{path}: several masks must be files that show one object each; found a folder")
         if isinstance(video.source, ImageFolder) and path.is_file() and video.source.holds(path):
             raise DataError(f"{path}: this mask would be a frame of the video; move it to another folder")
     if not paths:
@@ -119,13 +119,13 @@ def find_masks(paths: Sequence[Path], video: VideoInput, boxes: Sequence[Box] = 
 
 
 def _find_in_folder(folder: Path, video: VideoInput, *, needs_first: bool) -> dict[int, Sequence[Path]]:
-    """Returns the masks of a folder by frame number."""
+    """Returns the files of a folder's masks by frame number."""
     masks = [path for path in folder.iterdir() if is_image(path) and path.suffix.lower() == ".png"]
     masks.sort(key=lambda path: natural_order(path.name))
     found: dict[int, Sequence[Path]] = {}
     unknown = [path for path in masks if video.source.index(path.stem) is None]
     if len(masks) > 1 and len(unknown) == len(masks):
-        _log.info("%s: no mask has the name of a frame: each shows an object of the first", folder)
+        _log.info("%s: no mask is named after a frame, so each shows one object of the first frame", folder)
         return {video.selection.start: masks}
     if unknown:
         total = video.source.total
@@ -143,7 +143,7 @@ def _find_in_folder(folder: Path, video: VideoInput, *, needs_first: bool) -> di
 def _selected(
     folder: Path, found: Mapping[int, Sequence[Path]], video: VideoInput, *, needs_first: bool
 ) -> dict[int, Sequence[Path]]:
-    """Leaves out the masks of frames that are not selected, and says so."""
+    """Drops the masks of frames that are not selected, with a warning."""
     first = video.selection.start
     if needs_first and first not in found:
         names = [path.name for paths in found.values() for path in paths][:_LISTED]
@@ -157,7 +157,7 @@ def _selected(
 
 
 def _joined(paths: Sequence[Path]) -> Mask:
-    """Joins files of one object each to ids H x W, 1 for the first; later ones lie over earlier ones."""
+    """Joins masks of one object each to ids, H x W, 1 for the first; later objects lie on top."""
     objects = [_one_object(path) for path in paths]
     if len(objects) > _MAX_ID:
         raise DataError(f"{paths[0].parent}: {len(objects)} masks of an object each; at most {_MAX_ID} fit")
@@ -186,7 +186,7 @@ def _one_object(path: Path) -> NDArray[np.bool_]:
 
 
 def _with_boxes(ids: Mask, image: Image, boxes: Sequence[Box]) -> Mask:
-    """Adds the objects in boxes, with the next ids, where a mask (H x W) shows none."""
+    """Adds the objects in boxes, with the next free ids, where a mask (H x W) shows no object."""
     highest = int(np.max(ids, where=ids != IGNORE_ID, initial=0))
     if highest + len(boxes) > _MAX_ID:
         raise DataError(f"--box: at most {_MAX_ID} objects fit")
@@ -194,5 +194,5 @@ def _with_boxes(ids: Mask, image: Image, boxes: Sequence[Box]) -> Mask:
     joined = np.where((ids == 0) & (found > 0), found + np.uint8(highest), ids).astype(np.uint8)
     for number, box in enumerate(boxes, start=highest + 1):
         if not np.any(joined == number):
-            raise DataError(f"box {box}: the mask shows other objects in all of its place")
+            raise DataError(f"box {box}: other objects in the mask cover all of its object")
     return joined

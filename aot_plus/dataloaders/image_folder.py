@@ -11,7 +11,7 @@ from aot_plus.utils.masks import read_image
 __all__ = ["ImageFolder", "is_image"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_FPS = 10.0  # a folder does not say
+_FPS = 10.0  # a folder of images has no frame rate
 
 
 class ImageFolder:
@@ -22,7 +22,7 @@ class ImageFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Lists the folder. Raises ``DataError`` if it holds no images, or two of the same name."""
+        """Lists the folder. Raises ``DataError`` if it contains no images, or two of the same name."""
         self.path = path
         self.fps = _FPS
         self._images = sorted(
@@ -35,13 +35,13 @@ class ImageFolder:
         self._numbers = {image.stem: number for number, image in enumerate(self._images)}
         if len(self._numbers) < len(self._images):
             raise DataError(f"{path}: some images have the same name but for their suffix")
-        self._size: tuple[int, ...] | None = None  # of the image read first
+        self._size: tuple[int, ...] | None = None  # of the first image that was read
 
     def __len__(self) -> int:
         return len(self._images)
 
     def frame(self, number: int) -> Image:
-        """Reads a frame, H x W x 3, RGB. Raises ``DataError``, also for another size than the first's."""
+        """Reads a frame, H x W x 3, RGB. Raises ``DataError``, also if it differs in size from the first."""
         if not 0 <= number < len(self):
             raise DataError(f"{self.path}: there is no frame {number}; it has {len(self)} frames, from 0")
         path = self._images[number]
@@ -57,15 +57,15 @@ class ImageFolder:
         return self._images[number].stem
 
     def index(self, name: str) -> int | None:
-        """Returns the number of the frame that a mask's name without suffix means, if there is one."""
+        """Returns the number of the frame that a mask's name (without suffix) stands for; None if none."""
         return self._numbers.get(name)
 
     def holds(self, path: Path) -> bool:
-        """Tells whether a file is one of the frames."""
+        """Returns whether a file is one of the frames."""
         return any(image.samefile(path) for image in self._images if image.name == path.name)
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
-        """Reads the selected frames one after another. Raises ``DataError`` as ``frame`` does."""
+        """Reads the selected frames one after another. Raises ``DataError`` if one cannot be read."""
         for number in range(selection.start, len(self), selection.every):
             if not selection.is_before_end(number):
                 return
@@ -73,5 +73,5 @@ class ImageFolder:
 
 
 def is_image(path: Path) -> bool:
-    """Returns True for the name of an image that is not hidden."""
+    """Returns True if a path has the suffix of an image and is not hidden."""
     return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")

@@ -1,4 +1,4 @@
-"""Defines the layouts of known data sets. Each is a ``Dataset`` with other attributes or methods."""
+"""Defines the layouts of known data sets. Each overrides attributes or methods of ``Dataset``."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ __all__ = ["LAYOUTS", "VOSTDataset"]
 
 
 class Folders(Dataset):
-    """Reads any folder of frames and masks in DAVIS's form: ``JPEGImages[/480p]``, ``Annotations[/480p]``."""
+    """Reads any folder in DAVIS's layout: ``JPEGImages[/480p]``, ``Annotations[/480p]``."""
 
     ignored: ClassVar[int | None] = None
 
@@ -45,29 +45,32 @@ class VOSTDataset(Dataset):
     servers: ClassVar = {"test": VOST.page}
 
     def default_images(self) -> str:
-        """Chooses 5 fps where no sequence of the split has 10 fps: VOST's archive has those of val alone."""
+        """Returns the folder at 10 fps, or the one at 5 fps if no sequence of the split has 10 fps.
+
+        VOST's archive has frames at 10 fps for val only.
+        """
         if self.split == "val" or not (self.root / self.frames_at_5fps).is_dir():
             return self.frames
         try:
             names = self.sequences()
-        except DataError:  # whoever reads the list says what is wrong
+        except DataError:  # raised again, with its message, when the list is read
             return self.frames
         is_at_10fps = not set(names).isdisjoint(visible_folders(self.root / self.frames))
         return self.frames if is_at_10fps else self.frames_at_5fps
 
     def how_to_get(self) -> str:
-        """Says where to get VOST, or how to make MiniVOST."""
+        """Returns where to get VOST, or how to make MiniVOST, as the end of a message."""
         vost = f"; {how_to_get('vost')}. Or put (or link) it there"
         made = f"; python -m aot_plus make-mini-vost --output {shlex.quote(str(self.root))} makes it"
         return {"vost": vost, "mini_vost": made}.get(self.name, "")
 
     @property
     def server(self) -> str:
-        """Says where VOST's own test split is scored; other data in its layout is scored here."""
+        """Returns where VOST's own test split is scored; empty for other data in VOST's layout."""
         return super().server if self.name == "vost" else ""
 
     def start(self, name: str, images: Sequence[Path], masks: Mapping[str, Sequence[Path]]) -> int:
-        """Begins with the first frame, whose mask must be there."""
+        """Returns 0: a sequence begins with its first frame, which must have a mask."""
         return 0
 
 
@@ -83,14 +86,14 @@ class Davis2017(Dataset):
 
     @property
     def masks_folder(self) -> Path:
-        """Returns the folder of the masks: those at 480p, at full resolution where there are no others."""
+        """Returns the folder of the masks at 480p, or those at full resolution if there are no others."""
         full = self.root / ANNOTATIONS / "Full-Resolution"
         at_480p = super().masks_folder
         return full if at_480p == full.parent and full.is_dir() else at_480p
 
 
 class Davis2016(Davis2017):
-    """Reads DAVIS 2016: as DAVIS 2017, with a list of its own; all objects are one."""
+    """Reads DAVIS 2016: laid out as DAVIS 2017, with its own lists; all objects are merged into one."""
 
     split_folders = PROTOCOLS["davis2016"].split_folders
     merged = True
@@ -98,9 +101,9 @@ class Davis2016(Davis2017):
 
 
 class VISOR(Davis2017):
-    """Reads VISOR in the form that its own script gives it: ``ImageSets/2022/<split>.txt``.
+    """Reads VISOR as converted by its official script: ``ImageSets/2022/<split>.txt``.
 
-    Polygons are published; the script fills them.
+    VISOR is published as polygons, which the script fills.
     """
 
     split_folders = PROTOCOLS["visor"].split_folders
@@ -109,7 +112,7 @@ class VISOR(Davis2017):
     zip_folder = None
 
     def how_to_get(self) -> str:
-        """Says where to get VISOR, and what makes masks of it."""
+        """Returns where to get VISOR, and which script makes its masks, as the end of a message."""
         script = "make masks of it with visor_to_davis.py of https://github.com/epic-kitchens/VISOR-VOS"
         return f"; get it from {self.page}, {script}, and put (or link) them there"
 
@@ -117,8 +120,8 @@ class VISOR(Davis2017):
 class YouTubeVOS(Dataset):
     """Reads YouTube-VOS: ``<split>/JPEGImages``, ``<split>/Annotations``, ``<split>/meta.json``.
 
-    The split ``valid_all_frames`` has its images in ``valid_all_frames/JPEGImages``, and all else in
-    ``valid``. Results are needed for the frames that the meta file names.
+    The images of the split ``valid_all_frames`` are in ``valid_all_frames/JPEGImages``, everything else is
+    in ``valid``. Results are needed for the frames that the meta file names.
     """
 
     part = SPLIT_FOLDERS["youtubevos2019"]
@@ -138,14 +141,14 @@ class YouTubeVOS(Dataset):
         return _read_videos(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
     def missing(self) -> list[str]:
-        """Names the folders and the file that are missing, each with the cure."""
+        """Returns a message for each missing folder, and for the meta file, with the remedy."""
         found = super().missing()
         if not meta_path(self.root, self.truth_split).is_file():
-            found.append(f"{self.folder}: there is no file meta.json, which the archive of the split has")
+            found.append(f"{self.folder}: there is no file meta.json, which the split's archive contains")
         return found
 
     def sequences(self, split: str | None = None) -> list[str]:
-        """Returns the names that the meta file has. Raises ``DataError``."""
+        """Returns the sequences that the meta file names. Raises ``DataError``."""
         if split not in (None, self.split):
             return self.of_split(split).sequences()
         return sorted(self.videos)
@@ -157,11 +160,11 @@ class YouTubeVOS(Dataset):
         return tuple(path for path in images if min(named) <= path.stem <= max(named))
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells whether the meta file names the frame."""
+        """Returns whether the meta file names the frame."""
         return frame in self._named(name)
 
     def _named(self, name: str) -> frozenset[str]:
-        """Names the frames of all objects. Raises ``DataError``."""
+        """Returns the names of all objects' frames in the meta file. Raises ``DataError``."""
         try:
             objects = self.videos[name]["objects"].values()
             named = frozenset[str]().union(*(one["frames"] for one in objects))
@@ -177,12 +180,12 @@ class YouTubeVOS(Dataset):
 
 @cache
 def _read_videos(path: Path, _: int) -> Mapping[str, Any]:
-    """Reads a large meta file once, as long as it does not change. Raises ``DataError``."""
+    """Reads a meta file, which may be large, and caches it until it changes. Raises ``DataError``."""
     return read_videos(path)
 
 
 class MOSE(Dataset):
-    """Reads MOSE: ``<split>/JPEGImages`` or ``JPEGImages/<split>``, masks alike."""
+    """Reads MOSE: ``<split>/JPEGImages`` or ``JPEGImages/<split>``, and ``Annotations`` likewise."""
 
     part = SPLIT_FOLDERS["mose_v2"]
     page = "https://mose.video"
@@ -225,14 +228,14 @@ class LongVideo(Folders):
     page = "https://github.com/xmlyqing00/AFB-URR"
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells whether there is a mask of the frame."""
+        """Returns whether the frame has a mask."""
         return frame in masks
 
 
 class SAV(Dataset):
     """Reads SA-V: ``sav_<split>/JPEGImages_24fps``, and masks of every fourth frame, one folder per object.
 
-    Objects may overlap in the data, but never in results: the network gives a pixel one label.
+    Objects may overlap in the data, but never in results: the network predicts one label per pixel.
     """
 
     frames = "JPEGImages_24fps"
@@ -241,21 +244,21 @@ class SAV(Dataset):
     page = "https://ai.meta.com/datasets/segment-anything-video"
 
     def sequences(self, split: str | None = None) -> list[str]:
-        """Returns the names in the list of the split, or of all sequences. Raises ``DataError``."""
+        """Returns the names in the split's list; all sequences if there is no list. Raises ``DataError``."""
         path = self.folder / f"{self.folder.name}.txt"
         if split not in (None, self.split) or not path.is_file():
             return super().sequences(split)
         return read_names(path)
 
     def object_folders(self, name: str) -> tuple[str, ...]:
-        """Names the folders of a sequence's objects. Raises ``DataError`` if there are too many."""
+        """Lists the folders of a sequence's objects. Raises ``DataError`` if there are too many."""
         folders = visible_folders(self.masks_folder / name)
         if len(folders) > MOST_OBJECTS:
             raise DataError(f"{self.masks_folder / name}: {len(folders)} objects, at most {MOST_OBJECTS}")
         return tuple(folders)
 
     def list_masks(self, name: str) -> dict[str, tuple[Path, ...]]:
-        """Lists the files of the masks of a sequence, by the name of the frame."""
+        """Returns the files of each mask of a sequence by the name of its frame, in order."""
         found: dict[str, list[Path]] = {}
         for folder in visible_folders(self.masks_folder / name):
             for path in mask_paths(self.masks_folder / name / folder):
@@ -263,7 +266,7 @@ class SAV(Dataset):
         return {frame: tuple(files) for frame, files in sorted(found.items())}
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
-        """Tells whether there is a mask of the frame."""
+        """Returns whether the frame has a mask."""
         return frame in masks
 
 

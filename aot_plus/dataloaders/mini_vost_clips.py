@@ -1,4 +1,4 @@
-"""Draws MiniVOST's train sequences as training videos, frame by frame when a clip needs them."""
+"""Draws MiniVOST's train sequences as training videos, each frame when a clip needs it."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
 
-# A sample comes from one or two sequences, and reads a frame's mask often before it reads its image.
+# A sample is made from one or two sequences, and often reads a frame's mask before its image.
 @lru_cache(maxsize=4)
 def _plan(seed: int, index: int, wide: bool) -> Scene | WideScene:
     return plan_wide_scene(seed, index) if wide else plan_scene(seed, "train", index)
@@ -38,7 +38,7 @@ def _draw_mask(seed: int, index: int, wide: bool, frame: int) -> Mask:
 class DrawnVideo:
     """Draws train sequence ``index`` of a MiniVOST seed, every frame annotated (on disk, every second).
 
-    ``wide``: the sequence of this number that varies more, which ``make_mini_vost`` does not write.
+    ``wide``: draws the sequence of wide MiniVOST, which varies more and is never written to disk.
     """
 
     seed: int
@@ -60,11 +60,11 @@ class DrawnVideo:
         return [True] * self._scene.num_frames
 
     def read_image(self, index: int) -> Image:
-        """Draws frame ``index``, H x W x 3 RGB. Do not change it: it is kept for the next call."""
+        """Draws frame ``index``, H x W x 3 RGB. Do not modify it: it is cached."""
         return _draw_image(self.seed, self.index, self.wide, index)
 
     def read_mask(self, index: int) -> Mask:
-        """Draws its mask, H x W ids. Do not change it: it is kept for the next call."""
+        """Draws the mask of frame ``index``, H x W ids. Do not modify it: it is cached."""
         return _draw_mask(self.seed, self.index, self.wide, index)
 
     def check(self) -> None:

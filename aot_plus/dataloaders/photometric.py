@@ -1,4 +1,4 @@
-"""Changes colours of training frames: the two kinds of the AOT recipes, drawn for each frame anew."""
+"""Augments the colours of training frames, each frame at random, in the two kinds of the AOT recipes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,13 +33,13 @@ _GREY_AND_BLUR = Compose(
 
 @dataclass(frozen=True)
 class Photometric:
-    """Changes a frame's colours, partly before it is cropped and partly after."""
+    """Changes a frame's colours, partly before and partly after it is cropped."""
 
     before_crop: Transform
     after_crop: Transform
 
     def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
-        """Changes a cropped clip."""
+        """Applies both parts to the frames of a clip that is already cropped."""
         with drawing_from(rng):
             images = [
                 np.asarray(self.after_crop(self.before_crop(PILImage.fromarray(image))))
@@ -49,18 +49,18 @@ class Photometric:
 
 
 def colours_of_images(kind: Kind) -> Photometric:
-    """Returns the changes for views of static images: a little of v1, more of v2."""
+    """Returns the changes for views of static images: weak ones for v1, stronger ones for v2."""
     return Photometric(_WEAK_JITTER, _NONE) if kind == "v1" else Photometric(_STRONG_JITTER, _GREY_AND_BLUR)
 
 
 def colours_of_videos(kind: Kind) -> Photometric | None:
-    """Returns the changes for the frames of a video: none of v1, those of static images of v2."""
+    """Returns the changes for the frames of a video: None for v1, those of static images for v2."""
     return None if kind == "v1" else colours_of_images(kind)
 
 
 @contextmanager
 def drawing_from(rng: np.random.Generator) -> Iterator[None]:
-    """Has torchvision's transforms draw from ``rng``; torch's own state comes back afterwards."""
+    """Seeds torchvision's transforms from ``rng``; torch's random state is restored afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         yield

@@ -1,4 +1,4 @@
-"""Makes clips of one image and its mask, to train before any video: every frame is another random view."""
+"""Makes clips from single images with masks, for pre-training: every frame is another random view."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from evaluation.masks import Mask
 
 __all__ = ["StaticClips", "StaticImage", "StaticTransform", "check_sizes"]
 
-# The published views. Angles in degrees, lengths as a share of the image's sides.
+# The published augmentation. Angles are in degrees, lengths are shares of the image's sides.
 _FLIP = 0.5  # probability for the image, and so for all of its views
-_FLIP_VIEW = 0.3  # and for each view but the first
+_FLIP_VIEW = 0.3  # probability for each view but the first
 _ROTATION = (-20.0, 20.0)
 _SHIFT = (0.1, 0.1)
 _ZOOM = (0.9, 1.1)
@@ -48,7 +48,7 @@ class StaticImage(Protocol):
 
 
 class StaticClips:
-    """Makes clips of images: ``length`` times the same image, which ``StaticTransform`` turns into views."""
+    """Makes clips of ``length`` times the same image, which ``StaticTransform`` turns into views."""
 
     def __init__(self, images: Sequence[StaticImage], length: int) -> None:
         self._images = images
@@ -67,7 +67,7 @@ class StaticClips:
         return range(len(self))
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """Makes a clip of one image; None if its mask shows no object. Raises ``DataError`` as ``read``."""
+        """Makes a clip from one image; None if its mask shows no object. Raises ``DataError``."""
         image, mask = self._images[index].read()
         if not object_ids(mask):
             return None
@@ -79,23 +79,23 @@ class StaticClips:
 
 
 def check_sizes(path: Path, image: Image, size: tuple[int, ...]) -> None:
-    """Raises ``DataError`` for a mask of another ``size`` (H, W) than its image, the file ``path``."""
+    """Raises ``DataError`` if the ``size`` (H, W) of a mask is not that of its image, the file ``path``."""
     if image.shape[:2] != size:
         raise DataError(f"{path}: the mask is {size}, its image {image.shape[:2]} (rows, columns)")
 
 
 @dataclass(frozen=True)
 class StaticTransform:
-    """Makes views of an image, each of another colour, place and crop, as the AOT recipe has them.
+    """Makes views of an image that differ in colours, position and crop, as in the AOT recipe.
 
-    ``crop``: rows, columns of the result.
+    ``crop``: rows and columns of the result.
     """
 
     crop: tuple[int, int]
     colours: Photometric
 
     def apply(self, clip: RawClip, rng: np.random.Generator) -> RawClip:
-        """Returns the views; ``clip`` holds the same image and mask for every frame."""
+        """Returns the views; in ``clip``, all frames are the same image and mask."""
         image, mask = PILImage.fromarray(clip.images[0]), PILImage.fromarray(clip.reference)
         images: list[Image] = []
         labels: list[Mask | None] = []
@@ -123,7 +123,7 @@ class StaticTransform:
 
 
 def _moved(image: PILImage.Image, mask: PILImage.Image) -> View:
-    """Mirrors, turns, shifts, scales and shears both alike; what comes into view is the mean colour."""
+    """Flips, rotates, shifts, scales and shears both alike; new borders get the mean colour."""
     if torch.rand(()) < _FLIP_VIEW:
         image, mask = F.hflip(image), F.hflip(mask)
     place = RandomAffine.get_params(_ROTATION, _SHIFT, _ZOOM, _SHEAR, list(image.size))

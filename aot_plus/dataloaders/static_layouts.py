@@ -1,4 +1,4 @@
-"""Reads folders of images with masks, in the layouts of the sets for pre-training."""
+"""Reads folders of images with masks, in the layouts of the data sets for pre-training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from evaluation.masks import Mask, opened
 __all__ = ["STATIC_FOLDER", "find_static_images"]
 
 STATIC_FOLDER = "Static"
-_DEPTH = 2  # folders below the root that may hold a set, as in VOCdevkit/VOC2012
-_WHITE = 128  # the least grey of an object in a mask of one object
+_DEPTH = 2  # levels below the root at which a data set may be, as in VOCdevkit/VOC2012
+_WHITE = 128  # lowest grey level of the object in a mask of one object
 _HOW_TO_GET = (
     "Put images of your own into JPEGImages there and their masks into Annotations, or unpack one or more of "
     "COCO 2017 (https://cocodataset.org), "
@@ -33,10 +33,10 @@ _HOW_TO_GET = (
 
 @dataclass(frozen=True)
 class Layout:
-    """Describes a layout of two folders: a mask has the path of its image, and ends in .png.
+    """Describes a layout of two folders: a mask has the relative path of its image, with the suffix .png.
 
-    ``binary``: everything that is more white than black is one object. ``partial``: images without a mask are
-    left out; in other layouts they are an error.
+    ``binary``: whether everything that is more white than black is one object. ``partial``: whether images
+    without a mask are skipped; in other layouts they are an error.
     """
 
     images: str
@@ -45,19 +45,19 @@ class Layout:
     partial: bool = False
 
 
-# The first that fits counts: VOC has a folder Annotations as well, of boxes.
+# The first that fits is used: VOC also has a folder Annotations, which holds boxes.
 _LAYOUTS = (
     Layout("JPEGImages", "SegmentationObject", partial=True),  # PASCAL VOC
-    Layout("JPEGImages", "Annotations"),  # anyone's, and the AOT benchmark's copy of all five
+    Layout("JPEGImages", "Annotations"),  # a user's own, and the AOT benchmark's copy of all five
     Layout("images", "ground_truth_mask", binary=True),  # ECSSD
-    Layout("Imgs", "Imgs", binary=True),  # MSRA10K, and PASCAL-S from some places
+    Layout("Imgs", "Imgs", binary=True),  # MSRA10K, and some copies of PASCAL-S
     Layout("datasets/imgs/pascal", "datasets/masks/pascal", binary=True),  # PASCAL-S
 )
 
 
 @dataclass(frozen=True)
 class PairedImage:
-    """Holds an image and its mask, two files."""
+    """Holds the files of an image and its mask."""
 
     image: Path
     mask: Path
@@ -65,7 +65,7 @@ class PairedImage:
 
     @property
     def name(self) -> str:
-        """Returns the image's name, with that of its folder."""
+        """Returns the name of the image with its folder: ``<folder>/<image>``, without suffix."""
         return f"{self.image.parent.name}/{self.image.stem}"
 
     def read(self) -> tuple[Image, Mask]:
@@ -84,7 +84,7 @@ class PairedImage:
 def find_static_images(root: Path) -> list[StaticImage]:
     """Finds the images of a folder in one of the known layouts, or of all such folders in it.
 
-    Raises ``DataError`` with the cure for a folder that is not there or holds none, and for missing masks.
+    Raises ``DataError`` if the folder is missing or has no images (with the remedy), or if masks are missing.
     """
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder of static images. {_HOW_TO_GET}")
@@ -115,7 +115,7 @@ def _read_set(folder: Path) -> list[StaticImage]:
 
 
 def _pairs(folder: Path, layout: Layout) -> list[PairedImage]:
-    """Pairs images with masks. Raises ``DataError`` for images without one, if each must have one."""
+    """Pairs images with masks. Raises ``DataError`` for images without a mask, if each must have one."""
     images, masks = folder / layout.images, folder / layout.masks
     there = {path.relative_to(masks) for path in masks.rglob("*.png")}
     pairs, missing = [], []
@@ -127,7 +127,7 @@ def _pairs(folder: Path, layout: Layout) -> list[PairedImage]:
             pairs.append(PairedImage(image, masks / mask, layout.binary))
         else:
             missing.append(str(masks / mask))
-    if layout.images == layout.masks:  # the masks are no images
+    if layout.images == layout.masks:  # the masks in it are not images
         pairs = [pair for pair in pairs if pair.image != pair.mask]
     if missing and not layout.partial:
         more = " ..." * (len(missing) > 5)

@@ -27,8 +27,8 @@ from evaluation.parallel import end_with_parent
 from evaluation.vost import without_problems
 
 _log = logging.getLogger(__name__)
-_EPOCH_STREAM = 3  # of random draws beside (run seed, step, sample); the learner has two more
-_SINGLE_DRAWS = 20  # items drawn for one clip, each at random, before all are tried
+_EPOCH_STREAM = 3  # a random stream beside (run seed, step, sample); the learner uses two more
+_SINGLE_DRAWS = 20  # items drawn at random for a clip before all are tried
 _UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
 
 
@@ -42,13 +42,13 @@ class Transform(Protocol):
 class TrainDataset:
     """Draws random augmented training samples from a clip source.
 
-    ``min_pixels``: an object with fewer in the reference frame is background. ``merge_probability``: of a
-    second clip's objects pasted over the first's; those left with fewer than ``merge_min_pixels`` pixels are
-    dropped. The second is of the same data set, and a clip without any object always gets one.
-    ``skip_unreadable``: an item (a sequence, or a static image) with a file that cannot be read is named and
-    not used at all. For that, an item is read as a whole when it is drawn for the first time: whether it is
-    used depends on its files alone, not on the samples before, so that a resumed run draws what the
-    undisturbed one would.
+    ``min_pixels``: an object with fewer pixels in the reference frame becomes background.
+    ``merge_probability``: of pasting the objects of a second clip over the first; objects left with fewer
+    than ``merge_min_pixels`` pixels are dropped. The second clip is from the same data set; a clip without
+    objects always gets one. ``skip_unreadable``: an item (a sequence, or a static image) with an unreadable
+    file is logged and never used. To this end, all files of an item are read when it is first drawn: whether
+    an item is used depends on its files alone, not on earlier samples, so a resumed run draws the same
+    samples as an uninterrupted one.
     """
 
     def __init__(
@@ -70,20 +70,20 @@ class TrainDataset:
         self._min_pixels = min_pixels
         self._merge_probability = merge_probability
         self._merge_min_pixels = merge_min_pixels
-        self._known: torch.Tensor | None = None  # of each item, whether it can be read; if that matters
+        self._known: torch.Tensor | None = None  # state of each item, if unreadable ones are skipped
         if skip_unreadable:
             self._known = torch.full((len(source),), _UNKNOWN, dtype=torch.uint8)
-            self._known.share_memory_()  # among the processes of a loader
+            self._known.share_memory_()  # between the workers of a loader
 
     @property
     def entries(self) -> Sequence[int]:
-        """Lists the items that an epoch begins its samples with, before they are shuffled."""
+        """Lists the first items of an epoch's samples, before they are shuffled."""
         return self._source.entries
 
     def sample(self, rng: np.random.Generator, first: int | None = None) -> Clip:
-        """Draws one sample, of item ``first`` if it has a clip, else of one at random.
+        """Draws one sample, from item ``first`` if it yields a clip, else from a random item.
 
-        Raises ``DataError`` for an unreadable file, or when no item gives a clip.
+        Raises ``DataError`` for an unreadable file, or if no item yields a clip.
         """
         for index in _order(range(len(self._source)), rng, first):
             drawn = self._draw(index, rng)
@@ -101,7 +101,7 @@ class TrainDataset:
         )
 
     def _merged(self, index: int, clip: RawClip, count: int, rng: np.random.Generator) -> tuple[RawClip, int]:
-        """Pastes the objects of another item of the data set over a clip of item ``index``, if one has any.
+        """Pastes the objects of another item of the same data set, if one yields a clip, over ``clip``.
 
         Returns the clip with ids 1..K, and K.
         """
@@ -113,7 +113,7 @@ class TrainDataset:
         return clip, count
 
     def _draw(self, index: int, rng: np.random.Generator) -> tuple[RawClip, int] | None:
-        """Draws an augmented clip of an item; None if it has none.
+        """Draws an augmented clip from an item; None if the item yields none.
 
         Returns the clip with ids 1..K, and K, which may be 0.
         """
@@ -124,7 +124,7 @@ class TrainDataset:
         return keep_objects(transformed, self._max_objects, rng, self._min_pixels)
 
     def _is_usable(self, index: int) -> bool:
-        """Tells whether an item takes part. Where unreadable ones do not, the first call reads all of it."""
+        """Returns whether an item may be used; if unreadable ones are skipped, the first call reads it."""
         if self._known is None:
             return True
         if self._known[index] == _UNKNOWN:
@@ -138,10 +138,10 @@ class TrainDataset:
 
 
 def _order(candidates: Sequence[int], rng: np.random.Generator, first: int | None = None) -> Iterator[int]:
-    """Yields the items to try for one clip: ``first``, if there is one, then candidates at random.
+    """Yields the items to try for one clip: ``first``, if given, then random candidates.
 
-    The first few are drawn each for itself, as nearly always one of them has a clip. Then every candidate
-    comes, in random order.
+    The first few are drawn independently, because one of them nearly always yields a clip. Then every
+    candidate follows, in random order.
     """
     for _ in range(_SINGLE_DRAWS if candidates else 0):
         yield candidates[int(rng.integers(len(candidates)))] if first is None else first
@@ -153,7 +153,7 @@ class ClipStream(Dataset[Clip]):
     """Holds a run's samples in order: item ``step * total_batch + k`` is the k-th sample of a step's batch.
 
     Each is drawn with a generator seeded with (``run_seed``, step, k), whichever process or worker asks for
-    it. One sample after another begins with the next entry of the data, and every epoch shuffles them anew.
+    it. Successive samples begin with successive entries of the data, which every epoch reshuffles.
     """
 
     def __init__(self, dataset: TrainDataset, run_seed: int, total_batch: int) -> None:
@@ -169,7 +169,7 @@ class ClipStream(Dataset[Clip]):
         return self._dataset.sample(rng, self._entry(item))
 
     def _entry(self, number: int) -> int:
-        """Returns the item of the ``number``-th entry of the whole run."""
+        """Returns the item that sample ``number`` of the run begins with."""
         epoch, place = divmod(number, len(self._entries))
         if self._shuffled is None or self._shuffled[0] != epoch:
             rng = np.random.default_rng([self._run_seed, epoch, 0, _EPOCH_STREAM])
@@ -178,9 +178,9 @@ class ClipStream(Dataset[Clip]):
 
 
 def share_of_batch(cfg: Config, world_size: int) -> int:
-    """Returns the number of clips of a step for each process.
+    """Returns the number of clips that each process gets per step.
 
-    Raises ``ConfigError`` when they cannot be shared out evenly, or not in equal parts for accumulation.
+    Raises ``ConfigError`` if the batch cannot be divided evenly among processes and accumulation steps.
     """
     parts = world_size * cfg.TRAIN_ACCUMULATION_STEPS
     if cfg.TRAIN_BATCH_SIZE % parts:
@@ -211,7 +211,7 @@ class StepSampler(Sampler[list[int]]):
 def crop_size(cfg: Config) -> tuple[int, int]:
     """Returns a crop's rows and columns: ``DATA_RANDOMCROP``, one less without align_corners (465 -> 464).
 
-    Raises ``ConfigError`` where a side is neither 16k + 1 nor, without align_corners, 16k.
+    Raises ``ConfigError`` if a side is neither 16k + 1 nor, without align_corners, 16k.
     """
     extra = 1 if cfg.MODEL_ALIGN_CORNERS else 0
     sides = [side - 1 if side % 16 == 1 and not extra else side for side in cfg.DATA_RANDOMCROP]
@@ -222,14 +222,14 @@ def crop_size(cfg: Config) -> tuple[int, int]:
 
 
 def build_train_dataset(cfg: Config) -> TrainDataset:
-    """Opens what ``DATASETS`` names. Raises ``DataError`` or ``ConfigError`` for what is missing or unfit.
+    """Opens the data sets in ``DATASETS``. Raises ``DataError`` or ``ConfigError`` if one cannot be used.
 
-    Folders of static images stand alone: ``static``, or ``static:FOLDER`` for any other. Videos are those of
-    ``vost``, ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in VOST's layout.
+    These are either static images (``static``, or ``static:FOLDER`` for another folder) or videos: ``vost``,
+    ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in VOST's layout.
     """
     are_images = [name.partition(":")[0] == "static" for name in cfg.DATASETS]
     if any(are_images) and not all(are_images):
-        raise ConfigError(f"DATASETS: static images and videos do not mix, found {cfg.DATASETS}")
+        raise ConfigError(f"DATASETS: static images and videos cannot be mixed, found {cfg.DATASETS}")
     source, transform = _images(cfg) if all(are_images) else _videos(cfg)
     return TrainDataset(
         source,
@@ -249,7 +249,7 @@ def _images(cfg: Config) -> tuple[ClipSource, Transform]:
 
 
 def _image_folder(name: str, cfg: Config) -> Path:
-    """Returns the folder of ``static`` or ``static:FOLDER``, which need not be there."""
+    """Returns the folder of ``static`` or ``static:FOLDER``, which need not exist."""
     named = name.partition(":")[2]
     return (find_path(named) or Path(named)) if named else home() / cfg.DIR_DATA / STATIC_FOLDER
 
@@ -293,10 +293,10 @@ def _repeat(name: str, cfg: Config) -> int:
 def build_train_loader(
     cfg: Config, start_step: int = 0, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Clip]:
-    """Loads this process's batches for the steps ``start_step``..``TRAIN_TOTAL_STEPS - 1``, one per step.
+    """Builds the loader of this process's batches for steps ``start_step``..``TRAIN_TOTAL_STEPS - 1``.
 
-    A ``Batch`` holds ``TRAIN_BATCH_SIZE / world_size`` clips. The batches of the processes, put together in
-    the order of their ranks, are the same whatever the number of processes and of workers.
+    It yields one ``Batch`` of ``TRAIN_BATCH_SIZE / world_size`` clips per step. The batches of all processes,
+    concatenated in the order of their ranks, do not depend on the number of processes or workers.
     """
     return DataLoader(
         ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, cfg.TRAIN_BATCH_SIZE),
@@ -309,10 +309,10 @@ def build_train_loader(
 
 
 def _prepare_worker(worker: int) -> None:
-    """Leaves OpenCV one thread, as workers share the cores by being several, and the process group.
+    """Limits OpenCV to one thread, as the workers share the cores, and leaves the process group.
 
-    Ctrl-C, and torchrun's SIGTERM, go to whole process groups and must leave the workers alive: the training
-    process finishes its step and saves first. So they leave its group, and end when it ends.
+    Ctrl-C, and torchrun's SIGTERM, reach whole process groups but must not end the workers: the training
+    process first finishes its step and saves. So workers leave its group, and end when it ends.
     """
     cv2.setNumThreads(0)
     os.setpgrp()

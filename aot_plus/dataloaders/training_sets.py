@@ -1,4 +1,4 @@
-"""Finds the videos of the data sets to train on."""
+"""Finds the videos of training data sets."""
 
 import logging
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _SPLIT = "train"
 def training_videos(name: str, cfg: Config) -> Sequence[Video]:
     """Finds the videos of a data set's split ``train``; those of ``mini_vost`` are drawn when needed.
 
-    ``name``: as in ``open_dataset``. Raises ``DataError`` that says where to get what is not there.
+    ``name``: as in ``open_dataset``. Raises ``DataError`` if data is missing, and says where to get it.
     """
     if name == "mini_vost":
         return _mini_vost(cfg)
     dataset = open_dataset(name, home() / cfg.DIR_DATA, split=_SPLIT)
     dataset.require()
     if dataset.images != dataset.frames:
-        _log.info("%s: %s has no sequence to train on: %s is read", name, dataset.frames, dataset.images)
+        _log.info("%s: %s has no training sequence, so %s is read", name, dataset.frames, dataset.images)
     if isinstance(dataset, YouTubeVOS):
         return _youtube_vos(dataset)
     return [FolderVideo(dataset, sequence) for sequence in dataset.sequences()]
@@ -44,7 +44,7 @@ def _mini_vost(cfg: Config) -> list[Video]:
 
 
 def _youtube_vos(dataset: YouTubeVOS) -> list[Video]:
-    """Lists the videos with the frames of objects that are in two or more; others teach nothing."""
+    """Lists the videos, with the frames of objects that appear in at least two; others teach nothing."""
     videos: list[Video] = []
     for name, video in sorted(dataset.videos.items()):
         try:

@@ -1,4 +1,4 @@
-"""Draws training clips from annotated videos: which frames make a clip."""
+"""Draws training clips from annotated videos: chooses the frames of a clip, and reads them."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from evaluation.masks import IGNORE_ID, Mask
 
 
 class Video(Protocol):
-    """Provides a video that clips are drawn from. Everything but the name may raise ``DataError``."""
+    """Provides a video to draw clips from. Everything but the name may raise ``DataError``."""
 
     @property
     def name(self) -> str:
@@ -27,42 +27,42 @@ class Video(Protocol):
 
     @property
     def annotated(self) -> Sequence[bool]:
-        """Tells for each frame, in time order, whether it has a mask."""
+        """Returns for each frame, in time order, whether it has a mask."""
 
     def read_image(self, index: int) -> Image:
         """Reads frame ``index``, H x W x 3 RGB."""
 
     def read_mask(self, index: int) -> Mask:
-        """Reads its mask, H x W ids: 0 background, 255 ignored."""
+        """Reads the mask of frame ``index``, H x W ids: 0 background, 255 ignored."""
 
     def check(self) -> None:
-        """Reads all of it. Raises ``DataError`` for what no clip could be made of."""
+        """Reads the whole video. Raises ``DataError`` for anything that clips cannot be made from."""
 
 
 class ClipSource(Protocol):
-    """Provides training clips; an index is a video, or an image."""
+    """Provides training clips; an item is a video, or an image."""
 
     def __len__(self) -> int: ...
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """Draws a clip of item ``index``; None if it has none. Raises ``DataError`` for broken files."""
+        """Draws a clip from item ``index``; None if it yields none. Raises ``DataError`` for broken files."""
 
     def check(self, index: int) -> None:
         """Reads every file of item ``index``. Raises ``DataError`` for the first that cannot be used."""
 
     @property
     def entries(self) -> Sequence[int]:
-        """Lists the items of an epoch, before they are shuffled; those that count more come more often."""
+        """Lists the items of an epoch, before they are shuffled; items with more weight occur more often."""
 
     def related(self, index: int) -> Sequence[int]:
-        """Lists the items of the data set of item ``index``, itself included."""
+        """Lists the items of the same data set as item ``index``, including it."""
 
 
 @dataclass(frozen=True)
 class FolderVideo:
     """Reads a sequence of a dataset in any layout. Its folders are listed on first use.
 
-    ``used``: the names of the frames that clips are made of; None for all.
+    ``used``: the names of the frames that clips are made from; None for all.
     """
 
     dataset: Dataset
@@ -71,14 +71,14 @@ class FolderVideo:
 
     @cached_property
     def _sequence(self) -> VideoSequence:
-        """Returns the frames in use, with all masks that there are."""
+        """Returns the sequence with the frames in use, and all masks that exist."""
         sequence = self.dataset.sequence(self.name)
         images = tuple(path for path in sequence.images if self.used is None or path.stem in self.used)
         return replace(sequence, images=images, masks=self.dataset.list_masks(self.name))
 
     @cached_property
     def annotated(self) -> list[bool]:
-        """Tells for each frame, in time order, whether it has a mask. Raises ``DataError`` when none has."""
+        """Returns for each frame, in time order, whether it has a mask. Raises ``DataError`` if none has."""
         flags = [path.stem in self._sequence.masks for path in self._sequence.images]
         if not any(flags):
             folder = self.dataset.masks_folder / self.name
@@ -98,7 +98,7 @@ class FolderVideo:
         return mask
 
     def check(self) -> None:
-        """Reads every image and mask. Raises ``DataError`` for a broken one, or one of another size."""
+        """Reads every image and mask. Raises ``DataError`` if one is broken or differs in size."""
         size: tuple[int, ...] | None = None
         for index, annotated in enumerate(self.annotated):
             image, mask = self.read_image(index), self.read_mask(index) if annotated else None
@@ -110,10 +110,10 @@ class FolderVideo:
 class ClipRules:
     """Decides which frames may form a clip.
 
-    ``length``: frames, at least 2. ``max_gap``: largest distance of neighbours, in frames. A clip that would
-    go beyond the video's end turns back there if ``turns_back``; else it is drawn so that it fits and ends
-    with an annotated frame. A reference frame shows more than ``min_object_pixels`` pixels that are not
-    background, at most ``max_ignored`` (0..1) of them ignored.
+    ``length``: frames, at least 2. ``max_gap``: largest distance between neighbours, in frames. A clip that
+    would go beyond the video's end turns back there if ``turns_back``; otherwise it is drawn so that it fits
+    and ends with an annotated frame. A reference frame shows more than ``min_object_pixels`` pixels that are
+    not background, of which at most a share of ``max_ignored`` (0..1) is ignored.
     """
 
     length: int
@@ -126,7 +126,7 @@ class ClipRules:
     consistent_tries: int = 5
 
     def accepts_reference(self, label: Mask) -> bool:
-        """Tells whether a mask (H x W) may be a clip's reference."""
+        """Returns whether a mask (H x W) may be a clip's reference."""
         labelled = np.count_nonzero(label)
         ignored = np.count_nonzero(label == IGNORE_ID)
         return bool(labelled > self.min_object_pixels and ignored <= self.max_ignored * labelled)
@@ -138,10 +138,10 @@ class ClipRules:
         return [position for position in range(end) if annotated[position]] if len(annotated) > 1 else []
 
     def following(self, start: int, annotated: Sequence[bool], rng: np.random.Generator) -> list[int] | None:
-        """Draws positions of a clip from ``start`` on, the last annotated; None if there are none.
+        """Draws the positions of a clip that begins at ``start``; None if no clip fits.
 
-        Gaps are random; near the end of the video the largest shrinks, so that the clip fits.
-        ``annotated``: one flag per frame.
+        Gaps are random. Unless clips turn back, the last position is annotated, and the largest gap shrinks
+        near the end of the video, so that the clip fits. ``annotated``: one flag per frame.
         """
         if self.turns_back:
             steps = np.cumsum(rng.integers(1, self.max_gap + 1, size=self.length - 1))
@@ -158,13 +158,13 @@ class ClipRules:
 
 
 def _reflected(positions: NDArray[np.int64], count: int) -> list[int]:
-    """Returns positions within ``count`` frames (2 at least), as if the video were played to and fro."""
+    """Folds positions into ``count`` frames (at least 2), as if the video played forwards and backwards."""
     there = positions % (2 * count - 2)
     return [int(position) for position in np.minimum(there, 2 * count - 2 - there)]
 
 
 class VideoClips:
-    """Draws random clips of the videos of one data set, each video ``repeat`` times in an epoch."""
+    """Draws random clips from the videos of one data set, each video ``repeat`` times per epoch."""
 
     def __init__(self, videos: Sequence[Video], rules: ClipRules, repeat: int = 1) -> None:
         self.videos = videos
@@ -184,10 +184,10 @@ class VideoClips:
         return range(len(self))
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """Draws a clip of one video, half the time backwards; None if no frame of it may be a reference.
+        """Draws a clip from one video, reversed with ``reverse_probability``; None if no reference is found.
 
-        A clip with objects that its reference lacks is drawn again, up to ``consistent_tries`` in all; then
-        it is used as it is (``keep_objects`` makes such objects background).
+        A clip with objects that its reference lacks is drawn again, up to ``consistent_tries`` draws in all;
+        the last is used as it is (``keep_objects`` makes such objects background).
         """
         video = self.videos[index]
         order = list(range(len(video.annotated)))
@@ -223,7 +223,7 @@ class VideoClips:
 
 
 class JoinedClips:
-    """Joins clips of several data sets; an epoch has the entries of all."""
+    """Joins the clips of several data sets; an epoch consists of the entries of all."""
 
     def __init__(self, parts: Sequence[ClipSource]) -> None:
         self._parts = parts
@@ -239,12 +239,12 @@ class JoinedClips:
         return [start + index for start, part in starts for index in part.entries]
 
     def related(self, index: int) -> Sequence[int]:
-        """Lists the items of one data set."""
+        """Lists the items of the data set that item ``index`` belongs to."""
         part, own = self._find(index)
         return [index - own + other for other in part.related(own)]
 
     def draw(self, index: int, rng: np.random.Generator) -> RawClip | None:
-        """Draws a clip of item ``index``; see ``ClipSource``."""
+        """Draws a clip from item ``index``; see ``ClipSource``."""
         part, own = self._find(index)
         return part.draw(own, rng)
 
@@ -254,13 +254,13 @@ class JoinedClips:
         part.check(own)
 
     def _find(self, index: int) -> tuple[ClipSource, int]:
-        """Finds the data set of an item, and its index there."""
+        """Returns the data set of an item, and the item's index in it."""
         number = bisect_right(self._starts, index) - 1
         return self._parts[number], index - self._starts[number]
 
 
 def _consistent(labels: Sequence[Mask | None]) -> bool:
-    """Tells whether every object of the clip is in its first label."""
+    """Returns whether every object of a clip is in its first label."""
     ids = [set(object_ids(label)) for label in labels if label is not None]
     return all(later <= ids[0] for later in ids)
 

@@ -1,4 +1,4 @@
-"""Reads a video file, frame by frame. Frames are known by their numbers, whatever the time between them."""
+"""Reads a video file, frame by frame. Frames are identified by number, even if their spacing varies."""
 
 import logging
 from collections.abc import Iterator
@@ -20,23 +20,23 @@ __all__ = ["VideoFile"]
 
 _log = logging.getLogger(__name__)
 
-_FPS = 10.0  # where the file does not say
-_RECENT = 8  # frames kept for steps back: without them, each would decode from a keyframe
+_FPS = 10.0  # if the file does not state its rate
+_RECENT = 8  # frames kept for steps back: each would otherwise decode from a keyframe
 
 
 class VideoFile:
-    """Reads frames of a video file in any order, also for several threads.
+    """Reads frames of a video file in any order; several threads may share it.
 
     >>> with VideoFile(Path("video.mp4")) as video:
     ...     last = video.frame(len(video) - 1)
 
-    Frames are numbered from 0 in the order in which they are shown, and turned as the file says. To reach a
-    frame, those since the keyframe before it are decoded; to go on to the next one, only that. mp4 and mov
-    list their frames and open at once; other files are read through once, without decoding.
+    Frames are numbered from 0 in the order in which they are shown, and rotated as the file specifies. To
+    reach a frame, all frames from the keyframe before it are decoded; to go on to the next frame, only that
+    one. mp4 and mov files list their frames and open at once; other files are read once without decoding.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens the file. Raises ``DataError`` if it holds no video that can be read."""
+        """Opens the file. Raises ``DataError`` if it contains no readable video."""
         require_regular(path)
         self.path = path
         with self._problems_named():
@@ -50,7 +50,7 @@ class VideoFile:
         self.total: int | None = len(self)
         if self.total == 0:
             raise DataError(f"{path}: the video has no frames")
-        self._lock = Lock()  # of the reader
+        self._lock = Lock()  # guards the reader
 
     def __len__(self) -> int:
         return self._index.total
@@ -64,12 +64,12 @@ class VideoFile:
         self.close()
 
     def close(self) -> None:
-        """Closes the file: no frame can be asked for afterwards."""
+        """Closes the file: no more frames can be read."""
         with self._lock:
             self._reader.close()
 
     def frame(self, number: int) -> Image:
-        """Decodes a frame, H x W x 3, RGB. Raises ``DataError`` for one that is missing or damaged."""
+        """Decodes a frame, H x W x 3, RGB. Raises ``DataError`` if it is missing or damaged."""
         if not 0 <= number < len(self):
             raise DataError(f"{self.path}: there is no frame {number}, only 0 to {len(self) - 1}")
         with self._lock, self._problems_named():
@@ -84,15 +84,15 @@ class VideoFile:
         return f"{number:05d}"
 
     def index(self, name: str) -> int | None:
-        """Returns the number of the frame that a mask's name without suffix means, if there is one."""
+        """Returns the number of the frame that a mask's name (without suffix) stands for; None if none."""
         number = int(name) if name.isdecimal() else len(self)
         return number if number < len(self) else None
 
     def frames(self, selection: Selection) -> Iterator[Frame]:
         """Decodes the selected frames one after another, independently of ``frame``.
 
-        Frames that cannot be decoded are left out, and a warning says how many. Raises ``DataError`` if none
-        can be decoded.
+        Frames that cannot be decoded are skipped; a warning says how many could be. Raises ``DataError`` if
+        none can be decoded.
         """
         selected = 0
         with self._problems_named():

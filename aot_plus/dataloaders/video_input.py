@@ -1,4 +1,4 @@
-"""Opens a user's video: a file, a folder of images or a camera, and the selected frames."""
+"""Opens a user's video, which is a file, a folder of images or a camera, and selects its frames."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ __all__ = ["VideoInput", "open_frames", "open_video"]
 
 @dataclass(frozen=True)
 class VideoInput:
-    """Holds selected frames of a video."""
+    """Holds a video and the selection of its frames."""
 
     name: str  # as the user gave it
     source: FrameSource
@@ -27,7 +27,7 @@ class VideoInput:
 
     @property
     def total(self) -> int | None:
-        """Returns the number of selected frames, None if only the end will tell."""
+        """Returns the number of selected frames; None if it is not known in advance."""
         total = self.selection.end if self.source.total is None else self.source.total
         return None if total is None else self.selection.count(total)
 
@@ -35,7 +35,7 @@ class VideoInput:
 def open_video(given: str, selection: Selection) -> VideoInput:
     """Opens ``camera:<number>``, or the path of a video file or a folder of images.
 
-    Raises ``DataError`` if it has none of the frames.
+    Raises ``DataError`` if it has none of the selected frames.
     """
     camera = re.fullmatch(r"camera:(\d{1,3})", given)
     source: FrameSource = Camera(int(camera[1])) if camera else open_frames(Path(given))
@@ -46,7 +46,7 @@ def open_video(given: str, selection: Selection) -> VideoInput:
 
 
 def open_frames(path: Path) -> VideoFile | ImageFolder:
-    """Opens a video file or a folder of images, for frames in any order. Raises ``DataError``."""
+    """Opens a video file or a folder of images, to read frames in any order. Raises ``DataError``."""
     if path.is_dir():
         return ImageFolder(path)
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Decodes a video file, from any of its keyframes on, with the number of each frame."""
+"""Decodes a video file, from any of its keyframes on, and numbers the frames."""
 
 import logging
 from collections import deque
@@ -25,13 +25,13 @@ _log = logging.getLogger(__name__)
 
 NumberedFrame = tuple[int, VideoFrame]
 
-# Formats of single files. Playlists, which FFmpeg knows as well, make it open other files and addresses.
+# Formats of single files. Playlists, which FFmpeg also supports, make it open other files and URLs.
 _FORMATS = "asf,avi,flv,gif,ivf,matroska,mov,mp4,mpeg,mpegts,mxf,ogg,webm"
 
 
 def open_container(path: Path) -> InputContainer:
     """Opens a file at its start. Raises FFmpeg's errors."""
-    # Without "file:", a colon in a path would be taken for that of an address.
+    # Without "file:", a path with a colon would be taken for a URL.
     return av.open(
         f"file:{path}", "r", container_options={"format_whitelist": _FORMATS}, metadata_errors="replace"
     )
@@ -48,15 +48,15 @@ def video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 class VideoReader:
-    """Decodes frames in order, and jumps to keyframes.
+    """Decodes frames in order, and seeks to keyframes.
 
-    A frame's number is how many are shown before it, whether these can be decoded or not: so it does not
-    depend on where decoding began. FFmpeg's errors are raised by opening only; damage ends or thins out the
-    frames.
+    A frame's number is how many frames are shown before it, whether these can be decoded or not, so it does
+    not depend on where decoding began. Only opening a file raises FFmpeg's errors; a damaged file merely
+    yields fewer frames.
     """
 
     def __init__(self, path: Path, index: FrameIndex, *, keep: int = 0) -> None:
-        """``keep``: how many of the frames decoded last are kept in ``recent``."""
+        """Opens the file. ``keep``: how many of the last decoded frames are kept in ``recent``."""
         self._path = path
         self._index = index
         self.recent: deque[NumberedFrame] = deque(maxlen=keep)
@@ -74,7 +74,7 @@ class VideoReader:
         self._container.close()
 
     def next(self) -> NumberedFrame | None:
-        """Decodes the next frame that can be decoded; None after the last."""
+        """Decodes the next frame, skipping those that cannot be decoded; None after the last."""
         found = next(self._frames, None)
         if found is not None:
             self._last = found[0]
@@ -82,7 +82,7 @@ class VideoReader:
         return found
 
     def find(self, number: int) -> NumberedFrame | None:
-        """Decodes a frame or, if it cannot be decoded, the next one after it; None after the last."""
+        """Decodes frame ``number`` or, if that is not possible, the next one; None after the last."""
         if self._last < number and self._index.nearest_key(number) <= self._last + 1:
             found = self.next()
         else:
@@ -92,11 +92,11 @@ class VideoReader:
         return found
 
     def _jump(self, number: int) -> NumberedFrame | None:
-        """Decodes from a keyframe on that is shown no later than a frame; returns the first frame found."""
+        """Seeks to a keyframe that is not shown after frame ``number``; returns the first decoded frame."""
         for time in self._index.starts_before(number):
             try:
                 self._container.seek(time, stream=self._stream)
-            except FFmpegError:  # this file cannot be positioned
+            except FFmpegError:  # the file is not seekable
                 break
             self._frames = self._decoded(at_start=False)
             found = self.next()
@@ -107,10 +107,10 @@ class VideoReader:
         return self.next()
 
     def _decoded(self, *, at_start: bool) -> Iterator[NumberedFrame]:
-        """Decodes from the start of the file, or the next keyframe on, without frames shown before that."""
+        """Decodes from the start of the file, or from the next keyframe, without frames shown before it."""
         number: int | None = 0 if at_start else None  # of the next frame to be shown
-        is_whole = at_start  # what the frames need was decoded before
-        awaited: list[int] = []  # a heap of the times of frames that were read and not shown yet
+        is_whole = at_start  # whether the frames that the next one refers to were decoded
+        awaited: list[int] = []  # heap of the times of frames that were read but not shown yet
         for packet in self._packets():
             if number is None and packet is not None:
                 number = self._index.frames_before(packet)
@@ -120,7 +120,7 @@ class VideoReader:
                 heappush(awaited, shown_at(packet) or 0)
             for frame in self._decode(packet):
                 time = frame.pts if self._index.in_order else None
-                while awaited and time is not None and awaited[0] < time:  # could not be decoded
+                while awaited and time is not None and awaited[0] < time:  # those frames could not be decoded
                     heappop(awaited)
                     number += 1
                 is_whole = is_whole or frame.key_frame
@@ -131,7 +131,7 @@ class VideoReader:
                 number += 1
 
     def _packets(self) -> Iterator[Packet | None]:
-        """Reads packets; an empty one, or None where the file cannot be read any further, is the last."""
+        """Reads packets. The last one is empty, or None if the file cannot be read to its end."""
         try:
             yield from self._container.demux(self._stream)
         except FFmpegError as error:
@@ -139,7 +139,7 @@ class VideoReader:
             yield None
 
     def _decode(self, packet: Packet | None) -> list[VideoFrame]:
-        """Decodes a packet, after the last one what the decoder still holds; a damaged one gives nothing."""
+        """Decodes a packet; the last one flushes the decoder. A damaged packet yields no frames."""
         try:
             return self._stream.decode(packet)
         except FFmpegError as error:
@@ -148,12 +148,12 @@ class VideoReader:
 
 
 def upright(frame: VideoFrame) -> Image:
-    """Converts a frame to RGB, H x W x 3, and turns or mirrors it as the file says."""
+    """Converts a frame to RGB, H x W x 3, and rotates or mirrors it as the file specifies."""
     image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, SideData):
         return image
-    # x' = a x + c y, y' = b x + d y; only whole quarters of a turn occur.
+    # x' = a x + c y, y' = b x + d y; only multiples of 90 degrees occur.
     (a, b), (c, d) = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)[:2, :2].tolist()
     if a == d == 0:
         image, a, d = image.swapaxes(0, 1), c, b

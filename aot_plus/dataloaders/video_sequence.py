@@ -1,4 +1,4 @@
-"""Describes one video to run inference over: its frames, the given masks, and how results are written."""
+"""Describes one video for inference: its frames, the given masks, and how results are written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,24 +16,24 @@ from evaluation.masks import IGNORE_ID, Mask, read_mask
 __all__ = ["BINARY_MODES", "ID_MODES", "MOST_OBJECTS", "VideoSequence", "new_objects"]
 
 MOST_OBJECTS = IGNORE_ID - 1
-ID_MODES = ("P", "L")  # Pillow's names of the kinds of masks
-BINARY_MODES = (*ID_MODES, "1")  # of masks of single objects
+ID_MODES = ("P", "L")  # Pillow's modes of masks that hold ids
+BINARY_MODES = (*ID_MODES, "1")  # Pillow's modes of masks of single objects
 
 
 @dataclass(frozen=True)
 class VideoSequence:
-    """Describes a video, as a layout's reader finds it.
+    """Describes a video as found on disk.
 
     Attributes:
-        name: its folder in the result folder.
-        images: of all frames, in order; the first frame has a mask.
-        masks: the files of a frame's mask, by the frame's name (without suffix). The first frame's shows the
-            first objects; of the others, the objects that no mask before shows are given as well.
+        name: the sequence's name, and that of its folder in the result folder.
+        images: the images of all frames, in order; the first frame has a mask.
+        masks: the files of a frame's mask, by the frame's name (without suffix). The first frame's mask gives
+            the first objects; each later mask also gives the objects that no earlier mask shows.
         saved: the names of the frames whose masks are written.
-        objects: the folders of the objects where each has a mask of its own: the first is id 1. Else empty.
-        merged: all ids are object 1.
-        ignored: the id of pixels that are ignored, if one is.
-        height: results of higher frames are written at this height.
+        objects: if each object has its own masks, the objects' folders, the first for id 1; else empty.
+        merged: whether all ids form object 1.
+        ignored: the id of ignored pixels; None if there is none.
+        height: the height at which the results of taller frames are written.
     """
 
     name: str
@@ -47,16 +47,16 @@ class VideoSequence:
 
     @property
     def annotation(self) -> Path:
-        """Returns the file of the first frame's mask, which may be missing; of several, the first."""
+        """Returns the file of the first frame's mask, the first if there are several; it may not exist."""
         return self.masks[self.images[0].stem][0]
 
     @cached_property
     def palette(self) -> Sequence[int]:
-        """Reads the first mask's palette, 768 RGB values; DAVIS's if it has none. Raises ``DataError``."""
+        """Returns the first mask's palette, 768 RGB values; DAVIS's if it has none. Raises ``DataError``."""
         return davis_palette() if self.objects else mask_palette(self.annotation)
 
     def size(self, of_frames: tuple[int, int]) -> tuple[int, int]:
-        """Returns the size (H, W) of the results for frames of a size."""
+        """Returns the size (H, W) of the results for frames of size ``of_frames`` (H, W)."""
         height, width = of_frames
         if self.height is None or height <= self.height:
             return of_frames
@@ -65,7 +65,7 @@ class VideoSequence:
     def read_mask(self, frame: str, size: tuple[int, int] | None = None) -> Mask | None:
         """Reads a frame's mask, H x W ids; None if it has none. Raises ``DataError``.
 
-        ``size``: (H, W) of the results, which a mask as large as the frames is resized to.
+        ``size``: (H, W) of the results; a mask as large as the frames is resized to it.
         """
         files = self.masks.get(frame, ())
         if not files:
@@ -82,13 +82,13 @@ class VideoSequence:
         return set(np.unique(mask).tolist()) - {0, self.ignored}
 
     def files(self) -> list[str]:
-        """Lists the files of the results, from the sequence's folder on."""
+        """Lists the files of the results, relative to the sequence's folder."""
         return [file for frame in self.saved for file in self._files_of(frame)]
 
     def read_result(self, folder: Path, frame: str) -> Mask | None:
-        """Reads a frame's result, H x W ids; None where it need not be written and was not.
+        """Reads a frame's result, H x W ids; None if the frame is not in ``saved`` and has no file.
 
-        ``folder``: the sequence's in the result folder. Raises ``DataError``.
+        ``folder``: the sequence's folder in the result folder. Raises ``DataError``.
         """
         files = tuple(folder / file for file in self._files_of(frame))
         if frame not in self.saved and not files[0].is_file():
@@ -96,18 +96,18 @@ class VideoSequence:
         return replace(self, masks={frame: files}).read_mask(frame)
 
     def write(self, path: Path, ids: Mask) -> None:
-        """Writes a frame's result, H x W ids: to ``path``, or to its name in a folder for each object."""
+        """Writes a frame's result, H x W ids: to ``path``, or to a file in the folder of each object."""
         if not self.objects:
             write_mask(path, ids, self.palette)
         for number, folder in enumerate(self.objects, start=1):
             write_mask(path.parent / folder / path.name, (ids == number).astype(np.uint8), self.palette)
 
     def _files_of(self, frame: str) -> list[str]:
-        """Lists the files of a frame's result: one, or one for each object."""
+        """Lists the files of a frame's result: one, or one per object."""
         return [f"{folder}/{frame}.png" for folder in self.objects] or [f"{frame}.png"]
 
     def _read_objects(self, files: Sequence[Path]) -> Mask:
-        """Lays the masks of single objects over each other, the smallest on top."""
+        """Combines the masks of single objects, smaller objects on top."""
         layers = []
         for file in files:
             layer = read_mask(file, modes=BINARY_MODES) > 0
@@ -122,7 +122,7 @@ class VideoSequence:
 
 
 def new_objects(mask: Mask, shown: set[int], known: set[int]) -> Mask | None:
-    """Keeps of the objects ``shown`` in a mask those not ``known``, and adds them; None if there is none."""
+    """Returns a mask of the objects ``shown`` but not ``known``, and adds them to ``known``; None if none."""
     new = shown - known
     if not new:
         return None

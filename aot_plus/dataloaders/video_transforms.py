@@ -17,9 +17,9 @@ PADDING_ID = 0
 
 @dataclass(frozen=True)
 class Geometry:
-    """Describes a crop: the scaled frame's size, the crop's corner in it (may be negative), mirroring.
+    """Describes a crop: the size of the scaled frame, the crop's corner in it (may be negative), its size.
 
-    All in pixels, rows first.
+    All are in pixels, rows first. ``flip``: whether the crop is mirrored.
     """
 
     scaled: tuple[int, int]
@@ -28,17 +28,17 @@ class Geometry:
     flip: bool
 
     def view(self, image: Image) -> Image:
-        """Maps H x W x 3 to what of the scaled frame lies in the crop, cubic."""
+        """Scales an image (H x W x 3, bicubic) and returns the part of it that lies in the crop."""
         scaled = cv2.resize(image, self.scaled[::-1], interpolation=cv2.INTER_CUBIC)
         return self._view(np.asarray(scaled, dtype=np.uint8))
 
     def padded(self, view: Image) -> Image:
-        """Maps a view to crop x 3; what lies outside the frame gets the ImageNet mean colour."""
-        row = np.tile(PADDING_COLOUR, self.crop[1])  # whole rows are copied quickly, single pixels are not
+        """Pads a view (h x w x 3) to the crop's size; the padding gets the ImageNet mean colour."""
+        row = np.tile(PADDING_COLOUR, self.crop[1])  # copying whole rows is faster than single pixels
         return self._put(view, np.tile(row, (self.crop[0], 1)).reshape(*self.crop, 3))
 
     def label(self, label: Mask) -> Mask:
-        """Maps H x W ids to crop, nearest; what lies outside the frame is background.
+        """Scales, crops and pads H x W ids to the crop's size (nearest); outside the frame is background.
 
         Background, not ignored: a network that must predict background there learns to stay on its objects.
         """
@@ -46,7 +46,7 @@ class Geometry:
         return self._put(view, np.full(self.crop, PADDING_ID, dtype=np.uint8))
 
     def scale_label(self, label: Mask) -> Mask:
-        """Scales H x W ids, sampled at pixel centres, as the images are."""
+        """Scales H x W ids, sampled at pixel centres like the images."""
         scaled = cv2.resize(label, self.scaled[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(scaled, dtype=np.uint8)
 
@@ -63,7 +63,7 @@ class Geometry:
         return canvas
 
     def _overlaps(self) -> list[tuple[slice, slice]]:
-        """Returns the place of rows and of columns that lie in the crop: in it, then in the scaled frame."""
+        """Returns the rows and the columns of the overlap, each in the crop and in the scaled frame."""
         return [
             _overlap(corner, crop, side)
             for corner, crop, side in zip(self.corner, self.crop, self.scaled, strict=True)
@@ -71,21 +71,21 @@ class Geometry:
 
 
 def _overlap(corner: int, crop: int, side: int) -> tuple[slice, slice]:
-    """Returns the part of the canvas a scaled side fills, and the part of that side it is filled with."""
+    """Returns the overlap of a crop and a side of the scaled frame, as slices of the crop and of the side."""
     start, end = max(corner, 0), min(corner + crop, side)
     return slice(start - corner, end - corner), slice(start, end)
 
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """Scales, crops and mirrors at random: drawn once for a clip, from its reference label.
+    """Scales, crops and mirrors at random: drawn once for a clip, based on its reference label.
 
-    ``crop``: rows, columns of the result. ``short_side``: of the frame at scale 1, in pixels. The scale is
-    uniform in ``min_scale``..``max_scale``. A crop is balanced when every object that the scaled reference
-    shows keeps at least ``min_pixels`` pixels (or all it has): the first of ``crop_tries`` that is, else
-    the one that keeps most objects. Where ``balanced`` is off, one object of more pixels is enough, and the
-    last try is taken in any case. A frame smaller than the crop lies at a random place in it. ``colours``:
-    how those of each frame change, if at all.
+    ``crop``: rows and columns of the result. ``short_side``: of the frame at scale 1, in pixels. The scale is
+    uniform in ``min_scale``..``max_scale``. A crop is balanced if every object in the scaled reference keeps
+    at least ``min_pixels`` pixels (or all that it has). The first balanced one of ``crop_tries`` crops is
+    used, else the one that keeps the most objects. If ``balanced`` is off, a crop only needs one object with
+    more than ``min_pixels`` pixels, and the last try is used in any case. A frame smaller than the crop is
+    placed in it at random. ``colours``: how the colours of each frame change, if at all.
     """
 
     crop: tuple[int, int]
@@ -99,7 +99,7 @@ class ClipTransform:
     colours: Photometric | None = None
 
     def draw(self, reference: Mask, rng: np.random.Generator) -> Geometry:
-        """Draws the geometry of a clip by its reference label (H x W).
+        """Draws the geometry of a clip, based on its reference label (H x W).
 
         A balanced crop always shows a pixel of an object.
         """
@@ -135,7 +135,7 @@ class ClipTransform:
         return best if most else self._corner_around_object(label, rng)
 
     def _corner(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
-        """Draws corners until an object is in view, ``crop_tries`` at most."""
+        """Draws corners until an object is in view, at most ``crop_tries``."""
         corner = (0, 0)
         for _ in range(self.crop_tries):
             corner = self._random_corner(label.shape, rng)
@@ -150,7 +150,7 @@ class ClipTransform:
 
     def _corner_around_object(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
         pixels = np.argwhere((label != 0) & (label != IGNORE_ID))
-        # A thin object can vanish in the scaling down: then the middle is as good as any place.
+        # A thin object can vanish when the label is scaled down; then the middle is as good as any place.
         centre = pixels[rng.integers(len(pixels))] if len(pixels) else np.array(label.shape) // 2
         row, column = (
             int(np.clip(middle - crop // 2, min(0, side - crop), max(0, side - crop)))

@@ -1,1 +1,1 @@
-"""Checks a dataset in VOST's layout; a finding says what inference, metric and training make of it."""
+"""Checks a dataset; each finding says how it affects inference, metric and training."""

@@ -1,16 +1,16 @@
-"""Lists the findings of a check with their severity and their effect on a run; formats the report."""
+"""Defines the kinds of findings, with their severity and their effect on a run; formats the report."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from textwrap import wrap
 
-_LINES_PER_KIND = 8
+_LINES_PER_KIND = 8  # one for each place
 _EFFECT_WIDTH = 100  # columns
 
 
 class Severity(Enum):
-    """Ranks findings; the value is the heading in the report."""
+    """Ranks findings; the value is a heading in the report."""
 
     ERROR = "Errors: they break inference, metric or training"
     WARNING = "Warnings: runs finish, the numbers may not mean what you think"
@@ -28,7 +28,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Finding:
-    """Holds one finding. ``place``: the sequence, or a split's file; ``detail``: the file and its content."""
+    """Holds one finding. ``place``: the sequence, or a split's file. ``detail``: what was found there."""
 
     kind: Kind
     place: str
@@ -50,11 +50,17 @@ FOLDER_MISSING = Kind(
 NOTHING_TO_CHECK = Kind(
     _E, "no sequence to check", "Inference, metric and training stop: there is no sequence to work on."
 )
-SPLIT_UNREADABLE = Kind(_E, "a split file cannot be read", "Inference, metric and training with it stop.")
-SPLIT_BAD_NAME = Kind(
-    _E, "a split file holds a name that no folder can have", "Inference, metric and training with it stop."
+SPLIT_UNREADABLE = Kind(
+    _E, "a split file cannot be read", "Inference, metric and training with this split stop."
 )
-SPLIT_TWICE = Kind(_E, "a split names a sequence twice", "Inference, metric and training with it stop.")
+SPLIT_BAD_NAME = Kind(
+    _E,
+    "a split file holds a name that no folder can have",
+    "Inference, metric and training with this split stop.",
+)
+SPLIT_TWICE = Kind(
+    _E, "a split names a sequence twice", "Inference, metric and training with this split stop."
+)
 SPLIT_WORDS = Kind(
     _E,
     "a line of a split has several words",
@@ -64,13 +70,13 @@ SPLIT_EMPTY = Kind(_W, "a split is empty", "Inference, metric and training with 
 SPLITS_OVERLAP = Kind(
     _W,
     "a sequence is in several splits",
-    "Each split is used as it is: figures on one are then partly figures on data of the other.",
+    "Each split is used as it is, so results on one split are partly results on data of the other.",
 )
 SEQUENCES_MISSING = Kind(
     _E,
     "sequences of a split have no folder",
-    "Inference skips them, and the metric then stops. The archive may not be unpacked completely, or be of "
-    "another split or version: unpack it again, or take the names out of the split's list.",
+    "Inference skips them, and the metric then stops. The archive may be unpacked only in part, or belong to "
+    "another split or version: unpack it again, or remove the names from the split's list.",
 )
 FRAMES_BROKEN = Kind(_E, "the frames cannot be listed", _FAILS)
 NO_ANNOTATIONS = Kind(
@@ -82,8 +88,8 @@ NO_ANNOTATIONS = Kind(
 FEW_ANNOTATIONS = Kind(
     _E,
     "there are fewer than 3 annotations",
-    "The metric stops for the whole split: the first and the last do not count. Inference needs only the "
-    "first frame's.",
+    "The metric stops for the whole split, because it does not score the first and the last. Inference needs "
+    "only the first frame's.",
 )
 FIRST_NOT_ANNOTATED = Kind(
     _E,
@@ -94,13 +100,13 @@ FIRST_NOT_ANNOTATED = Kind(
 FIRST_MASK_WITHOUT_FRAME = Kind(
     _E,
     "the first annotation has no frame",
-    "Inference would begin with a later mask, which the metric would then score: it leaves out the first "
-    "annotation. So an evaluation stops at once. Training ignores the annotation.",
+    "Inference would begin with a later mask, which the metric would score, because it leaves out the first "
+    "annotation instead. So an evaluation stops at once. Training ignores the annotation.",
 )
 MASK_WITHOUT_FRAME = Kind(
     _E,
     "an annotation has no frame",
-    "Inference would write no mask of that name, which the metric needs: an evaluation stops at once. "
+    "Inference would write no mask of that name, but the metric needs one, so an evaluation stops at once. "
     "Training ignores the annotation.",
 )
 LAST_MASK_WITHOUT_FRAME = Kind(
@@ -118,7 +124,7 @@ MASK_UNREADABLE = Kind(
     _E,
     "a mask cannot be read",
     "The metric stops, and so does training when it draws the mask. Inference reads only the first frame's "
-    "mask: without it, it skips the sequence.",
+    "mask; if that is the unreadable one, it skips the sequence.",
 )
 MASK_SIZE = Kind(
     _E,
@@ -129,7 +135,7 @@ MASK_SIZE = Kind(
 LAST_MASK = Kind(
     _W,
     "the last annotation cannot be read, or differs in size from the frames",
-    "Inference and metric do not read it; training stops when it draws it.",
+    "Inference and metric do not read it; training stops when it draws the mask.",
 )
 FIRST_MASK_EMPTY = Kind(
     _E,
@@ -140,7 +146,7 @@ FIRST_MASK_EMPTY = Kind(
 ID_GAPS = Kind(
     _W,
     "the first mask's ids have gaps",
-    "The metric scores every id from 1 to the largest; one that never occurs scores 1 in every frame and "
+    "The metric scores every id from 1 to the largest; an id that never occurs scores 1 in every frame and "
     "raises the means. Inference and training renumber the ids and are not affected.",
 )
 LATE_IDS = Kind(
@@ -158,7 +164,7 @@ NO_REFERENCE = Kind(
 FRAME_ORDER = Kind(
     _W,
     "frames in the order of their names are not in the order of their numbers",
-    "Everything here takes frames in the order of their names, so this video runs out of order. Write the "
+    "Frames are always read in the order of their names, so this video is read out of order. Write the "
     "numbers with leading zeros.",
 )
 IGNORED_IN_FIRST = Kind(
@@ -170,8 +176,8 @@ IGNORED_IN_FIRST = Kind(
 MUCH_IGNORED = Kind(
     _N,
     "masks with more than 20 % of their labelled pixels ignored",
-    "The metric reads 255 as background in annotations and predictions. Training does not begin a clip with "
-    "such a mask.",
+    "The metric reads 255 as background in annotations and predictions. Training does not begin clips with "
+    "these masks.",
 )
 MANY_OBJECTS = Kind(
     _N,
@@ -202,30 +208,30 @@ FRAME_NOT_AT_10FPS = Kind(
 NO_JPEGIMAGES = Kind(
     _N,
     "there is no folder JPEGImages",
-    "VOST has one. It is read with --images JPEGImages, and for train and test where they lack 10 fps.",
+    "VOST has one. It is read with --images JPEGImages, and for train and test if they lack 10 fps.",
 )
 MASKS_WITHHELD = Kind(
     _N,
     "VOST's test split is not checked: it has no masks",
-    "VOST's archive is without them: inference has no objects to follow, and the metric nothing to compare. "
-    "--split test checks it.",
+    "VOST's archive does not contain them: inference has no objects to follow, and the metric has nothing to "
+    "compare with. To check the split all the same, use --split test.",
 )
 UNLISTED = Kind(_N, "sequences that no split names", "Nothing uses them.")
 VOST_COUNTS = Kind(
     _N,
     "not as many sequences as VOST has",
-    "The pipeline uses the sequences in the split; only the whole split gives figures comparable with "
+    "The pipeline uses the sequences in the split, but only results on the whole split are comparable with "
     "published ones.",
 )
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:
-    """Returns True if any of them would break a run."""
+    """Returns True if any finding would break a run."""
     return any(finding.kind.severity is Severity.ERROR for finding in findings)
 
 
 def format_findings(findings: Sequence[Finding]) -> str:
-    """Formats the findings by severity and kind: a line for each place, long lists cut short and counted."""
+    """Formats the findings by severity and kind, one line per place; long lists are cut, with a count."""
     blocks = []
     for severity in Severity:
         kinds = dict.fromkeys(finding.kind for finding in findings if finding.kind.severity is severity)

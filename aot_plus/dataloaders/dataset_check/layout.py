@@ -1,4 +1,4 @@
-"""Checks a dataset as a whole: its folders, its split files, and the sequences that these name."""
+"""Checks a dataset as a whole: its folders, its split files, and the sequences that they name."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from evaluation.vost import SPLITS, name_problem, named_lines, split_path
 
-_NAMED = 5  # sequences in a finding
+_NAMED = 5  # most sequences named in a finding
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
 
 def check_folders(dataset: Dataset) -> list[Finding]:
-    """Checks the folders of the dataset's split, apart from that of its lists."""
+    """Checks the folders of the dataset's split, except for the folder of its lists."""
     found = [Finding(kinds.FOLDER_MISSING, dataset.name, text) for text in dataset.missing()]
     if isinstance(dataset, VOSTDataset) and not (dataset.root / dataset.frames_at_5fps).is_dir():
         found.append(Finding(kinds.NO_JPEGIMAGES, str(dataset.root), f"no folder {dataset.frames_at_5fps}"))
@@ -22,7 +22,7 @@ def check_folders(dataset: Dataset) -> list[Finding]:
 
 
 def withheld_masks(dataset: Dataset, names: Sequence[str]) -> list[Finding]:
-    """Reports where no sequence of VOST's test split has a mask, as in the archive."""
+    """Returns a finding if no sequence of VOST's test split has a mask, as in VOST's archive."""
     if dataset.name != "vost" or dataset.split != "test" or not names:
         return []
     if any(dataset.list_masks(name) for name in names):
@@ -31,7 +31,10 @@ def withheld_masks(dataset: Dataset, names: Sequence[str]) -> list[Finding]:
 
 
 def check_sequence_folders(dataset: Dataset, names: Sequence[str]) -> tuple[list[Finding], set[str]]:
-    """Finds several sequences of a split without images or masks; returns one finding each, and the names."""
+    """Finds sequences of a split without a folder of images or of masks, if there are several.
+
+    Returns one finding for each of the two kinds, and the names of the sequences.
+    """
     found, all_missing = [], set()
     for folder in (dataset.frames_folder, dataset.masks_folder):
         missing = [name for name in names if not (folder / name).is_dir()]
@@ -44,9 +47,9 @@ def check_sequence_folders(dataset: Dataset, names: Sequence[str]) -> tuple[list
 
 
 def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:
-    """Checks the lists of ``split`` or, with None, of every split; returns their sequences and the findings.
+    """Checks the list of ``split``, or of every split if it is None.
 
-    Raises ``DataError`` for an unknown split.
+    Returns the sequences of each split, and the findings. Raises ``DataError`` for an unknown split.
     """
     chosen = dataset.splits() if split is None else [dataset.of_split(split).split]
     splits: dict[str, list[str]] = {}
@@ -66,9 +69,9 @@ def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[st
 
 
 def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]]:
-    """Checks a split's list; returns its possible sequence names, each once, and the findings."""
+    """Checks a split's list; returns its valid sequence names, each once, and the findings."""
     if dataset.split_folders is None:
-        if dataset.of_split(split).missing():  # a finding of its own
+        if dataset.of_split(split).missing():  # reported by check_folders
             return [], []
         try:
             return dataset.sequences(split), []

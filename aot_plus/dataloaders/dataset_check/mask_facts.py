@@ -22,7 +22,10 @@ _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """Holds a mask's file name, size (H, W), object ids, and pixels labelled (not 0) and ignored (255)."""
+    """Holds facts about a mask: its file name, size (H, W), object ids, and pixel counts.
+
+    ``labelled`` counts the pixels that are not 0, ``ignored`` those that are 255.
+    """
 
     name: str
     size: tuple[int, int]
@@ -34,22 +37,22 @@ class MaskFacts:
 
     @property
     def largest(self) -> int:
-        """Returns the largest object id, 0 without objects."""
+        """Returns the largest object id; 0 if there are no objects."""
         return max(self.ids, default=0)
 
     @property
     def much_ignored(self) -> bool:
-        """Tells whether too many labelled pixels are ignored for a training clip to begin with this mask."""
+        """Returns whether too many labelled pixels are ignored for a training clip to begin with the mask."""
         return self.ignored > Config.DATA_REF_MAX_IGNORED_RATIO * self.labelled
 
     @property
     def may_begin_clip(self) -> bool:
-        """Tells whether a training clip may begin with this mask (``ClipRules``'s rule, without torch)."""
+        """Returns whether a training clip may begin with the mask (``ClipRules``' rule, without torch)."""
         return self.labelled > Config.DATA_REF_MIN_OBJ_PIXELS and not self.much_ignored
 
 
 def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
-    """Reads a mask. Raises ``DataError`` where the pipeline would, and says which ids do not fit.
+    """Reads a mask. Raises ``DataError`` as the pipeline would, and adds which ids do not fit into 8 bits.
 
     ``modes``: as for ``read_mask``.
     """
@@ -76,7 +79,7 @@ def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
 
 
 def _wide_ids(path: Path) -> str:
-    """Says a few words on the largest id of a mask of more than 8 bits."""
+    """Describes the largest id of a mask with more than 8 bits, as the end of a message; else empty."""
     with suppress(DataError), opened(path, "a mask") as image:
         if image.mode.startswith("I"):
             largest = int(np.array(image).max(initial=0))
@@ -85,18 +88,18 @@ def _wide_ids(path: Path) -> str:
 
 
 class Rules(NamedTuple):
-    """Tells what counts as a problem in a data set."""
+    """Holds what counts as a problem in a data set."""
 
-    has_ids: bool = True  # the ids of objects matter: they are not merged
-    later: bool = False  # objects may come later
-    training: bool = True  # the rules of training clips hold
-    ignores: bool = True  # 255 is no object
+    has_ids: bool = True  # ids matter, because objects are not merged
+    later: bool = False  # objects may appear after the first frame
+    training: bool = True  # masks must suit training clips
+    ignores: bool = True  # 255 means ignored, it is not an object
 
 
 def rules_of(dataset: Dataset) -> Rules:
-    """Returns the rules of a data set that is opened for a split.
+    """Returns the rules for the opened split of a data set.
 
-    Those of training hold for the split train, and for all splits in VOST's layout.
+    The rules of training apply to the split train, and to all splits in VOST's layout.
     """
     trained_on = isinstance(dataset, VOSTDataset) or dataset.truth_split == "train"
     return Rules(not dataset.merged, dataset.later, trained_on, dataset.ignored is not None)
@@ -108,7 +111,7 @@ def check_objects(
     """Checks the ids, palettes and ignored pixels of a sequence's masks (None: unreadable).
 
     ``first_frame``: the name of the first frame, without suffix. Inference takes its objects from that
-    frame's mask, the metric from the first annotation; they are the same in a sound dataset.
+    frame's mask, the metric from the first annotation; in a valid dataset, they are the same.
     """
     readable = [mask for mask in masks if mask is not None]
     given = next((mask for mask in readable if Path(mask.name).stem == first_frame), None)

@@ -16,14 +16,14 @@ from evaluation.parallel import map_in_processes
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """Holds all findings, and what was looked at: sequences per split, and the report of each sequence."""
+    """Holds all findings, the number of sequences per split, and the report of each checked sequence."""
 
     findings: list[Finding]
     splits: dict[str, int]
     sequences: list[SequenceReport]
 
     def describe(self) -> str:
-        """Describes the findings, then counts them and what was read, for a terminal."""
+        """Formats the findings for a terminal, then counts them and everything that was read."""
         found = [format_findings(self.findings) + "\n"] if self.findings else []
         return "\n".join([*found, self._summary()])
 
@@ -44,11 +44,11 @@ class DatasetReport:
 
 
 def check_dataset(dataset: Dataset, split: str | None = None, workers: int | None = 1) -> DatasetReport:
-    """Checks the sequences of ``split`` or, with None, of all splits, with a progress bar.
+    """Checks the sequences of ``split``, or of all splits if it is None, with a progress bar.
 
-    ``workers``: processes, as for ``map_in_processes``. No sequence is looked at where the folder of all
-    images or all masks is missing. VOST's test split, which has no masks in the archive, is only looked at
-    when it is named. Raises ``DataError`` for an unknown split, or when a worker process died.
+    ``workers``: number of processes, as for ``map_in_processes``. A split's sequences are not checked if its
+    folder of images or of masks is missing. VOST's test split, which has no masks in the archive, is only
+    checked when it is named. Raises ``DataError`` for an unknown split, or if a worker process died.
     """
     splits, findings = check_splits(dataset, split)
     opened = {name: dataset.of_split(name) for name in splits} or {dataset.split: dataset}

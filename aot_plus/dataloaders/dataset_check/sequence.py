@@ -1,4 +1,4 @@
-"""Checks one sequence: the names of its files, its images, its masks."""
+"""Checks one sequence: its file names, images and masks."""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class SequenceReport:
     ignored: int = 0
 
     def add(self, kind: Kind, detail: str) -> None:
-        """Notes a finding of this sequence."""
+        """Adds a finding for this sequence."""
         self.findings.append(Finding(kind, self.name, detail))
 
 
@@ -73,7 +73,10 @@ def _list_masks(dataset: Dataset, report: SequenceReport) -> list[Path]:
 
 
 def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
-    """Finds frames without annotation and the reverse (frames between two annotations are fine)."""
+    """Reports a first frame without annotation, and annotations without frame.
+
+    Frames between annotations need none.
+    """
     if not frames or not masks:
         return
     if isinstance(dataset, VOSTDataset) and frames[0].stem not in {mask.stem for mask in masks}:
@@ -91,7 +94,7 @@ def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], m
 def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:
     for folder, suffixes in ((dataset.frames_folder, IMAGE_SUFFIXES), (dataset.masks_folder, (".png",))):
         for path in _visible_files(folder / report.name):
-            # The metric and training look for .png, so a mask's suffix is in small letters.
+            # The metric and training look for .png, so a mask's suffix must be in lower case.
             suffix = path.suffix if folder == dataset.masks_folder else path.suffix.lower()
             if suffix not in suffixes and not path.is_dir():
                 report.add(kinds.OTHER_FILES, f"{folder.name}/{report.name}/{path.name}")
@@ -137,7 +140,7 @@ def _check_masks(
     size: tuple[int, int] | None,
     modes: Container[str],
 ) -> list[MaskFacts | None]:
-    """Reads all masks; returns their facts, None for those that cannot be read."""
+    """Reads all masks; returns their facts, None for masks that cannot be read."""
     facts: list[MaskFacts | None] = []
     for path in masks:
         report.masks += 1
@@ -160,5 +163,5 @@ def _check_masks(
 
 
 def _text(size: tuple[int, int]) -> str:
-    """Formats width x height, as image tools show it."""
+    """Formats a size (H, W) as width x height, as image tools do."""
     return f"{size[1]} x {size[0]}"

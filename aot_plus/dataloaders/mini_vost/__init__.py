@@ -1,7 +1,7 @@
-"""Makes MiniVOST: videos of objects that are cut, torn, squashed, recoloured, hidden; in VOST's layout.
+"""Makes MiniVOST: videos of objects that are cut, torn, squashed, recoloured or hidden, in VOST's layout.
 
-``render_sequence`` draws a whole video. For training on the fly ``plan_scene`` and ``render_frame`` draw only
-the frames of a clip. ``make_dataset`` and ``write_sequence`` put sequences on disk.
+``render_sequence`` draws a whole video. In training, ``plan_scene`` and ``render_frame`` draw only the frames
+of a clip, on the fly. ``make_dataset`` and ``write_sequence`` write sequences to disk.
 """
 
 from aot_plus.dataloaders.mini_vost.planning import GENERATOR_VERSION, SPLIT_NAMES, plan_scene

@@ -1,4 +1,4 @@
-"""Makes actors, which move in a scene: a tracked object, a look-alike or an arm, made of pieces."""
+"""Makes the actors that move in a scene: tracked objects, look-alikes and arms, each made of pieces."""
 
 from dataclasses import dataclass, field
 
@@ -19,12 +19,12 @@ from aot_plus.dataloaders.mini_vost.shapes import (
 )
 
 FRESH_FRAMES = 14
-"""A cut's border is annotated as ignored for this many frames, about 1.4 seconds."""
+"""Number of frames for which a cut's border is annotated as ignored, about 1.4 seconds."""
 
 
 @dataclass(frozen=True)
 class FreshCut:
-    """Holds a cut's line, ignored in the annotations of frames ``first`` to ``end`` (exclusive)."""
+    """Holds a cut's line, which is ignored in the annotations of frames ``first`` to ``end`` (exclusive)."""
 
     line: Array  # n x 2, object coordinates
     first: int
@@ -33,7 +33,7 @@ class FreshCut:
 
 @dataclass
 class Piece:
-    """Holds a part of an actor, seen from frame ``first`` to ``end`` (exclusive)."""
+    """Holds a part of an actor that is visible from frame ``first`` to ``end`` (exclusive)."""
 
     mask: Silhouette
     sprite: Sprite
@@ -45,12 +45,12 @@ class Piece:
 
 @dataclass
 class Actor:
-    """Holds an actor of a scene; ``object_id`` is 0 if it is not tracked. Pieces are drawn in their order."""
+    """Holds an actor of a scene; ``object_id`` is 0 if it is not tracked. Pieces are drawn in list order."""
 
     object_id: int
     pieces: list[Piece]
     pose: Array  # T x 3 x 3, actor to world
-    colour: NDArray[np.float32] | None = None  # T x 4 x 4 for premultiplied RGBA
+    colour: NDArray[np.float32] | None = None  # T x 4 x 4, applied to premultiplied RGBA
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Look:
 
 
 def make_actor(rng: Rng, object_id: int, look: Look, story: Story, path: Array, turn: Array) -> Actor:
-    """Plays a story: ``path`` is T x 2 in the world, ``turn`` T in radians."""
+    """Makes an actor that plays ``story``. ``path``: T x 2, in the world. ``turn``: T, in radians."""
     frames = len(path)
     pose = translations(path[:, 0], path[:, 1]) @ rotations(turn)
     if story.squash is not None:
@@ -75,7 +75,7 @@ def make_actor(rng: Rng, object_id: int, look: Look, story: Story, path: Array, 
 
 
 def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Piece]:
-    """Cuts an object into pieces over the whole video; each cut parts the largest piece of that moment."""
+    """Cuts an object into pieces over the whole video; each cut splits the largest piece at that time."""
     still = np.tile(np.eye(3), (frames, 1, 1))
     whole = Piece(
         look.outline, make_sprite(look.outline, look.texture, look.flesh, [], look.finish), still, 0, frames
@@ -96,7 +96,7 @@ def _cut_up(rng: Rng, look: Look, cuts: tuple[Cut, ...], frames: int) -> list[Pi
 
 
 def _drift(rng: Rng, cut: Cut, half: Silhouette, direction: float, radius: float, frames: int) -> Array:
-    """Returns T x 3 x 3: how a half moves away from the other one and turns about its own middle."""
+    """Returns how a half moves away from the other and turns about its own centre, T x 3 x 3."""
     amount = settle(frames, cut.frame, cut.pace)
     heading = cut.angle + direction * np.pi / 2 + float(rng.uniform(-0.4, 0.4))
     reach = amount * cut.drift * radius * float(rng.uniform(0.7, 1.2))

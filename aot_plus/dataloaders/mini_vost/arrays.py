@@ -1,4 +1,4 @@
-"""Names the arrays that MiniVOST draws with, and turns one channel into three quickly."""
+"""Defines the array types that MiniVOST draws with, and fast operations between one and three channels."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ Rng = np.random.Generator
 def in_colours(values: Picture) -> Picture:
     """Repeats h x w values for red, green and blue: h x w x 3.
 
-    NumPy would broadcast three numbers at a time, and takes many times as long.
+    Broadcasting in NumPy, three numbers at a time, would take many times as long.
     """
     return np.asarray(cv2.merge([values, values, values]))
 
@@ -24,7 +24,7 @@ def per_colour(values: Picture, factors: Picture) -> Picture:
 
 
 def lay_over(picture: Picture, pixels: Picture, brightness: float = 1.0) -> None:
-    """Lays premultiplied RGBA (h x w x 4) over a picture (h x w x 3), in place."""
+    """Composites premultiplied RGBA (h x w x 4) over a picture (h x w x 3), in place."""
     red, green, blue, alpha = cv2.split(pixels)
     picture *= in_colours(1.0 - alpha)
     colours = cv2.merge([red, green, blue])

@@ -1,4 +1,4 @@
-"""Draws events of an object: cuts, tears, squashing, change of colour, absence; their time and strength."""
+"""Draws the events of an object (cuts, tears, squashing, recolouring, absence), their times and strengths."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,19 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "paint": ("box", "toy", "stone", "cup", "board"),
     "move": ("plate", "bottle", "bowl", "sponge", "brush"),
 }
-"""The main event of a sequence, a verb, and the nouns it goes with in the sequence's name."""
+"""Verbs, the main events of sequences, and the nouns that each verb is combined with in names."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Parts the largest piece of an object in two at ``frame``."""
+    """Splits the largest piece of an object in two at ``frame``."""
 
     frame: int
     angle: float  # direction of the cut, radians
-    drift: float  # how far each half goes, as a share of the object's radius
+    drift: float  # how far each half moves, as a share of the object's radius
     turn: float  # how far each half turns, radians
-    pace: float  # frames; the halves settle exponentially
-    jagged: bool  # torn rather than cut
+    pace: float  # time constant in frames with which the halves settle exponentially
+    jagged: bool  # whether it is torn rather than cut
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Squash:
 
 @dataclass(frozen=True)
 class Recolour:
-    """Turns the hue by ``angle`` (radians) and multiplies the brightness by ``gain``, gradually."""
+    """Rotates the hue by ``angle`` (radians) and multiplies the brightness by ``gain``, gradually."""
 
     frame: int
     duration: int
@@ -52,7 +52,7 @@ class Recolour:
 
 @dataclass(frozen=True)
 class Absence:
-    """Keeps an object outside the frame from ``frame`` on, for ``duration`` frames."""
+    """Keeps an object out of view for ``duration`` frames from ``frame`` on."""
 
     frame: int
     duration: int
@@ -60,7 +60,7 @@ class Absence:
 
 @dataclass(frozen=True)
 class Story:
-    """Holds all that happens to one object."""
+    """Holds everything that happens to one object."""
 
     cuts: tuple[Cut, ...] = ()
     squash: Squash | None = None
@@ -69,7 +69,7 @@ class Story:
 
 
 def draw_story(rng: Rng, frames: int, verb: str) -> Story:
-    """Draws a story around ``verb`` (a key of NOUNS); lesser events may join it."""
+    """Draws a story whose main event is ``verb`` (a key of NOUNS); other events may be added."""
     cuts = draw_cuts(rng, frames, jagged=verb == "tear") if verb in ("cut", "tear") else ()
     squash = _draw_squash(rng, frames) if verb == "squash" or (not cuts and rng.random() < 0.2) else None
     recolour = _draw_recolour(rng, frames) if verb == "paint" or rng.random() < 0.25 else None
@@ -78,7 +78,7 @@ def draw_story(rng: Rng, frames: int, verb: str) -> Story:
 
 
 def draw_cuts(rng: Rng, frames: int, jagged: bool) -> tuple[Cut, ...]:
-    """Draws one to three cuts in the first two thirds of the video, each at some angle to the last one."""
+    """Draws one to three cuts in the first two thirds of the video, each at an angle to the one before."""
     count = int(rng.integers(1, 4))
     frame = int(frames * rng.uniform(0.08, 0.3))
     angle = float(rng.uniform(0, np.pi))
@@ -107,7 +107,7 @@ def _draw_absence(rng: Rng, frames: int) -> Absence:
 
 
 def squash_matrices(squash: Squash, frames: int) -> Array:
-    """Returns T x 3 x 3: shrinks along the axis and grows across it, keeping most of the area."""
+    """Returns T x 3 x 3: shrinks along the axis and stretches across it, keeping most of the area."""
     amount = ramp(frames, squash.frame, squash.duration)
     along = squash.ratio**amount
     cos, sin = np.cos(squash.axis), np.sin(squash.axis)
@@ -118,7 +118,7 @@ def squash_matrices(squash: Squash, frames: int) -> Array:
 
 
 def colour_matrices(recolour: Recolour, frames: int) -> NDArray[np.float32]:
-    """Returns T x 4 x 4 for premultiplied RGBA: turns the hue about the grey axis, scales the brightness."""
+    """Returns T x 4 x 4 for premultiplied RGBA: rotates hues about the grey axis, scales brightness."""
     amount = ramp(frames, recolour.frame, recolour.duration)
     angle = recolour.angle * amount
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]

@@ -1,4 +1,4 @@
-"""Makes smooth motion: eased values over time, stacks of 2-D transforms (T x 3 x 3), the camera's path."""
+"""Makes smooth motion: eased values over time, stacks of 2-D transforms (T x 3 x 3), and camera paths."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ HEIGHT, WIDTH = 192, 256
 
 
 def smooth_step(position: Array) -> Array:
-    """Returns 0 below 0, 1 above 1, and a cubic with level ends between."""
+    """Returns 0 below 0, 1 above 1, and in between a cubic with flat ends."""
     clipped = np.clip(position, 0.0, 1.0)
     return np.asarray(clipped * clipped * (3.0 - 2.0 * clipped))
 
@@ -21,13 +21,13 @@ def ramp(frames: int, start: float, duration: float) -> Array:
 
 
 def settle(frames: int, start: float, pace: float) -> Array:
-    """Returns T values: 0 up to frame ``start``, then ever slower towards 1 (``pace`` in frames)."""
+    """Returns T values: 0 up to frame ``start``, then exponentially towards 1 (``pace`` in frames)."""
     elapsed = np.maximum(np.arange(frames) - start, 0.0)
     return 1.0 - np.exp(-elapsed / pace)
 
 
 def through_points(frames: int, times: Sequence[float], points: Array) -> Array:
-    """Returns T x D values that rest at ``points`` (n x D) at the rising ``times`` (n), eased between."""
+    """Returns T x D values that ease between ``points`` (n x D), resting at each at its time (n, rising)."""
     now = np.arange(frames)
     marks = np.asarray(times, dtype=np.float64)
     segment = np.clip(np.searchsorted(marks, now, side="right") - 1, 0, len(marks) - 2)
@@ -43,7 +43,7 @@ def wander(rng: Rng, frames: int, amplitude: float, interval: tuple[int, int] = 
 
 
 def rising_times(rng: Rng, frames: int, interval: tuple[int, int]) -> list[float]:
-    """Draws frame numbers from 0 to at least the last frame, ``interval`` (lowest, highest) apart."""
+    """Draws times from 0 to at least the last frame, ``interval`` (lowest, highest) frames apart."""
     times = [0.0]
     while times[-1] < frames - 1:
         times.append(times[-1] + float(rng.integers(*interval, endpoint=True)))
@@ -51,7 +51,7 @@ def rising_times(rng: Rng, frames: int, interval: tuple[int, int]) -> list[float
 
 
 def translations(x: Array, y: Array) -> Array:
-    """Returns T x 3 x 3 shifts by x and y (T each, pixels)."""
+    """Returns T x 3 x 3 translations by x and y (T each, pixels)."""
     stack = _identities(len(x))
     stack[:, 0, 2], stack[:, 1, 2] = x, y
     return stack
@@ -74,7 +74,7 @@ def scalings(x: Array, y: Array) -> Array:
 
 
 def apply(matrix: Array, points: Array) -> Array:
-    """Moves points (n x 2) by one 3 x 3 transform."""
+    """Transforms points (n x 2) by one 3 x 3 matrix."""
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
@@ -88,8 +88,9 @@ def camera_path(
 ) -> Array:
     """Draws the path (T x 3 x 3, world to screen) of a hand-held camera: pan, zoom, slight roll, shake.
 
-    The world's origin is the middle of the frame at rest. ``pan``: pixels to the side, at most; ``zoom``: the
-    logarithm of the largest factor; ``roll``: radians; ``shake``: range of its strength, pixels.
+    The world's origin is the middle of the frame at rest. ``pan``: largest shift to the side, in pixels;
+    ``zoom``: logarithm of the largest factor; ``roll``: largest angle, in radians; ``shake``: range of the
+    strength, in pixels.
     """
     pan_x, pan_y = wander(rng, frames, pan), wander(rng, frames, pan * 2 / 3)
     scale = np.exp(wander(rng, frames, zoom, (35, 70)))

@@ -1,4 +1,4 @@
-"""Plans paths of actors: from one resting place to the next, around each other, out and back."""
+"""Plans the paths of actors: from one resting place to the next, away from each other, out and back."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,10 @@ from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_t
 class Manner:
     """Describes how an actor moves.
 
-    ``interval``: frames between two resting places, lowest and highest. ``stride``: pixels between two that
-    cost nothing; longer ways are taken to avoid other actors. ``border``: resting places keep this far from
-    the frame's edges, pixels. ``distance``: how much an actor avoids the others, 0 for not at all.
+    ``interval``: lowest and highest number of frames between two resting places. ``stride``: distance between
+    two in pixels up to which there is no penalty; longer moves are only made to avoid other actors.
+    ``border``: distance of resting places from the frame's edges, in pixels. ``distance``: how much an actor
+    avoids the others, 0 for not at all.
     """
 
     interval: tuple[int, int] = (24, 46)
@@ -45,7 +46,7 @@ def plan_trip(
 ) -> Trip:
     """Draws resting places, each the best of a few: away from the other actors, near the last place.
 
-    ``camera`` is T x 3 x 3, world to screen. During an absence the actor waits outside the frame.
+    ``camera``: T x 3 x 3, world to screen. During an absence, the actor waits outside the frame.
     """
     frames = len(camera)
     times = rising_times(rng, frames, manner.interval)
@@ -72,9 +73,9 @@ def to_screen(world: Array, camera: Array) -> Array:
 
 
 def plan_reach(rng: Rng, frames: int, target: Array, meeting: int) -> tuple[Array, float]:
-    """Plans a hand that comes in from an edge, passes ``target`` (x, y) at frame ``meeting``, withdraws.
+    """Plans a hand that enters from an edge, passes ``target`` (x, y) at frame ``meeting`` and withdraws.
 
-    Returns its screen path (T x 2) and the direction, in radians, in which its forearm leaves the hand.
+    Returns its path on the screen (T x 2) and the direction of the forearm from the hand, in radians.
     """
     edges = np.array([[0.0, target[1]], [WIDTH, target[1]], [target[0], HEIGHT]])
     nearest = edges[int(np.argmin(np.linalg.norm(edges - target, axis=1)))]
@@ -96,7 +97,7 @@ def plan_reach(rng: Rng, frames: int, target: Array, meeting: int) -> tuple[Arra
 
 
 def _with_absence(times: list[float], absence: Absence) -> tuple[list[float], list[bool]]:
-    """Puts the two moments outside the frame between the resting times, with room to get there."""
+    """Inserts the start and end of an absence into the resting times, with time to get out and back."""
     leave, back = float(absence.frame), float(absence.frame + absence.duration)
     kept = [time for time in times if time <= leave - 14 or time >= back + 14]
     merged = sorted([*kept, leave, back])
@@ -104,7 +105,7 @@ def _with_absence(times: list[float], absence: Absence) -> tuple[list[float], li
 
 
 def _place_outside(rng: Rng, side: int, radius: float) -> Array:
-    """Chooses a place beyond one of the four edges, far enough that nothing of the actor is seen."""
+    """Draws a place beyond one of the four edges, so far that no part of the actor is visible."""
     gap = 1.8 * radius + 30.0
     x, y = float(rng.uniform(40, WIDTH - 40)), float(rng.uniform(40, HEIGHT - 40))
     return np.array([(-gap, y), (WIDTH + gap, y), (x, -gap), (x, HEIGHT + gap)][side])

@@ -1,4 +1,4 @@
-"""Plans a sequence: everything random in it is drawn here, only from [seed, split, index]."""
+"""Plans a sequence: all its random values are drawn here, seeded with [seed, split, index] alone."""
 
 import cv2
 import numpy as np
@@ -27,17 +27,17 @@ from aot_plus.dataloaders.mini_vost.textures import (
 )
 
 GENERATOR_VERSION = 1
-"""Goes up with every change that changes a pixel for the same seed."""
+"""Must be raised by every change that changes a pixel for the same seed."""
 SPLIT_NAMES = ("train", "val")
 BACKGROUND_SIZE = (440, 560)
 MIN_VISIBLE = 200
-"""Pixels of every tracked object in the first frame, at least."""
+"""Least number of pixels of every tracked object in the first frame."""
 
 
 def sequence_generator(seed: int, split: str, index: int) -> tuple[Rng, str]:
-    """Returns a sequence's random generator, after drawing its name, and that ``<number>_<verb>_<noun>``.
+    """Draws a sequence's name, ``<number>_<verb>_<noun>``; returns its random generator and the name.
 
-    Train sequences have even numbers and val sequences odd ones, so names never meet. Raises ``ValueError``.
+    Train sequences have even numbers, val sequences odd ones, so names never clash. Raises ``ValueError``.
     """
     if split not in SPLIT_NAMES:
         raise ValueError(f"split: expected one of {', '.join(SPLIT_NAMES)}, found {split!r}")
@@ -54,8 +54,8 @@ def sequence_generator(seed: int, split: str, index: int) -> tuple[Rng, str]:
 def plan_scene(seed: int, split: str, index: int) -> Scene:
     """Plans one sequence: 140 to 160 frames, 1 to 4 tracked objects. Equal arguments give equal scenes.
 
-    Every tracked object shows at least MIN_VISIBLE pixels in the first frame: other plans are drawn again.
-    Raises ``ValueError`` for an unknown split or numbers out of range.
+    Plans are drawn until every tracked object shows at least MIN_VISIBLE pixels in the first frame. Raises
+    ``ValueError`` for an unknown split or numbers out of range.
     """
     rng, name = sequence_generator(seed, split, index)
     for _ in range(50):
@@ -93,7 +93,7 @@ def _draw_scene(rng: Rng, name: str) -> Scene:
 
 
 def _cast(rng: Rng, camera: Array, count: int, verb: str) -> list[Actor]:
-    """Draws the tracked objects, their look-alikes, and often an arm on top; in drawing order."""
+    """Draws the tracked objects, look-alikes, and often an arm on top; returns them in drawing order."""
     frames = len(camera)
     trips: list[Trip] = []
     actors: list[Actor] = []
@@ -115,7 +115,7 @@ def _cast(rng: Rng, camera: Array, count: int, verb: str) -> list[Actor]:
 
 
 def _enter(rng: Rng, object_id: int, look: Look, story: Story, camera: Array, trips: list[Trip]) -> Actor:
-    """Plans an actor's trip around the earlier ones (and adds it to ``trips``), then its pieces."""
+    """Plans an actor's trip, which avoids the earlier ``trips`` and is added to them, then its pieces."""
     trip = plan_trip(rng, camera, trips, look.radius, story.absence)
     trips.append(trip)
     turn = float(rng.uniform(0, 2 * np.pi)) + wander(rng, len(camera), 0.9)
@@ -128,13 +128,13 @@ def _draw_look(rng: Rng, radius: float) -> Look:
 
 
 def _look_alike(rng: Rng, look: Look) -> Look:
-    """Repeats the texture in the same outline, or in another one of the same size."""
+    """Returns a look with the same texture, in the same outline or in another one of the same size."""
     outline = look.outline if rng.random() < 0.5 else draw_outline(rng, look.radius)
     return Look(outline, look.texture, look.flesh, look.radius)
 
 
 def reaching_arm(rng: Rng, camera: Array, target: Array, meeting: int) -> Actor:
-    """Returns a hand on a sleeved arm that passes over a place of the screen; it is not tracked."""
+    """Returns a hand on a sleeved arm that passes over a place on the screen; it is not tracked."""
     frames, length, width = len(camera), 170.0, float(rng.uniform(20, 28))
     path, direction = plan_reach(rng, frames, target, meeting)
     mask = draw_arm(length, width)
@@ -151,11 +151,11 @@ def reaching_arm(rng: Rng, camera: Array, target: Array, meeting: int) -> Actor:
 
 
 def _cluttered(rng: Rng, background: Picture) -> Picture:
-    """Lays a few things that never move on the background."""
+    """Draws a few objects that never move onto the background, in place."""
     for _ in range(int(rng.integers(4, 12))):
         radius = float(rng.uniform(10, 34))
         texture = object_texture(rng, canvas_side(radius))
-        grey = np.tile(np.float32(0.4) * texture.mean(axis=(0, 1)), texture.shape[1])  # of a row of pixels
+        grey = np.tile(np.float32(0.4) * texture.mean(axis=(0, 1)), texture.shape[1])  # for a row of pixels
         dull = ((np.float32(0.6) * texture).reshape(len(texture), -1) + grey).reshape(texture.shape)
         sprite = make_sprite(draw_outline(rng, radius), dull, dull[0, 0], [])
         high, wide = sprite.body.shape
@@ -168,7 +168,7 @@ def _cluttered(rng: Rng, background: Picture) -> Picture:
 
 
 def _light(rng: Rng) -> Picture:
-    """Draws the brightness over the frame: a lamp to one side, and soft patches of shade."""
+    """Draws the brightness over the frame: light from one side, and soft patches of shade."""
     patches = cv2.GaussianBlur(fractal_noise(rng, HEIGHT, WIDTH, 110.0, 1), (0, 0), 12.0)
     slope = float(rng.uniform(-0.12, 0.12)) * np.linspace(-1, 1, WIDTH, dtype=np.float32)
     fall = float(rng.uniform(-0.12, 0.12)) * np.linspace(-1, 1, HEIGHT, dtype=np.float32)

@@ -18,8 +18,8 @@ IGNORED_WIDTH = 3
 def render_frame(scene: Scene, frame: int) -> tuple[Image, Mask]:
     """Draws frame number ``frame`` (0-based): RGB, H x W x 3 uint8, and ids, H x W uint8.
 
-    Ids are exact: the topmost actor that covers at least half of the pixel (0 where it is not tracked), 255
-    along fresh cuts of tracked objects.
+    Ids are exact: a pixel has the id of the topmost actor that covers at least half of it (0 for actors that
+    are not tracked), and 255 along fresh cuts of tracked objects.
     """
     picture = _background(scene, frame)
     ids = _draw_actors(scene, frame, picture)
@@ -30,12 +30,12 @@ def render_frame(scene: Scene, frame: int) -> tuple[Image, Mask]:
 
 
 def render_ids(scene: Scene, frame: int) -> Mask:
-    """Draws the ids alone, as ``render_frame`` does."""
+    """Draws the ids of a frame without the picture, equal to those of ``render_frame``."""
     return _draw_actors(scene, frame, None)
 
 
 def _draw_actors(scene: Scene, frame: int, picture: Picture | None) -> Mask:
-    """Draws all actors over the picture, if one is wanted, and returns their ids."""
+    """Draws all actors over the picture, if there is one, and returns their ids."""
     ids = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     for actor in scene.actors:
         to_screen = scene.camera[frame] @ actor.pose[frame]
@@ -62,7 +62,7 @@ def _background(scene: Scene, frame: int) -> Picture:
 def _draw_piece(
     picture: Picture | None, ids: Mask, actor: Actor, piece: Piece, matrix: Array, frame: int
 ) -> None:
-    """Lays a piece over the picture, if any, and writes its ids; ``matrix`` is 3 x 3, piece to screen."""
+    """Draws a piece over the picture, if there is one, and its ids. ``matrix``: 3 x 3, piece to screen."""
     box = _box_on_screen(piece.sprite, matrix)
     if box is None:
         return
@@ -89,7 +89,7 @@ def _draw_piece(
 def _ignore_fresh_cuts(
     ids: Mask, body: Picture, object_id: int, cuts: list[FreshCut], matrix: Array, corner: tuple[int, int]
 ) -> None:
-    """Marks what lies along the cuts as ignored: on the object itself and on bare ground just beside it."""
+    """Marks pixels along the cuts as ignored: on the object itself, and on the background just beside it."""
     if not cuts:
         return
     near = np.zeros_like(ids)
@@ -101,7 +101,7 @@ def _ignore_fresh_cuts(
 
 
 def _box_on_screen(sprite: Sprite, matrix: Array) -> tuple[int, int, int, int] | None:
-    """Returns left, top, right, bottom (exclusive) of the sprite's part of the frame; None outside it."""
+    """Returns left, top, right, bottom (exclusive) of a sprite, clipped to the frame; None if outside."""
     height, width = sprite.body.shape
     x, y = sprite.corner
     corners = np.array([[x - 1, y - 1], [x + width, y - 1], [x - 1, y + height], [x + width, y + height]])

@@ -1,4 +1,4 @@
-"""Holds a planned sequence: all that is needed to draw any of its frames on its own."""
+"""Holds a planned sequence: everything needed to draw any of its frames independently."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from aot_plus.dataloaders.mini_vost.arrays import Array, Picture
 
 @dataclass(frozen=True)
 class Scene:
-    """Holds T frames, with all that is random drawn already; ``render.render_frame`` draws any of them."""
+    """Holds the plan of T frames, with every random value drawn; ``render.render_frame`` draws a frame."""
 
     name: str
     num_frames: int
@@ -19,8 +19,8 @@ class Scene:
     background: Picture  # BACKGROUND_SIZE x 3, its middle at the world's origin
     background_pose: Array  # T x 3 x 3, background (origin in its middle) to world
     camera: Array  # T x 3 x 3, world to screen
-    actors: list[Actor]  # the lowest first
+    actors: list[Actor]  # in drawing order, the lowest first
     light: Picture  # HEIGHT x WIDTH x 1, brightness over the frame
     gain: Picture  # T x 3, brightness over time per colour channel
     noise: Picture  # (HEIGHT + 64) x (WIDTH + 64) x 1, grey levels
-    noise_offset: NDArray[np.int64]  # T x 2, 0..63, where each frame cuts its noise from
+    noise_offset: NDArray[np.int64]  # T x 2, 0..63, corner of each frame's part of the noise

@@ -14,7 +14,7 @@ ANNOTATION_STEP = 2
 
 @dataclass(frozen=True)
 class RenderedSequence:
-    """Holds a video at 10 fps. Every frame has a mask; the dataset on disk keeps those of ``annotated``."""
+    """Holds a video at 10 fps. Every frame has a mask; only those of ``annotated`` are written to disk."""
 
     name: str
     images: NDArray[np.uint8]  # T x H x W x 3, RGB
@@ -33,7 +33,7 @@ class RenderedSequence:
 
 
 def render_sequence(seed: int, split: str, index: int) -> RenderedSequence:
-    """Renders sequence ``index`` (from 0) of a split ("train" or "val"); equal arguments give equal bits.
+    """Renders sequence ``index`` (from 0) of a split ("train" or "val"); the same arguments give equal bits.
 
     Raises ``ValueError`` for an unknown split or numbers out of range.
     """

@@ -1,4 +1,4 @@
-"""Draws outlines of objects as masks, cuts masks in two, and makes sprites: shaded pictures of a piece.
+"""Draws outlines of objects as masks, cuts masks in two, and makes sprites: shaded pictures of pieces.
 
 Masks are uint8 (0 or 1) on a square canvas of SUPERSAMPLE pixels per unit. Object coordinates have their
 origin in the middle of the canvas, and their unit is a pixel of the frame at rest.
@@ -20,11 +20,11 @@ SHADOW_SPREAD = 2.2
 
 @dataclass(frozen=True)
 class Finish:
-    """Describes shading: brightness at a piece's rim, what its middle has more, its shadow's strength."""
+    """Describes the shading of a piece."""
 
-    rim: float = 0.5
-    bulge: float = 0.6
-    shadow: float = 0.45
+    rim: float = 0.5  # brightness at the rim
+    bulge: float = 0.6  # what the middle is brighter than the rim
+    shadow: float = 0.45  # strength of the shadow
 
 
 ROUNDED = Finish()
@@ -34,9 +34,9 @@ ROUNDED = Finish()
 class Sprite:
     """Holds the picture of a piece, ready to be warped into a frame."""
 
-    pixels: Picture  # h x w x 4, RGB 0..255 premultiplied by alpha, and alpha 0..1 with the soft shadow in it
+    pixels: Picture  # h x w x 4, RGB 0..255 premultiplied by alpha, and alpha 0..1, with the soft shadow
     body: Picture  # h x w, share of each pixel that the piece itself covers, 0..1
-    corner: tuple[float, float]  # object coordinates (x, y) of the middle of the top left pixel
+    corner: tuple[float, float]  # object coordinates (x, y) of the centre of the top left pixel
 
 
 def canvas_side(radius: float) -> int:
@@ -45,7 +45,7 @@ def canvas_side(radius: float) -> int:
 
 
 def draw_outline(rng: Rng, radius: float) -> Silhouette:
-    """Draws a random closed outline of about ``radius`` units: ellipse, polygon or box, flower, or blob."""
+    """Draws a random closed outline of ``radius`` units: an ellipse, a rounded box, a flower or a blob."""
     angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     kind = int(rng.integers(4))
     if kind == 0:
@@ -67,7 +67,7 @@ def draw_outline(rng: Rng, radius: float) -> Silhouette:
 
 
 def draw_arm(length: float, width: float) -> Silhouette:
-    """Draws a hand with fingers around the origin and its forearm, which leaves along +x."""
+    """Draws a hand with fingers around the origin, and its forearm along +x."""
     side = canvas_side(length)
     canvas = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     _thick_line(canvas, (0.0, 0.0), (length, 0.0), width)
@@ -88,14 +88,14 @@ def fill(points: Array, side: int, holes: Sequence[Array] = ()) -> Silhouette:
 
 
 def centroid(mask: Silhouette) -> Array:
-    """Returns the middle of a mask, in object coordinates (x, y)."""
+    """Returns the centroid of a mask, in object coordinates (x, y)."""
     moments = cv2.moments(mask, binaryImage=True)
     pixel = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     return _to_object(pixel, mask.shape[0] // SUPERSAMPLE)
 
 
 def cut_line(rng: Rng, mask: Silhouette, angle: float, jagged: bool) -> Array:
-    """Draws a line through a mask's middle at ``angle``: n x 2 object coordinates; a torn one zigzags."""
+    """Draws a line through a mask's centroid at ``angle``, n x 2 object coordinates; jagged ones zigzag."""
     reach = mask.shape[0] / SUPERSAMPLE
     direction = np.array([np.cos(angle), np.sin(angle)])
     normal = np.array([-direction[1], direction[0]])
@@ -105,7 +105,7 @@ def cut_line(rng: Rng, mask: Silhouette, angle: float, jagged: bool) -> Array:
 
 
 def split(mask: Silhouette, line: Array) -> tuple[Silhouette, Silhouette]:
-    """Splits a mask along a line; the first part lies on the side 90 degrees from the line's direction."""
+    """Splits a mask along a line; the first part lies at +90 degrees from the line's direction."""
     side = mask.shape[0] // SUPERSAMPLE
     direction = (line[-1] - line[0]) / np.linalg.norm(line[-1] - line[0])
     normal = np.array([-direction[1], direction[0]])
@@ -119,7 +119,7 @@ def make_sprite(
 ) -> Sprite:
     """Shades a piece like a rounded solid, with ``flesh`` (RGB) along its cut faces and a soft shadow around.
 
-    ``texture`` covers the whole canvas (side x side x 3), so that the pieces of an object fit together.
+    ``texture`` covers the whole canvas (side x side x 3), so that the texture continues across pieces.
     """
     side = mask.shape[0] // SUPERSAMPLE
     whole = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
@@ -145,7 +145,7 @@ def make_sprite(
 
 
 def _cut_faces(cuts: list[Array], side: int) -> Picture:
-    """Returns the share of each pixel (side x side, 0..1) that lies on the bare faces along the cuts."""
+    """Returns the share of each pixel (side x side, 0..1) that lies on the cut faces."""
     faces = np.zeros((side * SUPERSAMPLE, side * SUPERSAMPLE), dtype=np.uint8)
     for line in cuts:
         cv2.polylines(faces, [_to_canvas(line, side)], False, 255, thickness=6 * SUPERSAMPLE)
@@ -162,7 +162,7 @@ def _thick_line(
 
 
 def _to_canvas(points: Array, side: int) -> NDArray[np.int32]:
-    """Converts object coordinates to the nearest canvas pixels (pixel middles are whole numbers)."""
+    """Converts object coordinates to the nearest canvas pixels (pixel centres are whole numbers)."""
     return np.rint((points + side / 2) * SUPERSAMPLE - 0.5).astype(np.int32)
 
 

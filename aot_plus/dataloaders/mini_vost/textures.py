@@ -1,4 +1,4 @@
-"""Draws textures, procedural and from scikit-learn's sample photographs: h x w x 3 float32, RGB, 0..255."""
+"""Draws textures, procedural or from scikit-learn's sample photographs: h x w x 3 float32, RGB, 0..255."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,12 +13,12 @@ from aot_plus.dataloaders.mini_vost.arrays import Picture, Rng
 def random_colour(
     rng: Rng, saturation: tuple[float, float] = (0.45, 0.95), value: tuple[float, float] = (0.45, 0.95)
 ) -> Picture:
-    """Returns an RGB colour (3 values, 0..255) with a hue from the whole circle."""
+    """Returns an RGB colour (3 values, 0..255) of any hue."""
     return from_hsv(float(rng.uniform(0, 360)), float(rng.uniform(*saturation)), float(rng.uniform(*value)))
 
 
 def object_texture(rng: Rng, side: int) -> Picture:
-    """Returns a strong, colourful texture for a foreground object: ``side`` x ``side`` x 3."""
+    """Returns a vivid texture for a foreground object: ``side`` x ``side`` x 3."""
     if rng.random() < 0.25:
         return _photo_patch(rng, side, side)
     hue = float(rng.uniform(0, 360))
@@ -45,7 +45,7 @@ def background_texture(rng: Rng, height: int, width: int) -> Picture:
 
 
 def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int = 3) -> Picture:
-    """Draws smooth value noise, h x w in 0..1: each octave is half as large and strong as the last."""
+    """Draws smooth value noise, h x w in 0..1; each octave halves the cell size and the strength."""
     total = np.zeros((height, width), dtype=np.float32)
     weight = 1.0
     for octave in range(octaves):
@@ -59,7 +59,7 @@ def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int =
 
 @lru_cache(maxsize=2)
 def _photograph(name: str) -> NDArray[np.uint8]:
-    from sklearn.datasets import load_sample_image  # here, for it takes seconds
+    from sklearn.datasets import load_sample_image  # here, because the import takes seconds
 
     return np.asarray(load_sample_image(name), dtype=np.uint8)
 
@@ -81,7 +81,7 @@ def _photo_patch(rng: Rng, height: int, width: int) -> Picture:
 
 
 def _liveliness(crop: NDArray[np.uint8]) -> float:
-    """Rates a patch: high with structure and without large black parts."""
+    """Rates a patch: high if it has structure and no large black parts."""
     few = crop[::4, ::4].mean(axis=2)
     return float(few.std() + np.percentile(few, 15))
 
@@ -92,7 +92,7 @@ def from_hsv(hue: float, saturation: float, value: float) -> Picture:
 
 
 def two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Picture:
-    """Mixes two colours by ``amount`` (h x w, 0..1) and adds a little uneven brightness."""
+    """Blends two colours by ``amount`` (h x w, 0..1), with slightly uneven brightness."""
     height, width = amount.shape
     uneven = 0.9 + 0.2 * fractal_noise(rng, height, width, 12.0)
     colours = zip(first, second - first, strict=True)
@@ -101,7 +101,7 @@ def two_tone(rng: Rng, amount: Picture, first: Picture, second: Picture) -> Pict
 
 
 def _turned_grid(rng: Rng, height: int, width: int) -> tuple[Picture, Picture]:
-    """Returns pixel coordinates in a frame turned by a random angle: two h x w arrays."""
+    """Returns pixel coordinates in a grid rotated by a random angle: two h x w arrays."""
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     angle = float(rng.uniform(0, np.pi))
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -159,7 +159,7 @@ def _tiles(rng: Rng, height: int, width: int, period: float) -> Picture:
 
 
 def _planks(rng: Rng, height: int, width: int, period: float) -> Picture:
-    """Draws wooden boards: long grain, each board shifted and shaded on its own."""
+    """Draws wooden boards with long grain, each board shifted and shaded differently."""
     across, along = _turned_grid(rng, height, width)
     board = (across + float(height + width)) / period
     number = board.astype(np.int64) % 64

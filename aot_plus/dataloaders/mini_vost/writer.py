@@ -1,4 +1,4 @@
-"""Writes MiniVOST to VOST's folders, so that a sequence is there as a whole or not at all."""
+"""Writes MiniVOST in VOST's layout, so that a sequence is either complete or absent."""
 
 import json
 import logging
@@ -26,17 +26,17 @@ _log = logging.getLogger(__name__)
 INFO_FILE = "mini_vost.json"
 UNFINISHED = ".unfinished"
 FOLDERS = ("JPEGImages_10fps", "JPEGImages", "Annotations")
-"""The last one is moved into place last: a sequence with a folder of annotations is complete."""
+"""Moved into place in this order: a sequence with a folder of annotations is complete."""
 JPEG_QUALITY = 92
 
 
 def make_dataset(out: Path, seed: int, train: int, val: int, workers: int | None = 1) -> None:
     """Writes ``train`` + ``val`` sequences and their lists to ``out``; finished sequences are kept.
 
-    A list that is longer stays as long as it is, which the log says.
-    The bytes do not depend on ``workers``, as for ``map_in_processes``. The lists in ImageSets come last
-    (test.txt is empty). Raises ``DataError`` when ``out`` holds something else or a dataset of another seed
-    or generator, and when another run writes there; ``ValueError`` for bad numbers.
+    A list that is already longer keeps its length, with a warning in the log. ``workers``: as for
+    ``map_in_processes``; the bytes do not depend on it. The lists in ImageSets are written last (test.txt is
+    empty). Raises ``DataError`` if ``out`` contains something else, or a dataset of another seed or
+    generator, or if another run writes there; ``ValueError`` for bad numbers.
     """
     if train < 0 or val < 0 or (workers is not None and workers < 1):
         raise ValueError(
@@ -47,9 +47,9 @@ def make_dataset(out: Path, seed: int, train: int, val: int, workers: int | None
 
 
 def add_val(out: Path, seed: int, val: int, workers: int | None = 1) -> None:
-    """Writes ``val`` sequences of val and their list, unless there are some; the list of train stays.
+    """Writes ``val`` sequences of val and their list, unless val has some; the list of train stays as it is.
 
-    Raises ``DataError`` as ``make_dataset``.
+    Raises ``DataError`` for the same reasons as ``make_dataset``.
     """
     with _locked(out):
         if not count_listed(out, "val"):
@@ -57,22 +57,22 @@ def add_val(out: Path, seed: int, val: int, workers: int | None = 1) -> None:
 
 
 def count_listed(out: Path, split: str) -> int:
-    """Counts the sequences in the list of a split; 0 without a list. Raises ``DataError``."""
+    """Counts the sequences in a split's list; 0 if there is no list. Raises ``DataError``."""
     path = out / SPLITS / f"{split}.txt"
     return len(read_names(path)) if path.is_file() else 0
 
 
 def _kept_length(out: Path, split: str, number: int) -> int:
-    """Returns how many sequences the list of a split gets: never fewer than it has."""
+    """Returns the new length of a split's list: ``number``, but never less than its present length."""
     listed = count_listed(out, split)
     if 0 < number < listed:
-        _log.warning("%s: all %d sequences of %s stay, not only %d", out, listed, split, number)
+        _log.warning("%s: keeping all %d sequences of %s, not only %d", out, listed, split, number)
     return max(listed, number)
 
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Makes the folder, and keeps other runs out as long as the block lasts. Raises ``DataError``."""
+    """Makes the folder, and locks it against other runs during the block. Raises ``DataError``."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: expected a folder, found a file")
     with writing(out):
@@ -82,7 +82,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _make_missing(out: Path, seed: int, train: int, val: int, workers: int | None) -> None:
-    """Writes the sequences that are not there, then the lists, none of which gets shorter."""
+    """Writes the sequences that are missing, then the lists, none of which gets shorter."""
     train, val = (_kept_length(out, split, number) for split, number in (("train", train), ("val", val)))
     wanted = [("train", index) for index in range(train)] + [("val", index) for index in range(val)]
     names = {job: sequence_generator(seed, *job)[1] for job in wanted}
@@ -97,9 +97,9 @@ def _make_missing(out: Path, seed: int, train: int, val: int, workers: int | Non
 
 
 def write_sequence(out: Path, sequence: RenderedSequence) -> None:
-    """Writes one sequence as VOST does: all frames at 10 fps, and images and annotations at 5 fps.
+    """Writes one sequence in VOST's layout: all frames at 10 fps, and images and annotations at 5 fps.
 
-    The files are made aside and moved into place as whole folders. Raises ``DataError``.
+    The files are written to a temporary folder and moved into place as whole folders. Raises ``DataError``.
     """
     with writing(out / FOLDERS[-1] / sequence.name):
         _write_sequence(out, sequence)
@@ -144,7 +144,7 @@ def _make_one(out: Path, seed: int, job: tuple[str, int]) -> None:
 
 
 def _claim(out: Path, seed: int, train: int, val: int) -> None:
-    """Marks the folder as MiniVOST of this seed and generator, after checking that it is nothing else."""
+    """Marks the folder as MiniVOST of this seed and generator, after checking that it holds nothing else."""
     info = out / INFO_FILE
     identity = {"seed": seed, "generator_version": GENERATOR_VERSION}
     if info.exists():

@@ -1,6 +1,6 @@
-"""Makes wide MiniVOST: training videos that vary more than MiniVOST's in looks, sizes, motion, filming.
+"""Makes wide MiniVOST: training videos that vary more than MiniVOST in looks, sizes, motion and filming.
 
-They are generated on the fly, for training only; ``make_mini_vost`` does not write them.
+They are drawn on the fly, for training only; ``make_mini_vost`` does not write them.
 """
 
 from aot_plus.dataloaders.mini_vost.wide.planning import (

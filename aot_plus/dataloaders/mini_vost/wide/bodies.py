@@ -1,4 +1,4 @@
-"""Draws outlines of wide scenes, of a given area: stars, rings, bars, polygons, blobs; draws limbs."""
+"""Draws outlines of a given area for wide scenes (stars, rings, bars, polygons, blobs ...), and limbs."""
 
 from collections.abc import Callable
 
@@ -14,9 +14,9 @@ LARGEST_RADIUS = 125.0
 
 
 def draw_body(rng: Rng, area: float, reach: float = 0.0) -> tuple[Silhouette, float]:
-    """Draws an outline of about ``area`` square units, and returns its radius too.
+    """Draws an outline of about ``area`` square units; returns it and its radius.
 
-    Its canvas has room for ``reach`` units more on all sides. No outline is larger than ``LARGEST_RADIUS``.
+    The canvas has room for ``reach`` more units on all sides. The radius is at most ``LARGEST_RADIUS``.
     """
     polygon, holes = _BODIES[int(rng.integers(len(_BODIES)))](rng)
     covered = _area(polygon) - sum(_area(hole) for hole in holes)
@@ -27,9 +27,9 @@ def draw_body(rng: Rng, area: float, reach: float = 0.0) -> tuple[Silhouette, fl
 
 
 def draw_limbs(rng: Rng, look: Look, length: float, frames: int) -> list[Piece]:
-    """Draws one to four limbs that leave the body of ``look`` and swing about the place where they do.
+    """Draws one to four limbs that stick out of the body of ``look`` and swing about their joints.
 
-    ``look.radius`` is the body's; the canvas of the outline has room for ``length`` units more.
+    ``look.radius`` is the body's radius; the canvas of its outline must have room for ``length`` more units.
     """
     limbs = []
     for _ in range(int(rng.integers(1, 5))):
@@ -50,7 +50,7 @@ def draw_limbs(rng: Rng, look: Look, length: float, frames: int) -> list[Piece]:
 
 
 def _rim(outline: Silhouette, away: Array, radius: float) -> Array:
-    """Finds where a ray from the middle leaves the outline for the last time; object coordinates."""
+    """Returns the point where a ray from the middle leaves the outline for good, in object coordinates."""
     steps = np.linspace(0.1, 1.0, 40)[:, None] * radius * away
     pixels = np.rint((steps + outline.shape[0] / 4) * 2 - 0.5).astype(int)
     inside = np.flatnonzero(outline[pixels[:, 1], pixels[:, 0]])

@@ -1,4 +1,4 @@
-"""Films a wide scene: moving shade, exposure, colours, blur, noise, lost resolution, compression."""
+"""Films a wide scene: moving shade, exposure, colours, blur, noise, loss of resolution, compression."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,18 @@ from aot_plus.dataloaders.mini_vost.textures import fractal_noise
 from aot_plus.utils.images import Image
 
 ROOM = 128
-"""Pixels that the fields of shade and noise are larger than a frame: every frame sees another part."""
+"""How many pixels larger than a frame the fields of shade and noise are: each frame uses another part."""
 _MIDDLE_GREY = 115.0
 _LONGEST_STREAK = 13  # pixels of motion blur
 
 
 @dataclass(frozen=True)
 class Footage:
-    """Holds properties of T filmed frames."""
+    """Holds the properties of the camera and the light over T frames."""
 
     shade: Picture  # (HEIGHT + ROOM) x (WIDTH + ROOM), brightness
     shade_corner: NDArray[np.int64]  # T x 2, 0..ROOM, row and column
-    colours: Picture  # T x 3 x 4, what multiplies (red, green, blue, 1)
+    colours: Picture  # T x 3 x 4, multiplied with (red, green, blue, 1)
     gamma: Array  # T
     defocus: Array  # T, sigma in pixels
     streak: Array  # T x 2, motion (x, y) in pixels while the shutter is open
@@ -88,9 +88,9 @@ def _draw_shade(rng: Rng, hardness: float) -> Picture:
 
 
 def _draw_colours(rng: Rng, frames: int, level: float, hardness: float) -> Picture:
-    """Returns T x 3 x 4: exposure and colours of the light that change with time, saturation, haze."""
+    """Returns T x 3 x 4: exposure and colour of the light, which vary over time, saturation, and haze."""
     light = wander(rng, frames, 0.35 * hardness, (15, 50))
-    light += 0.6 * np.log(_MIDDLE_GREY / max(level, 20.0))  # cameras open up in the dark
+    light += 0.6 * np.log(_MIDDLE_GREY / max(level, 20.0))  # cameras raise the exposure in the dark
     if rng.random() < 0.15:
         light += np.where(np.arange(frames) > rng.integers(frames), float(rng.uniform(-0.5, 0.4)), 0.0)
     if rng.random() < 0.1:
@@ -107,7 +107,7 @@ def _draw_colours(rng: Rng, frames: int, level: float, hardness: float) -> Pictu
 
 
 def _draw_noise(rng: Rng, strength: float) -> Picture:
-    """Draws noise of neighbouring grey levels or of single colours, fine or a little coarse."""
+    """Draws noise, grey or independent per colour channel, fine or slightly coarse."""
     size = (HEIGHT + ROOM, WIDTH + ROOM)
     colours = 1 if rng.random() < 0.6 else 3
     noise = np.float32(strength) * rng.standard_normal((*size, colours), dtype=np.float32)
@@ -119,14 +119,14 @@ def _draw_noise(rng: Rng, strength: float) -> Picture:
 
 
 def _wandering_corner(rng: Rng, frames: int) -> NDArray[np.int64]:
-    """Returns T x 2: corners that stand still or wander over the room."""
+    """Returns T x 2: corners that stand still or wander within 0..ROOM."""
     reach = ROOM / 2 * float(rng.choice([0.0, 0.4, 1.0]))
     path = np.stack([wander(rng, frames, reach), wander(rng, frames, reach)], axis=1)
     return np.asarray(np.rint(path + ROOM / 2), np.int64)
 
 
 def _speed(camera: Array) -> Array:
-    """Returns T x 2: pixels (x, y) that the middle of the picture moves to the next frame."""
+    """Returns T x 2: how far the middle of the picture moves (x, y) by the next frame, in pixels."""
     middle = np.array([[WIDTH / 2, HEIGHT / 2]])
     back = np.linalg.inv(camera)
     moved = [
@@ -146,17 +146,17 @@ def _curve(gamma: float) -> NDArray[np.uint8]:
 
 
 def _compressed(picture: Image, quality: int) -> Image:
-    """Returns what JPEG leaves of a picture. Red and blue are swapped before and after."""
+    """Returns a picture after JPEG compression. OpenCV takes red for blue both times, which cancels out."""
     coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _streak_kernel(motion: Array) -> Picture:
-    """Returns a kernel that smears a picture along ``motion`` (x, y), at most ``_LONGEST_STREAK`` pixels."""
+    """Returns a kernel that blurs a picture along ``motion`` (x, y), at most ``_LONGEST_STREAK`` pixels."""
     length = float(np.linalg.norm(motion))
     x, y = motion / length * min(length, _LONGEST_STREAK - 2) / 2
     middle = _LONGEST_STREAK // 2
     kernel = np.zeros((_LONGEST_STREAK, _LONGEST_STREAK), np.float32)
     start, end = ((round(16 * (middle + side * x)), round(16 * (middle + side * y))) for side in (-1, 1))
-    cv2.line(kernel, start, end, 1.0, shift=4)  # sixteenths of a pixel
+    cv2.line(kernel, start, end, 1.0, shift=4)  # coordinates are in sixteenths of a pixel
     return np.asarray(kernel / kernel.sum(), np.float32)

@@ -1,4 +1,4 @@
-"""Loads real pictures as textures: those in the wheels of scikit-learn and scikit-image."""
+"""Loads real pictures as textures, from the wheels of scikit-learn and scikit-image."""
 
 from functools import cache
 from typing import Any
@@ -27,14 +27,14 @@ OF_SCIKIT_IMAGE = (
     "rocket",
     "stereo_motorcycle",
 )
-"""Functions of ``skimage.data`` whose files are in the wheel: none of them downloads."""
+"""Functions of ``skimage.data`` whose files are in the wheel, so that nothing is downloaded."""
 _NAMES = OF_SCIKIT_LEARN + OF_SCIKIT_IMAGE
 _LONG_SIDE = 640  # pixels; larger pictures are reduced
 
 
 @cache
 def photograph(name: str) -> NDArray[np.uint8]:
-    """Loads a picture by its name, H x W x 3 RGB. Do not change it: it is kept."""
+    """Loads a picture by name, H x W x 3 RGB. Do not modify it: it is cached."""
     picture = _of_scikit_learn(name) if name in OF_SCIKIT_LEARN else _of_scikit_image(name)
     if picture.ndim == 2:
         picture = np.asarray(cv2.merge([picture] * 3), np.uint8)
@@ -54,14 +54,14 @@ def photo_texture(rng: Rng, height: int, width: int) -> Picture:
 
 
 def random_part(rng: Rng, picture: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """Returns a part of that size at a random place: a view."""
+    """Returns a view of a randomly placed part of the given size."""
     top = int(rng.integers(picture.shape[0] - rows + 1))
     left = int(rng.integers(picture.shape[1] - columns + 1))
     return picture[top : top + rows, left : left + columns]
 
 
 def recoloured(rng: Rng, picture: Picture) -> Picture:
-    """Changes a picture's contrast, brightness and the share of each colour; often mixes its colours."""
+    """Changes a picture's contrast, brightness and colour balance; often permutes its colour channels."""
     mixing = np.diag(rng.uniform(0.6, 1.4, 3))
     if rng.random() < 0.4:
         mixing = mixing[rng.permutation(3)]
@@ -72,13 +72,13 @@ def recoloured(rng: Rng, picture: Picture) -> Picture:
 
 
 def _of_scikit_learn(name: str) -> NDArray[np.uint8]:
-    from sklearn.datasets import load_sample_image  # here, for it takes seconds
+    from sklearn.datasets import load_sample_image  # here, because the import takes seconds
 
     return np.asarray(load_sample_image(name), np.uint8)
 
 
 def _of_scikit_image(name: str) -> NDArray[np.uint8]:
-    import skimage.data  # here, for it takes a second
+    import skimage.data  # here, because the import takes a second
 
     found = getattr(skimage.data, name)()
-    return np.asarray(found[0] if isinstance(found, tuple) else found, np.uint8)  # the left one of a pair
+    return np.asarray(found[0] if isinstance(found, tuple) else found, np.uint8)  # left of a pair

@@ -1,4 +1,4 @@
-"""Plans a wide scene: everything random in it is drawn here, only from [seed, index]."""
+"""Plans a wide scene: all its random values are drawn here, from [seed, index] alone."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ from aot_plus.dataloaders.mini_vost.wide.textures import any_colour, draw_textur
 from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
-_STREAM = len(SPLIT_NAMES)  # of random draws, beside those of the splits
+_STREAM = len(SPLIT_NAMES)  # a random stream, beside those of the splits
 SMALLEST, LARGEST = 0.006, 0.6
 """Share of the frame that an object covers at rest, before camera and pose change it."""
 _FINISHES = (
@@ -41,7 +41,7 @@ _FINISHES = (
 
 @dataclass(frozen=True)
 class WideScene:
-    """Holds a planned sequence and how it is filmed."""
+    """Holds a planned sequence, and how it is filmed."""
 
     scene: Scene
     footage: Footage
@@ -64,14 +64,14 @@ def render_wide_frame(wide: WideScene, frame: int) -> tuple[Image, Mask]:
 
 
 def render_wide_ids(wide: WideScene, frame: int) -> Mask:
-    """Draws the ids alone."""
+    """Draws the ids of a frame without the picture, equal to those of ``render_wide_frame``."""
     return render_ids(wide.scene, frame)
 
 
 def plan_wide_scene(seed: int, index: int) -> WideScene:
     """Plans one sequence: 140 to 160 frames, 1 to 6 tracked objects. Equal arguments give equal scenes.
 
-    An object may be hidden or outside in any frame, the first one too.
+    An object may be hidden or out of view in any frame, including the first.
     """
     rng = np.random.default_rng([seed, _STREAM, index])
     verb = str(rng.choice(list(NOUNS)))
@@ -101,7 +101,7 @@ def plan_wide_scene(seed: int, index: int) -> WideScene:
 
 @dataclass(frozen=True)
 class _Role:
-    """Describes an actor's appearance: its look, and the length of its limbs (0: it has none)."""
+    """Describes an actor's appearance: its look, and the length of its limbs (0 for no limbs)."""
 
     look: Look
     limbs: float
@@ -118,8 +118,9 @@ def _draw_camera(rng: Rng, frames: int, hardness: float) -> Array:
 
 
 def _draw_look(rng: Rng, count: int, background: Picture) -> _Role:
-    """Draws one of ``count`` objects; the more, the smaller is the largest."""
-    # The fourth root: between sizes spread evenly over areas, mostly large, and over orders of magnitude.
+    """Draws the look of one of ``count`` objects; the more objects, the smaller the largest area."""
+    # Uniform in the fourth root of the area: a compromise between uniform in area, which gives mostly large
+    # objects, and uniform over orders of magnitude.
     low, high = SMALLEST**0.25, (LARGEST / count) ** 0.25
     radius = float(np.sqrt(rng.uniform(low, high) ** 4 * HEIGHT * WIDTH / np.pi))
     limbs = radius * float(rng.uniform(0.4, 1.0)) if rng.random() < 0.2 and radius < 60 else 0.0
@@ -132,7 +133,7 @@ def _draw_look(rng: Rng, count: int, background: Picture) -> _Role:
 
 
 def _add_clutter(rng: Rng, background: Picture, roles: list[_Role], hardness: float) -> None:
-    """Lays things that never move on the background, some with the texture of an object."""
+    """Draws things that never move onto the background, in place, some with the texture of an object."""
     for _ in range(int(rng.integers(0, 6 + int(18 * hardness)))):
         area = float(np.exp(rng.uniform(np.log(100.0), np.log(6000.0))))
         outline, _ = draw_body(rng, area)
@@ -152,10 +153,10 @@ def _add_clutter(rng: Rng, background: Picture, roles: list[_Role], hardness: fl
 
 
 def _cast(rng: Rng, camera: Array, roles: list[_Role], verb: str, hardness: float) -> list[Actor]:
-    """Plays the objects, others that look like them, and what passes in front; in drawing order."""
+    """Draws the tracked objects, look-alikes, and what passes in front; returns them in drawing order."""
     frames = len(camera)
     trips: list[Trip] = []
-    placed: list[tuple[float, Actor]] = []  # with how early it is drawn: large ones mostly lie low
+    placed: list[tuple[float, Actor]] = []  # with a sort key: large actors are mostly drawn first
     for number, role in enumerate(roles):
         story = draw_story(rng, frames, verb if number == 0 else str(rng.choice(list(NOUNS))))
         actor = _enter(rng, number + 1, role, story, camera, trips)
@@ -175,7 +176,7 @@ def _cast(rng: Rng, camera: Array, roles: list[_Role], verb: str, hardness: floa
 
 
 def _resembling(rng: Rng, role: _Role) -> _Role:
-    """Repeats an object as it is, or its texture in another outline, or its outline with another texture."""
+    """Returns the same role, or its outline with another texture, or its texture in another outline."""
     look = role.look
     choice = rng.random()
     if choice < 0.35:
@@ -191,7 +192,7 @@ def _resembling(rng: Rng, role: _Role) -> _Role:
 
 
 def _enter(rng: Rng, object_id: int, role: _Role, story: Story, camera: Array, trips: list[Trip]) -> Actor:
-    """Plans an actor's trip (and adds it to ``trips``), its pieces, and how its size and form change."""
+    """Plans an actor's trip (added to ``trips``), its pieces, and how its size and shape change."""
     look, frames = role.look, len(camera)
     manner = Manner(
         interval=((12, 26), (24, 46), (40, 80))[int(rng.integers(3))],

@@ -1,4 +1,4 @@
-"""Draws textures of wide scenes, for objects and backgrounds alike: h x w x 3 float32, RGB, 0..255."""
+"""Draws textures for objects and backgrounds of wide scenes: h x w x 3 float32, RGB, 0..255."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ _PATTERNS = tuple(dict.fromkeys(OBJECT_PATTERNS + BACKGROUND_PATTERNS))
 
 
 def draw_texture(rng: Rng, height: int, width: int) -> Picture:
-    """Returns a texture of any kind: a pattern, a photograph, one colour, a gradient, cells, grain."""
+    """Returns a texture of a random kind: pattern, photograph, single colour, gradient, cells or grain."""
     kinds: tuple[Callable[[Rng, int, int], Picture], ...] = (
         _pattern,
         photo_texture,
@@ -32,7 +32,7 @@ def draw_texture(rng: Rng, height: int, width: int) -> Picture:
 
 
 def part_of(rng: Rng, picture: Picture, height: int, width: int) -> Picture:
-    """Cuts a part out of a picture, brighter or darker, so that what it covers is hard to tell from it."""
+    """Returns a random part of a picture, made brighter or darker, for objects that blend into it."""
     zoom = float(rng.uniform(0.6, 1.0)) * min(picture.shape[0] / height, picture.shape[1] / width, 1.2)
     found = random_part(rng, picture, int(height * zoom), int(width * zoom))
     part = cv2.resize(found, (width, height))
@@ -48,7 +48,7 @@ def any_colour(rng: Rng) -> Picture:
 
 
 def _two_colours(rng: Rng) -> tuple[Picture, Picture]:
-    """Draws two colours, near each other or far apart."""
+    """Draws two colours, similar or very different."""
     first, other = any_colour(rng), any_colour(rng)
     return first, np.asarray(first + (other - first) * np.float32(rng.uniform(0.25, 1.0)), np.float32)
 
@@ -77,7 +77,7 @@ def _gradient(rng: Rng, height: int, width: int) -> Picture:
 
 
 def _cells(rng: Rng, height: int, width: int) -> Picture:
-    """Draws cells around random points, each in a shade of its own."""
+    """Draws cells around random points, each in a different shade."""
     cell = float(np.exp(rng.uniform(np.log(10.0), np.log(70.0))))
     count = max(int(height * width / cell**2), 2)
     free = np.ones((height, width), np.uint8)
