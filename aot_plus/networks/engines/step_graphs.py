@@ -85,7 +85,7 @@ class StepGraphs:
     def run(self, kind: Hashable, piece: Piece, counts: Hashable = ()) -> None:
         """Runs a piece. Pieces of the same kind and counts are the same, on the same tensors.
 
-        Pieces of a kind differ only in the ``counts`` of stored frames: the first run of one is enough for all.
+        Pieces of a kind differ only in the ``counts`` of stored frames: the first run of one warms up all.
         """
         key = kind, counts
         recording = self._recordings.get(key)

@@ -91,7 +91,7 @@ class VideoViews:
         ]
 
     def encode(self, pixels: Sequence[Tensor]) -> list[Features]:
-        """Encodes a frame in each view, the first part of ``predict``; then come ``propagate``, ``decode``."""
+        """Encodes a frame in each view: the first part of ``predict``, before ``propagate``, ``decode``."""
         return [self.model.encode(images) for images in self._inputs(pixels)]
 
     def propagate(self, features: Sequence[Features]) -> list[list[Propagation]]:
