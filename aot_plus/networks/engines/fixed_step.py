@@ -67,7 +67,7 @@ class FixedStep:
 
     @property
     def fits(self) -> bool:
-        """Returns whether the video still has the groups of objects that this step has tensors for."""
+        """Returns whether the step has tensors for all of the video's groups of objects."""
         return len(self._dropped) == sum(len(state.batches) for state in self.video.states)
 
     def step(self, pixels: Sequence[Tensor]) -> tuple[FrameScores, Tensor]:
@@ -131,7 +131,7 @@ class FixedStep:
         ]
 
     def _held(self, new: T, old: T) -> T:
-        """Copies a piece's results to the tensors that other pieces read: after it, its own may be reused."""
+        """Copies a piece's results to the tensors that other pieces read; others may overwrite its own."""
         return copied(new, old, self.video.device)
 
     def _choose(self, counts: tuple[int, ...], *, full: bool) -> None:
@@ -188,8 +188,8 @@ class FixedStep:
 class StepStore:
     """Keeps a segmenter's fixed steps: the current video's, and those waiting for a video of their shape.
 
-    The memory of all recordings together is bounded: waiting steps are evicted first, the least recently
-    used one before the others.
+    The memory of all recordings together is bounded: waiting steps are evicted first, in the order of their
+    last use.
     """
 
     def __init__(self, make_recorder: Callable[[], Recorder] | None) -> None:

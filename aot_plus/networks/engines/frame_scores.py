@@ -25,7 +25,7 @@ class FrameScores:
     align_corners: bool
 
     def labels(self) -> Tensor:
-        """Returns packed labels, ``H x W`` at the video's size, by the views' mean probabilities."""
+        """Returns packed labels, ``H x W`` at the video's size; several views by their mean probabilities."""
         if len(self.logits) == 1:
             return best_of_groups(self._full_logits(self.logits[0]))
         return best_channel(self.probabilities()).int()
@@ -89,7 +89,7 @@ class ShownFrame:
 
 
 def merge_groups(logits: Sequence[Tensor]) -> Tensor:
-    """Merges the logits of all groups into one set for all objects (AOT's soft aggregation).
+    """Merges the logits of all groups into those of all objects (AOT's soft aggregation).
 
     Args:
         logits: for each group, ``(1 + its objects) x H x W``, background first.

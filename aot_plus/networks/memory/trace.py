@@ -100,7 +100,7 @@ def _numbers(scores: dict[str, Any], count: int) -> dict[str, list[float]]:
         if len(values) != count or not all(type(value) in (int, float) for value in values):
             raise ValueError(f"{name}: expected a number for each of the {count} frames")
         if any(abs(value) > _LARGEST for value in values if math.isfinite(value)):
-            raise ValueError(f"{name}: expected scores between {-_LARGEST:g} and {_LARGEST:g}")
+            raise ValueError(f"{name}: expected numbers between {-_LARGEST:g} and {_LARGEST:g}")
     return scores
 
 

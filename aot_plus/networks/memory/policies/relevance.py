@@ -150,7 +150,7 @@ class RelevancePolicy(MemoryPolicy):
         """Chooses the droppable entry with the smallest score. Nothing leaves the device."""
         scores = self.score(append, self.last_scores["relevance"])
         self.last_scores["score"] = scores
-        finite = scores.clamp(max=torch.finfo(scores.dtype).max)  # every droppable entry is below infinity
+        finite = scores.clamp(max=torch.finfo(scores.dtype).max)  # droppable entries stay below infinity
         return torch.where(append.may_drop, finite, torch.inf).argmin()  # the first of equal values
 
     def reserve(self, capacity: int, device: torch.device) -> None:
