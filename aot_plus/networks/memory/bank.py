@@ -182,7 +182,7 @@ class MemoryBank:
         ]
 
     def _replace_row(self, dropped: Tensor) -> Tensor:
-        """Moves the dropped frames' rows (G) to the book's end, where they can be rewritten: ``G x 1 x 3``."""
+        """Moves the dropped frames' rows (G) to the book's end, to be rewritten: ``G x 1 x 3``."""
         rest = torch.arange(len(self) - 1, device=dropped.device)
         rest = rest + (rest >= dropped[:, None]).long()  # G x T-1, the positions that stay
         positions = torch.cat([rest, dropped[:, None]], dim=1)
