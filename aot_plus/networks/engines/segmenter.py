@@ -82,7 +82,7 @@ class VideoSegmenter:
         """
         Args:
             model: from ``load_model``. If ``cfg`` has another ``TEST_DTYPE`` than the model, a converted copy
-                is used, and ``TEST_COMPILE`` has no effect.
+                is used, on which ``TEST_COMPILE`` has no effect.
             cfg: the model's config by default.
             trace: called with a dictionary for every frame that is appended to the long-term memory or
                 declined: frame, group, bank, what the policy computed, and which frame it dropped. The
