@@ -1,4 +1,4 @@
-"""Records a step's pieces as CUDA graphs: all of it that needs a GPU is here."""
+"""Captures a step's pieces as CUDA graphs. All code for recordings that needs a GPU is in this file."""
 
 import gc
 import threading
@@ -12,11 +12,11 @@ from aot_plus.networks.engines.step_graphs import Piece, Recorder
 
 __all__ = ["CudaRecorder", "step_recorder"]
 
-_one_at_a_time = threading.RLock()  # what another thread does on the stream that captures would be captured
+_one_at_a_time = threading.RLock()  # a capture would include what another thread does on its stream
 
 
 def step_recorder(device: torch.device, *, wanted: bool) -> Callable[[], Recorder] | None:
-    """Chooses who records a step's pieces: on CUDA graphs do, if they are wanted; else nobody."""
+    """Returns a factory of recorders; None if CUDA graphs are not wanted or ``device`` is not CUDA."""
     if not wanted or device.type != "cuda":
         return None
     return partial(CudaRecorder, device)
@@ -24,16 +24,16 @@ def step_recorder(device: torch.device, *, wanted: bool) -> Callable[[], Recorde
 
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """Returns the stream that captures, one for all recorders: a stream keeps memory of its own."""
+    """Returns the capture stream. All recorders share one, because memory is cached for each stream."""
     return torch.cuda.Stream(device)
 
 
 class CudaRecorder:
-    """Captures pieces into graphs that share a memory pool: what one leaves there, the next may overwrite.
+    """Captures pieces as graphs that share a memory pool: a graph may overwrite what another left there.
 
-    So a piece leaves its results in tensors that were made before. ``torch.backends.cudnn.benchmark`` may be
-    on or off: its trials belong to a first run, which is not captured. If it is on, a capture fails that is
-    the first to meet a shape.
+    A piece must therefore leave its results in tensors that were allocated before the capture.
+    ``torch.backends.cudnn.benchmark`` may be on or off: its trials take place in a piece's first run, which
+    is not captured. If it is on, a capture fails if no run has met its shapes before.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -42,7 +42,7 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def warm_up(self, piece: Piece) -> None:
-        """Runs a piece on the stream that captures, so that libraries are ready for it."""
+        """Runs a piece on the capture stream, so that libraries are initialised there."""
         current = torch.cuda.current_stream(self._device)
         with _one_at_a_time:
             self._stream.wait_stream(current)
@@ -53,10 +53,10 @@ class CudaRecorder:
                 current.wait_stream(self._stream)
 
     def record(self, piece: Piece) -> tuple[Piece, int]:
-        """Captures a piece. Other threads may go on using the GPU: they pin memory, and wait for labels."""
+        """Captures a piece. Other threads may go on using the GPU to pin memory and to wait for labels."""
         graph = torch.cuda.CUDAGraph()
         current = torch.cuda.current_stream(self._device)
-        # torch.cuda.graph would also wait for the GPU and empty all caches, at a cost.
+        # torch.cuda.graph would also synchronise with the GPU and empty all caches, which takes time.
         with _one_at_a_time, _no_collection(), torch.cuda.device(self._device):
             self._stream.wait_stream(current)
             before = torch.cuda.memory_reserved(self._device)
@@ -66,16 +66,16 @@ class CudaRecorder:
                     piece()
                     graph.capture_end()
                 except BaseException:
-                    self._give_up(graph)
+                    self._abort(graph)
                     raise
             current.wait_stream(self._stream)
             return graph.replay, torch.cuda.memory_reserved(self._device) - before
 
-    def _give_up(self, graph: torch.cuda.CUDAGraph) -> None:
+    def _abort(self, graph: torch.cuda.CUDAGraph) -> None:
         """Ends a capture that failed.
 
-        Where CUDA has given it up before, PyTorch stops halfway: its allocator would go on as if something
-        were captured, and its random generator would refuse to draw.
+        If CUDA has already invalidated the capture, PyTorch's ``capture_end`` stops halfway: its allocator
+        would go on as if a capture were running, and its random generator would refuse to draw.
         """
         try:
             graph.capture_end()
@@ -87,28 +87,29 @@ class CudaRecorder:
             generator.graphsafe_set_state(generator.clone_state())
 
     def free(self) -> None:
-        """Empties PyTorch's cache, which keeps the memory of graphs that are gone."""
-        with suppress(RuntimeError):  # another thread captures: the next time will do
+        """Empties PyTorch's cache, which still holds the memory of deleted graphs."""
+        with suppress(RuntimeError):  # another thread is capturing: the next call will free it
             torch.cuda.empty_cache()
 
 
 @contextmanager
 def _own_workspaces() -> Iterator[None]:
-    """Has a graph's matrix products make their workspaces anew, in the memory of the graph.
+    """Makes a graph's matrix products allocate their own cuBLAS workspaces, in the graph's memory.
 
-    Else they would use those of the stream, which PyTorch frees with any other graph of that stream. It only
-    clears the workspaces of all streams together, so no other thread should compute products at this moment.
+    Otherwise they would use the stream's workspaces, which PyTorch frees together with any other graph of
+    that stream. PyTorch can clear only the workspaces of all streams at once, so no other thread should
+    compute matrix products at this moment.
     """
     torch._C._cuda_clearCublasWorkspaces()
     try:
         yield
     finally:
-        torch._C._cuda_clearCublasWorkspaces()  # what is not captured makes others
+        torch._C._cuda_clearCublasWorkspaces()  # work that is not captured allocates others
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keeps Python, in all threads, from finding a graph that nobody uses: freeing it spoils a capture."""
+    """Turns off garbage collection, in all threads: freeing an unused graph would spoil a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

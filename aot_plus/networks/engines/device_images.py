@@ -1,4 +1,4 @@
-"""Decodes and resizes JPEG files on the device: fast, but not bit for bit as Pillow and OpenCV do."""
+"""Decodes and resizes JPEG files on the device: fast, but not bit for bit the same as Pillow and OpenCV."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,23 +17,23 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 
 __all__ = ["prepare_on_device"]
 
-_ORIENTATION, _UPRIGHT = 0x0112, 1  # of EXIF
+_ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF tag and value
 _one_at_a_time = threading.Lock()  # readers share a stream
 
 
 def prepare_on_device(
     path: Path, device: torch.device, sizes: Callable[[Tensor], Sequence[tuple[int, int]]]
 ) -> PreparedFrame | None:
-    """Decodes a JPEG file on ``device``, on CUDA by nvJPEG, and resizes it there, cubic.
+    """Decodes a JPEG file on ``device``, on CUDA with nvJPEG, and resizes it there (bicubic).
 
     Args:
         path: of the file.
-        device: of the inputs of the frame.
-        sizes: gives the network's sizes (h, w) for RGB ``H x W x 3`` uint8.
+        device: of the frame's inputs.
+        sizes: returns the network's input sizes (h, w) for an RGB image, ``H x W x 3`` uint8.
 
     Returns:
-        The frame; None for what that does not do: another format, an image that is to be turned, a damaged
-        file.
+        The frame; None if this is not possible: for another format, an image that has to be rotated, or a
+        damaged file.
     """
     data = _bytes_of_jpeg(path)
     if data is None:
@@ -48,7 +48,7 @@ def prepare_on_device(
 
 
 def _bytes_of_jpeg(path: Path) -> Tensor | None:
-    """Reads an upright JPEG file; None for another, which whoever reads it then says what is wrong with."""
+    """Reads an upright JPEG file; returns None for any other file, whose errors the usual reader reports."""
     try:
         with PIL.Image.open(path) as image:  # reads no pixels
             if image.format != "JPEG" or image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
@@ -59,7 +59,7 @@ def _bytes_of_jpeg(path: Path) -> Tensor | None:
 
 
 def _resized(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Resizes RGB ``H x W x 3`` uint8 to each size (h, w), ``h x w x 3``: float32, but uint8 at its own."""
+    """Resizes RGB ``H x W x 3`` uint8 to each size (h, w): ``h x w x 3`` float32, or uint8 if unchanged."""
     maps = pixels.permute(2, 0, 1)[None]
     return [
         pixels.contiguous()
@@ -71,10 +71,10 @@ def _resized(pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
 
 @contextmanager
 def _stream_of_readers(device: torch.device) -> Iterator[None]:
-    """Runs what a block does on a stream of its own, and waits until it is done.
+    """Runs a block's work on a separate stream, and waits until it is done.
 
-    nvJPEG writes at once into the memory that it gets. On the network's stream that could be memory of an
-    earlier frame which the network has still to read; the host runs ahead of it.
+    nvJPEG writes to its output memory at once. On the network's stream, this memory could still hold an
+    earlier frame that the network has yet to read, because the host runs ahead of the GPU.
     """
     if device.type != "cuda":
         yield

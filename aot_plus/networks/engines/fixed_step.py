@@ -1,7 +1,7 @@
-"""Takes frames all the way from pixels to memory in tensors that stay where they are and keep their shape.
+"""Processes frames, from pixels to memory, in tensors that stay where they are and keep their shape.
 
-So the pieces can be recorded once and repeated without the host, whose work takes longer than a GPU's.
-On a CPU the same pieces can be called; what they do is what ``VideoViews.predict`` and ``commit`` do.
+The pieces of this work can thus be captured once and replayed without the host, whose work takes longer
+than the GPU's. They also run on a CPU, and compute the same as ``VideoViews.predict`` and ``commit``.
 """
 
 import logging
@@ -32,15 +32,15 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_PLAIN_WAY = "such a video runs without CUDA graphs"
+_EAGERLY = "such videos run without CUDA graphs"
 
 
 class FixedStep:
-    """Takes the frames of a video that has been started and whose bank is bounded; masks go the plain way.
+    """Processes the frames of a started video with bounded banks; a frame with a given mask runs eagerly.
 
-    The pieces: *encode*, *propagate* and *decode* predict the frame, the last one with its labels; *hold*
-    makes it the short-term memory, *write* also puts it into the bank; *choose* asks the policies. As little
-    as possible depends on the number of stored frames, because that is recorded again for each of them.
+    Its pieces: *encode*, *propagate* and *decode* predict a frame and its labels; *choose* asks the policies;
+    *hold* makes the frame the short-term memory, and *write* also stores it in the bank. As little as
+    possible depends on the number of stored frames, because such a piece is captured again for each number.
     """
 
     def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
@@ -56,24 +56,24 @@ class FixedStep:
         self._dropped = [
             torch.zeros(len(batch.groups), dtype=torch.long, device=video.device) for batch in batches
         ]
-        self._kept = [True] * len(batches)  # those whose policies want the frame in their bank
+        self._kept = [True] * len(batches)  # for each batch: its policies want the frame in the bank
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
-        self._pixels: dict[tuple[torch.dtype, ...], list[Tensor]] = {}  # resized or not, by their types
+        self._pixels: dict[tuple[torch.dtype, ...], list[Tensor]] = {}  # by dtype, which tells if resized
         self._features: list[Features] = []
         self._propagations: list[list[Propagation]] = []
         self._logits: list[Tensor] = []
-        self._predictions: list[Prediction] = []  # of the three
+        self._predictions: list[Prediction] = []  # made of these three
 
     @property
     def fits(self) -> bool:
-        """Tells whether there are tensors for all objects that have come."""
+        """Returns whether the step has tensors for all of the video's groups of objects."""
         return len(self._dropped) == sum(len(state.batches) for state in self.video.states)
 
     def step(self, pixels: Sequence[Tensor]) -> tuple[FrameScores, Tensor]:
         """Segments the next frame, without a mask.
 
-        ``pixels`` as of ``VideoViews.start``. Returns scores and packed labels, ``H x W`` int32, in tensors
+        ``pixels``: as for ``VideoViews.start``. Returns scores and packed labels, ``H x W`` int32, in tensors
         that the next frame overwrites.
         """
         state = self.video.states[0]
@@ -92,7 +92,7 @@ class FixedStep:
             self.graphs.run("hold", self._hold)
         elif full:
             self.graphs.run(("write", tuple(self._kept)), self._write, counts)
-        else:  # about once in a video for each number of stored frames: a recording would take longer
+        else:  # about once in a video for each number of stored frames: a capture would take longer
             self._write()
         self._note(written)
         self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
@@ -104,7 +104,7 @@ class FixedStep:
 
     @property
     def _banks(self) -> list[MemoryBank]:
-        """Lists all views' banks. A policy that declines frames may fill each at another time."""
+        """Lists all views' banks. If a policy declines frames, they may fill at different times."""
         return [memory.bank for memory in self._memories]
 
     def _encode(self, pixels: Sequence[Tensor]) -> None:
@@ -114,7 +114,7 @@ class FixedStep:
         self._propagations = self._held(self.video.propagate(self._features), self._propagations)
 
     def _propagate_full(self) -> None:
-        """Does what the same piece does once all banks are full."""
+        """Does what ``_propagate`` does once all banks are full."""
         with ExitStack() as stack:
             for memory in self._memories:
                 stack.enter_context(memory.as_if_full())
@@ -131,11 +131,11 @@ class FixedStep:
         ]
 
     def _held(self, new: T, old: T) -> T:
-        """Puts what a piece made into the tensors that the others read: its own are free when it is over."""
+        """Copies a piece's results to the tensors that other pieces read; others may overwrite its own."""
         return copied(new, old, self.video.device)
 
     def _choose(self, counts: tuple[int, ...], *, full: bool) -> None:
-        """Asks the policies, without a recording where the host has a part in it or a bank has room."""
+        """Asks the policies: eagerly if the choice involves the host or a bank has room."""
         if full and self._choice_is_replayable:
             self._kept = [True] * len(self._dropped)
             self.graphs.run("choose", self._ask, counts)
@@ -169,7 +169,7 @@ class FixedStep:
                 view.engine.write(batch, propagation, labels, number if kept else None, goes)
 
     def _note(self, written: bool) -> None:
-        """Tells the host's side of all memories what has been done."""
+        """Updates the host's side of all memories after the device's work."""
         kept = iter(self._kept)
         for view in self.video.views:
             for batch in view.state.batches:
@@ -179,28 +179,28 @@ class FixedStep:
 
     @property
     def num_bytes(self) -> int:
-        """Counts the bytes of its recordings and tensors."""
+        """Counts the bytes of the step's recordings and tensors."""
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
         held = sum(tensor.nbytes for tensor in tensors_in(kept))
         return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in self._memories)
 
 
 class StepStore:
-    """Keeps a segmenter's fixed steps: the present video's, and those that wait for another of its shape.
+    """Keeps a segmenter's fixed steps: the current video's, and those waiting for a video of their shape.
 
-    All their recordings together are bounded: steps that wait are given up first, those that were used
-    longest ago.
+    The memory of all recordings together is bounded: waiting steps are evicted first, in the order of their
+    last use.
     """
 
     def __init__(self, make_recorder: Callable[[], Recorder] | None) -> None:
-        """``make_recorder``: None where every video goes the plain way."""
+        """``make_recorder``: None if every video runs eagerly."""
         self._make_recorder = make_recorder
         self._waiting: OrderedDict[Hashable, FixedStep] = OrderedDict()
         self._present: tuple[Hashable, FixedStep] | None = None
         self._said: set[str] = set()
 
     def take(self, shape: Hashable) -> FixedStep | None:
-        """Returns the step of an earlier video of that shape for another one; the present video is over."""
+        """Ends the current video; returns the step of an earlier video of ``shape`` for the next one."""
         self.put_back()
         step = self._waiting.pop(shape, None)
         self._present = None if step is None else (shape, step)
@@ -208,15 +208,15 @@ class StepStore:
         return step
 
     def make(self, shape: Hashable, video: VideoViews) -> FixedStep | None:
-        """Makes a step for a video that has been started; None if it goes the plain way."""
+        """Makes a step for a video that has been started; returns None if the video runs eagerly."""
         self.put_back()
         if self._make_recorder is None:
             return None
         capacities = [batch.memory.bank.capacity for state in video.states for batch in state.batches]
         if None in capacities:
-            _say(self._said, logging.INFO, f"a bank without bounds has no fixed shape: {_PLAIN_WAY}")
+            _say(self._said, logging.INFO, f"an unbounded bank has no fixed shape: {_EAGERLY}")
             return None
-        # Its own methods would make a circle, and Python is slow to find those: its memory is the GPU's.
+        # Its bound methods would make a reference cycle, which Python frees late, and with it GPU memory.
         own = weakref.ref(self)
         graphs = StepGraphs(
             self._make_recorder(),
@@ -230,23 +230,23 @@ class StepStore:
         return step
 
     def put_back(self) -> None:
-        """Ends the present video: its step waits for another."""
+        """Ends the current video: its step waits for another."""
         if self._present is not None and self._present[1].fits:
             shape, step = self._present
-            self._remove(shape)  # there is one if the present video's state was loaded
+            self._remove(shape)  # one may wait already if the current video's state was loaded
             self._waiting[shape] = step
         self._present = None
 
     def give_up(self) -> None:
-        """Gives up the present step: its video has got more groups of objects than it began with."""
-        _say(self._said, logging.INFO, f"objects beyond those groups that the video began with: {_PLAIN_WAY}")
+        """Discards the current step: its video has more groups of objects than it began with."""
+        _say(self._said, logging.INFO, f"more groups of objects than the video began with: {_EAGERLY}")
         if self._present is not None:
             recorder = self._present[1].graphs.recorder
             self._present = None
             recorder.free()
 
     def _remove(self, shape: Hashable) -> None:
-        """Gives up a step that waits, and its memory."""
+        """Discards a waiting step, and frees its memory."""
         step = self._waiting.pop(shape, None)
         if step is not None:
             recorder = step.graphs.recorder
@@ -254,13 +254,13 @@ class StepStore:
             recorder.free()
 
     def _has_room(self) -> bool:
-        """Gives up waiting steps, if need be; tells whether another recording may be made."""
+        """Evicts waiting steps if need be; returns whether another recording may be made."""
         while self._waiting and self._total() > GRAPH_BYTES:
             self._remove(next(iter(self._waiting)))
         return self._total() <= GRAPH_BYTES
 
     def _total(self) -> int:
-        """Counts the bytes of all recordings, and of the memories that only wait."""
+        """Counts the bytes of all recordings, and of the waiting steps' tensors."""
         present = 0 if self._present is None else self._present[1].graphs.num_bytes
         return present + sum(step.num_bytes for step in self._waiting.values())
 

@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def copied(new: T, old: Any, device: torch.device) -> T:
-    """Copies tensors in nested lists and dataclasses into those of ``old``; to new ones if it is empty.
+    """Copies tensors in nested lists and dataclasses into those of ``old``, or to new ones if it is empty.
 
-    Dimensions keep their order in memory: a GPU copies several times as fast where it need not jump.
+    New tensors keep the order of dimensions in memory: a GPU copies several times as fast if both agree.
     """
     found: Any = new
     if isinstance(found, Tensor):
@@ -31,7 +31,7 @@ def copied(new: T, old: Any, device: torch.device) -> T:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Lists the tensors in nested lists and dataclasses."""
+    """Yields the tensors in nested lists and dataclasses."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Makes a frame's labels from its logits, and its probabilities where somebody asks for them."""
+"""Computes a frame's labels from its logits, and its probabilities on request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from aot_plus.networks.layers.processor import best_channel
 
 __all__ = ["FrameScores", "ShownFrame", "best_of_groups", "merge_groups"]
 
-_LEAST = 1e-5  # probability of merged groups; the largest is as far from 1
+_LEAST = 1e-5  # the smallest probability of merged groups; the largest is 1 minus this
 
 
 @dataclass(frozen=True)
 class FrameScores:
     """Holds a predicted frame at the network's size, in one or several views of the video."""
 
-    logits: Sequence[Tensor]  # of each view: groups x (M+1) x H/4 x W/4
-    flips: Sequence[bool]  # of each view
+    logits: Sequence[Tensor]  # for each view: groups x (M+1) x H/4 x W/4
+    flips: Sequence[bool]  # for each view
     num_objects: int  # K
     size: tuple[int, int]  # of the video: H, W
     align_corners: bool
 
     def labels(self) -> Tensor:
-        """Chooses packed labels, ``H x W`` at the video's size; of several views, by mean probabilities."""
+        """Returns packed labels, ``H x W`` at the video's size; several views by their mean probabilities."""
         if len(self.logits) == 1:
             return best_of_groups(self._full_logits(self.logits[0]))
         return best_channel(self.probabilities()).int()
@@ -40,9 +40,9 @@ class FrameScores:
         return torch.stack(views).mean(dim=0)
 
     def _full_logits(self, logits: Tensor) -> list[Tensor]:
-        """Resizes logits ``groups x (M+1) x H/4 x W/4`` of a view to the video's size.
+        """Resizes a view's logits ``groups x (M+1) x H/4 x W/4`` to the video's size.
 
-        Returns, for each group, those of the background and its objects: ``(1 + its objects) x H x W``.
+        Returns, for each group, the logits of background and objects: ``(1 + its objects) x H x W``.
         """
         most = logits.shape[1] - 1
         groups = []
@@ -60,7 +60,7 @@ class FrameScores:
 class ShownFrame:
     """Holds the last frame of a video: how it was predicted, and the mask that was given for it.
 
-    Both are there where a mask came in mid-video; in its first frame only the mask is.
+    Both are set if a mask was given in mid-video; in the first frame only the mask is set.
     """
 
     scores: FrameScores | None = None
@@ -70,8 +70,8 @@ class ShownFrame:
     def probabilities(self, num_objects: int) -> Tensor:
         """Returns ``(K+1) x H x W``, background first, for K = ``num_objects``.
 
-        A mask is certain: its objects are where it shows them and nowhere else, and where one of them was
-        predicted instead, there is background.
+        A mask is certain: its objects are where it shows them and nowhere else; where one of them was
+        predicted outside its mask, there is background.
         """
         if self.mask is None:
             if self.scores is None:
@@ -89,10 +89,10 @@ class ShownFrame:
 
 
 def merge_groups(logits: Sequence[Tensor]) -> Tensor:
-    """Merges the logits of all objects from those of their groups (AOT's soft aggregation).
+    """Merges the logits of all groups into those of all objects (AOT's soft aggregation).
 
     Args:
-        logits: of each group, ``(1 + its objects) x H x W``, background first.
+        logits: for each group, ``(1 + its objects) x H x W``, background first.
 
     Returns:
         ``(1 + all objects) x H x W``. One group's logits stay as they are.
@@ -105,7 +105,7 @@ def merge_groups(logits: Sequence[Tensor]) -> Tensor:
 
 
 def best_of_groups(logits: Sequence[Tensor]) -> Tensor:
-    """Chooses the best channel of ``merge_groups(logits)``, ``H x W`` int32, without making all of them."""
+    """Returns the best channel of ``merge_groups(logits)``, ``H x W`` int32, without computing them all."""
     if len(logits) == 1:
         return best_channel(logits[0]).int()
     background, objects = _probabilities_of_groups(logits)
@@ -121,7 +121,7 @@ def best_of_groups(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _probabilities_of_groups(logits: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Computes those of the background, ``H x W``, and of each group's objects, ``its objects x H x W``."""
+    """Computes probabilities: the background's ``H x W``, and each group's ``its objects x H x W``."""
     probabilities = [torch.softmax(group, dim=0) for group in logits]
     background = torch.stack([group[0] for group in probabilities]).prod(dim=0)
     return background, [group[1:] for group in probabilities]

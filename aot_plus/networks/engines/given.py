@@ -1,4 +1,4 @@
-"""Turns images and masks from users, arrays or files, into the arrays that the segmenter works with."""
+"""Turns a user's images and masks, arrays or files, into the arrays that the segmenter works with."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ GivenMask = NDArray[Any] | str | Path  # H x W: bool or any integers in 0..255
 
 
 def as_image(given: GivenImage) -> Image:
-    """Takes an RGB array ``H x W x 3`` uint8, or reads an image file. Raises ``DataError``."""
+    """Checks an RGB array ``H x W x 3`` uint8, or reads an image file. Raises ``DataError``."""
     if isinstance(given, str | Path):
         return read_image(Path(given))
     if not isinstance(given, np.ndarray):
@@ -28,11 +28,11 @@ def as_image(given: GivenImage) -> Image:
             raise DataError(f"an image must have pixels, found {text_of_size(given.shape)}")
         return given
     found = f"an image must be H x W x 3 uint8, found {text_of_size(given.shape)} {given.dtype}"
-    raise DataError(f"{found}{_cure_of_image(given)}")
+    raise DataError(f"{found}{_hint_for_image(given)}")
 
 
 def as_mask(given: GivenMask, size: tuple[int, int]) -> Mask:
-    """Takes ids ``H x W`` of bool or integers in 0..255, or reads an image file of ids; returns uint8.
+    """Converts ``H x W`` ids, bool or integers in 0..255, to uint8, or reads an image file of ids.
 
     ``size`` is the image's (H, W). True is object 1. Raises ``DataError``.
     """
@@ -46,17 +46,17 @@ def as_mask(given: GivenMask, size: tuple[int, int]) -> Mask:
 
 
 def text_of_size(shape: tuple[int, ...]) -> str:
-    """Writes a shape as ``480 x 854``."""
+    """Formats a shape as ``480 x 854``."""
     return " x ".join(map(str, shape))
 
 
 def _ids(given: object) -> Mask:
-    """Takes an array of ids as uint8."""
+    """Converts an array of ids to uint8. Raises ``DataError``."""
     if not isinstance(given, np.ndarray):
         raise DataError(f"a mask must be an array or a path, found {_kind(given)}")
     if given.ndim != 2 or given.dtype.kind not in "biu":
         found = f"a mask must be H x W ids, bool or integers, found {text_of_size(given.shape)} {given.dtype}"
-        raise DataError(f"{found}{_cure_of_mask(given)}")
+        raise DataError(f"{found}{_hint_for_mask(given)}")
     if given.dtype.itemsize > 1 or given.dtype.kind == "i":
         outside = given[(given < 0) | (given > 255)]
         if outside.size:
@@ -68,14 +68,14 @@ def _ids(given: object) -> Mask:
 
 
 def _kind(given: object) -> str:
-    """Names the type of a value that is not an array, and the way to convert it."""
+    """Names the type of a value that is not an array, and how to convert it."""
     kind = f"{type(given).__module__}.{type(given).__qualname__}"
     if kind == "torch.Tensor":
         return f"{kind}; give tensor.cpu().numpy()"
-    return f"{kind}; give numpy.asarray(...) of it"
+    return f"{kind}; give numpy.asarray(...)"
 
 
-def _cure_of_image(given: NDArray[Any]) -> str:
+def _hint_for_image(given: NDArray[Any]) -> str:
     if given.ndim == 3 and given.shape[0] == 3 and given.shape[2] != 3:
         return "; channels come last: give image.transpose(1, 2, 0)"
     if given.ndim == 3 and given.shape[2] == 4:
@@ -87,11 +87,11 @@ def _cure_of_image(given: NDArray[Any]) -> str:
     return ""
 
 
-def _cure_of_mask(given: NDArray[Any]) -> str:
+def _hint_for_mask(given: NDArray[Any]) -> str:
     if given.ndim == 3 and 1 in (given.shape[0], given.shape[2]):
         return "; give mask.squeeze()"
     if given.ndim == 3:
-        return "; ids are wanted, not colours or a plane for each object"
+        return "; expected ids, not colours or a plane for each object"
     if given.dtype.kind == "f":
         return "; give mask.astype(numpy.uint8) if it holds ids, mask > 0.5 if it is a probability"
     return ""

@@ -43,7 +43,7 @@ class GroupBatch:
 
     groups: list[int]  # their numbers
     memory: VideoMemory
-    policies: list[MemoryPolicy]  # of each group
+    policies: list[MemoryPolicy]  # one for each group
 
 
 @dataclass
@@ -64,16 +64,16 @@ class VideoState:
 
     @property
     def writes_next(self) -> bool:
-        """Tells whether the next frame is written to the bank even without a mask."""
+        """Returns whether the next frame is offered to the bank even without a mask."""
         return self.frame + 1 - self.last_write >= self.memory_gap
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Holds a frame that has been read but whose mask is not committed yet."""
+    """Holds a frame that has been predicted, but whose mask is not committed yet."""
 
-    features: Features  # without what is for the decoder
-    propagations: list[Propagation]  # of each batch of groups
+    features: Features  # without the maps for the decoder
+    propagations: list[Propagation]  # one for each batch of groups
     logits: Tensor  # groups x (M+1) x H/4 x W/4
 
 
@@ -81,10 +81,10 @@ class InferenceEngine:
     """Runs videos through a model. It holds no state of a video, so one engine serves many."""
 
     def __init__(self, model: AOT, cfg: Config, *, trace: TraceSink | None = None) -> None:
-        """``trace`` gets a dictionary for every frame that is appended to a bank: what the policy saw and
-        did.
+        """``trace`` is called with a dictionary for every frame that is appended to a bank or declined: what
+        the policy saw and did.
         """
-        for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN"):  # the first frame, and one to drop
+        for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN"):  # room for the first frame, and for one to drop
             check_value(name, getattr(cfg, name))
         self.model = model
         self.cfg = cfg
@@ -105,8 +105,7 @@ class InferenceEngine:
             labels: ``H x W`` integers, 0 background, 1..num_objects, ``IGNORED``.
             num_objects: K; ids that the mask does not show count as well.
             memory_gap: frames between two writes to the long-term memory.
-            state: of a video that is over, with at most as many groups of objects: this one's will be in the
-                same tensors.
+            state: of a finished video with at most as many groups of objects, whose tensors are reused.
 
         Returns:
             The video's state: ``state`` if given.
@@ -124,7 +123,7 @@ class InferenceEngine:
         return state
 
     def predict(self, state: VideoState, images: Tensor) -> Prediction:
-        """Reads the next frame (``1 x 3 x H x W``). Changes nothing: ``commit`` does."""
+        """Predicts the next frame (``1 x 3 x H x W``). The state does not change until ``commit``."""
         features = self.model.encode(images)
         return self.decode(state, features, self.propagate(state, features))
 
@@ -135,10 +134,10 @@ class InferenceEngine:
     def decode(
         self, state: VideoState, features: Features, propagations: Sequence[Propagation]
     ) -> Prediction:
-        """Predicts the objects of a frame from what ``propagate`` gave."""
+        """Predicts the objects of a frame from the results of ``propagate``."""
         logits = torch.cat([self.model.decode(features, propagation) for propagation in propagations])
-        logits = logits.float().contiguous()  # resized plane by plane, for every group
-        decoded = replace(features, adapted=[])  # only decoding reads them; they are large
+        logits = logits.float().contiguous()  # they are resized plane by plane, for every group
+        decoded = replace(features, adapted=[])  # large, and read by nothing but the decoder
         return Prediction(decoded, list(propagations), self._without_unused_ids(logits, state))
 
     def commit(
@@ -150,9 +149,9 @@ class InferenceEngine:
             state: the video's; it moves on to this frame.
             prediction: of this frame.
             labels: ``H x W`` integers as in ``start``, predicted or given.
-            num_objects: when the mask was given: the number of objects from now on. The frame then is a
-                reference for all groups, so what is stored comes from reading this frame alone. Ids beyond
-                the groups so far start new groups.
+            num_objects: only if the mask was given: the number of objects from now on. The frame is then a
+                reference for all groups: its stored entries come from reading this frame alone. Ids beyond
+                the existing groups start new groups.
         """
         given = num_objects is not None
         append = given or state.writes_next
@@ -180,14 +179,15 @@ class InferenceEngine:
         number: Tensor | None,
         dropped: Tensor | None,
     ) -> None:
-        """Writes a predicted frame to a batch's memories, on the device alone: ``note_long`` must follow.
+        """Writes a predicted frame to a batch's memories, on the device only.
 
         Args:
             batch: of groups.
             propagation: the frame's.
             labels: ``H x W``, predicted.
-            number: the frame's, without dimensions; None: it goes to the short-term memory alone.
-            dropped: position for each group, of the frame that goes; None where there is room.
+            number: the frame's number, a tensor without dimensions; the batch's ``note_long`` must follow.
+                None: the frame goes to the short-term memory only.
+            dropped: for each group, the position of the frame to drop; None if the bank has room.
         """
         identity = self._identity(labels, batch.groups, reference=False)
         batch.memory.write_short(propagation, identity)
@@ -197,7 +197,7 @@ class InferenceEngine:
     def _write_reference(
         self, batch: GroupBatch, features: Features, labels: Tensor, number: Tensor, dropped: Tensor | None
     ) -> None:
-        """Writes a frame with a given mask, which reads itself alone, as ``write`` does a predicted one."""
+        """Writes a frame with a given mask as ``write`` does a predicted one; the frame reads only itself."""
         identity = self._identity(labels, batch.groups, reference=True)
         propagation = self.model.propagate_reference(features, identity)
         batch.memory.write_short(propagation, identity)
@@ -205,26 +205,26 @@ class InferenceEngine:
 
     @staticmethod
     def move_on(state: VideoState, *, written: bool) -> None:
-        """Counts a frame whose work has been done, and that was written to the bank or not."""
+        """Moves the state on to the next frame. ``written``: the frame was offered to the bank."""
         state.frame += 1
         if written:
             state.last_write = state.frame
 
     def new_memory(self, groups: int) -> tuple[VideoMemory, list[MemoryPolicy]]:
-        """Makes an empty memory for groups that start together, and the policy of each."""
+        """Makes an empty memory for groups that start together, and a policy for each group."""
         policies = [build_policy(self.cfg) for _ in range(groups)]
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN if policies[0].bounded else None
         return VideoMemory(self.model, MemoryBank(capacity)), policies
 
     def _fresh(self, policy: MemoryPolicy) -> MemoryPolicy:
-        """Returns the policy of a new video: the same one if it remembers in tensors that stay."""
+        """Returns the policy for a new video: the same object, cleared, if it keeps its tensors in place."""
         if not is_replayable(policy):
             return build_policy(self.cfg)
         policy.forget()
         return policy
 
     def _add_groups(self, state: VideoState, features: Features, labels: Tensor) -> None:
-        """Starts, with a reference, the groups that the number of objects asks for and that are missing."""
+        """Starts the groups that the number of objects still needs, with the current frame as reference."""
         have = sum(len(batch.groups) for batch in state.batches)
         need = -(-state.num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
         if need <= have:
@@ -235,20 +235,20 @@ class InferenceEngine:
         state.batches.append(batch)
 
     def _begin(self, state: VideoState, batch: GroupBatch, features: Features, labels: Tensor) -> None:
-        """Writes a reference, the present frame, to the empty memory of a batch."""
+        """Writes the current frame to the empty memory of a batch, as its reference."""
         number = on_device([state.frame], labels.device)[0]
         self._write_reference(batch, features, labels, number, None)
         batch.memory.note_long(replaced=False)
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
-        """Embeds ``H x W`` labels, ``G x N x C``: a group's ids become 1..M, others 0."""
+        """Embeds ``H x W`` labels as ``G x N x C``: each group maps its own ids to 1..M, and others to 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
         own = labels - table_of(tuple(groups), labels.device)[:, None, None] * size  # G x H x W
         own = torch.where((own >= 1) & (own <= size), own, 0)
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
 
     def _without_unused_ids(self, logits: Tensor, state: VideoState) -> Tensor:
-        """Masks out ids of no object or a removed one in all groups' logits ``G x (M+1) x . x .``."""
+        """Masks out, in all groups' logits ``G x (M+1) x . x .``, the ids of no object or a removed one."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
         used = state.num_objects - size * (logits.shape[0] - 1)  # by the last group
         if used < size:
@@ -261,10 +261,10 @@ class InferenceEngine:
     def offer(
         self, state: VideoState, index: int, prediction: Prediction, number: Tensor, *, given: bool
     ) -> list[Append]:
-        """Offers the frame to the policies of the batch ``index``: an append for each group.
+        """Offers the frame to the policies of the batch ``index``; returns an append for each group.
 
-        There are none if no policy keeps the frame; one with a given mask is kept. ``number``: the frame's,
-        without dimensions.
+        Returns an empty list if no policy keeps the frame. A frame with a given mask is always kept.
+        ``number``: the frame's number, a tensor without dimensions.
         """
         batch = state.batches[index]
         bank = batch.memory.bank
@@ -295,8 +295,9 @@ class InferenceEngine:
     def choose(self, batch: GroupBatch, appends: Sequence[Append]) -> Tensor | None:
         """Shows each group's policy the frame about to be appended.
 
-        Returns the position that each group drops if the bank is full, int64 (G). The host waits for a choice
-        made on the device only where it is traced. Raises ``ConfigError`` for what is no droppable position.
+        If the bank is full, returns the position that each group drops, int64 (G); otherwise None. The host
+        waits for a choice made on the device only if it is traced. Raises ``ConfigError`` for an answer that
+        is not a droppable position.
         """
         dropped: list[int | Tensor] = []
         for group, (policy, append) in enumerate(zip(batch.policies, appends, strict=bool(appends))):
@@ -315,7 +316,10 @@ class InferenceEngine:
         *,
         declined: bool = False,
     ) -> None:
-        """Traces what a group's policy has decided, if that is wanted. Raises ``ConfigError``."""
+        """Passes the decision of a group's policy to the trace, if there is one.
+
+        Raises ``ConfigError`` for scores or facts that cannot be traced.
+        """
         if self.trace is None:
             return
         policy, name = batch.policies[group], self.cfg.MEM_POLICY
@@ -328,7 +332,7 @@ class InferenceEngine:
         try:
             line = entry.as_dict()
             TraceEntry.from_dict(line)
-        except (ValueError, TypeError, KeyError) as error:  # nobody could read it afterwards
+        except (ValueError, TypeError, KeyError) as error:  # the trace could not be read afterwards
             raise ConfigError(
                 f"MEM_POLICY {name!r}: last_scores or last_facts cannot be traced ({error})"
             ) from error
@@ -337,7 +341,10 @@ class InferenceEngine:
     def _statistics(
         self, batch: GroupBatch, group: int, prediction: Prediction, index: int
     ) -> ReadStatistics:
-        """Computes the attention of a group's first layer when it read this frame, of the batch ``index``."""
+        """Computes how a group's first layer attended to its memory for this frame.
+
+        ``index``: the position of the batch.
+        """
         keys = batch.memory.chronological_keys(group)  # T x N x D
         first_keys = prediction.propagations[index].first_keys[group]
         queries = add_embedding(first_keys, self.model.cur_pos_emb)  # N x D
@@ -348,10 +355,10 @@ class InferenceEngine:
 
 
 def droppable(references: Tensor) -> Tensor:
-    """Tells which frames may be dropped: not the first, and no later reference while others remain.
+    """Returns which frames may be dropped: not the first, and no later reference while others remain.
 
-    A video with very many given masks would fill its bank with references; the oldest after the first then
-    go. ``references``: T bool, oldest frame first; so is what is returned.
+    A video with very many given masks fills its bank with references; all after the first may then be
+    dropped. ``references`` and the result are T bool, oldest frame first.
     """
     later = torch.arange(len(references), device=references.device) > 0
     free = later & ~references
@@ -359,7 +366,7 @@ def droppable(references: Tensor) -> Tensor:
 
 
 def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> Tensor:
-    """Makes one tensor of choices (G) on the device; only integers are copied there."""
+    """Stacks choices into a tensor (G) on the device; only those made on the host are copied there."""
     tensors = (
         position if isinstance(position, Tensor) else on_device([position], device)[0] for position in dropped
     )

@@ -15,15 +15,17 @@ __all__ = ["TrainingMemory", "VideoMemory"]
 
 
 class GroupMemory:
-    """Holds the memory of G groups of objects that started together, as training and inference read it."""
+    """Holds the memory of G groups of objects that started together; training and inference read it alike."""
 
     def __init__(self, model: AOT) -> None:
         self.model = model
         self._short: list[KeyValue] = []  # the last frame
-        self._long: list[KeyValue] = []  # as it is read; made anew when the bank changes
+        self._long: list[KeyValue] = []  # as it is read; rebuilt when the bank changes
 
     def read(self) -> list[LayerMemory]:
-        """Reads every layer: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, last frame."""
+        """Returns what each layer reads: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, and the
+        last frame.
+        """
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
 
@@ -35,7 +37,7 @@ class TrainingMemory(GroupMemory):
         self.bank = bank
 
     def write_short(self, propagation: Propagation, identity: Tensor) -> None:
-        """Replaces the short-term memory by this frame, bound with its identity embedding ``G x N x C``."""
+        """Replaces the short-term memory with this frame, bound to its identity embedding ``G x N x C``."""
         self._short = self.model.bind_short(propagation, identity)
 
     def write_long(self, propagation: Propagation, identity: Tensor, dropped: int | None) -> None:
@@ -46,14 +48,14 @@ class TrainingMemory(GroupMemory):
 
 
 class VideoMemory(GroupMemory):
-    """Holds the memory of a video: all of it stays in place, and its work on the device is apart."""
+    """Holds the memory of a video, in place; its work on the device is separate from that on the host."""
 
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
         super().__init__(model)
         self.bank = bank
 
     def write_short(self, propagation: Propagation, identity: Tensor) -> None:
-        """Replaces the short-term memory as ``TrainingMemory`` does, in the same tensors."""
+        """Replaces the short-term memory as ``TrainingMemory`` does, but in the same tensors."""
         entries = self.model.bind_short(propagation, identity)
         if not self._short:
             self._short = [_own(entry) for entry in entries]
@@ -71,7 +73,10 @@ class VideoMemory(GroupMemory):
         *,
         reference: bool,
     ) -> None:
-        """Appends a frame to the bank, on the device; ``note_long`` must follow. Arguments as the bank's."""
+        """Does the device's part of appending a frame; ``note_long`` must follow.
+
+        ``frame``, ``dropped`` and ``reference`` are those of ``MemoryBank.store``.
+        """
         entries = self.model.bind_long(propagation, identity)
         self.bank.store(entries, frame, dropped, reference=reference)
         rows = self.model.memory_embedding(len(self.bank) + (dropped is None))
@@ -79,13 +84,13 @@ class VideoMemory(GroupMemory):
             self.bank.embed(rows)
 
     def note_long(self, *, replaced: bool) -> None:
-        """Does what is left for the host: a frame has been stored, in the place of another or not."""
+        """Does the host's part of appending a frame. ``replaced``: it took the place of another."""
         self.bank.note(replaced=replaced)
         self._refresh()
 
     @contextmanager
     def as_if_full(self) -> Iterator[None]:
-        """Has ``read`` return all of a bounded bank's storage, whatever lies where there is no frame."""
+        """Makes ``read`` return all of a bounded bank's storage, whatever its empty slots contain."""
         with self.bank.as_if_full():
             self._refresh()
         try:
@@ -99,7 +104,7 @@ class VideoMemory(GroupMemory):
 
     @property
     def num_bytes(self) -> int:
-        """Counts the bytes of the storage."""
+        """Counts the bytes of the memory's storage."""
         pairs = [*self._short, *self.bank.storage]
         return sum(tensor.nbytes for pair in pairs for tensor in pair)
 
@@ -116,7 +121,7 @@ class VideoMemory(GroupMemory):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a memory gave."""
+        """Restores the frames from a ``state_dict``."""
         self.bank.load_state_dict(state["bank"])
         self._short = [_own(KeyValue(*entry)) for entry in state["last"]]
         rows = self.model.memory_embedding(len(self.bank))
@@ -129,7 +134,7 @@ class VideoMemory(GroupMemory):
 
 
 def _flat(layers: Sequence[KeyValue]) -> list[KeyValue]:
-    """Puts frames ``G x T x N x .`` one after another: ``G x T*N x .``."""
+    """Flattens the frames of each layer, ``G x T x N x .``, to ``G x T*N x .``."""
     return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]
 
 

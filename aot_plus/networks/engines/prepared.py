@@ -1,4 +1,4 @@
-"""Carries a frame to the device: pixels as they were read, normalised only there."""
+"""Carries frames to the device as raw pixels, which are normalised only there."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ __all__ = ["PixelNormaliser", "PreparedFrame", "prepare_frame"]
 class PreparedFrame:
     """Holds an image as it travels to the device (``VideoSegmenter.prepare``)."""
 
-    size: tuple[int, int]  # H, W of its labels: the image's, unless it was replaced
-    inputs: list[Tensor]  # at each scale: h x w x 3, RGB 0..255; uint8, but float32 where it was resized
+    size: tuple[int, int]  # H, W of its labels: the image's, unless the caller replaced it
+    inputs: list[Tensor]  # at each scale: h x w x 3, RGB 0..255; uint8, or float32 if it was resized
 
     @property
     def input_sizes(self) -> list[tuple[int, int]]:
@@ -29,7 +29,7 @@ class PreparedFrame:
 def prepare_frame(image: Image, sizes: Sequence[tuple[int, int]], *, pinned: bool) -> PreparedFrame:
     """Copies an image at each of the network's ``sizes`` (h, w), to page-locked memory if ``pinned``.
 
-    Resizing is cubic, and in float32 as published: its values may lie between integers and outside 0..255.
+    Resizing is cubic and in float32, as published: values may lie between integers and outside 0..255.
     """
     inputs = []
     for height, width in sizes:
@@ -49,7 +49,7 @@ class PixelNormaliser:
     def __init__(
         self, device: torch.device, memory_format: torch.memory_format = torch.channels_last
     ) -> None:
-        """``memory_format``: of the images, that of the convolutions that they go to."""
+        """``memory_format``: of the normalised images; the convolutions that follow should use the same."""
         self._format = memory_format
         self._factor = torch.from_numpy(1 / (255 * STD)).float().to(device)
         self._offset = torch.from_numpy(-MEAN / STD).float().to(device)
@@ -57,7 +57,7 @@ class PixelNormaliser:
     def __call__(self, pixels: Tensor) -> Tensor:
         """Normalises pixels ``h x w x 3`` in 0..255 on the device to ``1 x 3 x h x w``."""
         width = pixels.shape[1]
-        # Whole rows: a loop over three channels would take a CPU four times as long.
+        # In whole rows: a loop over three channels would take a CPU four times as long.
         rows = torch.addcmul(
             self._offset.repeat(width), pixels.flatten(1).float(), self._factor.repeat(width)
         )

@@ -27,7 +27,7 @@ __all__ = [
     "saved_frame",
 ]
 
-# What labels depend on, besides the weights and MODEL_ and MEM_ values.
+# The configs that labels depend on, besides those that begin with MODEL_ or MEM_.
 _DECIDING = (
     *("FORMER_MEM_LEN", "LATTER_MEM_LEN"),
     *("USE_TEMPORAL_POSITIONAL_EMBEDDING", "TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4"),
@@ -37,13 +37,13 @@ _DECIDING = (
 
 
 def saved_config(cfg: Config) -> dict[str, Any]:
-    """Returns the values that labels depend on."""
+    """Returns the values of all configs that labels depend on, by name."""
     names = [name for name in dir(cfg) if name.startswith(("MODEL_", "MEM_"))]
     return {name: getattr(cfg, name) for name in [*names, *_DECIDING]}
 
 
 def check_config(values: Mapping[str, Any], cfg: Config) -> None:
-    """Raises ``ConfigError`` where ``cfg`` has other values than ``saved_config`` gave."""
+    """Raises ``ConfigError`` if ``cfg`` has other values than those that ``saved_config`` returned."""
     for name, found in saved_config(cfg).items():
         if values[name] != found:
             raise ConfigError(
@@ -71,7 +71,7 @@ def saved(video: VideoState) -> dict[str, Any]:
 
 
 def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.device) -> VideoState:
-    """Makes the video that ``saved`` was given, its tensors on ``device``."""
+    """Restores the video that ``saved`` copied, with its tensors on ``device``."""
     state = _map_tensors(state, lambda tensor: tensor.to(device))
     video = VideoState(state["num_objects"], state["memory_gap"], state["frame"], state["last_write"])
     video.removed = set(state["removed"])
@@ -85,19 +85,19 @@ def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.de
 
 
 def restored_ids(ids: Sequence[Any], video: VideoViews) -> list[int]:
-    """Returns the ids of a restored video's objects. Raises ``DataError`` unless each has one of its own."""
+    """Returns the ids of a restored video's objects. Raises ``DataError`` unless each has a different id."""
     counts = {state.num_objects for state in video.states}
     valid = all(type(value) is int and 1 <= value <= 255 for value in ids)
     if not ids or not valid or counts != {len(set(ids))} or len(set(ids)) != len(ids):
-        expected = f"another number of 1 to 255 for each of {', '.join(map(str, counts))} objects"
+        expected = f"a different number from 1 to 255 for each of {', '.join(map(str, counts))} objects"
         raise DataError(f"the state's ids: expected {expected}, found {ids!r:.100}")
     return list(ids)
 
 
 def check_sizes(video: VideoViews, last: ShownFrame) -> None:
-    """Raises ``DataError`` where the sizes of a restored video do not fit its memories or its last mask.
+    """Raises ``DataError`` if the sizes of a restored video do not fit its memories or its last mask.
 
-    Its labels may have another size than its images, so the two sizes need not fit each other.
+    Labels may have another size than images, so the video's size and its views' sizes need not match.
     """
     if min(video.size) < 1 or (last.mask is not None and last.mask.shape != video.size):
         expected = "1 x 1 or more" if last.mask is None else text_of_size(last.mask.shape)
@@ -112,7 +112,7 @@ def check_sizes(video: VideoViews, last: ShownFrame) -> None:
 
 
 def saved_frame(frame: ShownFrame) -> dict[str, Any]:
-    """Copies what the probabilities of the last frame are made of."""
+    """Copies what the probabilities of the last frame are computed from."""
     scores = None
     if frame.scores is not None:
         logits = [own.clone() for own in frame.scores.logits]
@@ -124,7 +124,10 @@ def saved_frame(frame: ShownFrame) -> dict[str, Any]:
 def restored_frame(
     state: Mapping[str, Any], scores_of: Callable[[list[Tensor], int], FrameScores], device: torch.device
 ) -> ShownFrame:
-    """Makes the frame that ``saved_frame`` was given; ``scores_of``: of logits and number of objects."""
+    """Restores the frame that ``saved_frame`` copied.
+
+    ``scores_of`` makes its scores from the logits and the number of objects.
+    """
     state = _map_tensors(state, lambda tensor: tensor.to(device))
     own = state["scores"]
     scores = None if own is None else scores_of(own["logits"], own["num_objects"])
@@ -132,11 +135,11 @@ def restored_frame(
 
 
 def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Changes every tensor in nested lists, tuples and dictionaries, which stay of their kind."""
+    """Applies ``change`` to every tensor in nested lists, tuples and dictionaries, whose types are kept."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
-        changed = copy.copy(value)  # a policy may count on a Counter or an OrderedDict
+        changed = copy.copy(value)  # a policy may rely on a Counter or an OrderedDict
         for key, item in value.items():
             changed[key] = _map_tensors(item, change)
         return changed

@@ -1,4 +1,4 @@
-"""Provides the public way in: images and masks of ids as arrays, one frame after another."""
+"""Provides the public interface: images and id masks go in, and labels come out, frame by frame."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from numbers import Integral
@@ -41,8 +41,8 @@ from evaluation.masks import IGNORE_ID, Mask
 class Probabilities(NamedTuple):
     """Holds the probabilities of a frame's labels (``VideoSegmenter.probabilities``)."""
 
-    ids: list[int]  # 0 for the background, then those of the objects
-    values: NDArray[np.float32]  # of each id: len(ids) x H x W, 0..1; the sum of a pixel is 1
+    ids: list[int]  # 0 for the background, then the objects' ids
+    values: NDArray[np.float32]  # one map per id: len(ids) x H x W, 0..1; each pixel sums to 1
 
 
 class FrameLabels:
@@ -54,11 +54,11 @@ class FrameLabels:
         self._packed = HostCopy(packed.to(torch.uint8))
 
     def wait(self) -> None:
-        """Waits until they are computed; at once on a CPU."""
+        """Waits until the labels are computed; returns at once on a CPU."""
         self._packed.wait()
 
     def array(self) -> NDArray[np.uint8]:
-        """Returns ``H x W`` ids, 0 background. Waits; may be called in any thread."""
+        """Waits for the labels and returns them: ``H x W`` ids, 0 background. May be called in any thread."""
         return self._ids.take(self._packed.wait().numpy())
 
 
@@ -69,27 +69,27 @@ class VideoSegmenter:
     >>> segmenter.start(first_image, first_mask)
     >>> labels = segmenter.step(next_image)
 
-    Images are RGB, ``H x W x 3`` uint8, all of one size; masks are ``H x W`` ids, 0 background, 255 as
-    ``start`` says, as bool (True is object 1) or any integers. Both may be paths of image files instead.
-    Labels are ``H x W`` uint8 ids. Memory does not grow with the length of the video, except under the policy
-    ``unbounded``. Several segmenters can share a model.
+    Images are RGB, ``H x W x 3`` uint8, all of one size. Masks are ``H x W`` ids, as bool (True is object 1)
+    or any integers: 0 is the background, and ``start`` explains 255. Both may be paths of image files
+    instead. Labels are ``H x W`` uint8 ids. Memory use does not grow with the length of the video, except
+    under the policy ``unbounded``. Several segmenters can share a model.
 
-    Two things can be taken out of ``step``: ``prepare`` makes a frame ready, in another thread ahead of time,
-    and ``submit`` does not wait for the labels.
+    Work can be moved out of ``step``: ``prepare`` makes a frame ready ahead of time, in another thread, and
+    ``submit`` does not wait for the labels.
     """
 
     def __init__(self, model: AOT, cfg: Config | None = None, *, trace: TraceSink | None = None) -> None:
         """
         Args:
-            model: from ``load_model``; if its ``TEST_DTYPE`` is not that of ``cfg``, a copy is converted, and
-                ``TEST_COMPILE`` has no effect.
-            cfg: the model's own by default.
-            trace: called with a dictionary for every frame that is appended to the long-term memory: frame,
-                group, bank, what the policy computed, and which frame it dropped. The attribute ``trace`` may
-                be changed between two videos.
+            model: from ``load_model``. If ``cfg`` has another ``TEST_DTYPE`` than the model, a converted copy
+                is used, on which ``TEST_COMPILE`` has no effect.
+            cfg: the model's config by default.
+            trace: called with a dictionary for every frame that is appended to the long-term memory or
+                declined: frame, group, bank, what the policy computed, and which frame it dropped. The
+                attribute ``trace`` may be changed between two videos.
 
         Raises:
-            ConfigError: ``model`` is none, is being trained, or is another than ``cfg`` describes.
+            ConfigError: ``model`` is not a model, is in training mode, or does not match ``cfg``.
         """
         if not isinstance(model, AOT):
             raise ConfigError(f"VideoSegmenter: expected a model, from load_model, found {model!r:.100}")
@@ -101,7 +101,7 @@ class VideoSegmenter:
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._video: VideoViews | None = None
         self._steps = StepStore(step_recorder(self.device, wanted=self.cfg.TEST_CUDA_GRAPH))
-        self._step: FixedStep | None = None  # of the present video, unless it goes the plain way
+        self._step: FixedStep | None = None  # of the current video; None if it runs eagerly
         self._last: ShownFrame | None = None
 
     @torch.inference_mode()
@@ -116,7 +116,7 @@ class VideoSegmenter:
 
         Args:
             image: the first frame, prepared or not.
-            mask: its objects. 255 is one more object where ``TEST_TRACK_IGNORED`` is set, else it is ignored.
+            mask: its objects. 255 is one more object if ``TEST_TRACK_IGNORED`` is set, otherwise ignored.
             memory_gap: frames between two writes to the long-term memory; ``TEST_LONG_TERM_MEM_GAP`` by
                 default.
 
@@ -124,8 +124,8 @@ class VideoSegmenter:
             The labels of the first frame: the mask.
 
         Raises:
-            DataError: wrong types or sizes, a mask without any object, or a gap that is no number from 1. The
-                video that was running can go on.
+            DataError: wrong types or sizes, a mask without any object, or a gap that is not a whole number of
+                at least 1. The current video can then go on.
         """
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         if not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1:
@@ -146,10 +146,10 @@ class VideoSegmenter:
         """Segments the next frame.
 
         Args:
-            image: of the size of the first, prepared or not.
+            image: has the size of the first image, prepared or not.
             mask: given where objects appear or are corrected. The ids it shows are exactly where it shows
-                them; other ids stay as predicted. Where it is 255, the prediction stands, and memory ignores
-                the pixel, unless 255 is an object since ``start``.
+                them; other ids stay as predicted. Where it is 255, the prediction stands and memory ignores
+                the pixel, unless 255 has been an object since ``start``.
 
         Returns:
             ``H x W`` labels.
@@ -163,7 +163,7 @@ class VideoSegmenter:
     def submit(self, image: GivenImage | PreparedFrame, mask: GivenMask | None = None) -> FrameLabels:
         """Does the same as ``step``, but does not wait for the labels.
 
-        So a GPU can begin the next frame as soon as it has finished this one.
+        This lets a GPU begin the next frame as soon as it has finished this one.
         """
         if self._video is None:
             raise DataError("step() was called before start()")
@@ -183,11 +183,14 @@ class VideoSegmenter:
                 scores, labels = self._step.step(frame.inputs)
                 self._last = ShownFrame(scores, None, self._followed())
             else:
-                labels = self._plain_step(self._video, frame, given)
+                labels = self._eager_step(self._video, frame, given)
         return FrameLabels(labels, self._ids)
 
-    def _plain_step(self, video: VideoViews, frame: PreparedFrame, given: Mask | None) -> Tensor:
-        """Segments a frame with a mask, or of a video without fixed shapes; returns its packed labels."""
+    def _eager_step(self, video: VideoViews, frame: PreparedFrame, given: Mask | None) -> Tensor:
+        """Segments a frame eagerly and returns its packed labels.
+
+        This is for a frame with a given mask, and for all frames of a video without a fixed step.
+        """
         predictions = video.predict(frame.inputs)
         scores = video.scores(predictions, len(self._ids))
         labels = committed = scores.labels()
@@ -204,11 +207,11 @@ class VideoSegmenter:
         return labels
 
     def prepare(self, image: GivenImage) -> PreparedFrame:
-        """Scales the image as the network takes it, for ``start``, ``step`` and ``submit``.
+        """Scales an image to the network's input sizes, for ``start``, ``step`` and ``submit``.
 
-        May be called in any thread and before ``start``: it depends on nothing but the image and the config.
+        May be called in any thread and before ``start``, since it depends only on the image and the config.
         With ``TEST_GPU_IMAGES`` a JPEG file is decoded and scaled on the device. Raises ``DataError`` for
-        anything else than an image.
+        anything that is not an image.
         """
         if self.cfg.TEST_GPU_IMAGES and isinstance(image, str | Path):
             frame = prepare_on_device(Path(image), self.device, self._input_sizes)
@@ -221,8 +224,8 @@ class VideoSegmenter:
     def probabilities(self) -> Probabilities:
         """Computes the probabilities of the last frame.
 
-        The label of a pixel is the id that is most probable there. The objects of a mask that was given for
-        this frame are certain. Raises ``DataError`` before ``start``.
+        A pixel's label is its most probable id. The objects of a mask that was given for this frame are
+        certain. Raises ``DataError`` before ``start``.
         """
         if self._last is None:
             raise DataError("probabilities() was called before start()")
@@ -234,8 +237,8 @@ class VideoSegmenter:
         """Stops following an object: from the next frame on it is not predicted.
 
         In new frames its pixels become background or other objects. The frames in memory and all other
-        objects do not change. A later mask that shows the object resumes it with what memory holds of it.
-        Raises ``DataError`` if no such object is followed.
+        objects do not change. A later mask that shows the object resumes it, together with what memory
+        holds of it. Raises ``DataError`` if no such object is followed.
         """
         followed = self._ids_of(self._followed())
         if object_id not in followed:
@@ -245,9 +248,10 @@ class VideoSegmenter:
             view.state.removed.add(self._ids.index(object_id) + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies the state to resume this video from, without the model: plain values and tensors.
+        """Returns a copy of the state from which this video can be resumed: plain values and tensors.
 
-        ``torch.save`` writes it, and ``torch.load`` reads it. Raises ``DataError`` before ``start``.
+        It does not include the model. ``torch.save`` writes it, and ``torch.load`` reads it. Raises
+        ``DataError`` before ``start``.
         """
         if self._last is None or self._video is None:
             raise DataError("state_dict() was called before start()")
@@ -262,11 +266,11 @@ class VideoSegmenter:
 
     @torch.inference_mode()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resumes a video where ``state_dict`` was taken: the next labels are the same.
+        """Resumes a video where ``state_dict`` was called: the next labels are the same.
 
-        The segmenter must have the same model, and the same config values that labels depend on. It forgets
-        its present video. Raises ``ConfigError`` for another config, ``DataError`` for an invalid state; its
-        present video can then go on.
+        The segmenter must have the same model, and the same values of all configs that labels depend on. It
+        forgets its current video. Raises ``ConfigError`` for another config and ``DataError`` for an invalid
+        state; the current video can then go on.
         """
         try:
             check_config(state["config"], self.cfg)
@@ -280,7 +284,7 @@ class VideoSegmenter:
             check_sizes(video, last)
             step = self._steps.make(self._shape(size, inputs, len(ids)), video)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise DataError(f"this is not what state_dict() of a segmenter gave ({error!r})") from error
+            raise DataError(f"this is not a state_dict() of a segmenter ({error!r})") from error
         self._ids, self._video, self._step, self._last = ids, video, step, last
 
     @property
@@ -299,12 +303,12 @@ class VideoSegmenter:
     def _prepared(self, image: GivenImage | PreparedFrame) -> PreparedFrame:
         frame = image if isinstance(image, PreparedFrame) else self.prepare(image)
         for pixels in frame.inputs:
-            if pixels.is_cuda:  # made on the readers' stream: its memory is not free until this one is done
+            if pixels.is_cuda:  # from the readers' stream: its memory may be reused only after this stream
                 pixels.record_stream(torch.cuda.current_stream(self.device))
         return frame
 
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
-        """Begins the video, in the tensors of an earlier one of its shape if there was one."""
+        """Begins the video, in the tensors of an earlier video of the same shape if there was one."""
         inputs = frame.input_sizes
         shape = self._shape(frame.size, inputs, len(self._ids))
         step = self._steps.take(shape)
@@ -325,11 +329,11 @@ class VideoSegmenter:
 
     @property
     def _views(self) -> list[View]:
-        """Returns the present video's views, none before ``start``."""
+        """Returns the current video's views, none before ``start``."""
         return [] if self._video is None else self._video.views
 
     def _take_mask(self, mask: Mask) -> Tensor:
-        """Follows the objects of a mask given in mid-video from now on; returns it packed, ``H x W``."""
+        """Adds the objects of a mask given in mid-video to those followed; returns it packed, ``H x W``."""
         new = _objects(mask, track_ignored=False)
         self._ids += [value for value in new if value not in self._ids]
         shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
@@ -338,7 +342,7 @@ class VideoSegmenter:
         return self._pack(mask)
 
     def _pack(self, mask: Mask) -> Tensor:
-        """Maps a mask's ids to 0..K, on the device; ``IGNORED`` where it is ignored."""
+        """Maps a mask's ids to 0..K, on the device, and ignored pixels to ``IGNORED``."""
         table = np.zeros(256, dtype=np.int32)
         table[IGNORE_ID] = IGNORED
         table[self._ids] = np.arange(1, len(self._ids) + 1)
@@ -346,7 +350,7 @@ class VideoSegmenter:
 
 
 def _check_model(model: AOT, cfg: Config) -> None:
-    """Raises ``ConfigError`` for a model that is being trained, or was built with other values."""
+    """Raises ``ConfigError`` for a model that is in training mode, or was built with other values."""
     if model.training:
         raise ConfigError("VideoSegmenter: expected a model in evaluation mode: call model.eval() first")
     built = {"MODEL_MAX_OBJ_NUM": model.num_ids - 1, "MODEL_ALIGN_CORNERS": model.decoder.align_corners}
@@ -368,7 +372,7 @@ def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:
 
 
 def _lay_over(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Lays a given mask over predicted labels; returns them as they are shown and as they are committed."""
+    """Lays a given mask over predicted labels; returns the labels to show and the labels to commit."""
     shown = torch.unique(mask[mask > 0])
     labels = torch.where(torch.isin(labels, shown), 0, labels)
     labels = torch.where(mask > 0, mask, labels)

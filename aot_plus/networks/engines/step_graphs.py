@@ -1,4 +1,4 @@
-"""Stores recordings of a step's pieces, which are repeated without the host, within bounds."""
+"""Captures a step's pieces, replays them without the host, and bounds the memory of these recordings."""
 
 import logging
 from collections import OrderedDict
@@ -13,43 +13,43 @@ __all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
 
 _log = logging.getLogger(__name__)
 
-GRAPH_BYTES = 2**30  # of all recordings of a segmenter, and of the memories that wait for another video
-_GRAPHS = 64  # of a step whose bank holds few frames: more are there only where objects come and go
-_GRAPHS_OF_A_FRAME = 3  # for each number of frames in a larger bank: those of a step may fill at other times
+GRAPH_BYTES = 2**30  # limit of all recordings of a segmenter, and of the tensors that wait for a video
+_GRAPHS = 64  # limit of a step with a small bank: only objects that come and go need as many
+_GRAPHS_OF_A_FRAME = 3  # for each number of frames in a larger bank: banks may fill at different times
 
 Piece = Callable[[], None]  # does work on a device, in tensors that stay where they are
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Holds a piece as it was recorded."""
+    """Holds a captured piece."""
 
     replay: Piece
-    num_bytes: int  # that it needs in addition to others of its recorder
-    tables: list[Any]  # that it reads and that somebody else may forget
+    num_bytes: int  # memory that it needs in addition to its recorder's other recordings
+    tables: list[Any]  # cached tables that it reads: the cache may forget them
 
 
 class Recorder(Protocol):
-    """Records pieces: CUDA's are graphs (``cuda_graphs.py``)."""
+    """Captures pieces; on CUDA, as graphs (``cuda_graphs.py``)."""
 
     def warm_up(self, piece: Piece) -> None:
-        """Runs a piece where it will be recorded."""
+        """Runs a piece where it will be captured: on CUDA, on the capture stream."""
         ...
 
     def record(self, piece: Piece) -> tuple[Piece, int]:
-        """Records a piece without running it; returns its repetition and the bytes that it takes in addition.
+        """Captures a piece without running it; returns its replay and the additional bytes that it takes.
 
-        Raises ``RuntimeError`` for a piece that cannot be recorded.
+        Raises ``RuntimeError`` for a piece that cannot be captured.
         """
         ...
 
     def free(self) -> None:
-        """Returns the memory of recordings that nobody has any more, if it can."""
+        """Frees the memory of recordings that were deleted, if possible."""
         ...
 
 
 class StepGraphs:
-    """Runs pieces: the first of a kind as it is, so that libraries get ready for it; then recordings."""
+    """Runs pieces: the first of a kind eagerly, so that libraries are initialised; then as recordings."""
 
     def __init__(
         self,
@@ -60,12 +60,16 @@ class StepGraphs:
         counts: int = 1,
         learns: bool = False,
     ) -> None:
-        """``has_room``: tells whether another recording may be made; ``warn`` is told why none is made.
-
-        ``counts``: how many different ones ``run`` may get. ``learns``: pieces are passes of a training. The
-        first one runs where it will be recorded, since autograd remembers that. Recordings are large. Memory
-        that nobody uses is given back before each of them, which takes a moment, and all are given up if one
-        fails: the plain way needs their memory.
+        """
+        Args:
+            recorder: captures the pieces.
+            has_room: returns whether another recording may be made.
+            warn: called with the reason why no more recordings are made.
+            counts: how many different ``counts`` a kind may have in ``run``.
+            learns: the pieces are passes of a training. The first one runs where it will be captured, since
+                autograd remembers the stream. Recordings are large, so unused memory is freed before each
+                capture, which takes a moment. If one fails, all are discarded, since eager passes need
+                their memory.
         """
         self.recorder = recorder
         self._learns = learns
@@ -73,15 +77,15 @@ class StepGraphs:
         self._warn = warn
         self._limit = max(_GRAPHS, _GRAPHS_OF_A_FRAME * counts)
         self._recordings: OrderedDict[tuple[Hashable, Hashable], Recording] = OrderedDict()
-        self._warm: set[Hashable] = set()  # kinds, and pieces that could not be recorded at once
+        self._warm: set[Hashable] = set()  # kinds, and keys of pieces, that have run eagerly
         self._prepared: set[Hashable] = set()
-        self.stopped = False  # nothing is recorded any more
+        self.stopped = False  # True: nothing is captured any more
         self.num_bytes = 0
 
     def run(self, kind: Hashable, piece: Piece, counts: Hashable = ()) -> None:
-        """Does a piece's work. A piece of the same kind and counts is the same, on the same tensors.
+        """Runs a piece. Pieces of the same kind and counts are the same, on the same tensors.
 
-        Pieces of a kind do the same with other ``counts`` of stored frames: one of them gets them all ready.
+        Pieces of a kind differ only in the ``counts`` of stored frames: the first run of one warms up all.
         """
         key = kind, counts
         recording = self._recordings.get(key)
@@ -95,14 +99,14 @@ class StepGraphs:
         else:
             if self._learns:
                 self.recorder.warm_up(piece)
-            else:  # elsewhere it would leave memory that only other first runs could use
+            else:  # on the capture stream it would leave cached memory that only other first runs could use
                 piece()
             self._warm |= {kind, key}
 
     def prepare(self, kind: Hashable, piece: Piece, counts: Hashable) -> None:
-        """Records a piece that ``run`` will get later, once another of its kind has been recorded.
+        """Captures a piece that ``run`` will get later, as soon as another of its kind has been captured.
 
-        Recordings share their memory: if the one that needs most comes early, the others fit in there.
+        Recordings share a memory pool: if the largest comes early, the others fit into its memory.
         """
         key = kind, counts
         if key in self._prepared or not any(recorded == kind for recorded, _ in self._recordings):
@@ -112,9 +116,10 @@ class StepGraphs:
             self._record(key, piece)
 
     def _record(self, key: tuple[Hashable, Hashable], piece: Piece) -> Recording | None:
-        """Records a piece. Nothing is recorded any more if there is no room, or if that fails.
+        """Captures a piece. Capturing stops for good if there is no room, or if it fails.
 
-        A piece that fails without having run may still want something of the host: it runs first.
+        It does not stop for a piece that has not run yet: this may need the host the first time only. Such
+        a piece runs eagerly first.
         """
         if not self._has_room():
             self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
@@ -124,7 +129,7 @@ class StepGraphs:
         try:
             with held() as tables:
                 replay, num_bytes = self.recorder.record(piece)
-        except (RuntimeError, ConfigError) as error:  # a wait of an own encoder or policy, no memory
+        except (RuntimeError, ConfigError) as error:  # a user's encoder or policy waits, or memory runs out
             if self._learns:
                 self._recordings.clear()
                 self.recorder.free()
@@ -134,7 +139,7 @@ class StepGraphs:
             return None
         self.num_bytes += num_bytes
         self._recordings[key] = Recording(replay, num_bytes, tables)
-        if len(self._recordings) > self._limit:  # its memory serves the others
+        if len(self._recordings) > self._limit:  # the evicted one's memory serves the others
             self._recordings.popitem(last=False)
         return self._recordings[key]
 

@@ -1,4 +1,4 @@
-"""Runs the training forward of a batch of clips: reads, decodes, scores and commits every frame."""
+"""Runs the forward pass of training on a batch of clips: reads, decodes, scores and commits every frame."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,14 +36,14 @@ _ID_BANK = "patch_wise_id_bank.weight"
 
 @dataclass(frozen=True)
 class LossSchedule:
-    """Says what the losses of a step take into account, in tensors without dimensions."""
+    """Holds what the losses of a step depend on, in tensors without dimensions."""
 
     hardest: Tensor  # int64: pixels of a frame in the bootstrapped cross entropy
     auxiliary: Tensor  # float32: weight of the reference frame's loss
 
     @staticmethod
     def at(step: int, cfg: Config, labels: Tensor) -> "LossSchedule":
-        """Returns that of a step of the training, counted from 0, for label maps ``... x H x W``."""
+        """Returns the schedule at a training step, counted from 0, for label maps ``... x H x W``."""
         hard_ramp = cfg.TRAIN_HARD_MINING_RATIO * cfg.TRAIN_TOTAL_STEPS
         share = hard_pixel_share(step, hard_ramp, cfg.TRAIN_TOP_K_PERCENT_PIXELS)
         auxiliary_ramp = cfg.TRAIN_AUX_LOSS_RATIO * cfg.TRAIN_TOTAL_STEPS
@@ -56,7 +56,7 @@ class LossSchedule:
 class Clips:
     """Holds B clips of T frames with all tensors that belong to them, on one device."""
 
-    images: Tensor  # T x B x 3 x H x W, normalised, T >= 2; sides as ``AOT.encode`` takes them
+    images: Tensor  # T x B x 3 x H x W, normalised, T >= 2; H and W as in ``AOT.encode``
     labels: Tensor  # T x B x H x W uint8: ids 0..num_objects, 255 ignored (everywhere: not annotated)
     num_objects: Tensor  # B, each in 0..M
     permutations: Tensor | None  # B x (M+1), of the ids (``IdShuffle``)
@@ -74,9 +74,9 @@ class TrainOutput:
 
 
 class IdShuffle:
-    """Permutes the ids of each sample in its own way; the background and 255 keep theirs.
+    """Permutes the ids of each sample in its own way; the background and 255 stay as they are.
 
-    So the network sees every id of its identity bank on every kind of object.
+    This way the network sees every id of its identity bank on every kind of object.
     """
 
     def __init__(self, permutations: Tensor | None) -> None:
@@ -97,7 +97,7 @@ class IdShuffle:
         return torch.from_numpy(np.stack(rows))
 
     def shuffle(self, labels: Tensor) -> Tensor:
-        """Maps ``B x H x W`` uint8 ids to the network's."""
+        """Maps ``B x H x W`` uint8 ids of the samples to the network's ids."""
         if self._table is None:
             return labels
         return self._table.gather(1, labels.flatten(1).long()).view_as(labels)
@@ -121,10 +121,10 @@ class _Commit:
 
 
 class TrainingEngine:
-    """Joins model and losses.
+    """Runs a model on clips and computes its losses.
 
     It shares propagation, binding and the memory with inference. Its bank is bounded as in inference; when it
-    is full, the oldest frame after the ``FORMER_MEM_LEN`` first ones goes.
+    is full, the oldest frame after the first ``FORMER_MEM_LEN`` ones is dropped.
     """
 
     def __init__(self, model: AOT, cfg: Config) -> None:
@@ -134,7 +134,7 @@ class TrainingEngine:
     def __call__(self, clips: Clips, *, commit_predictions: bool) -> TrainOutput:
         """Runs B clips of T frames; the first frame of each is its reference.
 
-        With ``commit_predictions`` every later frame is committed with its prediction, in which nothing is
+        With ``commit_predictions``, every later frame is committed with its prediction, in which no pixel is
         ignored. The identity embedding is then detached if ``TRAIN_SEQ_TRAINING_FREEZE_PARAMS`` names its
         weights.
         """
@@ -162,9 +162,9 @@ class TrainingEngine:
         return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
 
     def _encode(self, images: Tensor) -> list[Features]:
-        """Encodes all frames in one batch; one by one where recomputed activations save memory that way."""
+        """Encodes all frames in one batch, or one by one if recomputing activations saves memory that way."""
         count, batch = images.shape[:2]
-        # Recomputing would show each frame twice to batch norms that follow their input's statistics.
+        # Recomputing would show each frame twice to batch norms that track their input's statistics.
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and self.cfg.MODEL_FREEZE_BN:
             return [self._recomputed(self.model.encode, image) for image in images]
         together = self.model.encode(images.flatten(0, 1))
@@ -178,7 +178,7 @@ class TrainingEngine:
     def _read_frame(
         self, features: Features, labels: Tensor, memory: TrainingMemory, commit: _Commit, index: int
     ) -> tuple[Propagation, Tensor, Tensor | None]:
-        """Reads a frame: its propagation, its logits ``B x (M+1) x H/4 x W/4``, a reference's identity."""
+        """Returns a frame's propagation, its logits ``B x (M+1) x H/4 x W/4``, and a reference's identity."""
         if index == 0:
             identity = self._identity(labels, commit, reference=True)
             propagation, logits = self._recomputed(self._read_reference, features, identity)
@@ -196,7 +196,7 @@ class TrainingEngine:
         return propagation, self.model.decode(features, propagation)
 
     def _recomputed(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls ``function``; if the config says so, its activations are made again in the backward pass."""
+        """Calls ``function``; if the config says so, the backward pass recomputes its activations."""
         if self.cfg.TRAIN_CHECKPOINT_ACTIVATIONS and torch.is_grad_enabled():
             result: T = checkpoint(partial(function, **kwargs), *args, use_reentrant=False)
             return result
@@ -228,8 +228,8 @@ class TrainingEngine:
         return losses, best_channel(logits.detach(), dim=1).to(torch.uint8)
 
     def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
-        """Puts together the losses ``T x B`` and predictions ``T x B x H x W``."""
-        # A frame at a time: counting pixels takes M bytes for each.
+        """Builds the output from losses ``T x B`` and predictions ``T x B x H x W``."""
+        # One frame at a time: the count takes M bytes for each pixel.
         ious = [
             mean_object_iou(*pair, self.model.num_ids - 1) for pair in zip(predictions, labels, strict=True)
         ]
@@ -246,7 +246,7 @@ def mean_object_iou(predictions: Tensor, labels: Tensor, num_objects: int) -> Te
 
     Args:
         predictions: ``... x H x W`` integer ids, 0 background.
-        labels: the same size; pixels of 255 take no part.
+        labels: the same size; pixels of 255 are ignored.
         num_objects: ids 1..num_objects count.
 
     Returns:

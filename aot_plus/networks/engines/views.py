@@ -1,4 +1,4 @@
-"""Shows a video as the network sees it: at each scale, flipped or not, with memories of its own."""
+"""Presents a video as the network sees it: at each scale, flipped or not; each view has its own memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,10 +42,10 @@ class VideoViews:
         """
         Args:
             model: in the number format of ``cfg``.
-            cfg: how the video is seen.
-            size: of labels, H and W.
-            inputs: of the network's input at each scale.
-            trace: of the first view.
+            cfg: says which views there are, and how they are segmented.
+            size: H and W of the labels.
+            inputs: H and W of the network's input at each scale.
+            trace: called with the memory decisions of the first view.
         """
         self.model = model
         self.cfg = cfg
@@ -67,7 +67,7 @@ class VideoViews:
         return [view.state for view in self.views]
 
     def trace_to(self, trace: TraceSink | None) -> None:
-        """Chooses what is told of the memory's decisions from now on."""
+        """Sets what is called with the first view's memory decisions from now on."""
         self.views[0].engine.trace = trace
 
     def start(self, pixels: Sequence[Tensor], labels: Tensor, num_objects: int, memory_gap: int) -> None:
@@ -84,18 +84,18 @@ class VideoViews:
             view.engine.start(images, own, num_objects, memory_gap, view.state)
 
     def predict(self, pixels: Sequence[Tensor]) -> list[Prediction]:
-        """Reads the next frame in each view; ``pixels`` as in ``start``."""
+        """Predicts the next frame in each view; ``pixels`` as in ``start``."""
         inputs = self._inputs(pixels)
         return [
             view.engine.predict(view.state, images) for view, images in zip(self.views, inputs, strict=True)
         ]
 
     def encode(self, pixels: Sequence[Tensor]) -> list[Features]:
-        """Does the first part of ``predict``, for each view; ``propagate`` and ``decode`` do the others."""
+        """Encodes a frame in each view: the first part of ``predict``, before ``propagate``, ``decode``."""
         return [self.model.encode(images) for images in self._inputs(pixels)]
 
     def propagate(self, features: Sequence[Features]) -> list[list[Propagation]]:
-        """Reads the memories: alone of the three, this depends on how many frames they hold."""
+        """Reads the memories: the only part that depends on how many frames they hold."""
         pairs = zip(self.views, features, strict=True)
         return [view.engine.propagate(view.state, encoded) for view, encoded in pairs]
 
@@ -115,11 +115,11 @@ class VideoViews:
             view.engine.commit(view.state, prediction, own, num_objects=num_objects)
 
     def scores(self, predictions: Sequence[Prediction], num_objects: int) -> FrameScores:
-        """Makes the scores of a frame whose ``num_objects`` were predicted."""
+        """Makes the scores of a frame in which ``num_objects`` objects were predicted."""
         return self.scores_of([prediction.logits for prediction in predictions], num_objects)
 
     def scores_of(self, logits: Sequence[Tensor], num_objects: int) -> FrameScores:
-        """Does the same from each view's logits."""
+        """Makes the scores of a frame from each view's logits."""
         flips = [view.flip for view in self.views]
         return FrameScores(logits, flips, num_objects, self.size, self.cfg.MODEL_ALIGN_CORNERS)
 
@@ -130,7 +130,7 @@ class VideoViews:
         return packed.flip(1) if view.flip else packed
 
     def _inputs(self, pixels: Sequence[Tensor]) -> list[Tensor]:
-        """Makes a frame for each view, on the device: ``1 x 3 x h x w``, normalised."""
+        """Makes each view's input on the device: ``1 x 3 x h x w``, normalised."""
         scales = [self._normalise(own.to(self.device, non_blocking=True)) for own in pixels]
         return [scales[view.scale].flip(3) if view.flip else scales[view.scale] for view in self.views]
 
@@ -143,7 +143,7 @@ def input_sizes(cfg: Config, size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def _limited(cfg: Config, size: tuple[int, int]) -> tuple[int, int]:
-    """Holds the shorter side to its limit, then the longer side; rounds down once, as published."""
+    """Limits the shorter side, then the longer side; rounds down once, as published."""
     height, width = map(float, size)
     short = cfg.TEST_MAX_SHORT_EDGE
     if cfg.TEST_MULTISCALE != (1.0,):

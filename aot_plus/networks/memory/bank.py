@@ -15,21 +15,21 @@ _SLOT, _FRAME, _REFERENCE = range(3)  # columns of a bank's book
 
 
 class MemoryBank:
-    """Stores the frames of one batch of object groups: each group has its own, all have equally many.
+    """Stores the frames of one batch of object groups: each group has its own frames, and all equally many.
 
-    A group's frames lie in slots; a frame that is dropped gives its slot to the one that replaces it, so
-    nothing is moved. Which frame lies where is written in a book on the same device: so the host need not
-    know a choice that was made there, and nothing in ``store`` and ``embed`` depends on it.
+    A group's frames lie in slots. A new frame takes the slot of the one it replaces, so nothing is moved.
+    The *book*, a table on the same device, says which frame lies in which slot. The host thus need not know
+    a choice that was made on the device: ``store`` and ``embed`` do without it.
     """
 
     def __init__(self, capacity: int | None) -> None:
-        """``capacity``: the most frames of a group, or None for a bank that grows."""
+        """``capacity``: the maximum number of frames of a group, or None for a bank that grows."""
         self.capacity = capacity
         self._length = 0
-        self._layers: list[KeyValue] = []  # of each layer: G x S x N x D, G x S x N x E
-        self._embedded: dict[int, Tensor] = {}  # of a layer: G x S x N x D, its keys with their embedding
+        self._layers: list[KeyValue] = []  # for each layer: G x S x N x D, G x S x N x E
+        self._embedded: dict[int, Tensor] = {}  # by layer: G x S x N x D, the keys plus their embedding
         self._book = torch.empty(0)  # G x S x 3: slot, frame number, reference or not; oldest frame first
-        self._known: HostCopy | None = None  # of the book's first rows, which may be on their way
+        self._known: HostCopy | None = None  # the book's rows on the host, perhaps still being copied
 
     def __len__(self) -> int:
         """Counts the frames that each group holds, T."""
@@ -47,12 +47,12 @@ class MemoryBank:
 
     @property
     def numbers(self) -> Tensor:
-        """Returns the same on the device, ``G x T`` int64."""
+        """Returns the stored frame numbers on the device, ``G x T`` int64, oldest first."""
         return self._rows[:, :, _FRAME]
 
     @property
     def references(self) -> Tensor:
-        """Tells which of them are references, ``G x T`` bool, oldest frame first."""
+        """Returns which stored frames are references, ``G x T`` bool, oldest first."""
         return self._rows[:, :, _REFERENCE] != 0
 
     @property
@@ -62,12 +62,12 @@ class MemoryBank:
 
     @property
     def is_full(self) -> bool:
-        """Tells whether another frame fits only in the place of a stored one."""
+        """Returns whether another frame has to replace a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
 
     @property
     def storage(self) -> list[tuple[Tensor, ...]]:
-        """Lists all that is allocated for keys and values, of each layer."""
+        """Lists all tensors that each layer has allocated for keys and values."""
         return [
             (*layer, *(stored for own, stored in self._embedded.items() if own == index))
             for index, layer in enumerate(self._layers)
@@ -81,13 +81,13 @@ class MemoryBank:
         *,
         reference: bool = False,
     ) -> None:
-        """Stores a frame, in a full bank in the place of another.
+        """Stores a frame; in a full bank it replaces another.
 
         Args:
-            entries: of each layer, keys ``G x N x D`` and values ``G x N x E``.
+            entries: for each layer, keys ``G x N x D`` and values ``G x N x E``.
             frame: its number, larger than those stored.
-            dropped: for each group, the position (0 = oldest) of the frame that goes; None when none has to.
-                As an int64 tensor (G) on the entries' device the host does not wait for it.
+            dropped: for each group, the position (0 = oldest) of the frame to replace; None if there is room.
+                The host does not wait for an int64 tensor (G) on the entries' device.
             reference: the frame came with a mask.
         """
         device = entries[0].keys.device
@@ -99,7 +99,7 @@ class MemoryBank:
     def store(
         self, entries: Sequence[KeyValue], frame: Tensor, dropped: Tensor | None, *, reference: bool
     ) -> None:
-        """Does what ``append`` does on the device; ``note`` must follow. ``frame``: without dimensions."""
+        """Does the device's part of ``append``; ``note`` must follow. ``frame`` is without dimensions."""
         if dropped is None:
             self._make_room(entries)
             slot = len(self)
@@ -117,12 +117,15 @@ class MemoryBank:
         row[..., _REFERENCE].fill_(int(reference))
 
     def embed(self, rows: Tensor) -> None:
-        """Adds a temporal embedding to the keys, ``T x D``, oldest frame first; T counts a stored frame."""
+        """Adds the temporal embedding ``rows`` to the keys that are read: ``T x D``, oldest frame first.
+
+        T includes a frame that was stored but not noted yet.
+        """
         for index in range(self.num_layers):
             self._embed(index, rows)
 
     def note(self, *, replaced: bool) -> None:
-        """Does what ``append`` does on the host: a frame has been stored, in the place of another or not."""
+        """Does the host's part of ``append``. ``replaced``: the stored frame took the place of another."""
         self._length += not replaced
         self._known = HostCopy(self._rows)
 
@@ -132,7 +135,7 @@ class MemoryBank:
 
     @contextmanager
     def as_if_full(self) -> Iterator[None]:
-        """Counts all slots of a bounded bank as stored frames, whatever lies in them."""
+        """Treats all slots of a bounded bank as stored frames, whatever they contain."""
         length = self._length
         self._length = length if self.capacity is None else self.capacity
         try:
@@ -143,12 +146,12 @@ class MemoryBank:
     def layer(self, index: int) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
 
-        They are good until the next ``append``.
+        They are valid until the next ``append``.
         """
         return KeyValue(*(stored[:, : len(self)] for stored in self._layers[index]))
 
     def as_read(self, index: int) -> KeyValue:
-        """Returns the same, the keys with the embedding that they were given, if any."""
+        """Returns the same as ``layer``, but the keys with their temporal embedding, if they have one."""
         keys, values = self.layer(index)
         return KeyValue(self._embedded[index][:, : len(self)] if self._embedded else keys, values)
 
@@ -158,7 +161,7 @@ class MemoryBank:
         return {"book": self._rows.clone(), "layers": layers}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of a bank of the same capacity gave."""
+        """Restores the frames from the ``state_dict`` of a bank of the same capacity."""
         book = state["book"]
         self._length = book.shape[1]
         self._book = self._with_room(book)
@@ -167,11 +170,11 @@ class MemoryBank:
 
     @property
     def _rows(self) -> Tensor:
-        """Returns the book of the stored frames, ``G x T x 3``."""
+        """Returns the book's rows of the stored frames, ``G x T x 3``."""
         return self._book[:, : len(self)]
 
     def _pairs(self, entries: Sequence[KeyValue]) -> list[tuple[Tensor, Tensor]]:
-        """Lists storage and new tensor of all layers, keys and values."""
+        """Pairs the storage with the new tensor, for the keys and values of all layers."""
         return [
             pair
             for layer, entry in zip(self._layers, entries, strict=True)
@@ -179,7 +182,7 @@ class MemoryBank:
         ]
 
     def _replace_row(self, dropped: Tensor) -> Tensor:
-        """Moves the rows of the dropped frames (G) to the end of the book, ``G x 1 x 3``, to be rewritten."""
+        """Moves the dropped frames' rows (G) to the book's end, to be rewritten: ``G x 1 x 3``."""
         rest = torch.arange(len(self) - 1, device=dropped.device)
         rest = rest + (rest >= dropped[:, None]).long()  # G x T-1, the positions that stay
         positions = torch.cat([rest, dropped[:, None]], dim=1)
@@ -191,7 +194,7 @@ class MemoryBank:
         if index not in self._embedded or self._embedded[index].shape != stored.shape:
             self._embedded[index] = torch.empty_like(stored)
         length = len(rows)
-        ranks = self._book[:, :length, _SLOT].argsort(dim=1)  # by slot: the inverse of slots by rank
+        ranks = self._book[:, :length, _SLOT].argsort(dim=1)  # each slot's rank: inverts each rank's slot
         by_slot = rows[ranks][:, :, None]  # G x T x 1 x D, in float32: the sum is rounded once
         torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
 
@@ -206,7 +209,7 @@ class MemoryBank:
             self._layers = [KeyValue(*(_doubled(tensor) for tensor in layer)) for layer in self._layers]
 
     def _with_room(self, frames: Tensor) -> Tensor:
-        """Puts frames ``G x T x ...`` at the beginning of storage for as many as there may be."""
+        """Copies frames ``G x T x ...`` to the beginning of new storage that is large enough."""
         stored = self._allocate(frames[:, 0])
         while stored.shape[1] < frames.shape[1]:
             stored = _doubled(stored)
@@ -222,7 +225,7 @@ class DifferentiableBank:
     """Stores frames in training: gradients flow through its entries, so nothing is written in place."""
 
     def __init__(self, capacity: int | None) -> None:
-        """As of ``MemoryBank``."""
+        """``capacity``: as in ``MemoryBank``."""
         self.capacity = capacity
         self._stored: list[list[KeyValue]] = []  # by age, oldest frame first, then layer
 
@@ -232,16 +235,16 @@ class DifferentiableBank:
 
     @property
     def num_layers(self) -> int:
-        """Does as ``MemoryBank.num_layers``."""
+        """Counts the stored layers; 0 before the first frame."""
         return len(self._stored[0]) if self._stored else 0
 
     @property
     def is_full(self) -> bool:
-        """Does as ``MemoryBank.is_full``."""
+        """Returns whether another frame has to replace a stored one."""
         return self.capacity is not None and len(self) >= self.capacity
 
     def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
-        """Stores a frame as ``MemoryBank.append`` does; all samples drop the one at the same position."""
+        """Stores a frame as ``MemoryBank.append`` does; all samples drop the frame at the same position."""
         if dropped is not None:
             del self._stored[dropped]
         self._stored.append(list(entries))
@@ -259,7 +262,7 @@ class DifferentiableBank:
 
 
 def _doubled(stored: Tensor) -> Tensor:
-    """Copies the content to a tensor with twice the slots."""
+    """Copies ``stored`` to a tensor with twice the slots."""
     larger = stored.new_empty(stored.shape[0], 2 * stored.shape[1], *stored.shape[2:])
     larger[:, : stored.shape[1]] = stored
     return larger

@@ -17,8 +17,8 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
     """Computes the share of every query's attention that goes to each stored frame.
 
     Softmax over the T*N keys at once with scale 1 / sqrt(D / num_heads), mean over heads, sum over the N keys
-    of each frame. It is an attention whose values say which frame a key belongs to, so that the N x (T*N)
-    weights never exist at once.
+    of each frame. It is computed as an attention whose values say which frame a key belongs to, so that the
+    N x (T*N) weights never exist all at once.
 
     Args:
         queries: N x D (the same for every bank) or B x N x D, temporal embedding added.
@@ -29,7 +29,7 @@ def attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor
         B x N x T, float32; each row sums to 1, as nearly as the keys' format allows.
 
     Raises:
-        ValueError: the shapes do not fit each other, or D is no multiple of ``num_heads``.
+        ValueError: the shapes do not fit each other, or D is not a multiple of ``num_heads``.
     """
     batch, num_frames, num_tokens, width = keys.shape
     if queries.shape[:-2] not in ((), (batch,)) or queries.shape[-1] != width or width % num_heads:
@@ -66,8 +66,8 @@ def foreground_probability(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def class_probabilities(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Computes the probabilities of background and objects for each token, C x N float32.
 
-    The logits are resized first (bilinear, corners aligned) and only then put through the softmax. The
-    arguments are those of ``foreground_probability``.
+    The logits are resized (bilinear, corners aligned) before the softmax. The arguments are those of
+    ``foreground_probability``.
     """
     resized = F.interpolate(logits[None].float(), size=size, mode="bilinear", align_corners=True)[0]
     return resized.softmax(dim=0).flatten(start_dim=1)
@@ -88,8 +88,8 @@ def prediction_quality(probabilities: Tensor) -> Tensor:
 def aligned_similarity(keys: Tensor, new_keys: Tensor) -> Tensor:
     """Compares stored frames with a new one whose objects may have moved (READMem's association).
 
-    The keys of each stored frame are brought to the tokens of the new frame by attention, and then compared
-    with the new frame's keys as one long vector: cosine similarity.
+    Attention aligns the keys of each stored frame with the tokens of the new frame. The result is the cosine
+    similarity to the new frame's keys, each frame taken as one long vector.
 
     Args:
         keys: T x N x D, of the stored frames.
@@ -121,7 +121,7 @@ def relevance(attention: Tensor, foreground: Tensor) -> Tensor:
 
 
 def redundancy(keys: Tensor) -> Tensor:
-    """Measures the resemblance of each stored frame to the others (EMFS).
+    """Measures how much each stored frame resembles the others (EMFS).
 
     Every feature column is scaled to unit L2 norm over the N tokens (the published code normalises this axis,
     not the feature axis); the frames' dot products, without the diagonal, are summed per frame and divided by

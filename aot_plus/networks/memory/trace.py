@@ -1,4 +1,4 @@
-"""Traces what happened to the memory bank of a video: one JSON object a line for each appended frame."""
+"""Traces the decisions on a video's memory bank: one line of JSON for each frame appended or declined."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,28 +14,28 @@ from evaluation.vost import TRACES
 __all__ = ["TraceEntry", "TraceSink", "find_decision", "read_trace", "trace_path"]
 
 _MANY = 2**31  # frames: no video has as many
-_LARGEST = 1e30  # of a score; a picture of it can still be drawn
+_LARGEST = 1e30  # the largest score that a figure can still show
 
-TraceSink = Callable[[dict[str, object]], None]  # is given ``TraceEntry.as_dict()``
+TraceSink = Callable[[dict[str, object]], None]  # called with ``TraceEntry.as_dict()``
 
 
 def trace_path(result_dir: Path, sequence: str) -> Path:
-    """Names the file of a sequence's trace in a result folder."""
+    """Returns the path of a sequence's trace in a result folder."""
     return result_dir / TRACES / f"{sequence}.jsonl"
 
 
 @dataclass(frozen=True)
 class TraceEntry:
-    """Records that a frame was appended to the bank of a group of objects.
+    """Records that a frame was appended to the bank of a group of objects, or declined.
 
     Attributes:
-        frame: number of the appended frame.
+        frame: number of the new frame.
         group: number of the group.
         bank: numbers of the frames that were stored before, oldest first.
-        scores: all that the policy computed, by name, each a value for every frame of ``bank``.
-        dropped: number of the frame that went, one of ``bank``; None while there was room.
-        facts: what the policy found about the appended frame, by name.
-        declined: the policy did not want the frame, and it was not stored.
+        scores: all scores that the policy computed, by name, with a value for every frame of ``bank``.
+        dropped: number of the frame that was dropped, one of ``bank``; None if there was room.
+        facts: what the policy found about the new frame, by name.
+        declined: the policy did not want the frame, so it was not stored.
     """
 
     frame: int
@@ -47,10 +47,10 @@ class TraceEntry:
     declined: bool = False
 
     def as_dict(self) -> dict[str, object]:
-        """Returns a line of a trace: the scores stand beside the other values, by their names.
+        """Returns a line of a trace, in which the scores stand beside the other values, by name.
 
-        ``facts`` and ``declined`` are there if there is something to say. Raises ``ValueError`` for scores
-        that are called as another value is.
+        ``facts`` and ``declined`` are left out if empty or False. Raises ``ValueError`` for a score with the
+        name of another value.
         """
         first = {"frame": self.frame, "group": self.group, "bank": self.bank}
         last = {"dropped": self.dropped, "facts": self.facts, "declined": self.declined}
@@ -61,7 +61,7 @@ class TraceEntry:
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> "TraceEntry":
-        """Reads what ``as_dict`` gave; ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
+        """Reads a result of ``as_dict``; raises ``ValueError``, ``KeyError`` or ``TypeError`` for others."""
         scores = dict(line)
         frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
         facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
@@ -70,13 +70,13 @@ class TraceEntry:
         if dropped not in (None, *bank):
             raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
         if type(declined) is not bool or not isinstance(facts, dict):
-            raise ValueError("expected facts by name, and declined or not")
+            raise ValueError("expected facts as an object, and declined as true or false")
         _numbers({name: [value] for name, value in facts.items()}, 1)
         return cls(frame, group, bank, _numbers(scores, len(bank)), dropped, facts, declined)
 
 
 def read_trace(path: Path) -> list[TraceEntry]:
-    """Reads the appended frames of a video, in their order. Raises ``DataError`` naming the file."""
+    """Reads the trace of a video, in the order of its frames. Raises ``DataError`` naming the file."""
     require_regular(path)
     try:
         return [_entry(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -87,7 +87,7 @@ def read_trace(path: Path) -> list[TraceEntry]:
 
 
 def _entry(line: str) -> TraceEntry:
-    """Parses a line; ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
+    """Parses a line; raises ``ValueError``, ``KeyError`` or ``TypeError`` if inference would not write it."""
     scores = parse_json(line)
     if not isinstance(scores, dict):
         raise ValueError("expected an object")
@@ -95,19 +95,19 @@ def _entry(line: str) -> TraceEntry:
 
 
 def _numbers(scores: dict[str, Any], count: int) -> dict[str, list[float]]:
-    """Checks that each score has ``count`` numbers that a float can hold (NaN and infinity can come up)."""
+    """Checks that each score has ``count`` numbers of a plausible size (NaN and infinity can occur)."""
     for name, values in scores.items():
         if len(values) != count or not all(type(value) in (int, float) for value in values):
             raise ValueError(f"{name}: expected a number for each of the {count} frames")
         if any(abs(value) > _LARGEST for value in values if math.isfinite(value)):
-            raise ValueError(f"{name}: expected numbers of a size that scores have")
+            raise ValueError(f"{name}: expected numbers between {-_LARGEST:g} and {_LARGEST:g}")
     return scores
 
 
 def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
-    """Finds the decision of a group at ``frame`` (None: its first one) in a trace: to drop, or to decline.
+    """Finds a group's decision to drop or decline at ``frame`` (None: its first decision) in a trace.
 
-    Raises ``DataError`` where there is none, with those that there are, or where the trace cannot be read.
+    Raises ``DataError`` if there is none, listing those that exist, or if the trace cannot be read.
     """
     entries = [entry for entry in read_trace(path) if entry.group == group]
     decisions = [entry for entry in entries if entry.dropped is not None or entry.declined]
@@ -121,7 +121,7 @@ def find_decision(path: Path, frame: int | None, group: int) -> TraceEntry:
 
 
 def _why_none(entries: list[TraceEntry], group: int) -> str:
-    """Says why a group has no decision, from all its entries."""
+    """Says why a group with these entries has no decision."""
     if not entries:
         return f"no frame was appended for group {group} of the objects"
     stored = len(entries[-1].bank) + 1

@@ -59,13 +59,13 @@ POLICIES: dict[str, type[MemoryPolicy]] = {
 
 
 def build_policy(cfg: Config) -> MemoryPolicy:
-    """Builds a fresh policy for one memory of one video, behind a write gate with ``cfg.MEM_WRITE_GATE``.
+    """Builds a fresh policy for one memory of one video; ``cfg.MEM_WRITE_GATE`` puts a write gate before it.
 
-    ``cfg.MEM_POLICY`` is a name of ``POLICIES`` or ``"package.module:ClassName"``.
+    ``cfg.MEM_POLICY`` is a name in ``POLICIES`` or ``"package.module:ClassName"``.
 
     Raises:
-        ConfigError: no such policy (the message lists what exists), a value that the policy cannot use, or an
-            own policy that cannot be built.
+        ConfigError: no such policy (the message lists what exists), a value that the policy cannot use, or a
+            user's own policy that cannot be built.
     """
     policy_class = _policy_class(cfg.MEM_POLICY)
     with policy_errors(cfg.MEM_POLICY):

@@ -1,4 +1,4 @@
-"""Asks a memory policy, and checks what it answers: one of a user's own may answer or raise anything."""
+"""Asks a memory policy and checks its answers: a user's own policy may return or raise anything."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,15 +21,15 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def policy_errors(name: str) -> AbstractContextManager[None]:
     """Turns an error of a user's own policy, ``MEM_POLICY``, into a ``ConfigError``, as ``own_errors`` does.
 
-    A GPU that is out of memory is no error of the policy.
+    A GPU that is out of memory does not count as an error of the policy.
     """
     return own_errors("MEM_POLICY", name, torch.OutOfMemoryError)
 
 
 def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
-    """Asks a policy whether the frame is to be stored; most policies need not be asked.
+    """Asks a policy whether to store the frame, if the policy may decline frames.
 
-    ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for another answer than yes or no.
+    ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for an answer that is neither True nor False.
     """
     if not policy.may_decline:
         return True
@@ -41,9 +41,9 @@ def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
 
 
 def ask_to_drop(policy: MemoryPolicy, append: Append, name: str) -> int | Tensor | None:
-    """Shows a policy the frame, and asks it for the position to drop; None where there is room.
+    """Shows a policy the frame, and asks it for the position to drop; returns None if there is room.
 
-    The host waits for nothing: what only another device knows is checked by its type and shape alone.
+    The host never waits for a device: of a tensor on another device, only type and shape are checked.
     ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for an answer that is not a droppable position.
     """
     with policy_errors(name):
@@ -67,7 +67,7 @@ def ask_to_drop(policy: MemoryPolicy, append: Append, name: str) -> int | Tensor
 
 
 def _known_droppable(append: Append) -> Sequence[int]:
-    """Lists the positions that may be dropped; all after the first, if the host would have to wait."""
+    """Lists the positions that may be dropped, or all after the first if the host would have to wait."""
     if "droppable" in vars(append) or is_on_host(append.may_drop):
         return append.droppable
     return range(1, len(append.may_drop))
@@ -78,7 +78,7 @@ def _is_plain(tensor: Tensor, types: Sequence[torch.dtype]) -> bool:
 
 
 def _shown(value: object) -> str:
-    """Writes an answer, in short; a tensor's content only where it is one number on the host."""
+    """Describes an answer in short, with a tensor's content only if it is a single number on the host."""
     if not isinstance(value, Tensor):
         return f"{value!r:.100} ({type(value).__name__})"
     content = f" {value.item()}" if value.ndim == 0 and is_on_host(value) else ""

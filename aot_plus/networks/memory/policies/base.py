@@ -1,4 +1,4 @@
-"""Defines the interface of memory policies: their input and their answer."""
+"""Defines the interface of memory policies: what they are shown and what they answer."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadStatistics:
-    """Holds statistics of a frame's read of the T entries then in the memory (N tokens per frame).
+    """Holds statistics of a frame's read of the T entries in the memory at that time (N tokens per frame).
 
-    All are of transformer layer 0, and on the memory's device.
+    All are from transformer layer 0, and on the memory's device.
 
     Attributes:
         attention: N x T, attention of each token to each entry (mean over heads); rows sum to 1.
         keys: T x N x D, the entries' keys with the temporal embedding added.
         foreground: N, probability in 0..1 that a token of the frame is not background.
-        new_keys: N x D, the frame's own keys, with which it read; they are comparable with ``keys``.
+        new_keys: N x D, the frame's own keys, which it read with; they are comparable with ``keys``.
     """
 
     attention: Tensor
@@ -38,8 +38,8 @@ class ReadStatistics:
 class Append:
     """Shows a policy a frame that is being appended to a long-term memory.
 
-    What it knows as tensors of the memory's device becomes lists and numbers where those are asked for: the
-    host then waits for all that a GPU has yet to do. A policy that asks for tensors alone makes nobody wait.
+    Tensors on the memory's device are converted to lists and numbers on request; the host then waits for all
+    of the GPU's pending work. A policy that uses only the tensors causes no wait.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Append:
         """
         Args:
             frames: numbers of the T entries that were there before, oldest first; a tensor is int64.
-            new_frame: number of the appended frame; it has no score and is never dropped at once. A tensor
+            new_frame: number of the appended frame; it has no score and is never dropped right away. A tensor
                 is int64, without dimensions.
             droppable: positions in ``frames``, ascending, that may be dropped (reference frames are
-                protected); as a tensor a flag for every position.
-            overflows: the memory now holds more than its capacity, so that an entry has to go.
-            read_statistics: computes the statistics of the new frame's read; runs only when a policy asks.
+                protected); a tensor has a flag for every position.
+            overflows: with the new frame the memory exceeds its capacity, so that an entry has to be dropped.
+            read_statistics: computes the statistics of the new frame's read; runs only if a policy asks.
             read_probabilities: computes the new frame's class probabilities, (1 + M) x N.
         """
         self._frames = frames
@@ -92,7 +92,7 @@ class Append:
 
     @cached_property
     def new_number(self) -> Tensor:
-        """Returns ``new_frame`` there: int64 without dimensions."""
+        """Returns ``new_frame`` on the memory's device: int64 without dimensions."""
         if isinstance(self._new_frame, Tensor):
             return self._new_frame
         return self.numbers.new_full((), self._new_frame)
@@ -106,13 +106,13 @@ class Append:
         return torch.tensor(flags)
 
     def statistics(self) -> ReadStatistics:
-        """Computes the statistics of the new frame's read, at the first call."""
+        """Returns the statistics of the new frame's read, which the first call computes."""
         return self._statistics
 
     def probabilities(self) -> Tensor:
         """Computes the new frame's class probabilities, (1 + M) x N, background first.
 
-        M: ``MODEL_MAX_OBJ_NUM``. Ids of the group that no object has are improbable.
+        M: ``MODEL_MAX_OBJ_NUM``. The group's ids that no object has are improbable.
         """
         if self.read_probabilities is None:
             raise ValueError("this append has no probabilities")
@@ -130,23 +130,24 @@ def _listed(values: Sequence[int] | Tensor) -> list[int]:
 class MemoryPolicy(ABC):
     """Decides which entry leaves a full long-term memory. One instance serves one memory of one video.
 
-    To write your own policy, subclass this in your own file, write ``drop``, and name it in a config as
-    ``MEM_POLICY = "package.module:ClassName"``. The scores of the last decision, one per entry, may be left
-    in ``last_scores`` (name -> tensor of T values) for the traces, and numbers about the new frame in
-    ``last_facts``.
+    To write your own policy, subclass this in your own file, implement ``drop``, and name it in a config as
+    ``MEM_POLICY = "package.module:ClassName"``. For the traces, the policy may leave the scores of its last
+    decision, one per entry, in ``last_scores`` (name -> tensor of T values), and numbers about the new frame
+    in ``last_facts``.
     """
 
     bounded: bool = True
     """True if the memory has a capacity; without one, ``drop`` is never called."""
 
     may_decline: ClassVar[bool] = False
-    """True if ``keep`` is to be asked."""
+    """True if ``keep`` is to be called."""
 
     replayable: ClassVar[bool] = False
-    """True if ``observe`` and ``drop`` are nothing but work on tensors, so that a CUDA graph can repeat it.
+    """True if ``observe`` and ``drop`` do nothing but work on tensors, so that a CUDA graph can replay it.
 
-    They then ask an append for ``numbers``, ``new_number``, ``may_drop`` and ``statistics()`` alone, answer
-    with a tensor, and keep what they remember where ``reserve`` put it. A subclass has to say it again.
+    They then use only ``numbers``, ``new_number``, ``may_drop`` and ``statistics()`` of an append, return a
+    tensor, and keep their state in the tensors from ``reserve``. The value is not inherited: a replayable
+    subclass has to set it again.
     """
 
     def __init__(self, cfg: Config) -> None:
@@ -155,65 +156,65 @@ class MemoryPolicy(ABC):
         self.last_facts: dict[str, float] = {}
 
     def clear_explanation(self) -> None:
-        """Clears what is traced of the last frame. Called before another one is offered."""
+        """Clears what is traced for the last frame. Called before another frame is offered."""
         self.last_scores, self.last_facts = {}, {}
 
     def keep(self, append: Append) -> bool:
-        """Tells whether the new frame is to be stored at all. Asked first, unless its mask was given.
+        """Returns whether to store the new frame at all. Called first, unless the frame's mask was given.
 
         A declined frame is not appended: neither ``observe`` nor ``drop`` follows. The next one is offered a
-        memory gap later. Groups that started together store the same frames: one that accepts is enough.
+        memory gap later. Groups that started together store the same frames: it is enough if one accepts.
         """
         return True
 
     def observe(self, append: Append) -> None:  # noqa: B027 (most policies have nothing to observe)
-        """Looks at an append; called on every one, before ``drop``."""
+        """Looks at an append; called for every one, before ``drop``."""
 
     @abstractmethod
     def drop(self, append: Append) -> int | Tensor:
-        """Chooses the position in ``append.frames``, one of ``append.droppable``, of the entry to drop.
+        """Chooses the entry to drop; returns its position in ``append.frames``, one of ``append.droppable``.
 
-        Either an int, or an int64 tensor without dimensions on the memory's device: to make an int of scores
-        there, the host waits for all that a GPU has yet to do.
+        The position is an int, or an int64 tensor without dimensions on the memory's device. To make an int
+        from scores on a GPU, the host has to wait for all of the GPU's pending work.
 
-        Called after ``observe`` when the memory overflows and something is droppable.
+        Called after ``observe`` if the memory overflows and something is droppable.
         """
 
     def reserve(self, capacity: int, device: torch.device) -> None:  # noqa: B027 (most remember nothing)
-        """Keeps what a ``replayable`` policy remembers in tensors that stay, from now on.
+        """Moves the state of a ``replayable`` policy to tensors that stay where they are from now on.
 
-        ``capacity``: the most entries of the memory.
+        ``capacity``: the maximum number of the memory's entries.
         """
 
     def forget(self) -> None:  # noqa: B027
-        """Begins another video of a ``replayable`` policy, in the same tensors."""
+        """Clears the state of a ``replayable`` policy for another video, in the same tensors."""
 
     @property
     def averages(self) -> dict[int, float]:
-        """Returns running averages by frame number, for a policy that keeps some."""
+        """Returns running averages by frame number; empty for a policy without any."""
         return {}
 
     def explain(self) -> dict[str, list[float]]:
-        """Returns the scores of the last append, by name, one value per entry; empty where there are none.
+        """Returns the scores of the last append, by name, one value per entry; empty if there are none.
 
-        Only this call moves them off the device. Raises ``TypeError`` for a score that is no tensor.
+        Only this call moves them off the device. Raises ``TypeError`` for a score that is not a tensor.
         """
         for name, values in self.last_scores.items():
-            if not hasattr(values, "tolist"):  # NumPy's arrays will do
+            if not hasattr(values, "tolist"):  # NumPy arrays are accepted, too
                 found = type(values).__name__
                 raise TypeError(f"last_scores: {name}: expected a tensor, one value a frame, found {found}")
         return {name: values.tolist() for name, values in self.last_scores.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what the policy keeps of a video, for the state of a segmenter: all attributes but ``cfg``.
+        """Returns the policy's part of a segmenter's state: all attributes but ``cfg``.
 
-        A policy that keeps other things than numbers, text, tensors, lists, tuples and dictionaries overrides
-        this and ``load_state_dict``.
+        A policy that keeps anything other than numbers, text, tensors, lists, tuples and dictionaries
+        overrides this and ``load_state_dict``.
         """
         return copy.deepcopy({name: value for name, value in vars(self).items() if name != "cfg"})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a policy gave, all tensors on the memory's device.
+        """Restores the policy from a ``state_dict``, all tensors on the memory's device.
 
         A policy that keeps some of them on the CPU overrides this to put them back there.
         """
@@ -221,5 +222,5 @@ class MemoryPolicy(ABC):
 
 
 def is_replayable(policy: MemoryPolicy) -> bool:
-    """Tells whether a policy's own class, not one that it inherits from, says that it is ``replayable``."""
+    """Returns whether a policy's own class, not a base class, sets ``replayable``, and it never declines."""
     return bool(vars(type(policy)).get("replayable", False)) and not policy.may_decline

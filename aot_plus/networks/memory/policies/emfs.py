@@ -1,4 +1,4 @@
-"""Keeps frames that are relevant to the present one and not redundant with the others (EMFS)."""
+"""Keeps frames that are relevant to the current one and not redundant with the others (EMFS)."""
 
 from torch import Tensor
 

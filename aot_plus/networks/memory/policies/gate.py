@@ -14,15 +14,15 @@ from aot_plus.utils.config_ranges import check_value
 if TYPE_CHECKING:
     from aot_plus.configs import Config
 
-_FIRST_FRAMES = 3  # with an object, whose quality the others are measured by
+_FIRST_FRAMES = 3  # with an object; their mean quality is the standard for later frames
 
 
 class WriteGate(MemoryPolicy):
-    """Passes those frames on to a policy that show an object, predicted well enough.
+    """Passes on to a policy only those frames that show an object, predicted well enough.
 
     The quality of a frame is the mean top probability of the tokens that show an object. A frame is declined
-    if that is below ``MEM_WRITE_GATE`` times the mean of the first three offered frames with an object. The
-    traces have each offered frame's quality.
+    if its quality is below ``MEM_WRITE_GATE`` times the mean of the first three offered frames with an
+    object. The traces contain each offered frame's quality.
     """
 
     may_decline = True
@@ -35,12 +35,12 @@ class WriteGate(MemoryPolicy):
         self._first: list[float] = []
 
     def clear_explanation(self) -> None:
-        """Clears the policy's as well."""
+        """Clears the policy's explanation as well."""
         super().clear_explanation()
         self.policy.clear_explanation()
 
     def keep(self, append: Append) -> bool:
-        """Tells whether the frame passes, and whether the policy keeps it."""
+        """Returns whether the frame passes the gate and the policy keeps it."""
         quality = float(prediction_quality(append.probabilities()))
         needed = 0.0
         if len(self._first) == _FIRST_FRAMES:
@@ -76,10 +76,10 @@ class WriteGate(MemoryPolicy):
         return self.policy.averages
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what the gate keeps, and the policy's state."""
+        """Returns the state of the gate and of its policy."""
         return {"first": list(self._first), "policy": self.policy.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of a gate before such a policy gave."""
+        """Restores the gate and its policy from a ``state_dict``."""
         self._first = list(state["first"])
         self.policy.load_state_dict(state["policy"])

@@ -1,4 +1,4 @@
-"""Keeps frames that have been attended to, on average since they were stored (LFU)."""
+"""Keeps the frames with the most attention, on average since they were stored (LFU)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LfuPolicy(MemoryPolicy):
     """Drops the entry with the smallest mean relevance over all appends since it was stored.
 
     That is "least frequently used" with age: XMem (Cheng and Schwing, ECCV 2022) drops elements of its
-    long-term memory by their attention per time. Here the element is a whole frame, and the attention that of
-    the foreground, as in EMFS.
+    long-term memory by their attention per time. Here an element is a whole frame, and only the foreground's
+    attention counts, as in EMFS.
     """
 
     replayable = True
@@ -31,7 +31,7 @@ class LfuPolicy(MemoryPolicy):
         self._sums, self._reads = FrameValues(), FrameValues()
 
     def observe(self, append: Append) -> None:
-        """Adds this read."""
+        """Adds this read to the sums and the numbers of reads."""
         statistics = append.statistics()
         read = relevance(statistics.attention, statistics.foreground)
         sums = self._sums.find(append.numbers)[0] + read
@@ -45,23 +45,23 @@ class LfuPolicy(MemoryPolicy):
         return torch.where(append.may_drop, self.last_scores["mean"], torch.inf).argmin()
 
     def reserve(self, capacity: int, device: torch.device) -> None:
-        """Keeps sums and numbers of reads in tensors that stay."""
+        """Moves sums and numbers of reads to tensors that stay where they are."""
         for values in (self._sums, self._reads):
             values.reserve(capacity, device)
 
     def forget(self) -> None:
-        """Begins another video."""
+        """Clears the state for another video."""
         self.last_scores = {}
         for values in (self._sums, self._reads):
             values.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns, as ``MemoryPolicy.state_dict``, sums and numbers of reads as plain values."""
+        """Returns the state as ``MemoryPolicy`` does, with sums and numbers of reads as plain values."""
         own = {"_sums": self._sums.state_dict(), "_reads": self._reads.state_dict()}
         return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a policy gave."""
+        """Restores the policy from a ``state_dict``."""
         self._sums.load_state_dict(state["_sums"])
         self._reads.load_state_dict(state["_reads"])
         super().load_state_dict({**state, "_sums": self._sums, "_reads": self._reads})

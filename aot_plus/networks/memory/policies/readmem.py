@@ -19,12 +19,12 @@ _LEAST = -1e3  # stands for the logarithm of a determinant of 0
 
 
 class ReadMemPolicy(MemoryPolicy):
-    """Swaps a frame for the new one if the memory's diversity does not fall by the best such swap.
+    """Swaps a stored frame for the new one, unless even the best swap lowers the memory's diversity.
 
-    Diversity is the determinant of the frames' Gram matrix, whose entries are the similarities of their keys,
-    brought to each other's tokens by attention. A frame less similar to the reference than
+    Diversity is the determinant of the frames' Gram matrix, whose entries are the similarities of the frames'
+    keys after attention has aligned their tokens. A frame less similar to the reference than
     ``MEM_READMEM_FLOOR`` is declined: its prediction may have drifted. Source: READMem (Vujasinovic et al.,
-    BMVC 2023), there for the keys of other networks, and with a swap only if the diversity rises.
+    BMVC 2023), which uses the keys of other networks, and swaps only if the diversity rises.
     """
 
     may_decline = True
@@ -32,12 +32,12 @@ class ReadMemPolicy(MemoryPolicy):
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
         check_value("MEM_READMEM_FLOOR", cfg.MEM_READMEM_FLOOR)
-        self._frames: list[int] = []  # of the Gram matrix: small, on the CPU, in float64
-        self._gram = torch.empty(0, 0, dtype=torch.float64)
-        self._compared = -1  # the frame that ``last_scores`` are of
+        self._frames: list[int] = []  # the frames of the rows of the Gram matrix
+        self._gram = torch.empty(0, 0, dtype=torch.float64)  # on the CPU, since it is small
+        self._compared = -1  # the frame that ``last_scores`` belong to
 
     def keep(self, append: Append) -> bool:
-        """Tells whether the frame resembles the reference enough, and a full memory gets no less diverse."""
+        """Returns whether the frame resembles the reference, and leaves a full memory no less diverse."""
         self._compare(append)
         if self.last_scores["similarity"][0] < self.cfg.MEM_READMEM_FLOOR:
             return False
@@ -45,7 +45,7 @@ class ReadMemPolicy(MemoryPolicy):
         return not append.overflows or bool(swaps.max() >= self.last_facts["log determinant"])
 
     def observe(self, append: Append) -> None:
-        """Takes the frame, which will be stored, into the Gram matrix."""
+        """Adds the frame, which will be stored, to the Gram matrix."""
         self._compare(append)
         row = self.last_scores["similarity"]
         gram = torch.cat([self._gram_of(append.frames), row[None]])
@@ -53,12 +53,12 @@ class ReadMemPolicy(MemoryPolicy):
         self._frames = [*append.frames, append.new_frame]
 
     def drop(self, append: Append) -> int:
-        """Chooses the droppable entry without which the memory is the most diverse."""
+        """Chooses the droppable entry without which the memory is most diverse."""
         swaps = self.last_scores["log determinant"][append.droppable]
         return append.droppable[int(swaps.argmax())]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a policy gave; the Gram matrix stays on the CPU."""
+        """Restores the policy from a ``state_dict``; the Gram matrix stays on the CPU."""
         super().load_state_dict(state)
         self._gram = self._gram.cpu()
 
@@ -76,7 +76,7 @@ class ReadMemPolicy(MemoryPolicy):
         self.last_facts = {"log determinant": float(_log_determinants(gram[None]))}
 
     def _gram_of(self, frames: list[int]) -> Tensor:
-        """Selects the rows and columns of stored frames. The first frame was there before any append."""
+        """Selects the rows and columns of stored frames. Before any append, only the reference is stored."""
         if not self._frames:
             return torch.eye(len(frames), dtype=torch.float64)
         index = torch.tensor([self._frames.index(frame) for frame in frames])
@@ -86,7 +86,7 @@ class ReadMemPolicy(MemoryPolicy):
 def swapped(gram: Tensor, row: Tensor) -> Tensor:
     """Returns the Gram matrix (T x T) with each entry in turn replaced by a new one: T x T x T.
 
-    ``row``: T, the new one's similarities to the others.
+    ``row``: T, the new entry's similarities to the others.
     """
     count = len(row)
     swaps, each = gram.repeat(count, 1, 1), torch.arange(count)

@@ -1,4 +1,4 @@
-"""Keeps the running average of the relevance, by which EMFS and RMem score entries."""
+"""Keeps running averages of the relevance, from which EMFS and RMem score entries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ NOBODY = -1  # a frame number that no frame has
 
 
 class FrameValues:
-    """Keeps a value per frame, found by the frame's number; all on the device, and nothing waits for it.
+    """Keeps a value per frame, found by the frame's number. All of it is on the device.
+
+    Nothing makes the host wait, except ``frames`` and ``as_dict``.
 
     Attributes:
         numbers: S int64, NOBODY where there is no frame; None before the first values.
@@ -35,12 +37,12 @@ class FrameValues:
 
     @property
     def frames(self) -> list[int]:
-        """Lists the numbers of the frames with a value. Waits for them."""
+        """Lists the numbers of the frames with a value. Waits for the device."""
         numbers = [] if self.numbers is None else self.numbers.tolist()
         return [number for number in numbers if number != NOBODY]
 
     def reserve(self, size: int, device: torch.device) -> None:
-        """Keeps the values in tensors that stay where they are from now on, up to ``size`` of them."""
+        """Keeps up to ``size`` values, in tensors that stay where they are from now on."""
         if self.numbers is not None and len(self.numbers) == size:
             return
         before, values = self.numbers, self.values
@@ -56,14 +58,14 @@ class FrameValues:
             self.numbers.fill_(NOBODY)
 
     def find(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Finds the values of frames (T int64), 0 where there is none, and tells which have one (T bool)."""
+        """Returns the values of frames (T int64), 0 where there is none, and which have one (T bool)."""
         if self.numbers is None or self.values is None:
             return torch.zeros_like(numbers, dtype=torch.float32), torch.zeros_like(numbers, dtype=torch.bool)
         same = numbers[:, None] == self.numbers  # T x S
         return torch.where(same, self.values, 0).sum(dim=1), same.any(dim=1)
 
     def replace(self, numbers: Tensor, values: Tensor) -> None:
-        """Keeps these values (T) of frames (T int64), and no others."""
+        """Replaces all values with these (T), of the frames ``numbers`` (T int64)."""
         if self.numbers is None or self.values is None or len(self.numbers) < len(numbers):
             self.numbers, self.values = numbers.clone(), values.clone()
             return
@@ -72,20 +74,20 @@ class FrameValues:
         self.values[: len(values)].copy_(values)
 
     def as_dict(self) -> dict[int, float]:
-        """Returns the values by frame number. Waits for them."""
+        """Returns the values by frame number. Waits for the device."""
         if self.numbers is None or self.values is None:
             return {}
         pairs = zip(self.numbers.tolist(), self.values.tolist(), strict=True)
         return {number: value for number, value in pairs if number != NOBODY}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the tensors, copied."""
+        """Returns copies of the tensors."""
         if self.numbers is None or self.values is None:
             return {"numbers": None, "values": None}
         return {"numbers": self.numbers.clone(), "values": self.values.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` gave."""
+        """Restores the values from a ``state_dict``."""
         numbers, values = state["numbers"], state["values"]
         self.numbers = None if numbers is None else numbers.clone()
         self.values = None if values is None else values.clone()
@@ -102,7 +104,7 @@ class RunningRelevance(FrameValues):
         self.keep = keep
 
     def update(self, frames: Sequence[int] | Tensor, new: Tensor) -> Tensor:
-        """Takes in the values of ``frames`` (``new``: T) and returns their averages (T)."""
+        """Updates the averages with the values of ``frames`` (``new``: T), and returns them (T)."""
         numbers = frames if isinstance(frames, Tensor) else torch.tensor(frames, device=new.device)
         previous, known = self.find(numbers)
         averages = torch.where(known, self.keep * previous + (1 - self.keep) * new, new)
@@ -111,7 +113,7 @@ class RunningRelevance(FrameValues):
 
 
 class RelevancePolicy(MemoryPolicy):
-    """Drops the entry with the smallest score, the first one on ties; what the score is, a subclass says.
+    """Drops the entry with the smallest score, the first one on ties. A subclass defines the score.
 
     ``MEM_AVERAGES_START`` says on which appends the policy runs, that is, updates its averages:
     ``"overflow"`` on those that overflow the memory (published for AOT+), ``"append"`` on all (DeAOT).
@@ -126,13 +128,13 @@ class RelevancePolicy(MemoryPolicy):
         self.running_relevance = RunningRelevance(cfg.MEM_RELEVANCE_KEEP)
 
     def observe(self, append: Append) -> None:
-        """Runs the policy, if this append is one of those that it runs on."""
+        """Runs the policy if ``MEM_AVERAGES_START`` includes this append."""
         self.last_scores = {}
         if append.overflows or self.cfg.MEM_AVERAGES_START == "append":
             self.run(append)
 
     def run(self, append: Append) -> None:
-        """Takes this read into the running averages."""
+        """Updates the running averages with this read."""
         statistics = append.statistics()
         read = relevance(statistics.attention, statistics.foreground)
         self.last_scores = {
@@ -148,15 +150,15 @@ class RelevancePolicy(MemoryPolicy):
         """Chooses the droppable entry with the smallest score. Nothing leaves the device."""
         scores = self.score(append, self.last_scores["relevance"])
         self.last_scores["score"] = scores
-        finite = scores.clamp(max=torch.finfo(scores.dtype).max)  # any that may be dropped is below infinity
+        finite = scores.clamp(max=torch.finfo(scores.dtype).max)  # droppable entries stay below infinity
         return torch.where(append.may_drop, finite, torch.inf).argmin()  # the first of equal values
 
     def reserve(self, capacity: int, device: torch.device) -> None:
-        """Keeps the running averages in tensors that stay."""
+        """Moves the running averages to tensors that stay where they are."""
         self.running_relevance.reserve(capacity, device)
 
     def forget(self) -> None:
-        """Begins another video."""
+        """Clears the state for another video."""
         self.last_scores = {}
         self.running_relevance.forget()
 
@@ -166,10 +168,10 @@ class RelevancePolicy(MemoryPolicy):
         return self.running_relevance.as_dict()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns, as ``MemoryPolicy.state_dict``, the running averages as plain values."""
+        """Returns the state as ``MemoryPolicy`` does, with the running averages as plain values."""
         return super().state_dict() | {"running_relevance": self.running_relevance.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a policy gave."""
+        """Restores the policy from a ``state_dict``."""
         self.running_relevance.load_state_dict(state["running_relevance"])
         super().load_state_dict({**state, "running_relevance": self.running_relevance})

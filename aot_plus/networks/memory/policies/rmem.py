@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RMemPolicy(RelevancePolicy):
-    """Scores an entry by its relevance, plus a bonus that falls with its age, as UCB has it.
+    """Scores an entry by its relevance, plus a bonus that falls with its age, as in UCB.
 
     The age of an entry is the number of runs of the policy since its frame entered the bank, the first one
     included.
@@ -31,7 +31,7 @@ class RMemPolicy(RelevancePolicy):
         self._ages = FrameValues()
 
     def run(self, append: Append) -> None:
-        """Counts the run for every entry, and for the new frame as its first one."""
+        """Counts the run for every entry, and for the new frame as its first run."""
         super().run(append)
         frames = torch.cat([append.numbers, append.new_number[None]])
         self._ages.replace(frames, self._ages.find(frames)[0] + 1)
@@ -46,20 +46,20 @@ class RMemPolicy(RelevancePolicy):
         return averages + bonus
 
     def reserve(self, capacity: int, device: torch.device) -> None:
-        """Keeps the ages in tensors that stay, too: those of the entries and of the new frame."""
+        """Moves the ages of the entries and of the new frame to tensors that stay where they are, too."""
         super().reserve(capacity, device)
         self._ages.reserve(capacity + 1, device)
 
     def forget(self) -> None:
-        """Begins another video."""
+        """Clears the state for another video."""
         super().forget()
         self._ages.forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns, as ``RelevancePolicy.state_dict``, the ages as plain values."""
+        """Returns the state as ``RelevancePolicy`` does, with the ages as plain values."""
         return super().state_dict() | {"_ages": self._ages.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``state_dict`` of such a policy gave."""
+        """Restores the policy from a ``state_dict``."""
         self._ages.load_state_dict(state["_ages"])
         super().load_state_dict({**state, "_ages": self._ages})

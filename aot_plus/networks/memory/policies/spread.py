@@ -1,4 +1,4 @@
-"""Keeps frames that are relevant to the present one and far from the others in time (Spread)."""
+"""Keeps frames that are relevant to the current one and far from the others in time (Spread)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class SpreadPolicy(RelevancePolicy):
-    """Scores an entry by its relevance, to the power ``MEM_SPREAD_POWER``, times its room in time.
+    """Scores an entry by its relevance to the power ``MEM_SPREAD_POWER``, times its room in time.
 
-    The power tells how much relevance counts: 0 is ``uniform``. The relevance is EMFS's with a slower average
-    (``MEM_SPREAD_KEEP``). The policy is this project's own, and unpublished.
+    The power sets how much relevance counts: 0 is ``uniform``. The relevance is that of EMFS with a slower
+    average (``MEM_SPREAD_KEEP``). The policy is this project's own, and unpublished.
     """
 
     replayable = True
@@ -39,9 +39,9 @@ class SpreadPolicy(RelevancePolicy):
 
 
 def room_in_time(frames: Tensor) -> Tensor:
-    """Returns, for each frame but the last, the number of the next one minus that of the one before.
+    """Returns, for each frame but the last, the distance between the frame before and the frame after it.
 
-    The first frame has none before it: twice the distance to the next one is taken.
+    The first frame has none before it, so it gets twice the distance to the next one.
 
     Args:
         frames: T + 1 numbers, ascending, 2 or more.
