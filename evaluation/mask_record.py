@@ -1,4 +1,4 @@
-"""Notes the masks and the code behind figures beside them: old figures never pass for new ones."""
+"""Records the masks and the code that figures were computed from, so that outdated figures are detected."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _LISTED = 3
 
 
 class MaskRecord(TypedDict):
-    """Identifies a sequence's scored predictions: how many, and one SHA-256 of them and of its annotations.
+    """Identifies a sequence's scored predictions: their number, and one SHA-256 of them and the annotations.
 
     ``code`` is the SHA-256 of the metric's source files.
     """
@@ -29,12 +29,12 @@ class MaskRecord(TypedDict):
 
 
 def record_path(figures: Path) -> Path:
-    """Names the file beside a CSV file of figures."""
+    """Returns the path of the record beside a CSV file of figures."""
     return figures.with_suffix(".masks.json")
 
 
 def read_masks(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, MaskRecord]:
-    """Reads the masks of sequences as they are now; those that are missing are left out."""
+    """Returns the records of the sequences' masks as they are now; missing masks are left out."""
     return {sequence.name: _record(folder, sequence) for sequence in sequences}
 
 
@@ -55,13 +55,13 @@ def _digest_code() -> str:
 
 
 def save_record(figures: Path, masks: dict[str, MaskRecord]) -> None:
-    """Writes the file beside a CSV file of figures."""
+    """Writes the record beside a CSV file of figures."""
     with replacing(record_path(figures)) as path:
         path.write_text(json.dumps(masks, indent=1) + "\n", encoding="utf-8")
 
 
 def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
-    """Raises ``DataError`` if figures are not of the masks, annotations and code that are there now."""
+    """Raises ``DataError`` unless the figures are of the current masks, annotations and code."""
     folder, path = figures.parent, record_path(figures)
     try:
         old = {name: _as_record(one) for name, one in json.loads(path.read_text(encoding="utf-8")).items()}
