@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them all, in parallel; arguments go to pytest, as in -k metric.
+# Sets up what the tests need and runs them all in parallel; passes its arguments to pytest, as in -k metric.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"
