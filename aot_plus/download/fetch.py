@@ -37,7 +37,7 @@ Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
 
 
 class _Cut(Exception):
-    """Reports that the connection ended before the file was complete; a message says why it brought nothing."""
+    """Reports that the connection ended before the file was complete; its message says why, if known."""
 
 
 class _Changed(Exception):
