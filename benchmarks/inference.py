@@ -104,7 +104,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--frames", type=whole_number(1), help="number of frames, see below (default: 25 for frame)")
     add("--policy", default="emfs", help="memory policy, or package.module:Class (default: emfs)")
     add("--memory_gap", type=whole_number(1), default=5, help="store every n-th frame (default: 5)")
-    add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="config values")
+    add(
+        "--overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="config values to set",
+    )
     add("--video", type=Path, help="agreement: a video or a folder of images")
     add("--mask", type=Path, help="agreement: the mask of its first frame")
     add_arguments(parser)

@@ -45,9 +45,7 @@ class Body:
         x, y = _bounced(self._start + self._speed * frame + swing)
         radius = self.radius * (1 + self._growth * np.sin(0.04 * frame + self._phase[2]))
         angle = self._phase[3] + self._turn * frame
-        after = np.clip(
-            (frame - self._event) / 40, 0, 1
-        )  # progress of the event: the body parts and changes colours
+        after = np.clip((frame - self._event) / 40, 0, 1)  # progress of the event: parts and colours change
         across, down = (_COLUMNS - x) / radius, (_ROWS - y) / radius
         turned = across * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - across * np.sin(angle)
         distance, amount, light = self._shape(*turned, frame, after, self._phase[4:])

@@ -65,7 +65,7 @@ def resident_memory(*, peak: bool = False) -> float:
 
 
 def show(args: argparse.Namespace, device: str, threads: int, figures: Figures) -> None:
-    """Prints the figures as a table, then as a line of JSON with flags and machine; writes it for ``--json``."""
+    """Prints the figures as a table, then as a JSON line with flags and machine, also into ``--json``."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]

@@ -53,7 +53,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--dtype", choices=DTYPES, help="type of automatic mixed precision (default: the stage's)")
     add("--steps", type=whole_number(1), default=5, help="timed steps, after the first ones (default: 5)")
     add("--checkpoint_activations", action="store_true", help="recompute activations in the backward pass")
-    add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="config values")
+    add(
+        "--overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="config values to set",
+    )
     add_arguments(parser)
     return parser.parse_args(argv)
 

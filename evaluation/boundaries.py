@@ -40,7 +40,7 @@ class Reach:
     Attributes:
         element: n x n, 0 or 1; index ``k`` stands for the offset ``k - n // 2``, in y and in x.
         square: the largest s for which the element contains all offsets from -s to s in y and in x; -1
-            if it does not even contain the offset 0, as the lopsided disk of small frames.
+            if it does not even contain the offset 0, as in the lopsided disk of small frames.
         ring: the element's offsets (x, y) outside that square.
     """
 
@@ -99,7 +99,7 @@ def disk(radius: int) -> Reach:
 
 @lru_cache(maxsize=16)
 def lopsided_disk(radius: float) -> Reach:
-    """Returns MOSE v2's disk, centred at index ``radius``: off the array's middle if not an integer."""
+    """Returns MOSE v2's disk, centred at index ``radius``, off the array's middle unless an integer."""
     squares = (np.arange(math.ceil(2 * radius + 1)) - radius) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 

@@ -98,7 +98,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="fail if only one of the two folders has a sequence (for vos-benchmark and sav)",
+        help="fail if a sequence is missing from one of the two folders (for vos-benchmark and sav)",
     )
     parser.add_argument(
         "--per_frame",

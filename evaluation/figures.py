@@ -128,7 +128,7 @@ def _youtube_vos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) ->
 
 
 def _mosev2_object(scores: ObjectScores) -> Row:
-    """Computes means over all frames, over the runs without the object, and over those when it is back."""
+    """Computes means over all frames, over runs without the object, and over runs in which it is back."""
     row = {name: _mean(values) for name, values in scores.values.items()}
     runs = _runs(scores.annotated)
     for name, back in (("disappear", False), ("reappear", True)):

@@ -77,7 +77,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_target(path: Path) -> Path:
-    """Resolves a link to its target. Raises ``DataError`` if there is something other than a file."""
+    """Resolves a link to its target. Raises ``DataError`` if the path is something other than a file."""
     kind = _kind(path)
     if kind not in (None, "a file"):
         raise DataError(f"{path}: is {kind}; expected the file to write")

@@ -125,7 +125,7 @@ def annotations_folder(folder: Path) -> Path:
 
 
 def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
-    """Uses the folders that both sides have, or the folders that ``<split>.txt`` names."""
+    """Uses the folders in both ground truth and results, or the folders that ``<split>.txt`` names."""
     masks = annotations_folder(dataset)
     if split is not None:
         names = _listed_names(dataset, split, protocol)
@@ -162,7 +162,7 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _of_folder(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
-    """Finds one sequence, or in a folder of folders (SA-V), one for each object."""
+    """Finds one sequence, or, in a folder of folders (SA-V), one for each object."""
     objects = _folders(folder) if folder.is_dir() else []
     if not objects:
         return _of_masks(folder, protocol)

@@ -68,19 +68,19 @@ def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"{path}: the figures beside it may be of other masks, as it cannot be read ({reason}); "
+            f"{path}: cannot be read ({reason}), so the figures beside it may be of other masks; "
             "--re evaluates again"
         ) from error
     new = read_masks(folder, sequences)
     if any(name in new and record["code"] != _digest_code() for name, record in old.items()):
-        raise DataError(f"{figures}: another version of the metric's code made it; --re evaluates again")
+        raise DataError(f"{figures}: made by another version of the metric's code; --re evaluates again")
     changed = [name for name in dict.fromkeys([*new, *old]) if new.get(name) != old.get(name)]
     if changed:
         more = f" and {len(changed) - _LISTED} more sequences" if len(changed) > _LISTED else ""
         listed = ", ".join(changed[:_LISTED])
         counts = f"{_count(old)} were scored, {_count(new)} are there"
         raise DataError(
-            f"{folder}: its figures are not of the masks that are there now, of {listed}{more} ({counts}); "
+            f"{folder}: its figures are not of the current masks of {listed}{more} ({counts}); "
             "--re evaluates again"
         )
 

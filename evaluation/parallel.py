@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 def usable_cores() -> int:
-    """Returns how many cores affinity and the container's quota allow this process to use; at least 1."""
+    """Returns how many cores this process may use, by affinity and the container's quota; at least 1."""
     machine = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     return max(1, int(min(machine, affinity, _quota())))
@@ -119,7 +119,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _hint() -> str:
-    """Returns a hint about the main guard if a script is running: each process imports it again."""
+    """Returns a hint for scripts: they need a main guard, since each process imports them again."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     # The metric's own script has the guard.

@@ -79,7 +79,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "is one (default: resume it if the config is the same)",
     )
     start.add_argument(
-        "--overwrite", action="store_true", help="remove the training in the folder and start anew"
+        "--overwrite", action="store_true", help="remove the training in the folder and start again"
     )
     return parser
 
