@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them all, in parallel; arguments go to pytest, as in -k metric.
+# Sets up what the tests need and runs them all in parallel; passes its arguments to pytest, as in -k metric.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"  # started as `sh SCRIPT`
 set -euo pipefail
 

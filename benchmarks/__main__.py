@@ -1,7 +1,7 @@
-"""Measures all that ``docs/performance.md`` shows of a device: ``python -m benchmarks [NAME ...]``.
+"""Measures everything that ``docs/performance.md`` shows for a device: ``python -m benchmarks [NAME ...]``.
 
-Every item is a process of its own, whose JSON line goes to ``results/benchmarks/<name>.json``. Nothing else
-should run on the machine meanwhile.
+Each measurement runs in its own process and writes its JSON line to ``results/benchmarks/<name>.json``.
+Nothing else should run on the machine meanwhile.
 """
 
 import argparse
@@ -64,15 +64,17 @@ ON_GPU = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the items that are named, or all of the device. Returns the exit code."""
+    """Runs the named measurements, or all for the device. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measures speed and memory.",
+        description="Measures speed and memory: everything that docs/performance.md shows for a device.",
         epilog=f"names on a CPU: {', '.join(ON_CPU)}; on a GPU: {', '.join(ON_GPU)}",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="see below (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="measurement, see below (default: all)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
-    parser.add_argument("--threads", type=whole_number(1), help="of PyTorch (default: its choice)")
+    parser.add_argument(
+        "--threads", type=whole_number(1), help="number of PyTorch threads (default: its choice)"
+    )
     args = parser.parse_args(argv)
     return run_tool(lambda: _run(args))
 

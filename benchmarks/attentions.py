@@ -1,4 +1,4 @@
-"""Times each attention of a frame in all ways that a device has: ``processor.py`` chooses among them."""
+"""Times each attention of a frame with all implementations for a device; ``processor.py`` chooses one."""
 
 import argparse
 import statistics
@@ -22,8 +22,8 @@ from benchmarks.streams import Stream, load_for_size
 from benchmarks.units import make_clock
 
 ROUNDS = 3
-PRODUCTS = {"cpu": (1, 4, 16), "cuda": (2, 4, 8, 16, 64, 256)}  # Mi weights at a time
-KERNELS = {  # of PyTorch, where there are several
+PRODUCTS = {"cpu": (1, 4, 16), "cuda": (2, 4, 8, 16, 64, 256)}  # Mi attention weights computed at a time
+KERNELS = {  # of PyTorch, on devices with several
     "flash": SDPBackend.FLASH_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "cuDNN": SDPBackend.CUDNN_ATTENTION,
@@ -33,7 +33,7 @@ Way = Callable[[], AbstractContextManager[None]]
 
 
 class Shape(NamedTuple):
-    """Describes an attention of G groups: N queries and M keys of H heads, keys and values this wide."""
+    """Describes an attention: G groups, H heads, N queries, M keys, and the widths of keys and values."""
 
     groups: int
     heads: int
@@ -48,10 +48,11 @@ class Shape(NamedTuple):
 
 
 def measure_attentions(flags: argparse.Namespace) -> Figures:
-    """Times the attentions to all tokens of a frame with a full bank, in milliseconds.
+    """Times the attentions over all tokens of a frame with a full bank, in milliseconds.
 
-    ``calls`` are those of a frame, ``chosen`` is the way that the model takes. On a GPU all are recorded, as
-    a frame's are. A way that does not take a shape has no figure.
+    ``calls`` is the number of calls per frame, ``chosen`` the implementation that the model uses. On a GPU,
+    all are captured as CUDA graphs, as in inference. An implementation that does not support a shape has no
+    figure.
     """
     stream = Stream(load_for_size(flags), flags, graphs=False)
     stream.fill(flags.memory_frames)
@@ -60,7 +61,7 @@ def measure_attentions(flags: argparse.Namespace) -> Figures:
     figures: Figures = {}
     for shape, calls in tqdm(shapes.items(), desc="attentions", unit="shape"):
         b, h, n, m, d, e = shape
-        sizes = ((b, n, h, d), (b, m, h, d), (b, m, h, e))  # as the heads lie in memory
+        sizes = ((b, n, h, d), (b, m, h, d), (b, m, h, e))  # the heads' layout in memory
         q, k, v = (torch.randn(size, device=device, dtype=dtype).transpose(1, 2) for size in sizes)
         of_shape = figures[str(shape)] = {"calls": calls / flags.memory_gap}
         for name, way in _ways(device).items():
@@ -71,11 +72,11 @@ def measure_attentions(flags: argparse.Namespace) -> Figures:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> None:
-    attention.attention_of_heads(q, k, v)  # whatever is under that name now
+    attention.attention_of_heads(q, k, v)  # looked up now, since it may be patched
 
 
 def _attentions_of_a_frame(stream: Stream) -> Counter[Shape]:
-    """Counts the attentions of a gap cycle by their shapes."""
+    """Counts the attentions in a gap cycle by shape."""
     shapes: Counter[Shape] = Counter()
 
     def note(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ def _attentions_of_a_frame(stream: Stream) -> Counter[Shape]:
 
 
 def _ways(device: torch.device) -> dict[str, Way]:
-    """Names the ways of a device: each makes ``attention_of_heads`` compute so while it is entered."""
+    """Returns the implementations for a device: contexts in which ``attention_of_heads`` uses them."""
     kernels = KERNELS if device.type == "cuda" else {"kernel": None}
     return {
         "chosen": nullcontext,
@@ -113,7 +114,7 @@ def _by_products(device: torch.device, weights: int) -> Iterator[None]:
 
 
 def _seconds(piece: Piece, way: Way, device: torch.device, repetitions: int) -> float | None:
-    """Times a piece, some repetitions together: the median of the rounds. None if it cannot run."""
+    """Returns the median over rounds of a piece's time, averaged over repetitions; None if it cannot run."""
     clock, times = make_clock(device), []
     try:
         with way(), torch.inference_mode():
@@ -129,7 +130,7 @@ def _seconds(piece: Piece, way: Way, device: torch.device, repetitions: int) -> 
 
 
 def _repeatable(piece: Piece, device: torch.device) -> Piece:
-    """Runs a piece once and returns its repetition, which is recorded where that is possible."""
+    """Runs a piece once and returns a function that repeats it, captured as a CUDA graph if possible."""
     make_recorder = step_recorder(device, wanted=True)
     if make_recorder is None:
         piece()

@@ -1,6 +1,6 @@
-"""Counts training clips that one core makes in a second: ``python -m benchmarks.clips --help``.
+"""Measures how many training clips one core makes per second: ``python -m benchmarks.clips --help``.
 
-The clips are of MiniVOST, drawn as needed, and of JPEG files in VOST's layout from a synthetic video.
+The clips come from MiniVOST, drawn on demand, and from JPEG files in VOST's layout, of a synthetic video.
 """
 
 import argparse
@@ -27,13 +27,13 @@ VIDEOS, VIDEO_FRAMES = 2, 40
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the flags, measures, prints a table and the JSON line. Returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.clips", description="Training clips per second and core."
+        prog="python -m benchmarks.clips", description="Measures training clips per second and core."
     )
     add = parser.add_argument
-    add("--frames", type=whole_number(2), default=15, help="of a clip (default: 15)")
-    add("--crop", type=image_size, metavar="HxW", default=(465, 465), help="(default: 465x465)")
-    add("--size", type=image_size, metavar="HxW", default=(1080, 1920), help="of JPEG (default: 1080x1920)")
-    add("--clips", type=whole_number(1), default=10, help="that are timed, of each kind (default: 10)")
+    add("--frames", type=whole_number(2), default=15, help="frames per clip (default: 15)")
+    add("--crop", type=image_size, metavar="HxW", default=(465, 465), help="crop size (default: 465x465)")
+    add("--size", type=image_size, metavar="HxW", default=(1080, 1920), help="JPEG size (default: 1080x1920)")
+    add("--clips", type=whole_number(1), default=10, help="timed clips of each kind (default: 10)")
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
     return run_tool(lambda: _measure(args))
@@ -66,7 +66,7 @@ def _config(args: argparse.Namespace, dataset: str) -> Config:
 
 
 def _rate(args: argparse.Namespace, dataset: str, name: str) -> Figures:
-    """Makes clips after one that is not timed; the seconds are those of the processor."""
+    """Times the making of clips in processor seconds, after one clip that is not timed."""
     loader = iter(build_train_loader(_config(args, dataset)))
     next(loader)
     started = time.process_time()

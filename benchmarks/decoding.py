@@ -1,6 +1,7 @@
 """Decodes PNG files and does nothing else: ``python -m benchmarks.decoding FOLDER... --processes 2``.
 
-It is the yardstick of ``benchmarks.metric``, and shares no code with the metric, to get no faster with it.
+It is the baseline of ``benchmarks.metric``. It shares no code with the metric, so that it does not change
+when the metric gets faster.
 """
 
 import argparse
@@ -15,10 +16,12 @@ from PIL import Image
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Decodes the folders' PNG files, a folder at a time in each process. Returns the exit code."""
+    """Decodes the folders' PNG files; each process takes one folder at a time. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description="Decodes PNG files.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="with PNG files")
-    parser.add_argument("--processes", type=int, default=1, help="that share the folders (default: 1)")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folder of PNG files")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes that share the folders (default: 1)"
+    )
     args = parser.parse_args(argv)
     with ProcessPoolExecutor(args.processes, mp_context=multiprocessing.get_context("spawn")) as executor:
         print(f"{sum(executor.map(decode, args.folders))} masks")

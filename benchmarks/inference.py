@@ -1,6 +1,6 @@
 """Measures time, memory and operations of inference: ``python -m benchmarks.inference --help``.
 
-Without ``--scenario`` it measures a frame with a full bank and its stages. The video is synthetic, the
+Without ``--scenario`` it measures a frame with a full bank and its stages. The video is synthetic, and the
 weights are random unless a checkpoint is given: neither time nor memory depends on them.
 """
 
@@ -30,25 +30,25 @@ from benchmarks.streams import Stream, alternate, load_for_size
 from benchmarks.units import UNIT_SIZE, booked, device_name, make_clock, memory_facts, unit_times
 
 STAGE_CYCLES = 3
-COMPARED_CYCLES = 40  # of two streams that take turns
+COMPARED_CYCLES = 40  # of each of two streams that take turns
 EARLY, LATE = 200, 2000  # frames whose times are compared
 MEMORY_SAMPLES = 10
 FEW, MANY = 10, 30  # objects
-FIRST = 5  # frames in the unbounded bank from which times count
+FIRST = 5  # frames in the unbounded bank when timing starts
 UNBOUNDED_RUNS = 3
 
 SCENARIOS = """scenarios:
   frame      a frame with a full bank: step and streamed, stages, operations, memory; --frames are timed
-  attention  each attention of a frame in all ways that the device has, repeated --frames times
-  launches   operations that the host starts in a frame, plain and with recordings, on any device
-  filling    the first frames of a video, until its bank is full, and of the next one of its size
+  attention  each attention of a frame with all implementations for the device, repeated --frames times
+  launches   operations that the host starts per frame, eagerly and with captured graphs, on any device
+  filling    the first frames of a video, until its bank is full, and of a second video of the same size
   growth     frame 2000 against frame 200, and the memory over a stream of --frames
   objects    30 objects against 10; --frames of each are timed
-  unbounded  time over the number of frames in a bank that grows from 5 to --frames
-  agreement  equal labels of float32 and --dtype over a MiniVOST video, and --video with --mask
-  pipeline   the time of an evaluation of MiniVOST against the computing in it
+  unbounded  time against the number of frames in a bank that grows from 5 to --frames
+  agreement  share of equal labels of float32 and --dtype on a MiniVOST video, and on --video with --mask
+  pipeline   the time of an evaluation on MiniVOST against the computing time in it
 """
-# Where a scenario's flags differ from those of "frame".
+# Default flags of each scenario that differ from those of "frame".
 DEFAULTS: dict[str, dict[str, Any]] = {
     "frame": {"model": "r50_aotl", "size": (481, 849), "frames": 25, "dtype": "float32"},
     "attention": {"frames": 3},
@@ -71,23 +71,47 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.inference",
-        description="Time, memory and operations of inference.",
+        description="Measures time, memory and operations of inference.",
         epilog=SCENARIOS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--scenario", choices=list(DEFAULTS), default="frame", help="what to measure (default: frame)")
     add("--model", help="config of the model (default: r50_aotl, aot_mini for growth and real videos)")
-    add("--checkpoint", "--ckpt_path", dest="ckpt_path", type=Path, help="default: random weights")
-    add("--size", type=image_size, metavar="HxW", help="of the network's input (default: 481x849 for frame)")
+    add(
+        "--checkpoint",
+        "--ckpt_path",
+        dest="ckpt_path",
+        type=Path,
+        help="checkpoint file (default: random weights)",
+    )
+    add(
+        "--size",
+        type=image_size,
+        metavar="HxW",
+        help="size of the network's input (default: 481x849 for frame)",
+    )
     capacity = ("--capacity", "--memory_frames")
-    add(*capacity, dest="memory_frames", type=whole_number(2), default=9, help="of the bank (default: 9)")
-    add("--objects", type=whole_number(1), default=2, help="in the synthetic video (default: 2)")
+    add(
+        *capacity,
+        dest="memory_frames",
+        type=whole_number(2),
+        default=9,
+        help="frames in the bank (default: 9)",
+    )
+    add("--objects", type=whole_number(1), default=2, help="objects in the synthetic video (default: 2)")
     add("--dtype", choices=DTYPES, help="number format (default: float32)")
-    add("--frames", type=whole_number(1), help="see below (default: 25 for frame)")
-    add("--policy", default="emfs", help="of the memory, also package.module:Class (default: emfs)")
-    add("--memory_gap", type=whole_number(1), default=5, help="frames between writes (default: 5)")
-    add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="config values")
+    add("--frames", type=whole_number(1), help="number of frames, see below (default: 25 for frame)")
+    add("--policy", default="emfs", help="memory policy, or package.module:Class (default: emfs)")
+    add("--memory_gap", type=whole_number(1), default=5, help="store every n-th frame (default: 5)")
+    add(
+        "--overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="config values to set",
+    )
     add("--video", type=Path, help="agreement: a video or a folder of images")
     add("--mask", type=Path, help="agreement: the mask of its first frame")
     add_arguments(parser)
@@ -115,15 +139,16 @@ def _measure(args: argparse.Namespace) -> int:
 def measure_frame(flags: argparse.Namespace) -> Figures:
     """Times frames with a full bank, then their stages in a second pass, then counts operations in a third.
 
-    Seconds are means over a gap cycle: one frame that is written to the bank, the others not. On a GPU
-    frames are recorded and repeated; beside them the plain way is timed, and stages are of that.
+    Seconds are means over a gap cycle, in which one frame is written to the bank. On a GPU, frames are
+    captured and replayed as CUDA graphs; eager execution is timed as well ("plain"), and the stages are timed
+    eagerly.
     """
     imports = resident_memory()
     model = load_for_size(flags)
     stream = Stream(model, flags)
     stream.fill(flags.memory_frames)
     device = stream.segmenter.device
-    memory = memory_facts(imports, device)  # now: the unit's matrices are not the network's
+    memory = memory_facts(imports, device)  # before the matrices of the unit are allocated
     plain = stream
     if device.type == "cuda":
         plain = Stream(model, flags, graphs=False)
@@ -149,14 +174,14 @@ def measure_frame(flags: argparse.Namespace) -> Figures:
             for name, count in operations.items()
         },
         "unit": spread(products),
-        "operations_units": total / (2 * UNIT_SIZE**3),  # if all ran as fast as a unit
+        "operations_units": total / (2 * UNIT_SIZE**3),  # if all operations ran as fast as the unit
         "memory_frames": stream.memory_frames,
         **memory,
     }
 
 
 def stage_totals(stream: Stream, model: AOT, read: Callable[[], float]) -> dict[str, float]:
-    """Computes the rise of ``read()`` by stage, for a frame, on average over one gap cycle."""
+    """Returns the increase of ``read()`` per frame in each stage, on average over one gap cycle."""
     policy = type(build_policy(model.cfg))
     methods = [
         *((model, name, name) for name in ("encode", "propagate", "decode")),
@@ -171,8 +196,8 @@ def stage_totals(stream: Stream, model: AOT, read: Callable[[], float]) -> dict[
 
 
 def _operation_counter() -> FlopCounterMode:
-    """Counts operations of matrix products, convolutions and attention; not of norms, softmax, resizing."""
-    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which PyTorch's counter lacks
+    """Counts operations of matrix products, convolutions and attention; not of norms, softmax or resizing."""
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # PyTorch's counter lacks it
     return FlopCounterMode(display=False, custom_mapping={on_cpu: attention_operations})
 
 
@@ -185,9 +210,9 @@ def attention_operations(
 
 
 def measure_filling(flags: argparse.Namespace) -> Figures:
-    """Times the gap cycles of a video until its bank is full, of the next one, and of a full bank.
+    """Times the gap cycles of a video until its bank is full, of the next video, and with a full bank.
 
-    The process has seen another video before: what is done once in a process is not in the times.
+    The process runs another video first, so that the times do not include work done once per process.
     """
     model = load_for_size(flags)
     Stream(model, flags).fill(flags.memory_frames)
@@ -203,7 +228,7 @@ def measure_filling(flags: argparse.Namespace) -> Figures:
 
 
 def measure_growth(flags: argparse.Namespace) -> Figures:
-    """Times a stream at frame ``EARLY`` and one at ``LATE`` in turns; the second continues to ``frames``."""
+    """Times streams at frames ``EARLY`` and ``LATE`` in turns; the second then continues to ``frames``."""
     model = load_for_size(flags)
     old, young = Stream(model, flags), Stream(model, flags)
     old.advance(LATE)
@@ -225,7 +250,7 @@ def measure_growth(flags: argparse.Namespace) -> Figures:
 
 
 def measure_objects(flags: argparse.Namespace) -> Figures:
-    """Times ``FEW`` and ``MANY`` objects in turns, banks full; then their stages."""
+    """Times streams of ``FEW`` and ``MANY`` objects in turns, with full banks, and then their stages."""
     model = load_for_size(flags)
     streams = [Stream(model, flags, objects=objects) for objects in (FEW, MANY)]
     for stream in streams:
@@ -240,9 +265,9 @@ def measure_objects(flags: argparse.Namespace) -> Figures:
 
 
 def measure_unbounded(flags: argparse.Namespace) -> Figures:
-    """Times frames over T, the frames of an unbounded bank, which gets every frame, and fits a line.
+    """Times frames against T, the number of frames in an unbounded bank that stores each one; fits a line.
 
-    ``residual``: root mean square distance from the line as a share of the mean.
+    ``residual``: root mean square distance from the line, as a share of the mean.
     """
     if flags.frames < FIRST + 2:
         raise ConfigError(f"--frames: expected at least {FIRST + 2}, found {flags.frames}")
@@ -268,7 +293,7 @@ def measure_unbounded(flags: argparse.Namespace) -> Figures:
 
 
 def _median_ratio(times: Sequence[Sequence[float]]) -> float:
-    """Computes the second stream's time over the first's: the median over pairs of neighbouring cycles."""
+    """Returns the second stream's time divided by the first's: the median over pairs of adjacent cycles."""
     return statistics.median(late / early for early, late in zip(*times, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Counts what the host starts in a frame, operation by operation, and with frames that are recorded."""
+"""Counts the operations that the host starts per frame, eagerly and with captured graphs."""
 
 import argparse
 from collections.abc import Callable
@@ -31,21 +31,21 @@ class _Counter(TorchDispatchMode):
 
 
 class _CountingRecorder:
-    """Stands for CUDA's recorder on any device: a repetition is one launch, whatever is in it."""
+    """Replaces CUDA's recorder on any device, and counts each repetition as one launch."""
 
     def __init__(self, counter: _Counter) -> None:
         self._counter = counter
         self.repetitions = 0
 
     def warm_up(self, piece: Callable[[], None]) -> None:
-        """Runs a piece as it is."""
+        """Runs a piece eagerly."""
         piece()
 
     def free(self) -> None:
         """Does nothing: it holds no memory."""
 
     def record(self, piece: Callable[[], None]) -> tuple[Callable[[], None], int]:
-        """Returns a repetition of the piece, and 0 bytes."""
+        """Returns a function that repeats the piece, and 0 bytes."""
 
         def repeat() -> None:
             self.repetitions += 1
@@ -59,8 +59,8 @@ class _CountingRecorder:
 def measure_launches(flags: argparse.Namespace) -> Figures:
     """Counts the operations of a frame with a full bank, on average over a gap cycle.
 
-    An operation is a kernel of a GPU, or a few. ``recorded``: those outside the recordings, and how often
-    a recording is repeated; on a GPU each repetition is one launch.
+    On a GPU, an operation is one or a few kernels. ``recorded``: the operations outside recordings, and the
+    number of repetitions of recordings, each of which is one launch on a GPU.
     """
     model = load_for_size(flags)
     counter = _Counter()

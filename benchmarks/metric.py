@@ -1,8 +1,8 @@
 """Measures time and memory of the metric: ``python -m benchmarks.metric --help``.
 
 Writes annotated PNG sequences to a temporary folder and times the metric's command on them, as a whole
-process, against a process that only decodes the same files. Times are those that processors worked, in all
-processes together: others who use the machine change them little.
+process, against a process that only decodes the same files. Times are processor times, summed over all
+processes: other programs on the machine change them little.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from benchmarks.report import MB, REPOSITORY, RSS_UNIT, add_arguments, image_siz
 from benchmarks.videos import SyntheticVideo, write_list
 from evaluation.protocols import PROTOCOLS
 
-# In a small process of its own: what starts a program counts as the program's memory.
+# Runs in a small process of its own, because the memory of the starting process counts as the program's.
 _LARGEST_PROCESS = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -39,17 +39,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.metric", description="Time and memory of the metric's command."
+        prog="python -m benchmarks.metric", description="Measures time and memory of the metric's command."
     )
     add = parser.add_argument
-    add("--frames", type=whole_number(3), default=2000, help="in all sequences (default: 2000)")
-    add("--sequences", type=whole_number(1), default=10, help="that share the frames (default: 10)")
-    add("--size", type=image_size, metavar="HxW", default=(480, 854), help="of a mask (default: 480x854)")
-    add("--objects", type=whole_number(1), default=2, help="in each sequence (default: 2)")
-    add("--processes", type=whole_number(1), default=2, help="that share the sequences (default: 2)")
-    add("--runs", type=whole_number(1), default=5, help="of each of the two commands (default: 5)")
+    add(
+        "--frames",
+        type=whole_number(3),
+        default=2000,
+        help="frames in all sequences together (default: 2000)",
+    )
+    add("--sequences", type=whole_number(1), default=10, help="number of sequences (default: 10)")
+    add("--size", type=image_size, metavar="HxW", default=(480, 854), help="mask size (default: 480x854)")
+    add("--objects", type=whole_number(1), default=2, help="objects per sequence (default: 2)")
+    add(
+        "--processes", type=whole_number(1), default=2, help="processes that share the sequences (default: 2)"
+    )
+    add("--runs", type=whole_number(1), default=5, help="runs of each of the two commands (default: 5)")
     without_meta = [name for name, of in PROTOCOLS.items() if of.layout in ("splits", "folders")]
-    add("--protocol", choices=without_meta, default="vost", help="of the metric (default: vost, J alone)")
+    add("--protocol", choices=without_meta, default="vost", help="scoring rules (default: vost, only J)")
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
     if args.frames < 3 * args.sequences:
@@ -64,7 +71,7 @@ def _measure(args: argparse.Namespace) -> int:
         dataset, results = Path(temporary, "dataset"), Path(temporary, "results")
         write_dataset(dataset, results, args.frames, args.sequences, args.size, args.objects)
         metric, decode = _commands(dataset, results, args.processes, args.protocol)
-        memory = largest_process(metric)  # and the file cache is filled
+        memory = largest_process(metric)  # this also fills the file cache
         runs = [
             (processor_seconds(metric), processor_seconds(decode))
             for _ in tqdm(range(args.runs), desc="metric", unit="run")
@@ -82,7 +89,7 @@ def _measure(args: argparse.Namespace) -> int:
 
 
 def _scored(args: argparse.Namespace) -> int:
-    """Counts what the protocol scores: the objects of all frames, without those at a sequence's ends."""
+    """Returns how many objects in frames the protocol scores, without the end frames that do not count."""
     protocol = PROTOCOLS[args.protocol]
     objects = 1 if protocol.merges else args.objects
     return int((args.frames - sum(protocol.ends) * args.sequences) * objects)
@@ -91,7 +98,7 @@ def _scored(args: argparse.Namespace) -> int:
 def write_dataset(
     dataset: Path, results: Path, frames: int, sequences: int, size: tuple[int, int], objects: int
 ) -> None:
-    """Writes synthetic masks in VOST's layout; a prediction is the annotation of the frame before."""
+    """Writes synthetic masks in VOST's layout; predictions are the annotations of the frame before."""
     names = [f"sequence{number:03d}" for number in range(sequences)]
     write_list(dataset, "val", names)
     video = SyntheticVideo(size, objects)
@@ -104,7 +111,7 @@ def write_dataset(
 
 
 def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tuple[list[str], list[str]]:
-    """Returns the metric's command, and the one that only decodes the files that it reads."""
+    """Returns the metric's command, and a command that only decodes the same files."""
     metric = [sys.executable, "-m", "evaluation.evaluation_method", "--re", "--set", "val"]
     metric += ["--results_path", str(results), "--dataset_path", str(dataset), "--workers", str(processes)]
     metric += ["--protocol", protocol]
@@ -114,12 +121,12 @@ def _commands(dataset: Path, results: Path, processes: int, protocol: str) -> tu
 
 
 def largest_process(command: Sequence[str]) -> float:
-    """Runs a command and returns the MB of its largest process. Raises as ``processor_seconds``."""
+    """Runs a command and returns the MB of its largest process. Raises like ``processor_seconds``."""
     return int(_run([sys.executable, "-c", _LARGEST_PROCESS, *command])) * RSS_UNIT / MB
 
 
 def processor_seconds(command: Sequence[str]) -> float:
-    """Runs a command and returns its processor time. Raises ``VOSError`` with its words if it fails."""
+    """Runs a command and returns its processor time. Raises ``VOSError`` with its output if it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     _run(command)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,8 +1,8 @@
-"""Draws videos that share nothing with MiniVOST's: bodies given by formulas, drawn pixel by pixel.
+"""Draws videos that share nothing with MiniVOST: bodies defined by formulas, drawn pixel by pixel.
 
-A body is the set of pixels where its formula gives less than 0, its distance to the rim in pixels (roughly).
-Drops melt and part, chains swing and break, tiles tilt and fall in two, balls roll; colours may change. All
-bounce off the frame's edges, before a moving background, behind moving bars.
+A body consists of the pixels where its formula, roughly the distance to its rim in pixels, is below 0. Drops
+melt and part, chains swing and break, tiles tilt and fall in two, balls roll; colours may change. All bodies
+bounce off the frame's edges, in front of a moving background and behind moving bars.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from benchmarks.videos import write_list, write_video
 from evaluation.parallel import map_in_processes
 
 VERSION = 1
-"""Goes up with every change that changes a pixel for the same seed."""
+"""Increased with every change that alters a pixel for the same seed."""
 SIDE = 257
 LEAST_VISIBLE = 150  # pixels of each object in the first frame
-_Field = NDArray[np.float64]  # SIDE x SIDE, of any meaning
+_Field = NDArray[np.float64]  # SIDE x SIDE values
 _Rng = np.random.Generator
 _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float64)
 
 
 class Body:
-    """Describes a body that moves: its kind, look and course. ``frames``: of the video."""
+    """Describes a moving body: its shape, look and path. ``frames``: the length of the video."""
 
     def __init__(self, rng: _Rng, frames: int) -> None:
         self._shape = (_drop, _chain, _tile, _ball)[int(rng.integers(4))]
@@ -35,17 +35,17 @@ class Body:
         self._sway, self._phase = rng.uniform(0.0, 12.0, 2), rng.uniform(0, 2 * np.pi, 6)
         self._turn, self._growth = float(rng.uniform(-0.05, 0.05)), float(rng.uniform(0.0, 0.25))
         self._event = float(rng.uniform(0.2, 0.6)) * frames
-        self.colours = rng.uniform(20, 240, (2, 2, 3))  # before and after the change x two x RGB
+        self.colours = rng.uniform(20, 240, (2, 2, 3))  # before and after the event x two colours x RGB
         if rng.random() < 0.55:
             self.colours[1] = self.colours[0]
 
     def draw(self, frame: int) -> tuple[_Field, NDArray[np.float64]]:
-        """Returns the share of each pixel that is covered, and its colour (SIDE x SIDE x 3)."""
+        """Returns the share of each pixel that the body covers, and its colour (SIDE x SIDE x 3)."""
         swing = self._sway * np.sin(0.07 * frame + self._phase[:2])
         x, y = _bounced(self._start + self._speed * frame + swing)
         radius = self.radius * (1 + self._growth * np.sin(0.04 * frame + self._phase[2]))
         angle = self._phase[3] + self._turn * frame
-        after = np.clip((frame - self._event) / 40, 0, 1)  # of the event: parting, and the change of colours
+        after = np.clip((frame - self._event) / 40, 0, 1)  # progress of the event: parts and colours change
         across, down = (_COLUMNS - x) / radius, (_ROWS - y) / radius
         turned = across * np.cos(angle) + down * np.sin(angle), down * np.cos(angle) - across * np.sin(angle)
         distance, amount, light = self._shape(*turned, frame, after, self._phase[4:])
@@ -55,18 +55,18 @@ class Body:
 
 
 def _bounced(place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reflects a place at the edges, 12 pixels inside the frame."""
+    """Reflects a position at borders 12 pixels inside the frame's edges."""
     room = SIDE - 24
     return 12 + room - np.abs((place - 12) % (2 * room) - room)
 
 
-# Shapes: of coordinates in radii, the frame, the progress of the event (0..1) and two phases they make the
-# distance to the rim in radii, the share of the second colour, and the brightness.
+# Shapes are functions of coordinates in radii, the frame, the progress of the event (0..1) and two phases.
+# They return the distance to the rim in radii, the share of the second colour, and the brightness.
 _Shape = tuple[_Field, _Field, _Field]
 
 
 def _drop(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """Draws four discs that melt together where they meet; two of them leave."""
+    """Draws four discs that melt together where they meet; in the event, two of them leave."""
     field = np.zeros_like(u)
     for number in range(4):
         angle = 0.03 * frame * (-1) ** number + phase[0] + 1.6 * number
@@ -78,7 +78,7 @@ def _drop(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.floa
 
 
 def _chain(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """Draws four links with joints that swing; the last two come off."""
+    """Draws four links with swinging joints; in the event, the last two come off."""
     distance, band = np.full_like(u, 9.0), np.zeros_like(u)
     x, y, heading = -0.9, 0.0, 0.0
     for link in range(4):
@@ -94,7 +94,7 @@ def _chain(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.flo
 
 
 def _tile(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """Draws a flat chequered plate that tilts about an axis; it breaks along another one."""
+    """Draws a flat chequered plate that tilts about one axis; in the event, it breaks along another."""
     v = v / (0.65 + 0.35 * np.cos(0.05 * frame + phase[0]))
     power = 1.0 + phase[1]
     distance, squares = np.full_like(u, 9.0), np.zeros_like(u)
@@ -109,7 +109,7 @@ def _tile(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.floa
 
 
 def _ball(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.float64]) -> _Shape:
-    """Draws a ball with meridians that rolls under a lamp; it loses half its size in the event."""
+    """Draws a ball with meridians that rolls under a lamp; in the event, it loses half its size."""
     size = 0.9 - 0.4 * after
     height = np.sqrt(np.clip(size**2 - u**2 - v**2, 0, None)) / size
     meridian = np.arctan2(u / size, height) + 0.06 * frame + phase[0]
@@ -122,7 +122,7 @@ def _ball(u: _Field, v: _Field, frame: int, after: float, phase: NDArray[np.floa
 
 
 def _background(rng: _Rng) -> NDArray[np.float32]:
-    """Draws 2 x SIDE pixels each way: a gradient, a chequer, the cells of random points, or soft noise."""
+    """Draws a square with side 2 SIDE: a gradient, a chequer, the cells of random points, or soft noise."""
     rows, columns = np.mgrid[0 : 2 * SIDE, 0 : 2 * SIDE].astype(np.float32) / SIDE
     kind = int(rng.integers(4))
     if kind == 0:
@@ -146,7 +146,7 @@ def draw_video(rng: _Rng) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]
     """Draws a video of 100 to 150 frames with one to three objects: images (RGB) and masks of ids."""
     frames, count = int(rng.integers(100, 151)), int(rng.integers(1, 4))
     bodies = [Body(rng, frames) for _ in range(count)]
-    others = [Body(rng, frames) for _ in range(int(rng.integers(3)))]  # in an object's colours, not tracked
+    others = [Body(rng, frames) for _ in range(int(rng.integers(3)))]  # distractors in an object's colours
     for other in others:
         other.colours = bodies[int(rng.integers(count))].colours
     while (
@@ -172,7 +172,7 @@ def draw_video(rng: _Rng) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def _ids(bodies: list[Body], others: list[Body], frame: int) -> NDArray[np.uint8]:
-    """Returns the ids of a frame without bars."""
+    """Returns the mask of ids of a frame, ignoring the bars."""
     ids = np.zeros((SIDE, SIDE), np.uint8)
     for number, body in [*((0, other) for other in others), *enumerate(bodies, start=1)]:
         ids[body.draw(frame)[0] >= 0.5] = number
@@ -180,7 +180,7 @@ def _ids(bodies: list[Body], others: list[Body], frame: int) -> NDArray[np.uint8
 
 
 def make_videos(dataset: Path, seed: int, count: int, workers: int = 1) -> None:
-    """Writes videos in VOST's layout, the list of the split val last: what has one is finished."""
+    """Writes videos in VOST's layout, and the list of the split val last: it marks a finished dataset."""
     if (dataset / "ImageSets/val.txt").is_file():
         return
     names = [f"{number:04d}_bodies" for number in range(count)]

@@ -1,7 +1,7 @@
 """Measures J and J_tr on videos unlike MiniVOST: ``python -m benchmarks.other_videos --help``.
 
-No model trains on them: they show what a model that learnt on MiniVOST is worth elsewhere. Rerun the same
-command to resume; what was made with other config values, weights or code is done again.
+No model trains on them: they show how well a model trained on MiniVOST does elsewhere. Rerun the same command
+to resume; runs with other config values, weights or code are repeated.
 """
 
 import argparse
@@ -28,18 +28,18 @@ from evaluation.home import home
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the flags, makes the videos, completes missing runs, prints the table. Returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.other_videos", description="J and J_tr on videos unlike MiniVOST."
+        prog="python -m benchmarks.other_videos", description="Measures J and J_tr on videos unlike MiniVOST."
     )
     add = parser.add_argument
-    models = "names of models, with the file that is here, or NAME=FILE (default: aot_mini deaot_mini)"
+    models = "NAME of a model with its checkpoint in place, or NAME=FILE (default: aot_mini deaot_mini)"
     add("--models", nargs="+", default=["aot_mini", "deaot_mini"], metavar="MODEL", help=models)
     add("--policies", nargs="+", default=["emfs"], help="names or package.module:Class (default: emfs)")
-    add("--sequences", type=whole_number(2), default=16, help="videos of each seed (default: 16)")
-    add("--seeds", nargs="+", type=whole_number(0), default=[0], help="of the videos (default: 0)")
+    add("--sequences", type=whole_number(2), default=16, help="videos per seed (default: 16)")
+    add("--seeds", nargs="+", type=whole_number(0), default=[0], help="seeds of the videos (default: 0)")
     values = "config values of all runs, for example --overrides TEST_FLIP=True"
     add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=values)
     add("--work", type=Path, default=home() / "results/other_videos", help="folder of videos and masks")
-    jobs = "runs at a time, which share the cores and the GPUs (default: 1)"
+    jobs = "parallel runs, which share the cores and the GPUs (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)
     add_arguments(parser, compute=False)
     args = parser.parse_args(argv)
@@ -60,7 +60,9 @@ def _measure(args: argparse.Namespace) -> int:
     for jobs in rivals:
         found = pd.concat([read_objects(job) for job in jobs]).set_index(["seed", "sequence"])
         cfg, file = jobs[0].cfg, Path(str(jobs[0].checkpoint)).name
-        digest = jobs[0].folder.parent.name.rpartition("-")[2]  # of weights, which may have one name
+        digest = jobs[0].folder.parent.name.rpartition("-")[
+            2
+        ]  # of the weights: two files may have the same name
         name = f"{cfg.MODEL_NAME} | {file} ({digest}) | `{cfg.MEM_POLICY}`"
         print(f"| {name} | {_mean(found['J'])} | {_mean(found['J_tr'])} | {len(found)} |")
         rows[name] = {figure: float(found[figure].mean()) for figure in ("J", "J_tr")}
@@ -69,7 +71,7 @@ def _measure(args: argparse.Namespace) -> int:
 
 
 def _weights(text: str) -> tuple[str, Path]:
-    """Reads ``NAME`` or ``NAME=FILE``. Raises ``DataError`` for a file that is not there."""
+    """Reads ``NAME`` or ``NAME=FILE``. Raises ``DataError`` if the file does not exist."""
     model, _, file = text.partition("=")
     if file and not Path(file).is_file():
         raise DataError(f"--models {text}: there is no file {file}")
@@ -77,9 +79,9 @@ def _weights(text: str) -> tuple[str, Path]:
 
 
 def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list[Job]]:
-    """Yields the jobs of each file of weights with each policy: one for each dataset.
+    """Yields the jobs of each checkpoint with each policy: one for each dataset.
 
-    Raises ``DataError`` and ``ConfigError`` for wrong flags.
+    Raises ``DataError`` or ``ConfigError`` for wrong flags.
     """
     given = parse_assignments(args.overrides)
     folder = f"runs-{_digest(given)}" if given else "runs"
@@ -91,7 +93,7 @@ def _rivals(args: argparse.Namespace, datasets: Sequence[Path]) -> Iterator[list
 
 
 def _digest(values: Mapping[str, str]) -> str:
-    """Tells the folders of runs with different config values apart."""
+    """Returns a digest that distinguishes the folders of runs with different config values."""
     return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:8]
 
 

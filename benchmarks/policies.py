@@ -2,7 +2,7 @@
 
 Makes the val sequences of each seed, runs inference and metric for each model, policy, gap and capacity,
 prints a table in Markdown, and writes it as CSV and as plots to the ``--work`` folder. Rerun the same command
-to resume; what was made with other config values, weights, policy files or code is done again.
+to resume; runs with other config values, weights, policy files or code are repeated.
 """
 
 import argparse
@@ -43,18 +43,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.policies", description="Compares memory policies on MiniVOST."
     )
     add = parser.add_argument
-    add("--models", nargs="+", default=["aot_mini", "deaot_mini"], help="that have a checkpoint file")
+    add("--models", nargs="+", default=["aot_mini", "deaot_mini"], help="default: aot_mini deaot_mini")
     add("--policies", nargs="+", default=POLICIES, help="names or package.module:Class (default: all)")
     latter = "frames besides the first in the bank (default: 8)"
     add("--latter", nargs="+", type=whole_number(1), default=[8], metavar="FRAMES", help=latter)
-    against = "the policy that differences are to, at the first of --gaps (default: fifo)"
+    against = "the policy to compare with, at the first of --gaps (default: fifo)"
     add("--against", default="fifo", metavar="POLICY", help=against)
-    gaps = "frames between two writes to the bank (default: 5)"
+    gaps = "store every n-th frame in the bank (default: 5)"
     add("--gaps", nargs="+", type=whole_number(1), default=[5], metavar="FRAMES", help=gaps)
-    add("--seeds", nargs="+", type=whole_number(0), default=[0, 1], help="of MiniVOST (default: 0 1)")
-    add("--val", type=whole_number(2), default=20, help="sequences for each seed (default: 20)")
+    add("--seeds", nargs="+", type=whole_number(0), default=[0, 1], help="seeds of MiniVOST (default: 0 1)")
+    add("--val", type=whole_number(2), default=20, help="sequences per seed (default: 20)")
     add("--work", type=Path, default=home() / "results/policies", help="folder of videos, masks and tables")
-    jobs = "runs at a time, which share the cores and the GPUs (default: 1)"
+    jobs = "parallel runs, which share the cores and the GPUs (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)
     add("--overwrite", action="store_true", help="repeat finished runs")
     add_arguments(parser, compute=False)
@@ -79,7 +79,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _jobs(args: argparse.Namespace, work: Path) -> Iterator[Job]:
-    """Makes the videos, and the runs of all settings. Raises ``VOSError`` for a wrong one before anything."""
+    """Makes the videos and yields the runs of all settings. First raises ``VOSError`` for a wrong setting."""
     checkpoints = {model: checkpoint_of(model) for model in args.models}
     policies, latters, gaps = (
         dict.fromkeys(of) for of in ([args.against, *args.policies], args.latter, args.gaps)

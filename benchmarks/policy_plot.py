@@ -11,7 +11,7 @@ from aot_plus.viz.ink import Colour, font
 
 __all__ = ["draw_comparison"]
 
-_SCALE = 2  # drawn larger, and scaled down: smooth lines
+_SCALE = 2  # the picture is drawn larger and scaled down, for smooth lines
 _WIDTH, _HEIGHT = 460, 330  # of a panel, without its margins
 _LEFT, _TOP, _BOTTOM, _LEGEND, _CAPTION = 70, 60, 60, 170, 24
 _INK: Colour = (40, 40, 40)
@@ -27,9 +27,9 @@ _DOT = 3 * _SCALE
 def draw_comparison(table: pd.DataFrame, reference: str) -> PIL.Image.Image:
     """Draws a row of panels for each model, from the table of ``policy_statistics.compare``.
 
-    One panel shows J_tr over the gap, with the first capacity of the table, one over the capacity, with the
-    first gap; a capacity or gap that does not vary has no panel. Bands are the intervals of the paired
-    differences to the policy ``reference``, around its J_tr, which is dotted.
+    One panel shows J_tr over the gap, at the first capacity of the table; another shows it over the capacity,
+    at the first gap. A capacity or gap that does not vary has no panel. Bands are the intervals of the paired
+    differences to the policy ``reference``, added to its J_tr, which is dotted.
     """
     models = table["model"].unique().tolist()
     colours = {policy: _COLOURS[i % len(_COLOURS)] for i, policy in enumerate(table["policy"].unique())}
@@ -68,14 +68,14 @@ def _limits(rows: pd.DataFrame) -> tuple[float, float]:
 
 
 class _Panel:
-    """Holds a pair of axes in a picture."""
+    """Draws a plot with a pair of axes into a picture."""
 
     def __init__(
         self, image: PIL.Image.Image, left: int, top: int, limits: tuple[float, float], title: str
     ) -> None:
         self._image = image
         self._left, self._top, self._limits, self._title = left, top, limits, title
-        self._values: list[int] = []  # of the axis to the right
+        self._values: list[int] = []  # on the horizontal axis
 
     def draw(self, rows: pd.DataFrame, name: str, colours: dict[str, Colour]) -> None:
         """Draws a line with its band for each policy, over the column ``name``."""
@@ -90,7 +90,7 @@ class _Panel:
             draw.line(points, fill=colours[policy], width=2 * _SCALE, joint="curve")
             for x, y in points:
                 draw.ellipse([x - _DOT, y - _DOT, x + _DOT, y + _DOT], fill=colours[policy])
-        if name == "gap":  # each capacity has a reference of its own
+        if name == "gap":  # over the capacity there is no single reference
             self._dots(rows["J_tr_reference"].iloc[0])
 
     def _points(self, where: Iterable[int], heights: Iterable[float]) -> list[tuple[float, float]]:
@@ -137,7 +137,7 @@ class _Panel:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Returns round numbers between two limits, from three to eight of them."""
+    """Returns three to eight round numbers between two limits."""
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

@@ -14,8 +14,8 @@ _RESAMPLES = 9999
 def compare(objects: pd.DataFrame, reference: str, reference_gap: int) -> pd.DataFrame:
     """Returns a row for each setting: J, J_tr with standard errors, and paired differences with intervals.
 
-    Differences are to the policy ``reference`` of the same model and capacity at ``reference_gap``: so they
-    also show what the gap does.
+    Differences are to the policy ``reference`` with the same model and capacity at ``reference_gap``, so they
+    also show the effect of the gap.
 
     Args:
         objects: a row for each object of each run, with ``SETTING``, ``FIGURES``, seed, sequence, object and
@@ -42,14 +42,14 @@ def compare(objects: pd.DataFrame, reference: str, reference_gap: int) -> pd.Dat
 
 
 def estimate(values: pd.Series) -> tuple[float, float]:
-    """Computes the mean over all objects, and its standard error with sequences as the independent unit.
+    """Computes the mean over all objects, and its standard error with sequences as the independent units.
 
     Objects of one video share its frames and its memory. The mean is a ratio of two sums over the n
-    sequences, of their values s_i and of their numbers of objects k_i. Its variance is
+    sequences: of their summed values s_i and of their numbers of objects k_i. Its variance is
     n / (n - 1) * sum((s_i - mean k_i)^2) / (sum k_i)^2 (Cochran, Sampling Techniques, 1977, chapter 6).
 
     Args:
-        values: by seed, sequence and object, of at least 2 sequences. Raises ``ValueError`` for a NaN.
+        values: by seed, sequence and object, from at least 2 sequences. Raises ``ValueError`` for a NaN.
     """
     sequences = _by_sequence(values)
     n, objects = len(sequences), len(values)
@@ -58,9 +58,9 @@ def estimate(values: pd.Series) -> tuple[float, float]:
 
 
 def interval(values: pd.Series) -> tuple[float, float]:
-    """Computes the 95 % interval of the mean over all objects, by drawing sequences again (bootstrap).
+    """Computes the 95 % interval of the mean over all objects, by resampling sequences (bootstrap).
 
-    ``values``: as of ``estimate``. The draws are the same each time.
+    ``values``: as for ``estimate``. The resamples are the same each time.
     """
     from scipy.stats import bootstrap  # takes a second to import
 
@@ -85,7 +85,7 @@ def _by_sequence(values: pd.Series) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame, reference: str, reference_gap: int) -> str:
-    """Formats the table of ``compare`` for a page; ``*`` marks intervals without 0."""
+    """Formats the table of ``compare`` in Markdown; ``*`` marks intervals that do not contain 0."""
     to = f"{reference} at gap {reference_gap}"
     lines = [
         f"| model | policy | gap | bank | J | J_tr | J - {to} | J_tr - {to} | frames/s |",

@@ -1,4 +1,4 @@
-"""Measures inference over real pictures: agreement of number formats, and a whole evaluation."""
+"""Measures inference on more realistic videos: agreement of number formats, and a whole evaluation."""
 
 import tempfile
 from argparse import Namespace
@@ -27,10 +27,10 @@ SEQUENCES = 2  # of MiniVOST val, for the pipeline
 
 
 def measure_agreement(flags: Namespace) -> Figures:
-    """Counts the pixels that ``--dtype`` labels as float32 does, each with its own memory.
+    """Computes the share of pixels that get the same labels in ``--dtype`` and in float32.
 
-    It takes a MiniVOST video, and ``--video`` with the ``--mask`` of its first frame if they are given, at
-    most ``--frames`` of each. The first frame does not count.
+    Each format keeps its own memory. The videos are one of MiniVOST, and ``--video`` with the ``--mask`` of
+    its first frame if given, at most ``--frames`` of each. The first frame does not count.
     """
     flags.ckpt_path = flags.ckpt_path or find_checkpoint(f"{flags.model}.safetensors")
     if flags.ckpt_path is None:
@@ -44,7 +44,7 @@ def measure_agreement(flags: Namespace) -> Figures:
 
 
 def _equal_labels(flags: Namespace, images: Iterator[Image], mask: Image) -> Figures:
-    """Computes the share of equal labels after the first frame: their mean and the worst frame's."""
+    """Computes the share of equal labels in the frames after the first: its mean and its lowest value."""
     first = next(images)
     segmenters = [VideoSegmenter(load(flags, TEST_DTYPE=dtype)) for dtype in ("float32", flags.dtype)]
     for segmenter in segmenters:
@@ -59,7 +59,7 @@ def _equal_labels(flags: Namespace, images: Iterator[Image], mask: Image) -> Fig
 
 
 def measure_pipeline(flags: Namespace) -> Figures:
-    """Times the inference of a few MiniVOST sequences, with reading and writing, against its computing."""
+    """Times inference on a few MiniVOST sequences, with reading and writing, against its computing time."""
     with tempfile.TemporaryDirectory() as temporary:
         dataset = Path(temporary) / "MiniVOST"
         make_dataset(dataset, SEED, train=0, val=SEQUENCES)

@@ -1,6 +1,6 @@
 """Provides what all benchmarks share: flags, memory, and the output, a table and a line of JSON.
 
-Nothing here imports torch, so that a benchmark of a small process is one itself.
+Nothing here imports torch, so that a benchmark of a small process stays small itself.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from evaluation.files import replacing
 
 DTYPES = ("float32", "bfloat16", "float16")
 MB = 1e6  # bytes
-REPOSITORY = Path(__file__).parents[1]  # where programs of the project are started
+REPOSITORY = Path(__file__).parents[1]  # the folder that the project's programs are started in
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of getrusage's sizes
 
 Figures = dict[str, Any]
@@ -41,31 +41,31 @@ def image_size(text: str) -> tuple[int, int]:
 def add_arguments(parser: argparse.ArgumentParser, *, compute: bool = True) -> None:
     """Adds ``--json``, and with ``compute`` ``--device`` and ``--threads``."""
     add = parser.add_argument
-    add("--json", type=Path, metavar="FILE", help="write the JSON line here as well")
+    add("--json", type=Path, metavar="FILE", help="also write the JSON line to this file")
     if compute:
         add("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
-        add("--threads", type=whole_number(1), help="of PyTorch (default: PyTorch's choice)")
+        add("--threads", type=whole_number(1), help="number of PyTorch threads (default: its choice)")
 
 
 def spread(values: Sequence[float], unit: float | None = None) -> dict[str, float]:
-    """Computes median, minimum and maximum of seconds, and with ``unit`` (in seconds) the median in units."""
+    """Computes median, minimum and maximum of seconds; with ``unit`` (seconds), also the median in units."""
     median = statistics.median(values)
     found = {"median": median, "min": min(values), "max": max(values)}
     return found if unit is None else {**found, "units": median / unit}
 
 
 def resident_memory(*, peak: bool = False) -> float:
-    """Returns resident memory of this process in MB, now or at its peak; without /proc always the peak."""
+    """Returns this process's resident memory in MB, now or at its peak; without /proc, always the peak."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / MB
-    # Unlike getrusage's, this peak is not that of the process that started this one.
+    # Unlike the peak of getrusage, this one does not include the process that started this one.
     values = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
     return int(values["VmHWM" if peak else "VmRSS"].split()[0]) * 1024 / MB
 
 
 def show(args: argparse.Namespace, device: str, threads: int, figures: Figures) -> None:
-    """Prints the figures as a table, then the line of JSON, with flags and machine, that ``--json`` gets."""
+    """Prints the figures as a table, then as a JSON line with flags and machine, also into ``--json``."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]

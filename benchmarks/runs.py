@@ -1,4 +1,4 @@
-"""Runs models over data sets in VOST's layout, several at a time: inference, metric, figures of objects."""
+"""Runs models over data sets in VOST's layout, several at a time: inference, metric, figures per object."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ STAGE, SPLIT = SMALL_STAGE, "val"
 
 
 def checkpoint_of(model: str) -> Path:
-    """Finds a model's file in the folder of checkpoints. Raises ``DataError``."""
+    """Finds a model's file in the folder of checkpoints. Raises ``DataError`` if it is missing."""
     path = find_checkpoint(f"{model}.safetensors")
     if path is None:
         raise DataError(f"--models: there is no {model}.safetensors in the folder of checkpoints")
@@ -34,9 +34,9 @@ def checkpoint_of(model: str) -> Path:
 
 
 def make_job(model: str, checkpoint: Path, values: Mapping[str, object], dataset: Path, folder: Path) -> Job:
-    """Makes the run of a model over a dataset; ``values``: of its config, policy, gap and capacity too.
+    """Returns the run of a model over a dataset. ``values``: config values, with policy, gap and capacity.
 
-    Another checkpoint or dataset gets another folder, so that no masks are mistaken for its own.
+    Each checkpoint and dataset gets a folder of its own, so that their masks are never mixed up.
     """
     fixed = {
         "TEST_DATASET": str(dataset),
@@ -62,28 +62,28 @@ def do_jobs(jobs: Sequence[Job], count: int) -> None:
 
 
 def _devices() -> list[str]:
-    """Names the devices that runs are shared out among."""
+    """Returns the devices that share the runs."""
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 
 
 def _placed(job: Job, device: str) -> Job:
-    """Puts a job on a device, unless its config names another."""
+    """Assigns a job to a device, unless its config names one."""
     cfg = copy(job.cfg)
     cfg.TEST_DEVICE = device if cfg.TEST_DEVICE == "auto" else cfg.TEST_DEVICE
     return replace(job, cfg=cfg)
 
 
 def threads_of_each(jobs: int) -> int:
-    """Shares the cores among that many jobs at a time, unless OMP_NUM_THREADS decides."""
+    """Returns the threads per job if so many jobs share the cores; OMP_NUM_THREADS takes precedence."""
     outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     found = int(outermost) if outermost.isdigit() else 0
     return found or max(find_cores().usable // jobs, 1)
 
 
 def _do_job(threads: int | None, job: Job) -> str:
-    """Runs inference, then the metric; returns the problem, if there is one.
+    """Runs inference, then the metric; returns the problem, or an empty text if there is none.
 
-    ``threads``: of this process, which others run beside; None: inference chooses.
+    ``threads``: for this process, if others run beside it; None: inference chooses.
     """
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # inference then leaves it so
@@ -97,7 +97,7 @@ def _do_job(threads: int | None, job: Job) -> str:
 
 
 def is_done(job: Job) -> bool:
-    """Tells whether the metric has been run over the masks of exactly the split's sequences."""
+    """Returns whether the metric has been run over the masks of exactly the split's sequences."""
     try:
         read_current_results(job.folder, Path(job.cfg.TEST_DATASET), SPLIT)
     except DataError:

@@ -1,4 +1,4 @@
-"""Passes synthetic videos through the real ``VideoSegmenter``, timed a gap cycle at a time."""
+"""Passes synthetic videos through the real ``VideoSegmenter``, and times one gap cycle at a time."""
 
 import copy
 from argparse import Namespace
@@ -18,7 +18,7 @@ from benchmarks.videos import Image, SyntheticVideo
 
 
 def overrides(flags: Namespace) -> dict[str, Any]:
-    """Returns the config values that the flags of ``benchmarks.inference`` stand for."""
+    """Returns the config values that the flags of ``benchmarks.inference`` set."""
     return {
         "TEST_DTYPE": flags.dtype,
         "TEST_DEVICE": str(resolve_device(flags.device, "--device")),
@@ -30,13 +30,13 @@ def overrides(flags: Namespace) -> dict[str, Any]:
 
 
 def load(flags: Namespace, **values: Any) -> AOT:
-    """Loads the flags' model; random weights are always the same. ``values``: config values that win."""
+    """Loads the flags' model, with a fixed seed for random weights. ``values`` take precedence over flags."""
     torch.manual_seed(0)
     return load_model(flags.model, flags.ckpt_path, overrides={**overrides(flags), **values})
 
 
 def load_for_size(flags: Namespace, **values: Any) -> AOT:
-    """Loads as ``load``, for images of ``--size``, which the network then gets as they are."""
+    """Loads the model like ``load``, for images of ``--size``, which the network then gets unscaled."""
     model = load(flags, TEST_MAX_LONG_EDGE=float(max(flags.size)), **values)
     taken = input_size(*flags.size, align_corners=model.cfg.MODEL_ALIGN_CORNERS)
     if taken != flags.size:
@@ -53,11 +53,11 @@ class Stream:
     ) -> None:
         """
         Args:
-            model: of the flags.
-            flags: of ``benchmarks.inference``.
-            objects: another number than the flags'.
-            gap: another one than the flags'.
-            graphs: record frames where that can be done.
+            model: the flags' model.
+            flags: the flags of ``benchmarks.inference``.
+            objects: number of objects; 0 for the flags' number.
+            gap: memory gap; 0 for the flags' gap.
+            graphs: capture frames as CUDA graphs if possible.
         """
         self.gap = gap or flags.memory_gap
         cfg = copy.copy(model.cfg)
@@ -68,7 +68,7 @@ class Stream:
         self.restart()
 
     def restart(self) -> None:
-        """Begins the video again, as another one."""
+        """Starts again at the first frame, as if it were another video."""
         self.frame = 0  # number of the last frame
         self.segmenter.start(*self._video.frame(0), memory_gap=self.gap)
 
@@ -78,10 +78,10 @@ class Stream:
         return len(self.segmenter.banks[0])
 
     def fill(self, memory_frames: int) -> None:
-        """Fills the bank up by giving masks, whose frames are written at once, then runs two cycles.
+        """Fills the bank by giving masks, whose frames are written at once, then runs two cycles.
 
-        On a GPU frames come first that are written as in an evaluation: given masks go the plain way, which
-        takes memory of its own.
+        On a GPU, the bank first gets frames as in an evaluation: given masks are processed eagerly, which
+        takes additional memory.
         """
         if self.segmenter.device.type == "cuda":
             self.advance(self.frame + self.gap * memory_frames)
@@ -92,12 +92,12 @@ class Stream:
         self.streamed_cycle()
 
     def images(self) -> list[Image]:
-        """Makes the next images, as many as the gap: one of them is written to the bank."""
+        """Returns the images of the next gap cycle, one of which is written to the bank."""
         first, self.frame = self.frame + 1, self.frame + self.gap
         return [self._video.frame(index)[0] for index in range(first, self.frame + 1)]
 
     def step_cycle(self) -> float:
-        """Returns mean seconds of ``step``, from an image to its labels, over a gap cycle."""
+        """Returns the mean seconds of ``step``, from an image to its labels, over a gap cycle."""
         images = self.images()
         started = self._clock()
         for image in images:
@@ -105,7 +105,7 @@ class Stream:
         return (self._clock() - started) / len(images)
 
     def streamed_cycle(self) -> float:
-        """Returns mean seconds of a frame prepared ahead, submitted while the one before is computed."""
+        """Returns the mean seconds of a frame that is prepared ahead and submitted during the one before."""
         frames = [self.segmenter.prepare(image) for image in self.images()]
         started = self._clock()
         before = self.segmenter.submit(frames[0])
@@ -123,6 +123,6 @@ class Stream:
 
 
 def alternate(streams: Sequence[Stream], cycles: int) -> list[list[float]]:
-    """Times the cycles of each stream in seconds; they take turns, so all are disturbed alike."""
+    """Times the cycles of each stream in seconds; they take turns, so that disturbances affect all alike."""
     times = [[stream.step_cycle() for stream in streams] for _ in range(cycles)]
     return [list(of_stream) for of_stream in zip(*times, strict=True)]

@@ -1,7 +1,8 @@
 """Measures time and memory of training: ``python -m benchmarks.training --help``.
 
-Runs the real learner on real batches, of MiniVOST unless the stage has other data. On a GPU steps are
-recorded and repeated; beside them the plain way is timed, and the parts of a step are of that.
+Runs the real learner on real batches, of MiniVOST unless the stage has other data. On a GPU, steps are
+captured and replayed as CUDA graphs; eager execution is timed as well ("plain"), and the parts of a step are
+timed eagerly.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from aot_plus.utils.device import resolve_device
 from benchmarks.report import DTYPES, add_arguments, image_size, resident_memory, show, spread
 from benchmarks.units import booked, device_name, make_clock, memory_facts, unit_times
 
-SHORT_SIDE = 480 / 465  # of a frame to its crop, as in the published recipe
+SHORT_SIDE = 480 / 465  # ratio of a frame's shorter side to its crop, as in the published recipe
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,18 +42,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training", description="Time and memory of a training step."
+        prog="python -m benchmarks.training", description="Measures time and memory of a training step."
     )
     add = parser.add_argument
     add("--model", default="aot_mini", help="config of the model (default: aot_mini)")
     add("--stage", default="mini_vost", help="config of the stage (default: mini_vost)")
-    add("--batch", type=whole_number(1), help="clips of a step (default: the stage's)")
-    add("--frames", type=whole_number(2), help="of a clip (default: the stage's)")
-    add("--crop", type=image_size, metavar="HxW", help="sides 16k + 1 (default: the stage's)")
-    add("--dtype", choices=DTYPES, help="of automatic mixed precision (default: the stage's)")
-    add("--steps", type=whole_number(1), default=5, help="that are timed, after the first ones (default: 5)")
+    add("--batch", type=whole_number(1), help="clips per step (default: the stage's)")
+    add("--frames", type=whole_number(2), help="frames per clip (default: the stage's)")
+    add("--crop", type=image_size, metavar="HxW", help="crop size, sides 16k + 1 (default: the stage's)")
+    add("--dtype", choices=DTYPES, help="type of automatic mixed precision (default: the stage's)")
+    add("--steps", type=whole_number(1), default=5, help="timed steps, after the first ones (default: 5)")
     add("--checkpoint_activations", action="store_true", help="recompute activations in the backward pass")
-    add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="config values")
+    add(
+        "--overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="config values to set",
+    )
     add_arguments(parser)
     return parser.parse_args(argv)
 
@@ -66,7 +74,7 @@ def _config(args: argparse.Namespace) -> Config:
         "DATA_SHORT_EDGE_LEN": None if args.crop is None else round(min(args.crop) * SHORT_SIDE),
         "TRAIN_DTYPE": args.dtype,
         "TRAIN_CHECKPOINT_ACTIVATIONS": args.checkpoint_activations or None,
-        "DATA_WORKERS": 0,  # the time of the data is that of one process
+        "DATA_WORKERS": 0,  # so that the data's time is that of one process
     }
     given = {name: value for name, value in values.items() if value is not None}
     return get_config(args.stage, args.model, overrides=given | parse_assignments(args.overrides))
@@ -79,12 +87,12 @@ def _measure(args: argparse.Namespace) -> int:
     cfg, device = _config(args), resolve_device(args.device, "--device")
     loader = iter(build_train_loader(cfg))
     learner = _ready_learner(cfg, device, loader)
-    memory = memory_facts(imports, device)  # now: the unit's matrices are not the training's
+    memory = memory_facts(imports, device)  # before the matrices of the unit are allocated
     products = unit_times(device)
     times = _times(learner, loader, args.steps)
     if learner.is_recorded:
         del learner
-        gc.collect()  # its memory serves the next
+        gc.collect()  # its memory is for the next learner
         torch.cuda.empty_cache()
         cfg.TRAIN_CUDA_GRAPH = False
         plain = _times(_ready_learner(cfg, device, loader), loader, args.steps)
@@ -101,16 +109,16 @@ def _measure(args: argparse.Namespace) -> int:
 
 
 def _ready_learner(cfg: Config, device: torch.device, loader: Iterator[Batch]) -> Learner:
-    """Makes a learner that has done what belongs to the first steps alone."""
+    """Returns a learner after the first steps, which do extra work."""
     torch.manual_seed(0)
     learner = Learner(build_model(cfg), cfg, device=device, place=ProcessPlace())
-    for step in range(2 if learner.is_recorded else 1):  # the second step records
+    for step in range(2 if learner.is_recorded else 1):  # the second step captures the graph
         learner.train_step(next(loader), step)
     return learner
 
 
 def _times(learner: Learner, loader: Iterator[Batch], count: int) -> dict[str, list[float]]:
-    """Times steps, their parts unless they are recorded, and the making of their batches, in seconds."""
+    """Times steps, the making of their batches and, unless steps are captured, their parts, in seconds."""
     clock = make_clock(learner.device)
     times: dict[str, list[float]] = defaultdict(list)
     for step in tqdm(range(1, count + 1), desc="training", unit="step"):

@@ -1,4 +1,4 @@
-"""Measures time and memory of what runs on a device; time also in units, for shared machines."""
+"""Measures time and memory of work on a device; time also in units, for shared machines."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ Clock = Callable[[], float]
 
 
 def make_clock(device: torch.device) -> Clock:
-    """Makes a clock in seconds, read when the device has done all it was given."""
+    """Returns a clock in seconds that waits until the device has finished its work."""
 
     def read() -> float:
         if device.type == "cuda":
@@ -37,7 +37,7 @@ def device_name(device: torch.device) -> str:
 def memory_facts(imports: float, device: torch.device) -> Figures:
     """Returns memory in MB: of the ``imports``, the peak above them, and the peaks on a GPU.
 
-    What PyTorch reserves there includes what recordings keep for their intermediate results.
+    The memory that PyTorch reserves on a GPU includes the intermediate results of captured graphs.
     """
     figures = {"imports_mb": imports, "memory_above_imports_mb": resident_memory(peak=True) - imports}
     if device.type == "cuda":
@@ -49,7 +49,7 @@ def memory_facts(imports: float, device: torch.device) -> Figures:
 def unit_times(device: torch.device) -> list[float]:
     """Times some float32 products of two 4096 x 4096 matrices on the device, in seconds.
 
-    One unit is the median of those before and those after what is measured in units.
+    One unit is the median of such times from before and after the measurement.
     """
     clock, times = make_clock(device), []
     matrix = torch.rand(UNIT_SIZE, UNIT_SIZE, device=device)
@@ -63,12 +63,12 @@ def unit_times(device: torch.device) -> list[float]:
 
 @contextmanager
 def booked(read: Clock, methods: Sequence[tuple[Any, str, str]]) -> Iterator[dict[str, float]]:
-    """Yields the rise of ``read()`` within the block by part; it is complete when the block ends.
+    """Yields the increase of ``read()`` within the block by part; it is complete when the block ends.
 
     Args:
         read: a clock, or a counter of operations.
-        methods: owner, name of the method, and part that its calls are. A part inside another is booked
-            alone; outside all of them is ``other``.
+        methods: owner, name of the method, and the part that its calls belong to. A part inside another is
+            not counted in the outer one; everything outside all parts is ``other``.
     """
     totals: dict[str, float] = defaultdict(float)
     running = [OTHER]

@@ -1,4 +1,4 @@
-"""Makes a synthetic video in memory, and writes videos in VOST's layout."""
+"""Draws a synthetic video in memory, and writes videos in VOST's layout."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,7 +30,7 @@ class SyntheticVideo:
         self._colours = rng.integers(0, 256, (objects, 3)).tolist()
 
     def frame(self, index: int) -> tuple[Image, Image]:
-        """Makes the image of frame ``index`` and its mask of ids ``H x W``, both uint8."""
+        """Returns the image of frame ``index`` and its mask of ids ``H x W``, both uint8."""
         image = np.ascontiguousarray(np.roll(self._texture, index, axis=1))
         mask = np.zeros(self.size, dtype=np.uint8)
         radius = max(round(0.3 * float(self._cell.min())), 1)
@@ -43,7 +43,7 @@ class SyntheticVideo:
 
 
 def write_video(root: Path, name: str, frames: Iterable[tuple[Image, Image]]) -> None:
-    """Writes images (RGB) and masks as VOST's 10 fps: every second frame is annotated."""
+    """Writes images (RGB) and masks like VOST at 10 fps, where every second frame is annotated."""
     images, masks = root / "JPEGImages_10fps" / name, root / "Annotations" / name
     images.mkdir(parents=True, exist_ok=True)
     for number, (image, mask) in enumerate(frames):
@@ -53,6 +53,6 @@ def write_video(root: Path, name: str, frames: Iterable[tuple[Image, Image]]) ->
 
 
 def write_list(root: Path, split: str, names: Iterable[str]) -> None:
-    """Writes the list of a split's sequences, whole or not at all."""
+    """Writes the list of a split's sequences, complete or not at all."""
     with replacing(root / "ImageSets" / f"{split}.txt") as temporary:
         temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

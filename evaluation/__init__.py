@@ -1,4 +1,4 @@
-"""Computes J, F and J_tr as the published tools define them, on mask arrays and on folders, or as a command.
+"""Computes J, F and J_tr as the published tools define them, from mask arrays, folders or the command line.
 
 >>> ious = score_sequence(annotations, predictions)  # iterables of H x W uint8 masks; K x frames
 >>> object_figures(ious)  # K x 6, columns as in FIGURES
@@ -63,7 +63,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a name on first use: an error class does not need OpenCV."""
+    """Imports a name on first use, so that importing an error class does not load OpenCV."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"evaluation.{_MODULES.get(name, 'metrics')}"), name)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def whole_number(lowest: int) -> Callable[[str], int]:
-    """Returns an argparse type: a whole number from ``lowest`` that fits in 31 bits."""
+    """Returns an argparse type for whole numbers of at least ``lowest`` that fit in 31 bits."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not lowest <= int(text) < 2**31:

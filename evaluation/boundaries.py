@@ -1,7 +1,8 @@
-"""Computes F, the boundary measure, on arrays: edge maps, pixels within reach, F of an object in a frame.
+"""Computes F, the boundary measure, on arrays: edge maps, edge matching, and F of an object in a frame.
 
-All is computed on the part of a frame that holds an object in annotation or prediction, with a margin of one
-pixel: outside there are no edges. Sources: the DAVIS 2017 evaluation; that of MOSE v2 for the lopsided disk.
+Only the part of a frame that holds the object in the annotation or the prediction is processed, with a margin
+of one pixel: there are no edges outside it. Sources: the DAVIS 2017 evaluation, and for the lopsided disk the
+MOSE v2 evaluation.
 """
 
 import math
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 TOLERANCE = 0.008  # of the frame's diagonal
-_MOST_LOOKUPS = 150_000  # of single pixels, in about the time that dilating an object's part of a frame takes
+_MOST_LOOKUPS = 150_000  # lookups of single pixels that take about as long as dilating an object's edge map
 
 Binary = NDArray[np.uint8]  # H x W, 0 or 1
 Places = NDArray[np.intp]
@@ -34,12 +35,12 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """Holds the offsets at which an edge pixel counts as found.
+    """Holds the offsets at which two edge pixels match.
 
     Attributes:
-        element: n x n, 0 or 1; place ``k`` stands for the offset ``k - n // 2``, in y and in x.
-        square: the largest s with all offsets of at most s, in y and in x, inside the element; -1
-            where even the offset 0 is not, as in the lopsided disk of small frames.
+        element: n x n, 0 or 1; index ``k`` stands for the offset ``k - n // 2``, in y and in x.
+        square: the largest s for which the element contains all offsets from -s to s in y and in x; -1
+            if it does not even contain the offset 0, as in the lopsided disk of small frames.
         ring: the element's offsets (x, y) outside that square.
     """
 
@@ -49,13 +50,14 @@ class Reach:
 
 
 def edge_map(mask: Binary) -> Binary:
-    """Finds pixels that differ from the one to the right, below, or right below, where there is one.
+    """Marks the pixels that differ from their neighbour on the right, below, or right below.
 
-    So the last row is compared to the right alone, the last column downwards alone, and the last pixel with
-    nothing: the border of the image is no edge. ``mask``: H x W, 0 or 1; returns the same.
+    Neighbours outside the image are left out: the last row is compared only to the right, the last column
+    only downwards, and the last pixel with nothing, so the image border is not an edge. ``mask`` and the
+    result: H x W, 0 or 1.
     """
     height, width = mask.shape
-    # In one row after another, with a copy of the last column and row: whole arrays are compared at once.
+    # Flattened, with the last column and row repeated, so that whole arrays can be compared at once.
     flat = np.asarray(cv2.copyMakeBorder(mask, 0, 1, 0, 1, cv2.BORDER_REPLICATE), np.uint8).ravel()
     row = width + 1
     here = flat[: -row - 1]
@@ -76,13 +78,13 @@ def boundary_radius(height: int, width: int) -> int:
 
 
 def object_edges(annotation: Mask, prediction: Mask, number: int) -> tuple[Binary, Binary]:
-    """Returns the edge maps of object ``number`` in both masks (H x W ids), cut to where there can be edges.
+    """Returns the edge maps of object ``number`` in both masks (H x W ids), cropped to where edges can be.
 
-    The object is in at least one of the masks. The masks may be cut, as ``metrics.scored_part`` does.
+    The object must be in at least one of the masks. They may already be cropped by ``metrics.scored_part``.
     """
     masks = [(mask == number).view(np.uint8) for mask in (annotation, prediction)]
     x, y, width, height = cv2.boundingRect(cv2.bitwise_or(*masks))
-    # The margin of one pixel, which is missing at the border of the image alone.
+    # With a margin of one pixel, except at the image border.
     rows, columns = slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
     annotated, predicted = (edge_map(mask[rows, columns]) for mask in masks)
     return annotated, predicted
@@ -90,14 +92,14 @@ def object_edges(annotation: Mask, prediction: Mask, number: int) -> tuple[Binar
 
 @lru_cache(maxsize=256)
 def disk(radius: int) -> Reach:
-    """Makes the element of all offsets with dy^2 + dx^2 <= radius^2."""
+    """Returns the disk of all offsets with dy^2 + dx^2 <= radius^2."""
     squares = np.arange(-radius, radius + 1) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 
 
 @lru_cache(maxsize=16)
 def lopsided_disk(radius: float) -> Reach:
-    """Makes MOSE v2's element, whose centre is at ``radius``, beside the array's middle if not an integer."""
+    """Returns MOSE v2's disk, centred at index ``radius``, off the array's middle unless an integer."""
     squares = (np.arange(math.ceil(2 * radius + 1)) - radius) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 
@@ -112,16 +114,16 @@ def _reach(element: NDArray[np.bool_]) -> Reach:
 
 
 def _square(element: NDArray[np.bool_], largest: int) -> NDArray[np.bool_]:
-    """Cuts out the offsets from ``-largest`` to ``largest``."""
+    """Crops the element to the offsets from ``-largest`` to ``largest``."""
     part = slice(len(element) // 2 - largest, len(element) // 2 + largest + 1)
     return element[part, part]
 
 
 def boundary_f(annotated: Binary, predicted: Binary, reach: Reach) -> float:
-    """Computes F, 0..1, of two edge maps (H x W, 0 or 1): the harmonic mean of their precision and recall.
+    """Computes F, 0..1, of two edge maps (H x W, 0 or 1): the harmonic mean of precision and recall.
 
-    A pixel is found if the other map has a pixel within reach; several may find the same. Two maps without
-    edges score 1, one alone scores 0.
+    An edge pixel is matched if the other map has one within reach; several may match the same pixel. F is 1
+    if neither map has edges, 0 if only one has.
     """
     in_annotation, in_prediction = _places(annotated), _places(predicted)
     if not in_annotation.size or not in_prediction.size:
@@ -132,14 +134,14 @@ def boundary_f(annotated: Binary, predicted: Binary, reach: Reach) -> float:
 
 
 def _places(edges: Binary) -> Places:
-    """Lists where edge pixels are, in one row of the map after another."""
+    """Returns the indices of the edge pixels in the flattened map."""
     return np.flatnonzero(edges.view(np.bool_))
 
 
 def _found(places: Places, others: Binary, reach: Reach) -> int:
-    """Counts the places that have a pixel of ``others`` within reach."""
+    """Counts the edge pixels at ``places`` that have an edge pixel of ``others`` within reach."""
     left = places
-    # A square is dilated several times as fast as a disk, and most pixels lie within it.
+    # Dilating by a square is several times as fast as by a disk, and matches most pixels.
     if reach.square >= 0:
         near = cv2.dilate(others, np.ones((2 * reach.square + 1,) * 2, np.uint8))
         left = places[near.ravel()[places] == 0]
@@ -149,10 +151,10 @@ def _found(places: Places, others: Binary, reach: Reach) -> int:
         middle = len(reach.element) // 2
         near = cv2.dilate(others, reach.element, anchor=(middle, middle))
         return places.size - int((near.ravel()[left] == 0).sum())
-    # Few pixels are left as a rule: to look for their neighbours one by one is faster than to dilate.
+    # Usually few pixels are left: looking up their neighbours one by one is faster than dilating.
     margin = len(reach.element)
     padded = cv2.copyMakeBorder(others, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    steps = np.array([1, padded.shape[1]])  # in memory, for x and y
+    steps = np.array([1, padded.shape[1]])  # in the flattened map, for x and y
     rows, columns = np.divmod(left, others.shape[1])
     starts = np.stack([columns, rows], axis=1) + margin
     found = padded.ravel()[(starts @ steps)[:, None] + reach.ring @ steps].any(axis=1)

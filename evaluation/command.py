@@ -18,8 +18,8 @@ from evaluation.signals import exit_code, signals_raised
 def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:
     """Evaluates a result folder.
 
-    Returns the exit code: 0; 1 after a problem, which is named on stderr; 130 after Ctrl-C,
-        143 after SIGTERM.
+    Returns the exit code: 0 on success, 1 after an error, which is printed on stderr, 130 after Ctrl-C,
+    143 after SIGTERM.
     """
     arguments = _parse(argv, prog)
     try:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") 
 
 
 def _text(arguments: argparse.Namespace) -> str:
-    """Does what was asked for, and says it."""
+    """Runs the requested evaluation and returns the text to print."""
     return _per_frame(arguments) if arguments.per_frame else format_table(_results(arguments))
 
 
@@ -47,7 +47,7 @@ def _truth(arguments: argparse.Namespace) -> tuple[Path, str | None, Protocol]:
 
 
 def _results(arguments: argparse.Namespace) -> Results:
-    """Returns the existing results, or evaluates. Only VOST's existing files are used."""
+    """Reads the existing results (under VOST only), or evaluates."""
     folder, (dataset, split, protocol) = arguments.results_path, _truth(arguments)
     if protocol == PROTOCOLS["vost"] and not arguments.re:
         paths = figure_paths(folder, split, protocol)
@@ -59,7 +59,7 @@ def _results(arguments: argparse.Namespace) -> Results:
 
 
 def _per_frame(arguments: argparse.Namespace) -> str:
-    """Writes the measures per frame; says what was written, and what could not be scored."""
+    """Writes the measures per frame; returns a text that names the file and what could not be scored."""
     folder, (dataset, split, protocol) = arguments.results_path, _truth(arguments)
     table = evaluate_per_frame(folder, dataset, split, arguments.workers, protocol)
     problems = table.loc[table["Problem"] != "", "Problem"]
@@ -70,52 +70,53 @@ def _per_frame(arguments: argparse.Namespace) -> str:
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=prog, description="J, F and J_tr (J_last) of predictions, as the published tools define them."
+        prog=prog,
+        description="Computes J, F and J_tr (J_last) of predicted masks, as the published tools define them.",
     )
     parser.add_argument(
         "--results_path",
         type=Path,
         required=True,
-        help="folder of the predictions, <sequence>/<frame>.png; the figures are written there",
+        help="folder of the predictions, <sequence>/<frame>.png; the figures are written there as well",
     )
     parser.add_argument(
         "--dataset_path",
         required=True,
-        help=f"dataset folder, or one of the words {', '.join(DATASET_FOLDERS)} (in aot_plus/datasets)",
+        help=f"dataset folder, or the name of a data set in aot_plus/datasets: {', '.join(DATASET_FOLDERS)}",
     )
     parser.add_argument(
         "--protocol",
         choices=PROTOCOLS,
         default="vost",
-        help="the rules, the layout of the dataset and the files that are written (default: vost)",
+        help="scoring rules; they also determine the dataset's layout and the output files (default: vost)",
     )
     parser.add_argument("--set", help=f"split to evaluate (default: {_default_sets()})")
-    parser.add_argument("--re", action="store_true", help="evaluate again even if both CSV files are there")
+    parser.add_argument("--re", action="store_true", help="evaluate again even if both CSV files exist")
     parser.add_argument(
-        "--all_frames", action="store_true", help="the first and the last annotated frame count as well"
+        "--all_frames", action="store_true", help="also score the first and the last annotated frame"
     )
     parser.add_argument(
         "--strict",
         action="store_true",
-        help="vos-benchmark, sav: sequences that only one of the two folders has are an error",
+        help="fail if a sequence is missing from one of the two folders (for vos-benchmark and sav)",
     )
     parser.add_argument(
         "--per_frame",
         action="store_true",
-        help="instead, write the measures of every frame to per-frame_results-<set>.csv, for those sequences "
-        f"of the split that have predictions; columns under vost: {', '.join(COLUMNS)}",
+        help="write the measures of every frame to per-frame_results-<set>.csv instead, for all sequences of "
+        f"the split that have predictions; columns under vost: {', '.join(COLUMNS)}",
     )
     parser.add_argument(
         "--workers",
         type=whole_number(1),
-        help="processes, each takes whole sequences (default: one a core)",
+        help="number of processes; each scores whole sequences (default: one per core)",
     )
     return parser.parse_args(argv)
 
 
 def _default_sets() -> str:
-    """Lists the protocols by their own set, for the help."""
+    """Lists the default sets, each with its protocols, for the help."""
     sets: dict[str, list[str]] = {}
     for protocol in PROTOCOLS.values():
-        sets.setdefault(protocol.split or "all that both folders have", []).append(protocol.name)
+        sets.setdefault(protocol.split or "all sequences in both folders", []).append(protocol.name)
     return "; ".join(f"{split} for {', '.join(names)}" for split, names in sets.items())

@@ -1,11 +1,11 @@
-"""Names the known data sets and finds their folders. It imports no package: ``eval --help`` needs it."""
+"""Names the known data sets and finds their folders. Needs no installed package: ``eval --help`` uses it."""
 
 from pathlib import Path
 
 from evaluation.errors import DataError
 from evaluation.home import home
 
-# A data set's folder by the name that commands give it; one that is called by that name is found as well.
+# The folder of each data set, by its name in commands. A folder with that name itself is found as well.
 DATASET_FOLDERS = {
     "vost": "VOST",
     "mini_vost": "MiniVOST",
@@ -22,7 +22,7 @@ DATASET_FOLDERS = {
     "visor": "VISOR_2022",
     "sav": "SA-V",
 }
-# Of those without lists of sequences in ``ImageSets``: the folder in theirs that holds a split.
+# The subfolder that holds a split, for the data sets without lists of sequences in ``ImageSets``.
 SPLIT_FOLDERS = {
     "youtubevos2018": "{split}",
     "youtubevos2019": "{split}",
@@ -34,12 +34,12 @@ SPLIT_FOLDERS = {
     "long_video_x3": "",
     "sav": "sav_{split}",
 }
-OTHER_SPLIT = {"val": "valid", "valid": "val"}  # they stand for each other
-_DATA = "aot_plus/datasets"  # from ``home``
+OTHER_SPLIT = {"val": "valid", "valid": "val"}  # either name is accepted for the other
+_DATA = "aot_plus/datasets"  # relative to ``home``
 
 
 def dataset_folder(dataset: str) -> Path:
-    """Returns the folder of a known data set, or a path. Raises ``DataError`` if it does not exist."""
+    """Returns the folder of a dataset, given by name or path. Raises ``DataError`` if it does not exist."""
     folder = known_folder(home() / _DATA, dataset) if dataset in DATASET_FOLDERS else Path(dataset)
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such dataset folder")
@@ -47,6 +47,6 @@ def dataset_folder(dataset: str) -> Path:
 
 
 def known_folder(data_folder: Path, name: str) -> Path:
-    """Returns the folder in ``data_folder`` of the known data set ``name``, which may be missing."""
+    """Returns the folder of the known data set ``name`` in ``data_folder``; it may be missing."""
     folders = [data_folder / DATASET_FOLDERS[name], data_folder / name]
     return next((folder for folder in folders if folder.is_dir()), folders[0])

@@ -1,4 +1,4 @@
-"""Computes SHA-256 of files, to tell whether what made a result has changed since."""
+"""Computes SHA-256 digests, to detect whether the files that a result was made from have changed since."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -10,9 +10,9 @@ _BLOCK = 2**20  # bytes
 
 
 def digest_file(path: Path, progress: Callable[[int], object] = lambda size: None) -> str:
-    """Returns the SHA-256 of a file's content, in hexadecimal; ``progress`` gets numbers of bytes.
+    """Returns the SHA-256 of a file's content, in hexadecimal. Raises ``OSError``.
 
-    Raises ``OSError``.
+    ``progress`` is called with the number of bytes of each block that was read.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -23,7 +23,7 @@ def digest_file(path: Path, progress: Callable[[int], object] = lambda size: Non
 
 
 def digest_files(root: Path, paths: Iterable[Path]) -> str:
-    """Returns one SHA-256 of the relative paths and contents of files under ``root``. Raises ``OSError``."""
+    """Returns one SHA-256 over the relative paths and contents of files in ``root``. Raises ``OSError``."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root).as_posix()}\0{digest_file(path)}\n".encode())

@@ -1,4 +1,4 @@
-"""Runs the VOST metric as a command; ``evaluation.command`` holds what it does.
+"""Runs the VOST metric from the command line; ``evaluation.command`` implements it.
 
     python evaluation/evaluation_method.py --results_path R --dataset_path D --set val [--re] [--workers K]
     python -m evaluation.evaluation_method ...
@@ -27,6 +27,6 @@ if __name__ == "__main__":
 
     end_quietly_until_work(Path(__file__).resolve().parent)
 
-    from evaluation.command import main  # here, because the workers need no command
+    from evaluation.command import main  # imported here, because worker processes do not need it
 
     raise SystemExit(main())

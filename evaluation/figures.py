@@ -1,4 +1,4 @@
-"""Computes the figures of objects and datasets under each protocol, and says how they are written."""
+"""Computes the figures of objects and datasets under each protocol, and defines how they are written."""
 
 import logging
 import math
@@ -27,13 +27,12 @@ class FigureSet:
     """Describes the figures that are computed from the scores.
 
     Attributes:
-        of_object: computes an object's figures.
-        overall: computes the dataset's, from all objects' scores and figures.
-        object_columns: the columns of an object's figures that are written.
-        decimals: how many are written.
+        of_object: computes the figures of an object.
+        overall: computes the figures of the dataset, from the scores and figures of all objects.
+        object_columns: the figures of an object that are written.
+        decimals: the number of decimals in the files.
         form: ``tables``, two CSV files with the set in their names; ``padded``, vos-benchmark's
             ``results.csv``; ``lines``, MOSE v2's ``scores.txt``.
-        means: a dataset's figure with the name of the objects' is the mean of theirs.
     """
 
     of_object: Callable[[ObjectScores], Row]
@@ -41,11 +40,10 @@ class FigureSet:
     object_columns: tuple[str, ...]
     decimals: int
     form: str = "tables"
-    means: bool = True
 
 
 def _mean(values: Iterable[float] | FloatArray) -> float:
-    """Averages the values that count; NaN where none does."""
+    """Averages the values that are not NaN; returns NaN if there are none."""
     counted = np.array([value for value in values if not math.isnan(value)])
     return float(counted.mean()) if counted.size else math.nan
 
@@ -80,14 +78,14 @@ def _percent_object(scores: ObjectScores) -> Row:
 
 
 def _lvos_object(scores: ObjectScores) -> Row:
-    """Computes J, F and V, the spread of the mean of J and F over the frames."""
+    """Computes J, F and V, the standard deviation of (J + F) / 2 over the frames."""
     j, f = scores.values["J"], scores.values["F"]
     variance = round(float(np.nanvar((j + f) / 2)), _V_DECIMALS)
     return {"J-Mean": _mean(j), "F-Mean": _mean(f), "V-Mean": math.sqrt(variance)}
 
 
 def _grouped(scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str) -> dict[str, list[float]]:
-    """Returns, by the measure's letter, its mean over the seen and over the unseen objects."""
+    """Returns the mean of each measure (by its letter) over the seen and over the unseen objects."""
     if absent := [group for group in GROUPS if all(one.group != group for one in scores)]:
         _log.warning("no object counts as %s: the figures that need one are empty", " or ".join(absent))
     return {
@@ -116,7 +114,10 @@ def _youtube_vos_object(scores: ObjectScores) -> Row:
 
 
 def _youtube_vos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
-    """Computes G, the mean of four (NaN without categories of both kinds), and J and F of all objects."""
+    """Computes J and F over all objects, and G, the mean of J and F over the seen and the unseen objects.
+
+    G is NaN unless there are objects of both kinds.
+    """
     groups = _grouped(scores, rows, "JF")
     row = {"G-Mean": float(np.mean([groups["J"], groups["F"]]))}
     for measure, (seen, unseen) in groups.items():
@@ -125,7 +126,7 @@ def _youtube_vos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) ->
 
 
 def _mosev2_object(scores: ObjectScores) -> Row:
-    """Adds to the means those over the runs in which the object is gone, and in which it is back."""
+    """Computes means over all frames, over runs without the object, and over runs in which it is back."""
     row = {name: _mean(values) for name, values in scores.values.items()}
     runs = _runs(scores.annotated)
     for name, back in (("disappear", False), ("reappear", True)):
@@ -138,7 +139,7 @@ def _mosev2_object(scores: ObjectScores) -> Row:
 
 
 def _runs(annotated: NDArray[np.bool_]) -> list[slice]:
-    """Finds the runs of frames with, and without, the object, except the one that starts the sequence."""
+    """Returns the runs of frames with or without the object, except the run that starts the sequence."""
     starts = (np.flatnonzero(annotated[1:] != annotated[:-1]) + 1).tolist()
     return [slice(start, end) for start, end in pairwise([*starts, len(annotated)])]
 
@@ -161,7 +162,7 @@ FIGURE_SETS = {
     "vost": FigureSet(_vost_object, _means, ("J-Mean", "J_last-Mean"), 6),
     "davis": FigureSet(_davis_object, _davis_overall, ("J-Mean", "F-Mean"), 3),
     "percent": FigureSet(_percent_object, _means, ("J&F", "J", "F"), 1, "padded"),
-    "lvos": FigureSet(_lvos_object, _lvos_overall, ("J-Mean", "F-Mean", "V-Mean"), 3, means=False),
+    "lvos": FigureSet(_lvos_object, _lvos_overall, ("J-Mean", "F-Mean", "V-Mean"), 3),
     "mosev2": FigureSet(_mosev2_object, _mosev2_overall, ("J", "F_new", "F"), 4, "lines"),
     "youtube-vos": FigureSet(_youtube_vos_object, _youtube_vos_overall, ("J-Mean", "F-Mean"), 3),
 }

@@ -1,4 +1,4 @@
-"""Writes files so that a killed run never leaves half of one, and refuses to read what never ends."""
+"""Writes files so that a killed run never leaves half a file, and refuses to read pipes and devices."""
 
 import errno
 import os
@@ -23,9 +23,9 @@ _PARTIAL = ".partial"  # in the name of a file that is being written
 
 
 def require_writable(path: Path) -> None:
-    """Raises ``DataError`` if no file can be written at ``path``: to be called before the work for it.
+    """Raises ``DataError`` if no file can be written at ``path``. Makes the folder.
 
-    The folder is made.
+    To be called before the work whose result is written there.
     """
     target = write_target(path)
     with writing(path):
@@ -45,11 +45,11 @@ def require_regular(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path next to ``path``; what was written there becomes ``path`` when the block ends.
+    """Yields a temporary path next to ``path``; the file written there replaces ``path`` when the block ends.
 
-    When the block raises, the temporary file is removed and ``path`` is left as it was. The folder is made.
-    A link stays, and the file that it leads to is replaced. Raises ``DataError`` that names ``path`` where it
-    is no file but a folder, a device or a pipe, and for an ``OSError`` of the block: a full disk, for one.
+    If the block raises, the temporary file is removed and ``path`` is left as it was. The folder is made. If
+    ``path`` is a link, the link stays and its target is replaced. Raises ``DataError`` naming ``path`` if it
+    is a folder, a device or a pipe, or if the block raises ``OSError``, for example on a full disk.
     """
     target = write_target(path)
     with writing(path):
@@ -69,7 +69,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an ``OSError`` of the block into a ``DataError`` that names the path and the reason."""
+    """Turns an ``OSError`` in the block into a ``DataError`` that names the path and the reason."""
     try:
         yield
     except OSError as error:
@@ -77,7 +77,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_target(path: Path) -> Path:
-    """Follows a link to what it leads to. Raises ``DataError`` if something is there that is not a file."""
+    """Resolves a link to its target. Raises ``DataError`` if the path is something other than a file."""
     kind = _kind(path)
     if kind not in (None, "a file"):
         raise DataError(f"{path}: is {kind}; expected the file to write")
@@ -85,7 +85,7 @@ def write_target(path: Path) -> Path:
 
 
 def _kind(path: Path) -> str | None:
-    """Names the kind of entry at a path, links followed; None if there is none, or it is inaccessible."""
+    """Returns the kind of entry at a path, following links; None if it is missing or inaccessible."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

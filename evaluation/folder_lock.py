@@ -23,11 +23,12 @@ _open_files: set[IO[str]] = set()
 
 
 class FolderLock:
-    """Locks a folder, which must be there, for the length of a ``with`` block.
+    """Locks an existing folder for the duration of a ``with`` block.
 
-    The system frees the lock when the process ends, however it ends. The processes of one run hold it
-    together: the first one takes it and then calls ``share``, the others enter with ``shared``. A process
-    that takes it alone removes what killed ones left half written. The lock leaves nothing in the folder.
+    The system releases the lock when the process ends, however it ends. The processes of one run share it:
+    the first one acquires it and then calls ``share``, the others enter with ``shared=True``. A process that
+    acquires it alone removes half-written files that killed processes left. The lock file is removed in the
+    end.
     """
 
     def __init__(self, folder: Path, *, shared: bool = False) -> None:
@@ -36,7 +37,7 @@ class FolderLock:
         self._file: IO[str] | None = None
 
     def __enter__(self) -> "FolderLock":
-        """Raises ``DataError`` that says who holds the lock, or that no file can be written there."""
+        """Acquires the lock. Raises ``DataError`` that says who holds it, or why no file can be written."""
         self._file = _acquire(self.folder, shared=self._shared)
         if self._file is not None and not self._shared:
             try:
@@ -49,7 +50,7 @@ class FolderLock:
         return self
 
     def share(self) -> None:
-        """Lets further processes of this run enter. Raises ``DataError`` if another run was quicker."""
+        """Lets other processes of this run enter. Raises ``DataError`` if another run was quicker."""
         if self._file is not None and not _try_lock(self._file, fcntl.LOCK_SH):
             raise _refusal(self.folder)
 
@@ -62,14 +63,14 @@ class FolderLock:
         file, self._file = self._file, None
         if file is None:
             return
-        if _try_lock(file, fcntl.LOCK_EX):  # otherwise others of this run go on
+        if _try_lock(file, fcntl.LOCK_EX):  # fails while other processes of this run hold the lock
             (self.folder / LOCK_FILE).unlink(missing_ok=True)
         _open_files.discard(file)
         file.close()
 
 
 def refuse_locked(folder: Path) -> None:
-    """Raises ``DataError`` if a run works in the folder, which may be one that cannot be written to."""
+    """Raises ``DataError`` if a run is working in the folder, which may be read-only."""
     try:
         with (folder / LOCK_FILE).open(encoding="utf-8") as file:
             if not _try_lock(file, fcntl.LOCK_SH):
@@ -79,7 +80,7 @@ def refuse_locked(folder: Path) -> None:
 
 
 def _acquire(folder: Path, *, shared: bool) -> IO[str] | None:
-    """Opens and locks the file; None where the file system has no locks."""
+    """Opens and locks the lock file; returns None if the file system does not support locks."""
     path = folder / LOCK_FILE
     while True:
         try:
@@ -102,7 +103,10 @@ def _acquire(folder: Path, *, shared: bool) -> IO[str] | None:
 
 
 def _try_lock(file: IO[str], kind: int) -> bool:
-    """Tries to lock an open file at once; returns if it could. Raises ``OSError`` where locks do not work."""
+    """Tries to lock an open file without waiting; returns whether it succeeded.
+
+    Raises ``OSError`` if the file system does not support locks.
+    """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -118,7 +122,7 @@ def _is_at(file: IO[str], path: Path) -> bool:
 
 
 def _sign(file: IO[str]) -> None:
-    """Writes into the file who holds the lock."""
+    """Writes into the lock file who holds the lock."""
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -126,12 +130,12 @@ def _sign(file: IO[str]) -> None:
         "command": shlex.join(sys.argv)[:_LONGEST_COMMAND],
     }
     file.truncate(0)
-    # Not through the file's buffer: where the disk is full, closing it would fail as well.
+    # Bypasses the file's buffer: on a full disk, closing the file would fail as well.
     os.pwrite(file.fileno(), f"{json.dumps(holder)}\n".encode(), 0)
 
 
 def _refusal(folder: Path) -> DataError:
-    """Says who works in the folder, as far as the file tells."""
+    """Returns the error that says who is working in the folder, as far as the lock file tells."""
     try:
         holder = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
         who = "process {pid} on {host} since {since} ({command})".format(**holder)
@@ -143,7 +147,7 @@ def _refusal(folder: Path) -> DataError:
 
 
 def _close_in_child() -> None:
-    """Closes what a forked process inherits: it would hold the lock when its parent has died."""
+    """Closes the lock files that a forked process inherits: it would keep the lock after its parent died."""
     while _open_files:
         _open_files.pop().close()
 

@@ -20,12 +20,17 @@ from evaluation.protocols import Protocol
 
 __all__ = ["FrameScores", "score_frame"]
 
-_REACH_OF_AREA = 0.1  # MOSE v2: of the square root of an object's pixels
+_REACH_OF_AREA = 0.1  # MOSE v2: reach as a share of the square root of an object's area
 
 
 @dataclass(frozen=True, eq=False)
 class FrameScores:
-    """Holds, for objects ``1..K``: measures x K values in 0..1; pixels in annotation and prediction (K)."""
+    """Holds the scores of objects ``1..K``.
+
+    Attributes:
+        values: measures x K, in 0..1.
+        annotated, predicted: K numbers of pixels, in the annotation and in the prediction.
+    """
 
     values: FloatArray
     annotated: FloatArray
@@ -57,7 +62,7 @@ def score_frame(annotation: Mask, prediction: Mask, num_objects: int, protocol: 
 
 
 def _reaches(size: tuple[int, ...], area: float, protocol: Protocol) -> list[Reach]:
-    """Returns the reach of each boundary measure of an object with ``area`` annotated pixels."""
+    """Returns the reach of each boundary measure for an object with ``area`` annotated pixels."""
     height, width = size
     if "F_new" not in protocol.measures:
         return [disk(boundary_radius(height, width))]

@@ -1,4 +1,4 @@
-"""Finds the folder that relative paths of data, checkpoints and results start at."""
+"""Finds the folder that relative paths of data, checkpoints and results are resolved against."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def checkout() -> Path | None:
-    """Returns the root of the checkout that this file lies in; None for an installed package."""
+    """Returns the root of the checkout that contains this file; None for an installed package."""
     return _ROOT if (_ROOT / "eval_vost.sh").is_file() else None
 
 
 def home() -> Path:
-    """Returns ``AOT_PLUS_HOME`` if that is set, else the checkout with this file, else the working folder.
+    """Returns ``AOT_PLUS_HOME`` if it is set, else the checkout with this file, else the working directory.
 
     So nothing is ever looked for, or written, inside an installed package.
     """

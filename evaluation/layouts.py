@@ -1,4 +1,4 @@
-"""Finds the sequences of a dataset that a protocol scores, in each of the layouts on disk."""
+"""Finds the sequences of a dataset that a protocol scores, in every supported layout on disk."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 _SAV_ANNOTATIONS = "Annotations_6fps"
 _LVOS_STEP = 5  # frame numbers between two annotations
 
-# For each folder of predictions: what finds its sequences (SA-V: one for each object) or raises.
+# By the name of the folder of predictions: a function that returns its sequences (SA-V: one per object).
 Finders = dict[str, Callable[[], list[AnnotatedSequence]]]
 
 
@@ -53,9 +53,9 @@ def scored_sequences(
     Args:
         dataset: the folder of the ground truth.
         results: the folder of the predictions.
-        split: None for the protocol's own.
+        split: None for the protocol's default.
     Raises:
-        DataError: naming every sequence with too few annotated frames, and all that is wrong with the split.
+        DataError: naming every sequence with too few annotated frames, or everything wrong with the split.
     """
     finders = sequence_finders(dataset, results, split, protocol)
     found = without_problems(lambda name: finders[name](), finders)
@@ -63,7 +63,10 @@ def scored_sequences(
 
 
 def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
-    """Returns a finder of each name's sequences: each may fail on its own. Takes the same arguments."""
+    """Returns a function for each name that finds its sequences, so that each can fail separately.
+
+    Takes the same arguments as ``scored_sequences``.
+    """
     split = protocol.split if split is None else split
     if protocol.layout == "folders" or split is None:
         return _of_folders(dataset, results, split, protocol)
@@ -73,11 +76,11 @@ def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: 
 
 
 def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-    """Returns what ``scored_sequences`` takes for a known data set: a folder, a set and a protocol.
+    """Returns the folder, split and protocol to pass to ``scored_sequences`` for a known data set.
 
     Args:
-        name: one of ``DATASET_FOLDERS``, or a path, which is taken as it is.
-        split: None for the protocol's own, or val.
+        name: a key of ``DATASET_FOLDERS``, or a path, which is used as it is.
+        split: None for the protocol's default, or val if it has none.
     Raises:
         DataError: there is no such folder, or no such split in it.
     """
@@ -90,13 +93,16 @@ def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path,
         for folder in (root / part.format(split=one), root / ANNOTATIONS / one):
             if folder.is_dir():
                 return ground_truth(root, folder, one, protocol)
-    raise DataError(f"{root / part.format(split=wanted)}: there is no such folder, which holds the split")
+    raise DataError(f"{root / part.format(split=wanted)}: there is no such folder; it should hold the split")
 
 
 def ground_truth(
     root: Path, folder: Path, split: str, protocol: Protocol
 ) -> tuple[Path, str | None, Protocol]:
-    """Returns the same for a data set without ``ImageSets``. ``folder``: the split's, perhaps the root."""
+    """Returns the same as ``known_truth`` for a data set without ``ImageSets``.
+
+    ``folder``: the folder of the split, which may be the root.
+    """
     if protocol.layout not in ("splits", "folders"):
         return root, split, protocol
     listed = folder != root and (folder / f"{folder.name}.txt").is_file()
@@ -111,7 +117,7 @@ def _of_split(dataset: Path, split: str, protocol: Protocol) -> Finders:
 
 
 def annotations_folder(folder: Path) -> Path:
-    """Returns the folder with a folder of masks for each sequence."""
+    """Returns the folder that holds a folder of masks for each sequence."""
     for name in (f"{ANNOTATIONS}/480p", _SAV_ANNOTATIONS, ANNOTATIONS):
         if (folder / name).is_dir():
             return folder / name
@@ -119,7 +125,7 @@ def annotations_folder(folder: Path) -> Path:
 
 
 def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
-    """Takes the folders that both sides have, or those that ``<split>.txt`` names."""
+    """Uses the folders in both ground truth and results, or the folders that ``<split>.txt`` names."""
     masks = annotations_folder(dataset)
     if split is not None:
         names = _listed_names(dataset, split, protocol)
@@ -156,7 +162,7 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _of_folder(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
-    """Finds one sequence; in a folder of folders (SA-V), one for each object."""
+    """Finds one sequence, or, in a folder of folders (SA-V), one for each object."""
     objects = _folders(folder) if folder.is_dir() else []
     if not objects:
         return _of_masks(folder, protocol)
@@ -171,7 +177,7 @@ def _of_masks(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
 
 
 def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
-    """Reads ``<split>/Annotations/<video>/<frame>.png``, and the objects in ``<split>/[..]meta.json``."""
+    """Reads ``<split>/Annotations/<video>/<frame>.png``, and the objects in the file of ``meta_path``."""
     path = meta_path(dataset, split)
     videos = read_videos(path)
     objects = _META_OBJECTS[protocol.layout](dataset, protocol)
@@ -179,7 +185,7 @@ def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
 
 
 def meta_path(dataset: Path, split: str) -> Path:
-    """Returns the path of the file that names a split's videos and objects, which may be missing."""
+    """Returns the path of the file that lists a split's videos and objects; it may be missing."""
     check_split_name(split)
     folder = dataset / split
     paths = [folder / f"{split}_meta.json", folder / "meta.json", dataset / "meta.json"]
@@ -192,7 +198,7 @@ ObjectsOf = Callable[[str, Mapping[str, Any]], list[ListedObject]]
 def _of_video(
     path: Path, name: str, video: Mapping[str, Any], objects: ObjectsOf, protocol: Protocol
 ) -> list[AnnotatedSequence]:
-    """Finds a video of a meta file. Raises ``DataError`` for one that does not fit its layout."""
+    """Finds the sequence of a video in a meta file. Raises ``DataError`` if its entry is malformed."""
     try:
         listed = tuple(sorted(objects(name, video), key=lambda one: one.number))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -211,7 +217,7 @@ def _of_video(
 
 
 def read_videos(path: Path) -> dict[str, Any]:
-    """Reads what a meta file says about each video.
+    """Reads the entries of all videos from a meta file.
 
     Raises ``DataError`` if it is missing or damaged, or names a video that cannot have a folder.
     """
@@ -227,7 +233,7 @@ def read_videos(path: Path) -> dict[str, Any]:
 
 
 def _lvos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
-    """Reads a range of frames for each object, whose ends do not count; videos are seen or unseen."""
+    """Reads each object's range of frames (its ends do not count), and if its video is seen or unseen."""
     path = dataset / "unseen_videos.txt"
     if not path.exists():
         raise DataError(
@@ -261,7 +267,7 @@ def _mosev2_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
 
 
 def _youtube_vos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
-    """Reads a list of frames for each object; it is seen if the training set has its category."""
+    """Reads each object's list of frames; an object is seen if the training set has its category."""
     path = dataset / "train" / "meta.json"
     training = read_videos(path).values() if path.is_file() else []
     try:

@@ -1,4 +1,4 @@
-"""Notes the masks and the code behind figures beside them: old figures never pass for new ones."""
+"""Records the masks and the code that figures were computed from, so that outdated figures are detected."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ _LISTED = 3
 
 
 class MaskRecord(TypedDict):
-    """Identifies a sequence's scored predictions: how many, and one SHA-256 of them and of its annotations.
+    """Identifies a sequence's scored predictions: their number, and one SHA-256 of them and the annotations.
 
     ``code`` is the SHA-256 of the metric's source files.
     """
@@ -29,12 +29,12 @@ class MaskRecord(TypedDict):
 
 
 def record_path(figures: Path) -> Path:
-    """Names the file beside a CSV file of figures."""
+    """Returns the path of the record beside a CSV file of figures."""
     return figures.with_suffix(".masks.json")
 
 
 def read_masks(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, MaskRecord]:
-    """Reads the masks of sequences as they are now; those that are missing are left out."""
+    """Returns the records of the sequences' masks as they are now; missing masks are left out."""
     return {sequence.name: _record(folder, sequence) for sequence in sequences}
 
 
@@ -55,32 +55,32 @@ def _digest_code() -> str:
 
 
 def save_record(figures: Path, masks: dict[str, MaskRecord]) -> None:
-    """Writes the file beside a CSV file of figures."""
+    """Writes the record beside a CSV file of figures."""
     with replacing(record_path(figures)) as path:
         path.write_text(json.dumps(masks, indent=1) + "\n", encoding="utf-8")
 
 
 def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
-    """Raises ``DataError`` if figures are not of the masks, annotations and code that are there now."""
+    """Raises ``DataError`` unless the figures are of the current masks, annotations and code."""
     folder, path = figures.parent, record_path(figures)
     try:
         old = {name: _as_record(one) for name, one in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"{path}: the figures beside it may be of other masks, as it cannot be read ({reason}); "
+            f"{path}: cannot be read ({reason}), so the figures beside it may be of other masks; "
             "--re evaluates again"
         ) from error
     new = read_masks(folder, sequences)
     if any(name in new and record["code"] != _digest_code() for name, record in old.items()):
-        raise DataError(f"{figures}: another version of the metric's code made it; --re evaluates again")
+        raise DataError(f"{figures}: made by another version of the metric's code; --re evaluates again")
     changed = [name for name in dict.fromkeys([*new, *old]) if new.get(name) != old.get(name)]
     if changed:
         more = f" and {len(changed) - _LISTED} more sequences" if len(changed) > _LISTED else ""
         listed = ", ".join(changed[:_LISTED])
         counts = f"{_count(old)} were scored, {_count(new)} are there"
         raise DataError(
-            f"{folder}: its figures are not of the masks that are there now, of {listed}{more} ({counts}); "
+            f"{folder}: its figures are not of the current masks of {listed}{more} ({counts}); "
             "--re evaluates again"
         )
 

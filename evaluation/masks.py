@@ -21,16 +21,16 @@ IGNORE_ID = 255
 Mask = NDArray[np.uint8]  # H x W ids: 0 background, 255 ignored
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_DEPTH_AT = 24  # in a PNG file
-_ONE_VALUE = {0: "L", 3: "P"}  # PNG's colour types with one value a pixel, by Pillow's names
+_DEPTH_AT = 24  # offset of the bit depth in a PNG file
+_ONE_VALUE = {0: "L", 3: "P"}  # PNG's colour types with one value per pixel, and Pillow's names for them
 _MOST_PIXELS = 2**26  # of a mask that is inflated at once
 
 
 @contextmanager
 def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
-    """Opens an image file for the block; ``kind``, in messages, says what it should be ("a mask").
+    """Opens an image file for the block; messages use ``kind`` for what it should be ("a mask").
 
-    Raises ``DataError`` for a file that is missing, damaged or a pipe, also when that shows inside the block.
+    Raises ``DataError`` for a file that is missing, damaged or a pipe, even if this only shows in the block.
     """
     require_regular(path)
     try:
@@ -47,22 +47,22 @@ def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
 def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
     """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``.
 
-    ``modes``: Pillow's names of the kinds of image that are taken. Where "1" is among them, what is not 0 is
-    the object, and grey of any depth will do.
+    ``modes``: the accepted image modes, by Pillow's names. If "1" is among them, all pixels that are not 0
+    are the object, and grey images of any bit depth are accepted.
     """
     require_regular(path)
     ids = _read_plain(path, modes)
     if ids is not None:
         return ids
     with opened(path, "a mask") as image:
-        if image.format != "PNG":  # a JPEG has other ids than were written, at every edge
+        if image.format != "PNG":  # JPEG compression changes the ids along every edge
             raise DataError(f"{path}: a mask must be a PNG file, found {image.format}")
         if image.mode not in modes:
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"
             )
         if image.mode == "L" and "1" not in modes and (depth := _bit_depth(path)) < 8:
-            # Pillow spreads grey levels over 0..255: of 4 bits, id 1 becomes 17.
+            # Pillow scales grey levels to 0..255: with 4 bits, id 1 becomes 17.
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found {depth}-bit grey"
             )
@@ -70,16 +70,16 @@ def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
 
 
 def _bit_depth(path: Path) -> int:
-    """Returns the bits of a PNG file's values, which stand in the header, always the first chunk."""
+    """Returns the bit depth of a PNG file from its header, which is always the first chunk."""
     with path.open("rb") as file:
         return file.read(_DEPTH_AT + 1)[_DEPTH_AT]
 
 
 def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
-    """Reads 8-bit ids whose rows are stored as they are, without filters, as those of most masks.
+    """Reads a PNG of 8-bit ids whose rows are stored without filters, as in most mask files.
 
-    Pillow inflates one row after another, and by a zlib that takes a mask's long runs several times as long.
-    Returns None for any other file, or a damaged one, which Pillow then reads.
+    Pillow inflates row by row, with a zlib that needs several times as long for a mask's long runs. Returns
+    None for any other file or a damaged one; the caller then reads it with Pillow.
     """
     try:
         file = path.read_bytes()
@@ -91,9 +91,9 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
             return None
         pixels = b"".join(data for kind, data in chunks if kind == b"IDAT")
         inflater = zlib_ng.decompressobj()
-        stored = inflater.decompress(pixels, height * (width + 1) + 1)  # one more, to reach the end
-        rows = np.frombuffer(stored, np.uint8).reshape(height, width + 1)  # a row's filter, then its pixels
-    except (OSError, ValueError, StopIteration, struct.error, zlib_ng.error):  # type: ignore[misc]  # typed as no class
+        stored = inflater.decompress(pixels, height * (width + 1) + 1)  # one byte more, to reach the end
+        rows = np.frombuffer(stored, np.uint8).reshape(height, width + 1)  # each row: its filter, its pixels
+    except (OSError, ValueError, StopIteration, struct.error, zlib_ng.error):  # type: ignore[misc]  # not typed as a class
         return None
     return None if rows[:, 0].any() or not inflater.eof else np.ascontiguousarray(rows[:, 1:])
 
@@ -101,7 +101,7 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
 def _read_chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yields the kind and the content of each chunk of a PNG file.
 
-    Raises ``ValueError`` and ``struct.error`` for another file, and for one that is damaged.
+    Raises ``ValueError`` or ``struct.error`` if the file is not a PNG or is damaged.
     """
     if not file.startswith(_PNG):
         raise ValueError("no PNG file")

@@ -1,7 +1,7 @@
 """Computes the VOST metric on arrays: arrays in, numbers out, no file system.
 
 Masks are uint8 arrays of H x W object ids: 0 is background, 255 (ignored) counts as background too. Frames
-are taken one at a time, so that all that grows with the length of a video is one float per object and frame.
+are processed one at a time: memory grows with the length of a video by one float per object and frame only.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ MIN_ANNOTATED_FRAMES = 3
 RECALL_THRESHOLD = 0.5
 DECAY_QUARTERS = 4
 LAST_FRAMES_START = 0.75
-_FEW_OBJECTS = 8  # are counted one by one faster than in a histogram
+_FEW_OBJECTS = 8  # up to this many objects, counting one by one is faster than a histogram
 FIGURES = ("J-Mean", "J-Recall", "J-Decay", "J_last-Mean", "J_last-Recall", "J_last-Decay")
 
 FloatArray = NDArray[np.float64]
@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 def count_objects(first_annotation: Mask) -> int:
     """Counts the scored objects of a sequence: the largest id of its first annotation (255 excluded).
 
-    An id in ``1..K`` that never occurs is scored as well; objects that come later are not.
+    An id in ``1..K`` that never occurs is scored as well; objects that appear later are not.
     Raises ``DataError`` if the annotation holds no object.
     """
     highest = int(np.max(first_annotation, initial=0, where=first_annotation != IGNORE_ID))
@@ -59,24 +59,24 @@ def frame_ious(annotation: Mask, prediction: Mask, num_objects: int) -> FloatArr
 
 
 def scored_part(annotation: Mask, prediction: Mask) -> tuple[Mask, Mask] | None:
-    """Cuts both masks to where one of them holds an object, and a margin of a pixel; None if none does.
+    """Crops both masks to where either holds an object, with a margin of one pixel; None if neither does.
 
-    Pixels that are background in both masks count for nothing, and are most of a frame as a rule. The margin
-    is missing at the border of the frame alone. Raises ``DataError`` as ``frame_ious`` does.
+    Pixels that are background in both masks do not affect the scores, and usually make up most of a frame.
+    There is no margin at the border of the frame. Raises ``DataError`` like ``frame_ious``.
     """
     _check_masks(annotation, prediction)
     x, y, width, height = cv2.boundingRect(cv2.max(annotation, prediction))
     if not width:
         return None
     rows, columns = slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
-    # A copy, since several passes over its rows follow.
+    # Contiguous copies, since several passes over their rows follow.
     return np.ascontiguousarray(annotation[rows, columns]), np.ascontiguousarray(prediction[rows, columns])
 
 
 def frame_overlaps(
     annotation: Mask, prediction: Mask, num_objects: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Counts the objects' pixels in both masks, in the annotation, in the prediction (K each).
+    """Counts each object's pixels in the intersection, in the annotation and in the prediction (K each).
 
     ``annotation``, ``prediction``: of the same size, as ``scored_part`` returns them.
     """
@@ -88,8 +88,8 @@ def frame_overlaps(
             both = annotated & predicted
             counts[:, index] = [np.count_nonzero(pixels) for pixels in (both, annotated, predicted)]
         return counts[0], counts[1], counts[2]
-    # All objects at once: one joint histogram of annotated id by predicted id. A bin for each of the 256 ids
-    # costs less than a pass over the pixels that puts those which do not count together.
+    # All objects at once: one joint histogram of annotated and predicted ids. A bin for each of the 256 ids
+    # costs less than a further pass over the pixels to merge the ids that do not count.
     joint = cv2.calcHist([annotation, prediction], [0, 1], None, [256, 256], [0, 256, 0, 256])
     objects = slice(1, num_objects + 1)
     of_annotation = joint[objects].sum(axis=1, dtype=np.float64)
@@ -112,11 +112,11 @@ def recall(ious: FloatArray) -> FloatArray:
 
 
 def decay(ious: FloatArray) -> FloatArray:
-    """Returns the mean IoU of the first quarter of frames minus the last's. ``ious``: ... x n, n >= 1.
+    """Returns the mean IoU of the first quarter of frames minus that of the last. ``ious``: ... x n, n >= 1.
 
     The quarters meet at ``round(linspace(1, n, 5) + 1e-10) - 1`` and share their border frames, as in the
     published VOST evaluation. That code keeps these indices in 8 bits, so its decay is wrong for sequences of
-    more than 255 scored frames; this one is right for any length, and differs from it there.
+    more than 255 scored frames; this function is right for any length, and differs from it only there.
     """
     marks = np.linspace(1, ious.shape[-1], DECAY_QUARTERS + 1)
     borders = np.round(marks + 1e-10).astype(np.int64) - 1
@@ -153,8 +153,8 @@ def score_sequence(annotations: Iterable[Mask], predictions: Iterable[Mask]) -> 
     """Computes IoUs of one whole sequence, read frame by frame. ``object_figures`` turns them into figures.
 
     Args:
-        annotations: all annotated frames in order (uint8, H x W). The first says which objects are scored;
-            the first and the last are not scored themselves.
+        annotations: all annotated frames in order (uint8, H x W). The first determines which objects are
+            scored; the first and the last frame are not scored themselves.
         predictions: the predicted masks of the same frames, the first and the last included.
     Returns:
         K x (frames - 2) values in 0..1.

@@ -1,4 +1,4 @@
-"""Calls a function for every item of a list in separate processes: the one pool of this project."""
+"""Calls a function for every item of a list in separate processes: the project's only process pool."""
 
 import multiprocessing
 import os
@@ -28,14 +28,14 @@ Result = TypeVar("Result")
 
 
 def usable_cores() -> int:
-    """Counts the cores that this process may use, by affinity and the container's quota; 1 at least."""
+    """Returns how many cores this process may use, by affinity and the container's quota; at least 1."""
     machine = os.cpu_count() or 1
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
     return max(1, int(min(machine, affinity, _quota())))
 
 
 def _quota() -> float:
-    """Returns how many cores a container may use, infinity where nothing limits it."""
+    """Returns how many cores the container may use; infinity without a limit."""
     try:
         limit, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
         return float("inf") if limit == "max" else int(limit) / int(period)
@@ -56,11 +56,11 @@ def map_in_processes(
     The processes end at once when a call raises, on Ctrl-C, and when this process is killed.
 
     Args:
-        function: of an importable module; it and what it returns can be pickled.
-        workers: processes; None for one on each core that this process may use. With 1 no process is started.
-        size: how long an item takes, in any unit: the longest are begun first.
+        function: defined in an importable module; it and its results can be pickled.
+        workers: number of processes; None for one per core that this process may use. 1 starts no process.
+        size: how long an item takes, in any unit: the longest are started first.
     Raises:
-        DataError: a process was ended from outside; and whatever ``function`` raises.
+        DataError: a process was killed from outside. Whatever ``function`` raises is raised here, too.
     """
     from evaluation.progress import ProgressBar
 
@@ -86,7 +86,7 @@ def map_in_processes(
 
 
 def end_with_parent() -> None:
-    """Has this process end, at once, after the one that started it, which may have been killed."""
+    """Makes this process exit as soon as its parent has ended, even if the parent was killed."""
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
 
 
@@ -95,14 +95,14 @@ def _watch_parent(number: int) -> None:
     if parent is not None:
         parent.join()
     else:
-        while os.getppid() == number:  # an orphan gets another parent
+        while os.getppid() == number:  # an orphaned process gets another parent
             time.sleep(_LOOK_EVERY)
     os._exit(1)
 
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Yields a pool of fresh processes (safe whatever threads this one has), ended if the block raises."""
+    """Yields a pool of spawned processes (safe whatever threads this one has), ended if the block raises."""
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(watched,))
@@ -119,10 +119,10 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _hint() -> str:
-    """Says what a script needs: each process imports it, and would run what it does once more."""
+    """Returns a hint for scripts: they need a main guard, since each process imports them again."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
-    # The metric's own script has what it needs.
+    # The metric's own script has the guard.
     is_script = main.__spec__ is None and file is not None and Path(file).parent != Path(__file__).parent
     return (
         '. A script must call this under if __name__ == "__main__":, or with workers=1' if is_script else ""
@@ -131,10 +131,11 @@ def _hint() -> str:
 
 @contextmanager
 def _starting() -> Iterator[None]:
-    """Has processes that start in this block ignore Ctrl-C, and leave a program run with ``-m`` alone.
+    """Makes processes started in this block ignore Ctrl-C, and not import a program that runs with ``-m``.
 
-    A terminal sends Ctrl-C to all processes, and the first one answers it. A new process would import the
-    main module again, and with it torch where a tool does so: seconds for each. Our functions lie elsewhere.
+    A terminal sends Ctrl-C to all processes, and the first one handles it. Each new process would import the
+    main module again, and with it torch if the tool does: this takes seconds, and the mapped functions are in
+    other modules.
     """
     main = sys.modules["__main__"]
     try:
@@ -151,8 +152,8 @@ def _starting() -> Iterator[None]:
 
 @contextmanager
 def _interrupt_blocked() -> Iterator[None]:
-    """Blocks Ctrl-C for processes that start in the block, and for this one until its end."""
-    resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts
+    """Blocks Ctrl-C for processes started in the block; for this process, delays it until the block ends."""
+    resource_tracker.ensure_running()  # its start would unblock Ctrl-C
     noted: list[int] = []
     previous = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -166,15 +167,15 @@ def _interrupt_blocked() -> Iterator[None]:
 
 
 def _start_worker(watched: Connection) -> None:
-    """Prepares a process. ``watched``: closed at its other end when the work is given up."""
+    """Prepares a worker process, which ends when the other end of ``watched`` is closed."""
     import cv2
 
-    cv2.setNumThreads(1)  # the other processors have workers of their own
+    cv2.setNumThreads(1)  # the other cores have workers of their own
     threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
 
 
 def _end_with(watched: Connection) -> None:
-    """Ends this process when the first one closes the pipe, or was killed."""
+    """Ends this process when the first one closes the pipe or is killed."""
     with suppress(EOFError, OSError):
         watched.recv_bytes()
     os._exit(1)

@@ -1,8 +1,8 @@
-"""Writes J of every scored frame as a table and a CSV file, even of an incomplete run.
+"""Writes J of every scored frame as a table and a CSV file, even for an incomplete run.
 
 Columns: ``Sequence``, ``Object`` (id), ``Frame`` (name without suffix), ``J`` (0..1, 6 decimals), ``Last``
-(1 where the frame counts in J_tr, else 0) and ``Problem``. The mean of an object's ``J`` is its J, that of
-its rows with ``Last`` its J_tr. A sequence that cannot be scored has one row: its name and its problem.
+(1 where the frame counts in J_tr, else 0) and ``Problem``. The mean of ``J`` over an object's rows is its J,
+over its rows with ``Last`` its J_tr. A sequence that cannot be scored has one row, with its name and problem.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Row = dict[str, object]
 
 
 def _types(protocol: Protocol) -> dict[str, type | str]:
-    """Lists the columns and their types. ``Last`` is VOST's alone."""
+    """Returns the columns and their types. Only VOST has ``Last``."""
     types: dict[str, type | str] = {"Sequence": str, "Object": "Int64", "Frame": str}
     types |= dict.fromkeys(protocol.measures, float)
     return types | ({"Last": "Int64"} if protocol.figures == "vost" else {}) | {"Problem": str}
@@ -41,7 +41,7 @@ COLUMNS = tuple(_types(PROTOCOLS["vost"]))
 
 
 def per_frame_path(folder: Path, split: str) -> Path:
-    """Returns the CSV file's path. Raises ``DataError`` for an impossible split."""
+    """Returns the CSV file's path. Raises ``DataError`` for an invalid split name."""
     check_split_name(split)
     return folder / f"per-frame_results-{split}.csv"
 
@@ -60,14 +60,14 @@ def evaluate_per_frame(
     Unlike the metric, it continues when a sequence cannot be scored: the table names the problem.
 
     Args:
-        folder: of the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<set>.csv`` goes there.
+        folder: the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<set>.csv`` is written there.
         dataset, split, workers, protocol: as for ``results.evaluate``.
         write: False leaves ``folder`` as it is.
     Returns:
-        The columns of the protocol; where there is a problem, ``Object`` and the measures are missing values.
+        The protocol's columns; in rows with a problem, ``Object`` and the measures are missing values.
     Raises:
-        DataError: an unusable split, no sequence with predictions, or a worker that died; nothing is
-            written, and a file of an earlier run is gone.
+        DataError: an unusable split, no sequence with predictions, or a worker that died. Nothing is
+            written, and the file of an earlier run is removed.
     """
     import pandas as pd
 
@@ -82,7 +82,7 @@ def evaluate_per_frame(
         name = protocol.set_name(split)
         raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
     found, problems = _find(finders)
-    # Before they are scored, so that later changes are seen. Only VOST's file is read again.
+    # Recorded before scoring, so that later changes are detected. Only VOST's file is read again.
     masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None
     problems |= _incomplete(folder, found) | _without_number(found)
     rows |= {name: [_problem_row(name, problem)] for name, problem in problems.items()}
@@ -102,9 +102,9 @@ def evaluate_per_frame(
 
 
 def read_current_per_frame(folder: Path, dataset: Path, split: str) -> pd.DataFrame:
-    """Reads the file as ``read_per_frame``, if it is of the masks, annotations and code that are there now.
+    """Reads the file like ``read_per_frame``, if it is of the current masks, annotations and code.
 
-    Raises ``DataError`` where it is not.
+    Raises ``DataError`` if it is not.
     """
     table = read_per_frame(folder, split)
     finders = sequence_finders(dataset, folder, split, PROTOCOLS["vost"])
@@ -132,7 +132,7 @@ def _predicted(folder: Path, finders: Finders) -> Finders:
 
 
 def _find(finders: Finders) -> tuple[list[AnnotatedSequence], dict[str, DataError]]:
-    """Finds the sequences of all names, and the problems of the names without."""
+    """Runs the finders; returns the sequences they find, and the problems by name."""
     found: list[AnnotatedSequence] = []
     problems: dict[str, DataError] = {}
     for name, find in finders.items():
@@ -144,12 +144,12 @@ def _find(finders: Finders) -> tuple[list[AnnotatedSequence], dict[str, DataErro
 
 
 def _folder(sequence: AnnotatedSequence) -> str:
-    """Names the folder of predictions; SA-V has one for each object in it."""
+    """Returns the name of the folder of predictions; in SA-V it holds a folder for each object."""
     return sequence.name.partition("/")[0]
 
 
 def _incomplete(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, DataError]:
-    """Says of each name where the first missing prediction of a scored frame is."""
+    """Returns, by name, how many predictions of scored frames are missing and which is the first."""
     problems: dict[str, DataError] = {}
     for sequence in sequences:
         missing = missing_predictions(folder, sequence)
@@ -161,7 +161,7 @@ def _incomplete(folder: Path, sequences: list[AnnotatedSequence]) -> dict[str, D
 
 
 def _without_number(sequences: list[AnnotatedSequence]) -> dict[str, DataError]:
-    """Says of each name whose objects are folders which of them is not named by a number."""
+    """Returns a problem for each name with an object folder (SA-V) that is not named by a number."""
     problems: dict[str, DataError] = {}
     for sequence in sequences:
         name = sequence.name.rpartition("/")[2]
@@ -176,7 +176,7 @@ def _problem_row(name: str, problem: DataError) -> Row:
 
 
 def _rows(objects: list[ObjectScores]) -> list[Row]:
-    """Makes a row for each object and frame that counts for it."""
+    """Returns a row for each object and each frame that counts for it."""
     rows: list[Row] = []
     for one in objects:
         first_last = len(one.frames) - len(last_frames(one.values["J"]))

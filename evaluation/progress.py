@@ -6,10 +6,10 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar(tqdm):
-    """Shows progress on stderr, with the arguments of ``tqdm``.
+    """Shows progress on stderr; takes the arguments of ``tqdm``.
 
-    Python closes a bar that was interrupted while it was being made. ``tqdm`` then prints a traceback about
-    the place on the screen, which the bar does not have yet. Here each has one from the beginning.
+    If Ctrl-C interrupts the constructor, Python still closes the bar, and ``tqdm`` prints a traceback because
+    ``pos``, the bar's position on the screen, is not set yet. As a class attribute, it always is.
     """
 
     pos = 0

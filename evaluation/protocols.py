@@ -1,4 +1,4 @@
-"""Lists the protocols of the metric: what differs between the published tools, as data."""
+"""Defines the protocols of the metric: the differences between the published tools, as data."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,22 +12,22 @@ _DAVIS_MEASURES = ("J", "F")
 
 @dataclass(frozen=True)
 class Protocol:
-    """Selects the frames, objects and pixels that count, and the figures. Defaults are those of DAVIS 2017.
+    """Selects the frames, objects and pixels that count, and the figures. The defaults follow DAVIS 2017.
 
     Attributes:
-        layout: the way to the ground truth, a name of ``evaluation.layouts``.
-        figures: the figures and their files, a name of ``evaluation.figures``.
-        split: the set if none is named; None: all sequences that are in both folders.
-        split_folders: inside ``ImageSets``, the folders with the lists of sequences; the first that has one.
+        layout: how the ground truth is laid out on disk; see ``evaluation.layouts``.
+        figures: the figures and their files, a key of ``evaluation.figures.FIGURE_SETS``.
+        split: the default set; None for all sequences that are in both folders.
+        split_folders: folders in ``ImageSets`` that may hold the list of sequences; the first match counts.
         skips_first, skips_last: the first (the last) annotated frame does not count.
-        objects: ``first``, all ids up to the largest of the first annotation (255 apart); ``scored``, all ids
-            (255 too) of the annotations that count; ``listed``, those that a meta file names.
-        merges: all objects are one; all ids of the annotation are 1.
+        objects: ``first``, all ids up to the largest in the first annotation (except 255); ``scored``, all
+            ids (including 255) in the annotations that count; ``listed``, the ids that a meta file lists.
+        merges: all objects are scored as one; all ids of the annotation become 1.
         from_occurrence: frames before an object is first annotated or predicted do not count for it.
-        refuses_foreign: a prediction with a larger id than the objects' is an error. Else it is background.
-        smoothing: is added to the intersection and the union of an object that is in one of the masks.
-        measures: of a frame. ``F_new`` is MOSE v2's, whose reach goes by the object's size.
-        strict: sequences that only the ground truth or only the predictions have are an error.
+        refuses_foreign: a predicted id above the objects' ids is an error; otherwise it is background.
+        smoothing: added to the intersection and the union of an object that is in at least one of the masks.
+        measures: measures per frame. ``F_new`` is MOSE v2's F, whose reach depends on the object's size.
+        strict: a sequence that only the ground truth or only the predictions have is an error.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Protocol:
 
     @property
     def ends(self) -> tuple[int, int]:
-        """Counts the annotated frames at the start and at the end that do not count."""
+        """Returns how many annotated frames do not count, at the start and at the end."""
         return int(self.skips_first), int(self.skips_last)
 
     def set_name(self, split: str | None) -> str:
-        """Returns the set's name in names of files. ``split``: None for the protocol's own.
+        """Returns the set's name as used in file names. ``split``: None for the protocol's default.
 
-        Figures of all frames are in other files than those without the ends.
+        Figures over all frames get files of their own, apart from figures without the first and last frame.
         """
         name = self.split if split is None else split
         return ("all" if name is None else name) + ("" if any(self.ends) else "_all_frames")
@@ -87,7 +87,7 @@ PROTOCOLS = {
 
 
 def get_protocol(name: str, *, all_frames: bool = False, strict: bool = False) -> Protocol:
-    """Looks a protocol up by its name. ``all_frames``: the first and the last frame count as well.
+    """Looks up a protocol by name. ``all_frames``: the first and the last frame count as well.
 
     Raises ``DataError`` for an unknown name.
     """

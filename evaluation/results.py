@@ -1,6 +1,6 @@
-"""Makes the figures of a result folder, writes them as two CSV files, reads those, shows them as text.
+"""Computes the figures of a result folder, writes them to two CSV files, reads these, formats them as text.
 
-Functions that need pandas import it, since worker processes and ``--help`` would wait for it in vain.
+Only functions that need pandas import it: worker processes and ``--help`` do without it and start faster.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Results:
         objects: a row for each object: ``Sequence`` (``<sequence>_<object>``) and its figures; under VOST
             ``J-Mean`` and ``J_last-Mean``.
         overall: one row, over all objects; under VOST the columns ``metrics.FIGURES``.
-        protocol: the one that the figures follow.
+        protocol: the protocol that the figures follow.
     """
 
     objects: pd.DataFrame
@@ -50,12 +50,12 @@ class Results:
 
     @property
     def j(self) -> float:
-        """Returns ``J-Mean``, which vos-benchmark, sav and mosev2 call ``J``: ask ``overall`` for theirs."""
+        """Returns ``J-Mean``; under vos-benchmark, sav and mosev2, read ``J`` from ``overall`` instead."""
         return float(self.overall["J-Mean"].iloc[0])
 
     @property
     def j_tr(self) -> float:
-        """Returns J_tr (``J_last`` in the files), the mean over all objects. VOST alone has it."""
+        """Returns J_tr (``J_last`` in the files), the mean over all objects. Only VOST has it."""
         return float(self.overall["J_last-Mean"].iloc[0])
 
 
@@ -69,14 +69,14 @@ def evaluate(
     """Scores predictions of all sequences of a set and writes the figures beside them.
 
     Args:
-        folder: of the predictions, ``<sequence>/<frame>.png``.
+        folder: the predictions, ``<sequence>/<frame>.png``.
         dataset: a folder in the protocol's layout.
-        split: the set; None for the protocol's own.
-        workers: processes; None for one a core.
-        protocol: itself or its name.
+        split: the set; None for the protocol's default.
+        workers: number of processes; None for one per core.
+        protocol: a ``Protocol`` or its name.
     Raises:
-        DataError: a mask or the set is missing or cannot be used (nothing is written, and files of an
-        earlier run are gone), or a run is writing masks there.
+        DataError: a mask or the set is missing or cannot be used (nothing is written, and the files of an
+            earlier run are removed), or a run is writing masks there.
     """
     folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
@@ -98,7 +98,7 @@ def evaluate(
 
 
 def summarise(scores: list[ObjectScores], protocol: Protocol) -> Results:
-    """Computes the results of all objects. Raises ``DataError`` if there is none."""
+    """Computes the results from the scores of all objects. Raises ``DataError`` if there are none."""
     import pandas as pd
 
     if not scores:
@@ -111,13 +111,13 @@ def summarise(scores: list[ObjectScores], protocol: Protocol) -> Results:
 
 
 def csv_paths(folder: Path, split: str) -> tuple[Path, Path]:
-    """Returns the per-sequence and the global CSV path. Raises ``DataError`` for an impossible split."""
+    """Returns the per-sequence and the global CSV path. Raises ``DataError`` for an invalid split name."""
     check_split_name(split)
     return folder / f"per-sequence_results-{split}.csv", folder / f"global_results-{split}.csv"
 
 
 def remove_results(folder: Path) -> None:
-    """Removes the files of all splits and protocols."""
+    """Removes the figures of all splits and protocols."""
     tables = (f"{kind}_results-*" for kind in ("global", "per-sequence", "per-frame"))
     for pattern in (*tables, _PADDED_FILE, _LINES_FILE):
         for path in folder.glob(pattern):
@@ -125,7 +125,7 @@ def remove_results(folder: Path) -> None:
 
 
 def figure_paths(folder: Path, split: str | None, protocol: Protocol) -> tuple[Path, ...]:
-    """Lists the files that a protocol's figures are written to."""
+    """Returns the files that a protocol's figures are written to."""
     form = FIGURE_SETS[protocol.figures].form
     if form == "padded":
         return (folder / _PADDED_FILE,)
@@ -134,7 +134,7 @@ def figure_paths(folder: Path, split: str | None, protocol: Protocol) -> tuple[P
 
 
 def write_results(folder: Path, split: str | None, results: Results) -> None:
-    """Writes the files of ``figure_paths``; each appears whole, under its name, or not at all."""
+    """Writes the files of ``figure_paths``; each appears complete or not at all."""
     figures = FIGURE_SETS[results.protocol.figures]
     with ExitStack() as stack:
         paths = figure_paths(folder, split, results.protocol)
@@ -167,21 +167,21 @@ def _percents(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _lines(results: Results) -> str:
-    """Lists MOSE v2's figures in percent, and the same once more in a line."""
+    """Formats MOSE v2's figures in percent, one per line, and then all of them in one line."""
     row = 100 * results.overall.iloc[0]
     lines = [f"{name}: {value:.2f}" for name, value in row.items()]
     return "\n".join([*lines, "Copy-Paste: " + ",".join(f"{value:.1f}" for value in row)]) + "\n"
 
 
 def write_table(table: pd.DataFrame, path: Path, decimals: int = 6) -> None:
-    """Writes a CSV file, its lines ending in a newline alone."""
+    """Writes a CSV file with Unix line endings."""
     table.to_csv(path, index=False, float_format=f"%.{decimals}f", lineterminator="\n")
 
 
 def read_current_results(folder: Path, dataset: Path, split: str) -> Results:
-    """Reads both CSV files of VOST, if they are of the masks and annotations that are there now.
+    """Reads both CSV files of VOST, if they are of the current masks, annotations and code.
 
-    Raises ``DataError`` where they are not, where a run works in the folder, and as ``read_results``.
+    Raises ``DataError`` if they are not, if a run is working in the folder, and like ``read_results``.
     """
     refuse_locked(folder)
     results = read_results(folder, split)
@@ -191,7 +191,7 @@ def read_current_results(folder: Path, dataset: Path, split: str) -> Results:
 
 
 def read_results(folder: Path, split: str) -> Results:
-    """Reads both CSV files of VOST. Raises ``DataError`` naming one that is damaged or of another run."""
+    """Reads both CSV files of VOST. Raises ``DataError`` naming a file that is damaged or of another run."""
     object_path, overall_path = csv_paths(folder, split)
     objects = _read_figures(object_path, ("Sequence", *FIGURE_SETS["vost"].object_columns))
     overall = _read_figures(overall_path, FIGURES)
@@ -204,7 +204,7 @@ def read_results(folder: Path, split: str) -> Results:
 
 
 def _read_figures(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Reads at least one row of these columns, all of them finite numbers but ``Sequence``."""
+    """Reads a table of at least one row with these columns: finite numbers, except for ``Sequence``."""
     try:
         table = read_table(path, {column: str if column == "Sequence" else float for column in columns})
     except (OSError, ValueError) as error:
@@ -217,7 +217,7 @@ def _read_figures(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def read_table(path: Path, types: Mapping[str, type | str]) -> pd.DataFrame:
     """Reads a CSV file with at least one row. Raises ``OSError``, ``ValueError`` or ``DataError`` (a pipe).
 
-    ``types``: of its columns. A number may be missing, text may not; no text stands for a missing value.
+    ``types``: the type of each column. Numbers may be missing, text may not; no text is read as missing.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Scores sequences under a protocol. Worker processes import this, and wait for what it imports."""
+"""Scores sequences under a protocol. Worker processes import this module, so it should import quickly."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ class ObjectScores:
     """Holds an object's measures in the scored frames of its sequence.
 
     Attributes:
-        sequence, number: as its row is named: "crowd" and "2", SA-V's "sav_000101" and "002".
-        group: that it counts in ("seen"); empty where there are none.
+        sequence, number: the names of its row: "crowd" and "2", in SA-V "sav_000101" and "002".
+        group: the group that it counts in ("seen"); empty if the protocol has no groups.
         frames: the names of the n scored frames, without suffix.
-        values: by the name of the measure, n values in 0..1; NaN where the frame does not count for it.
-        annotated: whether the annotation shows it, n values.
+        values: n values in 0..1 by the measure's name; NaN where the frame does not count for the object.
+        annotated: whether the annotation shows the object, n values.
     """
 
     sequence: str
@@ -42,7 +42,7 @@ class ObjectScores:
     annotated: NDArray[np.bool_]
 
 
-# What becomes of a sequence: its objects' scores, or the problem it has.
+# The outcome of a sequence: the scores of its objects, or the problem that prevents them.
 Outcome = list[ObjectScores] | DataError
 
 
@@ -51,13 +51,13 @@ def score_sequences(
 ) -> list[ObjectScores]:
     """Scores the objects of the sequences, in their order, with a progress bar.
 
-    A sequence with a problem does not keep the others from being read, so that one run names all problems.
+    A problem in one sequence does not stop the others, so that one run reports all problems.
 
     Args:
-        results: the folder of the predictions; ``vost.check_predictions`` has passed.
+        results: the folder of the predictions, which has passed ``vost.check_predictions``.
         workers: processes, as for ``map_in_processes``. Each holds one frame's two masks at a time.
     Raises:
-        DataError: the problems of all sequences, a line each, or a worker that died.
+        DataError: the problems of all sequences, one per line, or a worker that died.
     """
     outcomes = score_each(sequences, results, workers, protocol)
     problems = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
@@ -69,7 +69,7 @@ def score_sequences(
 def score_each(
     sequences: list[AnnotatedSequence], results: Path, workers: int | None, protocol: Protocol
 ) -> list[Outcome]:
-    """Scores as ``score_sequences``; a sequence's problem is its outcome. Raises only if a worker died."""
+    """Scores like ``score_sequences``, but returns a sequence's problem. Raises only if a worker died."""
     score = partial(_score_files, results, protocol)
     return map_in_processes(score, sequences, workers, "evaluate", size=lambda one: len(one.frames))
 
@@ -103,19 +103,19 @@ def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> li
 
 
 def _new_ids(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> tuple[Mask, Mask] | None:
-    """Returns the id that each of the 256 stands for, in annotations and in predictions.
+    """Returns the tables that map each of the 256 ids, in annotations and in predictions.
 
-    None: all stand for themselves.
+    None: all ids stay as they are.
     """
     if not (sequence.binary or protocol.merges):
         return None
     one = np.minimum(np.arange(256), 1).astype(np.uint8)
-    # In the archive of DAVIS 2016 the object is 255; beside other ids, 255 is ignored.
+    # In the archive of DAVIS 2016 the object has id 255; if there are other ids, 255 is ignored.
     if sequence.binary or first is None or set(np.unique(first)) == {0, IGNORE_ID}:
         return one, one
     without_255 = one.copy()
     without_255[IGNORE_ID] = 0
-    # Predictions of one object may be 0 and 255 as well, unless the annotation has a 255 of its own.
+    # Predictions may also mark the object with 255, unless the annotation itself contains 255.
     return without_255, without_255 if (first == IGNORE_ID).any() else one
 
 
@@ -127,7 +127,7 @@ def _with_ids(
 
 
 def _count(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> int:
-    """Returns the largest id that can be scored. Raises ``DataError`` for a first mask without object."""
+    """Returns the largest id that can be scored. Raises ``DataError`` for a first mask without objects."""
     if sequence.binary:
         return 1
     if first is not None:
@@ -144,7 +144,7 @@ def _without_foreign(
         largest = int(prediction.max(initial=0))
         if largest > count:
             path = results / sequence.name / frame
-            expected = f"those of the first annotation end at {count}"
+            expected = f"the ids of the first annotation end at {count}"
             raise DataError(f"{path}: the prediction holds id {largest}; {expected}")
         yield annotation, prediction
 
@@ -152,7 +152,7 @@ def _without_foreign(
 def _objects(
     protocol: Protocol, sequence: AnnotatedSequence, values: FloatArray, annotated: NDArray[np.bool_]
 ) -> list[ObjectScores]:
-    """Takes the objects that count. ``values``: measures x K x n; ``annotated``: K x n."""
+    """Returns the scores of the objects that count. ``values``: measures x K x n; ``annotated``: K x n."""
     name, _, folder = sequence.name.partition("/")
     frames = tuple(Path(frame).stem for frame in sequence.scored_frames)
     if sequence.binary and not annotated.any():
@@ -175,9 +175,9 @@ def _objects(
 
 
 def _keep_freed_memory() -> None:
-    """Has the C library keep what is freed for the next mask, where it would give it back to the system.
+    """Makes the C library keep freed memory for the next mask instead of returning it to the system.
 
-    glibc takes the size of the first large block that is freed as the one from which on memory goes back.
-    Mapping the memory of every mask again takes a fifth of the time of scoring it.
+    glibc returns blocks above a threshold, which it sets to the size of the first large block that is freed.
+    Mapping the memory again for every mask would take a fifth of the time of scoring it.
     """
     np.empty(_LARGE_BLOCK, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Has Ctrl-C and SIGTERM end a command by an exception, with exit code 130 or 143 and no traceback."""
+"""Makes Ctrl-C and SIGTERM end a command by an exception, with exit code 130 or 143 and no traceback."""
 
 import signal
 import sys
@@ -20,21 +20,21 @@ __all__ = [
 
 
 class Terminated(KeyboardInterrupt):
-    """Means SIGTERM: whatever cleans up after Ctrl-C cleans up after it."""
+    """Reports SIGTERM. Code that cleans up after Ctrl-C (``KeyboardInterrupt``) also cleans up after it."""
 
 
 def interruption(number: int | None, message: str = "") -> KeyboardInterrupt:
-    """Makes the exception for a signal."""
+    """Returns the exception for a signal."""
     return Terminated(message) if number == signal.SIGTERM else KeyboardInterrupt(message)
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Returns a shell's number for a process that the signal ended: 130 or 143."""
+    """Returns the exit code that a shell reports for a process that the signal ended: 130 or 143."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 def raise_once(number: int, frame: FrameType | None) -> None:
-    """Handles both signals where each comes several times: raises, and ignores those that follow."""
+    """Handles both signals where each comes several times: raises at the first, and ignores the rest."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise interruption(number)
@@ -42,9 +42,10 @@ def raise_once(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def signals_raised() -> Iterator[None]:
-    """Makes Ctrl-C and SIGTERM raise in the block, and puts the earlier handlers back at its end.
+    """Makes Ctrl-C and SIGTERM raise in the block, and restores the previous handlers at its end.
 
-    A library's import may turn the exception into one of its own: that is undone. What is ignored stays so.
+    An import of a library may turn the exception into one of its own; the block then raises the original
+    kind. Signals that are ignored stay ignored.
     """
     noted: list[int] = []
 
@@ -71,9 +72,9 @@ def signals_raised() -> Iterator[None]:
 
 @contextmanager
 def left_to_system() -> Iterator[None]:
-    """Has Ctrl-C and SIGTERM end the process at once in the block. What is ignored stays so.
+    """Lets Ctrl-C and SIGTERM end the process at once in the block. Signals that are ignored stay ignored.
 
-    This is for a wait in C, during which Python runs no handler. Nothing may be lost by such an end.
+    This is for a wait in C code, during which Python runs no handlers. Nothing may be lost by such an end.
     """
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handled = {number: handler for number, handler in previous.items() if callable(handler)}
@@ -87,10 +88,10 @@ def left_to_system() -> Iterator[None]:
 
 
 def end_quietly_until_work(package: Path) -> None:
-    """Leaves Ctrl-C to the system while a program of the ``package`` imports what it needs.
+    """Leaves Ctrl-C to the system while a program of the ``package`` imports its modules.
 
-    Nothing is lost yet, and Python would show a traceback from the middle of an import. Does nothing where
-    the package is imported by another program, or Ctrl-C is ignored.
+    Nothing can be lost yet, and Python would print a traceback from the middle of an import. Does nothing if
+    another program imports the package, or if Ctrl-C is ignored.
     """
     program = Path(sys.argv[0]) if sys.argv else Path()
     ours = str(program) == "-m" or program.stem == "aot-plus" or package in program.resolve().parents

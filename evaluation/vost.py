@@ -1,6 +1,6 @@
 """Reads VOST's layout on disk: splits, annotated frames, masks, and the predictions that belong to them.
 
-A dataset holds ``ImageSets/<split>.txt`` (a sequence a line) and ``Annotations/<sequence>/<frame>.png``;
+A dataset holds ``ImageSets/<split>.txt`` (one sequence per line) and ``Annotations/<sequence>/<frame>.png``;
 predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
 """
 
@@ -29,7 +29,7 @@ Found = TypeVar("Found")
 class ListedObject:
     """Holds an object of a meta file: its id, the frames that count for it (None: all), and its group.
 
-    Groups are those that figures are computed apart for, as seen and unseen; empty where there are none.
+    Figures are computed separately for each group, such as seen and unseen; empty if there are no groups.
     """
 
     number: int
@@ -45,10 +45,10 @@ class AnnotatedSequence:
         name: its folder in the result folder.
         annotations: the folder of its annotations.
         frames: all annotated frames (file names) in order.
-        ends: how many frames at the start and at the end do not count. As a rule the first, which is given,
+        ends: how many frames at the start and at the end do not count; usually the first, which is given,
             and the last.
-        objects: those that a meta file names, if one does.
-        binary: the sequence is one object's, whose pixels are all that are not 0.
+        objects: the objects that a meta file lists, if there is one.
+        binary: the masks show a single object: all pixels that are not 0.
     """
 
     name: str
@@ -65,15 +65,15 @@ class AnnotatedSequence:
 
 
 def check_split_name(split: str) -> None:
-    """Raises ``DataError`` for a name that is not that of a file."""
+    """Raises ``DataError`` for a name that cannot be a file name."""
     if Path(split).name != split:
         raise DataError(f"{split!r} cannot be the name of a split")
 
 
 def split_path(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> Path:
-    """Returns the path of a split's file, in the first of ``ImageSets``' folders that has one.
+    """Returns the path of a split's file, in the first of the ``folders`` of ``ImageSets`` that has it.
 
-    Raises ``DataError`` for one that is not there, and lists those that are.
+    Raises ``DataError`` that lists the existing splits if there is no such file.
     """
     check_split_name(split)
     paths = [dataset / SPLITS / folder / f"{split}.txt" for folder in folders]
@@ -87,7 +87,7 @@ def split_path(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> Pat
 def read_split(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> list[str]:
     """Reads the names of the split's sequences, in its order. ``folders``: as for ``split_path``.
 
-    Raises ``DataError`` for an unknown or empty split, and as ``read_names`` does.
+    Raises ``DataError`` for an unknown or empty split, and like ``read_names``.
     """
     path = split_path(dataset, split, folders)
     names = read_names(path)
@@ -123,7 +123,7 @@ def named_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def name_problem(name: str) -> str | None:
-    """Says why a name cannot be that of a sequence's folder; None if it can."""
+    """Returns why a name cannot be the name of a sequence's folder; None if it can."""
     if not _is_utf8(name):
         return f"{name!r} is not in UTF-8"
     if len(name.encode()) > _LONGEST_NAME:
@@ -136,7 +136,7 @@ def name_problem(name: str) -> str | None:
 
 
 def _is_utf8(name: str) -> bool:
-    """Returns False for a name from the disk, or from JSON, that no text file can hold."""
+    """Returns whether a name, from the disk or from JSON, can be written to a text file."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -145,7 +145,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def check_names(names: Iterable[str], place: Path) -> None:
-    """Raises ``DataError`` for the first name that cannot be a sequence's folder. ``place``: of the names."""
+    """Raises ``DataError`` for the first name that cannot be a sequence's folder. ``place``: their source."""
     if problem := next(filter(None, map(name_problem, names)), None):
         raise DataError(f"{place}: {problem}")
 
@@ -230,7 +230,7 @@ def _size(mask: Mask) -> str:
 
 
 def _read_binary(path: Path) -> Mask:
-    """Reads the mask of one object. Raises ``DataError`` for one of more than two values."""
+    """Reads the mask of one object. Raises ``DataError`` if it has more than two values."""
     mask = read_mask(path, modes=("P", "L", "1"))
     values = cv2.countNonZero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
     if values > _BINARY_VALUES:

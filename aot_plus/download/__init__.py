@@ -1,1 +1,1 @@
-"""Gets published data and checkpoints: fetches with resumption, checks, unpacks, puts in place."""
+"""Downloads published data and checkpoints: resumes, verifies, unpacks, and moves into place."""

@@ -1,4 +1,4 @@
-"""Opens files on Google Drive, which has people confirm large ones on a page; gdown reads that page."""
+"""Opens files on Google Drive, which shows a confirmation page for large files; gdown parses that page."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,9 @@ _PAGES = 5  # in a row; one is usual
 def open_drive(
     session: requests.Session, drive_id: str, headers: Mapping[str, str], drive: str = DRIVE
 ) -> requests.Response:
-    """Asks for a file by its id, through the pages of confirmation.
+    """Requests a file by its id, following the confirmation pages.
 
-    Raises ``DataError`` with the words of a page that leads no further: too many people have fetched the
+    Raises ``DataError`` with the text of a page that leads no further: too many people have downloaded the
     file, it is gone, or it is private.
     """
     url = f"{drive}?id={drive_id}&export=download"
@@ -32,7 +32,7 @@ def open_drive(
 
 
 def _confirmation(response: requests.Response) -> str:
-    """Finds the address that confirms, on a page. Raises ``DataError`` with the page's words instead."""
+    """Finds the confirmation link on a page. If there is none, raises ``DataError`` with the page's text."""
     from gdown.download import get_url_from_gdrive_confirmation
     from gdown.exceptions import FileURLRetrievalError
 

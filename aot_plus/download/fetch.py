@@ -1,4 +1,4 @@
-"""Fetches a file over HTTP, and continues where an earlier try was cut off."""
+"""Downloads a file over HTTP, and resumes where an earlier attempt was cut off."""
 
 import logging
 import re
@@ -19,11 +19,11 @@ __all__ = ["Opener", "fetch", "is_page", "open_url"]
 
 _log = logging.getLogger(__name__)
 
-_BLOCK = 2**16  # bytes; a cut loses less than one
-_OVERLAP = 2**16  # bytes that are compared where a server does not name the version of the file
-_TIMEOUT = (30.0, 60.0)  # seconds to connect, and without a byte
-_TRIES = 5  # in a row that bring nothing new
-_PAUSE = 2.0  # seconds between two tries, doubled each time
+_BLOCK = 2**16  # bytes; a cut connection loses less than one block
+_OVERLAP = 2**16  # bytes that are compared if a server does not state the file's version
+_TIMEOUT = (30.0, 60.0)  # seconds to connect, and to wait for the next byte
+_TRIES = 5  # attempts in a row without a new byte
+_PAUSE = 2.0  # seconds between two attempts, doubled each time
 _REFUSED = {
     401: "it wants a login",
     403: "it refuses the file",
@@ -32,21 +32,21 @@ _REFUSED = {
     429: "too many requests; try later",
 }
 
-# Gives a server's answer to a GET with these headers, the body not read yet.
+# Returns a server's response to a GET with these headers; the body is not read yet.
 Opener = Callable[[requests.Session, Mapping[str, str]], requests.Response]
 
 
 class _Cut(Exception):
-    """Says that the connection ended before the file did, or with a reason that it brought nothing."""
+    """Reports that the connection ended before the file was complete; its message says why, if known."""
 
 
 class _Changed(Exception):
-    """Says that the file on the server is not the one whose part is here."""
+    """Reports that the file on the server is not the one that was partly downloaded."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """Holds a server's bytes of a file, from ``start`` on."""
+    """Holds the bytes of a file that a server sends, from ``start`` on."""
 
     start: int
     version: Version
@@ -54,22 +54,22 @@ class _Answer:
 
 
 def open_url(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
-    """Requests a file without compression: ranges count its own bytes."""
+    """Requests a file without compression, since ranges count the bytes of the file itself."""
     plain = {"Accept-Encoding": "identity", **headers}
     return session.get(url, headers=plain, stream=True, timeout=_TIMEOUT)
 
 
 def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> None:
-    """Completes the part, and tries again where the connection is cut.
+    """Completes the part, and retries if the connection is cut.
 
     Args:
-        part: what earlier tries have fetched. It is kept unless the server has another file now.
-        open_file: asks the server.
-        check_size: is called with the size that the server announces, before anything is written; raises
-            where that cannot be right.
+        part: what earlier attempts have downloaded. It is kept unless the server now has another file.
+        open_file: sends the request to the server.
+        check_size: called with the size that the server announces, before anything is written; raises if the
+            size cannot be right.
     Raises:
-        DataError: the server cannot be reached, refuses, answers with a page, or cuts the connection again
-            and again; or the disk is full.
+        DataError: the server cannot be reached, refuses, answers with a page, or keeps cutting the
+            connection; or the disk is full.
     """
     most, vain = part.size, 0
     with requests.Session() as session:
@@ -81,13 +81,13 @@ def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> N
                 vain += 1
                 if vain >= _TRIES:
                     raise DataError("the file on the server changes again and again") from changed
-                _log.warning("%s: the file on the server has changed: beginning anew", part.folder.name)
+                _log.warning("%s: the file on the server has changed: starting again", part.folder.name)
                 part.begin(Version())
             except _Cut as cut:
                 what = str(cut) or f"the connection was cut after {part.describe()}"
                 if part.size > most:
                     most, vain = part.size, 0
-                elif vain + 1 >= _TRIES or not vain:  # nothing came in this run, or not for a while
+                elif vain + 1 >= _TRIES or not vain:  # no new bytes in this run, or not for a while
                     raise DataError(what) from cut
                 vain += 1
                 _log.warning("%s: %s; trying again", part.folder.name, what)
@@ -97,7 +97,7 @@ def fetch(part: Part, open_file: Opener, check_size: Callable[[int], None]) -> N
 def _receive(
     part: Part, session: requests.Session, open_file: Opener, check_size: Callable[[int], None]
 ) -> None:
-    """Asks for the rest and appends what comes. Raises ``_Cut`` if that is not all, and ``_Changed``."""
+    """Requests the rest and appends what arrives. Raises ``_Cut`` if that is not all, and ``_Changed``."""
     start = part.size if part.version.validator else max(0, part.size - _OVERLAP)
     try:
         response = open_file(session, _range(start, part.version.validator))
@@ -114,12 +114,15 @@ def _receive(
 
 
 def _range(start: int, validator: str) -> dict[str, str]:
-    """Returns the headers of a request for the bytes from ``start`` on, of this version only."""
+    """Returns the headers that request the bytes from ``start`` on, of this version only."""
     return {"Range": f"bytes={start}-"} | ({"If-Range": validator} if validator else {}) if start else {}
 
 
 def _read_answer(response: requests.Response, start: int) -> _Answer:
-    """Reads the headers. Raises ``DataError`` for what is no file, ``_Changed`` for less of it, ``_Cut``."""
+    """Reads the response's headers.
+
+    Raises ``DataError`` if it is not the file, ``_Changed`` if the file has become shorter, and ``_Cut``.
+    """
     headers, code = response.headers, response.status_code
     if start and code == requests.codes.requested_range_not_satisfiable:
         raise _Changed
@@ -132,7 +135,7 @@ def _read_answer(response: requests.Response, start: int) -> _Answer:
         parts = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", span)
         if parts is None or int(parts[1]) != start:
             raise DataError(
-                f"the server was asked for the bytes from {start} on, and gave {span or 'others'}"
+                f"the server was asked for the bytes from {start} on, but sent {span or 'others'}"
             )
         given, total = start, parts[2]
     version = Version(
@@ -142,7 +145,7 @@ def _read_answer(response: requests.Response, start: int) -> _Answer:
 
 
 def _refuse(response: requests.Response) -> None:
-    """Raises ``DataError`` for a status that means there is no file, ``_Cut`` for a problem that may pass."""
+    """Raises ``DataError`` for a status that means there is no file, ``_Cut`` for a temporary problem."""
     code = response.status_code
     answer = f"the server answered {code} {response.reason}"
     if code >= 500:
@@ -152,12 +155,12 @@ def _refuse(response: requests.Response) -> None:
 
 
 def is_page(response: requests.Response) -> bool:
-    """Tells whether the response is a page for people."""
+    """Returns whether the response is an HTML page instead of a file."""
     return "html" in response.headers.get("Content-Type", "")
 
 
 def _joined(part: Part, answer: _Answer) -> Iterator[bytes]:
-    """Yields the bytes that follow those of the part. Raises ``_Changed`` if they are of another file."""
+    """Returns the bytes that follow the part. Raises ``_Changed`` if they belong to another file."""
     if part.version.differs_from(answer.version):
         raise _Changed
     known = part.tail(answer.start)
@@ -168,18 +171,18 @@ def _joined(part: Part, answer: _Answer) -> Iterator[bytes]:
 
 
 def _begun(part: Part, answer: _Answer) -> Iterator[bytes]:
-    """Empties the part and yields all bytes. Raises ``DataError`` if they are those of a page."""
+    """Empties the part and returns all bytes. Raises ``DataError`` if they are an HTML page."""
     head, rest = _split(answer.blocks, max(map(len, PAGE_STARTS)))
     if head.lower().startswith(PAGE_STARTS):
         raise DataError("the server answered with a page instead of the file")
     if part.size:
-        _log.warning("%s: the server gives the file from its start only", part.folder.name)
+        _log.warning("%s: the server sends the file only from its start", part.folder.name)
     part.begin(answer.version)
     return chain([head], rest)
 
 
 def _split(blocks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]:
-    """Returns the first ``count`` bytes, or all if they are fewer, and those after them."""
+    """Returns the first ``count`` bytes, or all if there are fewer, and an iterator over the rest."""
     head = b""
     while len(head) < count and (block := next(blocks, b"")):
         head += block
@@ -187,7 +190,7 @@ def _split(blocks: Iterator[bytes], count: int) -> tuple[bytes, Iterator[bytes]]
 
 
 def _append(part: Part, blocks: Iterator[bytes]) -> None:
-    """Writes to the end of the part, with a progress bar. Raises ``DataError`` on a full disk, ``_Cut``."""
+    """Appends to the part, with a progress bar. Raises ``DataError`` on a full disk, and ``_Cut``."""
     bar = ProgressBar(
         total=part.version.size, initial=part.size, desc=part.folder.name, unit="B", unit_scale=True
     )
@@ -198,7 +201,7 @@ def _append(part: Part, blocks: Iterator[bytes]) -> None:
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """Yields the body as it arrives. Raises ``_Cut``."""
+    """Yields the body as it arrives. Raises ``_Cut`` if the connection breaks."""
     try:
         yield from response.iter_content(_BLOCK)
     except requests.RequestException as error:
@@ -206,7 +209,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Finds the first cause, which says in the fewest words what happened."""
+    """Returns the message of the root cause, which is the shortest description of what happened."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]

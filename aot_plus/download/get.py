@@ -1,4 +1,4 @@
-"""Gets one file of the table: fetches it beside its place, checks it, moves it there, unpacks data."""
+"""Downloads one file of the list: fetches it to a folder beside its place, verifies, moves and unpacks it."""
 
 import json
 import logging
@@ -28,46 +28,46 @@ __all__ = ["Place", "download", "state_of"]
 
 _log = logging.getLogger(__name__)
 
-_PARTS = ".download"  # folder beside the files, of those that are not whole yet
-_RECORD = ".download.json"  # ends the name of the file that notes what was fetched
+_PARTS = ".download"  # folder of incomplete files, beside the complete ones
+_RECORD = ".download.json"  # suffix of the file that records what was downloaded
 _ARCHIVE = b"PK"
-_CHECKPOINT = (_ARCHIVE, b"\x80")  # or a pickle, which is what older versions of PyTorch wrote
+_CHECKPOINT = (_ARCHIVE, b"\x80")  # an archive, or a pickle, which older versions of PyTorch wrote
 
 
 @dataclass(frozen=True)
 class Place:
-    """Says where a file belongs: ``folder`` is that of the checkpoints or of the datasets."""
+    """Describes where a file belongs; ``folder`` is the folder of checkpoints or of datasets."""
 
     source: Source
     folder: Path
 
     @property
     def file(self) -> Path:
-        """Returns the file itself; an archive is removed when it is unpacked."""
+        """Returns the path of the file itself; an archive is removed after unpacking."""
         return self.folder / self.source.name
 
     @property
     def target(self) -> Path:
-        """Returns what is there at the end: the file, or the folder of an archive's content."""
+        """Returns the path of the final result: the file, or the folder with an archive's content."""
         return self.folder / (self.source.unpacks_to or self.source.name)
 
     @property
     def work(self) -> Path:
-        """Returns the folder of incomplete files."""
+        """Returns the folder of the incomplete file."""
         return self.folder / _PARTS / self.source.name
 
     @property
     def unpacked(self) -> Path:
-        """Returns the folder of what is unpacked before all is."""
+        """Returns the folder that an archive is unpacked into before it is moved to the target."""
         return self.work / "unpacked"
 
     @property
     def is_there(self) -> bool:
-        """Tells whether nothing is left to get."""
+        """Returns whether nothing is left to download."""
         return self.target.is_dir() if self.source.unpacks_to else self.target.is_file()
 
     def by_hand(self) -> str:
-        """Says what to do without this program."""
+        """Returns instructions for downloading the file without this program."""
         then = f", and rerun the command to unpack it to {self.target}" if self.source.unpacks_to else ""
         page = self.source.publication.page
         listed = "" if self.source.address == page else f" (listed on {page})"
@@ -75,7 +75,7 @@ class Place:
 
 
 def state_of(place: Place) -> str:
-    """Describes in a few words what is here."""
+    """Describes in a few words what is already here."""
     if place.is_there:
         return "there"
     if place.file.is_file():
@@ -85,18 +85,18 @@ def state_of(place: Place) -> str:
 
 
 def download(place: Place, drive: str = DRIVE) -> None:
-    """Gets a file, continuing where an earlier run was stopped, and logs what it does.
+    """Downloads a file, resuming where an earlier run stopped, and logs what it does.
 
     drive: address that serves files of Google Drive by id.
     Raises ``DataError`` with what happened, what is kept, and what to do by hand; also if another process
-    is getting the same file. ``KeyboardInterrupt`` says what is kept.
+    is downloading the same file. ``KeyboardInterrupt`` says what is kept.
     """
     source = place.source
     if place.is_there:
-        _log.info("%s is there", place.target)
+        _log.info("%s is already there", place.target)
         return
     if not source.can_be_fetched:
-        raise DataError(f"{source.name}: has no address that a program can use. {place.by_hand()}")
+        raise DataError(f"{source.name}: has no address for a direct download. {place.by_hand()}")
     for path in (place.target, place.file):
         if os.path.lexists(path) and (path == place.target or not path.is_file()):
             raise DataError(f"{path}: is in the way, or a link that leads nowhere; remove it first")
@@ -111,7 +111,7 @@ def download(place: Place, drive: str = DRIVE) -> None:
 
 @contextmanager
 def _work_folder(place: Place) -> Iterator[None]:
-    """Makes and locks the folder of incomplete files; removes it in the end if it is empty."""
+    """Makes and locks the folder of the incomplete file; removes it at the end if it is empty."""
     with writing(place.work):
         place.work.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,29 +125,29 @@ def _work_folder(place: Place) -> Iterator[None]:
 
 @contextmanager
 def _explained(place: Place) -> Iterator[None]:
-    """Adds to an error of the block, or to Ctrl-C, what is kept and what to do."""
+    """Adds to an error in the block, or to Ctrl-C, what is kept and what to do."""
     name = place.source.name
     try:
         yield
     except DataError as error:
         raise DataError(f"{name}: {error}. {_kept(place)}{place.by_hand()}") from error
     except KeyboardInterrupt as interrupt:
-        kept = _kept(place) or "Rerun the same command to go on."
+        kept = _kept(place) or "Rerun the same command to resume."
         raise type(interrupt)(f"{name}: interrupted. {kept}") from None
 
 
 def _kept(place: Place) -> str:
-    """Says what is kept and what the same command does with it; empty if nothing is."""
+    """Returns what is kept and how the same command goes on with it; empty if nothing is kept."""
     part = Part(place.work)
     if part.is_complete:
-        return f"What came is kept as {part.content}. "
+        return f"What was downloaded is kept as {part.content}. "
     if part.size:
-        return f"{part.describe()} are kept in {place.work}: rerun the same command to go on. "
+        return f"{part.describe()} are kept in {place.work}: rerun the same command to resume. "
     return f"{place.file} is kept. " if place.file.is_file() else ""
 
 
 def _fetch(place: Place, drive: str) -> None:
-    """Fetches and checks a file, and moves it to its place."""
+    """Fetches and verifies a file, and moves it to its place."""
     source, part = place.source, Part(place.work)
     _log.info(
         "%s, %s, licence: %s, from %s (%s)",
@@ -167,7 +167,7 @@ def _fetch(place: Place, drive: str) -> None:
 
     fetch(part, open_file, _size_check(place, part))
     record = _verified(place, part)
-    shutil.rmtree(place.unpacked, ignore_errors=True)  # of an archive that was here before
+    shutil.rmtree(place.unpacked, ignore_errors=True)  # left from an earlier archive
     with writing(place.file):
         part.content.replace(place.file)
     part.remove()
@@ -176,7 +176,7 @@ def _fetch(place: Place, drive: str) -> None:
 
 
 def _size_check(place: Place, part: Part) -> Callable[[int], None]:
-    """Returns the check of the size that a server announces: it is the published one and fits on the disk."""
+    """Returns a check that the size that a server announces is as published and fits on the disk."""
 
     def check(size: int) -> None:
         if place.source.size not in (None, size):
@@ -184,7 +184,7 @@ def _size_check(place: Place, part: Part) -> Callable[[int], None]:
                 f"the server announces {size:,} bytes, published are {place.source.size:,}: "
                 "it has another file, or a page"
             )
-        # What is unpacked takes about as much again: images are packed already.
+        # Unpacking needs about the same space again: the images are already compressed.
         _require_space(place.folder, max(0, size - part.size) + size * bool(place.source.unpacks_to))
 
     return check
@@ -200,7 +200,7 @@ def _require_space(folder: Path, needed: int) -> None:
 
 
 def _verified(place: Place, part: Part) -> dict[str, object]:
-    """Checks the bytes, and returns what is worth noting about them. Raises ``DataError``."""
+    """Verifies the downloaded bytes and returns the record about them. Raises ``DataError``."""
     source, content = place.source, part.content
     again = f"to fetch it again, remove {place.work}"
     if source.size not in (None, part.size):
@@ -208,11 +208,11 @@ def _verified(place: Place, part: Part) -> dict[str, object]:
     with content.open("rb") as file:
         head = file.read(16)
     if not head.startswith(_ARCHIVE if source.unpacks_to else _CHECKPOINT):
-        part.remove()  # an error in words, for one: nothing to go on from
+        part.remove()  # an error message, for example: useless for resuming
         kind = "archive" if source.unpacks_to else "checkpoint"
-        raise DataError(f"the server gave no {kind}: what came begins with {head!r}")
+        raise DataError(f"the server did not send the {kind}: what came begins with {head!r}")
     if head.startswith(_ARCHIVE) and not zipfile.is_zipfile(content):
-        raise DataError(f"it is damaged: no whole archive; {again}")
+        raise DataError(f"it is damaged: not a complete archive; {again}")
     digest = _digest(content, source.name)
     if not digest.startswith(source.sha256):
         raise DataError(f"its SHA-256 is {digest}, expected {source.sha256}; {again}")
@@ -234,24 +234,24 @@ def _digest(path: Path, name: str) -> str:
 
 
 def _say_checksum(place: Place, digest: str) -> None:
-    """Says whether the checksum was expected; if not, that it is noted, and whether it has changed."""
+    """Logs that the checksum is as published; if none is published, logs it and warns if it has changed."""
     name = place.source.name
     if place.source.sha256:
         _log.info("%s: SHA-256 %s, as expected", name, digest)
         return
     record = place.folder / (name + _RECORD)
-    _log.info("%s: SHA-256 %s; none is published: it is noted in %s, to be compared", name, digest, record)
+    _log.info("%s: SHA-256 %s; none is published, so it is recorded in %s", name, digest, record)
     try:
         before = json.loads(record.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     if before != digest:
-        _log.warning("%s: another file than the one fetched before, whose SHA-256 was %s", name, before)
+        _log.warning("%s: not the same file as downloaded before, whose SHA-256 was %s", name, before)
 
 
 def _unpack(place: Place) -> None:
-    """Unpacks an archive, and removes it."""
+    """Unpacks an archive, then removes it."""
     _require_space(place.folder, unpacked_size(place.file, place.unpacked))
     unpack(place.file, place.unpacked, place.target)
     place.file.unlink()
-    _log.info("%s: unpacked to %s, and removed", place.source.name, place.target)
+    _log.info("%s: unpacked to %s, then removed", place.source.name, place.target)

@@ -1,4 +1,4 @@
-"""Keeps the fetched part of a file: its bytes, and the version of the file that they belong to."""
+"""Keeps a partly downloaded file: its bytes, and the version of the file that they belong to."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ __all__ = ["Part", "Version"]
 
 @dataclass
 class Version:
-    """Holds what a server says about a file: its size in bytes, and the names and dates of its content."""
+    """Holds what a server says about a file: its size in bytes, entity tag and modification date."""
 
     size: int | None = None
     etag: str = ""
@@ -20,17 +20,17 @@ class Version:
 
     @property
     def validator(self) -> str:
-        """Returns the content's name for ``If-Range``, which takes no weak tags; empty without one."""
+        """Returns the value for ``If-Range``: the tag, unless it is weak, else the date; may be empty."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
     def differs_from(self, other: "Version") -> bool:
-        """Tells whether these are two files, as far as the server describes both."""
+        """Returns whether the two descriptions contradict each other, as far as both are known."""
         pairs = (self.size, other.size), (self.etag, other.etag), (self.modified, other.modified)
         return any(one != two for one, two in pairs if one and two)
 
 
 class Part:
-    """Keeps the bytes and a note of their version in a folder beside the target, across processes."""
+    """Keeps the bytes and their version in a folder beside the target, so that later runs can resume."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,27 +38,27 @@ class Part:
         self._note = folder / "version.json"
         try:
             self.version = Version(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):  # none yet, or damaged: then nothing is known
+        except (OSError, ValueError, TypeError):  # missing or damaged: the version is unknown
             self.version = Version()
 
     @property
     def size(self) -> int:
-        """Returns the number of bytes that are here."""
+        """Returns the number of bytes downloaded so far."""
         return self.content.stat().st_size if self.content.is_file() else 0
 
     @property
     def is_complete(self) -> bool:
-        """Tells whether all bytes that the server announced are here."""
+        """Returns whether all bytes that the server announced are here."""
         return self.version.size is not None and self.size == self.version.size
 
     def begin(self, version: Version) -> None:
-        """Forgets the bytes, and notes the version of those that follow. Raises ``DataError``."""
+        """Discards the bytes and records the version of the bytes to come. Raises ``DataError``."""
         with writing(self.content):
             self.content.write_bytes(b"")
         self.note(version)
 
     def note(self, version: Version) -> None:
-        """Notes the version that the bytes are of. Raises ``DataError``."""
+        """Records the version that the bytes belong to. Raises ``DataError``."""
         self.version = version
         with replacing(self._note) as temporary:
             temporary.write_text(json.dumps(asdict(version)), encoding="utf-8")
@@ -70,11 +70,11 @@ class Part:
             return file.read()
 
     def remove(self) -> None:
-        """Removes bytes and note."""
+        """Removes the bytes and the version."""
         self.content.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
     def describe(self) -> str:
-        """Says how much is here."""
+        """Describes how much has been downloaded."""
         of = f" of {format_size(self.version.size)}" if self.version.size else ""
         return f"{format_size(self.size)}{of}"

@@ -1,4 +1,4 @@
-"""Unpacks an archive of a dataset beside it; what a stopped run has unpacked is kept."""
+"""Unpacks the archive of a dataset; files that an interrupted run has unpacked are kept."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ _BLOCK = 2**20  # bytes
 
 
 def unpacked_size(archive: Path, folder: Path) -> int:
-    """Adds up the bytes that are not unpacked into ``folder`` yet. Raises ``DataError``."""
+    """Returns how many bytes are still to be unpacked into ``folder``. Raises ``DataError``."""
     with _opened(archive) as opened:
         return sum(info.file_size for info in opened.infolist() if not _is_there(info, folder))
 
@@ -28,8 +28,8 @@ def unpacked_size(archive: Path, folder: Path) -> int:
 def unpack(archive: Path, folder: Path, target: Path) -> None:
     """Unpacks a dataset in VOST's layout into ``folder``, then renames it to ``target``.
 
-    Raises ``DataError`` for an archive that is damaged, has names that lead out of the folder, or holds no
-    such dataset; what is unpacked by then stays in ``folder``.
+    Raises ``DataError`` if the archive is damaged, has names that lead out of the folder, or holds no such
+    dataset; files that were unpacked before stay in ``folder``.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)  # an archive may be empty
@@ -50,7 +50,7 @@ def unpack(archive: Path, folder: Path, target: Path) -> None:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    """Opens an archive. Raises ``DataError`` where it, or what is read of it in the block, is damaged."""
+    """Opens an archive. Raises ``DataError`` if it is damaged, even if this only shows in the block."""
     try:
         with zipfile.ZipFile(archive) as opened:
             yield opened
@@ -59,17 +59,17 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _check_name(archive: Path, info: zipfile.ZipInfo) -> None:
-    """Raises ``DataError`` for an entry that would be written elsewhere, or is no plain file."""
+    """Raises ``DataError`` for an entry that would be written elsewhere, or is not a regular file."""
     path = PurePosixPath(info.filename)
     if path.is_absolute() or ".." in path.parts or "\\" in info.filename:
         raise DataError(f"{archive}: the entry {info.filename!r} leads out of the dataset's folder")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        raise DataError(f"{archive}: the entry {info.filename!r} is no file; nothing was unpacked")
+        raise DataError(f"{archive}: the entry {info.filename!r} is not a file; nothing was unpacked")
 
 
 def _is_there(info: zipfile.ZipInfo, folder: Path) -> bool:
-    """Tells whether an earlier run has unpacked a file: its name appears when it is whole."""
+    """Returns whether an earlier run has unpacked a file; files appear under their names once complete."""
     path = folder / info.filename
     return path.is_file() and path.stat().st_size == info.file_size
 
@@ -80,7 +80,7 @@ def _extract(opened: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> No
 
 
 def _find_dataset(archive: Path, folder: Path) -> Path:
-    """Finds the dataset: the unpacked folder itself, or one in it."""
+    """Finds the dataset: the unpacked folder itself, or a folder in it."""
     found = [path.parent for path in sorted(folder.glob(SPLITS)) + sorted(folder.glob(f"*/{SPLITS}"))]
     if not found:
         held = ", ".join(sorted(os.listdir(folder))[:5])

@@ -1,4 +1,4 @@
-"""Holds the commands. Each way to start one imports this first, before the imports that take seconds."""
+"""Holds the commands. Every way to start one imports this first, before the imports that take seconds."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Serves a page to paint, follow and correct objects in a video: ``python -m aot_plus.tools.app --help``."""
+"""Serves a browser page to paint, follow and correct objects: ``python -m aot_plus.tools.app --help``."""
 
 import argparse
 import importlib.util
@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="A page in the browser to paint objects in a video, have them followed, correct them and "
-        'export masks. It needs Gradio: pip install ".[app]" in a checkout.',
+        description="Serves a browser page to paint objects in a video, follow and correct them, and export "
+        'the masks. Needs Gradio: run pip install ".[app]" in a checkout.',
     )
     add = parser.add_argument
     add(
@@ -41,15 +41,20 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder whose videos the page may open where they are; may be given several times "
-        "(without it: uploads and the example)",
+        help="folder whose videos the page may open in place; can be given several times "
+        "(default: only uploads and the example)",
     )
-    add("--projects", type=Path, metavar="DIR", help=f"folder of the page's projects (default: {_PROJECTS})")
-    add("--host", default="127.0.0.1", help="address to listen at (default: %(default)s: this machine only)")
+    add("--projects", type=Path, metavar="DIR", help=f"folder for the page's projects (default: {_PROJECTS})")
+    add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=_port, help="port (default: the first free one from 7860)")
     add("--open", action="store_true", help="open the page in the browser")
-    add("--model", help="model of new projects (default: the small one that ships with the project)")
-    add("--checkpoint", default="", metavar="FILE", help="its checkpoint (default: the model's own)")
+    add("--model", help="model for new projects (default: the small one that ships with the code)")
+    add(
+        "--checkpoint",
+        default="",
+        metavar="FILE",
+        help="checkpoint for new projects (default: the model's own)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: %(default)s)")
     add_memory_arguments(parser)
     return parser.parse_args(argv)
@@ -73,13 +78,13 @@ def _serve(args: argparse.Namespace) -> int:
     from aot_plus.app.session import Session
     from aot_plus.networks.managers.processes import ProcessPlace, share_cores
 
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself if it is there
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio sends requests to itself
     share_cores(ProcessPlace())
     session = Session(args.projects or home() / _PROJECTS, Places(args.folder), _settings(args), args.device)
-    host = args.host or LOCAL  # as Gradio takes an empty one
+    host = args.host or LOCAL  # which is also what Gradio makes of an empty host
     with serving(session, host, args.port) as address:
         if host not in LOCAL_NAMES:
-            print("Anyone who reaches this address can use the page and open what lies in its folders.")
+            print("Anyone who can reach this address can use the page and open the files in its folders.")
         print(f"The page: {address}\nProjects: {session.projects}\nCtrl-C ends it; all is saved.", flush=True)
         if args.open:
             webbrowser.open(address)
@@ -101,7 +106,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
         "gap": args.memory_gap,
     }
     settings = Settings().changed(**{name: value for name, value in given.items() if value is not None})
-    build_policy(settings.config(args.device))  # one's own is imported
+    build_policy(settings.config(args.device))  # imports a policy of the user's own, which may fail
     resolve_device(args.device, "--device")
     if args.checkpoint:
         settings.checkpoint_path()

@@ -11,7 +11,7 @@ from evaluation.datasets import DATASET_FOLDERS
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:
-    """Checks, prints the findings and a summary. Returns 1 if a run would break, 130 after Ctrl-C."""
+    """Checks a dataset, prints the findings and a summary. Returns 1 if a run would fail, 130 on Ctrl-C."""
     options = _parse(argv, prog)
 
     def work() -> int:
@@ -27,15 +27,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Reads every image and mask of a dataset and says what the pipeline "
-        "will do with each finding. Exit code 1 if something would break a run, else 0.",
+        description="Reads every image and mask of a dataset, and says what the pipeline will do with each "
+        "problem that it finds. The exit code is 1 if something would make a run fail, else 0.",
     )
-    parser.add_argument("dataset", metavar="DIR", help=f"{', '.join(DATASET_FOLDERS)}, or a folder")
+    parser.add_argument(
+        "dataset", metavar="DIR", help=f"name of a data set ({', '.join(DATASET_FOLDERS)}), or a folder"
+    )
     add_data_argument(parser)
-    parser.add_argument("--split", help="only this one (default: all)")
-    layout = "of a folder: the name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
+    parser.add_argument("--split", help="check only this split (default: all)")
+    layout = "layout of DIR: name of a data set, or package.module:ClassName (default: VOST's or DAVIS's)"
     parser.add_argument("--layout", default="", help=layout)
-    parser.add_argument("--workers", type=whole_number(1), help="processes (default: one a core)")
+    parser.add_argument("--workers", type=whole_number(1), help="number of processes (default: one per core)")
     return parser.parse_args(argv)
 
 

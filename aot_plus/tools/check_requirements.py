@@ -1,7 +1,7 @@
-"""Says which lines of requirements files the running Python does not satisfy: exit code 1 if there are any.
+"""Prints the requirements that the running Python does not satisfy: exit code 1 if there are any.
 
-It runs by its path with any Python 3.10 or newer, needs nothing but the standard library, and understands
-the lines that this project's files have: ``name`` and ``name>=version``.
+Run it by its path, with Python 3.10 or newer. It needs only the standard library, and understands the kinds
+of lines that this project's requirements files have: ``name`` and ``name>=version``.
 """
 
 import signal
@@ -35,7 +35,7 @@ def release(text: str) -> tuple[int, ...]:
 
 
 def _problem(requirement: str) -> list[str]:
-    """Says why one requirement is not satisfied: no entry or one."""
+    """Returns a line that says why the requirement is not satisfied; an empty list if it is."""
     name, _, lowest = (part.strip() for part in requirement.partition(">="))
     try:
         found = version(name)

@@ -1,4 +1,4 @@
-"""Runs the one command: ``aot-plus TOOL ...``, or ``python -m aot_plus TOOL ...`` without installation."""
+"""Runs the ``aot-plus TOOL ...`` command; without installation, ``python -m aot_plus TOOL ...``."""
 
 import argparse
 import difflib
@@ -8,28 +8,28 @@ from importlib import import_module
 
 from aot_plus import __version__
 
-# Name: module with a function ``main``, one line about it. A module is imported when its tool is chosen.
+# Name: module with a function ``main``, and a short description. Only the chosen tool's module is imported.
 TOOLS = {
-    "eval": ("aot_plus.tools.eval", "segment the videos of a dataset, compute the metric"),
+    "eval": ("aot_plus.tools.eval", "segment the videos of a dataset and compute the metric"),
     "train": ("aot_plus.tools.train", "train a model"),
     "demo": ("aot_plus.tools.demo", "segment your own video"),
-    "app": ("aot_plus.tools.app", "a page to paint, follow and correct objects in a video"),
-    "report": ("aot_plus.tools.report", "one HTML page about runs"),
-    "reproduce": ("aot_plus.tools.reproduce", "the paper's table, measured beside published"),
-    "download": ("aot_plus.tools.download", "get VOST and the published checkpoints"),
-    "metric": ("evaluation.command", "J and J_tr of a result folder, or J&F"),
-    "check": ("aot_plus.tools.check_dataset", "find problems of a dataset before a run"),
-    "export": ("aot_plus.tools.export", "a training's weights as a small file"),
+    "app": ("aot_plus.tools.app", "paint, follow and correct objects on a browser page"),
+    "report": ("aot_plus.tools.report", "write an HTML page that compares runs"),
+    "reproduce": ("aot_plus.tools.reproduce", "measure the paper's table, beside the published figures"),
+    "download": ("aot_plus.tools.download", "download VOST and the published checkpoints"),
+    "metric": ("evaluation.command", "compute J and J_tr, or J&F, of a result folder"),
+    "check": ("aot_plus.tools.check_dataset", "find problems in a dataset before a run"),
+    "export": ("aot_plus.tools.export", "write the weights of a checkpoint to a small file"),
     "make-mini-vost": ("aot_plus.tools.make_mini_vost", "make MiniVOST, synthetic videos in VOST's layout"),
-    "show-batch": ("aot_plus.tools.show_batch", "a picture of a training batch"),
-    "show-decision": ("aot_plus.tools.show_decision", "a picture of one decision of the memory policy"),
+    "show-batch": ("aot_plus.tools.show_batch", "draw a training batch"),
+    "show-decision": ("aot_plus.tools.show_decision", "draw one decision of a memory policy"),
 }
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "aot-plus") -> int:
     """Runs the tool that the first argument names with the other arguments. Returns the exit code.
 
-    A package that is not installed is named, since a newcomer may not have activated the environment.
+    Names a package that is not installed, since a newcomer may not have activated the environment.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(prog)

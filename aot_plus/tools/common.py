@@ -1,4 +1,4 @@
-"""Adds flags that several tools share; turns errors into exit codes. No torch here: ``--help`` is quick."""
+"""Adds shared flags and turns errors into exit codes. Imports no torch, so that ``--help`` is quick."""
 
 import argparse
 import os
@@ -23,26 +23,29 @@ from evaluation.signals import exit_code, signals_raised
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
     """Adds ``--stage``, ``--model`` and ``--overrides``.
 
-    stage: the default; None where it is the one that the model is evaluated with. The model is the stage's.
+    stage: the default; None for the stage that the model is evaluated with. The default model is the stage's.
     """
     add = parser.add_argument
     own = "or package.module:ClassName of your own"
-    default = stage or f"the model's; {default_stage(DEFAULT_MODEL)} of {DEFAULT_MODEL}"
-    add("--stage", default=stage, help=f"a file of aot_plus/configs, {own} (default: {default})")
-    add("--model", help=f"a file of aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)")
+    default = stage or f"the model's, {default_stage(DEFAULT_MODEL)} for {DEFAULT_MODEL}"
+    add("--stage", default=stage, help=f"name of a file in aot_plus/configs, {own} (default: {default})")
+    add(
+        "--model",
+        help=f"name of a file in aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)",
+    )
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    values = "config values, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True"
+    values = "config values to change, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True"
     add("--overrides", **several, metavar="NAME=VALUE", help=values)
     add("--set", dest="overrides", **several, help=argparse.SUPPRESS)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--exp_name`` and ``--data_root``, of tools that keep results of a dataset under ``results``."""
+    """Adds ``--exp_name`` and ``--data_root``, for tools that keep results of a dataset under ``results``."""
     parser.add_argument(
         "--exp_name",
         type=folder_name,
         default=Config.EXP_NAME,
-        help="name of the experiment (default: %(default)s)",
+        help="name of the experiment; its result folder's name begins with it (default: %(default)s)",
     )
     add_data_argument(parser)
 
@@ -50,8 +53,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> Config:
     """Returns the config that the flags choose.
 
-    A flag that stands for a config value has that name as its ``dest``, in capitals, and wins over
-    ``--overrides``, as do ``flags``, further values by name. None stands for not given.
+    A flag that sets a config value has the value's name, in capitals, as its ``dest``. Such flags, and
+    further values by name in ``flags``, take precedence over ``--overrides``. None means not given.
     """
     from aot_plus.utils.config import get_config
 
@@ -60,7 +63,7 @@ def config_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) 
 
 
 def overrides_of(args: argparse.Namespace, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Returns the config values that the flags give, as in ``config_of``."""
+    """Returns the config values that the flags set, by the rules of ``config_of``."""
     from aot_plus.utils.config import parse_assignments  # needs PyYAML; --help does not
 
     overrides: dict[str, Any] = dict(parse_assignments(args.overrides))
@@ -88,7 +91,7 @@ def _later_frames(args: argparse.Namespace, overrides: Mapping[str, Any]) -> int
 
 
 def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR_DATA) -> None:
-    """Adds ``--data_root``; ``default``: the folder where none is named, in words."""
+    """Adds ``--data_root``. ``default`` describes the default folder in the help."""
     parser.add_argument(
         "--data_root",
         dest="DIR_DATA",
@@ -99,14 +102,14 @@ def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR
 
 
 def add_run_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--dataset``, ``--data_root`` and ``--split`` of finished runs, which their configs say."""
-    parser.add_argument("--dataset", help="the name of a data set, or a folder (default: the runs' config)")
-    add_data_argument(parser, "the runs' config")
-    parser.add_argument("--split", help="such as val (default: the runs' config)")
+    """Adds ``--dataset``, ``--data_root`` and ``--split``, by default from the finished runs' configs."""
+    parser.add_argument("--dataset", help="name of a data set, or a folder (default: as in the runs' config)")
+    add_data_argument(parser, "as in the runs' config")
+    parser.add_argument("--split", help="split, for example val (default: as in the runs' config)")
 
 
 def _data_folder(text: str) -> str:
-    """Returns the absolute path of a folder, which may be made: the one above it must be there."""
+    """Returns the absolute path of a folder, which may be missing; its parent must exist."""
     folder = Path(text).resolve()
     if not folder.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{folder} cannot be made: there is no folder {folder.parent}")
@@ -114,7 +117,7 @@ def _data_folder(text: str) -> str:
 
 
 def folder_name(text: str) -> str:
-    """Returns the name of a folder of results, in parts or not; ``ArgumentTypeError`` if it leads out."""
+    """Returns a result folder's name, perhaps in parts (a/b); ``ArgumentTypeError`` if it leads outside."""
     if leads_out(text):
         raise argparse.ArgumentTypeError(f"expected a name, found {text!r}")
     return text
@@ -122,12 +125,12 @@ def folder_name(text: str) -> str:
 
 def add_download_argument(parser: argparse.ArgumentParser) -> None:
     """Adds ``--download``."""
-    about = "first get VOST and published checkpoints that are missing (aot-plus download lists them)"
+    about = "first download VOST and published checkpoints if they are missing (aot-plus download lists them)"
     parser.add_argument("--download", action="store_true", help=about)
 
 
 def data_root(args: argparse.Namespace) -> Path:
-    """Returns the folder that ``--data_root`` names, of tools without a config."""
+    """Returns the folder that ``--data_root`` names or its default, for tools without a config."""
     return home() / (args.DIR_DATA or Config.DIR_DATA)
 
 
@@ -141,9 +144,9 @@ def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
         help="memory policy: unbounded, fifo, rmem, emfs, random, uniform, spread, lfu, readmem, or "
         "package.module:ClassName (default: the config's, emfs)",
     )
-    capacity = "frames in the memory, the first one included (default: the config's, 9)"
+    capacity = "number of frames in the memory, including the first (default: the config's, 9)"
     add("--capacity", type=whole_number(2), metavar="FRAMES", help=capacity)
-    gap = "frames between two entries into the memory (default: the config's, for VOST by the video's length)"
+    gap = "store every n-th frame in the memory (default: the config's; on VOST, by the video's length)"
     add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=gap)
 
 
@@ -151,17 +154,17 @@ def add_earlier_results_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--overwrite`` and ``--resume``, which decide about results of an earlier run."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--overwrite", action="store_true", help="remove the results of these sequences first, do them again"
+        "--overwrite", action="store_true", help="remove earlier results of these sequences and redo them"
     )
     group.add_argument(
         "--resume",
         action="store_true",
-        help="keep finished sequences although config, checkpoint, policy file or code have changed since",
+        help="keep finished sequences even if the config, checkpoint, policy file or code have changed since",
     )
 
 
 def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") -> None:
-    """Adds ``--device`` and ``--dtype``, which stand for ``TEST_DEVICE`` or ``TRAIN_DEVICE`` and so on."""
+    """Adds ``--device`` and ``--dtype``, which set ``<kind>_DEVICE`` and ``<kind>_DTYPE`` (TEST or TRAIN)."""
     add = parser.add_argument
     add(
         "--device",
@@ -178,21 +181,25 @@ def add_device_arguments(parser: argparse.ArgumentParser, kind: str = "TEST") ->
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Adds ``--checkpoint`` and ``--random_weights``; ``default``: the file where none is named, in words."""
+    """Adds ``--checkpoint`` and ``--random_weights``. ``default`` describes the default file in the help."""
     add = parser.add_mutually_exclusive_group().add_argument
     add(
         "--checkpoint",
         metavar="FILE",
-        help=f".pth or .safetensors, also looked for in aot_plus/pretrain_models (default: {default})",
+        help=f".pth or .safetensors file, also looked for in aot_plus/pretrain_models (default: {default})",
     )
     add("--ckpt_path", dest="checkpoint", help=argparse.SUPPRESS)
-    add("--random_weights", action="store_true", help="no checkpoint: to try the pipeline, for no result")
+    add(
+        "--random_weights",
+        action="store_true",
+        help="try the pipeline without a checkpoint; the masks will be meaningless",
+    )
 
 
 def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[str]:
-    """Returns the arguments, preceded by ``flags`` that the environment sets: ``MODEL`` for ``--model``.
+    """Returns the arguments, preceded by the ``flags`` that the environment sets: ``MODEL`` for ``--model``.
 
-    A ``--``, which sets further flags apart, is left out.
+    A separating ``--`` is left out.
     """
     given = [argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--"]
     values = {flag: os.environ.get(flag.removeprefix("--").upper()) for flag in flags}
@@ -200,9 +207,9 @@ def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[s
 
 
 def require_output(path: Path, *suffixes: str, flag: str = "--output") -> None:
-    """Raises ``ConfigError`` for the name of another kind of file, which may be there: it is not replaced.
+    """Raises ``ConfigError`` for a name with another suffix, so that no file of another kind is replaced.
 
-    Raises ``DataError`` where nothing can be written.
+    Raises ``DataError`` if the file cannot be written.
     """
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"{flag}: expected a name that ends in {suffixes[0]}, found {path}")
@@ -212,7 +219,7 @@ def require_output(path: Path, *suffixes: str, flag: str = "--output") -> None:
 def run_tool(work: Callable[[], int]) -> int:
     """Runs a tool's work and returns its exit code.
 
-    It is 1, with a message, for a user's error and for a file that the system refuses, 130 after Ctrl-C, 143
+    It is 1, with a message, after a user's error or if the system refuses a file, 130 after Ctrl-C, 143
     after SIGTERM.
     """
     start_logging()
@@ -234,10 +241,10 @@ def run_tool(work: Callable[[], int]) -> int:
 
 
 def _say_refused(error: OSError) -> None:
-    """Names the file that the system refused; without a name it is what was printed, as on a full disk."""
+    """Prints which file the system refused; without a name it is stdout, for example on a full disk."""
     if error.filename is not None:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return
     print(f"error: the output cannot be written ({error.strerror or error})", file=sys.stderr)
-    with suppress(OSError, ValueError):  # stdout may be no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would write again, in vain
+    with suppress(OSError, ValueError):  # stdout may not be a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries to write again

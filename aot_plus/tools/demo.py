@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.demo") -> int:
-    """Parses the flags, segments the video, says what was written. Returns the exit code."""
+    """Parses the flags, segments the video, prints what was written. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _demo(args))
 
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Segments a video, given its objects in the first frame as a mask or boxes: masks and an "
-        "overlay video with the memory's frames under it.",
+        description="Segments a video whose objects are given in the first frame, as masks or boxes. Writes "
+        "masks, and an overlay video that shows the frames in the memory below it.",
     )
     add = parser.add_argument
     source = "video (mp4, mkv, webm, mov, avi, ...), folder of images, or camera:0 for the first camera"
@@ -48,9 +48,9 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         action="append",
         type=Path,
         default=[],
-        help="mask of the first frame: an indexed, grey or coloured PNG; given several times, or a folder of "
-        "several: an object each; or a folder of masks named after their frames (of a video: their numbers, "
-        "from 00000), where later ones add or correct objects",
+        help="mask of the first frame: an indexed, grey or coloured PNG. To give one mask per object, repeat "
+        "the flag or name a folder of masks. In a folder, masks can also be named after their frames (in a "
+        "video: frame numbers from 00000); later masks then add or correct objects",
     )
     add(
         "--box",
@@ -59,22 +59,22 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         type=_box,
         default=[],
         metavar="X,Y,W,H",
-        help="box around an object of the first frame, in pixels: left, top, width, height. Colours tell the "
-        "object's mask in it (GrabCut). Given once for each object",
+        help="box around an object in the first frame, in pixels: left, top, width, height. The mask in it "
+        "is found by colour (GrabCut). Repeat the flag for each object",
     )
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
-    add("--overwrite", action="store_true", help="remove the results of an earlier run in --output first")
+    add("--overwrite", action="store_true", help="first remove the results of an earlier run in --output")
     add_config_arguments(parser, stage=PAPER_STAGE)
     add_checkpoint_arguments(parser, "the config's TEST_CKPT_PATH, else the model's own")
     add("--start", type=int, default=0, help="number of the first frame, from 0 (default: %(default)s)")
-    add("--end", type=int, help="number of the frame to stop before (default: the video's end)")
-    add("--every", type=int, default=1, help="take every n-th frame (default: %(default)s)")
+    add("--end", type=int, help="number of the frame to stop before (default: the end of the video)")
+    add("--every", type=int, default=1, help="use only every n-th frame (default: %(default)s)")
     add(
         "--max_resolution",
         dest="TEST_MAX_LONG_EDGE",
         type=whole_number(32),
         metavar="PIXELS",
-        help="longest side at which the network works (default: the config's)",
+        help="longest side of the images that the network gets (default: the config's)",
     )
     add_memory_arguments(parser)
     add_device_arguments(parser)
@@ -85,7 +85,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _with_boxes_joined(arguments: Sequence[str]) -> list[str]:
-    """Writes ``--box -5,20,40,40`` as ``--box=-5,20,40,40``: argparse takes the minus for that of a flag."""
+    """Turns ``--box -5,20,40,40`` into ``--box=-5,20,40,40``, where argparse sees no flag in the minus."""
     joined: list[str] = []
     for argument in arguments:
         if joined[-1:] == ["--box"] and re.match(r"-\d", argument):
@@ -120,8 +120,8 @@ def _demo(args: argparse.Namespace) -> int:
     from aot_plus.networks.models.loading import load_from_config
     from aot_plus.pipeline.demo import DemoRun, claimed_output
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a missing camera is an error of ours
-    # In masks that are given here, 255 is never an object (``MaskReader``).
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a missing camera gets our own error
+    # In the given masks, 255 is never an object (``MaskReader``).
     cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint, "TEST_TRACK_IGNORED": False})
     video = open_video(args.input, Selection(args.start, args.end, args.every))
     masks = find_masks(args.masks, video, args.boxes)
@@ -139,7 +139,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _checkpoint(cfg: "Config") -> Path:
-    """Finds the checkpoint. Raises ``ConfigError`` that says how to get it if it is not there."""
+    """Finds the checkpoint. If it is missing, raises ``ConfigError`` that says how to get it."""
     name, found = checkpoint_to_run(cfg)
     if found is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Gets published data and checkpoints: ``python -m aot_plus.tools.download --help``."""
+"""Downloads published data and checkpoints: ``python -m aot_plus.tools.download --help``."""
 
 import argparse
 import sys
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from aot_plus.download.get import Place
 
 _DESCRIPTION = """\
-Without arguments, lists the published data and checkpoints: what for, size, licence, where from, and what is
-here. With names, gets them: a stopped download is resumed, sizes and checksums are compared, data is unpacked
-and checked.
+Without arguments, lists the published data and checkpoints: their purpose, size, licence and source, and what
+is already here. With names, downloads them: resumes interrupted downloads, compares sizes and checksums,
+unpacks data and checks it.
 
 Rows of the paper's table: {rows}
 
-Exit code: 0 if all is here; 1 if something could not be got, or the check of the data found errors; 130 after
+Exit code: 0 if everything is here; 1 if a download failed or the check of the data found errors; 130 after
 Ctrl-C. Rerun the same command to resume.
 """
-_CHECKED_SPLIT = "val"  # the one that has all frames
+_CHECKED_SPLIT = "val"  # the split that has all frames
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.download") -> int:
-    """Parses the flags; lists or gets what they name. Returns the exit code."""
+    """Parses the flags; lists the sources or downloads the named ones. Returns the exit code."""
     args = _parse(argv, prog)
     return run_tool(lambda: _download(args))
 
@@ -44,14 +44,14 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="vost, or a file that the list names")
+    add("names", nargs="*", metavar="NAME", help="vost, or the name of a file in the list")
     add(
         "--row",
         nargs="+",
         action="extend",
         default=[],
         metavar="ROW",
-        help="all that rows of the paper's table need",
+        help="download everything that these rows of the paper's table need",
     )
     add_data_argument(parser)
     return parser.parse_args(argv)
@@ -73,11 +73,11 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
-    """Gets files and datasets by name. Returns False if the check of a dataset found errors.
+    """Downloads files and datasets by name. Returns False if the check of a dataset found errors.
 
     data, checkpoints: the folders to put them into.
-    Raises ``ConfigError`` for unknown names before anything is fetched, and ``DataError`` with the reason
-    for each that could not be got; the others are there then.
+    Raises ``ConfigError`` for unknown names before it downloads anything, and ``DataError`` with the reasons
+    for all failed downloads after it has completed the others.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -102,7 +102,7 @@ def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
 
 
 def _known(names: Iterable[str]) -> dict[str, Source]:
-    """Finds sources by name. Raises ``ConfigError`` that lists the unknown, the nearest of each, and all."""
+    """Finds sources by name. Raises ``ConfigError`` with the unknown names, their nearest, and all names."""
     found = {name: find_source(name) for name in names}
     known = [*DATA, *(file for file in SOURCES if file not in DATA.values())]
     unknown = [name for name, source in found.items() if source is None]
@@ -119,7 +119,7 @@ def _place(source: Source, data: Path, checkpoints: Path) -> "Place":
 
 
 def _check(name: str, data: Path) -> bool:
-    """Checks a dataset that was unpacked, and prints what was found. Returns True if it has no errors."""
+    """Checks an unpacked dataset and prints the findings. Returns True if it has no errors."""
     from aot_plus.dataloaders.dataset_check.findings import has_errors
     from aot_plus.dataloaders.dataset_check.runner import check_dataset
     from aot_plus.dataloaders.eval_datasets import open_dataset
@@ -130,7 +130,7 @@ def _check(name: str, data: Path) -> bool:
 
 
 def _list(sources: Iterable[Source], data: Path, checkpoints: Path) -> str:
-    """Lists what there is, by who publishes it."""
+    """Lists the sources, grouped by publication."""
     lines = [f"Data in {data}, checkpoints in {checkpoints}"]
     for publication, of_it in groupby(sources, lambda source: source.publication):
         lines += ["", str(publication), f"  licence: {publication.licence}"]

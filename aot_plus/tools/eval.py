@@ -1,7 +1,7 @@
 """Evaluates a model on a dataset, inference and metric: ``python -m aot_plus.tools.eval --help``.
 
-Under ``torchrun --nproc_per_node K -m aot_plus.tools.eval ...`` the sequences are shared out among the
-processes, as with ``--processes K``.
+Under ``torchrun --nproc_per_node K -m aot_plus.tools.eval ...`` the processes share the sequences, as with
+``--processes K``.
 """
 
 import argparse
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from aot_plus.pipeline.choices import Wanted
     from aot_plus.pipeline.run import Job
 
-_DESCRIPTION = """Runs a model over a dataset, writes its masks under results/, and prints its figures.
-Without arguments: AOT* + EMFS of the paper's table on VOST val. If VOST or the checkpoint is missing, it says
-how to get it (--download gets it), makes MiniVOST, and runs a small model that ships with the project on it;
---dataset mini_vost without a model does the same. A model, checkpoint or dataset that is named is never
-replaced. Finished sequences are skipped."""
-_EPILOG = """MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and PROCESSES in the environment
-stand for the flags of these names, which win; MINI_VOST_VAL is how many val sequences MiniVOST gets (10)."""
+_DESCRIPTION = """Runs a model over a dataset, writes the masks under results/, and prints the figures.
+Without arguments, it runs AOT* + EMFS of the paper's table on VOST val. If VOST or the checkpoint is missing,
+it says how to get it (--download does this for you), makes the synthetic data set MiniVOST, and runs on it a
+small model that ships with the project; --dataset mini_vost without a model does the same. A model,
+checkpoint or dataset that you name is never replaced. Finished sequences are skipped."""
+_EPILOG = """The environment variables MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and
+PROCESSES set the flags of the same names; flags take precedence. MINI_VOST_VAL sets how many val sequences
+MiniVOST gets (default: 10)."""
 _FROM_ENVIRONMENT = (
     *("--model", "--stage", "--checkpoint", "--policy", "--dataset", "--split"),
     *("--result_name", "--processes", "--mini_vost_val"),
@@ -48,7 +49,7 @@ _FROM_ENVIRONMENT = (
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.eval") -> int:
-    """Parses the flags, evaluates, prints the figures and where they are. Returns the exit code."""
+    """Parses the flags, evaluates, prints the figures and their location. Returns the exit code."""
     args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
     return run_tool(lambda: _evaluate(args))
 
@@ -66,20 +67,25 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="NAME",
-        help="only these of the split, without metric",
+        help="segment only these sequences of the split, without the metric",
     )
     add(
         "--result_name",
         type=folder_name,
         metavar="NAME",
-        help="of the result folder (default: policy and capacity: emfs_1+8)",
+        help="name of the result folder (default: policy and capacity, such as emfs_1+8)",
     )
     add("--eval_name", type=folder_name, dest="result_name", help=argparse.SUPPRESS)
-    add("--result_dir", type=Path, help="result folder itself, instead of one under results/")
-    add("--processes", type=whole_number(1), default=1, help="that share the sequences (default: 1)")
+    add("--result_dir", type=Path, help="path of the result folder, instead of one under results/")
+    add(
+        "--processes",
+        type=whole_number(1),
+        default=1,
+        help="number of processes that share the sequences (default: 1)",
+    )
     add_earlier_results_arguments(parser)
-    add("--no_metric", action="store_true", help="inference only")
-    add("--zip", action="store_true", help="also write the zip file that the data set's server takes")
+    add("--no_metric", action="store_true", help="run inference only")
+    add("--zip", action="store_true", help="also write the zip file for the data set's evaluation server")
     add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
     _add_inference_arguments(parser)
     return parser
@@ -90,26 +96,26 @@ def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     known = f"{', '.join(DATASET_FOLDERS)}, or a folder in VOST's or DAVIS's layout"
     add("--dataset", help=f"{known} (default: the stage's)")
-    split = "of the dataset: val, test-dev, valid_all_frames, ... (default: the dataset's, val or valid)"
+    split = "split to run: val, test-dev, valid_all_frames, ... (default: the dataset's, val or valid)"
     add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
-    layout = "of a folder: the name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
+    layout = "a folder's layout: name of a data set, or package.module:ClassName (default: VOST's or DAVIS's)"
     add("--layout", dest="TEST_LAYOUT", metavar="LAYOUT", help=layout)
     images = (
-        "folder of the frames, such as JPEGImages, VOST's at 5 fps, or JPEGImages/Full-Resolution of DAVIS"
+        "folder of the frames, such as JPEGImages for VOST at 5 fps, JPEGImages/Full-Resolution for DAVIS"
     )
     add("--images", dest="TEST_IMAGES", metavar="FOLDER", help=f"{images} (default: the dataset's)")
 
 
 def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds flags that stand for config values."""
+    """Adds flags that set config values."""
     add_memory_arguments(parser)
     add_device_arguments(parser)
-    scales = "average over these scales, for example 1.0 1.2"
+    scales = "average the predictions over these scales, for example 1.0 1.2"
     parser.add_argument(
         "--ms", dest="TEST_MULTISCALE", nargs="+", action="extend", type=float, metavar="SCALE", help=scales
     )
     for flag, name, about in (
-        ("--flip", "TEST_FLIP", "average over the mirrored image as well"),
+        ("--flip", "TEST_FLIP", "also average over the mirrored image"),
         ("--trace", "TEST_MEM_TRACE", "write the memory's decisions to traces/<sequence>.jsonl"),
     ):
         parser.add_argument(flag, dest=name, action="store_true", default=None, help=about)
@@ -127,7 +133,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") != "0":
         for job in jobs:
             infer(job)
-        return 0  # torchrun stops all processes when one fails: the first one reports for all
+        return 0  # torchrun stops all processes if one fails, so the first one reports for all
     if args.no_metric or args.sequences:
         done = [infer(job) for job in jobs]
         print("\n".join(each.describe() for each in done))
@@ -161,7 +167,7 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     if choice.cfg.TEST_DATASET == MINI_VOST and "RANK" not in os.environ:
         ensure_mini_vost(home() / choice.cfg.DIR_DATA, args.mini_vost_val)
 
-    from aot_plus.pipeline.run import Job, result_folder  # imports torch: what is missing is said before
+    from aot_plus.pipeline.run import Job, result_folder  # imports torch; what is missing is reported before
 
     configs = [choice.cfg]
     if choice.shipped and args.result_dir is None and choice.cfg.MEM_POLICY != "fifo":
@@ -186,7 +192,7 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
 
 
 def _download(wanted: "Wanted") -> None:
-    """Gets what is missing. Raises ``VOSError``, also in one of torchrun's processes."""
+    """Downloads what is missing. Raises ``VOSError`` if that fails, and under torchrun."""
     from aot_plus.pipeline.choices import lacking
     from aot_plus.tools.download import get_all
 

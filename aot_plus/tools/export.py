@@ -32,7 +32,8 @@ def _export(args: argparse.Namespace) -> int:
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=prog, description="A checkpoint's weights, or the mean of several checkpoints', as a small file."
+        prog=prog,
+        description="Writes the weights of a checkpoint, or the mean of several, to a small file.",
     )
     add = parser.add_argument
     add(
@@ -42,11 +43,11 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         nargs="+",
         action="extend",
         metavar="FILE",
-        help="checkpoint, .pth or .safetensors, best of ema_ckpt; several of one model are averaged",
+        help=".pth or .safetensors checkpoint, preferably from ema_ckpt; several of one model are averaged",
     )
-    add("--output", type=Path, required=True, help="file to write, .safetensors; an old one is replaced")
+    add("--output", type=Path, required=True, help=".safetensors file to write; an old one is replaced")
     dtypes = ("float16", "bfloat16", "float32")
-    add("--dtype", choices=dtypes, default="float16", help="of the weights (default: %(default)s)")
+    add("--dtype", choices=dtypes, default="float16", help="type of the weights (default: %(default)s)")
     return parser.parse_args(argv)
 
 

@@ -21,16 +21,21 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Makes MiniVOST, synthetic videos in VOST's layout. Rerun the same command to resume, "
-        "with larger numbers to add sequences; none is taken away.",
+        description="Makes MiniVOST, synthetic videos in VOST's layout. Rerun the same command to resume, or "
+        "rerun it with larger numbers to add sequences; existing sequences are never removed.",
     )
     add, number = parser.add_argument, whole_number(0)
-    add("--output", type=Path, help="the dataset's folder, new or made by this tool with the same seed")
-    add("--seed", type=number, default=0, help="another seed gives other videos (default: 0)")
-    add("--train", type=number, default=200, help="sequences to train on (default: 200)")
-    add("--val", type=number, default=20, help="sequences to evaluate on (default: 20)")
-    add("--workers", type=whole_number(1), help="processes (default: one a core)")
-    add("--preview", type=Path, metavar="PNG", help="also, or only, a picture of some val sequences")
+    add("--output", type=Path, help="folder of the dataset, new or made by this tool with the same seed")
+    add("--seed", type=number, default=0, help="random seed of the videos (default: 0)")
+    add("--train", type=number, default=200, help="number of training sequences (default: 200)")
+    add("--val", type=number, default=20, help="number of val sequences (default: 20)")
+    add("--workers", type=whole_number(1), help="number of processes (default: one per core)")
+    add(
+        "--preview",
+        type=Path,
+        metavar="PNG",
+        help="draw some val sequences, in addition to --output or instead",
+    )
     args = parser.parse_args(argv)
     if args.output is None and args.preview is None:
         parser.error("expected --output DIR, --preview PNG, or both")

@@ -32,11 +32,12 @@ def _report(args: argparse.Namespace) -> int:
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="One HTML page, without network, about one or several runs over the same dataset: "
-        "figures, J per frame, what the memory kept (of runs with --trace), pictures of the worst moments.",
+        description="Writes one HTML page, which needs no network, about one or more runs on the same "
+        "dataset: figures, J per frame, the content of the memory (of runs with --trace), and pictures of "
+        "the worst moments.",
     )
     add = parser.add_argument
-    add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder of eval")
+    add("results", type=Path, nargs="+", metavar="RESULT_DIR", help="result folder that eval wrote")
     add("--output", type=Path, required=True, metavar="HTML", help="the page to write")
     add_run_data_arguments(parser)
     add(
@@ -44,9 +45,9 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         type=whole_number(0),
         default=4,
         metavar="N",
-        help="pictures of each sequence's worst moments (default: 4)",
+        help="number of pictures of each sequence's worst moments (default: 4)",
     )
-    add("--workers", type=whole_number(1), help="processes of the metric (default: one a core)")
+    add("--workers", type=whole_number(1), help="number of processes for the metric (default: one per core)")
     return parser.parse_args(argv)
 
 

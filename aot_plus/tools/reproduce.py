@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 _SUFFIXES = (".csv", ".md")  # of the table's files
 
 _DESCRIPTION = """\
-Runs the rows of a table, inference and metric, and prints figures in percent: for VOST the four rows of the
-paper's table beside the published figures, for DAVIS 2017 val the models of the AOT benchmark (J&F), for
-MiniVOST the small models with several memory policies. For YouTube-VOS 2019 it packs masks for the server.
-What is finished is used again, whether it was made here or by eval_vost.sh. The table is also written as CSV
-and Markdown, unless nothing was measured.
+Runs inference and metric for the rows of a table and prints the figures in percent: for VOST, the four rows
+of the paper's table beside the published figures; for DAVIS 2017 val, the models of the AOT benchmark (J&F);
+for MiniVOST, the small models with several memory policies. For YouTube-VOS 2019, it packs masks for the
+server. Finished results are reused, whether made by this command or by eval_vost.sh. The table is also
+written as CSV and Markdown, unless nothing was measured.
 
 Rows:
 {rows}
 
-Exit code: 0 if something was measured and nothing failed; rows whose checkpoint is missing are in the table
-and do not change that. 1 if a row failed or nothing was measured. 130 after Ctrl-C: what was measured by then
-is in the table; rerun the same command to resume.
+Exit code: 0 if something was measured and nothing failed; rows whose checkpoint is missing are listed in the
+table but do not count as failed. 1 if a row failed or nothing was measured. 130 after Ctrl-C: the table then
+shows what was measured so far; rerun the same command to resume.
 """
 
 
@@ -73,26 +73,26 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
     add(
         "--dataset",
         default="vost",
-        help="vost, mini_vost (made if it is missing), or a folder in their layout; davis2017, "
-        "youtubevos2019 (default: %(default)s)",
+        help="vost, mini_vost (made if missing), davis2017, youtubevos2019, or a folder in the layout of "
+        "vost or mini_vost (default: %(default)s)",
     )
     add_data_argument(parser)
     add_download_argument(parser)
     add("--rows", nargs="+", action="extend", metavar="ROW", help="names or numbers of rows (default: all)")
-    policies = "of the small models: names, or package.module:ClassName of your own"
+    policies = "memory policies of the small models: names, or package.module:ClassName of your own"
     default = ", ".join(SMALL_POLICIES)
     add("--policies", nargs="+", action="extend", metavar="POLICY", help=f"{policies} (default: {default})")
     add(
         "--processes",
         type=whole_number(1),
         default=1,
-        help="that share the videos; with GPUs, their number (default: 1)",
+        help="number of processes that share the videos; with several GPUs, one for each (default: 1)",
     )
     add_earlier_results_arguments(parser)
     add(
         "--output",
         type=Path,
-        help="path of both files, without suffix (default: results/reproduce/<dataset>)",
+        help="path of the table's two files, without suffix (default: results/reproduce/<dataset>)",
     )
     return parser.parse_args(argv)
 
@@ -144,7 +144,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
 
 
 def _check_flags(args: argparse.Namespace, *, small: bool) -> list[str]:
-    """Returns the memory policies of the small models. Raises ``VOSError`` for what cannot be done."""
+    """Returns the memory policies of the small models. Raises ``VOSError`` for flags that cannot work."""
     from aot_plus.pipeline import reproduction
 
     if args.output and args.output.is_dir():
@@ -167,7 +167,7 @@ def _published_rows(dataset: str) -> list[Row]:
 
 
 def _download(args: argparse.Namespace) -> None:
-    """Gets what the chosen rows lack. Raises ``VOSError``."""
+    """Downloads what the chosen rows lack. Raises ``VOSError``."""
     from aot_plus.configs import Config
     from aot_plus.tools.download import get_all
 
@@ -196,7 +196,7 @@ def _describe(opened: "Dataset", split: str, *, small: bool) -> str:
 
 
 def _table_paths(out: Path) -> dict[str, Path]:
-    """Names the files of a table, by suffix, one of which ``out`` may have."""
+    """Returns the files of a table by suffix; ``out`` may have one of these suffixes or none."""
     name = out.stem if out.suffix in _SUFFIXES else out.name
     return {suffix: out.with_name(name + suffix) for suffix in _SUFFIXES}
 
@@ -204,7 +204,7 @@ def _table_paths(out: Path) -> dict[str, Path]:
 def _write_table(
     output: Path | None, outcomes: "Mapping[Row, Outcome]", name: str, source: str, command: str
 ) -> None:
-    """Writes the files of a table. ``name``: of the dataset; ``source``: says in words what it is of."""
+    """Writes the files of a table. ``name``: the dataset's; ``source``: the data, described in words."""
     from aot_plus.configs import Config
     from aot_plus.pipeline.table import as_frame, render_page
 

@@ -4,12 +4,12 @@
 #     . aot_plus/tools/setup_env.sh
 #     use_python requirements.txt requirements-dev.txt     # sets PYTHON
 #
-# REPOSITORY is the repository's root. The active Python is used where it satisfies the files; else .venv is,
-# which is made or completed on the spot. Works with bash 3.2 (macOS).
+# REPOSITORY is the repository's root. Uses the active Python if it satisfies the files, otherwise .venv,
+# which it makes or completes first. Works with bash 3.2 (macOS).
 
 REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 VENV="$REPOSITORY/.venv"
-# In a .venv made here: "ready", or "unfinished" and the number of the process that works on it.
+# In a .venv made here, this file holds "ready", or "unfinished" and the id of the process that works on it.
 VENV_STATE="$VENV/.aot_plus_state"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -19,15 +19,15 @@ die() {
     exit 1
 }
 
-# Tells if a command is a Python that runs and is new enough.
+# Succeeds if the command $1 is a Python that runs and is new enough.
 is_python() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
 
-# Tells if the Python $1 satisfies the requirements files that follow.
+# Succeeds if the Python $1 satisfies the requirements files that follow.
 satisfies() { is_python "$1" && "$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "${@:2}" >/dev/null; }
 
 use_python() {
     local requirements=() candidate
-    for candidate in "$@"; do  # "${@/#/$REPOSITORY/}" would lose an & of the path
+    for candidate in "$@"; do  # "${@/#/$REPOSITORY/}" would mangle an & in the path
         requirements+=("$REPOSITORY/$candidate")
     done
     for candidate in python3 python; do
@@ -65,7 +65,7 @@ complete_venv() {
     if [ ! -e "$PYTHON" ] && [ ! -L "$PYTHON" ]; then
         make_venv
     elif ! is_python "$PYTHON"; then
-        die "$PYTHON is not Python 3.10 or newer: remove $VENV to have it made again"
+        die "$PYTHON is not Python 3.10 or newer: remove $VENV, and the script makes it again"
     elif [ ! -f "$VENV_STATE" ]; then
         made_here=no
     else
@@ -82,7 +82,7 @@ complete_venv() {
 make_venv() {
     local base
     base="$(find_base_python)" ||
-        die "Python 3.10 or newer is needed, and found on the PATH is: $(python3 --version 2>&1 || true)"
+        die "Python 3.10 or newer is needed; found on the PATH: $(python3 --version 2>&1 || true)"
     say "Making $VENV with $("$base" --version)."
     mkdir -p "$VENV"
     echo "unfinished $$" >"$VENV_STATE"
@@ -101,7 +101,7 @@ find_base_python() {
     return 1
 }
 
-# Runs a tool of aot_plus from wherever the script was started. --help needs no more than a bare Python.
+# Runs a tool of aot_plus; works from any folder. --help needs only a Python without packages.
 run_tool() {
     case " $* " in
         *" --help "* | *" -h "*) PYTHON="$(find_base_python)" || die "Python 3.10 or newer is needed" ;;

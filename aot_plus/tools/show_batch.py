@@ -18,8 +18,8 @@ from aot_plus.utils.words import counted
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:
-    """Parses the flags and writes the picture: a row per clip, its name above it. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog=prog, description="A picture of a training batch with its labels.")
+    """Parses the flags and draws one row per clip, with its name above. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog=prog, description="Draws a training batch with its labels.")
     add_config_arguments(parser, stage=SMALL_STAGE)
     add_data_argument(parser)
     parser.add_argument("--step", type=whole_number(0), default=0, help="training step, from 0 (default: 0)")

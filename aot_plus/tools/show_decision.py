@@ -1,8 +1,8 @@
-"""Explains one decision of a memory policy: a picture of the stored frames, and their scores as a table.
+"""Explains one decision of a memory policy: draws the stored frames, and prints their scores as a table.
 
 python -m aot_plus.tools.show_decision --result_dir DIR --sequence NAME --output PNG
 
-The results were made with ``python -m aot_plus.tools.eval --trace``.
+Needs results of ``python -m aot_plus.tools.eval --trace``.
 """
 
 import argparse
@@ -33,13 +33,25 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description="Explains one decision of a memory policy.")
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Explains a memory policy's decision: draws the stored frames and prints their scores.",
+    )
     add = parser.add_argument
     add("--result_dir", type=Path, required=True, help="result folder of eval --trace")
     add_run_data_arguments(parser)
     add("--sequence", required=True, help="name of the sequence")
-    add("--frame", type=int, help="number of the appended frame, from 0 (default: the first decision's)")
-    add("--group", type=int, default=0, help="group of ten objects (default: %(default)s)")
+    add(
+        "--frame",
+        type=int,
+        help="number of the frame that came in, from 0 (default: that of the first decision)",
+    )
+    add(
+        "--group",
+        type=int,
+        default=0,
+        help="number of the group of up to ten objects, from 0 (default: %(default)s)",
+    )
     add("--output", type=Path, required=True, help="PNG file to write")
     return parser.parse_args(argv)
 
@@ -47,7 +59,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 def _show(args: argparse.Namespace) -> int:
     require_output(args.output, ".png")
     entry = find_decision(trace_path(args.result_dir, args.sequence), args.frame, args.group)
-    print(_table(entry))  # the trace has it, whether there is a picture or not
+    print(_table(entry))  # needs only the trace, and is of use even if the picture cannot be drawn
     folders = read_folders([args.result_dir])
     video = chosen_data(folders, args.dataset, args.split, args.DIR_DATA).open().sequence(args.sequence)
     picture = draw_decision(args.sequence, entry, _pictures(video, args.result_dir, entry))
@@ -58,7 +70,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _table(entry: TraceEntry) -> str:
-    """Formats the scores in Markdown, and below them what was found about the new frame."""
+    """Formats the scores as a Markdown table, followed by the facts about the new frame."""
     lines = [f"| {' | '.join(['frame', *entry.scores])} | |", "|" + "---|" * (len(entry.scores) + 2)]
     for number, *values in zip(entry.bank, *entry.scores.values(), strict=True):
         cells = " | ".join([str(number), *(f"{value:.4f}" for value in values)])
@@ -81,12 +93,12 @@ def _pictures(video: VideoSequence, result_dir: Path, entry: TraceEntry) -> list
 
 
 def _drawn(image: Image, mask: Mask | None) -> Image:
-    """Draws a mask on its frame; only what is scored is written, so there may be none."""
+    """Draws a mask on its frame. There may be none: only masks that are scored are written."""
     return image if mask is None else draw_objects(image, _at_size_of(image, mask), numbered=False)
 
 
 def _at_size_of(image: Image, mask: Mask) -> Mask:
-    """Resizes a mask to its image: results of high frames may be smaller (TEST_OUTPUT_HEIGHT)."""
+    """Resizes a mask to its image: results of large frames may be smaller (TEST_OUTPUT_HEIGHT)."""
     if mask.shape == image.shape[:2]:
         return mask
     size = (image.shape[1], image.shape[0])

@@ -1,6 +1,6 @@
 """Trains a model, then evaluates the average of its weights: ``python -m aot_plus.tools.train --help``.
 
-On several machines: ``torchrun --nnodes N --nproc_per_node K -m aot_plus.tools.train ...``; it only trains.
+On several machines, ``torchrun --nnodes N --nproc_per_node K -m aot_plus.tools.train ...`` only trains.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from aot_plus.tools.common import (
 from aot_plus.utils.catalogue import PAPER_STAGE
 from aot_plus.utils.errors import VOSError
 
-_DESCRIPTION = """Trains a model, keeps everything under results/<exp_name>_<model>/<stage>, then evaluates
-the moving average of its weights. Without arguments: the published recipe, r50_aotl on VOST from the official
-checkpoint. It lists missing downloads before it starts. Rerun the same command to resume from the last
-checkpoint; Ctrl-C saves first."""
-_EPILOG = """MODEL, STAGE, EXP_NAME, PROCESSES, BATCH_SIZE, DTYPE, STEPS and DATASET in the environment stand
-for the flags of these names, which win. Nothing to download: --stage mini_vost trains a small model on
-MiniVOST, in an hour and a half on two cores."""
-_AFTERWARDS = """The training is complete, and its weights stay. To evaluate them, rerun the command, or use
-aot-plus eval: its --overwrite and --resume are about masks. Here, --overwrite would remove the training."""
+_DESCRIPTION = """Trains a model, keeps all files under results/<exp_name>_<model>/<stage>, then evaluates
+the moving average of the weights. Without arguments, it follows the published recipe: r50_aotl on VOST from
+the official checkpoint. It lists missing downloads before it starts. Rerun the same command to resume from
+the last checkpoint; Ctrl-C saves a checkpoint first."""
+_EPILOG = """The environment variables MODEL, STAGE, EXP_NAME, PROCESSES, BATCH_SIZE, DTYPE, STEPS and DATASET
+set the flags of the same names; flags take precedence. To try training without downloads, --stage mini_vost
+trains a small model on MiniVOST in an hour and a half on two cores."""
+_AFTERWARDS = """The training is complete, and its weights are kept. To evaluate them, rerun the command, or
+use aot-plus eval: its --overwrite and --resume concern masks. Here, --overwrite would remove the training."""
 _FROM_ENVIRONMENT = (
     *("--model", "--stage", "--exp_name", "--processes", "--batch_size", "--dtype", "--steps", "--dataset"),
 )
@@ -46,33 +46,37 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add_run_arguments(parser)
     add_device_arguments(parser, "TRAIN")
     add = parser.add_argument
-    add("--processes", type=whole_number(1), help="that share each batch (default: one for each GPU)")
+    add(
+        "--processes",
+        type=whole_number(1),
+        help="number of processes that share each batch (default: one per GPU)",
+    )
     add(
         "--batch_size",
         dest="TRAIN_BATCH_SIZE",
         type=int,
         metavar="CLIPS",
-        help="clips of a step, over all processes",
+        help="number of clips per step, over all processes (default: the config's)",
     )
     add(
         "--steps",
         dest="TRAIN_TOTAL_STEPS",
         type=int,
         metavar="N",
-        help="of the whole training; the schedules follow",
+        help="total number of training steps; the schedules adapt to it (default: the config's)",
     )
     add(
         "--dataset",
-        help="to evaluate on: a known data set or a folder (default: the stage's)",
+        help="data set to evaluate on: its name or a folder (default: the stage's)",
     )
-    add("--no_eval", action="store_true", help="training only")
+    add("--no_eval", action="store_true", help="train only")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="resume the training in the folder, even with changed config values; --no-resume: refuse to "
-        "(default: resume if there is one with the same config)",
+        help="resume the training in the folder, even with changed config values; --no-resume: stop if there "
+        "is one (default: resume it if the config is the same)",
     )
     start.add_argument(
         "--overwrite", action="store_true", help="remove the training in the folder and start again"
