@@ -115,8 +115,7 @@ def _attend_in_tiles(
     offsets, reachable = _offsets_in_tile(max_distance, q.device)
     logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
     visible = reachable & (inside.transpose(2, 3) > 0)
-    # Queries in the padding below and to the right of the map may see no key: a finite mask value prevents
-    # NaN.
+    # Queries in the padding below and right of the map may see no key: a finite mask value prevents NaN.
     weights = torch.softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=3)
     if offset_values is None:
         return weights @ v

@@ -23,8 +23,7 @@ def hard_pixel_share(step: int, ramp_steps: float, final_share: float) -> float:
     """Returns the share of hardest pixels at a step: it falls linearly from 1 to ``final_share``.
 
     ``final_share`` (in (0, 1], ``TRAIN_TOP_K_PERCENT_PIXELS``) is reached at ``ramp_steps``
-    (``TRAIN_HARD_MINING_RATIO`` times the total steps) and then kept. 0 ramp steps: it applies from the
-    start.
+    (``TRAIN_HARD_MINING_RATIO`` times the total steps) and then kept; with 0 ramp steps, from the start.
     """
     progress = min(step / ramp_steps, 1.0) if ramp_steps > 0 else 1.0
     return 1.0 + progress * (final_share - 1.0)
@@ -36,7 +35,7 @@ def hardest_pixels(share: float, pixels: int) -> int:
 
 
 def auxiliary_weight(step: int, ramp_steps: float, start_weight: float = 1.0) -> float:
-    """Returns the weight of the reference frame's loss: it falls linearly to 0 at ``ramp_steps``."""
+    """Returns the reference frame's loss weight: linear from ``start_weight`` to 0 at ``ramp_steps``."""
     return start_weight * max(1.0 - step / ramp_steps, 0.0) if ramp_steps > 0 else 0.0
 
 

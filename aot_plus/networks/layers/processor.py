@@ -35,8 +35,7 @@ _WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, an
 _FAST_BFLOAT16 = "bfloat16 on AVX-512"
 
 BY_PRODUCTS = {
-    # PyTorch's kernel stores all weights on a CPU: 230 to 79 MB for a layer's long-term read, in the same
-    # time.
+    # PyTorch's kernel stores all weights on a CPU: 230 to 79 MB for a layer's long-term read, in equal time.
     ("cpu", _WIDE, "inference"),
     ("cpu", _WIDE, "training"),
     (_FAST_BFLOAT16, _WIDE, "inference"),
@@ -75,8 +74,7 @@ def keys_of_fast_products(k: Tensor) -> int:
     """Returns how many of the keys ``... x M x d`` an attention by matrix products multiplies together.
 
     The rest is multiplied separately. H100, a layer of DeAOT over nine frames of 1674 tokens in float16: 0.38
-    to 0.19 ms with keys padded to a multiple, including the time for copying them. It has not been measured
-    since.
+    to 0.19 ms with keys padded to a multiple, including their copy. Not measured since.
     """
     tokens = k.shape[-2]
     return tokens - tokens % PRODUCTS_MULTIPLE if k.is_cuda and k.element_size() == 2 else tokens
