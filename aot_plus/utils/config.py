@@ -25,7 +25,7 @@ from evaluation.files import replacing, require_regular
 from evaluation.home import checkout
 
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
-_REMOVED = {"MODEL_ENCODER_DIM": "an encoder says its own channels; remove it"}
+_REMOVED = {"MODEL_ENCODER_DIM": "an encoder defines its own channels; remove it"}
 _LONGEST = 100  # most characters of a value in a message
 _BOOLEANS = {"true": True, "false": False}
 

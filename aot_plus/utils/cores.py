@@ -38,7 +38,7 @@ class Cores:
         return self.machine - self.others < self.usable
 
     def threads(self, processes: int = 1) -> int:
-        """Returns the number of threads for each of ``processes``, which share the free cores; at least 1."""
+        """Returns the number of threads for each of ``processes``: together one per free core; at least 1."""
         free = int(self.machine - self.others)
         return max(1, min(self.usable, free) // processes)
 
@@ -52,7 +52,7 @@ def find_cores() -> Cores:
 def choose_wait_policy() -> None:
     """Makes OpenMP's threads sleep while waiting on a busy machine, unless OMP_WAIT_POLICY is set.
 
-    It must be called before torch is imported, because OpenMP reads the environment at that point.
+    Call it before torch is imported: OpenMP reads the environment then.
     """
     if find_cores().is_busy:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -83,9 +83,9 @@ class Pace:
         elif seconds > 3 * self._first:
             self._said = True
             _log.warning(
-                "the last %d %s took %.1f s, the first ones %.1f s: if there is no more to compute in them, "
-                "something else keeps the machine busy. A run that is stopped and given again chooses its "
-                "threads anew",
+                "the last %d %s took %.1f s, the first ones %.1f s: unless there is more to compute in them, "
+                "something else keeps the machine busy. A run that is stopped and started again chooses its "
+                "number of threads again",
                 *(self._of, self._unit, seconds, self._first),
             )
 

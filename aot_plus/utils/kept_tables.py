@@ -49,8 +49,7 @@ def table_of(values: tuple[int, ...], device: torch.device) -> Tensor:
 def held() -> Iterator[list[Any]]:
     """Collects the tables used in the block: they live as long as the list, even if the caches evict them.
 
-    If the block fails, all caches are cleared: tables created in an aborted graph capture were never
-    computed.
+    If the block fails, all caches are cleared: tables made in an aborted capture were never computed.
     """
     tables: list[Any] = []
     token = _holding.set(tables)

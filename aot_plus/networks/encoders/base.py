@@ -55,7 +55,7 @@ def misfit(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None)
             found = [tuple(level.shape[1:]) for level in levels]
             finite = like is None or all(bool(level.isfinite().all()) for level in levels)
     except Exception as error:  # noqa: BLE001 (any kind: the encoder may be the user's)
-        return f"an image of {sides[0]} x {sides[1]} pixels ends in {type(error).__name__} ({error})"
+        return f"an image of {sides[0]} x {sides[1]} pixels raises {type(error).__name__} ({error})"
     if not isinstance(levels, Sequence):
         return f"expected a list of levels, found {type(levels).__name__}"
     types = [level.dtype for level in levels]

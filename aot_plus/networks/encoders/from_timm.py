@@ -123,7 +123,7 @@ def _create(name: str, **options: Any) -> nn.Module:
                 raise
             return timm.create_model(name, features_only=True, **options)
     except Exception as error:  # any kind: each backbone has its own
-        raise ConfigError(f"MODEL_ENCODER: timm makes no features of {name!r} ({error})") from error
+        raise ConfigError(f"MODEL_ENCODER: timm cannot extract features with {name!r} ({error})") from error
 
 
 def _indices_of_levels(name: str) -> list[int]:

@@ -101,7 +101,7 @@ def _check_archive(path: Path) -> None:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
             if size > path.stat().st_size or any(entry.compress_type for entry in entries):
-                raise zipfile.BadZipFile(f"compressed: it unpacks to {size} bytes, PyTorch's are as they are")
+                raise zipfile.BadZipFile(f"compressed: it unpacks to {size} bytes, PyTorch does not compress")
             damaged = archive.testzip()
             if damaged is not None:
                 raise zipfile.BadZipFile(f"damaged: the checksum of {damaged} is wrong")

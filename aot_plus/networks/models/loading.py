@@ -119,7 +119,7 @@ def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> Non
     """Sets the ``DECIDED_BY_FILE`` values. A temporal embedding left at random values would do harm."""
     facts = inspect_checkpoint(tensors)
     if facts.aot_class is not None and cfg.MODEL_VOS not in ("deaot", facts.aot_class):
-        _log.warning("%s is of MODEL_VOS = %s: running with that", path, facts.aot_class)
+        _log.warning("%s was trained with MODEL_VOS = %s: running with that", path, facts.aot_class)
         cfg.MODEL_VOS = facts.aot_class
     if facts.has_temporal_embedding != cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING:
         words = ("a", "with") if facts.has_temporal_embedding else ("no", "without")
