@@ -7,4 +7,4 @@ __all__ = ["Config", "DefaultModel", "DefaultStage"]
 
 
 class Config(DefaultStage, DefaultModel):
-    """Has the names of a stage and of a model. ``aot_plus.utils.config.get_config`` builds one."""
+    """Combines the values of a stage and a model; built by ``aot_plus.utils.config.get_config``."""

@@ -44,7 +44,7 @@ class MOSE(AOTBenchmark):
 
 
 class MOSEv2(MOSE):
-    """Follows ``MOSE``, with a metric of its own."""
+    """Follows ``MOSE``, but has its own metric."""
 
     TEST_PROTOCOL = "mosev2"
 

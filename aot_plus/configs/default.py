@@ -63,7 +63,7 @@ class DefaultStage:
     TRAIN_CHANNELS_LAST: bool = False  # for convolutions; may be faster in float16 and bfloat16 on CUDA
     TRAIN_CUDA_GRAPH: bool = True  # CUDA: replay a captured step; its memory stays reserved
     TRAIN_COMPILE: bool = False  # torch.compile the whole model; the first steps then take longer
-    TRAIN_CHECKPOINT_ACTIVATIONS: bool = False  # recompute them in the backward pass: less memory, more time
+    TRAIN_CHECKPOINT_ACTIVATIONS: bool = False  # recompute activations in backward: less memory, more time
     TRAIN_SYNC_BN: bool = False  # batch statistics over all processes; only used if MODEL_FREEZE_BN is False
     TRAIN_LR: float = 2e-4
     TRAIN_LR_POWER: float = 0.9  # exponent of the polynomial decay
@@ -117,7 +117,7 @@ class DefaultStage:
     TEST_MULTISCALE: tuple[float, ...] = (1.0,)
     TEST_FLIP: bool = False  # average with the prediction for the flipped image
     TEST_DTYPE: DType = "float32"
-    TEST_TF32: bool | None = None  # CUDA: 10 mantissa bits in products, not 23; None: PyTorch's setting
+    TEST_TF32: bool | None = None  # CUDA: 10 of 23 mantissa bits in products; None: PyTorch's (convolutions)
     TEST_DEVICE: str = "auto"  # a PyTorch device, or auto: CUDA if available
     TEST_CUDA_GRAPH: bool = True  # CUDA: replay a captured frame, instead of launching its kernels one by one
     TEST_GPU_IMAGES: bool = False  # decode and resize JPEG on the device: faster, but not bit-identical

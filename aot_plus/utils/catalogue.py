@@ -87,7 +87,7 @@ def checkpoint_to_run(cfg: Config) -> tuple[str, Path | None]:
 
 
 def find_named_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
-    """Finds a file that a user named, like ``find_path``, then in ``folder`` and among the shipped files."""
+    """Finds a file named by a user with ``find_path``, also in ``folder`` and among the shipped files."""
     return find_path(name, home() / folder, _SHIPPED)
 
 

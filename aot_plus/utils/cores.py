@@ -38,7 +38,7 @@ class Cores:
         return self.machine - self.others < self.usable
 
     def threads(self, processes: int = 1) -> int:
-        """Returns the number of threads for each of ``processes``: together one per free core; at least 1."""
+        """Returns how many threads each of ``processes`` gets when they share the free cores; at least 1."""
         free = int(self.machine - self.others)
         return max(1, min(self.usable, free) // processes)
 

@@ -31,7 +31,7 @@ class GroupNorm(nn.GroupNorm):
         return self._by_parts(x) if norms_by_parts(x, self.num_groups) else super().forward(x)
 
     def _by_parts(self, x: Tensor) -> Tensor:
-        """Computes statistics, factors and offsets in float32 and rounds only the result."""
+        """Computes statistics, factors and offsets in float32, and rounds only the result."""
         grouped = x.flatten(2).unflatten(1, (self.num_groups, -1))  # B x G x C/G x N
         variance, mean = torch.var_mean(
             grouped.float(), dim=(2, 3), correction=0, keepdim=True
