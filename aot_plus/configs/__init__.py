@@ -1,4 +1,4 @@
-"""Holds values only: each stage (this folder) and model (``models``) is one class, values in capitals."""
+"""Holds the config values only: one class for each stage (this folder) and each model (``models``)."""
 
 from aot_plus.configs.default import DefaultStage
 from aot_plus.configs.models.default import DefaultModel
@@ -7,4 +7,4 @@ __all__ = ["Config", "DefaultModel", "DefaultStage"]
 
 
 class Config(DefaultStage, DefaultModel):
-    """Joins a stage and a model: every name there is. ``aot_plus.utils.config.get_config`` makes one."""
+    """Combines the values of a stage and a model; built by ``aot_plus.utils.config.get_config``."""

@@ -1,4 +1,4 @@
-"""Holds the values of each data set: its published evaluation. Others are VOST's, in ``DefaultStage``."""
+"""Holds each data set's values for its published evaluation, where they differ from VOST's."""
 
 
 class VOST:
@@ -6,14 +6,14 @@ class VOST:
 
 
 class AOTBenchmark:
-    """Follows the AOT benchmark's rules, for all others: the model's own memory gap; 255 is no object."""
+    """Follows the AOT benchmark's rules, unlike VOST: the memory gap is the model's, and 255 is no object."""
 
     TEST_MEM_GAP_BY_LENGTH = False
     TEST_TRACK_IGNORED = False
 
 
 class Davis2017(AOTBenchmark):
-    """Writes masks 480 pixels high, those of ``JPEGImages/Full-Resolution`` as well."""
+    """Writes masks 480 pixels high, even for frames from ``JPEGImages/Full-Resolution``."""
 
     TEST_PROTOCOL = "davis"
     TEST_OUTPUT_HEIGHT = 480
@@ -27,7 +27,7 @@ class Davis2016(Davis2017):
 
 
 class YouTubeVOS(AOTBenchmark):
-    """Takes objects that appear later; writes only the frames of ``meta.json``."""
+    """Allows objects that appear later; writes only the frames listed in ``meta.json``."""
 
     TEST_DATASET_SPLIT = "valid"
     TEST_PROTOCOL = "youtube-vos"
@@ -36,7 +36,7 @@ class YouTubeVOS(AOTBenchmark):
 
 
 class MOSE(AOTBenchmark):
-    """Holds the shorter side to 480."""
+    """Limits the shorter side to 480 pixels."""
 
     TEST_DATASET_SPLIT = "valid"
     TEST_PROTOCOL = "davis"
@@ -44,13 +44,13 @@ class MOSE(AOTBenchmark):
 
 
 class MOSEv2(MOSE):
-    """Follows ``MOSE``, with a metric of its own."""
+    """Follows ``MOSE``, but has its own metric."""
 
     TEST_PROTOCOL = "mosev2"
 
 
 class LVOS(AOTBenchmark):
-    """Takes objects that appear later; holds the shorter side to 480."""
+    """Allows objects that appear later; limits the shorter side to 480 pixels."""
 
     TEST_DATASET_SPLIT = "valid"
     TEST_PROTOCOL = "lvos"
@@ -65,7 +65,7 @@ class LongVideo(AOTBenchmark):
 
 
 class VISOR(AOTBenchmark):
-    """Takes frames made at 854 x 480."""
+    """Expects frames prepared at 854 x 480."""
 
     TEST_PROTOCOL = "visor"
 
@@ -77,7 +77,7 @@ class SAV(AOTBenchmark):
 
 
 class Folders(AOTBenchmark):
-    """Takes any folder of frames and masks; 255 is an object like any other."""
+    """Reads any folder of frames and masks; 255 is an object like any other."""
 
     TEST_PROTOCOL = "vos-benchmark"
     TEST_TRACK_IGNORED = True

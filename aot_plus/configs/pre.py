@@ -4,7 +4,7 @@ from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """Takes 100,000 steps; the ground truth is committed throughout, and two clips are always merged."""
+    """Trains for 100,000 steps; always commits the ground truth, and always merges two clips."""
 
     DATASETS = ("static",)
     DATA_DYNAMIC_MERGE_PROB = 1.0

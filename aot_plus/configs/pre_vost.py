@@ -1,4 +1,4 @@
-"""Trains on VOST from the official AOT-benchmark checkpoints, clips of 15 frames."""
+"""Trains on VOST with clips of 15 frames, from the official checkpoints of the AOT benchmark."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """Follows the published VOST recipe; the other VOST stages differ in the length of the clips."""
+    """Follows the published VOST recipe; the other VOST stages differ only in the length of the clips."""
 
     DATA_SEQ_LEN = 15
     MODEL_LINEAR_Q: bool = False

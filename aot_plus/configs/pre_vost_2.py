@@ -1,4 +1,4 @@
-"""Trains on VOST, clips of 17 frames: the stage of the published table."""
+"""Trains on VOST with clips of 17 frames: the stage of the published table."""
 
 from aot_plus.configs import pre_vost
 

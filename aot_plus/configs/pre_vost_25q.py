@@ -1,4 +1,4 @@
-"""Trains on VOST, clips of 25 frames."""
+"""Trains on VOST with clips of 25 frames."""
 
 from aot_plus.configs import pre_vost
 

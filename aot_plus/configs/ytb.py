@@ -4,7 +4,7 @@ from aot_plus.configs import pre_ytb
 
 
 class StageConfig(pre_ytb.StageConfig):
-    """Follows ``pre_ytb``, from the encoder alone."""
+    """Follows ``pre_ytb``, but starts from the encoder's weights alone."""
 
     PRETRAIN_STAGE = ""
     PRETRAIN_MODEL: str = ""

@@ -1,4 +1,4 @@
-"""Lists the models and files: which model needs which file, and the published rows."""
+"""Lists which model needs which checkpoint, and the rows of the published table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ __all__ = [
     "find_named_checkpoint",
 ]
 
-# Ships with the project, and lies inside an installed package: only read.
+# Checkpoints that ship with the project. The folder may be in an installed package: it is only read.
 _SHIPPED = Path(__file__).resolve().parents[1] / "pretrain_models"
 
 PAPER_DATASET = "vost"
@@ -36,14 +36,14 @@ SHIPPED_MODELS = (SMALL_MODEL, "deaot_mini")
 
 @dataclass(frozen=True)
 class PaperRow:
-    """Describes one row of the paper's table: how it is made here, and its figures in percent.
+    """Describes one row of the paper's table: how to reproduce it, and its figures in percent.
 
-    All have a memory bank of 1 + 8 frames and are evaluated with the stage ``PAPER_STAGE``.
+    All rows use a memory bank of 1 + 8 frames and the stage ``PAPER_STAGE``.
     """
 
     method: str
     model: str
-    checkpoint: str  # a file's name in ``DIR_PRETRAIN``
+    checkpoint: str  # name of the file in ``DIR_PRETRAIN``
     policy: str
     j_tr: float
     j: float
@@ -56,7 +56,7 @@ PAPER_ROWS = (
     PaperRow("DeAOT* + EMFS", "r50_deaotl", "DeAOT_EMFS.pth", "emfs", 41.9, 52.6),
 )
 
-# What a model is evaluated with where no checkpoint is named: a file of ``DIR_PRETRAIN``.
+# The file in ``DIR_PRETRAIN`` that a model is evaluated with if no checkpoint is named.
 _CHECKPOINTS = {row.model: row.checkpoint for row in PAPER_ROWS if row.policy == "emfs"} | {
     model: f"{model}.safetensors" for model in SHIPPED_MODELS
 }
@@ -64,20 +64,20 @@ DEFAULT_MODEL = PAPER_ROWS[0].model
 
 
 def default_checkpoint(model: str) -> str | None:
-    """Returns the file in ``DIR_PRETRAIN`` that the model is evaluated with, by name; None if it has none."""
+    """Returns the name of the model's default file in ``DIR_PRETRAIN``; None if it has none."""
     return _CHECKPOINTS.get(model)
 
 
 def default_stage(model: str) -> str:
-    """Returns the stage that the model is evaluated with."""
+    """Returns the stage that the model is evaluated with by default."""
     return SMALL_STAGE if model in SHIPPED_MODELS else PAPER_STAGE
 
 
 def checkpoint_to_run(cfg: Config) -> tuple[str, Path | None]:
-    """Returns the name of the checkpoint that a config runs with, and its file; None if it is not there.
+    """Returns the name of the checkpoint that a config runs with, and its file (None if it does not exist).
 
-    It is ``TEST_CKPT_PATH``, else the model's own: on other data than VOST's, the file that its VOST training
-    starts from. The name is empty where the model has none.
+    It is ``TEST_CKPT_PATH``, else the model's default. Under other protocols than VOST's, the default is the
+    file that the model's VOST training starts from. The name is empty if the model has no default.
     """
     if cfg.TEST_CKPT_PATH:
         return cfg.TEST_CKPT_PATH, find_named_checkpoint(cfg.TEST_CKPT_PATH, cfg.DIR_PRETRAIN)
@@ -87,14 +87,14 @@ def checkpoint_to_run(cfg: Config) -> tuple[str, Path | None]:
 
 
 def find_named_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
-    """Finds a file that a user named, as ``find_path`` does, else as ``find_checkpoint``."""
+    """Finds a file named by a user with ``find_path``, also in ``folder`` and among the shipped files."""
     return find_path(name, home() / folder, _SHIPPED)
 
 
 def find_checkpoint(name: str, folder: str = Config.DIR_PRETRAIN) -> Path | None:
-    """Finds the checkpoint file ``name`` in ``folder``, else the one that ships with the project, else None.
+    """Finds the checkpoint ``name`` in ``folder``, else among the shipped files; None if it is in neither.
 
-    ``folder``: ``DIR_PRETRAIN`` of the config, from ``home()``.
+    ``folder``: the config's ``DIR_PRETRAIN``, relative to ``home()``.
     """
     candidates = (home() / folder / name, _SHIPPED / name)
     return next((path for path in candidates if path.is_file()), None)

@@ -1,4 +1,4 @@
-"""Resolves the names of a stage and a model to one ``Config``, and keeps that ``Config`` as a file."""
+"""Resolves the names of a stage and a model to a ``Config``, and saves and reads it as a file."""
 
 import ast
 import importlib
@@ -25,12 +25,12 @@ from evaluation.files import replacing, require_regular
 from evaluation.home import checkout
 
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
-_REMOVED = {"MODEL_ENCODER_DIM": "an encoder says its own channels; remove it"}
-_LONGEST = 100  # characters of a value in a message
+_REMOVED = {"MODEL_ENCODER_DIM": "an encoder defines its own channels; remove it"}
+_LONGEST = 100  # most characters of a value in a message
 _BOOLEANS = {"true": True, "false": False}
 
 CONFIG_FILE = "config.yaml"  # the saved config in a run's folder
-SUMMARY_FILE = "summary.json"  # the counts and speed of an evaluation, beside it
+SUMMARY_FILE = "summary.json"  # an evaluation's counts and speed, in the same folder
 
 
 def get_config(
@@ -39,13 +39,13 @@ def get_config(
     exp_name: str = "default",
     overrides: Mapping[str, object] | None = None,
 ) -> Config:
-    """Resolves a stage and a model, by default the stage's ``TRAIN_MODEL``.
+    """Resolves a stage and a model, by default the stage's ``TRAIN_MODEL``, to a config.
 
-    Each is the name of a file in ``aot_plus/configs``, or ``package.module:ClassName`` of a user's own.
-    Values come from the model, then ``DefaultStage``, the data set (``configs/datasets.py``), the stage, then
-    ``overrides``, the last one winning. An override that is text is read as the type of its name. Raises
-    ``ConfigError`` for an unknown stage, model or name, for a value that does not fit its name's type or
-    range, and for values that do not fit each other.
+    Each is the name of a file in ``aot_plus/configs``, or ``package.module:ClassName`` of a user's class.
+    Values come from the model, ``DefaultStage``, the data set (``configs/datasets.py``), the stage and
+    ``overrides``; later ones win. An override given as text is parsed as the type of its name. Raises
+    ``ConfigError`` for an unknown stage, model or name, for a value outside its name's type or range, and for
+    values that do not fit each other.
     """
     of_stage = _values_of(_find("stage", stage, stage_names(), stages.__name__, "StageConfig"))
     defaults = _values_of(DefaultStage, besides=object)
@@ -64,25 +64,25 @@ def get_config(
 
 
 def stage_names() -> list[str]:
-    """Lists the stages: one file each in ``aot_plus/configs``, besides ``datasets``."""
+    """Lists the stages: each file in ``aot_plus/configs`` except ``datasets``."""
     names = [module.name for module in pkgutil.iter_modules(stages.__path__) if not module.ispkg]
     return [name for name in names if name != "datasets"]
 
 
 def model_names() -> list[str]:
-    """Lists the models: one file each in ``aot_plus/configs/models``, besides ``default...``."""
+    """Lists the models: each file in ``aot_plus/configs/models`` except ``default...``."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__) if not module.ispkg]
     return [name for name in names if not name.startswith("default")]
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Says that there is no such stage or model, and what there is."""
+    """Returns the message for an unknown stage or model, with the known ones."""
     there_are = f"there are: {', '.join(known)}, or package.module:ClassName for one of your own"
     return f"unknown {kind} {name!r}{nearest(name, known)}; {there_are}"
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
-    """Parses ``["NAME=VALUE", ...]`` for ``get_config``. Raises ``ConfigError`` for other text."""
+    """Parses ``["NAME=VALUE", ...]`` for ``get_config``. Raises ``ConfigError`` for any other form."""
     overrides = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -93,9 +93,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def config_to_dict(config: Config, ignored: Collection[str] = ()) -> dict[str, Any]:
-    """Returns names and values in alphabetical order, as types of JSON and YAML (tuples become lists).
+    """Returns names and values in alphabetical order, as JSON and YAML types (tuples become lists).
 
-    ``ignored``: names, and beginnings of names that end in ``_``, that are left out.
+    ``ignored``: names to leave out; an entry that ends in ``_`` is a prefix.
     """
     beginnings = tuple(name for name in ignored if name.endswith("_"))
     names = [name for name in sorted(_annotations()) if name not in ignored]
@@ -104,9 +104,9 @@ def config_to_dict(config: Config, ignored: Collection[str] = ()) -> dict[str, A
 
 
 def save_config(config: Config, path: Path, facts: Mapping[str, Any] | None = None) -> None:
-    """Writes a YAML file: the repository's git commit (or null), the libraries' versions, the values.
+    """Writes a YAML file with the repository's git commit (or null), the libraries' versions and the values.
 
-    ``facts``: further names and values of the file, or other ones for commit and versions.
+    ``facts``: more entries of the file, which may replace ``commit`` and ``versions``.
     """
     content = {"commit": git_commit(), "versions": library_versions(), **(facts or {})}
     content["config"] = config_to_dict(config)
@@ -115,12 +115,12 @@ def save_config(config: Config, path: Path, facts: Mapping[str, Any] | None = No
 
 
 def read_saved_config(path: Path) -> dict[str, Any]:
-    """Reads names and values that ``save_config`` wrote; lists stand for tuples. Raises ``ConfigError``."""
+    """Reads the values that ``save_config`` wrote, with lists for tuples. Raises ``ConfigError``."""
     return dict(read_saved_content(path)["config"])
 
 
 def read_saved_content(path: Path) -> dict[str, Any]:
-    """Reads all of a file that ``save_config`` wrote, with ``config`` in it. Raises ``ConfigError``."""
+    """Reads the whole file that ``save_config`` wrote, including ``config``. Raises ``ConfigError``."""
     require_regular(path)
     try:
         content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -137,15 +137,15 @@ def read_saved_content(path: Path) -> dict[str, Any]:
 
 
 def _is_saved(name: object, value: object) -> bool:
-    """Tells whether ``save_config`` could have written a value: a number, text or a list of them."""
+    """Returns whether ``save_config`` could have written a value: a number, text, None or a list of these."""
     items = value if isinstance(value, list) else [value]
     return isinstance(name, str) and all(isinstance(item, str | int | float | None) for item in items)
 
 
 def config_differences(path: Path, config: Config, ignored: Collection[str]) -> list[str]:
-    """Lists the differences from a saved config, in the names that both have.
+    """Lists the differences from a saved config, for names that both have.
 
-    ``ignored``: as of ``config_to_dict``. Raises as ``read_saved_config``.
+    ``ignored``: as in ``config_to_dict``. Raises like ``read_saved_config``.
     """
     old, new = read_saved_config(path), config_to_dict(config, ignored)
     return [
@@ -156,7 +156,7 @@ def config_differences(path: Path, config: Config, ignored: Collection[str]) -> 
 
 
 def git_commit() -> str | None:
-    """Returns the repository's commit, or None without git or a repository."""
+    """Returns the repository's commit; None without git or a repository."""
     root = checkout()
     if root is None:  # an installed package, which may lie inside another repository
         return None
@@ -181,7 +181,7 @@ def _find(kind: str, name: str, known: list[str], package: str, class_name: str)
 
 
 def _values_of(cls: type, besides: type = DefaultStage) -> dict[str, object]:
-    """Returns the names and values of a config class and its bases, but not those of ``besides``."""
+    """Returns the names and values of a config class and its bases, except the base ``besides``."""
     bases = [base for base in reversed(cls.__mro__) if base is not besides]
     return {name: value for base in bases for name, value in vars(base).items() if name[0] != "_"}
 
@@ -192,7 +192,7 @@ def _annotations() -> dict[str, Any]:
 
 
 def _checked(name: str, value: object) -> object:
-    """Converts the value to its name's type; text is parsed. Raises ``ConfigError``."""
+    """Parses text, converts the value to its name's type and checks its range. Raises ``ConfigError``."""
     annotations = _annotations()
     if name in _REMOVED:
         raise ConfigError(f"{name} is no longer a name of the config: {_REMOVED[name]}")
@@ -208,7 +208,7 @@ def _checked(name: str, value: object) -> object:
 
 
 def _expectation(expected: Any, value: object) -> str:
-    """Says what a name's type is and what was found; of several words, which is the nearest."""
+    """Describes the expected type and the value found; for a choice of words, also the nearest word."""
     if get_origin(expected) is Literal:
         words = [str(word) for word in get_args(expected)]
         near = nearest(value, words) if isinstance(value, str) else ""
@@ -218,15 +218,15 @@ def _expectation(expected: Any, value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """Writes a value of any type, the first of a long one."""
+    """Formats a value of any type, shortened if it is long."""
     try:
         return repr(value) if len(repr(value)) <= _LONGEST else f"{repr(value)[:_LONGEST]}..."
-    except ValueError:  # an integer of thousands of digits is not written out
+    except ValueError:  # Python does not format an integer of thousands of digits
         return f"a {type(value).__name__} that is too large"
 
 
 def _parsed(text: str, expected: Any) -> object:
-    """Reads text as an expected type, as far as it can be one; names of strings stay as they are."""
+    """Parses text for an expected type if possible; text for a string or a ``Literal`` stays as it is."""
     options = _options(expected)
     if types.NoneType in options and text == "None":
         return None
@@ -257,7 +257,7 @@ def _converted(value: object, expected: Any) -> object:
 
 
 def _converted_items(value: object, kinds: tuple[Any, ...]) -> tuple[object, ...]:
-    """Converts the items of a list or tuple to ``kinds``; ``(kind, ...)`` takes any number of them."""
+    """Converts the items of a list or tuple to ``kinds``; ``(kind, ...)`` allows any number of items."""
     if not isinstance(value, list | tuple):
         raise ValueError
     if kinds[-1] is Ellipsis:
@@ -271,7 +271,7 @@ def _options(expected: Any) -> tuple[Any, ...]:
 
 
 def library_versions() -> dict[str, str]:
-    """Lists the versions of Python, of this package and of what results depend on, where installed."""
+    """Returns the versions of Python, this package and the installed libraries that results depend on."""
     versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""Says what a config value may be, beyond its type; ``get_config`` checks values from every source."""
+"""Defines the allowed config values beyond their types; ``get_config`` checks values from every source."""
 
 import math
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from aot_plus.utils.paths import leads_out
 
 __all__ = ["RANGES", "check_relations", "check_value"]
 
-_MANY = 10**9  # steps, frames, pixels: far beyond any use, and what follows from it still fits a number
-_SEEDS = 2**32 - 1  # what NumPy takes
+_MANY = 10**9  # steps, frames, pixels: far beyond any use, but values computed from it still fit a number
+_SEEDS = 2**32 - 1  # the largest seed that NumPy accepts
 
 
 @dataclass(frozen=True)
 class Range:
-    """Holds the bounds of a number, both included; ``above``: the lowest is left out."""
+    """Holds the bounds of a number, both inclusive; ``above`` excludes the lowest."""
 
     lowest: float
     highest: float = math.inf
@@ -23,7 +23,7 @@ class Range:
     multiple_of: int | None = None
 
     def has(self, value: float) -> bool:
-        """Tells whether a finite number lies in the range; NaN and infinity never do."""
+        """Returns whether a number is in the range; NaN and infinity never are."""
         enough = value > self.lowest if self.above else value >= self.lowest
         within = enough and value <= self.highest and math.isfinite(value)
         return within and (self.multiple_of is None or value % self.multiple_of == 0)
@@ -43,9 +43,9 @@ _POSITIVE = Range(0, above=True)
 _SHARE = Range(0, 1)
 _COUNT = Range(1, _MANY)
 _COUNT_OR_NONE = Range(0, _MANY)
-_THREADS = 256  # threads and processes: more would stop the machine
+_THREADS = 256  # threads and processes: more would overload the machine
 
-# A tuple's range is that of each of its values. A test sees to it that every number has one.
+# A tuple's range applies to each of its values. A test checks that every number has a range.
 RANGES = {
     "DATA_WORKERS": Range(0, _THREADS),
     "DATA_SEQ_LEN": Range(2, _MANY),
@@ -88,7 +88,7 @@ RANGES = {
     "TRAIN_SEQ_TRAINING_START_RATIO": _SHARE,
     "TRAIN_SEQ_TRAINING_END_RATIO": _SHARE,
     "TRAIN_SEQ_TRAINING_FINAL_SHARE": _SHARE,
-    "TRAIN_ENCODER_FREEZE_AT": _COUNT_OR_NONE,  # the encoder says how many stages it has
+    "TRAIN_ENCODER_FREEZE_AT": _COUNT_OR_NONE,  # at most the encoder's number of stages
     "TRAIN_MAX_BAD_STEPS": _COUNT,
     "TRAIN_LOG_STEP": _COUNT,
     "TRAIN_IMG_LOG": _COUNT_OR_NONE,
@@ -123,8 +123,8 @@ RANGES = {
     "MEM_EMFS_WEIGHT": _ANY,
     "MEM_EMFS_SLOPE": _ANY,
     "MEM_EMFS_MIDPOINT": _ANY,
-    "MODEL_ENCODER_EMBEDDING_DIM": Range(16, 4096, multiple_of=16),  # of groups in norms, and heads
-    "MODEL_MAX_OBJ_NUM": Range(1, 127),  # training puts the ids of two clips in one mask
+    "MODEL_ENCODER_EMBEDDING_DIM": Range(16, 4096, multiple_of=16),  # for the groups of norms, and the heads
+    "MODEL_MAX_OBJ_NUM": Range(1, 127),  # training merges the ids of two clips in one mask
     "MODEL_SELF_HEADS": _COUNT,
     "MODEL_ATT_HEADS": _COUNT,
     "MODEL_LSTT_NUM": Range(1, 100),
@@ -133,7 +133,7 @@ _MAY_BE_EMPTY = ("TRAIN_WEIGHT_DECAY_EXEMPTION", "TRAIN_SEQ_TRAINING_FREEZE_PARA
 
 
 def check_value(name: str, value: object) -> None:
-    """Raises ``ConfigError`` for a value of the right type that is out of its range, or no readable text."""
+    """Raises ``ConfigError`` for a value of the right type that is out of range or is not valid text."""
     items = value if isinstance(value, tuple) else (value,)
     if not items and name not in _MAY_BE_EMPTY:
         raise ConfigError(f"{name}: expected one value or more, found none")
@@ -169,10 +169,10 @@ def check_relations(config: Config) -> None:
 def _is_text(value: str) -> bool:
     try:
         return b"\0" not in value.encode()
-    except UnicodeEncodeError:  # a byte of the command line that is no UTF-8
+    except UnicodeEncodeError:  # a byte of the command line that is not UTF-8
         return False
 
 
 def _number(value: float) -> str:
-    """Writes a number, without the digits of a very long one."""
+    """Formats a number, without the digits of a very long one."""
     return "a number of more than 20 digits" if isinstance(value, int) and abs(value) > 10**20 else str(value)

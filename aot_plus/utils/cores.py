@@ -1,10 +1,10 @@
-"""Chooses the number of threads, and how they wait for one another, by the machine's load at the start.
+"""Chooses the number of threads, and how they wait for each other, by the machine's load at the start.
 
-OpenMP's threads meet at a barrier after each part of a layer, and wait there in a busy loop. Where other
-programs hold the cores, a thread that waits like this takes the time of the one that it waits for: with two
-threads on two busy cores, 3 of 48 frames/s were left. Threads that sleep while they wait
-(OMP_WAIT_POLICY=PASSIVE) leave 20 to 26, but cost a fifth where nothing else runs; so they do that on a busy
-machine only.
+OpenMP's threads meet at a barrier after each part of a layer and wait there in a busy loop. If other programs
+occupy the cores, a waiting thread takes time from the thread it waits for: with two threads on two busy
+cores, speed fell from 48 to 3 frames/s. With threads that sleep while waiting (OMP_WAIT_POLICY=PASSIVE) it
+falls only to 20 to 26, but they are a fifth slower on an idle machine, so threads sleep only on a busy
+machine.
 """
 
 import logging
@@ -26,54 +26,54 @@ _LOADAVG = Path("/proc/loadavg")
 
 @dataclass(frozen=True)
 class Cores:
-    """Holds the cores of this process, and how many of the machine's cores other programs hold."""
+    """Holds the cores of this process, and how many of the machine's cores other programs occupy."""
 
     usable: int  # by affinity and the container's quota
     machine: int
-    others: float  # mean number of other programs that compute
+    others: float  # mean number of other programs that are computing
 
     @property
     def is_busy(self) -> bool:
-        """Tells whether the others hold some of the cores that this process may use."""
+        """Returns whether other programs occupy some of the cores that this process may use."""
         return self.machine - self.others < self.usable
 
     def threads(self, processes: int = 1) -> int:
-        """Returns how many threads each of ``processes`` should have: one for each core that is free."""
+        """Returns how many threads each of ``processes`` gets when they share the free cores; at least 1."""
         free = int(self.machine - self.others)
         return max(1, min(self.usable, free) // processes)
 
 
 def find_cores() -> Cores:
-    """Looks at affinity, quota and load of the moment."""
+    """Reads the current affinity, quota and load."""
     machine = os.cpu_count() or 1
     return Cores(usable_cores(), machine, _others())
 
 
 def choose_wait_policy() -> None:
-    """Has OpenMP's threads sleep while they wait, on a busy machine, unless OMP_WAIT_POLICY says otherwise.
+    """Makes OpenMP's threads sleep while waiting on a busy machine, unless OMP_WAIT_POLICY is set.
 
-    Call it before torch is imported, which reads the environment then.
+    Call it before torch is imported: OpenMP reads the environment then.
     """
     if find_cores().is_busy:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class Pace:
-    """Warns once where a run has become far slower than at its start, as on a machine that got busy."""
+    """Warns once if a run becomes far slower than at its start, for example because the machine is busy."""
 
     def __init__(
         self, of: int = 100, unit: str = "frames", clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """``of``: how many frames, or another ``unit``, are compared, the last ones with the first."""
+        """Compares the last ``of`` frames, or other ``unit``, with the first ones."""
         self._of = of
         self._unit = unit
         self._clock = clock
         self._times: deque[float] = deque(maxlen=of + 1)
-        self._first: float | None = None  # seconds for the first ones
+        self._first: float | None = None  # seconds for the first frames
         self._said = False
 
     def tick(self) -> None:
-        """Counts one that is done."""
+        """Counts one finished frame, or other unit."""
         self._times.append(self._clock())
         if self._said or len(self._times) <= self._of:
             return
@@ -83,18 +83,18 @@ class Pace:
         elif seconds > 3 * self._first:
             self._said = True
             _log.warning(
-                "the last %d %s took %.1f s, the first ones %.1f s: if there is no more to compute in them, "
-                "something else keeps the machine busy. A run that is stopped and given again chooses its "
-                "threads anew",
+                "the last %d %s took %.1f s, the first ones %.1f s: unless there is more to compute in them, "
+                "something else keeps the machine busy. A run that is stopped and started again chooses its "
+                "number of threads again",
                 *(self._of, self._unit, seconds, self._first),
             )
 
 
 def _others() -> float:
-    """Estimates how many other programs compute.
+    """Estimates how many other programs are computing.
 
-    The load of the last minute includes a run that has just ended, and those that run at this moment may be
-    few by chance: the lower one counts.
+    The load of the last minute may include a run that has just ended, and the number of programs running at
+    this moment varies by chance: the lower of the two is used.
     """
     if not hasattr(os, "getloadavg"):
         return 0.0
@@ -103,4 +103,4 @@ def _others() -> float:
         running = int(_LOADAVG.read_text(encoding="ascii").split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
         return load
-    return min(load, running - 1.0)  # without this one
+    return min(load, running - 1.0)  # without this process

@@ -1,4 +1,4 @@
-"""Chooses the device to compute on and its precision, and moves small lists to it."""
+"""Chooses the device and its precision, and copies data between host and device."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from aot_plus.utils.errors import ConfigError, first_line
 
 
 def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
-    """Resolves ``auto`` (CUDA when there is one) or any name PyTorch knows, the value of ``key``.
+    """Resolves ``auto`` (CUDA if available) or any PyTorch device name.
 
-    Raises ``ConfigError`` for one that is not there.
+    Raises ``ConfigError``, which names ``key``, for a device that cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -26,17 +26,17 @@ def resolve_device(name: str, key: str = "TEST_DEVICE") -> torch.device:
 
 
 def on_device(values: Sequence[int] | Sequence[float], device: torch.device) -> Tensor:
-    """Copies a short list to a tensor on ``device``, without the wait for a GPU of ``torch.tensor``."""
+    """Copies a short list to a tensor on ``device``; unlike ``torch.tensor``, it does not wait for a GPU."""
     return torch.tensor(values).to(device, non_blocking=True)
 
 
 def is_on_host(tensor: Tensor) -> bool:
-    """Tells whether the host can read a tensor without a wait for another device."""
+    """Returns whether the host can read a tensor without waiting for another device."""
     return tensor.device.type == "cpu"
 
 
 class HostCopy:
-    """Holds a tensor's copy on the host, which a GPU may still be making; a CPU's tensor itself."""
+    """Holds a tensor's host copy, which may still be in progress on a GPU; a CPU tensor is not copied."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
@@ -49,25 +49,25 @@ class HostCopy:
             self._copied.record(torch.cuda.current_stream(tensor.device))
 
     def wait(self) -> Tensor:
-        """Returns the copy when it is there; may be called in any thread."""
+        """Waits for the copy and returns it; may be called from any thread."""
         if self._copied is not None:
-            with torch.cuda.device(self._device):  # else another thread would set up the first GPU
+            with torch.cuda.device(self._device):  # otherwise another thread would initialise the first GPU
                 self._copied.synchronize()
         return self._tensor
 
 
 def convolutions_use_tf32() -> bool:
-    """Tells whether cuDNN may compute float32 convolutions in TF32, by PyTorch's old or new setting."""
-    cudnn: Any = torch.backends.cudnn  # its type does not know of ``conv``
+    """Returns whether cuDNN may compute float32 convolutions in TF32, by PyTorch's old or new setting."""
+    cudnn: Any = torch.backends.cudnn  # its type stubs lack ``conv``
     return cudnn.conv.fp32_precision == "tf32"
 
 
 @contextmanager
 def tf32(allowed: bool | None) -> Iterator[None]:
-    """Allows or forbids TF32 on CUDA, in convolutions and matrix products; afterwards all is as before.
+    """Allows or forbids TF32 in convolutions and matrix products on CUDA; restores the settings on exit.
 
-    None leaves PyTorch's settings: by default, TF32 in convolutions only. The settings are
-    those of the whole process.
+    None leaves PyTorch's settings: by default, TF32 in convolutions only. The settings apply to the whole
+    process.
     """
     if allowed is None:
         yield
@@ -84,10 +84,10 @@ def tf32(allowed: bool | None) -> Iterator[None]:
 
 
 def _tf32_switches(allowed: bool) -> tuple[list[Any], str, bool | str]:
-    """Finds where TF32 is set for convolutions and products: the modules, the attribute, its value.
+    """Returns how to set TF32 for convolutions and products: the modules, the attribute and its value.
 
-    PyTorch has ``allow_tf32`` and, since 2.9, ``fp32_precision``. After the new one was set, the old one
-    raises ``RuntimeError``; unless it does, the old one is better, because it sets both.
+    PyTorch has ``allow_tf32`` and, since 2.9, ``fp32_precision``. Once the new one has been set, the old one
+    raises ``RuntimeError``; until then, the old one is preferred because it sets both.
     """
     cudnn: Any = torch.backends.cudnn
     products: Any = torch.backends.cuda.matmul

@@ -17,7 +17,7 @@ class CheckpointError(VOSError):
 
 
 class ProcessError(VOSError):
-    """Reports that another process of the job stopped early; why, only that one knows."""
+    """Reports that another process of the job stopped early; only that process knows why."""
 
 
 def first_line(error: Exception) -> str:
@@ -26,7 +26,7 @@ def first_line(error: Exception) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Lists the known names most like one, case aside, after a semicolon; empty if none is."""
+    """Returns ``; the nearest: ...`` with the known names most like ``name``, case aside; or empty text."""
     texts = {text.lower(): text for text in known}
     found = [texts[key] for key in difflib.get_close_matches(name.lower(), texts, n=5, cutoff=0.5)]
     return f"; the nearest: {', '.join(found)}" if found else ""

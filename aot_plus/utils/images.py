@@ -1,4 +1,4 @@
-"""Converts images to what the networks take, and orders image files."""
+"""Converts images to network input and back, and sorts image files."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # H x W x 3, RGB
 
-# ImageNet statistics of RGB values in 0..1, as encoders were trained with (``TimmEncoder`` changes others).
+# ImageNet statistics of RGB values in 0..1, used to train the encoders (``TimmEncoder`` converts to others).
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 _NORMALISED = ((np.arange(256)[None, :, None] / 255 - MEAN) / STD).astype(np.float32)  # 1 x 256 x 3
@@ -32,12 +32,12 @@ def restore(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
-    """Returns a key that sorts numbers in names by value: ``2.jpg`` comes before ``10.jpg``."""
+    """Returns a sort key that orders numbers in names by value: ``2.jpg`` comes before ``10.jpg``."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def misplaced(names: Sequence[str]) -> tuple[str, str] | None:
-    """Finds the first name that the numbers in all of them would put elsewhere, and the one due there."""
+    """Returns the first name that is not in natural order, and the name due in its place; None if all are."""
     pairs = zip(names, sorted(names, key=natural_order), strict=True)
     return next(((name, due) for name, due in pairs if name != due), None)

@@ -1,4 +1,4 @@
-"""Parses JSON that may have been damaged, or made to do harm."""
+"""Parses JSON that may be damaged or malicious."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ __all__ = ["parse_json"]
 
 
 def parse_json(text: str) -> Any:
-    """Parses JSON. Raises ``ValueError`` for other text, and for what is nested too deeply."""
+    """Parses JSON. Raises ``ValueError`` for invalid or too deeply nested text."""
     try:
         return json.loads(text)
     except RecursionError:

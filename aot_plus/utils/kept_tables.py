@@ -1,4 +1,4 @@
-"""Keeps tables that are computed once for a size; those who still read them may hold them for longer."""
+"""Caches tables that are computed once per size; users that need them longer can hold them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ __all__ = ["held", "kept_table", "table_of"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_KEPT = 8  # of each kind, those used last
-_forget: list[Callable[[], None]] = []  # for each kind, what empties its cache
+_KEPT = 8  # most recently used tables of each kind
+_forget: list[Callable[[], None]] = []  # clears the cache of each kind
 _holding: ContextVar[list[Any] | None] = ContextVar("holding", default=None)
 
 
 def kept_table(compute: Callable[P, T]) -> Callable[P, T]:
-    """Keeps the last tables that ``compute`` made, for arguments that can be hashed.
+    """Caches the tables that ``compute`` returned most recently; its arguments must be hashable.
 
-    They serve training as well as inference: do not change them in place.
+    Training and inference share them: do not change them in place.
     """
     compute_once = lru_cache(maxsize=_KEPT)(compute)
     _forget.append(compute_once.cache_clear)
@@ -41,15 +41,15 @@ def kept_table(compute: Callable[P, T]) -> Callable[P, T]:
 
 @kept_table
 def table_of(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Returns numbers as a kept int32 tensor: a copy to a GPU each time would have the host wait."""
+    """Returns numbers as a cached int32 tensor: the host would wait for a copy to a GPU each time."""
     return torch.tensor(values, dtype=torch.int32, device=device)
 
 
 @contextmanager
 def held() -> Iterator[list[Any]]:
-    """Collects the tables that the block uses: they live as long as the list, whatever else is computed.
+    """Collects the tables used in the block: they live as long as the list, even if the caches evict them.
 
-    If the block fails, all tables are forgotten: a recording that was given up never computed those it made.
+    If the block fails, all caches are cleared: tables made in an aborted capture were never computed.
     """
     tables: list[Any] = []
     token = _holding.set(tables)

@@ -1,4 +1,4 @@
-"""Shows log messages, in the tools and the processes that they start."""
+"""Sets up logging in the tools and the processes that they start."""
 
 import logging
 
@@ -6,5 +6,5 @@ __all__ = ["start_logging"]
 
 
 def start_logging() -> None:
-    """Shows messages of this process on stderr, from INFO on."""
+    """Shows this process's messages of level INFO and above on stderr."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

@@ -24,7 +24,7 @@ def davis_palette() -> list[int]:
 
 
 def mask_palette(path: Path) -> list[int]:
-    """Reads the 768 values of a mask's palette; DAVIS's if it is grey. Raises ``DataError``."""
+    """Reads the 768 values of a mask's palette; returns DAVIS's for a grey mask. Raises ``DataError``."""
     with opened(path, "a mask") as image:
         palette = image.getpalette("RGB") if image.mode == "P" else None
     palette = palette or davis_palette()
@@ -32,18 +32,18 @@ def mask_palette(path: Path) -> list[int]:
 
 
 def write_mask(path: Path, ids: Mask, palette: Sequence[int] | None = None) -> None:
-    """Writes ids (H x W) as a palette PNG, by way of a temporary file. ``palette``: by default DAVIS's."""
+    """Writes ids (H x W) as a palette PNG, via a temporary file. ``palette``: by default DAVIS's."""
     image = PIL.Image.fromarray(ids)
-    image.putpalette(palette or davis_palette())  # turns a grey image into an indexed one
+    image.putpalette(palette or davis_palette())  # converts a grey image to an indexed one
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")
 
 
 def read_image(path: Path) -> Image:
-    """Reads an 8-bit image as RGB (H x W x 3), turned as its EXIF says. Raises ``DataError``.
+    """Reads an 8-bit image as RGB (H x W x 3), rotated as its EXIF data say. Raises ``DataError``.
 
-    Pillow decodes JPEG to the same values as OpenCV (both use libjpeg-turbo), but refuses a truncated file
-    where OpenCV fills the missing part with grey.
+    Pillow decodes JPEG to the same values as OpenCV (both use libjpeg-turbo), but rejects a truncated file,
+    whereas OpenCV fills the missing part with grey.
     """
     with opened(path, "an image") as image:
         if image.mode.startswith(("I", "F")):

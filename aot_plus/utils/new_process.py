@@ -1,6 +1,7 @@
-"""Takes the place of the main program in a process of the launcher, before it imports anything.
+"""Runs as the main module in a process of the launcher, before anything else is imported.
 
-While it imports torch, for seconds, Ctrl-C ends it without a traceback, and it does not outlive the launcher.
+Importing torch takes seconds: meanwhile Ctrl-C ends the process without a traceback, and it ends with the
+launcher.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""Imports classes of a user's own, named as ``package.module:ClassName``, and says where they fail."""
+"""Imports user-defined classes by ``package.module:ClassName``, and reports where they fail."""
 
 import importlib
 import sys
@@ -16,14 +16,14 @@ __all__ = ["import_class", "own_errors"]
 
 
 def import_class(path: str, key: str) -> type:
-    """Imports the class at ``package.module:ClassName``, also from the working folder.
+    """Imports the class at ``package.module:ClassName``; the working folder is searched too.
 
-    Raises ``ConfigError`` that begins with ``key``, the name of the config or flag.
+    Raises ``ConfigError`` that begins with ``key``, the name of the config value or flag.
     """
     module_name, _, class_name = path.partition(":")
     try:
         found = getattr(_import(module_name), class_name)
-    except Exception as error:  # of any kind: the module's own code runs
+    except Exception as error:  # any kind: the module's code runs
         where = f"; modules are looked for in {Path.cwd()} as well"
         hint = where if isinstance(error, ModuleNotFoundError) else ""
         raise ConfigError(f"{key}: cannot import {path!r} ({_described(error)}){hint}") from error
@@ -33,7 +33,7 @@ def import_class(path: str, key: str) -> type:
 
 
 def _import(name: str) -> ModuleType:
-    """Imports a module, from the working folder as well, where an installed command does not look."""
+    """Imports a module, also from the working folder, where an installed command does not look by itself."""
     top = name.partition(".")[0]
     try:
         return importlib.import_module(name)
@@ -52,15 +52,15 @@ def _import(name: str) -> ModuleType:
 
 @contextmanager
 def own_errors(key: str, name: str, *unchanged: type[Exception]) -> Iterator[None]:
-    """Turns an error of a user's own class into a ``ConfigError`` that says where it was raised.
+    """Turns an error in a user's class into a ``ConfigError`` that says where it was raised.
 
-    The user's own error is the cause of the new one. Errors of this project's classes, whose ``name`` has no
-    colon, and errors with a message of their own are raised as they are.
+    The original error is the cause of the new one. Errors in this project's classes, whose ``name`` has no
+    colon, and ``VOSError``s pass unchanged.
 
     Args:
-        key: the name of the config that names the class.
-        name: of the class.
-        unchanged: kinds of errors that are raised as they are, too.
+        key: the config value that names the class.
+        name: the name of the class.
+        unchanged: other kinds of errors that pass unchanged.
     """
     try:
         yield
@@ -71,12 +71,12 @@ def own_errors(key: str, name: str, *unchanged: type[Exception]) -> Iterator[Non
 
 
 def _described(error: Exception, place: str = "") -> str:
-    """Returns kind, place and text of an error in one line."""
+    """Returns the type, place and message of an error in one line."""
     return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"
 
 
 def _place(error: Exception, name: str) -> str:
-    """Names the last line of the class's file that led to the error, if one did."""
+    """Returns the last line in the class's file that led to the error; empty if there is none."""
     file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
     lines = [entry for entry in traceback.extract_tb(error.__traceback__) if entry.filename == file]
     return f" in {lines[-1].name}(), {file}, line {lines[-1].lineno}" if lines else ""

@@ -1,4 +1,4 @@
-"""Finds paths as users give them, and writes them as configs and results store them."""
+"""Finds paths given by users, and formats paths for configs and results."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["file_name", "find_path", "run_folder", "stored_path"]
 def find_path(name: str | Path, *more: Path) -> Path | None:
     """Looks for ``name`` in the working folder, ``home()``, its ``aot_plus``, then in ``more``.
 
-    Returns the absolute path of the first that exists, else None.
+    Returns the absolute path of the first one that exists, else None.
     """
     for folder in (Path.cwd(), home(), home() / "aot_plus", *more):
         path = Path(os.path.abspath(folder / name))
@@ -22,26 +22,26 @@ def find_path(name: str | Path, *more: Path) -> Path | None:
 
 
 def stored_path(path: Path) -> str:
-    """Returns a path's text, the same wherever a command was started: from ``home()`` if it lies there."""
+    """Returns a path as text, independent of the working folder: relative to ``home()`` if it is inside."""
     absolute = Path(os.path.abspath(path))
     return str(absolute.relative_to(home()) if absolute.is_relative_to(home()) else absolute)
 
 
 def run_folder(cfg: Config, stage: str | None = None) -> Path:
-    """Names the folder of a training, of the config's stage by default: ``results/<exp>_<model>/<stage>``.
+    """Returns the folder of a training, by default of the config's stage: ``results/<exp>_<model>/<stage>``.
 
-    An own model or stage is in it as ``file_name`` has it.
+    ``file_name`` converts the names of a user's own model or stage.
     """
     experiment = f"{cfg.EXP_NAME}_{file_name(cfg.MODEL_NAME)}"
     return home() / cfg.DIR_RESULT / experiment / file_name(stage or cfg.STAGE_NAME)
 
 
 def file_name(name: str) -> str:
-    """Returns ``package.module:ClassName`` without the colon, which some systems refuse in folders."""
+    """Replaces the colon in ``package.module:ClassName``, which some systems do not allow in folder names."""
     return name.replace(":", ".")
 
 
 def leads_out(name: str) -> bool:
-    """Tells whether a folder of that name, in parts or not, may lie outside the one that it is meant for."""
+    """Returns whether a path joined to a folder may lead out of it: it is absolute or contains ``..``."""
     path = Path(name)
     return path.is_absolute() or ".." in path.parts

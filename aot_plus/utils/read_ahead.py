@@ -1,4 +1,4 @@
-"""Fetches the next items in threads while something else runs."""
+"""Fetches the next items in threads while other work runs."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +16,10 @@ _END: Any = object()
 
 
 class ReadAhead(Generic[T]):
-    """Iterates over the results of calls that threads make up to ``ahead`` results beyond the present one.
+    """Iterates over the results of calls that threads run up to ``ahead`` results in advance.
 
-    What a call raises is raised by the iteration, where its result would be. Use it in a ``with`` block:
-    leaving the block stops the threads, also when the iteration was not finished.
+    If a call raises, the iteration raises the error in place of its result. Use it in a ``with`` block:
+    leaving the block stops the threads, even if the iteration has not finished.
     """
 
     def __init__(self, calls: Iterable[Callable[[], T]], *, ahead: int = 4, threads: int = 2) -> None:
@@ -29,7 +29,7 @@ class ReadAhead(Generic[T]):
 
     @classmethod
     def of(cls, items: Iterable[T], *, ahead: int = 4) -> "ReadAhead[T]":
-        """Iterates over ``items``, which one thread fetches one after another."""
+        """Iterates over ``items``, which one thread fetches in order."""
         return cls(repeat(partial(next, iter(items), _END)), ahead=ahead, threads=1)
 
     def __enter__(self) -> "ReadAhead[T]":

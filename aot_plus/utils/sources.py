@@ -1,4 +1,4 @@
-"""Lists the downloads: one table of data and checkpoints, with address, size, checksum and licence."""
+"""Lists the downloads: a table of data and checkpoints with address, size, checksum and licence."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 NOT_STATED = "not stated"
-# A page for people that came instead of a file: neither data nor weights begin like that.
+# How a web page begins that a server sent instead of a file; neither data nor weights begin like this.
 PAGE_STARTS = (b"<!doctype", b"<html", b"<?xml")
 _KILO = 1000
 
@@ -38,14 +38,14 @@ class Source:
     """Describes a file that can be downloaded.
 
     Attributes:
-        name: of the file, in the folder of checkpoints or of datasets.
-        purpose: in a few words.
+        name: the file's name in the folder of checkpoints or data sets.
+        purpose: a few words on what the file is for.
         publication: who publishes it.
-        url: its address, unless it lies on Google Drive.
-        drive_id: its id on Google Drive. With neither, it can be fetched by hand only.
-        size: in bytes; None where none is published.
-        sha256: the checksum or the digits that it begins with; empty where none is published.
-        unpacks_to: the folder of an archive's content, beside the archive. Empty for a checkpoint.
+        url: its address, unless it is on Google Drive.
+        drive_id: its id on Google Drive. A file with neither can only be fetched by hand.
+        size: in bytes; None if not published.
+        sha256: the checksum or its first digits; empty if not published.
+        unpacks_to: the folder of an archive's content, next to the archive. Empty for a checkpoint.
     """
 
     name: str
@@ -65,17 +65,17 @@ class Source:
 
     @property
     def can_be_fetched(self) -> bool:
-        """Returns False for a file that is fetched by hand, from its page."""
+        """Returns False for a file that must be fetched by hand from its page."""
         return bool(self.url or self.drive_id)
 
     @property
     def size_text(self) -> str:
-        """Returns the size for people."""
+        """Returns the size in readable form."""
         return format_size(self.size) if self.size is not None else f"size {NOT_STATED}"
 
 
 def format_size(size: int) -> str:
-    """Formats a number of bytes, as in 54.0 GB."""
+    """Formats a number of bytes, such as 54.0 GB."""
     value = float(size)
     for unit in ("bytes", "kB", "MB"):
         if value < _KILO:
@@ -89,7 +89,7 @@ VOST = Publication(
     "https://www.vostdataset.org",
     "CC BY-NC-SA 4.0",
 )
-_BESIDE_VOST = Publication(VOST.title, VOST.page)  # the licence is the videos', and not stated for weights
+_BESIDE_VOST = Publication(VOST.title, VOST.page)  # the licence is for the videos, none is stated for weights
 EMFS = Publication(
     "Minimising Redundancy, Maximising Relevance: Efficient Memory Feature Selection for Video Object "
     "Segmentation (EMFS)",
@@ -110,12 +110,12 @@ _SWIN_FILES = "https://github.com/SwinTransformer/storage/releases/download/v1.0
 _VOST_FILES = "https://tri-ml-public.s3.amazonaws.com/datasets"
 _ZOO_PURPOSE = "YouTube-VOS and DAVIS; to evaluate or train from"
 
-# What a dataset is called in commands, and its archive in the table.
+# Names of data sets in commands, and their archives in the table.
 DATA = {"vost": "VOST.zip"}
 
 
 def _torchvision(name: str, models: str) -> Source:
-    """Describes an encoder's weights: the name ends in the first digits of the SHA-256."""
+    """Describes an encoder's weights, whose file name ends in the first digits of the SHA-256."""
     digits = name.removesuffix(".pth").rpartition("-")[2]
     return Source(name, f"encoder of {models}", _TORCHVISION, f"{_TORCHVISION.page}/{name}", sha256=digits)
 
@@ -148,7 +148,7 @@ _ALL = (
         EMFS,
         drive_id="1Y16_Ef2kJIhZrUSc7tdp6mYlnVpEezVJ",
     ),
-    # RMem's files have no published names: these are this project's.
+    # RMem's files have no published names: these are chosen by this project.
     _on_drive(RMEM, "RMem_AOT.pth", "AOT + RMem: 39.8 / 50.5", "1_Wp-zXw2u9zIWRJLYCw-TGaVOKGFaVb_"),
     _on_drive(RMEM, "RMem_DeAOT.pth", "DeAOT + RMem: 40.4 / 51.8", "1jMqSOuF5t_W6U7UrKdaX6SH42GSnc78-"),
     _on_drive(RMEM, "RMem_AOT_without.pth", "AOT: 37.0 / 49.2", "1fHS5txnxRwaVCoYWSnIJfUgor8ru07NG"),
@@ -166,7 +166,7 @@ _ALL = (
     ),
     _on_drive(ZOO, "SwinB_AOTL_PRE_YTB_DAV.pth", _ZOO_PURPOSE, "192jCGQZdnuTsvX-CVra-KVZl2q1ZR0vW"),
     _on_drive(ZOO, "SwinB_DeAOTL_PRE_YTB_DAV.pth", _ZOO_PURPOSE, "1g4E-F0RPOx9Nd6J7tU9AE1TjsouL4oZq"),
-    # The project knows no addresses of these, only the page that lists them.
+    # Only the page that lists these is known, not their addresses.
     *(
         Source(f"{name}_PRE_YTB_DAV.pth", _ZOO_PURPOSE, ZOO)
         for name in ("AOTT", "AOTS", "AOTB", "AOTL", "DeAOTT", "DeAOTS", "DeAOTB", "DeAOTL")
@@ -187,12 +187,12 @@ SOURCES = {source.name: source for source in _ALL}
 
 
 def find_source(name: str) -> Source | None:
-    """Finds a file by its name, or a dataset by what commands call it; None if it is in no table."""
+    """Finds a file by its name, or a data set by its name in commands; None if it is not listed."""
     return SOURCES.get(DATA.get(name, name))
 
 
 def how_to_get(name: str) -> str:
-    """Says how to get a file or a dataset that is missing: the command, the paper's title and its page."""
+    """Explains how to get a missing file or data set: the command, the paper's title and its page."""
     source = find_source(name)
     if source is None:
         return f"python -m aot_plus download lists the published files; others of AOT are on {ZOO.page}"

@@ -4,7 +4,7 @@ from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 
 
 class ModelConfig(DefaultDeAOTModel):
-    """Configures the DeAOT that ships with the project, trained on MiniVOST. Its batch norms learn too."""
+    """Configures the DeAOT that ships with the project, trained on MiniVOST. Its batch norms train too."""
 
     MODEL_ENCODER = "resnet18"
     MODEL_ENCODER_EMBEDDING_DIM = 128

@@ -4,7 +4,7 @@ from aot_plus.configs.models.default_deaot import DefaultDeAOTModel
 
 
 class ModelConfig(DefaultDeAOTModel):
-    """Writes to the memory bank."""
+    """Writes to the memory bank at regular gaps."""
 
     MODEL_LSTT_NUM = 3
     TRAIN_LONG_TERM_MEM_GAP = 2

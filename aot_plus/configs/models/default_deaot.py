@@ -4,7 +4,7 @@ from aot_plus.configs.models.default import DefaultModel
 
 
 class DefaultDeAOTModel(DefaultModel):
-    """Configures DeAOT with a MobileNetV2: one head, a decoder of the last layer, its own EMFS preset."""
+    """Configures DeAOT with a MobileNetV2: one head, the decoder reads the last layer, own EMFS preset."""
 
     MODEL_VOS = "deaot"
     MODEL_DECODER_INTERMEDIATE_LSTT = False

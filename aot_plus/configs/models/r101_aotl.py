@@ -1,4 +1,4 @@
-"""Defines R101-AOTL: AOT+ with a ResNet-101 and 3 layers. No file of it is published."""
+"""Defines R101-AOTL: AOT+ with a ResNet-101 and 3 layers. No checkpoint is published."""
 
 from aot_plus.configs.models import aotl
 

@@ -1,4 +1,4 @@
-"""Defines RS101-AOTL: the AOT benchmark's AOT with a ResNeSt-101 and 3 layers. No file of it is published."""
+"""Defines RS101-AOTL: the AOT benchmark's AOT with a ResNeSt-101 and 3 layers. No checkpoint is published."""
 
 from aot_plus.configs.models import aotl
 

@@ -4,7 +4,7 @@ from aot_plus.configs.models import aotl
 
 
 class ModelConfig(aotl.ModelConfig):
-    """Replaces AOTL's encoder, with sides of 16k."""
+    """Replaces AOTL's encoder; input sides are 16k."""
 
     MODEL_VOS = "official_aot"
     MODEL_ENCODER = "swin_base"

@@ -4,7 +4,7 @@ from aot_plus.configs.models import deaotl
 
 
 class ModelConfig(deaotl.ModelConfig):
-    """Replaces DeAOTL's encoder, with sides of 16k."""
+    """Replaces DeAOTL's encoder; input sides are 16k."""
 
     MODEL_ENCODER = "swin_base"
     MODEL_ALIGN_CORNERS = False

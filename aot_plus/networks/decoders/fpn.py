@@ -1,4 +1,4 @@
-"""Decodes the transformer's output into logits at a quarter of the input's size, with an FPN."""
+"""Decodes the transformer's output with an FPN into logits at a quarter of the input's size."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class FPNDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.align_corners = align_corners
-        self.channels_last = False  # in the memory of the maps
+        self.channels_last = False  # memory format of the maps
         self.conv_in = ConvGN(in_channels, hidden, 1)
         self.conv_16x = ConvGN(hidden, hidden, 3)
         self.conv_8x = ConvGN(hidden, hidden // 2, 3)
@@ -37,7 +37,7 @@ class FPNDecoder(nn.Module):
     def adapt(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Reduces the encoder's maps at 1/4, 1/8 and 1/16 (``B x c x . x .``) to what decoding needs.
 
-        That is half as large, and all that has to be kept until the frame is decoded.
+        The results are half as large, and nothing else must be kept until the frame is decoded.
         """
         adapters = self.adapter_4x, self.adapter_8x, self.adapter_16x
         return [adapter(level) for adapter, level in zip(adapters, levels, strict=True)]
@@ -47,14 +47,14 @@ class FPNDecoder(nn.Module):
 
         Args:
             x: ``G x in_channels x h x w``.
-            adapted: the frame's maps from ``adapt``, each ``B x c x . x .`` with B = G, or B = 1 where the G
+            adapted: the frame's maps from ``adapt``, each ``B x c x . x .`` with B = G, or B = 1 if the G
                 groups of objects share one frame.
 
         Returns:
             ``G x out_channels x H/4 x W/4``.
         """
         quarter, eighth, sixteenth = adapted
-        # Maps of tokens have their channels last.
+        # Maps made from tokens have their channels last.
         x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
         x = torch.relu_(self.conv_in(x))
         x = torch.relu_(self.conv_16x(sixteenth + x))

@@ -1,4 +1,4 @@
-"""Builds image encoders: normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
+"""Builds image encoders, which map normalised images to four feature levels at 1/4, 1/8, 1/16 and 1/16."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -40,28 +40,28 @@ _BUILDERS: dict[str, Callable[[Norm], Encoder]] = {
     "resnet50": lambda norm: ResNetEncoder("resnet50", norm),
     "resnet101": lambda norm: ResNetEncoder("resnet101", norm),
 }
-_OTHERS = ("resnest101", "swin_base")  # with norms of their own
+_OTHERS = ("resnest101", "swin_base")  # these choose their norms themselves
 _OF_TIMM = {"ResNeStEncoder": "from_timm", "SwinEncoder": "swin", "TimmEncoder": "from_timm"}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the classes that use timm when they are asked for: timm takes a second to import."""
+    """Imports the classes that use timm on first use: timm takes a second to import."""
     if name not in _OF_TIMM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_OF_TIMM[name]}"), name)
 
 
 def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> Encoder:
-    """Builds the encoder that ``MODEL_ENCODER`` names, with the weights it gives itself.
+    """Builds the encoder that ``MODEL_ENCODER`` names, with its initial weights.
 
     Args:
-        name: one of ours (``resnet50``, ``swin_base``), ``timm:NAME``, or ``package.module:ClassName`` for
-            one of your own.
-        freeze_bn: batch norms with fixed statistics and weights.
-        align_corners: the sides of images are 16k + 1, without it 16k.
+        name: an encoder of the project (``resnet50``, ``swin_base``), ``timm:NAME``, or
+            ``package.module:ClassName`` for one of your own.
+        freeze_bn: whether batch norms have fixed statistics and weights.
+        align_corners: whether the sides of images are 16k + 1; otherwise 16k.
 
     Raises:
-        ConfigError: for an unknown name, and an encoder that is not as ``docs/encoders.md`` says.
+        ConfigError: for an unknown name, or an encoder that does not follow ``docs/encoders.md``.
     """
     if name in _BUILDERS:
         return _BUILDERS[name](FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d)
@@ -70,9 +70,9 @@ def build_encoder(name: str, *, freeze_bn: bool, align_corners: bool = True) -> 
 
 
 def _frozen(encoder: Encoder, name: str) -> Encoder:
-    """Replaces an encoder's batch norms by frozen ones, which do nothing else.
+    """Replaces an encoder's batch norms by frozen ones.
 
-    Raises ``ConfigError`` for a norm of another class: what more it does would be lost.
+    Raises ``ConfigError`` for a batch norm of another class, because anything more it does would be lost.
     """
     from timm.layers import BatchNormAct2d, freeze_batch_norm_2d
 
@@ -87,9 +87,9 @@ def _frozen(encoder: Encoder, name: str) -> Encoder:
 
 
 def encoder_of(tensors: Mapping[str, Tensor], *, align_corners: bool = True) -> str | None:
-    """Finds which of our encoders has tensors of these names and shapes; None if none has."""
+    """Returns the project's encoder that has tensors of these names and shapes; None if none has."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    fitting: dict[str, int] = {}  # and the number of its tensors: a deeper network has those of a shallower
+    fitting: dict[str, int] = {}  # number of tensors: a deeper network includes a shallower one's
     for name in (*_BUILDERS, *_OTHERS):
         own = _shapes_of(name, align_corners)
         if own and all(shapes.get(key) == shape for key, shape in own.items()):
@@ -106,7 +106,7 @@ def _shapes_of(name: str, align_corners: bool) -> Mapping[str, torch.Size]:
 
 
 def _build_other(name: str, *, align_corners: bool) -> Encoder:
-    """Builds an encoder that chooses its norms itself."""
+    """Builds an encoder that is not in ``_BUILDERS``, and chooses its norms itself."""
     kind, colon, backbone = name.partition(":")
     if not colon and name not in _OTHERS:
         raise ConfigError(
@@ -124,7 +124,7 @@ def _build_other(name: str, *, align_corners: bool) -> Encoder:
 
 
 def _build_own(path: str, *, align_corners: bool) -> Encoder:
-    """Builds an instance of the class at ``package.module:ClassName``, tried with a small image."""
+    """Builds an instance of the class at ``package.module:ClassName`` and tests it with a small image."""
     encoder_class = import_class(path, "MODEL_ENCODER")
     with own_errors("MODEL_ENCODER", path):
         encoder = encoder_class()
@@ -139,7 +139,7 @@ def _build_own(path: str, *, align_corners: bool) -> Encoder:
 
 
 def _check_interface(encoder: object, path: str) -> None:
-    """Raises ``ConfigError`` for an object at ``path`` that lacks what an encoder declares."""
+    """Raises ``ConfigError`` if the object at ``path`` lacks an encoder's attributes."""
     channels = getattr(encoder, "channels", None)
     four = isinstance(channels, tuple) and [type(number) for number in channels] == [int] * 4
     if not isinstance(encoder, nn.Module) or not four:

@@ -1,4 +1,4 @@
-"""Defines the interface of an encoder, and checks that one keeps it."""
+"""Defines the interface of an encoder, and checks that an encoder follows it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 STRIDES = (4, 8, 16, 16)  # of the four levels
-ODD_SIDES, EVEN_SIDES = (65, 81), (64, 80)  # of images to try an encoder with: 16k + 1 and 16k
+ODD_SIDES, EVEN_SIDES = (65, 81), (64, 80)  # sides of test images: 16k + 1 and 16k
 
 
 class Encoder(nn.Module):
-    """Computes four levels of image features. A custom class has this interface, and need not inherit it."""
+    """Computes four levels of image features. Custom classes need this interface, not this base class."""
 
     channels: tuple[int, ...]  # of the levels at 1/4, 1/8, 1/16 and 1/16
     # Names of the leading modules, the stem's first: TRAIN_ENCODER_FREEZE_AT counts these stages.
@@ -22,13 +22,13 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def of_classifier(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns an ImageNet classifier's tensors as this encoder names them."""
+        """Returns an ImageNet classifier's tensors under this encoder's names."""
         return dict(tensors)
 
 
 @contextmanager
 def unnoticed(module: nn.Module) -> Iterator[None]:
-    """Sets evaluation mode for a moment; the modes and the state of random numbers come back afterwards."""
+    """Sets evaluation mode temporarily; restores the modes and the random state afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -40,9 +40,9 @@ def unnoticed(module: nn.Module) -> Iterator[None]:
 
 
 def misfit(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None) -> str:
-    """Describes the misfit of the levels of an image of these sides; empty if they fit.
+    """Describes what is wrong with the levels of an image with these sides; empty if they fit.
 
-    ``like``: a tensor of the image's type and device. The levels then must be of that type, and finite.
+    ``like``: a tensor with the image's dtype and device. The levels must then have that dtype and be finite.
     """
     expected = [
         (channels, *(-(-side // stride) for side in sides))
@@ -54,8 +54,8 @@ def misfit(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None)
             levels = encoder(image)
             found = [tuple(level.shape[1:]) for level in levels]
             finite = like is None or all(bool(level.isfinite().all()) for level in levels)
-    except Exception as error:  # noqa: BLE001 (of any kind: the encoder may be a user's own)
-        return f"an image of {sides[0]} x {sides[1]} pixels ends in {type(error).__name__} ({error})"
+    except Exception as error:  # noqa: BLE001 (any kind: the encoder may be the user's)
+        return f"an image of {sides[0]} x {sides[1]} pixels raises {type(error).__name__} ({error})"
     if not isinstance(levels, Sequence):
         return f"expected a list of levels, found {type(levels).__name__}"
     types = [level.dtype for level in levels]

@@ -1,4 +1,4 @@
-"""Makes encoders of timm's backbones, ResNeSt-101 under the names of the AOT benchmark's files."""
+"""Wraps timm's backbones as encoders; ResNeSt-101 has the tensor names of the AOT benchmark's files."""
 
 from itertools import pairwise
 from typing import Any
@@ -13,20 +13,20 @@ from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, STRIDES, Enco
 from aot_plus.utils.errors import ConfigError, nearest
 from aot_plus.utils.images import MEAN, STD
 
-# Sides are padded to a multiple of one of them: some backbones drop what does not fill a patch or a pair.
+# Sides are padded to a multiple of one of these: some backbones drop pixels that do not fill a patch or pair.
 MULTIPLES = (1, 16, 32)
 
 
 class TimmEncoder(Encoder):
-    """Takes a backbone's levels at 1/4, 1/8 and 1/16, the last one twice; nothing behind them is built."""
+    """Returns a backbone's levels at 1/4, 1/8 and 1/16, the last one twice. Later layers are removed."""
 
-    input_scale: Tensor | None  # 3 x 1 x 1, of the normalisation; None: it is ImageNet's
+    input_scale: Tensor | None  # 3 x 1 x 1; None if the normalisation is ImageNet's
     input_shift: Tensor | None
 
     def __init__(self, name: str, *, pretrained: bool = False) -> None:
-        """Builds the backbone as timm initialises it, or (``pretrained``) with the weights timm downloads.
+        """Builds the backbone with timm's initialisation, or (``pretrained``) with weights timm downloads.
 
-        Raises ``ConfigError`` for a name that timm lacks, and for a backbone that cannot be an encoder.
+        Raises ``ConfigError`` for a name that timm lacks, or a backbone that cannot serve as an encoder.
         """
         super().__init__()
         if not timm.is_model(name):
@@ -58,8 +58,8 @@ class TimmEncoder(Encoder):
         return [*levels, levels[-1]]
 
     def _set_normalisation(self, name: str) -> None:
-        """Prepares to change images, which have ImageNet's mean 0 and variance 1, to what weights expect."""
-        own: Any = timm.get_pretrained_cfg(name)  # None of some that are not timm's own
+        """Sets the conversion of images from ImageNet's normalisation to the one that the weights expect."""
+        own: Any = timm.get_pretrained_cfg(name)  # None for some backbones that are not timm's
         mean, std = (MEAN, STD) if own is None else (np.array(own.mean), np.array(own.std))
         same = np.allclose(mean, MEAN) and np.allclose(std, STD)
         for key, values in (("input_scale", STD / std), ("input_shift", (MEAN - mean) / std)):
@@ -67,7 +67,7 @@ class TimmEncoder(Encoder):
             self.register_buffer(key, of_colours, persistent=False)
 
     def _fitting_multiple(self, name: str) -> int:
-        """Returns the smallest multiple with which the levels have the sizes they should have."""
+        """Returns the smallest multiple with which the levels have the right sizes."""
         problem = ""
         for multiple in MULTIPLES:
             self.multiple = multiple
@@ -80,8 +80,8 @@ class TimmEncoder(Encoder):
         )
 
     def _freeze_unused(self) -> None:
-        """Freezes what no level depends on: it would never learn."""
-        if torch.is_inference_mode_enabled():  # where nothing can be trained either
+        """Freezes parameters that no level depends on: they would never learn."""
+        if torch.is_inference_mode_enabled():  # nothing can be trained here either
             return
         parameters = list(self.parameters())
         with unnoticed(self), torch.enable_grad():
@@ -92,7 +92,7 @@ class TimmEncoder(Encoder):
 
 
 class ResNeStEncoder(Encoder):
-    """Runs ResNeSt-101 up to its third stage, whose map is the fourth level as well."""
+    """Runs ResNeSt-101 up to its third stage, whose map also serves as the fourth level."""
 
     stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
     channels = (256, 512, 1024, 1024)
@@ -114,20 +114,20 @@ class ResNeStEncoder(Encoder):
 
 
 def _create(name: str, **options: Any) -> nn.Module:
-    """Builds timm's feature extractor of a backbone."""
+    """Builds timm's feature extractor for a backbone."""
     try:
         try:
             return timm.create_model(name, features_only=True, strict_img_size=False, **options)
-        except TypeError as error:  # only backbones with an image size of their own have the option
+        except TypeError as error:  # only backbones with a fixed image size have the option
             if "strict_img_size" not in str(error):
                 raise
             return timm.create_model(name, features_only=True, **options)
-    except Exception as error:  # of any kind: each backbone has its own
-        raise ConfigError(f"MODEL_ENCODER: timm makes no features of {name!r} ({error})") from error
+    except Exception as error:  # any kind: each backbone has its own
+        raise ConfigError(f"MODEL_ENCODER: timm cannot extract features with {name!r} ({error})") from error
 
 
 def _indices_of_levels(name: str) -> list[int]:
-    """Finds timm's levels with strides 4, 8 and 16: of several with the same stride, the last."""
+    """Returns the indices of timm's levels with strides 4, 8 and 16, the last one for each stride."""
     info: Any = _create(name).feature_info
     number_of = dict(zip(info.reduction(), info.out_indices, strict=True))
     missing = [stride for stride in STRIDES[:3] if stride not in number_of]
@@ -140,7 +140,7 @@ def _indices_of_levels(name: str) -> list[int]:
 
 
 def _remove_blocks_after(backbone: nn.Module, last: str) -> None:
-    """Removes what follows a module such as ``blocks.4``, which timm's EfficientNets would compute."""
+    """Removes the blocks after a module such as ``blocks.4``: timm's EfficientNets would compute them."""
     parent, _, index = last.rpartition(".")
     blocks = dict(backbone.named_modules()).get(parent) if parent else None
     if isinstance(blocks, nn.Sequential) and index.isdigit():
@@ -148,9 +148,9 @@ def _remove_blocks_after(backbone: nn.Module, last: str) -> None:
 
 
 def _stages(backbone: nn.Module, ends: list[str]) -> tuple[tuple[str, ...], ...]:
-    """Lists the stages of a backbone with levels from the modules ``ends``; none where that is unclear.
+    """Lists the stages of a backbone whose levels come from the modules ``ends``; empty if they are unclear.
 
-    The first stage is what comes before the module that gives the first level.
+    The first stage is everything before the module that gives the first level.
     """
     names = []
     for name, child in backbone.named_children():

@@ -1,4 +1,4 @@
-"""Makes encoders of torchvision's ResNets and MobileNetV2, under torchvision's names of parameters."""
+"""Wraps torchvision's ResNets and MobileNetV2 as encoders, with torchvision's parameter names."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,16 @@ from aot_plus.networks.encoders.base import Encoder
 
 __all__ = ["FrozenBatchNorm2d", "MobileNetV2Encoder", "ResNetEncoder"]
 
-Norm = Callable[[int], nn.Module]  # makes the norm of so many channels
+Norm = Callable[[int], nn.Module]  # builds a norm from its number of channels
 
 
 class ResNetEncoder(Encoder):
-    """Runs a ResNet up to its third stage, whose map is the fourth level as well: there is no ``layer4``."""
+    """Runs a ResNet up to its third stage, whose map is also the fourth level: there is no ``layer4``."""
 
     stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",))
 
     def __init__(self, name: str, norm: Norm) -> None:
-        """``name``: such as ``resnet50``."""
+        """Builds torchvision's ``name``, such as ``resnet50``, without the stages after the third."""
         super().__init__()
         network = torchvision.models.get_model(name, norm_layer=norm)
         self.conv1, self.bn1, self.relu, self.maxpool = (
@@ -41,7 +41,7 @@ class MobileNetV2Encoder(Encoder):
     """Runs MobileNetV2 with output stride 16: the last stride is 1, and the blocks after it are dilated."""
 
     channels = (24, 32, 96, 1280)
-    ends = (4, 7, 14, 19)  # of the levels, in ``features``
+    ends = (4, 7, 14, 19)  # where each level ends in ``features``
     stages = (
         ("features.0",),
         *(

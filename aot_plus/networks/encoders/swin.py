@@ -1,7 +1,7 @@
-"""Runs Swin-B up to its third stage, as the AOT benchmark has it, under the names of the published files.
+"""Runs Swin-B up to its third stage, as in the AOT benchmark, with the tensor names of the published files.
 
-timm's and torchvision's Swin give other numbers: timm's rolls a map before it pads it, torchvision's does not
-shift windows along a side that is a single window. What both have right is theirs here.
+timm's and torchvision's Swin give other numbers: timm rolls a map before padding it, and torchvision does not
+shift windows along a side that is a single window. What both get right is imported from them.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from aot_plus.utils.kept_tables import kept_table
 
 WINDOW = 7
 SHIFT = WINDOW // 2
-HIDDEN = -100.0  # added to logits of tokens that the roll brought together
-DROPPATH = 0.3  # of a 24th block: the classifier's last; it grows from 0 at the first
+HIDDEN = -100.0  # added to the logits between tokens that are neighbours only because of the roll
+DROPPATH = 0.3  # rate of the 24th block, the classifier's last; rates rise linearly from 0 at the first
 
 
 class SwinEncoder(Encoder):
-    """Runs three stages of 2, 2 and 18 blocks; each level has its own norm, the last level comes twice."""
+    """Runs three stages of 2, 2 and 18 blocks; each level has its own norm, the last is returned twice."""
 
     channels = (128, 256, 512, 512)
     depths: tuple[int, ...] = (2, 2, 18)
@@ -43,7 +43,7 @@ class SwinEncoder(Encoder):
             output_fmt="NHWC",
             dynamic_img_pad=True,
         )
-        # The first stage has none: it is frozen in the published recipe.
+        # The first stage has no drop path: it is frozen in the published recipe.
         rates = [DROPPATH * k / 23 if k >= self.depths[0] else 0.0 for k in range(sum(self.depths))]
         self.layers = nn.ModuleList()
         for index, (channels, depth) in enumerate(zip(self.channels, self.depths, strict=False)):
@@ -64,13 +64,13 @@ class SwinEncoder(Encoder):
         return [*levels, levels[-1]]
 
     def of_classifier(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns a whole network's tensors without the last stage, with the levels' norms that it lacks."""
+        """Returns a classifier's tensors without the last stage, plus the levels' norms, which it lacks."""
         norms = {name: value for name, value in self.state_dict().items() if name.startswith("norm")}
         return norms | {name: value for name, value in tensors.items() if not name.startswith("layers.3.")}
 
 
 class SwinStage(nn.Module):
-    """Holds the blocks of a stage, of which every second one shifts its windows, and the merging after it."""
+    """Holds the blocks of a stage, every second one with shifted windows, and the patch merging after it."""
 
     def __init__(self, channels: int, droppath: list[float], *, merges: bool) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class SwinBlock(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attends among the tokens of a window, with a learned term for each offset of query and key."""
+    """Attends among the tokens of a window, with a learned bias for each offset of query and key."""
 
     relative_position_index: Tensor
 
@@ -133,7 +133,7 @@ class WindowAttention(nn.Module):
             mask: ``n x WINDOW^2 x WINDOW^2``, added to the logits of the n windows of an image.
 
         Returns:
-            As ``windows``.
+            The same shape as ``windows``.
         """
         q, k, v = self.qkv(windows).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]
@@ -144,19 +144,19 @@ class WindowAttention(nn.Module):
 
 
 def _to_windows(x: Tensor) -> Tensor:
-    """Splits ``B x h x w x C``, sides of whole windows, into ``B*n x WINDOW^2 x C``, row by row."""
+    """Splits ``B x h x w x C``, a whole number of windows, into ``B*n x WINDOW^2 x C``, row by row."""
     x = x.unflatten(2, (-1, WINDOW)).unflatten(1, (-1, WINDOW))  # B x rows x WINDOW x columns x WINDOW x C
     return x.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
 def _from_windows(windows: Tensor, height: int, width: int) -> Tensor:
-    """Undoes ``_to_windows``."""
+    """Inverts ``_to_windows``."""
     x = windows.unflatten(0, (-1, height // WINDOW, width // WINDOW)).unflatten(3, (WINDOW, WINDOW))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def _relative_index() -> Tensor:
-    """Returns the table's row for each query and key of a window: their offset's, query minus key."""
+    """Returns the bias table's row for each query and key of a window, by their offset, query minus key."""
     y, x = torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")
     dy, dx = (side.flatten()[:, None] - side.flatten() + WINDOW - 1 for side in (y, x))
     return dy * (2 * WINDOW - 1) + dx
@@ -164,7 +164,7 @@ def _relative_index() -> Tensor:
 
 @kept_table
 def _shift_mask(height: int, width: int, device: torch.device) -> Tensor:
-    """Makes a rolled map's mask, ``n x WINDOW^2 x WINDOW^2``: tokens once apart do not see each other."""
+    """Returns a rolled map's mask, ``n x WINDOW^2 x WINDOW^2``: it separates tokens that were apart."""
     rows, columns = (
         (torch.arange(side) >= side - WINDOW).long() + (torch.arange(side) >= side - SHIFT)
         for side in (height, width)

@@ -1,4 +1,4 @@
-"""Defines the AOT family's long short-term transformer blocks: what they share, and AOT+'s (EMFS's AOT*)."""
+"""Defines the base of the AOT family's long short-term transformer blocks, and AOT+'s block (EMFS's AOT*)."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ FEED_FORWARD_RATIO = 4
 
 @dataclass(frozen=True)
 class AOTFrame:
-    """Holds what a block keeps of a frame until its mask is known. All ``B x N x C``."""
+    """Holds what a block keeps of a frame until its mask is known. All tensors are ``B x N x C``."""
 
     keys: Tensor  # Q = K of the block, without temporal embedding
     visual: Tensor  # normalised input
@@ -25,7 +25,7 @@ class AOTFrame:
 class LongShortBlock(nn.Module):
     """Applies self-attention, long-term and short-term attention, and a feed-forward part with convolution.
 
-    A subclass says how the short-term memory is read and what it keeps of a frame.
+    Subclasses define how the short-term memory is read and what it keeps of a frame.
     """
 
     def __init__(self, channels: int, self_heads: int, memory_heads: int, droppath: float) -> None:
@@ -45,9 +45,9 @@ class LongShortBlock(nn.Module):
     def forward(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
     ) -> tuple[Tensor, AOTFrame]:
-        """Passes the tokens of one frame, ``B x N x C`` or ``1 x N x C`` for all groups, through the block.
+        """Passes one frame's tokens through the block: ``B x N x C``, or ``1 x N x C`` shared by all groups.
 
-        Without ``memory`` the frame is a reference: it reads itself, bound with ``context.identity``.
+        Without ``memory`` the frame is a reference frame: it reads itself, bound with ``context.identity``.
         """
         tokens = self.norm1(x)
         located = tokens + context.position
@@ -67,7 +67,7 @@ class LongShortBlock(nn.Module):
         return x, AOTFrame(keys, visual, short)
 
     def _read_itself(self, keys: Tensor, visual: Tensor, context: BlockContext) -> LayerMemory:
-        """Returns the memory of a reference frame: itself, long-term and, for this read only, short-term."""
+        """Returns a reference frame as its own long-term and, for this read only, short-term memory."""
         if context.identity is None:
             raise ValueError("a frame without memory must be a reference frame with an identity embedding")
         values = self.linear_V(visual + context.identity)
@@ -75,7 +75,7 @@ class LongShortBlock(nn.Module):
         return LayerMemory(long=KeyValue(long_keys, values), short=KeyValue(keys, values))
 
     def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue, size: tuple[int, int]) -> Tensor:
-        """Reads the short-term memory with this frame's ``B x N x C`` keys, which are its queries as well."""
+        """Reads the short-term memory with this frame's ``B x N x C`` keys, which are also its queries."""
         raise NotImplementedError
 
     def bind_long(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
@@ -84,7 +84,7 @@ class LongShortBlock(nn.Module):
 
 
 class AOTBlock(LongShortBlock):
-    """Reads all of the last frame, and the current one with it, in its short-term attention (AOT+)."""
+    """Attends to the whole last frame and the current one in its short-term attention (AOT+)."""
 
     def __init__(
         self, channels: int, self_heads: int, memory_heads: int, droppath: float, *, linear_q: bool
@@ -95,12 +95,12 @@ class AOTBlock(LongShortBlock):
         self.linear_VMem = nn.Linear(channels, channels)
         if not linear_q:
             self.norm4 = nn.LayerNorm(channels)
-        # Part of the published checkpoints; nothing uses it.
+        # Part of the published checkpoints, but unused.
         self.linear_KMem = nn.Linear(channels, channels).requires_grad_(False)
         self.short_term_attn = MultiheadAttention(channels, memory_heads, project_inputs=False)
 
     def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue, size: tuple[int, int]) -> Tensor:
-        """Attends to the whole last frame, the current one added (VOST stages) or side by side."""
+        """Attends to the last frame, with the current one added to it (VOST stages) or concatenated."""
         if self.concatenate_short:
             past_keys = torch.cat((short.keys, keys), dim=1)
             past_values = torch.cat((short.values, visual), dim=1)

@@ -1,4 +1,4 @@
-"""Computes global attention over tokens, without ever keeping the whole attention matrix."""
+"""Computes global attention over tokens without storing the whole attention matrix."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,33 +17,33 @@ from aot_plus.networks.layers.processor import (
 
 
 def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> Tensor:
-    """Computes ``softmax(Q K^T / sqrt(width of a head)) V``.
+    """Computes ``softmax(Q K^T / sqrt(D / num_heads)) V`` for each head.
 
     Args:
         queries: ``B x N x D``.
         keys: ``B x M x D``.
-        values: ``B x M x E``; heads share D and E evenly.
-        num_heads: heads.
+        values: ``B x M x E``.
+        num_heads: number of heads; divides D and E.
 
     Returns:
-        ``B x N x E``, heads side by side.
+        ``B x N x E``, heads concatenated.
     """
     q, k, v = (tensor.unflatten(2, (num_heads, -1)).transpose(1, 2) for tensor in (queries, keys, values))
     return attention_of_heads(q, k, v).transpose(1, 2).flatten(2)
 
 
 def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attends: ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to ``B x H x N x e``."""
+    """Attends with ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to give ``B x H x N x e``."""
     if attends_in_parts(q, v):
         return _attention_in_parts(q, k, v)
     width = v.shape[3]
-    if width < q.shape[3]:  # the fused kernels want values as wide as keys
+    if width < q.shape[3]:  # the fused kernels need values as wide as the keys
         v = F.pad(v, (0, q.shape[3] - width))
     return F.scaled_dot_product_attention(q, k, v)[..., :width]
 
 
 def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attends with ``B x H x N x d`` queries, some queries of one head at a time."""
+    """Attends with ``B x H x N x d`` queries, head by head, a part of the queries at a time."""
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
     fast = keys_of_fast_products(k)
     attend = _attend if fast == k.shape[2] else partial(_not_compiled(_attend_in_two), fast=fast)
@@ -59,23 +59,23 @@ def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attends with scaled queries ``n x d`` over keys ``d x M`` and values ``M x e``."""
-    weights = queries @ keys  # n x M, the only large tensor: changed in place unless gradients need it
+    weights = queries @ keys  # n x M, the only large tensor: overwritten in place unless gradients need it
     return torch.softmax(weights, dim=1, out=None if weights.requires_grad else weights) @ values
 
 
 def _not_compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Has ``torch.compile`` leave a function as it is. Outside of it that would only import a compiler."""
+    """Excludes a function from ``torch.compile``. Outside of it, doing so would only import a compiler."""
     return torch.compiler.disable(function) if torch.compiler.is_compiling() else function
 
 
 def _attend_in_two(queries: Tensor, keys: Tensor, values: Tensor, *, fast: int) -> Tensor:
-    """Does as ``_attend``, without gradients; the keys after the first ``fast`` have products of their own.
+    """Works like ``_attend``, without gradients; multiplies the first ``fast`` keys and the rest separately.
 
-    To pad keys and values would be as fast, but copies a whole memory for every frame. ``torch.compile``
-    leaves this out: it has no products into a part of a tensor.
+    Padding keys and values would be as fast, but would copy the whole memory for every frame. This must not
+    be compiled: ``torch.compile`` does not support products written into a part of a tensor.
     """
     tokens = keys.shape[1]
-    weights = queries.new_empty(len(queries), fast + PRODUCTS_MULTIPLE)  # a row begins where products want it
+    weights = queries.new_empty(len(queries), fast + PRODUCTS_MULTIPLE)  # keeps the start of each row aligned
     torch.mm(queries, keys[:, :fast], out=weights[:, :fast])
     torch.mm(queries, keys[:, fast:], out=weights[:, fast:tokens])
     weights[:, tokens:].fill_(float("-inf"))
@@ -84,7 +84,7 @@ def _attend_in_two(queries: Tensor, keys: Tensor, values: Tensor, *, fast: int) 
 
 
 class MultiheadAttention(nn.Module):
-    """Attends with heads and an output projection; has input projections only where ``project_inputs``."""
+    """Applies multi-head attention and an output projection; ``project_inputs`` adds input projections."""
 
     def __init__(self, channels: int, num_heads: int, *, project_inputs: bool) -> None:
         super().__init__()

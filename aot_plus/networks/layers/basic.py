@@ -1,4 +1,4 @@
-"""Defines small modules that blocks share. Names of parameters are those of the published checkpoints."""
+"""Defines small modules shared by the blocks. Parameters have the names in the published checkpoints."""
 
 from typing import cast
 
@@ -19,32 +19,32 @@ def to_tokens(feature_map: Tensor) -> Tensor:
 
 
 def joined(parts: list[Tensor], dim: int) -> Tensor:
-    """Puts tensors one after another; one that is alone is not copied."""
+    """Concatenates tensors; a single tensor is returned without a copy."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Computes PyTorch's group norm in the way that is fast where it runs."""
+    """Computes PyTorch's group norm with the implementation that is fastest on the device."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B x C x ...`` to the same shape."""
         return self._by_parts(x) if norms_by_parts(x, self.num_groups) else super().forward(x)
 
     def _by_parts(self, x: Tensor) -> Tensor:
-        """Computes statistics, factors and offsets in float32, and rounds the result once."""
+        """Computes statistics, factors and offsets in float32, and rounds only the result."""
         grouped = x.flatten(2).unflatten(1, (self.num_groups, -1))  # B x G x C/G x N
         variance, mean = torch.var_mean(
             grouped.float(), dim=(2, 3), correction=0, keepdim=True
         )  # B x G x 1 x 1
         weight, bias = (one.view(self.num_groups, -1, 1) for one in (self.weight, self.bias))
-        factor = weight * torch.rsqrt(variance + self.eps)  # B x G x C/G x 1, float32 as the variance
+        factor = weight * torch.rsqrt(variance + self.eps)  # B x G x C/G x 1, float32 like the variance
         offset = torch.addcmul(bias, mean, factor, value=-1)
         shape = (x.shape[0], x.shape[1], *(1 for _ in x.shape[2:]))
         return torch.addcmul(offset.view(shape), x, factor.view(shape), out=torch.empty_like(x))
 
 
 def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """Convolves, adds a shortcut if there is one, applies ReLU: on CUDA, without gradients, in one kernel.
+    """Convolves, adds the shortcut if given, and applies ReLU: in one kernel on CUDA without gradients.
 
     Args:
         conv: with a bias.
@@ -68,7 +68,7 @@ def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Ten
 
 
 class ConvGN(nn.Module):
-    """Applies a convolution that keeps the size, then GroupNorm."""
+    """Applies a convolution that preserves the size, then GroupNorm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, groups: int = 8) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class TokenGroupNorm(nn.Module):
 
 
 class Depthwise5x5(nn.Conv2d):
-    """Convolves each channel by itself, 5x5, and keeps the size."""
+    """Convolves each channel separately with a 5x5 kernel, preserving the size."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 5, padding=2, groups=channels, bias=False)

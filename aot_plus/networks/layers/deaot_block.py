@@ -1,4 +1,4 @@
-"""Defines DeAOT's gated propagation block: a visual and an identity branch that share attention maps."""
+"""Defines DeAOT's gated propagation block: visual and identity branches that share attention maps."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
-EXPANSION = 2  # values are this much wider than the tokens
-MAX_DISTANCE = 7  # of the short-term window, in pixels of the feature map
+EXPANSION = 2  # width of the values, as a multiple of the tokens' width
+MAX_DISTANCE = 7  # radius of the short-term window, in pixels of the feature map
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LongTermGatedAttention(GatedAttention):
 
 
 class ShortTermGatedAttention(GatedAttention):
-    """Attends with one head to a window of the last frame, with a term per offset learned from the query."""
+    """Attends with one head to a window of the last frame, with a query-dependent bias per offset."""
 
     def __init__(self, key_width: int, width: int, channels: int) -> None:
         super().__init__(width, channels)
@@ -60,14 +60,14 @@ class ShortTermGatedAttention(GatedAttention):
             query_map * queries.shape[2] ** -0.5,
             to_map(memory.keys, size),
             to_map(memory.values, size),
-            self.relative_emb_k(query_map),  # of the queries before scaling
+            self.relative_emb_k(query_map),  # uses the unscaled queries
             MAX_DISTANCE,
         )
         return self.project(to_tokens(attended), gate, size)
 
 
 class GatedSelfAttention(GatedAttention):
-    """Computes self-attention over both branches side by side."""
+    """Computes self-attention over both branches, concatenated."""
 
     def __init__(self, channels: int, key_width: int, value_width: int) -> None:
         super().__init__(2 * value_width, 2 * channels)
@@ -78,7 +78,7 @@ class GatedSelfAttention(GatedAttention):
         self.linear_U2 = nn.Linear(channels, value_width)
 
     def forward(self, visual: Tensor, identity: Tensor, size: tuple[int, int]) -> Tensor:
-        """Normalises both branches ``B x N x C``; returns ``B x N x 2C``."""
+        """Maps both normalised branches, each ``B x N x C``, to ``B x N x 2C``."""
         keys = self.linear_QK(torch.cat((visual, identity), dim=2))
         values = F.silu(torch.cat((self.linear_V1(visual), self.linear_V2(identity)), dim=2))
         gate = F.silu(torch.cat((self.linear_U1(visual), self.linear_U2(identity)), dim=2))
@@ -115,19 +115,19 @@ class DeAOTBlock(nn.Module):
         """Passes one frame through the block.
 
         Args:
-            x: ``B x N x C`` visual tokens for block 0, or ``1 x N x C`` for all groups; else ``B x N x 2C``,
-                visual and identity branch.
-            context: what all blocks share.
-            memory: what this block reads; None for a reference frame, which reads itself.
+            x: in block 0, visual tokens ``B x N x C``, or ``1 x N x C`` shared by all groups; in later
+                blocks, visual and identity tokens ``B x N x 2C``.
+            context: shared by all blocks.
+            memory: this block's memory; None for a reference frame, which reads itself.
 
         Returns:
-            ``B x N x 2C`` tokens and what is needed to bind the frame's mask.
+            ``B x N x 2C`` tokens, and what is needed to bind the frame to its mask.
         """
         channels = self.norm1.normalized_shape[0]
         visual, identity = (x, None) if self.first else x.split(channels, dim=2)
         tokens = self.norm1(visual)
         keys, values = self.linear_QV(tokens).split((self.key_width, self.value_width), dim=2)
-        keys = keys.contiguous()  # the frame keeps them, and would keep the values beside them as well
+        keys = keys.contiguous()  # the frame keeps them: a view would keep the values' storage too
         identity_tokens = None if identity is None else self.id_norm1(identity)
         keys, values = (tensor.expand(context.groups, -1, -1) for tensor in (keys, F.silu(values)))
         frame = DeAOTFrame(keys, values, identity_tokens)
@@ -146,14 +146,14 @@ class DeAOTBlock(nn.Module):
         return torch.cat((visual, identity), dim=2) + self.droppath(mixed), frame
 
     def _gate(self, tokens: Tensor, identity_tokens: Tensor | None) -> Tensor:
-        """Computes the gate ``B x N x 2E``; its identity half is open while there is no identity branch."""
+        """Computes the gate ``B x N x 2E``; without an identity branch, its identity half is open (1)."""
         visual = F.silu(self.linear_U(tokens))
         if identity_tokens is None:
             return torch.cat((visual, torch.ones_like(visual)), dim=2)
         return torch.cat((visual, F.silu(self.linear_ID_U(identity_tokens))), dim=2)
 
     def _read_itself(self, frame: DeAOTFrame, context: BlockContext) -> LayerMemory:
-        """Returns the memory of a reference frame: the frame itself, bound with its identity embedding."""
+        """Returns a reference frame, bound with its identity embedding, as its own memory."""
         if context.identity is None:
             raise ValueError("a frame without memory must be a reference frame with an identity embedding")
         own = self.bind_long(frame, context.identity)
@@ -162,11 +162,11 @@ class DeAOTBlock(nn.Module):
         )
 
     def bind_long(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
-        """Binds the frame to its mask as an entry. ``identity``: ``B x N x C``."""
+        """Binds the frame to its mask as a long-term entry. ``identity``: ``B x N x C``."""
         if frame.identity_tokens is not None:
             identity = torch.cat((frame.identity_tokens, identity), dim=2)
         return KeyValue(frame.keys, torch.cat((frame.values, F.silu(self.linear_ID_V(identity))), dim=2))
 
     def bind_short(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
-        """Binds the frame as ``bind_long`` does: DeAOT's short-term memory is the same entry."""
+        """Binds the frame like ``bind_long``: DeAOT's short-term memory is the same entry."""
         return self.bind_long(frame, identity)

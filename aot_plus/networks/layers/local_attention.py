@@ -1,4 +1,4 @@
-"""Attends within a window around each query: in tiles, or at once where the map is small."""
+"""Attends within a window around each query: tile by tile, or for all pairs at once if the map is small."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from aot_plus.networks.layers.processor import tiles_at_a_time
 from aot_plus.utils.kept_tables import kept_table
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
-SMALL_MAP = 512  # positions; up to here all pairs cost less than the tiles with their borders
+SMALL_MAP = 512  # positions; up to this size all pairs cost less than tiles with their borders
 
 
 def window_attention(
@@ -20,13 +20,13 @@ def window_attention(
     max_distance: int,
     offset_values: Tensor | None = None,
 ) -> Tensor:
-    """Attends from each query to the keys at most ``max_distance`` away from it in y and in x.
+    """Attends from each query to the keys at most ``max_distance`` away in y and in x.
 
     Args:
         queries: ``B x D x h x w``, already scaled.
         keys: ``B x D x h x w``.
         values: ``B x E x h x w``.
-        offset_logits: ``B x W^2 x h x w``, W = 2 * max_distance + 1, added to the logits of the key at each
+        offset_logits: ``B x W^2 x h x w``, W = 2 * max_distance + 1, added to the logit of the key at each
             offset (key minus query, row-major).
         max_distance: pixels of the map. Positions outside the map are masked out.
         offset_values: ``B x W^2 x E``, added to the value of the key at each offset.
@@ -47,7 +47,7 @@ def _all_pairs(
     max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
-    """Computes ``window_attention`` by way of the logits of every query for every key, ``B x N x N``."""
+    """Computes ``window_attention`` from the logits of all pairs of queries and keys, ``B x N x N``."""
     height, width = queries.shape[2:]
     offsets, reachable = _offsets_of_pairs(height, width, max_distance, queries.device)
     logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
@@ -69,7 +69,7 @@ def _by_tiles(
     max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
-    """Computes ``window_attention`` tile by tile: the cost grows with the map, not with its square."""
+    """Computes ``window_attention`` tile by tile: the cost is linear in the map's size, not quadratic."""
     height, width = queries.shape[2:]
     inside = torch.ones_like(keys[:1, :1])
     maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
@@ -106,8 +106,8 @@ def _attend_in_tiles(
         k: ``B x tiles x region^2 x D``.
         v: ``B x tiles x region^2 x E``.
         inside: ``1 x tiles x region^2 x 1``, 1 on the map, 0 in the padding around it.
-        max_distance: of ``window_attention``.
-        offset_values: of ``window_attention``.
+        max_distance: as in ``window_attention``.
+        offset_values: as in ``window_attention``.
 
     Returns:
         ``B x tiles x TILE^2 x E``.
@@ -115,8 +115,7 @@ def _attend_in_tiles(
     offsets, reachable = _offsets_in_tile(max_distance, q.device)
     logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
     visible = reachable & (inside.transpose(2, 3) > 0)
-    # Queries of the padding below and right of the map may see nothing: a finite lowest value keeps them
-    # from NaN.
+    # Queries in the padding below and right of the map may see no key: a finite mask value prevents NaN.
     weights = torch.softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=3)
     if offset_values is None:
         return weights @ v
@@ -125,13 +124,14 @@ def _attend_in_tiles(
 
 
 def _by_offset(weights: Tensor, keys: Tensor, exist: Tensor) -> Tensor:
-    """Sorts weights ``... x queries x keys`` by offset, ``... x queries x W^2``: see ``_key_table``."""
+    """Rearranges weights ``... x queries x keys`` by offset: ``... x queries x W^2``. See ``_key_table``."""
     return weights.gather(weights.ndim - 1, keys.expand(*weights.shape[:-2], -1, -1)) * exist
 
 
 def _padded(x: Tensor, border: int) -> Tensor:
-    """Pads a ``B x C x h x w`` map to ``B x . x . x C`` with zeros: a border, and below and right what
-    completes the last tiles. Maps of tokens have their channels last in memory: whole pixels are copied.
+    """Pads a ``B x C x h x w`` map with zeros to ``B x . x . x C``: by a border, and to whole tiles.
+
+    Maps of tokens have their channels last in memory, so whole pixels are copied.
     """
     height, width = x.shape[2:]
     sides = (0, 0, border, border + -width % TILE, border, border + -height % TILE)
@@ -141,8 +141,7 @@ def _padded(x: Tensor, border: int) -> Tensor:
 def _tiles(padded: Tensor, border: int, first: tuple[int, int], count: tuple[int, int]) -> Tensor:
     """Cuts a ``_padded`` map into tiles, each with its border: ``B x tiles x side^2 x C``.
 
-    ``first``: row and column of the first tile; ``count``: rows and columns of tiles, fewer where the map
-    ends.
+    ``first``: row and column of the first tile; ``count``: rows and columns of tiles, fewer at the map's end.
     """
     side = TILE + 2 * border
     rows, columns = (
@@ -155,7 +154,7 @@ def _tiles(padded: Tensor, border: int, first: tuple[int, int], count: tuple[int
 
 
 def _untile(x: Tensor, height: int, width: int) -> Tensor:
-    """Puts ``B x tiles x TILE^2 x C`` together to ``B x C x height x width``, channels last in memory."""
+    """Assembles ``B x tiles x TILE^2 x C`` into ``B x C x height x width``, channels last in memory."""
     rows, columns = -(-height // TILE), -(-width // TILE)
     x = x.unflatten(1, (rows, columns)).unflatten(3, (TILE, TILE))  # B x rows x columns x TILE x TILE x C
     x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)  # B x rows*TILE x columns*TILE x C
@@ -181,7 +180,7 @@ def _offsets_of_pairs(
 def _offset_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Numbers the offset of each query and key of two grids, and tells whether it is in the window."""
+    """Returns the index of the offset of each query and key of two grids, and whether it is in the window."""
     dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
     dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
     window = 2 * max_distance + 1
@@ -199,7 +198,7 @@ def _keys_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tens
 
 @kept_table
 def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the positions of a map at each offset from each other: see ``_key_table``."""
+    """Returns the position at each offset from each position of a map: see ``_key_table``."""
     rows, columns = torch.arange(height), torch.arange(width)
     return _key_table(rows, columns, rows, columns, max_distance, device)
 
@@ -207,7 +206,7 @@ def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.dev
 def _key_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Finds the key at each offset from each query of a grid: its number, and whether the grid has it."""
+    """Returns the index of the key at each offset from each query of a grid, and whether it exists."""
     offsets = torch.arange(2 * max_distance + 1) - max_distance
     row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
     column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]

@@ -1,4 +1,4 @@
-"""Defines the types of all that passes between the transformer's blocks and the memory: tensors, no state."""
+"""Defines the types passed between the transformer's blocks and the memory: tensors without state."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class KeyValue(NamedTuple):
-    """Holds what one layer keeps of a frame, or of several frames one after another.
+    """Holds what one layer keeps of a frame, or of several frames concatenated.
 
-    ``keys``: ``B x N x D``; ``values``: ``B x N x E`` (DeAOT: visual and identity values side by side).
-    For several frames N is the number of all their tokens.
+    ``keys``: ``B x N x D``; ``values``: ``B x N x E`` (DeAOT: visual and identity values concatenated).
+    For several frames, N counts all their tokens.
     """
 
     keys: Tensor
@@ -29,22 +29,22 @@ class BlockFrame(Protocol):
 
     @property
     def keys(self) -> Tensor:
-        """Returns the keys ``B x N x D``, which are queries as well, without temporal embedding."""
+        """Returns the keys ``B x N x D``, which are also the queries, without temporal embedding."""
         ...
 
 
 @dataclass(frozen=True)
 class BlockContext:
-    """Holds what all blocks share while one frame passes through them.
+    """Holds what all blocks share for one frame.
 
     Attributes:
         size: ``(h, w)`` of the feature map.
-        groups: B, of the memory. The first block's tokens may be ``1 x N x C``, one frame for all groups:
-            what it computes before it reads the memory is computed once.
+        groups: B of the memory. The first block's tokens may be ``1 x N x C``, shared by all groups: its work
+            before it reads the memory is then done once.
         position: ``1 x N x C`` position embedding.
-        query_embedding: ``1 x D`` temporal embedding of the current frame, or None when it is off.
-        reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys, or None when it
-            is off.
+        query_embedding: ``1 x D`` temporal embedding of the current frame; None if it is off.
+        reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys; None if it is
+            off.
         identity: ``B x N x C`` identity embedding of a reference frame; None for every other frame.
     """
 
@@ -57,5 +57,5 @@ class BlockContext:
 
 
 def add_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:
-    """Adds a ``1 x D`` embedding, if there is one, to ``B x N x D`` tokens, in the tokens' type."""
+    """Adds a ``1 x D`` embedding, if there is one, to ``B x N x D`` tokens; keeps the tokens' dtype."""
     return tokens if embedding is None else (tokens + embedding).to(tokens.dtype)

@@ -8,11 +8,11 @@ from aot_plus.networks.layers.basic import to_map, to_tokens
 from aot_plus.networks.layers.local_attention import window_attention
 from aot_plus.networks.layers.memory_types import KeyValue
 
-MAX_DISTANCE = 7  # of the short-term window, in pixels of the feature map
+MAX_DISTANCE = 7  # radius of the short-term window, in pixels of the feature map
 
 
 class ShortTermAttention(nn.Module):
-    """Attends with heads to a window of the last frame, with a key and a value for each offset in it."""
+    """Attends to a window of the last frame with several heads, and a learned key and value per offset."""
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class ShortTermAttention(nn.Module):
                 query_map,
                 to_map(memory.keys, size),
                 to_map(memory.values, size),
-                self.relative_emb_k(query_map),  # of the queries before scaling
+                self.relative_emb_k(query_map),  # uses the unscaled queries
             )
         )
         offset_values = self.relative_emb_v.transpose(1, 2).repeat(len(queries), 1, 1)  # B*H x W^2 x d
@@ -46,7 +46,7 @@ class ShortTermAttention(nn.Module):
 
 
 class OfficialAOTBlock(LongShortBlock):
-    """Keeps the same keys and values of a frame as long-term and short-term memory, as AOT does."""
+    """Uses the same keys and values of a frame as long-term and short-term memory, as in AOT."""
 
     def __init__(self, channels: int, self_heads: int, memory_heads: int, droppath: float) -> None:
         super().__init__(channels, self_heads, memory_heads, droppath)
@@ -56,5 +56,5 @@ class OfficialAOTBlock(LongShortBlock):
         return self.short_term_attn(keys, short, size)
 
     def bind_short(self, frame: AOTFrame, identity: Tensor) -> KeyValue:
-        """Binds the frame as ``bind_long`` does: AOT's short-term memory is the same entry."""
+        """Binds the frame like ``bind_long``: AOT's short-term memory is the same entry."""
         return self.bind_long(frame, identity)

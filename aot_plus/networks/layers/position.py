@@ -1,4 +1,4 @@
-"""Embeds the positions of tokens: with sines in 2-D, and by the rank of a memory frame in time."""
+"""Embeds positions: sines for a token's place in 2-D, learned rows for a memory frame's rank in time."""
 
 import math
 
@@ -14,10 +14,10 @@ MAX_SLOTS = 4
 
 @kept_table
 def sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Computes the sine embedding of DETR as AOT uses it: ``1 x N x C`` float32, N = height * width by rows.
+    """Computes DETR's sine embedding as used by AOT: ``1 x N x C`` float32, N = height * width, row-major.
 
-    Half of the features belong to y, half to x. Coordinates start at 0, are divided by (last + 1e-6) and
-    scaled to 2 pi. Features 2i and 2i+1 are sine and cosine of the same frequency.
+    Half of the features encode y, half x. Coordinates start at 0, are divided by (last + 1e-6) and scaled to
+    2 pi. Features 2i and 2i+1 are the sine and cosine of one frequency.
     """
     features = channels // 2
     exponents = 2 * torch.div(torch.arange(features, device=device), 2, rounding_mode="floor") / features
@@ -36,9 +36,9 @@ def sine_position_embedding(height: int, width: int, channels: int, device: torc
 def temporal_rows(table: Tensor, num_frames: int) -> Tensor:
     """Selects a row of the temporal embedding for each of ``num_frames`` frames, oldest first (``T x D``).
 
-    ``table`` is the parameter ``mem_pos_emb`` (``S x D``). A table of two rows is first stretched linearly,
-    ends aligned, to min(T, 4) rows. Up to S frames take the first rows as they are; more frames share the S
-    rows, the newest frame having the last one.
+    ``table`` is the parameter ``mem_pos_emb`` (``S x D``). A table of two rows is first interpolated
+    linearly, with aligned ends, to min(T, 4) rows. Up to S frames use the first rows as they are; more frames
+    share the S rows, and the newest frame has the last one.
     """
     if table.shape[0] == 2:
         length = min(num_frames, MAX_SLOTS)

@@ -1,7 +1,7 @@
-"""Chooses what depends on the kind of processor; all such choices are here, with their measured gains.
+"""Makes all choices that depend on the kind of processor; each is documented with its measured gain.
 
-Gains are of CPU time, or of memory at its peak, of the step itself: 481 x 849, nine stored frames, float32,
-two threads of a processor with AVX2, unless another is named.
+Unless stated otherwise, gains are in CPU time, or in peak memory, of the operation itself: 481 x 849, nine
+stored frames, float32, two threads of a processor with AVX2.
 """
 
 from typing import Literal
@@ -12,8 +12,9 @@ from torch import Tensor
 from aot_plus.utils.device import convolutions_use_tf32
 
 WEIGHTS_AT_A_TIME = {"cpu": 4 * 2**20, "cuda": 64 * 2**20}
-"""Weights of an attention by matrix products, by device: enough for fast products, few enough for a CPU's
-cache; on CUDA all of a full bank's at once, but bounded where a bank is not (0.25 GB in float32)."""
+"""Weights that an attention by matrix products computes at once, by device: enough for fast products, but few
+enough for a CPU's cache. On CUDA they suffice for a full bank, and are limited (to 0.25 GB in float32) if the
+bank is unbounded."""
 
 TILES_AT_A_TIME = 4
 
@@ -21,8 +22,8 @@ TILES_AT_A_TIME = 4
 def convolution_format(device: torch.device, dtype: str, tf32: bool | None) -> torch.memory_format:
     """Chooses the memory format of convolutions in prepared models, from ``TEST_DTYPE`` and ``TEST_TF32``.
 
-    Channels last: encoding 1.07 to 0.88 s (ResNet-50). But on CUDA these convolutions are slow in float32
-    without TF32: 23 ms a frame where 13.5 are needed with TF32 (r50_aotl, H100), and 2.4 GB of workspace.
+    Channels last reduces encoding from 1.07 to 0.88 s (ResNet-50). On CUDA, however, channels last is slow in
+    float32 without TF32: 23 ms per frame, against 13.5 with TF32 (r50_aotl, H100), and 2.4 GB of workspace.
     """
     if device.type != "cuda" or dtype != "float32":
         return torch.channels_last
@@ -34,22 +35,22 @@ _WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, an
 _FAST_BFLOAT16 = "bfloat16 on AVX-512"
 
 BY_PRODUCTS = {
-    # A CPU would store all weights: 230 to 79 MB for a layer's long-term read, in the same time.
+    # PyTorch's kernel stores all weights on a CPU: 230 to 79 MB for a layer's long-term read, in equal time.
     ("cpu", _WIDE, "inference"),
     ("cpu", _WIDE, "training"),
     (_FAST_BFLOAT16, _WIDE, "inference"),
     (_FAST_BFLOAT16, _WIDE, "training"),
-    # AOT+'s long-term read: 0.40 to 0.23 s. Without AVX-512, bfloat16 takes many times as long: 0.64 to 15 s.
+    # AOT+'s long-term read: 0.40 to 0.23 s. Without AVX-512 it takes many times as long: 0.64 to 15 s.
     (_FAST_BFLOAT16, _EVEN, "inference"),
-    # H100, a layer: 5.6 to 1.3 ms in float32, 1.8 to 0.34 in float16. In training weights would be stored.
+    # H100, per layer: 5.6 to 1.3 ms in float32, 1.8 to 0.34 in float16. Training would store the weights.
     ("cuda", _WIDE, "inference"),
-    # Not ("cuda", _EVEN, "inference"): 1.06 ms, not 0.15, in float16; 1.8 either way in float32.
+    # Not ("cuda", _EVEN, "inference"): 1.06 ms instead of 0.15 in float16; 1.8 either way in float32.
 }
-"""Attentions that matrix products and a softmax compute, because PyTorch's own kernel is worse there."""
+"""Cases in which matrix products and a softmax are better than PyTorch's own attention kernel."""
 
 
 def attends_in_parts(q: Tensor, v: Tensor) -> bool:
-    """Tells whether the attention of ``... x d`` queries and ``... x e`` values is one of ``BY_PRODUCTS``."""
+    """Returns whether attention with ``... x d`` queries and ``... x e`` values is one of ``BY_PRODUCTS``."""
     kind = q.device.type
     if kind == "cpu" and q.dtype == torch.bfloat16:
         kind = _FAST_BFLOAT16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else kind
@@ -58,32 +59,33 @@ def attends_in_parts(q: Tensor, v: Tensor) -> bool:
 
 
 def tiles_at_a_time(rows: int, columns: int, device: torch.device) -> tuple[int, int]:
-    """Chooses how many rows and columns of tiles of a windowed attention are worked on together.
+    """Chooses how many rows and columns of tiles a windowed attention processes together.
 
-    A CPU takes so few that its cache holds them: 0.099 to 0.052 s and 109 to 64 MB for DeAOT, a layer.
+    On a CPU they are few enough for its cache: 0.099 to 0.052 s and 109 to 64 MB per layer of DeAOT.
     """
     return (1, TILES_AT_A_TIME) if device.type == "cpu" else (rows, columns)
 
 
 PRODUCTS_MULTIPLE = 8
-"""CUDA's fast matrix products in 16 bits want sides that are multiples of it."""
+"""CUDA's fast 16-bit matrix products need sides that are multiples of this."""
 
 
 def keys_of_fast_products(k: Tensor) -> int:
-    """Counts the first keys of ``... x M x d`` that an attention by matrix products works on together.
+    """Returns how many of the keys ``... x M x d`` an attention by matrix products multiplies together.
 
-    The rest goes apart. H100, a layer of DeAOT over nine frames of 1674 tokens in float16: 0.38 to 0.19 ms by
-    keys padded to a multiple, of which copying them was a part. It has not been measured since.
+    The rest is multiplied separately. H100, a layer of DeAOT over nine frames of 1674 tokens in float16: 0.38
+    to 0.19 ms with keys padded to a multiple, including their copy. Not measured since.
     """
     tokens = k.shape[-2]
     return tokens - tokens % PRODUCTS_MULTIPLE if k.is_cuda and k.element_size() == 2 else tokens
 
 
 def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product"]:
-    """Chooses how an identity bank is applied: as a convolution, by sums of vectors or by a matrix product.
+    """Chooses how an identity bank is applied: as a convolution, as sums of vectors or as a matrix product.
 
-    Sums on a CPU: 0.055 to 0.012 s. In 16 bits on CUDA, cuDNN first copies the planes, whose 12 channels are
-    no multiple of eight: H200, 0.07 ms for each group of objects. The product was not measured there.
+    Sums on a CPU: 0.055 to 0.012 s. In 16 bits on CUDA, cuDNN first copies the planes, because their 12
+    channels are not a multiple of eight: 0.07 ms per group of objects on an H200. The product was not
+    measured there.
     """
     if not _is_plain_inference():
         return "convolution"
@@ -96,11 +98,11 @@ LARGE_GROUP = 2**18  # values
 
 
 def norms_by_parts(x: Tensor, groups: int) -> bool:
-    """Tells whether a group norm of ``B x C x ...`` is better made of other operations than PyTorch's own.
+    """Returns whether a group norm of ``B x C x ...`` is faster when built from other operations.
 
-    PyTorch's has one block of threads for each group on CUDA, where 132 could run. H100, 8 groups of together
-    128 x 121 x 213 values in float16: 0.24 to 0.06 ms. It also puts channels first: where convolutions want
-    them last, the values would be sorted twice, and resized slowly in between.
+    On CUDA, PyTorch's kernel runs one thread block per group, where 132 could run. H100, 8 groups, 128 x 121
+    x 213 values in all, in float16: 0.24 to 0.06 ms. It also returns channels first: if convolutions use
+    channels last, the values would be rearranged twice, and resized slowly in between.
     """
     if not x.is_cuda or not _is_plain_inference():
         return False
@@ -110,21 +112,21 @@ def norms_by_parts(x: Tensor, groups: int) -> bool:
 
 
 def takes_in_activation(x: Tensor) -> bool:
-    """Tells whether a convolution should take in the activation that follows it, as cuDNN's can.
+    """Returns whether a convolution should be fused with the activation that follows it, as cuDNN can.
 
     H100, ResNet-50 from 1/4 to 1/16: 0.73 to 0.40 ms in float16, 1.09 to 0.82 in float32 with TF32.
     """
-    has_cudnn = torch.version.cuda is not None and torch.backends.cudnn.enabled  # AMD's builds have not
+    has_cudnn = torch.version.cuda is not None and torch.backends.cudnn.enabled  # not in AMD's builds
     return x.is_cuda and has_cudnn and _is_plain_inference()
 
 
 def _is_plain_inference() -> bool:
-    """Tells whether there are neither gradients nor a compiler, which joins operations by itself."""
+    """Returns whether there are neither gradients nor a compiler, which fuses operations itself."""
     return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def depthwise_in_float32(x: Tensor) -> bool:
-    """Tells whether a depth-wise convolution is computed in the weights' type, whatever autocast says.
+    """Returns whether a depth-wise convolution is computed in the weights' dtype, regardless of autocast.
 
     On a CPU its backward pass is slow in bfloat16. Forward and backward with 1024 channels, 30 x 30: 0.16 to
     0.06 s.
@@ -133,8 +135,8 @@ def depthwise_in_float32(x: Tensor) -> bool:
 
 
 def best_channel(scores: Tensor, dim: int = 0) -> Tensor:
-    """Finds the index of the highest score along ``dim``, the first of equal ones, int64.
+    """Returns the index of the highest score along ``dim``, the first on ties, int64.
 
-    ``argmax`` returns the same, but slowly on a CPU: 0.094 to 0.020 s for 11 channels.
+    ``argmax`` returns the same, but is slow on a CPU: 0.094 to 0.020 s for 11 channels.
     """
     return scores.max(dim=dim).indices

@@ -9,7 +9,7 @@ from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyV
 
 
 class Block(Protocol):
-    """Describes what the stack asks of its blocks: ``AOTBlock`` or ``DeAOTBlock``."""
+    """Defines the interface of a block in the stack: ``AOTBlock`` or ``DeAOTBlock``."""
 
     def __call__(
         self, x: Tensor, context: BlockContext, memory: LayerMemory | None
@@ -28,7 +28,7 @@ class LSTT(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(blocks)
-        # The last norm belongs to the last layer, the ones before it to the earlier layers.
+        # The norms belong to the last layers, in order.
         self.decoder_norms = nn.ModuleList(make_norm() for _ in (blocks if norm_all else blocks[-1:]))
 
     def forward(
@@ -37,13 +37,13 @@ class LSTT(nn.Module):
         """Passes ``B x N x C`` tokens through all blocks.
 
         Args:
-            tokens: of one frame.
-            context: what the blocks share.
-            memory: what each layer reads; None for a reference frame.
+            tokens: one frame's tokens.
+            context: shared by all blocks.
+            memory: each layer's memory; None for a reference frame.
 
         Returns:
-            Every layer's output (``B x N x C``, DeAOT ``B x N x 2C``), normalised where there is a norm for
-            it, and what each block keeps of the frame until its mask is known.
+            Every layer's output (``B x N x C``, DeAOT ``B x N x 2C``), normalised if the layer has a norm,
+            and what each block keeps of the frame until its mask is known.
         """
         outputs: list[Tensor] = []
         kept: list[BlockFrame] = []
@@ -57,11 +57,11 @@ class LSTT(nn.Module):
         return outputs, kept
 
     def bind_long(self, kept: Sequence[BlockFrame], identity: Tensor) -> list[KeyValue]:
-        """Returns all layers' long-term entries of a frame whose mask is embedded as ``B x N x C``."""
+        """Returns each layer's long-term entry of a frame. ``identity``: its embedded mask, ``B x N x C``."""
         return [layer.bind_long(frame, identity) for layer, frame in zip(self._blocks(), kept, strict=True)]
 
     def bind_short(self, kept: Sequence[BlockFrame], identity: Tensor) -> list[KeyValue]:
-        """Returns all layers' short-term memories of that frame."""
+        """Returns each layer's short-term memory of that frame."""
         return [layer.bind_short(frame, identity) for layer, frame in zip(self._blocks(), kept, strict=True)]
 
     def _blocks(self) -> list[Block]:

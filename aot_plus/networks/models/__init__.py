@@ -12,7 +12,7 @@ _MODELS: dict[str, type[AOT]] = {"aot": AOT, "official_aot": OfficialAOT, "deaot
 
 
 def build_model(cfg: Config) -> AOT:
-    """Builds the network that ``cfg`` describes, with fresh random weights.
+    """Builds the network that ``cfg`` describes, with random weights.
 
     Raises:
         ConfigError: for an unknown ``MODEL_VOS`` or ``MODEL_ENCODER``.

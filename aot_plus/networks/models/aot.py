@@ -1,4 +1,4 @@
-"""Defines AOT+: weights and forward functions. A model keeps nothing of the videos that it serves."""
+"""Defines AOT+: weights and forward functions. A model holds no state of the videos it processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ STRIDE = 16
 
 @dataclass(frozen=True)
 class Features:
-    """Holds one encoded frame. B is 1 in inference: groups of objects share the frame."""
+    """Holds one encoded frame. B is 1 in inference, where all groups of objects share the frame."""
 
     adapted: list[Tensor]  # for the decoder, at 1/4, 1/8, 1/16: B x c x . x .
     projected: Tensor  # B x C x h x w
@@ -36,25 +36,25 @@ class Features:
 
 @dataclass(frozen=True)
 class Propagation:
-    """Holds a frame after the transformer."""
+    """Holds the transformer's results for a frame."""
 
     outputs: list[Tensor]  # of each layer: G x N x C, DeAOT G x N x 2C
-    kept: list[BlockFrame]  # of each layer, until the frame's mask is known and can be bound
+    kept: list[BlockFrame]  # of each layer, needed until the frame is bound to its mask
 
     @property
     def first_keys(self) -> Tensor:
-        """Returns layer 0's keys, its queries as well, without temporal embedding: ``G x N x D``."""
+        """Returns layer 0's keys, which are also its queries, without temporal embedding: ``G x N x D``."""
         return self.kept[0].keys
 
 
 class AOT(nn.Module):
-    """Runs AOT+ with an identity bank per patch, temporal embedding and ignore token as configured."""
+    """Implements AOT+ with a patch-wise identity bank; temporal embedding and ignore token are optional."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         self.cfg = cfg
         channels = cfg.MODEL_ENCODER_EMBEDDING_DIM
-        self.num_ids = cfg.MODEL_MAX_OBJ_NUM + 1  # with the background
+        self.num_ids = cfg.MODEL_MAX_OBJ_NUM + 1  # including the background
         self.encoder = build_encoder(
             cfg.MODEL_ENCODER, freeze_bn=cfg.MODEL_FREEZE_BN, align_corners=cfg.MODEL_ALIGN_CORNERS
         )
@@ -96,7 +96,7 @@ class AOT(nn.Module):
 
     @property
     def attention_heads(self) -> int:
-        """Counts the heads of the long-term attention."""
+        """Returns the number of heads of the long-term attention."""
         return self.cfg.MODEL_ATT_HEADS
 
     def _build_transformer(self, cfg: Config) -> LSTT:
@@ -114,7 +114,7 @@ class AOT(nn.Module):
         return LSTT(blocks, lambda: nn.LayerNorm(channels), norm_all=cfg.MODEL_DECODER_INTERMEDIATE_LSTT)
 
     def _decoder_channels(self, cfg: Config) -> int:
-        """Counts the channels of the encoder's map and the layer outputs side by side."""
+        """Returns the number of channels of the encoder's map and the layer outputs, concatenated."""
         read = cfg.MODEL_LSTT_NUM if cfg.MODEL_DECODER_INTERMEDIATE_LSTT else 1
         return cfg.MODEL_ENCODER_EMBEDDING_DIM * (read + 1)
 
@@ -124,7 +124,7 @@ class AOT(nn.Module):
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
         nn.init.orthogonal_(self.encoder_projector.weight)
-        # Keeps the embedding of a patch, a sum over its pixels, at the scale of one pixel's.
+        # The embedding of a patch sums over its pixels: the gain keeps it at the scale of one pixel.
         kernel = self.patch_wise_id_bank.kernel_size[0]
         nn.init.orthogonal_(self.patch_wise_id_bank.weight, gain=kernel**-2)
         for embedding in (self.cur_pos_emb, self.mem_pos_emb):
@@ -146,9 +146,8 @@ class AOT(nn.Module):
         """Embeds a mask as ``G x N x C``.
 
         Args:
-            labels: ``G x H x W`` integers: 0 background, 1..M objects, 255 ignored. At an ignored pixel no
-                id is set.
-            reference: a reference frame, which is bound with an empty ignore channel.
+            labels: ``G x H x W`` integers: 0 background, 1..M objects, 255 ignored. Ignored pixels set no id.
+            reference: whether the frame is a reference frame, whose ignore channel stays empty.
         """
         return self.identity_dropout(self.patch_wise_id_bank(labels, reference=reference))
 
@@ -158,7 +157,7 @@ class AOT(nn.Module):
         return self._transform(features, identity.shape[0], None, identity, rows)
 
     def propagate(self, features: Features, memory: Sequence[LayerMemory]) -> Propagation:
-        """Passes a frame through the transformer. ``memory``: what each layer reads, for G groups."""
+        """Passes a frame through the transformer. ``memory``: each layer's memory, for G groups."""
         return self._transform(features, memory[0].short.keys.shape[0], memory, None, None)
 
     def _transform(
@@ -169,7 +168,7 @@ class AOT(nn.Module):
         identity: Tensor | None,
         reference_embedding: Tensor | None,
     ) -> Propagation:
-        # What the blocks add keeps this order: that of a map would have every sum and norm go in strides.
+        # The blocks' sums keep this memory layout; with that of a map, every sum and norm would be strided.
         tokens = self.embedding_dropout(to_tokens(features.projected).contiguous())
         context = BlockContext(
             features.size, groups, features.position, self.cur_pos_emb, reference_embedding, identity
@@ -177,11 +176,11 @@ class AOT(nn.Module):
         return Propagation(*self.LSTT(tokens, context, memory))
 
     def bind_long(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
-        """Binds a frame to its embedded mask (``G x N x C``): every layer's long-term entry."""
+        """Binds a frame to its embedded mask (``G x N x C``); returns each layer's long-term entry."""
         return self.LSTT.bind_long(propagation.kept, identity)
 
     def bind_short(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:
-        """Binds a frame to its embedded mask (``G x N x C``): every layer's short-term memory."""
+        """Binds a frame to its embedded mask (``G x N x C``); returns each layer's short-term memory."""
         return self.LSTT.bind_short(propagation.kept, identity)
 
     def memory_embedding(self, num_frames: int) -> Tensor | None:
@@ -201,7 +200,7 @@ class AOT(nn.Module):
 
 
 def input_size(height: float, width: float, *, align_corners: bool) -> tuple[int, int]:
-    """Rounds sides to the nearest 16k+1 (16k without ``align_corners``), k >= 1, halves to even k."""
+    """Rounds sides to the nearest 16k+1 (16k without ``align_corners``), k >= 1; ties go to the even k."""
     extra = int(align_corners)
 
     def nearest(side: float) -> int:

@@ -1,4 +1,4 @@
-"""Puts a checkpoint's tensors into a model, and reports what became of every one."""
+"""Loads a checkpoint's tensors into a model, and reports what happened to each."""
 
 import logging
 import re
@@ -17,41 +17,39 @@ from aot_plus.utils.errors import CheckpointError
 _log = logging.getLogger(__name__)
 
 _ID_BANK = "patch_wise_id_bank.weight"
-# Under this share of a model's tensors a file belongs to something else. Models of this family that differ in
-# class and encoder still share 3% to 10%, most of it the decoder.
+# A file with less than this share of a model's tensors belongs to another model. Models of this family that
+# differ in class and encoder still share 3% to 10%, mostly the decoder.
 _MIN_SHARE = 0.15
 _LISTED = 10
-# In the published files and in the models, and nothing reads them.
+# In the published files and in the models, but unused.
 _UNREAD = re.compile(r"\.linear_KMem\.|^LSTT\.mask_token$")
-# Follows from the window's size: a file with other numbers belongs to another network.
+# Determined by the window's size: a file with other values belongs to another network.
 _FIXED = "relative_position_index"
 
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """Holds facts that a file tells about the model it was saved from; None where it tells nothing."""
+    """Holds what a file reveals about the model it was saved from; None if it reveals nothing."""
 
     has_temporal_embedding: bool
     temporal_slots: int | None  # rows of the memory's temporal embedding: 4 or 2
     linear_q: bool | None  # AOT+ only: MODEL_LINEAR_Q
-    aot_class: (
-        Literal["aot", "official_aot"] | None
-    )  # MODEL_VOS of a file of AOT+ ("aot") or of the AOT benchmark's AOT
+    aot_class: Literal["aot", "official_aot"] | None  # MODEL_VOS: AOT+ ("aot") or the AOT benchmark's AOT
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Lists every tensor by what happened to it. The mappings lead from names to shapes or findings."""
+    """Groups all tensors by what happened to them. The mappings are from names to shapes or findings."""
 
     source: str
     loaded: dict[str, str] = field(default_factory=dict)
-    adapted: dict[str, str] = field(default_factory=dict)  # in both, of different shapes, made to fit
-    missing: dict[str, str] = field(default_factory=dict)  # in the model only: left as they were
-    unexpected: dict[str, str] = field(default_factory=dict)  # in the file only: left out
-    misshapen: dict[str, str] = field(default_factory=dict)  # in both, of different shapes: left as they were
+    adapted: dict[str, str] = field(default_factory=dict)  # in both, shapes differ: made to fit
+    missing: dict[str, str] = field(default_factory=dict)  # only in the model: left as they were
+    unexpected: dict[str, str] = field(default_factory=dict)  # only in the file: left out
+    misshapen: dict[str, str] = field(default_factory=dict)  # in both, shapes differ: left as they were
 
     def summary(self) -> str:
-        """Lists the loaded tensors, whole modules as one, then every other tensor on its own line."""
+        """Lists the loaded tensors, folded into whole modules, then each other tensor on its own line."""
         own = [*self.loaded, *self.adapted, *self.misshapen, *self.missing]
         names = ", ".join(_folded(set(self.loaded), own))
         lines = [f"{self.source}: {len(self.loaded)} of {len(own)} tensors loaded: {names}"]
@@ -69,9 +67,9 @@ class LoadReport:
 
 
 def inspect_checkpoint(tensors: Mapping[str, Tensor]) -> CheckpointFacts:
-    """Tells what a file's tensors say about its model, for adapting a config before the model is built."""
+    """Returns what a file's tensors reveal about its model, to adapt a config before the model is built."""
     memory_embedding = tensors.get("mem_pos_emb")
-    # With one of the two alone the file lacks the other, and is not to be run without either.
+    # A file with only one of the two is incomplete, and must not be run as if it had neither.
     has_temporal = memory_embedding is not None or "cur_pos_emb" in tensors
     is_aot_plus = "LSTT.layers.0.linear_QMem.weight" in tensors
     is_official = "LSTT.layers.0.short_term_attn.relative_emb_v" in tensors
@@ -84,27 +82,27 @@ def inspect_checkpoint(tensors: Mapping[str, Tensor]) -> CheckpointFacts:
 
 
 def load_into(model: nn.Module, path: Path | str, *, strict: bool) -> LoadReport:
-    """Reads a file (see ``read_state_dict``) and loads it as ``load_tensors`` does."""
+    """Reads a file (see ``read_state_dict``) and loads its tensors with ``load_tensors``."""
     return load_tensors(model, read_state_dict(path), str(path), strict=strict)
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *, strict: bool) -> LoadReport:
-    """Copies a file's tensors into the model, in place, by name and shape, and logs a report of all of them.
+    """Copies a file's tensors into the model in place, by name and shape, and logs a report on all of them.
 
-    ``num_batches_tracked`` is ignored on both sides. From an identity bank without the channel for ignored
-    pixels the other channels are copied.
+    ``num_batches_tracked`` is ignored on both sides. If the file's identity bank lacks the channel for
+    ignored pixels, the other channels are copied.
 
     Args:
-        model: left untouched when an error is raised.
-        tensors: the file's, by name.
+        model: left untouched if an error is raised.
+        tensors: the file's tensors by name.
         source: the file's name in messages.
-        strict: for evaluation. Every tensor that the model computes with must be in the file, in its shape; a
-            fresh channel of the identity bank becomes zero, so nothing random is left. Otherwise, for the
-            start of training: what does not fit is left as it was.
+        strict: True for evaluation: the file must have every tensor that the model computes with, in the same
+            shape; a new channel of the identity bank is set to zero, so nothing random remains. False to
+            start training: tensors that do not fit are left as they were.
 
     Raises:
-        CheckpointError: the tensors belong to another model, are of another type than its or beyond the range
-            of its type, or (``strict``) something is missing.
+        CheckpointError: the tensors belong to another model, have another type than the model's or values
+            beyond its range, or (``strict``) some are missing.
     """
     own = {name: tensor for name, tensor in model.state_dict().items() if _counts(name)}
     tensors = {name: tensor for name, tensor in tensors.items() if _counts(name)}
@@ -131,9 +129,9 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
 
 
 def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
-    """Copies ImageNet weights into an encoder, without the classifier (and stages it lacks).
+    """Copies ImageNet weights into an encoder, without the classifier and stages that the encoder lacks.
 
-    Raises ``CheckpointError`` where the file lacks a tensor of the encoder, or is that of a deeper network.
+    Raises ``CheckpointError`` if the file lacks a tensor of the encoder or belongs to a deeper network.
     """
     tensors = read_state_dict(path)
     if isinstance(encoder, Encoder):
@@ -142,17 +140,17 @@ def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
 
 
 def _counts(name: str) -> bool:
-    """Tells whether a tensor matters: batch norms have no use for the number of batches they have seen."""
+    """Returns whether a tensor is used: batch norms do not need their number of batches here."""
     return name.rpartition(".")[2] != "num_batches_tracked"
 
 
 def _side(tensor: Tensor | None, dimension: int) -> int | None:
-    """Returns the size of a dimension, None where there is none."""
+    """Returns the size of a dimension; None if there is no tensor or no such dimension."""
     return tensor.shape[dimension] if tensor is not None and dimension < tensor.ndim else None
 
 
 def _check_values(source: str, name: str, own: Tensor, found: Tensor) -> None:
-    """Raises ``CheckpointError`` where the model's type cannot hold the file's values."""
+    """Raises ``CheckpointError`` if the model's tensor cannot take the file's values."""
     if own.is_floating_point() != found.is_floating_point():
         raise CheckpointError(f"{source}: {name}: expected {_type(own)}, found {_type(found)}")
     if name.rpartition(".")[2] == _FIXED and not torch.equal(own.cpu(), found.to(own.dtype)):
@@ -193,7 +191,7 @@ def _compare(source: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tenso
 
 
 def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
-    """Raises ``CheckpointError`` unless the model computes what the file's model did."""
+    """Raises ``CheckpointError`` unless the model computes the same as the file's model."""
     lacking = {name: shape for name, shape in report.missing.items() if not _UNREAD.search(name)}
     for problem, tensors in (("are missing", lacking), ("have another shape", report.misshapen)):
         if tensors:
@@ -204,12 +202,12 @@ def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
     deeper = {block for name in report.unexpected if (block := _extra_block(name, own))}
     if deeper:
         raise CheckpointError(
-            f"{report.source}: belongs to a deeper model: blocks this one lacks, {_listing(sorted(deeper))}"
+            f"{report.source}: belongs to a deeper model: this one lacks blocks, {_listing(sorted(deeper))}"
         )
 
 
 def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
-    """Finds the numbered block (``LSTT.layers.2``) of a left-over tensor beyond the model's last block."""
+    """Returns the block (``LSTT.layers.2``) of an unexpected tensor if the model has fewer such blocks."""
     for number in re.finditer(r"\.\d+(?=\.)", name):
         parent, block = name[: number.start()], name[: number.end()]
         has_first = any(other.startswith(f"{parent}.0.") for other in own)
@@ -219,7 +217,7 @@ def _extra_block(name: str, own: Mapping[str, Tensor]) -> str | None:
 
 
 def _folded(names: set[str], universe: list[str], prefix: str = "") -> Iterator[str]:
-    """Yields ``names`` of ``universe``; a module there in full is folded into ``module.* (tensors)``."""
+    """Yields ``names``; a module of ``universe`` that is complete is folded into ``module.* (count)``."""
     for child in dict.fromkeys(name[len(prefix) :].split(".")[0] for name in universe):
         path = prefix + child
         members = [name for name in universe if name == path or name.startswith(f"{path}.")]
@@ -233,7 +231,7 @@ def _folded(names: set[str], universe: list[str], prefix: str = "") -> Iterator[
 
 
 def _listing(tensors: Iterable[str]) -> str:
-    """Returns the count of tensors, and the first of their names."""
+    """Returns the number of tensors and the first of their names."""
     names = list(tensors)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"{len(names)}: {', '.join(names[:_LISTED])}{more}"

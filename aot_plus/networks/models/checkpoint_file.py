@@ -1,4 +1,4 @@
-"""Reads checkpoint files: no code in one runs, and none takes more memory than its size."""
+"""Reads checkpoint files without running code in them or using more memory than their size."""
 
 import re
 import zipfile
@@ -17,8 +17,8 @@ from aot_plus.utils.sources import PAGE_STARTS, how_to_get
 __all__ = ["check_tensor", "read_file", "read_state_dict"]
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
-_ARCHIVE = b"PK\x03\x04"  # how PyTorch's archives begin; its old files are bare pickles
-_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # in names of tensors
+_ARCHIVE = b"PK\x03\x04"  # start of PyTorch's archives; old files are bare pickles
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # parts of names that wrappers add
 _TYPES = (
     *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
@@ -28,10 +28,10 @@ _TYPES = (
 def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     """Reads the tensors of a ``.pth``, ``.pt`` or ``.safetensors`` file to the CPU; no code in it is run.
 
-    The file holds a mapping of names to tensors, bare or under ``state_dict`` or ``model``. What wrappers add
-    to names is removed: ``module.`` at the beginning (data-parallel training), ``_orig_mod.`` anywhere
-    (``torch.compile``). Raises ``CheckpointError`` for a file that is missing, damaged or of another kind,
-    for tensors that are not plain ones (``check_tensor``), and for values that are not finite.
+    The file holds a mapping of names to tensors, at the top level or under ``state_dict`` or ``model``. What
+    wrappers add to names is removed: ``module.`` at the beginning (data-parallel training), and
+    ``_orig_mod.`` anywhere (``torch.compile``). Raises ``CheckpointError`` for a file that is missing,
+    damaged or of another kind, for tensors that ``check_tensor`` rejects, and for values that are not finite.
     """
     path = Path(path)
     tensors = _unwrapped(path, read_file(path))
@@ -42,13 +42,13 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_file(path: Path) -> Any:
-    """Reads whatever a checkpoint file holds, tensors to the CPU. Raises ``CheckpointError``.
+    """Reads the whole content of a checkpoint file, tensors to the CPU. Raises ``CheckpointError``.
 
-    An archive is checked before it is loaded: it must not unpack to more than it is (PyTorch compresses
-    nothing), and every checksum must be right, which PyTorch does not look at.
+    An archive is checked before it is loaded: it must not unpack to more than its own size (PyTorch does not
+    compress), and every checksum must be right, which PyTorch does not check.
     """
     _check_name(path)
-    # A damaged file can raise nearly anything in the libraries that read it.
+    # For a damaged file, the libraries can raise nearly any exception.
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -60,9 +60,9 @@ def read_file(path: Path) -> Any:
 
 
 def check_tensor(path: Path, name: object, value: Any) -> None:
-    """Raises ``CheckpointError`` unless ``value`` is a dense tensor of a common type, all of it in the file.
+    """Raises ``CheckpointError`` unless ``value`` is a dense tensor of a common type, stored in full.
 
-    A tensor of four bytes can say that it is expanded to terabytes, which a copy of it would take.
+    Four stored bytes can claim to be a tensor expanded to terabytes, which a copy would allocate.
     """
     if type(value) not in (Tensor, nn.Parameter):
         found = type(value).__name__
@@ -94,7 +94,7 @@ def _check_name(path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    """Raises ``BadZipFile`` for an archive that unpacks to more than it is, or whose checksums are wrong."""
+    """Raises ``BadZipFile`` for an archive that unpacks to more than its size or has a wrong checksum."""
     with path.open("rb") as file:
         if file.read(len(_ARCHIVE)) != _ARCHIVE:
             return
@@ -102,16 +102,16 @@ def _check_archive(path: Path) -> None:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
             if size > path.stat().st_size or any(entry.compress_type for entry in entries):
-                raise zipfile.BadZipFile(f"compressed: it unpacks to {size} bytes, PyTorch's are as they are")
+                raise zipfile.BadZipFile(f"compressed: it unpacks to {size} bytes, PyTorch does not compress")
             damaged = archive.testzip()
             if damaged is not None:
                 raise zipfile.BadZipFile(f"damaged: the checksum of {damaged} is wrong")
 
 
 def _what_it_is(path: Path, error: Exception) -> str:
-    """Says what a file is instead of a checkpoint.
+    """Describes what a file is instead of a checkpoint.
 
-    PyTorch's own words are left out: they tell how to load it in a way that runs its code.
+    PyTorch's own message is left out: it explains how to load the file in a way that runs its code.
     """
     refused = re.search(r"GLOBAL ([\w.]+)", str(error))
     if refused:
@@ -125,7 +125,7 @@ def _what_it_is(path: Path, error: Exception) -> str:
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
-    """Returns the mapping of names to tensors in a file's content, without the names of wrappers."""
+    """Returns the names and tensors in a file's content, with what wrappers add to names removed."""
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

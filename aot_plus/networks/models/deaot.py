@@ -1,4 +1,4 @@
-"""Defines DeAOT: AOT with a visual and an identity branch. All but the blocks and the readout is AOT's."""
+"""Defines DeAOT: AOT with a visual and an identity branch, other blocks and another decoder input."""
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from aot_plus.networks.models.aot import AOT, Features, Propagation
 
 
 class DeAOT(AOT):
-    """Propagates with gates and a decoupled identity branch; the decoder reads the last layer only."""
+    """Uses gated propagation with a decoupled identity branch; the decoder reads only the last layer."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
@@ -18,12 +18,12 @@ class DeAOT(AOT):
 
     @property
     def key_width(self) -> int:
-        """Returns D, the width of the long-term memory's keys: half of the tokens'."""
+        """Returns D, the width of the long-term memory's keys: half the tokens' width."""
         return self.cfg.MODEL_ENCODER_EMBEDDING_DIM // 2
 
     @property
     def attention_heads(self) -> int:
-        """Counts the heads of the long-term attention."""
+        """Returns the number of heads of the long-term attention."""
         return 1
 
     def _build_transformer(self, cfg: Config) -> LSTT:
@@ -37,11 +37,11 @@ class DeAOT(AOT):
         )
 
     def _decoder_channels(self, cfg: Config) -> int:
-        """Counts the channels of both branches of the last layer."""
+        """Returns the number of channels of both branches of the last layer."""
         return 2 * cfg.MODEL_ENCODER_EMBEDDING_DIM
 
     def embed_identity(self, labels: Tensor, *, reference: bool) -> Tensor:
-        """Embeds a mask as AOT does, and normalises the result."""
+        """Embeds a mask like AOT and normalises the result."""
         return self.identity_dropout(self.id_norm(self.patch_wise_id_bank(labels, reference=reference)))
 
     def _decoder_input(self, features: Features, propagation: Propagation) -> Tensor:

@@ -1,4 +1,4 @@
-"""Writes the weights of a checkpoint, or the mean of several, to a small file."""
+"""Exports the weights of a checkpoint, or the mean of several, to a small file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ SUFFIX = ".safetensors"
 
 
 def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Returns contiguous copies of the tensors, those of floating point as ``dtype``.
+    """Returns contiguous copies of the tensors, with floating-point tensors converted to ``dtype``.
 
-    Raises ``CheckpointError`` that names a tensor with a value beyond the range of ``dtype``.
+    Raises ``CheckpointError`` if a value is beyond the range of ``dtype``; the message names the tensor.
     """
     weights = {}
     for name, tensor in tensors.items():
@@ -32,11 +32,11 @@ def cast_weights(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str,
 
 
 def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
-    """Averages the weights of checkpoints of one model, tensor by tensor; of one file they are as they are.
+    """Averages the weights of checkpoints of one model, tensor by tensor; a single file stays as it is.
 
-    ``num_batches_tracked`` is left out. A mean can be worth more than each of its parts where one training
-    went on from the other (Wortsman et al., "Model soups", ICML 2022). Raises ``CheckpointError`` for a file
-    that cannot be read, or whose tensors are not those of the first.
+    ``num_batches_tracked`` is left out. If one training continued from another, the mean of their weights can
+    be better than either (Wortsman et al., "Model soups", ICML 2022). Raises ``CheckpointError`` for a file
+    that cannot be read, or whose tensors differ in name or shape from those of the first file.
     """
     first, *others = map(_read_weights, sources)
     shapes = {name: tensor.shape for name, tensor in first.items()}
@@ -57,7 +57,7 @@ def _read_weights(source: Path) -> dict[str, Tensor]:
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
-    """Averages tensors of one shape; whole numbers, and a tensor alone, are as in the first."""
+    """Averages tensors of one shape; for integers, or a single tensor, returns the first."""
     if len(tensors) == 1 or not tensors[0].is_floating_point():
         return tensors[0]
     return torch.stack([tensor.double() for tensor in tensors]).mean(dim=0).to(tensors[0].dtype)
@@ -66,9 +66,9 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
 def export(sources: Sequence[Path], target: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     """Writes the weights, or the mean weights, of ``sources`` to ``target`` (.safetensors); returns them.
 
-    The file is written whole or not at all. Raises ``CheckpointError``: as ``mean_weights``, for weights that
-    do not fit ``dtype``, and for a ``target`` with another suffix; ``DataError``: ``target`` cannot be
-    written, which is found before a source is read.
+    The file is written completely or not at all. Raises ``CheckpointError`` like ``mean_weights``, for
+    weights that do not fit ``dtype``, and for a ``target`` with another suffix. Raises ``DataError``, before
+    any source is read, if ``target`` cannot be written.
     """
     if target.suffix != SUFFIX:
         raise CheckpointError(f"{target}: expected a name that ends in {SUFFIX}")

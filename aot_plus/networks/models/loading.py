@@ -1,4 +1,4 @@
-"""Makes a model ready to use, from its name and a checkpoint."""
+"""Builds ready-to-use models from a name and a checkpoint."""
 
 import copy
 import logging
@@ -23,7 +23,7 @@ from aot_plus.utils.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
 
-_ENCODER = "encoder."  # how the names of its tensors begin in a model
+_ENCODER = "encoder."  # prefix of its tensors' names in a model
 
 
 def load_model(
@@ -37,22 +37,21 @@ def load_model(
     """Builds a model by name and loads a checkpoint into it, ready for ``VideoSegmenter``.
 
     Args:
-        model: a config of ``aot_plus/configs/models``, such as ``r50_aotl``.
-        checkpoint: a ``.pth`` or ``.safetensors`` file, or the name of one that the tools find: in
-            ``DIR_PRETRAIN``, or shipped with the project. None leaves the weights random.
-        stage: a config of ``aot_plus/configs``.
-        device: ``cpu``, ``cuda``, ...; ``TEST_DEVICE`` of the config by default.
+        model: a config in ``aot_plus/configs/models``, such as ``r50_aotl``.
+        checkpoint: a ``.pth`` or ``.safetensors`` file, or the name of a file in ``DIR_PRETRAIN`` or among
+            those shipped with the project. None leaves the weights random.
+        stage: a config in ``aot_plus/configs``.
+        device: ``cpu``, ``cuda``, ...; by default the config's ``TEST_DEVICE``.
         overrides: config values by name.
 
     Returns:
-        The model, prepared for inference (see ``prepare_for_inference``), in the number format of
-        ``TEST_DTYPE``: its state dict is not the checkpoint's. Its ``cfg`` is the config, adapted to what the
-        checkpoint holds.
+        The model, prepared for inference (see ``prepare_for_inference``) and converted to ``TEST_DTYPE``, so
+        its state dict differs from the checkpoint's. Its ``cfg`` is the config, adapted to the checkpoint.
 
     Raises:
-        ConfigError: an unknown stage, model, name or device, or ``TEST_COMPILE`` or ``TEST_DTYPE`` where it
-            does not work.
-        CheckpointError: a file that is missing, damaged, or of another model.
+        ConfigError: an unknown stage, model, name or device, or a ``TEST_COMPILE`` or ``TEST_DTYPE`` that
+            does not work here.
+        CheckpointError: the file is missing, damaged, or belongs to another model.
     """
     cfg = get_config(stage, model, overrides=overrides)
     if checkpoint is not None and not Path(checkpoint).exists():
@@ -61,7 +60,7 @@ def load_model(
 
 
 def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str | None = None) -> AOT:
-    """Loads as ``load_model``, from a config; the model's ``cfg`` is a copy, adapted to the checkpoint."""
+    """Works like ``load_model``, from a config. The model's ``cfg`` is a copy, adapted to the checkpoint."""
     cfg = copy.copy(cfg)
     target = resolve_device(cfg.TEST_DEVICE if device is None else device)
     tensors = None if checkpoint is None else read_state_dict(checkpoint)
@@ -81,14 +80,14 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
 
 
 def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
-    """Loads the file's tensors. Where the encoder is the reason that they do not fit, says so."""
+    """Loads the file's tensors. If they do not fit because of the encoder, the error says so."""
     try:
         load_tensors(network, tensors, path, strict=True)
     except CheckpointError as error:
         own, found = network.cfg.MODEL_ENCODER, encoder_in(tensors, network.cfg)
         names = sorted(name for name in tensors if name.startswith(_ENCODER))
         if found is None and names and network.state_dict().keys().isdisjoint(names):
-            found = f"another one, with {names[0]}"  # timm's, or a user's own
+            found = f"another one, with {names[0]}"  # timm's, or the user's
         if found in (None, own):
             raise
         raise CheckpointError(
@@ -98,7 +97,7 @@ def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
 
 
 def encoder_in(tensors: Mapping[str, Tensor], cfg: Config) -> str | None:
-    """Finds which of our encoders the tensors of a model have; None if none."""
+    """Returns the name of the project's encoder that a model's tensors contain; None for any other."""
     own = {
         name.removeprefix(_ENCODER): tensor for name, tensor in tensors.items() if name.startswith(_ENCODER)
     }
@@ -117,10 +116,10 @@ DECIDED_BY_FILE = frozenset(
 
 
 def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> None:
-    """Sets what the file decides: temporal embedding (a random one does harm), short-term attention."""
+    """Sets the ``DECIDED_BY_FILE`` values. A temporal embedding left at random values would do harm."""
     facts = inspect_checkpoint(tensors)
     if facts.aot_class is not None and cfg.MODEL_VOS not in ("deaot", facts.aot_class):
-        _log.warning("%s is of MODEL_VOS = %s: running with that", path, facts.aot_class)
+        _log.warning("%s was trained with MODEL_VOS = %s: running with that", path, facts.aot_class)
         cfg.MODEL_VOS = facts.aot_class
     if facts.has_temporal_embedding != cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING:
         words = ("a", "with") if facts.has_temporal_embedding else ("no", "without")

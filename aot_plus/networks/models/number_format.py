@@ -1,12 +1,12 @@
-"""Converts a model's weights and activations to the format ``TEST_DTYPE``.
+"""Converts a model's weights and activations to the number format ``TEST_DTYPE``.
 
-In float16 and bfloat16 these stay float32, because small differences in them are seen in the labels:
+In float16 and bfloat16 the following stay float32, because small differences in them show in the labels:
 
-- a frame's normalisation, which is rounded when the encoder gets the frame;
-- batch norms, with their statistics; other norms take the statistics of a frame in float32 by themselves, as
-  matrix products and softmax take their sums;
-- the temporal embedding; a key with its embedding is rounded once;
-- the decoder's last convolution: the logits, and all that is made of them;
+- the normalisation of a frame, which is rounded when it enters the encoder;
+- batch norms and their statistics; other norms compute a frame's statistics in float32 anyway, as do the sums
+  of matrix products and softmax;
+- the temporal embedding; the sum of a key and its embedding is rounded once;
+- the decoder's last convolution, so the logits and everything computed from them;
 - a memory policy's foreground, relevance, redundancy and scores, and its running averages.
 """
 
@@ -22,11 +22,11 @@ from aot_plus.utils.errors import ConfigError
 
 __all__ = ["as_number_format", "check_encoder", "use_number_format"]
 
-_KEPT = {"cur_pos_emb", "mem_pos_emb", "input_scale", "input_shift"}  # of a model and its encoder
+_KEPT = {"cur_pos_emb", "mem_pos_emb", "input_scale", "input_shift"}  # float32 tensors of model and encoder
 
 
 def use_number_format(model: AOT, dtype: str) -> None:
-    """Converts a prepared model in place to ``TEST_DTYPE``, as this module's text says."""
+    """Converts a prepared model in place to ``TEST_DTYPE``, as described in the module's docstring."""
     target = getattr(torch, dtype)
     if target == model.number_format:
         return
@@ -38,10 +38,10 @@ def use_number_format(model: AOT, dtype: str) -> None:
 
 
 def as_number_format(model: AOT, dtype: str) -> AOT:
-    """Returns a model in ``TEST_DTYPE``: itself if it is in that format, else a converted copy.
+    """Returns a model in ``TEST_DTYPE``: the model itself if it has that format, else a converted copy.
 
-    Raises ``ConfigError`` for a model that was converted to another, since what it lost does not come back,
-    and as ``check_encoder``.
+    Raises ``ConfigError`` like ``check_encoder``, and for a model already converted to another format, since
+    the lost precision cannot be restored.
     """
     held = _name_of_format(model)
     if held == dtype:
@@ -55,9 +55,9 @@ def as_number_format(model: AOT, dtype: str) -> AOT:
 
 
 def check_encoder(model: AOT) -> None:
-    """Raises ``ConfigError`` for an encoder that does not work in the model's format, tried with an image.
+    """Raises ``ConfigError`` if the encoder fails in the model's format on a test image.
 
-    Where it gives NaN, all that is predicted would be background.
+    With an encoder that returns NaN, every prediction would be background.
     """
     sides = ODD_SIDES if model.cfg.MODEL_ALIGN_CORNERS else EVEN_SIDES
     if problem := misfit(model.encoder, sides, model.encoder_projector.weight):
@@ -72,12 +72,12 @@ def _name_of_format(model: AOT) -> str:
 
 
 def _is_batch_norm(module: nn.Module) -> bool:
-    """Tells whether a module is a batch norm: frozen ones of torchvision and timm are of other classes."""
+    """Returns whether a module is a batch norm; torchvision's and timm's frozen ones have other classes."""
     return isinstance(getattr(module, "running_var", None), Tensor)
 
 
 def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
-    """Converts a module's own tensors of floating point, without those of its parts."""
+    """Converts a module's own floating-point tensors, not those of its submodules."""
     for name, parameter in module.named_parameters(recurse=False):
         if parameter.is_floating_point() and name not in _KEPT:
             parameter.data = parameter.data.to(dtype)
@@ -87,5 +87,5 @@ def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _as_given(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
-    """Rounds what a norm in float32 made to the format that it got."""
+    """Rounds the output of a float32 norm to the format of its input."""
     return output.to(arguments[0].dtype)

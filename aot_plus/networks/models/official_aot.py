@@ -1,4 +1,4 @@
-"""Defines the AOT benchmark's AOT. Everything outside the blocks' short-term attention is as in AOT+."""
+"""Defines the AOT benchmark's AOT, which differs from AOT+ only in the blocks' short-term attention."""
 
 from typing import cast
 
@@ -12,7 +12,7 @@ from aot_plus.networks.models.aot import AOT
 
 
 class OfficialAOT(AOT):
-    """Runs AOT with windowed short-term attention."""
+    """Implements AOT with windowed short-term attention."""
 
     def _build_transformer(self, cfg: Config) -> LSTT:
         channels = cfg.MODEL_ENCODER_EMBEDDING_DIM
@@ -23,7 +23,7 @@ class OfficialAOT(AOT):
         transformer = LSTT(
             blocks, lambda: nn.LayerNorm(channels), norm_all=cfg.MODEL_DECODER_INTERMEDIATE_LSTT
         )
-        # Part of the published checkpoints; nothing uses it.
+        # Part of the published checkpoints, but unused.
         transformer.mask_token = nn.Parameter(torch.zeros(1, 1, channels), requires_grad=False)
         return transformer
 

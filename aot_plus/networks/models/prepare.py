@@ -1,4 +1,4 @@
-"""Puts a model into the form that is fastest to run. Its weights may no longer be those of its checkpoint."""
+"""Prepares a model for fast inference. Its weights may then differ from those of its checkpoint."""
 
 from typing import TypeVar, cast
 
@@ -19,19 +19,19 @@ Model = TypeVar("Model", bound=nn.Module)
 
 COMPILE_BACKEND = "inductor"
 
-# A norm registered right after a convolution follows it in these encoders; in others that need not be so.
+# In these encoders, a norm registered right after a convolution also runs after it; elsewhere it may not.
 _FOLDABLE = (MobileNetV2Encoder, ResNetEncoder)
 _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 
 
 def prepare_for_inference(model: Model, convolutions: torch.memory_format = torch.channels_last) -> Model:
-    """Changes a model, in place, for inference only, and returns it in evaluation mode, without gradients.
+    """Prepares a model, in place, for inference only; returns it in evaluation mode, without gradients.
 
-    Batch norms of torchvision's encoders are folded into the convolutions before them, and on CUDA those of
-    its ResNets take in their activations: results differ by rounding alone. Weights of convolutions and the
-    decoder's maps take the format ``convolutions``, by default that of the transformer's tokens. The state
-    dict afterwards fits no checkpoint: to train, take a model as ``build_model`` makes it. A second call
-    changes nothing.
+    Batch norms of torchvision's encoders are folded into the convolutions before them, and on CUDA the
+    convolutions of its ResNets are fused with their activations: results differ only by rounding. The weights
+    of convolutions and the decoder's maps get the memory format ``convolutions``, by default that of the
+    transformer's tokens. The state dict no longer matches any checkpoint: for training, use a model straight
+    from ``build_model``. A second call changes nothing.
     """
     model.eval().requires_grad_(False)
     for module in model.modules():
@@ -44,7 +44,7 @@ def prepare_for_inference(model: Model, convolutions: torch.memory_format = torc
 
 
 def use_convolution_format(model: nn.Module, convolutions: torch.memory_format) -> None:
-    """Puts the weights of a model's convolutions, and the decoder's maps, into a memory format, in place."""
+    """Sets the memory format of a model's convolution weights and of the decoder's maps, in place."""
     for module in model.modules():
         if isinstance(module, FPNDecoder):
             module.channels_last = convolutions == torch.channels_last
@@ -52,28 +52,28 @@ def use_convolution_format(model: nn.Module, convolutions: torch.memory_format) 
 
 
 def compile_parts(model: AOT, key: str = "TEST_COMPILE") -> None:
-    """Has ``torch.compile`` work on all that predicts a frame: encoder, transformer and decoder.
+    """Applies ``torch.compile`` to the parts that predict a frame: encoder, transformer and decoder.
 
-    They are compiled when they first see a size; the transformer again when the bank has its second frame,
-    and from then on for any number of frames. Raises ``ConfigError`` where nothing can be compiled, for want
-    of a C++ compiler for instance; ``key``: the config's, for the message.
+    They are compiled on the first frame of each size. The transformer is compiled once more when the bank has
+    its second frame, then for any number of frames. Raises ``ConfigError`` if nothing can be compiled here,
+    for example without a C++ compiler. ``key``: the name of the config value, for the message.
     """
     try:
         torch.compile(torch.sin, backend=COMPILE_BACKEND)(
             torch.zeros(8, device=next(model.parameters()).device)
         )
-    except Exception as error:  # of any kind: each backend has its own
-        reason = " ".join(str(error).partition("\n\n")[0].split())  # what follows is for PyTorch's developers
+    except Exception as error:  # any kind: each backend has its own
+        reason = " ".join(str(error).partition("\n\n")[0].split())  # the rest is for PyTorch's developers
         raise ConfigError(f"{key}: torch.compile does not work here ({reason})") from error
     for part in (model.encoder, model.LSTT, model.decoder):
         part.compile(backend=COMPILE_BACKEND)
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Folds each batch norm that is registered right after a convolution."""
+    """Folds each batch norm that is registered right after a convolution into it."""
     before: nn.Module | None = None
     for name, child in list(module.named_children()):
-        if type(child) in _NORMS and isinstance(before, nn.Conv2d):  # a derived norm may do more
+        if type(child) in _NORMS and isinstance(before, nn.Conv2d):  # a subclass may do more
             _fold(before, child)
             setattr(module, name, nn.Identity())
         else:
@@ -88,7 +88,7 @@ def _fold(conv: nn.Conv2d, norm: nn.Module) -> None:
 
 
 class _ConvReLU(nn.Module):
-    """Applies a convolution with its activation."""
+    """Applies a convolution fused with its activation."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _ConvReLU(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """Runs a block of torchvision's ResNets without its norms, with activations in its convolutions."""
+    """Runs a torchvision ResNet block with folded norms, and activations fused into its convolutions."""
 
     def __init__(self, block: BasicBlock | Bottleneck) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class _ResidualBlock(nn.Module):
         self.shortcut = block.downsample
         if block.downsample is not None:
             self.shortcut = block.downsample[0]
-            with torch.no_grad():  # the sum of both has one bias
+            with torch.no_grad():  # one bias for the sum of both
                 self.convolutions[-1].bias += self.shortcut.bias
             self.shortcut.bias = None
 
@@ -122,7 +122,7 @@ class _ResidualBlock(nn.Module):
 
 
 def _join_activations(encoder: ResNetEncoder) -> None:
-    """Joins the activations of a ResNet whose norms are folded, once, with the convolutions before them."""
+    """Fuses the activations of a ResNet with folded norms into its convolutions, unless that is done."""
     if isinstance(encoder.conv1, nn.Conv2d) and encoder.conv1.bias is not None:
         encoder.conv1, encoder.relu = _ConvReLU(encoder.conv1), nn.Identity()
     for stage in (encoder.layer1, encoder.layer2, encoder.layer3):
