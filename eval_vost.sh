@@ -13,7 +13,7 @@ set -euo pipefail
 #   DATASET      vost, mini_vost, another name from docs/data.md, or a folder (default: vost)
 #   SPLIT        split of the dataset (default: val)
 #   RESULT_NAME  name of the result folder (default: policy and capacity, as in emfs_1+8)
-#   PROCESSES    number of processes that share the sequences; with several GPUs, one for each (default: 1)
+#   PROCESSES    number of processes that share the sequences; choose one per GPU (default: 1)
 # MINI_VOST_VAL sets how many val sequences are made if there is no MiniVOST yet (default: 10).
 # It is an error if a checkpoint or dataset that you name is missing; --download first gets published ones.
 

@@ -89,7 +89,7 @@ def _measure(args: argparse.Namespace) -> int:
 
 
 def _scored(args: argparse.Namespace) -> int:
-    """Returns how many objects in frames the protocol scores, without the end frames that do not count."""
+    """Counts the pairs of object and frame that the protocol scores; frames at the ends may not count."""
     protocol = PROTOCOLS[args.protocol]
     objects = 1 if protocol.merges else args.objects
     return int((args.frames - sum(protocol.ends) * args.sequences) * objects)

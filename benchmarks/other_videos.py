@@ -60,9 +60,8 @@ def _measure(args: argparse.Namespace) -> int:
     for jobs in rivals:
         found = pd.concat([read_objects(job) for job in jobs]).set_index(["seed", "sequence"])
         cfg, file = jobs[0].cfg, Path(str(jobs[0].checkpoint)).name
-        digest = jobs[0].folder.parent.name.rpartition("-")[
-            2
-        ]  # of the weights: two files may have the same name
+        # The digest of the weights is shown as well: two files may have the same name.
+        digest = jobs[0].folder.parent.name.rpartition("-")[2]
         name = f"{cfg.MODEL_NAME} | {file} ({digest}) | `{cfg.MEM_POLICY}`"
         print(f"| {name} | {_mean(found['J'])} | {_mean(found['J_tr'])} | {len(found)} |")
         rows[name] = {figure: float(found[figure].mean()) for figure in ("J", "J_tr")}

@@ -43,7 +43,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.policies", description="Compares memory policies on MiniVOST."
     )
     add = parser.add_argument
-    add("--models", nargs="+", default=["aot_mini", "deaot_mini"], help="default: aot_mini deaot_mini")
+    add(
+        "--models",
+        nargs="+",
+        default=["aot_mini", "deaot_mini"],
+        help="models that have a checkpoint file (default: aot_mini deaot_mini)",
+    )
     add("--policies", nargs="+", default=POLICIES, help="names or package.module:Class (default: all)")
     latter = "frames besides the first in the bank (default: 8)"
     add("--latter", nargs="+", type=whole_number(1), default=[8], metavar="FRAMES", help=latter)

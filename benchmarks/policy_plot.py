@@ -29,7 +29,7 @@ def draw_comparison(table: pd.DataFrame, reference: str) -> PIL.Image.Image:
 
     One panel shows J_tr over the gap, at the first capacity of the table; another shows it over the capacity,
     at the first gap. A capacity or gap that does not vary has no panel. Bands are the intervals of the paired
-    differences to the policy ``reference``, added to its J_tr, which is dotted.
+    differences from the policy ``reference``, added to its J_tr, which is dotted.
     """
     models = table["model"].unique().tolist()
     colours = {policy: _COLOURS[i % len(_COLOURS)] for i, policy in enumerate(table["policy"].unique())}
@@ -53,7 +53,7 @@ def draw_comparison(table: pd.DataFrame, reference: str) -> PIL.Image.Image:
             panel.draw(rows, name, colours)
         _draw_legend(image, colours, legend + 16, top)
     caption = (
-        f"Bands: 95 % intervals of the paired difference to {reference} at gap {gap} (dotted), same bank."
+        f"Bands: 95 % intervals of the paired difference from {reference} at gap {gap} (dotted), same bank."
     )
     place = (_LEFT * _SCALE, (height - _CAPTION) * _SCALE)
     ImageDraw.Draw(image).text(place, caption, fill=_INK, font=font(13 * _SCALE), anchor="lm")

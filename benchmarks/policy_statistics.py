@@ -14,8 +14,8 @@ _RESAMPLES = 9999
 def compare(objects: pd.DataFrame, reference: str, reference_gap: int) -> pd.DataFrame:
     """Returns a row for each setting: J, J_tr with standard errors, and paired differences with intervals.
 
-    Differences are to the policy ``reference`` with the same model and capacity at ``reference_gap``, so they
-    also show the effect of the gap.
+    Differences are from the policy ``reference`` with the same model and capacity at ``reference_gap``, so
+    they also show the effect of the gap.
 
     Args:
         objects: a row for each object of each run, with ``SETTING``, ``FIGURES``, seed, sequence, object and

@@ -1,4 +1,4 @@
-"""Computes J, F and J_tr as the published tools define them, from mask arrays, folders or the command line.
+"""Computes J, F and J_tr as the published tools define them, on mask arrays or folders, or as a command.
 
 >>> ious = score_sequence(annotations, predictions)  # iterables of H x W uint8 masks; K x frames
 >>> object_figures(ious)  # K x 6, columns as in FIGURES

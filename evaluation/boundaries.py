@@ -99,7 +99,7 @@ def disk(radius: int) -> Reach:
 
 @lru_cache(maxsize=16)
 def lopsided_disk(radius: float) -> Reach:
-    """Returns MOSE v2's disk, centred at index ``radius``, off the array's middle unless an integer."""
+    """Returns MOSE v2's disk. Its centre is at index ``radius``: off the middle if that is not an integer."""
     squares = (np.arange(math.ceil(2 * radius + 1)) - radius) ** 2
     return _reach(squares[:, None] + squares <= radius**2)
 

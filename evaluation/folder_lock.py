@@ -27,8 +27,8 @@ class FolderLock:
 
     The system releases the lock when the process ends, however it ends. The processes of one run share it:
     the first one acquires it and then calls ``share``, the others enter with ``shared=True``. A process that
-    acquires it alone removes half-written files that killed processes left. The lock file is removed in the
-    end.
+    acquires it alone removes half-written files that killed processes left. The last process to leave removes
+    the lock file.
     """
 
     def __init__(self, folder: Path, *, shared: bool = False) -> None:

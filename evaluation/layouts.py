@@ -237,7 +237,7 @@ def _lvos_objects(dataset: Path, protocol: Protocol) -> ObjectsOf:
     path = dataset / "unseen_videos.txt"
     if not path.exists():
         raise DataError(
-            f"{path}: there is no such file; it lists the videos of unseen categories, one a line"
+            f"{path}: there is no such file; it lists the videos of unseen categories, one per line"
         )
     unseen = {*read_names(path)}
 

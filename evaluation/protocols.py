@@ -53,7 +53,7 @@ class Protocol:
     def set_name(self, split: str | None) -> str:
         """Returns the set's name as used in file names. ``split``: None for the protocol's default.
 
-        Figures over all frames get files of their own, apart from figures without the first and last frame.
+        With all frames scored, the name ends in ``_all_frames``, so that no other figures are overwritten.
         """
         name = self.split if split is None else split
         return ("all" if name is None else name) + ("" if any(self.ends) else "_all_frames")

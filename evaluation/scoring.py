@@ -69,7 +69,7 @@ def score_sequences(
 def score_each(
     sequences: list[AnnotatedSequence], results: Path, workers: int | None, protocol: Protocol
 ) -> list[Outcome]:
-    """Scores like ``score_sequences``, but returns a sequence's problem. Raises only if a worker died."""
+    """Scores like ``score_sequences``, but returns problems as outcomes. Raises only if a worker died."""
     score = partial(_score_files, results, protocol)
     return map_in_processes(score, sequences, workers, "evaluate", size=lambda one: len(one.frames))
 

@@ -58,7 +58,7 @@ class Place:
 
     @property
     def unpacked(self) -> Path:
-        """Returns the folder that an archive is unpacked into before it is moved to the target."""
+        """Returns the folder that an archive is unpacked into before its content is moved to the target."""
         return self.work / "unpacked"
 
     @property
@@ -234,7 +234,7 @@ def _digest(path: Path, name: str) -> str:
 
 
 def _say_checksum(place: Place, digest: str) -> None:
-    """Logs that the checksum is as published; if none is published, logs it and warns if it has changed."""
+    """Logs that the checksum is as published; if none is, logs it and warns if it differs from before."""
     name = place.source.name
     if place.source.sha256:
         _log.info("%s: SHA-256 %s, as expected", name, digest)

@@ -1,4 +1,4 @@
-"""Serves a browser page to paint, follow and correct objects: ``python -m aot_plus.tools.app --help``."""
+"""Serves a browser page to paint, track and correct objects: ``python -m aot_plus.tools.app --help``."""
 
 import argparse
 import importlib.util
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tool
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Serves a browser page to paint objects in a video, follow and correct them, and export "
+        description="Serves a browser page to paint objects in a video, track and correct them, and export "
         'the masks. Needs Gradio: run pip install ".[app]" in a checkout.',
     )
     add = parser.add_argument
@@ -48,7 +48,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=_port, help="port (default: the first free one from 7860)")
     add("--open", action="store_true", help="open the page in the browser")
-    add("--model", help="model for new projects (default: the small one that ships with the code)")
+    add("--model", help="model for new projects (default: the small one that ships with the project)")
     add(
         "--checkpoint",
         default="",

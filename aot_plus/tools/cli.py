@@ -13,7 +13,7 @@ TOOLS = {
     "eval": ("aot_plus.tools.eval", "segment the videos of a dataset and compute the metric"),
     "train": ("aot_plus.tools.train", "train a model"),
     "demo": ("aot_plus.tools.demo", "segment your own video"),
-    "app": ("aot_plus.tools.app", "paint, follow and correct objects on a browser page"),
+    "app": ("aot_plus.tools.app", "paint, track and correct objects on a browser page"),
     "report": ("aot_plus.tools.report", "write an HTML page that compares runs"),
     "reproduce": ("aot_plus.tools.reproduce", "measure the paper's table, beside the published figures"),
     "download": ("aot_plus.tools.download", "download VOST and the published checkpoints"),

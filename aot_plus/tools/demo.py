@@ -85,7 +85,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _with_boxes_joined(arguments: Sequence[str]) -> list[str]:
-    """Turns ``--box -5,20,40,40`` into ``--box=-5,20,40,40``, where argparse sees no flag in the minus."""
+    """Joins ``--box -5,20,40,40`` to ``--box=-5,20,40,40``: argparse would take the number for a flag."""
     joined: list[str] = []
     for argument in arguments:
         if joined[-1:] == ["--box"] and re.match(r"-\d", argument):

@@ -102,7 +102,7 @@ def get_all(names: Iterable[str], data: Path, checkpoints: Path) -> bool:
 
 
 def _known(names: Iterable[str]) -> dict[str, Source]:
-    """Finds sources by name. Raises ``ConfigError`` with the unknown names, their nearest, and all names."""
+    """Finds sources by name. Raises ``ConfigError`` with unknown names, similar ones, and all that exist."""
     found = {name: find_source(name) for name in names}
     known = [*DATA, *(file for file in SOURCES if file not in DATA.values())]
     unknown = [name for name, source in found.items() if source is None]

@@ -81,7 +81,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--processes",
         type=whole_number(1),
         default=1,
-        help="number of processes that share the sequences (default: 1)",
+        help="number of processes that share the sequences; choose one per GPU (default: 1)",
     )
     add_earlier_results_arguments(parser)
     add("--no_metric", action="store_true", help="run inference only")

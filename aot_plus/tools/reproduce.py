@@ -86,7 +86,7 @@ def _parse(argv: Sequence[str], prog: str) -> argparse.Namespace:
         "--processes",
         type=whole_number(1),
         default=1,
-        help="number of processes that share the videos; with several GPUs, one for each (default: 1)",
+        help="number of processes that share the videos; choose one per GPU (default: 1)",
     )
     add_earlier_results_arguments(parser)
     add(

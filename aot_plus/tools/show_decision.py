@@ -44,7 +44,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add(
         "--frame",
         type=int,
-        help="number of the frame that came in, from 0 (default: that of the first decision)",
+        help="number of the frame to be appended, from 0 (default: the first decision's)",
     )
     add(
         "--group",
