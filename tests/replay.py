@@ -133,7 +133,7 @@ def _images(golden: dict[str, NDArray[Any]], frame: int) -> Tensor:
 
 
 def _kept_attention(model: AOT) -> tuple[dict[str, Tensor], list[RemovableHandle]]:
-    """Adds hooks to the memory attentions. Returns a mapping with their last outputs, and the hooks' handles."""
+    """Hooks the memory attentions. Returns a mapping with their latest outputs, and the hooks' handles."""
     kept: dict[str, Tensor] = {}
     handles = []
     for index, layer in enumerate(model.LSTT.layers):

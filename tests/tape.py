@@ -56,7 +56,7 @@ class _Tape(TorchDispatchMode):
 
 
 class TapeRecorder:
-    """Records as ``CudaRecorder`` does. Code that depends on more than recorded tensors gets stale results."""
+    """Records like ``CudaRecorder``. Code that depends on more than recorded tensors replays stale data."""
 
     def __init__(self) -> None:
         self.replays = 0

@@ -1,4 +1,4 @@
-"""What the training tool does around a training: its processes, and the evaluation that follows."""
+"""The training tool beyond the training itself: its processes, and the evaluation that follows."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ def place_second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_values_of_the_evaluation_evaluate_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They do not change the training, which is complete and must stay."""
+    """The training is complete and must not change."""
     dataset = tmp_path / "videos"
     write_dataset(dataset, sequences=1, length=6)
     shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")
@@ -48,7 +48,7 @@ def test_other_values_of_the_evaluation_evaluate_again(
     shutil.copytree(masks / "video_0", masks / "of_another_list")
     message = run("TEST_FLIP=False")[1]
     assert re.search("of_another_list.*TEST_FLIP.*True.*False", message)
-    assert "aot-plus eval" in message  # whose flags --overwrite and --resume leave the training alone
+    assert "aot-plus eval" in message  # its --overwrite and --resume leave the training alone
     assert checkpoint.stat().st_mtime_ns == written
 
 
@@ -119,7 +119,7 @@ def test_under_torchrun_the_first_process_counts_all(
 def test_only_the_first_process_makes_and_needs_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others wait for its validation; two at once would not make MiniVOST faster."""
+    """The others wait for its validation, and generating MiniVOST twice would not be faster."""
     place_second_of_two(monkeypatch)
     write_dataset(tmp_path / "videos", sequences=1)
     cfg = tiny_config(tmp_path / "videos", DIR_DATA=str(tmp_path), TRAIN_EVAL_STEPS=1, PRETRAIN_MODEL="")

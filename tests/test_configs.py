@@ -1,4 +1,4 @@
-"""Configs: the values of every stage and model, resolving, overriding, saving."""
+"""Configs: the values of every stage and model; resolving, overriding and saving them."""
 
 import json
 import math
@@ -341,7 +341,7 @@ def test_a_name_like_no_other_has_no_nearest() -> None:
     assert re.findall("[A-Z_]{3,}", str(of_key.value)) == ["QQQQQQQQ"]
     with pytest.raises(ConfigError, match="'qqqqqqqq'") as of_stage:
         get_config("qqqqqqqq", "aott")
-    assert {str(of_stage.value).count(f" {name},") for name in stage_names()} == {1}  # all, and none twice
+    assert {str(of_stage.value).count(f" {name},") for name in stage_names()} == {1}  # all, each once
 
 
 def test_unknown_names_list_what_exists() -> None:
@@ -472,7 +472,7 @@ def test_building_a_config_imports_no_torch_and_writes_nothing(tmp_path: Path) -
 
 
 class FlatStage(DefaultStage):
-    """A stage of one's own that says more than its data set."""
+    """A custom stage that sets more than its data set."""
 
     TEST_DATASET = "davis2017"
     TEST_OUTPUT_HEIGHT = None

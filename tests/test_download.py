@@ -1,4 +1,4 @@
-"""``aot-plus download``: from a server on this machine that cuts, lies and answers with pages."""
+"""``aot-plus download`` from a local server that cuts connections, lies and answers with web pages."""
 
 import hashlib
 import json
@@ -41,8 +41,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAPER = Publication("A paper", "https://example.org/paper")
 CONTENT = bytes([0x80, *range(2, 256)]) * 1000  # begins as a pickle does
 CHANGED = CONTENT[:1] + CONTENT[:0:-1]
-PART = 2**16  # bytes that are written at once
-FAILS = [PART, 0, 0, 0, 0, 0]  # cuts until a run gives up
+PART = 2**16  # bytes per write
+FAILS = [PART, 0, 0, 0, 0, 0]  # enough cuts for a run to give up
 NAME = "weights.pth"
 
 
@@ -54,7 +54,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No waiting between tries, and a bare home."""
+    """Removes the wait between attempts, and sets an empty home."""
     monkeypatch.setattr(fetch_module, "_PAUSE", 0.0)
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
 
@@ -64,7 +64,7 @@ Serve = Callable[..., Served]
 
 @pytest.fixture
 def serve(server: Server, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Serves a file, and puts it into the table of sources under the same name."""
+    """Serves a file, and adds it to the table of sources under the same name."""
 
     def serve_file(content: bytes = CONTENT, name: str = NAME, **how: object) -> Served:
         of_source = {key: how.pop(key) for key in ("size", "sha256", "unpacks_to") if key in how}
@@ -113,7 +113,7 @@ def test_a_file_is_put_in_place_and_noted(
     assert record["bytes"] == len(CONTENT)
     assert record["sha256"] in caplog.text
     assert "licence: " in caplog.text
-    assert get() == 0  # is there
+    assert get() == 0  # nothing to do
     assert len(server.requests) == 1
 
 
@@ -389,7 +389,7 @@ def test_drives_quota_is_told_in_its_words(server: Server, tmp_path: Path, statu
 
 
 def make_archive(path: Path, top: str = "VOST/", *more: zipfile.ZipInfo) -> bytes:
-    """An archive of one small video in VOST's layout, with ``more`` entries."""
+    """Returns an archive of one small video in VOST's layout, with additional entries ``more``."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for frame in range(3):

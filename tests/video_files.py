@@ -74,7 +74,7 @@ def remux(
     change: Callable[[int, Packet], Iterable[Packet]],
     container: dict[str, str] | None = None,
 ) -> Path:
-    """Copies a file packet by packet; ``change`` gets a packet's position and the packet, and returns packets."""
+    """Copies a file packet by packet; ``change`` gets a position and a packet, and returns those to write."""
     with av.open(str(source)) as given, av.open(str(target), "w", container_options=container) as output:
         stream = given.streams.video[0]
         copied = output.add_stream_from_template(stream)

@@ -1,4 +1,4 @@
-"""Checkpoint files that are wrong in ways that loading would not see, or only after it took the memory."""
+"""Checkpoint files with errors that plain loading would miss, or would notice only once memory is used up."""
 
 import io
 import pickle
@@ -23,7 +23,7 @@ def model() -> nn.Module:
 
 
 def weights(**changed: object) -> dict[str, object]:
-    """The model's weights, ``first`` in place of its first one."""
+    """Returns the model's weights, with ``first`` in place of its first tensor."""
     tensors: dict[str, object] = {name: tensor.clone() for name, tensor in model().state_dict().items()}
     if "first" in changed:
         tensors["0.weight"] = changed["first"]
