@@ -308,7 +308,7 @@ def _shell_texts(path: Path) -> list[Parts]:
 
 
 def _templates() -> list[re.Pattern[str]]:
-    """Returns patterns for the first lines of all texts in the code that are long enough to be unmistakable."""
+    """Returns patterns for the first lines of the code's texts that are long enough to identify a message."""
     packages = [ROOT / "aot_plus", ROOT / "evaluation"]
     texts = [text for package in packages for path in package.rglob("*.py") for text in _python_texts(path)]
     scripts = [*ROOT.glob("*.sh"), *(ROOT / "aot_plus" / "tools").glob("*.sh")]

@@ -1,4 +1,4 @@
-"""Masks of other given masks or frames than those that are there now never pass for a result."""
+"""Result masks made from other given masks or frames than the present ones never pass for results."""
 
 import multiprocessing
 import os
@@ -155,7 +155,7 @@ def test_a_change_during_the_run_is_noticed_by_the_next(dataset: VOSTDataset, re
 def test_a_killed_run_leaves_no_masks_without_their_record(
     dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the moment before and after a folder gets its name."""
+    """The run dies just before or just after a folder gets its final name."""
     finish = evaluator_module.SequenceFolder.finish
 
     def die_in(sequence: str, before: bool) -> None:

@@ -1,4 +1,4 @@
-"""The readers of all layouts, and evaluation over them, on one small data set written in each layout."""
+"""The readers of all layouts, and evaluations with them, on one small data set written in each layout."""
 
 import json
 import re
@@ -119,7 +119,7 @@ def test_a_later_mask_is_an_option_of_every_data_set(source: Path, tmp_path: Pat
 
 
 def test_in_a_plain_folder_255_is_an_object_like_any_other(source: Path, tmp_path: Path) -> None:
-    """Long-time Video has the same folders, and ignores it. A later mask shows object 3 alone."""
+    """Long-time Video has the same folders, but ignores 255. A later mask shows only object 3."""
     root = write_layout("long_video", source, tmp_path)
     for path in (root / "Annotations").glob("*/*.png"):
         mask = read_mask(path)
@@ -152,7 +152,7 @@ def test_all_frames_of_youtube_vos_are_read_and_the_named_ones_written(source: P
     dataset = job.open_dataset()
     assert (dataset.split, dataset.result_name) == ("valid_all_frames", "youtubevos2019_all_frames")
     first, second = run(job)
-    assert (len(first.given), len(second.given)) == (3, FRAMES)  # 2, 3, 4; and 0 to 8
+    assert (len(first.given), len(second.given)) == (3, FRAMES)  # frames 2, 3, 4 and frames 0 to 8
     names = [path.name for path in sorted((job.folder / "a").glob("*.png"))]
     assert names == ["00002.png", "00004.png"]
     assert len(list((job.folder / "b").glob("*.png"))) == 5
@@ -202,7 +202,7 @@ def test_mose_with_its_splits_inside(source: Path, tmp_path: Path) -> None:
 
 
 def test_mose_by_the_other_name_of_its_split(source: Path, tmp_path: Path) -> None:
-    """In both forms on disk, and of them the one that is there."""
+    """This works with both folder structures, whichever is on disk."""
     root = write_layout("mose_v2", source, tmp_path)
     assert open_dataset("mose_v2", tmp_path, split="val").sequences() == ["a", "b"]
     for folder in ("JPEGImages", "Annotations"):
@@ -379,7 +379,7 @@ def test_a_damaged_mask_of_the_results_is_named_with_its_cure(
     assert evaluate(tmp_path, *command) == 1
     error = capsys.readouterr().err
     assert f"error: {annotation}: " in error
-    assert "remove" not in error  # what a rerun cannot make again
+    assert "remove" not in error  # a rerun cannot restore an annotation
 
 
 def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_file(
@@ -413,7 +413,7 @@ def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: 
 
 
 class Broken(LAYOUTS["folders"]):
-    """A layout of one's own with an error in the method, or property, that ``place`` names."""
+    """A custom layout with an error in the method or property that ``place`` names."""
 
     frames = "JPEGImages_10fps"
     place, error = "", ""

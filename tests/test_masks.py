@@ -1,4 +1,4 @@
-"""Masks read from PNG files of every kind: the ids are those that Pillow reads, or the file is named."""
+"""Masks read from PNG files of every kind: the ids equal Pillow's, or an error names the file."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def shallow(ids: np.ndarray) -> bytes:
-    """A grey PNG of 4 bits a pixel; the ids have an even number of columns."""
+    """Returns a greyscale PNG with 4 bits per pixel; the ids must have an even number of columns."""
     height, width = ids.shape
     packed = np.hstack([np.zeros((height, 1), np.uint8), ids[:, ::2] << 4 | ids[:, 1::2]])
     header = chunk(b"IHDR", struct.pack(">II5B", width, height, 4, 0, 0, 0, 0))
@@ -41,7 +41,7 @@ def shallow(ids: np.ndarray) -> bytes:
 
 
 def filtered(ids: np.ndarray, parts: int = 1) -> bytes:
-    """A grey PNG in which each row says how it differs from the one above, in several parts."""
+    """Returns a greyscale PNG with rows stored as differences from the row above, in ``parts`` chunks."""
     height, width = ids.shape
     above = np.vstack([np.zeros((1, width), np.uint8), ids[:-1]])
     rows = np.hstack([np.full((height, 1), 2, np.uint8), ids - above])
