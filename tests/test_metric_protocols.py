@@ -42,7 +42,7 @@ def _times(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def data(unpacked: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change and write results to. Its masks are hard links: unlink, never overwrite."""
+    """A copy that a test may change and write results to. Masks are hard links: unlink, never overwrite."""
     return Path(shutil.copytree(unpacked, tmp_path / "jf", symlinks=True, copy_function=_copy_or_link))
 
 

@@ -1,4 +1,4 @@
-"""The benchmark on other videos: runs over tiny videos whose masks are the annotations, and errors."""
+"""The benchmark on other videos: runs on tiny videos with the annotations as result masks, and errors."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Choices for kinds of processors, CUDA's among them: they are made without one."""
+"""Choices for each kind of processor, including CUDA, tested without a GPU."""
 
 import itertools
 import subprocess
@@ -23,7 +23,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 def test_cuda_takes_matrix_products_for_wide_values_alone(
     values: int, gradients: bool, in_parts: bool
 ) -> None:
-    """In training they would keep all weights of the attention."""
+    """In training, the products would keep all attention weights for the backward pass."""
     with FakeTensorMode(), torch.set_grad_enabled(gradients):
         q, v = (torch.empty(1, 1, 8, width, dtype=torch.float16, device=CUDA) for width in (128, values))
         assert attends_in_parts(q, v) == in_parts
@@ -34,7 +34,7 @@ def test_cuda_takes_matrix_products_for_wide_values_alone(
 def test_cuda_norms_maps_by_parts_that_are_large_or_have_their_channels_last(
     dtype: torch.dtype, allowed: bool
 ) -> None:
-    """But not where convolutions want them first."""
+    """The exception is channels_last maps where convolutions prefer contiguous ones."""
     with FakeTensorMode(), torch.inference_mode(), tf32(allowed):
         small = torch.empty(1, 16, 31, 54, dtype=dtype, device=CUDA)
         last = small.contiguous(memory_format=torch.channels_last)
@@ -63,7 +63,7 @@ def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
     seen = []
     monkeypatch.setattr(model.encoder, "forward", lambda _: [seen.append(settings())])
     before = settings()
-    with pytest.raises(IndexError):  # of an encoder that gives nothing
+    with pytest.raises(IndexError):  # from an encoder that returns nothing
         VideoSegmenter(model).start(_video(1)[0], _squares([1]))
     assert seen == [before if allowed is None else (allowed, allowed)]
     assert settings() == before
@@ -71,7 +71,7 @@ def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
 
 @pytest.mark.parametrize("place", ["cudnn.conv", "cuda.matmul"])
 def test_tf32_follows_the_new_settings_where_a_user_set_them(place: str) -> None:
-    """After ``fp32_precision`` was set, ``allow_tf32`` raises. Both are global: a process of its own."""
+    """``allow_tf32`` raises once ``fp32_precision`` is set. Both are global, hence the separate process."""
     code = f"""
 import torch
 from aot_plus.networks.layers.processor import convolution_format

@@ -58,7 +58,7 @@ def test_a_wrong_flag_is_named(tree: Path) -> None:
 
 
 def test_it_trains_and_evaluates_the_averaged_weights(tree: Path) -> None:
-    """On a folder of its own; the config values of the training hold for the evaluation as well."""
+    """The data is a custom folder; the training's config values apply to the evaluation too."""
     dataset = tree / "videos"
     write_dataset(dataset, sequences=1)
     shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")
