@@ -23,7 +23,7 @@ def place_second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_other_values_of_the_evaluation_evaluate_again(
+def test_changed_evaluation_values_repeat_only_the_evaluation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The training is complete and must not change."""

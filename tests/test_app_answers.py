@@ -39,7 +39,7 @@ def ask(session: Session, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return lambda action, **values: answers.answer(action, values)
 
 
-def test_a_frame_that_cannot_be_read_is_left_again(
+def test_one_can_leave_a_frame_that_cannot_be_read(
     session: Session, ask: Callable[..., dict[str, Any]]
 ) -> None:
     dab(session, 1, 26, 26)

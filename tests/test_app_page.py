@@ -281,7 +281,7 @@ def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, 
     page.get_by_role("alert").get_by_text("frame 0").wait_for()
 
 
-def test_a_frame_that_cannot_be_read_is_left_again(opened: Opened, session: Session) -> None:
+def test_one_can_leave_a_frame_that_cannot_be_read(opened: Opened, session: Session) -> None:
     page = opened.page
     if session.is_open:
         page.locator("#close").click()
@@ -298,7 +298,7 @@ def test_a_frame_that_cannot_be_read_is_left_again(opened: Opened, session: Sess
     opened.wait("state.frame === 2 && studio.has === 2 && studio.stage.picture.hasAttribute('src')")
 
 
-def test_looks(browser: "Browser", address: str, session: Session) -> None:
+def test_dark_mode_and_narrow_windows(browser: "Browser", address: str, session: Session) -> None:
     if not session.is_open:
         session.open_example()
     opened = Opened(browser, address, color_scheme="dark")

@@ -247,7 +247,7 @@ def test_a_change_that_cannot_be_saved_changes_nothing(
     assert project.masks.frames() == []
 
 
-def test_a_project_is_closed_though_it_cannot_be_saved(
+def test_a_project_is_closed_even_if_it_cannot_be_saved(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Project) -> None:
@@ -334,7 +334,7 @@ def test_the_page_that_follows_is_at_the_runs_last_frame_once_it_has_ended(
     assert answers.answer("look", {"follow": False})["state"]["frame"] == 2
 
 
-def test_a_correction_is_gone_on_from_with_the_memory_before_it(session: Session) -> None:
+def test_a_run_continues_from_a_correction_with_the_memory_before_it(session: Session) -> None:
     dab(session, 1, 26, 26)
     run(session)
     before = {number: mask(session, number) for number in range(FRAMES)}
@@ -513,7 +513,7 @@ def test_a_folder_of_other_frames_is_another_video(
         session.open_project("squares")
 
 
-def test_a_project_of_before_is_opened_at_a_frame_that_is_there(
+def test_an_older_project_is_opened_at_an_existing_frame(
     session: Session, video: Path, tmp_path: Path
 ) -> None:
     dab(session, 1, 26, 26)
@@ -586,7 +586,7 @@ def test_names_that_are_not_utf8_are_left_out(
     assert session.saved() == ["squares"]
 
 
-def test_the_tool_says_what_it_lacks(
+def test_the_tool_names_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app.main(["--folder", str(tmp_path / "missing")]) == 1

@@ -97,7 +97,7 @@ def test_a_choice_may_be_a_tensor_for_some_groups_alone(monkeypatch: pytest.Monk
     assert banks[0] == banks[1]
 
 
-def test_the_host_asks_for_a_choice_only_when_somebody_wants_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_waits_for_a_choice_only_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[HostCopy] = []
 
     class Watched(HostCopy):

@@ -75,7 +75,7 @@ def test_the_wait_policy_is_chosen_on_a_busy_machine_unless_it_is_given(
 
 
 @pytest.mark.parametrize(("later", "warnings"), [(0.25, 0), (0.35, 1)])
-def test_a_run_far_below_its_start_is_said_once(
+def test_a_run_far_below_its_initial_speed_is_logged_once(
     caplog: pytest.LogCaptureFixture, later: float, warnings: int
 ) -> None:
     now = [0.0]

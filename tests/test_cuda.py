@@ -77,7 +77,7 @@ def _agreement(mine: Any, others: Any) -> float:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_graphs_give_what_the_plain_way_gives(case: str) -> None:
+def test_graphs_give_the_same_as_eager_execution(case: str) -> None:
     run, values = CASES[case]
     recorded, plain = (_on_cuda(**values, TEST_CUDA_GRAPH=graphs) for graphs in (True, False))
     assert _agreement(run(recorded), run(plain)) > SAME
@@ -112,7 +112,7 @@ def test_videos_of_changing_sizes_use_the_same_graphs() -> None:
 
 @pytest.mark.parametrize("gap", [1, 2])
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo"])
-def test_nobody_waits_for_a_frame_or_a_decision(policy: str, gap: int) -> None:
+def test_the_host_waits_for_no_frame_and_no_decision(policy: str, gap: int) -> None:
     """This holds once the bank is full and everything has been recorded."""
     video, segmenter = _video(21, frames=20), _on_cuda(MEM_POLICY=policy)
     frames = [segmenter.prepare(image) for image in video]
@@ -140,7 +140,7 @@ def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
     assert _agreement(found, plain) > SAME
 
 
-def test_a_graph_that_nobody_uses_does_not_spoil_one_that_is_recorded() -> None:
+def test_freeing_an_unused_graph_does_not_break_a_capture() -> None:
     """Python's garbage collector may free it at any moment, even during a capture."""
     video, mask, before = _video(23, frames=8), _squares([1, 2]), gc.get_threshold()
     for _ in range(2):
@@ -179,7 +179,7 @@ def test_recordings_of_a_bank_that_fills_share_their_memory() -> None:
     assert graphs.num_bytes <= bytes_before + 32 * 2**20
 
 
-def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs_still_work_after_others_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With any graph of a stream, PyTorch frees the workspaces of the stream's matrix products."""
     recorded, plain = _on_cuda(), _on_cuda(TEST_CUDA_GRAPH=False)
     mask, video = _squares([1, 2]), _video(24, frames=20)
@@ -199,7 +199,7 @@ def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
 @torch.inference_mode()
-def test_convolutions_that_take_in_their_activations(encoder: str, dtype: str) -> None:
+def test_convolutions_fused_with_their_activations(encoder: str, dtype: str) -> None:
     torch.manual_seed(0)
     model = prepare_for_inference(build_encoder(encoder, freeze_bn=True))
     image = torch.randn(1, 3, 97, 129)
@@ -214,7 +214,7 @@ def test_convolutions_that_take_in_their_activations(encoder: str, dtype: str) -
 
 @pytest.mark.parametrize("shape", [(1, 128, 121, 213), (3, 128, 31, 54)])
 @torch.inference_mode()
-def test_a_group_norm_is_that_of_the_cpu(shape: tuple[int, ...]) -> None:
+def test_a_group_norm_equals_that_of_the_cpu(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     norm = GroupNorm(8, 128)
     torch.nn.init.normal_(norm.weight)
@@ -228,7 +228,7 @@ def test_a_group_norm_is_that_of_the_cpu(shape: tuple[int, ...]) -> None:
 
 
 @torch.inference_mode()
-def test_an_identity_embedding_by_a_product_is_the_convolution_of_the_cpu() -> None:
+def test_an_identity_embedding_by_a_product_equals_the_cpus_convolution() -> None:
     torch.manual_seed(0)
     bank = IdentityBank(11, 256, 16, overlap=True, ignores=True)
     labels = torch.randint(0, 12, (3, 97, 129), dtype=torch.int)
@@ -242,7 +242,7 @@ def test_an_identity_embedding_by_a_product_is_the_convolution_of_the_cpu() -> N
 
 @pytest.mark.parametrize("keys", [1674, 15066, 64, 13, 9, 5])  # with few keys, the last ones weigh more
 @torch.inference_mode()
-def test_attention_with_wide_values_is_that_of_float32(keys: int) -> None:
+def test_attention_with_wide_values_equals_that_of_float32(keys: int) -> None:
     torch.manual_seed(0)
     tensors = [torch.randn(1, count, width).cuda() for count, width in ((50, 128), (keys, 128), (keys, 1024))]
     expected = attention(*tensors, num_heads=1)
@@ -260,7 +260,7 @@ def test_the_benchmark_times_attentions_in_all_ways(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("name", ["aott", "deaott"])
-def test_labels_are_those_of_the_cpu(name: str) -> None:
+def test_labels_equal_those_of_the_cpu(name: str) -> None:
     video, mask = _video(18), _squares([1, 2], side=30)
     assert (
         _agreement(_run(_segmenter(name), video, mask), _run(_on_cuda(name, LATTER_MEM_LEN=3), video, mask))
@@ -285,7 +285,7 @@ def test_an_engine_keeps_its_memory_on_the_device(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_the_plain_way_does_not_wait_either(name: str) -> None:
+def test_eager_execution_does_not_wait_either(name: str) -> None:
     engine = _engine(name, "cuda")
     state = _start(engine, memory_gap=2)
     images = [_image(frame).to("cuda") for frame in range(1, 10)]
@@ -298,7 +298,7 @@ def test_the_plain_way_does_not_wait_either(name: str) -> None:
     assert state.banks[0][-1] == 8
 
 
-def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
+def test_a_training_step_equals_that_of_the_cpu(tmp_path: Path) -> None:
     """AdamW is fused, and stays so after loading a checkpoint from a CPU."""
     dataset = tmp_path / "VOST"
     write_dataset(dataset)
@@ -381,7 +381,7 @@ def test_a_training_that_cannot_be_recorded_goes_on(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_a_recorded_training_draws_anew_which_paths_are_dropped(tmp_path: Path) -> None:
+def test_a_recorded_training_redraws_the_dropped_paths(tmp_path: Path) -> None:
     dataset = tmp_path / "VOST"
     write_dataset(dataset)
     cfg = tiny_config(dataset, TRAIN_LSTT_DROPPATH=0.5, TRAIN_LR=0.0, TRAIN_LR_MIN=0.0, MODEL_FREEZE_BN=True)

@@ -147,7 +147,7 @@ def test_later_masks_add_and_correct_objects(folder: Path, tmp_path: Path) -> No
     assert 7 not in np.array(Image.open(out / "masks" / "10.png"))
 
 
-def test_masks_of_frames_left_out_are_said(
+def test_masks_of_skipped_frames_are_logged(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("8", "9", "11", "13"):

@@ -209,12 +209,12 @@ def test_trying_an_encoder_leaves_no_trace() -> None:
         ("tests.own_encoders:FlatStages", r"FlatStages.*\('stem', 'body'\)"),
     ],
 )
-def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, message: str) -> None:
+def test_an_unsuitable_encoder_is_an_error_with_the_remedy(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_encoder(name, freeze_bn=True, align_corners=False)
 
 
-def test_a_norm_of_an_own_class_learns() -> None:
+def test_a_norm_of_a_custom_class_learns() -> None:
     name = "tests.own_encoders:OwnNorm"
     assert type(build_encoder(name, freeze_bn=False, align_corners=False).stem[1]) is NormAct
 

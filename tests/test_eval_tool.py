@@ -38,7 +38,7 @@ def evaluate(dataset: Path, *flags: str) -> int:
     return eval_tool.main([*common, *results, "--no_metric", *flags])
 
 
-def test_the_whole_way(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_end_to_end(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--random_weights", "--policy", "fifo", "--set", "LATTER_MEM_LEN=2", "TEST_WRITERS=1"]
     assert evaluate(dataset, *flags) == 0
     results = dataset.parent / "results"

@@ -421,7 +421,7 @@ def test_lack_of_memory_fails_one_sequence(
     assert not [path for path in result_dir.rglob("*") if "c_fold" in path.name]
 
 
-def test_frames_that_their_names_put_out_of_order_are_warned_of(
+def test_frames_whose_names_sort_out_of_order_cause_a_warning(
     dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = dataset.frames_folder / "b_tear"
@@ -576,9 +576,7 @@ def test_overwriting_removes_the_old_figures_first(dataset: VOSTDataset, result_
     assert [path.name for path in result_dir.iterdir()] == ["config.yaml"]
 
 
-def test_figures_of_masks_that_are_no_longer_all_there_are_removed(
-    dataset: VOSTDataset, result_dir: Path
-) -> None:
+def test_figures_are_removed_when_masks_are_missing(dataset: VOSTDataset, result_dir: Path) -> None:
     """The figures of an earlier run could pass for those of the present run, which fails."""
     run(dataset, result_dir)
     old = [result_dir / "global_results-val.csv", result_dir / "val.zip"]

@@ -185,7 +185,7 @@ def test_an_object_removed_from_one_video_is_followed_in_the_next(recorder: Tape
     assert recorder.replays > 0
 
 
-def test_a_policy_that_remembers_by_itself_begins_anew_in_the_next_video(recorder: TapeRecorder) -> None:
+def test_a_policy_with_state_starts_afresh_in_the_next_video(recorder: TapeRecorder) -> None:
     """The random policy draws from its seed again, as in a new segmenter."""
     values = {"MEM_POLICY": "random", "LATTER_MEM_LEN": 2}
     one, other = _segmenter(**values), _plain(**values)
@@ -218,7 +218,7 @@ def test_traces_are_the_same(recorder: TapeRecorder) -> None:
     assert any(entry["dropped"] is not None for entry in traces[0])
 
 
-def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
+def test_what_cannot_be_recorded_runs_eagerly_with_one_log_line(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(piece: object) -> None:
@@ -230,7 +230,7 @@ def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
     assert "(operation not permitted when stream is capturing)" in line
 
 
-def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
+def test_a_custom_policy_that_cannot_be_recorded_runs_eagerly(
     recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error that it raises during recording is hidden from the user."""
@@ -238,7 +238,7 @@ def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
     assert ["TEST_CUDA_GRAPH" in entry.message for entry in caplog.records] == [True]
 
 
-def test_an_unbounded_bank_runs_the_plain_way_and_says_so_once(
+def test_an_unbounded_bank_runs_eagerly_with_one_log_line(
     recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -287,7 +287,7 @@ def test_a_large_banks_recordings_are_all_kept() -> None:
     assert len(graphs._recordings) == 100
 
 
-def test_a_segmenter_that_nobody_uses_is_gone_at_once(recorder: TapeRecorder) -> None:
+def test_an_unused_segmenter_is_freed_at_once(recorder: TapeRecorder) -> None:
     """So is the memory of its recordings: with a reference cycle, that would wait for garbage collection."""
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=9)(one)
@@ -301,7 +301,7 @@ def test_a_segmenter_that_nobody_uses_is_gone_at_once(recorder: TapeRecorder) ->
         gc.enable()
 
 
-def test_videos_without_recordings_do_not_gather(
+def test_videos_without_recordings_do_not_accumulate(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each leaves tensors for the next video of its size."""
@@ -431,7 +431,7 @@ def test_tables_of_a_recording_that_fails_are_forgotten() -> None:
     assert sine_position_embedding(2, 7, 8, device) is ran
 
 
-def test_the_tape_notices_what_the_host_has_a_part_in() -> None:
+def test_the_tape_detects_work_that_involves_the_host() -> None:
     """A wait, a copy of a list, or a counter on the host would make the tests above fail."""
     values = torch.zeros(3)
     for piece in (lambda: values[0].item(), lambda: values.add_(torch.tensor([1, 2, 3]))):

@@ -87,7 +87,7 @@ def test_masks_of_other_inputs_are_refused(
     assert run(dataset, result_dir, sequences=["a_cut"]).skipped == ["a_cut"]
 
 
-def test_overwriting_makes_them_of_the_new_inputs(
+def test_overwriting_makes_masks_from_the_new_inputs(
     dataset: VOSTDataset, result_dir: Path, tmp_path: Path
 ) -> None:
     run(dataset, result_dir)
@@ -98,7 +98,7 @@ def test_overwriting_makes_them_of_the_new_inputs(
     assert masks(result_dir) == masks(tmp_path / "new")
 
 
-def test_resuming_keeps_them_and_says_so(
+def test_resuming_keeps_the_masks_with_a_warning(
     dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(dataset, result_dir)

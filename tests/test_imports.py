@@ -59,7 +59,7 @@ def _without_packages(*arguments: str, exit_code: int) -> subprocess.CompletedPr
     return done
 
 
-def test_a_missing_dataset_is_said_at_once() -> None:
+def test_a_missing_dataset_is_reported_at_once() -> None:
     assert "torch" not in imported("aot_plus.tools.eval", "--dataset", "/no/such/folder", exit_code=1)
 
 

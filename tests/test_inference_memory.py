@@ -65,7 +65,7 @@ def _num_bytes(state: VideoState) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_what_is_read_follows_the_bank(name: str) -> None:
+def test_the_keys_that_are_read_follow_the_bank(name: str) -> None:
     """Keys are cached with their temporal embedding; they must belong to the frames now in the bank."""
     engine = _engine(name)
     state = _start(engine, num_objects=12)  # two groups, whose policies may drop different frames
@@ -85,7 +85,7 @@ def test_what_is_read_follows_the_bank(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["aott", "deaots"])  # deaott's only layer reads nothing but the frame
-def test_a_frame_with_a_given_mask_is_stored_as_a_first_frame_is(name: str) -> None:
+def test_a_frame_with_a_given_mask_is_stored_like_a_first_frame(name: str) -> None:
     """It reads only itself, so its entry does not depend on the frames before it."""
     engine = _engine(name)
     state = _start(engine)

@@ -111,7 +111,7 @@ def test_a_file_of_the_encoder_replaces_that_of_the_first_weights(tmp_path: Path
     assert torch.equal(model.state_dict()[name], tensors[name])
 
 
-def test_a_part_of_ones_own_encoder_is_enough(tmp_path: Path) -> None:
+def test_a_part_of_a_custom_encoder_is_enough(tmp_path: Path) -> None:
     cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"})
     cfg.MODEL_ALIGN_CORNERS = False
     tensors = build_model(cfg).state_dict()
@@ -164,7 +164,7 @@ def test_a_shipped_file_and_a_path_start_a_training(tmp_path: Path) -> None:
         assert pretrained_file(cfg) == shipped
 
 
-def test_random_weights_that_are_frozen_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frozen_random_weights_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     nothing = {"PRETRAIN_MODEL": "", "PRETRAIN_ENCODER": ""}
     initialised(get_config("pre_vost_2", "aott", overrides=nothing), tmp_path)
     (warning,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING"]

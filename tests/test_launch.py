@@ -118,7 +118,7 @@ def launch_and_wait(folder: Path, fork: bool, deaf: bool) -> int:
     return run_tool(lambda: launch(wait_long, folder, deaf, processes=2))
 
 
-def test_the_first_ones_result() -> None:
+def test_the_result_is_that_of_the_first_process() -> None:
     handler = signal.getsignal(signal.SIGINT)
     assert launch(collect, "", processes=1) == ["0 of 1"]
     assert launch(collect, "", processes=2) == ["0 of 2", "1 of 2"]
@@ -154,7 +154,7 @@ def test_an_error_is_raised_as_it_was(forked_processes: None) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_an_error_is_found_behind_those_that_it_caused(forked_processes: None) -> None:
+def test_an_error_is_found_behind_the_errors_that_it_caused(forked_processes: None) -> None:
     with pytest.raises(VOSError, match=r"^video\.mp4: is broken$"):
         launch(fail_and_end_last, processes=2)
 
@@ -168,7 +168,7 @@ def test_an_error_is_found_behind_those_that_it_caused(forked_processes: None) -
         lambda place: copy_of_first_process(place, [torch.ones(1)]),
     ],
 )
-def test_an_exchange_with_a_process_that_ended_says_so(
+def test_an_exchange_with_an_ended_process_is_an_error_that_says_so(
     exchange: Callable[[ProcessPlace], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -180,7 +180,7 @@ def test_an_exchange_with_a_process_that_ended_says_so(
         exchange(ProcessPlace(1, 3, 1, 3))
 
 
-def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:
+def test_a_killed_process_is_reported(forked_processes: None) -> None:
     with pytest.raises(VOSError, match=r"process 1 .* -9\b"):
         launch(collect, "killed", processes=2)
 

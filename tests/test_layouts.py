@@ -53,7 +53,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_source(tmp_path_factory.mktemp("source") / "VOST")
 
 
-def test_a_split_of_ones_own_called_test_is_scored_here(source: Path, tmp_path: Path) -> None:
+def test_a_custom_split_called_test_is_scored_here(source: Path, tmp_path: Path) -> None:
     root = write_layout("vost", source, tmp_path)
     (root / "ImageSets" / "val.txt").rename(root / "ImageSets" / "test.txt")
     assert open_dataset("vost", tmp_path, split="test").server
@@ -279,7 +279,7 @@ def test_a_server_that_takes_polygons_gets_no_zip_file(source: Path, tmp_path: P
         write_zip(job_of("visor", tmp_path))
 
 
-def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: Path) -> None:
+def test_missing_data_is_named_at_once_with_the_remedy(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"DAVIS: .*https://davis"):
         open_dataset("davis2017", tmp_path)
     root = write_layout("davis2017", source, tmp_path)
@@ -357,7 +357,7 @@ def test_one_command_gives_j_and_f(source: Path, tmp_path: Path, capsys: pytest.
     assert str(tmp_path / "results" / "global_results-val.csv") in out
 
 
-def test_a_damaged_mask_of_the_results_is_named_with_its_cure(
+def test_a_damaged_result_mask_is_named_with_the_remedy(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_layout("davis2017", source, tmp_path)
@@ -445,7 +445,7 @@ class Broken(LAYOUTS["folders"]):
 
 
 @pytest.mark.parametrize("place", ["missing", "sequences", "frames_folder", "list_images", "list_masks"])
-def test_an_error_in_a_layout_of_ones_own_is_named_with_its_line(
+def test_an_error_in_a_custom_layout_is_named_with_its_line(
     place: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")
@@ -463,7 +463,7 @@ def test_an_error_in_a_layout_of_ones_own_is_named_with_its_line(
 
 @pytest.mark.parametrize("place", ["list_images", "list_masks"])
 @pytest.mark.parametrize("error", ["DataError", "OSError"])
-def test_a_broken_sequence_of_a_layout_of_ones_own_does_not_stop_the_others(
+def test_a_broken_sequence_of_a_custom_layout_does_not_stop_the_others(
     place: str, error: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")

@@ -163,7 +163,7 @@ def test_running_relevance_averages_and_forgets() -> None:
     assert running.as_dict() == pytest.approx({0: 0.484, 5: 0.5})
 
 
-def test_averages_from_before_they_had_a_place_go_there() -> None:
+def test_earlier_averages_move_into_the_reserved_tensors() -> None:
     """They come from a video saved before its bank was full, and are shorter than the reserved tensors."""
     running = RunningRelevance(keep=0.2)
     running.update([0, 5], torch.tensor([0.6, 0.4]))
@@ -280,7 +280,7 @@ class UnfinishedPolicy(MemoryPolicy):
     """A policy that does not implement ``drop``."""
 
 
-def test_policy_of_the_user() -> None:
+def test_a_custom_policy() -> None:
     policy = build_policy(config("tests.test_memory_policies:NewestPolicy"))
     assert type(policy).__name__ == "NewestPolicy"
     assert decide(policy, append_of([0, 5, 10], 15)) == 2

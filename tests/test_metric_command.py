@@ -115,7 +115,7 @@ def test_known_dataset_words(golden: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert_golden(golden)
 
 
-def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_results_are_used_without_re(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(golden) == 0
     capsys.readouterr()
     assert run(golden) == 0

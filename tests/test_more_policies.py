@@ -200,7 +200,7 @@ def test_the_gate_measures_by_the_first_frames() -> None:
     assert decide(fresh, append_of([0, 5, 10], 15)) == 1  # the policy's choice
 
 
-def test_a_gate_out_of_range_is_said() -> None:
+def test_a_gate_out_of_range_is_an_error() -> None:
     with pytest.raises(ConfigError, match="MEM_WRITE_GATE"):
         build_policy(config("fifo", MEM_WRITE_GATE=1.5))
 
@@ -351,7 +351,7 @@ def test_a_given_mask_is_stored_whatever_the_policy_says() -> None:
     assert segmenter.banks == [[0]]
 
 
-def test_one_of_several_groups_is_enough() -> None:
+def test_a_frame_is_stored_if_one_of_several_groups_keeps_it() -> None:
     segmenter = _segmenter(MEM_POLICY=f"{__name__}:First")
     _run(segmenter, 6, list(range(1, 13)))
     assert segmenter.banks == [[0, 2, 4], [0, 2, 4]]
@@ -385,6 +385,6 @@ def test_the_policies_run_on_a_video_and_go_on_from_a_saved_state(policy: str) -
     assert 1 < len(through.banks[0]) <= 3
 
 
-def test_policies_of_the_base_are_not_asked() -> None:
+def test_policies_do_not_decline_by_default() -> None:
     assert not MemoryPolicy.may_decline
     assert FifoPolicy(config("fifo")).keep(append_of([0], 1))

@@ -140,7 +140,7 @@ def test_reference_logits(stages: _Stages) -> None:
 
 
 @torch.inference_mode()
-def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
+def test_groups_are_embedded_and_decoded_like_each_group_alone() -> None:
     model = build_by_name(get_config("mini_vost", "aott")).eval()
     labels = torch.arange(3 * 33 * 49).view(3, 33, 49) % torch.tensor([2, 5, 11])[:, None, None]
     features = model.encode(torch.linspace(-1, 1, 3 * 33 * 49).view(1, 3, 33, 49))
@@ -155,7 +155,7 @@ def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
 
 
 @torch.inference_mode()
-def test_frames_of_their_own_are_decoded_as_a_batch() -> None:
+def test_different_frames_are_decoded_as_a_batch() -> None:
     model = build_by_name(get_config("mini_vost", "aott")).eval()
     images = torch.linspace(-1, 1, 2 * 3 * 33 * 49).view(2, 3, 33, 49)
     identity = model.embed_identity(torch.ones(2, 33, 49, dtype=torch.int), reference=True)
@@ -241,7 +241,7 @@ def test_attention_in_bfloat16_is_that_of_float32_rounded(
 
 @pytest.mark.parametrize("count", [70, 5])
 @torch.inference_mode()
-def test_attention_with_the_last_keys_apart_is_the_same(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_attention_with_separate_last_keys_is_the_same(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, count, 8), torch.randn(2, count, 24)
     expected = attention(queries, keys, values, num_heads=1)
@@ -269,7 +269,9 @@ def test_what_is_compiled_leaves_products_into_parts_of_a_tensor_out(monkeypatch
 
 @pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 12, 35)])
 @torch.inference_mode()
-def test_a_group_norm_by_parts_is_pytorchs(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+def test_a_group_norm_by_parts_equals_pytorchs(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
     norm, x = GroupNorm(3, 12), 2 + torch.randn(shape).transpose(1, -1).contiguous().transpose(1, -1)
     torch.nn.init.normal_(norm.weight)

@@ -100,7 +100,7 @@ def test_the_code_that_counts(
     assert (before[0] != after[0], before[1] != after[1]) == (of_masks, of_weights)
 
 
-def test_the_own_encoder_counts() -> None:
+def test_a_custom_encoder_is_part_of_the_origin() -> None:
     cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"})
     assert "encoder file own_encoders.py" in origin_of_masks(cfg, None)
     cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "timm:resnet18"})

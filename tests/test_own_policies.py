@@ -103,7 +103,7 @@ def test_another_answer_is_refused_with_what_was_expected(answer: Any, found: st
         _ask(answer)
 
 
-def test_nobody_waits_for_a_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_does_not_wait_for_a_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only dtype and shape of such a tensor are checked; a number is checked against the host's bank data."""
     monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands in for a GPU
 
@@ -149,7 +149,7 @@ def test_to_keep_a_frame_is_yes_or_no(answer: Any, monkeypatch: pytest.MonkeyPat
         _play("Keeps")
 
 
-def test_an_own_error_is_named_with_its_line() -> None:
+def test_an_error_in_a_custom_policy_is_named_with_its_line() -> None:
     line = 1 + next(n for n, text in enumerate(Path(__file__).read_text().splitlines()) if ".nothing" in text)
     place = rf"{__name__}:Raises.*AttributeError in drop\(\), .*{Path(__file__).name}, line {line}"
     with pytest.raises(ConfigError, match=place) as caught:

@@ -78,7 +78,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / name
 
 
-def test_the_values_of_the_class_count(folder: Path) -> None:
+def test_the_values_of_the_class_are_used(folder: Path) -> None:
     cfg = get_config(f"{folder.name}:Mine")
     assert f"{folder.name}:Mine" == cfg.STAGE_NAME
     assert cfg.MODEL_NAME == "aott"
@@ -102,7 +102,7 @@ def test_a_policy_in_the_working_folder(folder: Path) -> None:
         ("mini_vos", r"'mini_vos'.* mini_vost\b.*package\.module:ClassName"),
     ],
 )
-def test_what_is_wrong_with_a_class_is_said(folder: Path, stage: str, facts: str) -> None:
+def test_an_error_in_a_class_is_reported(folder: Path, stage: str, facts: str) -> None:
     with pytest.raises(ConfigError, match=facts.format(folder=folder.parent)):
         get_config(stage.format(folder.name))
 

@@ -172,7 +172,7 @@ def test_the_stages_of_a_timm_backbone(name: str, stages: list[set[str]]) -> Non
     assert frozen == parameters
 
 
-def test_an_own_encoder_is_frozen_by_the_stages_it_names() -> None:
+def test_a_custom_encoder_is_frozen_by_the_stages_it_names() -> None:
     encoder = build_encoder("tests.own_encoders:Pooled", freeze_bn=True, align_corners=False)
     assert freeze_encoder(encoder, 1) == ["stem.0.weight", "stem.0.bias"]
 

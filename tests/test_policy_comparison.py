@@ -151,7 +151,7 @@ def test_figures_of_other_objects_are_not_paired() -> None:
         compare_settings(pd.concat([fifo, emfs]), "fifo", 5)
 
 
-def test_a_policy_of_ones_own_is_run_on_videos(
+def test_a_custom_policy_is_run_on_videos(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "make_dataset", write_videos)

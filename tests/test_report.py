@@ -85,7 +85,7 @@ def test_frames_are_numbered_as_inference_counts_them(data: Path) -> None:
     assert sequence["last"] == int(0.75 * len(sequence["frames"]))
 
 
-def test_a_run_says_what_made_it(data: Path) -> None:
+def test_a_run_states_its_settings(data: Path) -> None:
     run = gathered(data, "emfs", "fifo")["runs"][0]
     assert (run["name"], run["policy"], run["capacity"], run["model"]) == (
         "emfs",
@@ -143,7 +143,7 @@ def test_sequences_that_were_made_of_other_data_are_named(data: Path) -> None:
     assert notes[1] == []  # this run has no record of its data
 
 
-def test_an_unreadable_mask_is_said_in_words(data: Path) -> None:
+def test_an_unreadable_mask_is_reported_in_words(data: Path) -> None:
     broken = data / "emfs" / "0001_cut" / "frame00004.png"
     broken.write_bytes(broken.read_bytes()[:20])
     found = gathered(data, "emfs", "fifo")
@@ -189,7 +189,7 @@ def test_a_run_without_config_summary_and_trace(data: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["no json", "[1]", '{"frame": 5}', '{"frame":5,"group":0,"bank":[0],"dropped":3}']
 )
-def test_a_damaged_trace_is_said_in_words(data: Path, text: str) -> None:
+def test_a_damaged_trace_is_reported_in_words(data: Path, text: str) -> None:
     path = data / "emfs" / "traces" / "0001_cut.jsonl"
     path.write_text(text + "\n")
     sequence = gathered(data, "emfs")["sequences"][0]
@@ -317,7 +317,7 @@ class Flat(Dataset):
     frames, masks = "frames", "labels"
 
 
-def test_a_layout_of_ones_own_is_scored_by_what_it_says_is_the_truth(data: Path) -> None:
+def test_a_custom_layout_is_scored_by_the_truth_that_it_names(data: Path) -> None:
     assert report(data, "emfs") == 0
     in_vosts = read_per_frame(data / "emfs", "val")
     (data / "dataset" / "JPEGImages_10fps").rename(data / "dataset" / Flat.frames)
@@ -423,7 +423,7 @@ def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], c
     assert not out.exists()
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_work(
+def test_an_unwritable_output_is_reported_before_the_work(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gather_module, "gather", lambda *_, **__: pytest.fail("the work was begun"))

@@ -234,7 +234,7 @@ def test_an_unknown_row_is_answered_with_the_nearest(
     assert fake.jobs == []
 
 
-def test_wrong_flags_are_said_before_any_work(
+def test_wrong_flags_are_reported_before_any_work(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reproduce.main(["--dataset", str(videos), "--out", str(videos)]) == 1
@@ -401,7 +401,7 @@ def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
 # Failures
 
 
-def test_a_failing_row_does_not_keep_the_others(
+def test_a_failing_row_does_not_stop_the_others(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.failed = {"fifo": {f"s{number}": f"s{number}: no mask" for number in range(5)}}
@@ -430,7 +430,7 @@ def test_a_failing_metric_is_named(
     assert re.search(rf"^- AOT\*: .*{re.escape(str(folder))}", capsys.readouterr().out, flags=re.MULTILINE)
 
 
-def test_what_cannot_be_scored_is_said_before_inference(
+def test_what_cannot_be_scored_is_reported_before_inference(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = videos / "JPEGImages_10fps" / "pour" / "00002.jpg"
@@ -455,7 +455,7 @@ def test_after_an_interrupt_the_table_says_what_was_not_run(
     assert fake.inferred == ["rmem", "uniform", "random", "unbounded"]
 
 
-def test_the_whole_way(
+def test_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Runs real inference with random weights and the real metric in a separate home; then runs it again.

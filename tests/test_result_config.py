@@ -63,7 +63,7 @@ def test_masks_of_another_data_set_are_never_kept(tmp_path: Path) -> None:
     assert len(read_saved_content(results / CONFIG_FILE)["resumed"]) == 3
 
 
-def test_a_known_data_set_in_another_folder_is_told(tmp_path: Path) -> None:
+def test_a_known_data_set_in_another_folder_is_reported(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "MiniVOST").mkdir(parents=True)
     one, two, gone = (_config_of("mini_vost", DIR_DATA=str(tmp_path / name)) for name in ("one", "two", "3"))

@@ -251,6 +251,6 @@ IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         (IMAGE, [[1, 0]], r"list.* numpy\.asarray"),
     ],
 )
-def test_wrong_types_are_told_the_cure(image: Any, mask: Any, cure: str) -> None:
+def test_wrong_types_are_errors_with_the_remedy(image: Any, mask: Any, cure: str) -> None:
     with pytest.raises(DataError, match=cure):
         _segmenter().start(image, mask)

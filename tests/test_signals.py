@@ -70,7 +70,7 @@ def test_a_process_of_the_launcher_is_ended_by_ctrl_c_before_its_work() -> None:
     assert process.returncode in ENDED_BY_CTRL_C
 
 
-def test_output_that_cannot_be_written_is_said() -> None:
+def test_unwritable_output_is_reported() -> None:
     code = "from aot_plus.tools.common import run_tool; exit(run_tool(lambda: print('text') or 0))"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

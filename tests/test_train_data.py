@@ -162,7 +162,7 @@ def test_few_videos_with_a_clip_among_many_without_are_found(merge_probability: 
     assert {len(clip) for clip in names} == {1 + int(merge_probability)}
 
 
-def test_all_videos_are_tried_before_none_is_said_to_have_a_clip() -> None:
+def test_all_videos_are_tried_before_the_error_that_none_has_a_clip() -> None:
     videos = [FakeVideo([rectangles()] * 4, f"empty_{number}", every=1) for number in range(60)]
     dataset = TrainDataset(VideoClips(videos, ClipRules(length=2)), ClipTransform((65, 65)), max_objects=10)
     with pytest.raises(DataError, match=r"\b60\b.*DATA_SEQ_LEN.*DATA_REF_MIN_OBJ_PIXELS"):

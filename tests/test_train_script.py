@@ -36,7 +36,7 @@ def run(tree: Path, *arguments: str, folder: str = ".") -> "subprocess.Completed
     )
 
 
-def test_all_that_must_be_downloaded_is_said_at_once(
+def test_all_required_downloads_are_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))

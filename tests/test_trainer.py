@@ -157,7 +157,7 @@ def test_ctrl_c_while_the_data_workers_start_saves_first(
     assert saved_steps(tmp_path) == [1]
 
 
-def test_a_signal_in_the_last_step_ends_what_would_follow(
+def test_a_signal_in_the_last_step_prevents_what_would_follow(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise, the evaluation would start; and several processes would each wait for the launcher."""
@@ -186,7 +186,7 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     assert log_lines(run_folder(cfg))[-1]["step"] == step
 
 
-def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -> None:
+def test_two_processes_learn_the_same_as_one_with_two_parts(dataset: Path, tmp_path: Path) -> None:
     """They agree bit for bit, without dropped paths and batch norms, which each process handles on its own.
 
     One process that learns from the whole batch at once rounds differently: gradients differ by 1e-6 until
@@ -343,7 +343,7 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     assert (tmp_path / "eval").is_dir()
 
 
-def test_processes_that_find_other_checkpoints_are_told(
+def test_processes_that_find_different_checkpoints_are_an_error(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would average gradients of different weights, and the last to finish would wait forever."""
@@ -390,7 +390,7 @@ def test_weights_without_their_checkpoint_are_not_removed_unasked(
     assert not (tmp_path / kept).exists()
 
 
-def test_a_training_goes_on_with_other_code_and_says_so(
+def test_a_training_resumes_with_changed_code_and_a_warning(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)

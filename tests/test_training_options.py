@@ -174,7 +174,7 @@ def test_weights_that_a_later_recording_reaches_first_learn_from_all_parts(
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-6)
 
 
-def test_a_training_that_cannot_be_recorded_goes_the_plain_way(
+def test_a_training_that_cannot_be_recorded_runs_eagerly(
     dataset: Path,
     plain_steps: list[StepResult],
     monkeypatch: pytest.MonkeyPatch,
@@ -196,7 +196,7 @@ def test_a_training_that_cannot_be_recorded_goes_the_plain_way(
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-2)
 
 
-def test_the_second_kind_of_step_that_cannot_be_recorded_takes_the_memory_of_the_first(
+def test_a_second_kind_of_step_that_cannot_be_recorded_makes_all_steps_eager(
     dataset: Path,
     plain_steps: list[StepResult],
     monkeypatch: pytest.MonkeyPatch,

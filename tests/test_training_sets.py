@@ -127,7 +127,7 @@ def test_a_clip_turns_back_at_the_ends_of_a_video() -> None:
     assert VideoClips([FakeVideo(video.masks[:1])], TURNING).draw(0, np.random.default_rng(0)) is None
 
 
-def test_a_clip_without_large_objects_gets_those_of_another() -> None:
+def test_a_clip_without_large_objects_gets_objects_of_another() -> None:
     small, large = rectangles((1, 0, 0, 5, 45)), rectangles((1, 20, 20, 60, 60))  # 225 and 1600 pixels
     videos = [FakeVideo([mask] * 8, name, 1) for mask, name in ((small, "small"), (large, "large"))]
     source: ClipSource = VideoClips(videos, TURNING)

@@ -33,7 +33,7 @@ def opened(name: str, protocol: str, source: Path, data_folder: Path) -> Dataset
 
 
 @pytest.mark.parametrize(("name", "protocol"), [*TRUTHS, *OTHERS])
-def test_nothing_is_said_of_what_can_be_scored(
+def test_nothing_is_reported_where_all_can_be_scored(
     name: str, protocol: str, source: Path, tmp_path: Path
 ) -> None:
     dataset = opened(name, protocol, source, tmp_path)

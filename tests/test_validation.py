@@ -126,7 +126,7 @@ def test_a_best_of_an_earlier_version_is_kept(dataset: Path, tmp_path: Path) -> 
     assert best_j(tmp_path, {"TEST_FLIP": True}) == 0.6
 
 
-def test_a_stopped_validation_is_made_up_for(
+def test_an_interrupted_validation_is_repeated_on_resuming(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in the middle of it saves the step, and the resuming run starts with the validation."""
