@@ -1,4 +1,4 @@
-"""A running video keeps nothing but its bank, and keeps that on the device."""
+"""A running video's memory does not grow beyond its bank, and stays on the device."""
 
 from functools import cache
 

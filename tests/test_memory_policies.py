@@ -52,7 +52,7 @@ def config(MEM_POLICY: str, **values: Any) -> Any:
 
 def never_read() -> ReadStatistics:
     """Stands in for statistics that must not be computed."""
-    raise AssertionError("the statistics were computed although nobody needs them")
+    raise AssertionError("the statistics were computed although they are not needed")
 
 
 def reading(relevance: list[float], keys: torch.Tensor | None = None) -> Callable[[], ReadStatistics]:

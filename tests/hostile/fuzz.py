@@ -158,7 +158,7 @@ def run_command(command: list[str], shop: Workshop) -> int:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 2
     _require(code in (0, 1, 2), f"exit code {code} of {command}")
-    _require(code == 0 or bool(said.getvalue().strip()), f"no word about the error of {command}")
+    _require(code == 0 or bool(said.getvalue().strip()), f"no message about the error of {command}")
     left = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else []
     _require(not any(path.name.startswith(".") and path.suffix for path in left), f"unfinished files: {left}")
     if code:
@@ -212,9 +212,9 @@ def _too_long(*_: object) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs cases, prints the failures and the counts, and returns 1 if any failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=100, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="another one gives other cases")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case, to run one again")
+    parser.add_argument("--cases", type=int, default=100, help="number of cases (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives other cases")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, for a rerun")
     args = parser.parse_args(argv)
     counts: Counter[str] = Counter()
     failed = 0
