@@ -77,7 +77,7 @@ def test_the_evaluation_reads_the_folder_in_its_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("device", "count"), [("auto", 4), ("cuda", 4), ("cuda:1", 1), ("cpu", 1)])
-def test_there_is_a_process_for_each_gpu_that_the_device_leaves(
+def test_there_is_one_process_for_each_gpu_that_the_device_allows(
     device: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[int] = []

@@ -200,7 +200,7 @@ def _export(opened: Opened, session: Session) -> None:
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
 
 
-def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
+def test_strokes_clicks_and_numbers_do_what_the_user_meant(
     browser: "Browser", address: str, session: Session
 ) -> None:
     session.close()

@@ -58,7 +58,7 @@ def test_blurred_edges_are_no_objects(tmp_path: Path) -> None:
     assert set(np.unique(mask)) == {0, 1, 2}
 
 
-def test_thin_lines_of_their_own_colour_are_objects(tmp_path: Path) -> None:
+def test_thin_lines_in_a_separate_colour_are_objects(tmp_path: Path) -> None:
     image = np.zeros((20, 20, 3), np.uint8)
     image[:, :8], image[10, 8:] = RED, TEAL
     (mask,) = read(tmp_path, Image.fromarray(image))

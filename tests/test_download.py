@@ -190,7 +190,7 @@ def test_a_changed_file_is_not_glued_to_the_old_one(
 
 
 @pytest.mark.parametrize("content", [CONTENT, CHANGED, CONTENT[:900]])
-def test_without_a_version_the_bytes_that_are_here_are_compared(
+def test_without_a_version_the_existing_bytes_are_compared(
     serve: Serve, tmp_path: Path, content: bytes
 ) -> None:
     serve(etag="", cuts=FAILS.copy())
@@ -376,7 +376,7 @@ def test_drives_page_is_confirmed_and_a_cut_resumed(server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_drives_quota_is_told_in_its_words(server: Server, tmp_path: Path, status: int) -> None:
+def test_drives_quota_message_is_passed_on(server: Server, tmp_path: Path, status: int) -> None:
     place = _on_drive(server, tmp_path, _QUOTA)
     server.files["/uc"].status = status
     with pytest.raises(DataError) as refusal:

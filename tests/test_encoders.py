@@ -258,7 +258,7 @@ def test_networks_take_a_foreign_encoder(model: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet101", "mobilenetv2"])
-def test_an_encoder_is_known_by_its_tensors(name: str) -> None:
+def test_an_encoder_is_recognised_by_its_tensors(name: str) -> None:
     with torch.device("meta"):
         tensors = build_encoder(name, freeze_bn=True).state_dict()
     assert encoder_of(tensors) == name

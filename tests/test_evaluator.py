@@ -202,7 +202,7 @@ def test_memory_gap(dataset: VOSTDataset, result_dir: Path, by_length: bool, gap
     assert set(gaps) == {gap}
 
 
-def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset, result_dir: Path) -> None:
+def test_frames_are_read_and_prepared_in_other_threads(dataset: VOSTDataset, result_dir: Path) -> None:
     places: dict[str, set[str]] = {"prepare": set(), "submit": set()}
 
     class Noting(FakeSegmenter):

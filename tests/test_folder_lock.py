@@ -44,7 +44,7 @@ def holder(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
         process.kill()
 
 
-def test_a_second_run_is_told_who_is_there(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+def test_a_second_run_is_told_which_run_is_there(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     with pytest.raises(DataError) as refusal, FolderLock(tmp_path):
         pass
     message = str(refusal.value)

@@ -197,7 +197,7 @@ def test_later_masks_count_where_they_are_given(tmp_path: Path) -> None:
     assert len(given_files(first_alone)) + 4 == len(given_files(later.sequence("pour")))
 
 
-def test_masks_of_single_objects_have_names_of_their_own(tmp_path: Path) -> None:
+def test_masks_of_single_objects_have_separate_names(tmp_path: Path) -> None:
     root = tmp_path / "SA-V"
     mask = np.ones((8, 8), np.uint8)
     (root / "sav_val" / "JPEGImages_24fps" / "one").mkdir(parents=True)

@@ -128,7 +128,7 @@ def test_the_last_frame_is_written_in_place(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_what_is_kept_of_a_frame_has_storage_of_its_own(name: str) -> None:
+def test_what_is_kept_of_a_frame_has_its_own_storage(name: str) -> None:
     """A view of a larger tensor would keep that tensor's whole storage alive."""
     engine = _engine(name)
     prediction = engine.predict(_start(engine), _image(1))

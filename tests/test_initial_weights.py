@@ -86,7 +86,7 @@ def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
         assert torch.equal(tensor, expected), name
 
 
-def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(tmp_path: Path) -> None:
+def test_a_file_with_another_encoder_needs_a_file_for_the_encoder(tmp_path: Path) -> None:
     """Most of this encoder's tensors have the same names and shapes as in the file."""
     encoder = "resnet18"
     cfg = get_config("pre_vost_2", "r50_aotl", overrides={"MODEL_ENCODER": encoder})
@@ -98,7 +98,7 @@ def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(t
             initialised(cfg, tmp_path)
 
 
-def test_a_file_of_the_encoder_replaces_that_of_the_first_weights(tmp_path: Path) -> None:
+def test_a_file_for_the_encoder_replaces_the_one_in_the_initial_weights(tmp_path: Path) -> None:
     overrides = {"MODEL_ENCODER": "resnet18", "PRETRAIN_ENCODER": "mine.pth"}
     cfg = get_config("pre_vost_2", "r50_aotl", overrides=overrides)
     tensors = official("r50_aotl")

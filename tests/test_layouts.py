@@ -216,7 +216,7 @@ def test_mose_by_the_other_name_of_its_split(source: Path, tmp_path: Path) -> No
     assert open_dataset("mose_v2", tmp_path, split="bogus").split == "bogus"
 
 
-def test_a_plain_folder_has_no_splits_and_its_sequences_are_no_folder_of_results(
+def test_a_plain_folder_has_no_splits_and_no_sequence_named_like_a_result_folder(
     source: Path, tmp_path: Path
 ) -> None:
     root = write_layout("long_video", source, tmp_path)
@@ -300,7 +300,9 @@ def test_missing_data_is_named_at_once_with_the_remedy(source: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "layout"), [("davis2017", "davis2017"), ("long_video", "folders"), ("vost", "vost")]
 )
-def test_a_folder_is_known_by_what_lies_in_it(name: str, layout: str, source: Path, tmp_path: Path) -> None:
+def test_a_layout_is_recognised_by_the_folders_content(
+    name: str, layout: str, source: Path, tmp_path: Path
+) -> None:
     root = write_layout(name, source, tmp_path)
     dataset = open_dataset(str(root), tmp_path / "elsewhere")
     assert type(dataset) is LAYOUTS[layout]

@@ -70,7 +70,7 @@ def test_ids_are_read_from_every_kind_of_png(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(path), IDS)
 
 
-def test_grey_levels_that_pillow_spreads_are_no_ids(tmp_path: Path) -> None:
+def test_grey_levels_that_pillow_rescales_are_no_ids(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(shallow(IDS[:, :8]))
     with pytest.raises(DataError, match=r"mask\.png: .*4-bit grey"):
@@ -79,7 +79,7 @@ def test_grey_levels_that_pillow_spreads_are_no_ids(tmp_path: Path) -> None:
     np.testing.assert_array_equal(object_shown, IDS[:, :8] > 0)
 
 
-def test_files_as_masks_are_written_need_no_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_like_the_written_masks_need_no_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(FILES["palette"])
     monkeypatch.setattr(Image, "open", None)

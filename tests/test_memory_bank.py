@@ -32,7 +32,7 @@ def test_frames_may_have_a_token_or_two(tokens: int) -> None:
     assert _stored(bank, 1) == [0.5, 10.5]
 
 
-def test_groups_drop_frames_of_their_own() -> None:
+def test_groups_may_drop_different_frames() -> None:
     bank = MemoryBank(capacity=3)
     for frame in (0, 5, 10):
         bank.append(_entries(frame), frame)

@@ -300,7 +300,7 @@ class Infinite(EmfsPolicy):
         return torch.full_like(averages, torch.inf)
 
 
-def test_infinite_scores_leave_the_choice_among_those_that_may_be_dropped() -> None:
+def test_with_infinite_scores_the_choice_is_still_a_droppable_frame() -> None:
     policy = Infinite(config("emfs"))
     assert decide(policy, append_of([0, 5, 10, 15], 20, reading([0.25] * 4), droppable=[2, 3])) == 2
 
@@ -325,7 +325,7 @@ class SaysSo(FifoPolicy):
     ("policy_class", "expected"),
     [(EmfsPolicy, True), (FifoPolicy, True), (SaysSo, True), (MostRelevant, False), (Newest, False)],
 )
-def test_a_subclass_is_not_recorded_unless_it_says_that_it_may_be(
+def test_a_subclass_is_recorded_only_if_it_declares_that_it_may_be(
     policy_class: type[MemoryPolicy], expected: bool
 ) -> None:
     """A recording would repeat the first choice made on the host."""

@@ -125,7 +125,7 @@ def test_all_frames_count_where_that_is_asked_for(unpacked: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vost", "davis", "visor", "lvos", "youtube-vos"])
-def test_figures_of_all_frames_are_in_files_of_their_own(name: str) -> None:
+def test_figures_of_all_frames_are_in_separate_files(name: str) -> None:
     usual, all_frames = (
         figure_paths(Path("results"), "val", get_protocol(name, all_frames=flag)) for flag in (False, True)
     )

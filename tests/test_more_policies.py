@@ -227,7 +227,7 @@ class Sometimes(FifoPolicy):
             self.last_facts = {"shown": float(self.shown)}
 
 
-def test_the_policy_behind_the_gate_explains_no_frame_by_another() -> None:
+def test_the_policy_behind_the_gate_does_not_repeat_explanations() -> None:
     trace: list[dict[str, Any]] = []
     policy = {"MEM_POLICY": f"{__name__}:Sometimes", "MEM_WRITE_GATE": 0.01}
     _run(_segmenter(**policy, trace=trace.append), 10, [1])
@@ -329,13 +329,13 @@ class Scored(Every):
         self.last_scores = {"read": torch.ones(len(append.frames))}
 
 
-def test_a_declined_frame_has_no_scores_of_another() -> None:
+def test_a_declined_frame_does_not_get_the_scores_of_another() -> None:
     trace: list[dict[str, Any]] = []
     _run(_segmenter(MEM_POLICY=f"{__name__}:Scored", trace=trace.append), 10, [1])
     assert [len(line.get("read", [])) for line in trace] == [0, 1, 0, 2]
 
 
-def test_a_given_mask_has_no_quality_of_another_frame() -> None:
+def test_a_given_mask_does_not_get_the_quality_of_another_frame() -> None:
     trace: list[dict[str, Any]] = []
     segmenter = _segmenter(MEM_POLICY="fifo", MEM_WRITE_GATE=0.01, trace=trace.append)
     video, mask = _video(3, 4), _squares([1])

@@ -251,7 +251,9 @@ def test_attention_with_separate_last_keys_is_the_same(monkeypatch: pytest.Monke
 
 
 @torch.inference_mode()
-def test_what_is_compiled_leaves_products_into_parts_of_a_tensor_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_attention_writes_no_product_into_a_part_of_a_tensor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: object) -> Any:

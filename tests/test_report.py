@@ -261,7 +261,7 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     assert score() == 1
 
 
-def test_results_that_one_may_only_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_results(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores_module.os, "access", lambda *_: False)  # chmod would not stop root
     before = sorted(data.rglob("*"))
     assert len(gathered(data, "emfs")["sequences"]) == 3

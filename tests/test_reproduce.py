@@ -374,7 +374,7 @@ def test_a_second_call_runs_no_inference_and_no_metric(
     assert (fake.results.parent / "table.md").read_text(encoding="utf-8") == page
 
 
-def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
+def test_the_metric_runs_again_where_its_files_do_not_match_the_masks(
     videos: Path, fake: FakeInference
 ) -> None:
     rows = ("--rows", "1")

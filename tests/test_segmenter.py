@@ -85,7 +85,7 @@ def test_interleaved_videos_equal_separate_ones_bit_for_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "random"])
-def test_25_objects_have_three_banks_of_their_own(policy: str) -> None:
+def test_25_objects_have_three_separate_banks(policy: str) -> None:
     calls = []
     model = _model("aott")
     hook = model.encoder.register_forward_hook(lambda *_: calls.append(1))
@@ -143,7 +143,7 @@ def test_a_later_mask_adds_an_object_and_the_others_go_on() -> None:
     assert set(np.unique(segmenter.step(video[3]))) <= {0, 1, 2, 9}
 
 
-def test_objects_beyond_the_group_start_one_of_their_own() -> None:
+def test_objects_beyond_a_full_group_start_a_new_group() -> None:
     video = _video(8, frames=7)
     segmenter = _segmenter()
     segmenter.start(video[0], _squares(list(range(1, 10))), memory_gap=1)
@@ -217,7 +217,7 @@ def test_inputs_have_the_sizes_of_the_aot_benchmark(
     assert input_sizes(cfg, size)[0] == expected
 
 
-def test_the_shorter_side_has_a_limit_of_its_own() -> None:
+def test_the_shorter_side_has_its_own_limit() -> None:
     frame = _segmenter(TEST_MAX_SHORT_EDGE=48.0).prepare(np.zeros((64, 100, 3), np.uint8))
     assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
 

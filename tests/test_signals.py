@@ -31,7 +31,7 @@ def test_exit_codes_of_a_tool(number: int, code: int, capsys: pytest.CaptureFixt
     assert signal.getsignal(number) is before
 
 
-def test_an_import_that_turns_ctrl_c_into_its_own_error_hides_nothing() -> None:
+def test_an_import_that_turns_ctrl_c_into_an_import_error_does_not_hide_it() -> None:
     def broken_import() -> None:
         try:
             send(signal.SIGTERM)

@@ -136,7 +136,7 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) 
     assert not torch.equal(other_seed.images, whole[0].images)
 
 
-def test_a_video_is_shown_in_another_way_each_time() -> None:
+def test_a_video_is_augmented_differently_each_time() -> None:
     """This holds for every step and every position in a batch."""
     source = VideoClips([steady_video()], ClipRules(length=2))
     stream = ClipStream(TrainDataset(source, ClipTransform((65, 65)), max_objects=10), 0, total_batch=2)

@@ -112,7 +112,7 @@ def test_a_wide_training_video_shows_its_scene(scenes: list[WideScene]) -> None:
     assert np.array_equal(video.read_mask(30), ids)
 
 
-def test_the_videos_that_are_written_are_those_they_always_were() -> None:
+def test_the_written_videos_are_the_same_as_ever() -> None:
     """A changed order of random draws would give other videos; the last bits may differ between CPUs."""
     expected = {
         (0, 0): ("0001_squash_tomato", 160, (122.28, 133.21, 131.01), {1: 1529}),
