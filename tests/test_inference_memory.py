@@ -41,7 +41,7 @@ def _image(frame: int) -> Tensor:
 
 
 def _step(engine: InferenceEngine, state: VideoState, image: Tensor) -> Tensor:
-    """Returns the logits' labels at 1/4 resolution, having committed them at the input's size."""
+    """Returns the labels at 1/4 resolution, having committed them at the input's size."""
     prediction = engine.predict(state, image)
     labels = prediction.logits[0].argmax(dim=0)
     engine.commit(state, prediction, _enlarged(labels))
