@@ -90,7 +90,7 @@ def process_group(
         yield
         return
     store = _meet(place)
-    with left_to_system():  # waits in C for a process that may have ended meanwhile
+    with left_to_system():  # another process may have ended meanwhile: then this one waits for it in C
         distributed.init_process_group(
             "nccl" if on_cuda else "gloo",
             store=store,
