@@ -146,7 +146,10 @@ def _exchanging(place: ProcessPlace) -> Iterator[None]:
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died."""
+    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died.
+
+    With several processes, items that are None are left out.
+    """
     if place.world_size == 1:
         return [item]
     items: list[T | None] = [None] * place.world_size

@@ -1,4 +1,4 @@
-"""Validates during training: measures J of averaged weights on a few sequences, and saves the best weights."""
+"""Validates during training: measures J of averaged weights on a few sequences; saves the best weights."""
 
 import copy
 import json
