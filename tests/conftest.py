@@ -19,7 +19,7 @@ from aot_plus.utils.cores import find_cores
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Each of several processes of tests has one core. Without this, their threads would wait for one another.
+# With several test processes, each has one core. Without this, their threads would wait for one another.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,7 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
-# A suite that was started in the background inherits that Ctrl-C is ignored; some tests send one.
+# A test run started in the background inherits an ignored SIGINT; some tests send one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -42,8 +42,9 @@ _BROWSER_FLAGS = [
     "--disable-sync",
 ]
 
-# The longest tests. Begun first, none of them is left to one process at the end; those whose processes are
-# forked come together, in one process of tests, for they share what they are forked from.
+# The longest tests. They start first, so that no test process is left with a long one at the end. Those that
+# fork processes are next to each other, to run in one test process, because they share the process that they
+# are forked from.
 _FIRST = (
     "test_kill.py",
     "test_launch.py",
@@ -63,17 +64,17 @@ _FIRST = (
 
 @pytest.hookimpl(optionalhook=True)  # without the plugin, tests run in this process
 def pytest_xdist_auto_num_workers() -> int:
-    """Counts the processes of tests: one more than cores, since some wait for processes of their own."""
+    """Returns the number of test processes: one more than cores, as some tests wait for child processes."""
     return find_cores().usable + 1
 
 
 def pytest_sessionstart() -> None:
-    """Keeps the garbage collector out of the imports, whose results it would go through again and again."""
+    """Disables garbage collection during the imports, whose objects it would scan again and again."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Lets it collect what the tests make, without going through what was imported: a tenth of the time."""
+    """Enables garbage collection again, without the imported objects: it then takes a tenth of the time."""
     gc.freeze()
     gc.enable()
 
@@ -131,7 +132,7 @@ def short_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has launched processes forked from one that has imported torch, like those of other tests."""
+    """Makes ``launch`` fork its processes from one that has imported torch, as ``tests.forked`` does."""
     from torch.distributed.launcher import api
 
     from tests import forked

@@ -1,4 +1,4 @@
-"""A web server on this machine that serves files, and misbehaves when told to."""
+"""A web server on the local machine that serves files and misbehaves when told to."""
 
 import threading
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ class Served:
     """A file and how it is served.
 
     Attributes:
-        cuts: after how many bytes of the body the connections end that come first, one number each.
-        announced: bytes that the headers promise, where that is a lie.
-        ranges: if parts are given.
-        keeps_if_range: if a changed file is given whole.
-        span: what the headers of a part say that it is, where that is a lie.
-        refuses_ranges: if a request for a part gets an error.
-        problems: how many requests for a part get a 503 that come first.
-        stalls: if nothing more comes at a cut, but the connection stays.
+        cuts: for each of the first connections, the number of bytes of the body after which it ends.
+        announced: the size in bytes that the headers falsely announce; None for the real size.
+        ranges: whether range requests are honoured.
+        keeps_if_range: whether ``If-Range`` is honoured: a changed file is sent whole.
+        span: a false ``Content-Range`` for the headers of a partial response; empty for the real one.
+        refuses_ranges: whether a range request gets an error.
+        problems: how many of the first range requests get a 503.
+        stalls: whether the connection stays open, but silent, at a cut.
     """
 
     content: bytes
@@ -39,7 +39,7 @@ class Served:
 
 
 class Server:
-    """What is served, by path, and the headers of the requests so far."""
+    """The served files by path, and the headers of the requests so far."""
 
     def __init__(self) -> None:
         self.files: dict[str, Served] = {}
@@ -48,7 +48,7 @@ class Server:
         self.ended = threading.Event()
 
     def ranges(self) -> list[str]:
-        """The ranges that were asked for; empty texts for whole files."""
+        """Returns the requested ranges; an empty string for a whole file."""
         return [headers.get("Range", "") for headers in self.requests]
 
 
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Serves on a free port of 127.0.0.1 while the block runs."""
+    """Runs a server on a free port of 127.0.0.1 while the block runs."""
     server = Server()
     handler = type("Handler", (_Handler,), {"served": server})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:

@@ -1,6 +1,6 @@
-"""Processes for tests that start with torch imported: they are forked from one process that imported it.
+"""Processes for tests that start with torch already imported: they are forked from one that imported it.
 
-Importing torch and torchvision takes seconds, most of what a process of a small run needs.
+Importing torch and torchvision takes seconds, most of the time of a small run.
 """
 
 import multiprocessing
@@ -36,7 +36,7 @@ ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DE
 
 @dataclass(frozen=True)
 class Forked:
-    """A process in a session of its own, with its output in a file."""
+    """A process in its own session, with its output in a file."""
 
     process: BaseProcess
     log: Path
@@ -49,7 +49,7 @@ class Forked:
         return self.log.read_text(errors="replace")
 
     def wait(self, seconds: float = 120) -> int:
-        """The exit code, negative after a signal. A process that takes longer is killed and an error."""
+        """Returns the exit code, negative after a signal. Kills a process that takes longer, and fails."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             os.killpg(self.pid, signal.SIGKILL)
@@ -59,7 +59,7 @@ class Forked:
 
 @cache
 def context() -> ForkServerContext:
-    """Starts the process that the others are forked from."""
+    """Starts the process that all others are forked from."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(list(IMPORTED))
     with patch.dict(os.environ, ENVIRONMENT):
@@ -73,23 +73,24 @@ def start(
     log: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Forked:
-    """Calls a function that gives an exit code, such as a tool's ``main``, in a process."""
+    """Calls a function that returns an exit code, such as a tool's ``main``, in a new process."""
     begun, beginning = context().Pipe(duplex=False)
     given = (beginning, log, dict(environment or {}), function, arguments)
     process = context().Process(target=_run, args=given)
     process.start()
     beginning.close()
-    begun.recv()  # it has a session now, and takes signals
+    begun.recv()  # the process now has its session and handles signals
     begun.close()
     return Forked(process, log)
 
 
 def fork_launched() -> None:
-    """Has ``launch`` in this process fork as well: each of its processes would import torch."""
+    """Makes ``launch`` in this process fork, so that its processes need not import torch."""
     from torch.distributed.launcher import api
 
     vars(api)["LaunchConfig"] = partial(api.LaunchConfig, start_method="fork")
-    # An exception is lost in logging's callback of a fork, and its lock stays taken. No signal raises there.
+    # An exception in logging's fork callback is lost, and logging's lock stays held. So signals must not
+    # raise during a fork.
     handlers: dict[int, Any] = {}
 
     def hold() -> None:
@@ -112,7 +113,7 @@ def _run(
 ) -> None:
     import torch
 
-    multiprocessing.set_start_method(None, force=True)  # that of a program, for processes of its own
+    multiprocessing.set_start_method(None, force=True)  # back to the default, for its own child processes
     os.setsid()
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):

@@ -1,4 +1,4 @@
-"""A small data set in VOST's layout, and evaluations over it without a network, for the tests of layouts."""
+"""A small data set in VOST's layout and evaluations on it without a network, for the layout tests."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from aot_plus.utils.masks import write_mask
 Mask = NDArray[np.uint8]
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame has a mask
-LATE, LATE_FRAME = 3, "00004"  # an object of sequence b, and the frame that it comes in
+LATE, LATE_FRAME = 3, "00004"  # an object of sequence b, and the frame in which it first appears
 PALETTE = [0, 0, 0, 200, 10, 10, 10, 200, 10, 10, 10, 200] + [90] * (768 - 12)
 
 
 def mask_of(sequence: str, frame: int) -> Mask:
-    """Two squares; in sequence b a third from the fifth frame on."""
+    """Returns a mask with two squares; sequence b has a third from the fifth frame on."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[4:20, 4 + frame : 20 + frame] = 1
     mask[24:40, 30:44] = 2
@@ -48,7 +48,7 @@ def make_source(root: Path) -> Path:
 
 
 class Still:
-    """A segmenter whose objects stay where a mask first showed them; it notes what it was given."""
+    """A segmenter whose objects stay where a mask first showed them; it records the masks it is given."""
 
     def __init__(self) -> None:
         self.given: list[Mask | None] = []
@@ -75,14 +75,14 @@ def job_of(name: str, data_folder: Path, **values: object) -> Job:
 
 
 def run(job: Job) -> list[Still]:
-    """Evaluates with ``Still``; gives the segmenters."""
+    """Evaluates with ``Still`` and returns the segmenters."""
     made: list[Still] = []
     assert summary_of(job, made).failed == {}
     return made
 
 
 def summary_of(job: Job, made: list[Still] | None = None) -> EvaluationSummary:
-    """Evaluates with ``Still``; the segmenters go to ``made``."""
+    """Evaluates with ``Still``, and appends the segmenters to ``made``."""
     segmenters = [] if made is None else made
 
     def make(_: object) -> Still:

@@ -1,4 +1,4 @@
-"""Writes a small data set in VOST's layout once more, in every other layout."""
+"""Rewrites a small data set in VOST's layout in every other layout."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ FRAMES, MASKS = "JPEGImages_10fps", "Annotations"
 
 
 def write_layout(name: str, source: Path, data_folder: Path) -> Path:
-    """Writes the val sequences of ``source`` as the data set ``name`` in ``data_folder``; gives its root."""
+    """Writes ``source``'s val sequences as data set ``name`` in ``data_folder``, and returns its root."""
     root = data_folder / DATASET_FOLDERS[name]
     _WRITERS[name.partition("_")[0].rstrip("0123456789")](name, source, root)
     return root
@@ -26,7 +26,7 @@ def sequences_of(source: Path) -> list[str]:
 
 
 def add_truth(name: str, source: Path, root: Path) -> None:
-    """Adds the ground truth that an owner of it has, where the data set is published without."""
+    """Adds the ground truth, which only its owner has, where the data set is published without it."""
     if name.startswith("youtubevos"):
         shutil.copytree(source / MASKS, root / "valid" / MASKS, dirs_exist_ok=True)
     if name.startswith("lvos"):
@@ -37,7 +37,7 @@ def add_truth(name: str, source: Path, root: Path) -> None:
 
 
 def _add_lvos_truth(root: Path) -> None:
-    """Names frames as LVOS does, annotated ones five apart, and writes its meta file and list."""
+    """Names frames as LVOS does, annotated frames five apart, and writes its meta file and list."""
     videos = {}
     for folder in _visible(root / "valid" / MASKS):
         number = {}
@@ -91,7 +91,7 @@ def _davis(name: str, source: Path, root: Path) -> None:
 
 
 def _youtubevos(name: str, source: Path, root: Path) -> None:
-    """Every second frame is in ``valid``, all in ``valid_all_frames``; masks show new objects only."""
+    """Writes every second frame to ``valid``, all to ``valid_all_frames``; masks show new objects only."""
     videos = {}
     for video in sequences_of(source):
         shutil.copytree(source / FRAMES / video, root / "valid_all_frames" / "JPEGImages" / video)
@@ -123,7 +123,7 @@ def _folders(name: str, source: Path, root: Path) -> None:
 
 
 def _sav(name: str, source: Path, root: Path) -> None:
-    """One folder for each object, called 000 for id 1."""
+    """Writes one folder for each object, starting with 000 for id 1."""
     for video in sequences_of(source):
         shutil.copytree(source / FRAMES / video, root / "sav_val" / "JPEGImages_24fps" / video)
         files = sorted((source / MASKS / video).glob("*.png"))

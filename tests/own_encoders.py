@@ -1,4 +1,4 @@
-"""Encoders of a user's own, right and wrong, as ``tests.own_encoders:ClassName``."""
+"""Valid and invalid custom encoders, used as ``tests.own_encoders:ClassName``."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Pooled(nn.Module):
-    """The smallest encoder: a convolution of averages over patches, for sides 16k."""
+    """A minimal encoder: convolutions averaged over patches, for sides of 16k pixels."""
 
     channels = (8, 8, 8, 8)
     stages = (("stem",), ("body",))
@@ -24,31 +24,31 @@ class Pooled(nn.Module):
 
 
 class WrongChannels(Pooled):
-    """It has 8 channels at 1/4."""
+    """Returns 8 channels at 1/4, but declares 16."""
 
     channels = (16, 8, 8, 8)
 
 
 class ThreeLevels(Pooled):
-    """It gives a level too few."""
+    """Returns one level too few."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return super().forward(images)[:3]
 
 
 class Failing(Pooled):
-    """Its forward does not work."""
+    """Fails in its forward pass."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return self.stem(images.flatten(1))
 
 
 class NoChannels(nn.Module):
-    """It does not say its channels."""
+    """Does not declare its channels."""
 
 
 class CannotBeBuilt(Pooled):
-    """It has a slip in it, of a kind that nobody thinks of."""
+    """Fails in its constructor, with an error of an unusual type."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,60 +56,60 @@ class CannotBeBuilt(Pooled):
 
 
 class FractionalChannels(Pooled):
-    """Its channels count no channels."""
+    """Declares channels that are not integers."""
 
     channels = (8.0, 8.0, 8.0, 8.0)  # type: ignore[assignment]
 
 
 class OneByOne(Pooled):
-    """It gives one level after another."""
+    """Returns an iterator over the levels."""
 
     def forward(self, images: Tensor) -> Iterator[Tensor]:  # type: ignore[override]
         return iter(super().forward(images))
 
 
 class Unfinished(Pooled):
-    """Its forward fails in a way of its own."""
+    """Raises an unusual error in its forward pass."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         raise StopIteration
 
 
 class MisspeltStages(Pooled):
-    """It names a module that it has not: freezing this stage would freeze nothing."""
+    """Names a module that does not exist: freezing this stage would freeze nothing."""
 
     stages = (("stemm",), ("body",))
 
 
 class FlatStages(Pooled):
-    """Its stages are names: of each, the letters would be taken for modules."""
+    """Declares stages that are strings: their letters would be taken for module names."""
 
     stages = ("stem", "body")  # type: ignore[assignment]
 
 
 class Overflows(Pooled):
-    """Its levels are too large for float16."""
+    """Returns levels whose values are too large for float16."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [level + 7e4 for level in super().forward(images)]
 
 
 class InFull(Pooled):
-    """It makes float32 of everything."""
+    """Returns float32 whatever its inputs are."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return [level.float() for level in super().forward(images)]
 
 
 class NormAct(nn.BatchNorm2d):
-    """It has its activation in it, which a frozen batch norm has not."""
+    """Includes an activation, which a frozen batch norm does not have."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).relu()
 
 
 class OwnNorm(Pooled):
-    """It has a norm of its own class."""
+    """Has a norm of a custom class."""
 
     def __init__(self) -> None:
         super().__init__()

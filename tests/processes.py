@@ -1,4 +1,4 @@
-"""Tells which processes run, for the tests that end some, and waits for what another process does."""
+"""Finds out whether a process runs, and waits for conditions that another process brings about."""
 
 import os
 import time
@@ -13,7 +13,10 @@ def wait_until(
     seconds: float = 120,
     say: Callable[[], str] = str,
 ) -> None:
-    """Waits for a condition, as long as ``still`` holds. Fails with what ``say`` gives, and after a time."""
+    """Waits for a condition.
+
+    Fails with the text that ``say`` returns once ``still`` no longer holds, or after ``seconds``.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert still(), say()
@@ -22,7 +25,7 @@ def wait_until(
 
 
 def is_running(process: int) -> bool:
-    """One that has ended may wait for its new parent to notice; it does not run."""
+    """Returns whether a process runs. A zombie, which waits for its new parent to reap it, does not."""
     try:
         os.kill(process, 0)
         state = Path(f"/proc/{process}/stat").read_text()

@@ -1,7 +1,7 @@
-"""Replays golden videos: ``python -m tests.replay FILE.npz ...`` prints one JSON line for each.
+"""Replays golden videos: ``python -m tests.replay FILE.npz ...`` prints one JSON line per file.
 
-The files hold a video, its masks, and what the published implementation computed for it with weights drawn
-from their names. Model, policy, capacity and gap come from the file.
+Each file holds a video, its masks, and what the published implementation computed for them with weights drawn
+from the tensors' names. Model, policy, capacity and gap come from the file.
 """
 
 import json
@@ -29,37 +29,37 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.images import normalise
 from tests.weights_by_name import build_by_name
 
-CLOSE_CALL = 1e-4  # labels count where the two best golden logits differ by more than this (official files)
+CLOSE_CALL = 1e-4  # official files: labels count only where the two best golden logits differ by more
 
 
 @dataclass
 class Replay:
-    """The distance of a replay from its golden file."""
+    """The differences between a replay and its golden file."""
 
     case: str
     teacher_forced: bool
     largest_logit_difference: float = 0.0
-    largest_attention_difference: float = 0.0  # of the official files' layers, of their largest values
-    label_agreement: float = 1.0  # share of all pixels of all frames
+    largest_attention_difference: float = 0.0  # official files' layers, relative to their largest values
+    label_agreement: float = 1.0  # fraction of all pixels of all frames
     banks_equal: bool = True
     largest_average_difference: float = 0.0
     label_counts: list[int] = field(default_factory=lambda: [0, 0], repr=False)  # equal, compared
 
     def count_labels(self, equal: NDArray[np.bool_]) -> None:
-        """Adds the pixels of a frame to the agreement."""
+        """Adds a frame's pixels to the agreement."""
         self.label_counts[0] += int(equal.sum())
         self.label_counts[1] += equal.size
         self.label_agreement = self.label_counts[0] / max(self.label_counts[1], 1)
 
     def to_json(self) -> str:
-        """One line."""
+        """Returns one line of JSON."""
         values = asdict(self)
         del values["label_counts"]
         return json.dumps(values)
 
 
 def replay(path: Path) -> Replay:
-    """Runs the video of a golden file and compares every number in it."""
+    """Runs the video of a golden file and compares every number in the file."""
     with np.load(path) as file:
         golden = {name: file[name] for name in file.files}
     setup = json.loads(str(golden["setup"]))
@@ -108,9 +108,9 @@ def _config(name: str, temporal: bool, official: bool, memory: dict[str, object]
     return cfg
 
 
-@lru_cache(maxsize=1)  # files of the same network follow one another
+@lru_cache(maxsize=1)  # consecutive files use the same network
 def _model(name: str, temporal: bool, official: bool) -> AOT:
-    """The network, which encodes each of the frames that files have in common once."""
+    """Returns the network; it encodes a frame that several files share only once."""
     model = prepare_for_inference(build_by_name(_config(name, temporal, official, {})))
     vars(model)["encode"] = _remembering(model.encode)
     return model
@@ -133,10 +133,7 @@ def _images(golden: dict[str, NDArray[Any]], frame: int) -> Tensor:
 
 
 def _kept_attention(model: AOT) -> tuple[dict[str, Tensor], list[RemovableHandle]]:
-    """A mapping that holds, once a frame is read, what each layer's memory attentions returned for it.
-
-    The handles end that.
-    """
+    """Hooks the memory attentions. Returns a mapping with their latest outputs, and the hooks' handles."""
     kept: dict[str, Tensor] = {}
     handles = []
     for index, layer in enumerate(model.LSTT.layers):
@@ -152,7 +149,7 @@ def _kept_attention(model: AOT) -> tuple[dict[str, Tensor], list[RemovableHandle
 
 
 def _merged_logits(full: Tensor, num_objects: int) -> Tensor:
-    """The groups' logits at the input's size, as those of all objects."""
+    """Merges the groups' logits at the input's size into the logits of all objects."""
     per_group = full.shape[1] - 1
     counts = [min(per_group, num_objects - group * per_group) for group in range(len(full))]
     return merge_groups([group[: count + 1] for group, count in zip(full, counts, strict=True)])
@@ -204,7 +201,7 @@ def _compare_memory(result: Replay, golden: dict[str, NDArray[Any]], frame: int,
 
 
 def main(arguments: list[str]) -> int:
-    """Replays each file; exit code 1 when one cannot be read."""
+    """Replays each file; returns exit code 1 when one cannot be read."""
     if not arguments:
         print("usage: python -m tests.replay FILE.npz ...", file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@
 ``python -m tests.replay_decisions FILE.npz`` prints one JSON line and exits with 1 if a number is outside the
 tolerance or another frame is dropped. The file holds, for every decision i, ``attention_i`` (N x T),
 ``keys_i`` (T x N x D) and ``foreground_i`` (N), and ``cases``, a JSON list with the preset, the frame
-numbers, the averages before, and what came out.
+numbers, the averages before the decision, and its published results.
 """
 
 import argparse
@@ -25,20 +25,20 @@ from aot_plus.utils.errors import DataError, VOSError
 
 TOLERANCE = 1e-4
 QUANTITIES = {"relevance": "relevance", "redundancy": "redundancy", "novelty": "penalty", "score": "score"}
-"""Names of the scores, and what the published code calls them."""
+"""Names of the scores, and their names in the published code."""
 PRESET_MODELS = {"aot": "r50_aotl", "deaot": "r50_deaotl"}
-"""Models whose configs hold the presets."""
+"""Models whose configs contain the presets."""
 
 
 def replay_decisions(path: Path) -> dict[str, Any]:
     """Replays all decisions of a file.
 
     Returns:
-        ``cases`` (how many), the largest difference of each of ``QUANTITIES``, ``dropped_agree`` (how many)
-        and ``passed``.
+        ``cases`` (their number), the largest difference of each of ``QUANTITIES``, ``dropped_agree`` (the
+        number of cases that drop the same frame) and ``passed``.
 
     Raises:
-        DataError: the file cannot be read or holds something else.
+        DataError: the file cannot be read or has other content.
     """
     arrays, cases = _read(path)
     configs = {preset: get_config("pre_vost_2", model) for preset, model in PRESET_MODELS.items()}
@@ -49,7 +49,7 @@ def replay_decisions(path: Path) -> dict[str, Any]:
             found, dropped = _decide(arrays, index, case, configs[case["preset"]])
             for name, published in QUANTITIES.items():
                 difference = np.abs(np.subtract(found[name], case[published])).max()
-                differences[name] = float(np.maximum(differences[name], difference))  # a NaN stays one
+                differences[name] = float(np.maximum(differences[name], difference))  # a NaN stays NaN
             agree += dropped == case["dropped"]
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
             raise DataError(
@@ -60,7 +60,7 @@ def replay_decisions(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
-    """The arrays and the cases of a file of decisions. Raises ``DataError``."""
+    """Reads the arrays and the cases of a file of decisions. Raises ``DataError``."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
     if not zipfile.is_zipfile(path):
@@ -81,7 +81,7 @@ def _read(path: Path) -> tuple[dict[str, NDArray[Any]], list[dict[str, Any]]]:
 def _decide(
     arrays: dict[str, NDArray[Any]], index: int, case: dict[str, Any], cfg: Config
 ) -> tuple[dict[str, list[float]], int]:
-    """The scores of one decision, by name, and the number of the frame that it drops."""
+    """Returns the scores of one decision, by name, and the number of the frame that it drops."""
     frames = case["frame_ids"]
     attention, keys, foreground = (
         torch.from_numpy(arrays[f"{name}_{index}"]) for name in ("attention", "keys", "foreground")
@@ -103,7 +103,7 @@ def _decide(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         description="Replay EMFS decisions and compare them with published ones."
     )

@@ -1,4 +1,4 @@
-"""A small dataset and result folders for the tests of the report, and a page's data without any files."""
+"""A small dataset and result folders for the report's tests, and a page's data that needs no files."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 
 from aot_plus.utils.masks import write_mask
 
-# Sequence names are the user's: they may look like HTML.
+# Sequence names come from the user and may look like HTML.
 HTML_NAME = '0002_<b>&amp;"x'
 SEQUENCES = ("0001_cut", HTML_NAME, "0003_tear")
 FRAMES = 24  # of each video; every second one is annotated
@@ -18,7 +18,7 @@ SIZE = (64, 96)  # H, W
 
 
 def make_dataset(root: Path) -> Path:
-    """Videos in VOST's layout; the first has two objects, the others one."""
+    """Writes videos in VOST's layout; the first has two objects, the others one."""
     rng = np.random.default_rng(0)
     for name in SEQUENCES:
         for frame in range(FRAMES):
@@ -34,7 +34,7 @@ def make_dataset(root: Path) -> Path:
 
 
 def mask_of(name: str, shift: int) -> np.ndarray:
-    """H x W ids, objects moved to the right by ``shift`` pixels."""
+    """Returns H x W ids, with the objects moved to the right by ``shift`` pixels."""
     mask = np.zeros(SIZE, np.uint8)
     mask[8:28, 10 + shift : 30 + shift] = 1
     if name == SEQUENCES[0]:
@@ -51,7 +51,7 @@ def make_run(
     sequences: tuple[str, ...] = SEQUENCES,
     scores: tuple[str, ...] = (),
 ) -> Path:
-    """A result folder whose masks drift away by ``drift`` pixels a frame; ``scores``: of the trace."""
+    """Writes a result folder whose masks drift by ``drift`` pixels a frame; ``scores`` are in its trace."""
     for name in sequences:
         for frame in range(FRAMES):
             write_mask(folder / name / f"frame{frame:05d}.png", mask_of(name, int(frame * drift)))
@@ -73,7 +73,7 @@ def make_run(
 
 
 def trace(scores: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A memory of three frames that takes in every fifth one; the second oldest goes."""
+    """Returns the trace of a 3-frame memory that stores every fifth frame and drops the second oldest."""
     entries, bank = [], [0]
     for frame in range(5, FRAMES, 5):
         full = len(bank) == 3
@@ -86,7 +86,7 @@ def trace(scores: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def page_data(sequences: int, runs: int = 2) -> dict[str, Any]:
-    """Data as ``gather`` gives them, of as many sequences as asked for, with 4 pictures each."""
+    """Returns data like that of ``gather``, for the given number of sequences with 4 pictures each."""
     rng = np.random.default_rng(0)
     frames, objects = 100, 3
     outline = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in rng.random((80, 2)) * 400) + "Z"

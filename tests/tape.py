@@ -1,4 +1,4 @@
-"""A CUDA graph's stand-in on a CPU: operations are written down with their tensors, and done again."""
+"""A stand-in for a CUDA graph on a CPU: it records operations with their tensors and replays them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +20,12 @@ _FROM_OR_TO_THE_HOST = (
 
 
 class _Tape(TorchDispatchMode):
-    """Writes down each operation with its arguments and results."""
+    """Records each operation with its arguments and results."""
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
-        self._changed: list[tuple[Tensor, Tensor]] = []  # with what was there before
+        self._changed: list[tuple[Tensor, Tensor]] = []  # each tensor with its content before the change
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -39,15 +39,15 @@ class _Tape(TorchDispatchMode):
         return result
 
     def undo(self) -> None:
-        """Gives all tensors the content that they had before the first operation."""
+        """Restores the content that all tensors had before the first operation."""
         with torch._C._AutoDispatchBelowAutograd():
             for tensor, before in reversed(self._changed):
                 tensor.copy_(before)
         self._changed.clear()
 
     def play(self) -> None:
-        """Does every operation again, on the tensors of then, and leaves its results where they were then."""
-        with torch._C._AutoDispatchBelowAutograd():  # a backward pass is on the tape itself
+        """Repeats every operation on the recorded tensors, and writes its results to the recorded results."""
+        with torch._C._AutoDispatchBelowAutograd():  # the backward pass itself was recorded
             for function, args, kwargs, result in self.calls:
                 again = function(*args, **kwargs)
                 for before, now in zip(tree_leaves(result), tree_leaves(again), strict=True):
@@ -56,7 +56,7 @@ class _Tape(TorchDispatchMode):
 
 
 class TapeRecorder:
-    """Records as ``CudaRecorder`` does. Whoever reads something that is not on the tape gets old results."""
+    """Records like ``CudaRecorder``. Code that depends on more than recorded tensors replays stale data."""
 
     def __init__(self) -> None:
         self.replays = 0
@@ -67,7 +67,7 @@ class TapeRecorder:
         piece()
 
     def record(self, piece: Callable[[], None]) -> tuple[Callable[[], None], int]:
-        """Writes the piece down; the work that this does is undone."""
+        """Records the piece, and undoes what recording it computed."""
         tape = _Tape()
         with torch.random.fork_rng():
             try:
@@ -92,7 +92,7 @@ def _written(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> li
     places = function._schema.arguments
     given = dict(zip((place.name for place in places), args, strict=False)) | kwargs
     names = [place.name for place in places if place.is_write]
-    if function == _ATEN.native_batch_norm.default:  # whose schema hides it
+    if function == _ATEN.native_batch_norm.default:  # its schema does not declare these writes
         names += ["running_mean", "running_var"]
     leaves = tree_leaves([given.get(name) for name in names])
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]

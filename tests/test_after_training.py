@@ -1,4 +1,4 @@
-"""What the training tool does around a training: its processes, and the evaluation that follows."""
+"""The training tool beyond the training itself: its processes, and the evaluation that follows."""
 
 import re
 import shutil
@@ -23,10 +23,10 @@ def place_second_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_other_values_of_the_evaluation_evaluate_again(
+def test_changed_evaluation_values_repeat_only_the_evaluation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They do not change the training, which is complete and must stay."""
+    """The training is complete and must not change."""
     dataset = tmp_path / "videos"
     write_dataset(dataset, sequences=1, length=6)
     shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")
@@ -48,7 +48,7 @@ def test_other_values_of_the_evaluation_evaluate_again(
     shutil.copytree(masks / "video_0", masks / "of_another_list")
     message = run("TEST_FLIP=False")[1]
     assert re.search("of_another_list.*TEST_FLIP.*True.*False", message)
-    assert "aot-plus eval" in message  # whose flags --overwrite and --resume leave the training alone
+    assert "aot-plus eval" in message  # its --overwrite and --resume leave the training alone
     assert checkpoint.stat().st_mtime_ns == written
 
 
@@ -77,7 +77,7 @@ def test_the_evaluation_reads_the_folder_in_its_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("device", "count"), [("auto", 4), ("cuda", 4), ("cuda:1", 1), ("cpu", 1)])
-def test_there_is_a_process_for_each_gpu_that_the_device_leaves(
+def test_there_is_one_process_for_each_gpu_that_the_device_allows(
     device: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[int] = []
@@ -119,7 +119,7 @@ def test_under_torchrun_the_first_process_counts_all(
 def test_only_the_first_process_makes_and_needs_the_test_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others wait for its validation; two at once would not make MiniVOST faster."""
+    """The others wait for its validation, and generating MiniVOST twice would not be faster."""
     place_second_of_two(monkeypatch)
     write_dataset(tmp_path / "videos", sequences=1)
     cfg = tiny_config(tmp_path / "videos", DIR_DATA=str(tmp_path), TRAIN_EVAL_STEPS=1, PRETRAIN_MODEL="")

@@ -1,4 +1,4 @@
-"""What the page gets for what it asks: also of frames that cannot be read, and with another tab open."""
+"""The answers to the page's requests, also for unreadable frames and with another tab open."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ LAST = FRAMES - 1
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    """A session with a video open whose frame 6 is only half there."""
+    """A session with an open video whose frame 6 is a truncated file."""
     video = make_video(tmp_path / "videos" / "squares")
     bad = video / "006.png"
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
@@ -31,7 +31,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 @pytest.fixture
 def ask(session: Session, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Asks as the page does; a mask of two objects was uploaded."""
+    """Sends requests as the page does; a mask of two objects has been uploaded."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[:10], mask[10:20] = 1, 2
     write_mask(tmp_path / "mask.png", mask)
@@ -39,17 +39,17 @@ def ask(session: Session, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return lambda action, **values: answers.answer(action, values)
 
 
-def test_a_frame_that_cannot_be_read_is_left_again(
+def test_one_can_leave_a_frame_that_cannot_be_read(
     session: Session, ask: Callable[..., dict[str, Any]]
 ) -> None:
     dab(session, 1, 26, 26)
     answer = ask("show", frame=6, has=0)
     assert (answer["state"]["frame"], answer["picture"]) == (6, "")
     assert "006.png: " in answer["error"]
-    assert "error" not in ask("look", has=6)  # said once, not with every look at a run
+    assert "error" not in ask("look", has=6)  # reported once, not each time the page polls
     session.close()
     session.open_project("squares")
-    answer = ask("look", has=-1)  # of a page that was loaded again
+    answer = ask("look", has=-1)  # from a reloaded page
     assert (answer["state"]["frame"], answer["state"]["given"], answer["picture"]) == (6, [0], "")
     answer = ask("show", frame=0, has=6)
     assert "error" not in answer
@@ -146,6 +146,6 @@ def test_a_tab_changes_only_the_project_that_it_shows(
     stroke = {"frame": 0, "id": 1, "points": [[26, 26]], "diameter": 9}
     answer = ask("paint", project=shown, has=0, **stroke)
     assert answer["error"]
-    assert answer["picture"]  # of the other one
+    assert answer["picture"]  # of the other project
     assert (answer["state"]["project"], answer["state"]["given"]) == ("other", [])
     assert ask("paint", project="other", **stroke)["state"]["given"] == [0]

@@ -1,4 +1,4 @@
-"""The app's page in Chromium, driven by Playwright, without network; and who may ask it."""
+"""The app's page in Chromium, driven by Playwright, without network; and which requests it accepts."""
 
 import os
 import shutil
@@ -22,11 +22,11 @@ from tests.test_app_session import BLUE_BOX, FRAMES, GREEN_BOX, HEIGHT, WIDTH, f
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-# Importing it takes seconds, which only the process of tests that runs these needs.
+# Gradio is not imported here: that takes seconds, and only the test process that runs these tests needs it.
 pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="needs Gradio")
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'x'.mp4"
-# Goes to frame 0 while the program is slow to say where a run is; gives the frame that is shown in the end.
+# Goes to frame 0 while the server is slow to report a run's progress; returns the frame shown in the end.
 GO_WHILE_SLOW = """async () => {
   const studio = window.aotStudio, { server } = studio;
   const ask = async (request) => {
@@ -41,7 +41,7 @@ GO_WHILE_SLOW = """async () => {
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """A session that may open a video, two files with strange names or content, and images: one is bad."""
+    """A session that may open a video, two files with odd names or content, and images, one damaged."""
     folder = tmp_path_factory.mktemp("app")
     videos = folder / "videos"
     videos.mkdir()
@@ -64,13 +64,13 @@ def address(session: Session) -> Iterator[str]:
 
 
 class Opened:
-    """The page with what went wrong in it."""
+    """The page, with the errors that occurred in it."""
 
     def __init__(self, browser: "Browser", address: str, **options: Any) -> None:
         viewport = {"width": 1400, "height": 900}
         self.context = browser.new_context(**{"viewport": viewport, "reduced_motion": "reduce", **options})
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(120_000)  # machines that test are busy
+        self.page.set_default_timeout(120_000)  # test machines are busy
         self.problems: list[str] = []
         self.strange: list[str] = []  # requests that leave this machine
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -91,12 +91,12 @@ class Opened:
         self.page.locator("#open").click()
 
     def wait(self, condition: str) -> None:
-        """Waits until an expression of JavaScript about ``studio`` and its ``state`` is true."""
+        """Waits until a JavaScript expression in ``studio`` and its ``state`` is true."""
         given = "const studio = window.aotStudio, state = studio?.state;"
         self.page.wait_for_function(f"() => {{ {given} return state && ({condition}); }}")
 
     def drag(self, *places: tuple[float, float]) -> None:
-        """Draws on the frame; ``places`` in its pixels."""
+        """Draws on the frame; ``places`` are in the frame's pixels."""
         box = self.page.locator("#stage").bounding_box()
         assert box is not None
         points = [
@@ -128,7 +128,7 @@ def test_from_a_video_to_masks(opened: Opened, session: Session) -> None:
     page = opened.page
     opened.open("videos/squares.mp4")
     opened.wait(f"state.frames === {FRAMES} && studio.has === 0")
-    # Paint the red square with two strokes, undo a third one; the blue one with a box.
+    # Paint the red square with two strokes and undo a third; mark the blue square with a box.
     opened.drag((18, 20), (34, 20), (34, 32), (18, 32), (26, 26))
     opened.wait("state.given.includes(0) && state.undo === 1")
     page.keyboard.press("e")
@@ -144,12 +144,12 @@ def test_from_a_video_to_masks(opened: Opened, session: Session) -> None:
     opened.drag_box(BLUE_BOX)
     opened.wait("state.undo === 4")
     assert page.locator("#objects b").count() == 0
-    # Segment, and stop on the way.
+    # Segment, and stop halfway.
     page.locator("#segment").click()
     opened.wait("state.run.done >= 2")
     page.locator("#stop, #segment").locator("visible=true").press("s")
     opened.wait("['stopped', 'done'].includes(state.run.state)")
-    # Go on from a frame, which is chosen by its number; add an object on another, go on from there.
+    # Continue from a frame chosen by its number; add an object on another frame, and continue from there.
     page.locator("#number").fill("1")
     page.locator("#number").press("Enter")
     opened.wait("state.frame === 1 && studio.has === 1")
@@ -165,7 +165,7 @@ def test_from_a_video_to_masks(opened: Opened, session: Session) -> None:
     page.locator("#segment").click()
     opened.wait(f"state.run.state === 'done' && state.frame === {FRAMES - 1}")
     assert "4 of 4 " in page.locator("#progress").inner_text()
-    # The memory says what it holds, and leads there; the curves do as well.
+    # The memory panel lists the stored frames and leads to them; so do the curves.
     assert "emfs" in page.locator("#memory").inner_text()
     page.locator("#memory .card.reference").last.click()
     opened.wait("state.frame === 6")
@@ -177,7 +177,7 @@ def test_from_a_video_to_masks(opened: Opened, session: Session) -> None:
     assert page.evaluate(GO_WHILE_SLOW) == 0
     page.keyboard.press("ArrowRight")
     opened.wait("state.frame === 1 && studio.has === 1")
-    # Reload: all is there.
+    # A reload loses nothing.
     page.reload()
     opened.wait("state.frame === 1 && state.objects.length === 3 && state.given.length === 2")
     _export(opened, session)
@@ -200,12 +200,12 @@ def _export(opened: Opened, session: Session) -> None:
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
 
 
-def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
+def test_strokes_clicks_and_numbers_do_what_the_user_meant(
     browser: "Browser", address: str, session: Session
 ) -> None:
     session.close()
     folder = next(Path(path).parent for _, path in session.places.videos() if path.endswith("squares.mp4"))
-    shutil.copy(folder / "squares.mp4", folder / "later.mp4")  # since the program was started
+    shutil.copy(folder / "squares.mp4", folder / "later.mp4")  # added after the server was started
     opened = Opened(browser, address)
     page = opened.page
     opened.open("videos/later.mp4")
@@ -214,7 +214,7 @@ def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
     opened.wait("studio.chosen === 2")
 
     def press_while(place: dict[str, float], script: str) -> None:
-        """Presses the mouse in the middle of a place, and lets go after a script."""
+        """Presses the mouse button in the middle of a place, runs a script, and releases the button."""
         page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
         page.mouse.down()
         page.evaluate(f"async () => {{ const studio = window.aotStudio; {script} }}")
@@ -225,12 +225,12 @@ def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
         assert found is not None
         return dict(found)
 
-    # A stroke and a box belong to the frame on which they were begun.
+    # A stroke belongs to the frame on which it began, and so does a box.
     press_while(place("#stage"), "await studio.ask('show', { frame: 5 });")
     opened.wait("state.undo === 2 && state.given.length === 1 && state.given[0] === 0 && state.frame === 0")
     assert not page.evaluate("window.aotStudio.follow")
     page.keyboard.press("Control+Shift+z")  # not undo
-    # What is pressed while answers come takes the click, and keeps the keys.
+    # An element pressed while answers arrive still gets the click, and keeps the keyboard focus.
     press_while(place("[data-do=hide]"), "await studio.ask('look');")
     opened.wait("state.objects[0].hidden")
     page.locator("[data-do=hide]").first.press("Enter")
@@ -238,17 +238,17 @@ def test_strokes_clicks_and_numbers_are_taken_as_they_were_meant(
     assert page.evaluate("document.activeElement.dataset.do") == "hide"
     press_while(place("#areas"), "await studio.refreshAreas();")
     opened.wait("[4, 5].includes(state.frame)")
-    # The object that is named is the one that is painted, and looks so.
+    # Clicking an object's name selects it for painting, and shows it as selected.
     page.locator("#objects input").first.click()
     opened.wait("studio.chosen === 1")
     assert page.locator("#objects .chosen").get_attribute("data-id") == "1"
-    # The number is that of the frame.
+    # The number field shows the actual frame.
     page.locator("#number").fill("999")
     page.locator("#number").press("Enter")
     opened.wait(f"state.frame === {FRAMES - 1}")
     assert page.locator("#number").input_value() == str(FRAMES - 1)
     page.locator("#settings button").first.click()
-    # A number of the settings may be typed, also through some that do not fit; one at the end jumps back.
+    # A setting can be typed even if its first digits alone are out of range; a wrong final value is reset.
     edge = page.get_by_label("Longest side")
     edge.press("Control+a")
     edge.press_sequentially("480", delay=50)
@@ -281,7 +281,7 @@ def test_strange_files_give_messages_and_strange_names_are_text(opened: Opened, 
     page.get_by_role("alert").get_by_text("frame 0").wait_for()
 
 
-def test_a_frame_that_cannot_be_read_is_left_again(opened: Opened, session: Session) -> None:
+def test_one_can_leave_a_frame_that_cannot_be_read(opened: Opened, session: Session) -> None:
     page = opened.page
     if session.is_open:
         page.locator("#close").click()
@@ -298,7 +298,7 @@ def test_a_frame_that_cannot_be_read_is_left_again(opened: Opened, session: Sess
     opened.wait("state.frame === 2 && studio.has === 2 && studio.stage.picture.hasAttribute('src')")
 
 
-def test_looks(browser: "Browser", address: str, session: Session) -> None:
+def test_dark_mode_and_narrow_windows(browser: "Browser", address: str, session: Session) -> None:
     if not session.is_open:
         session.open_example()
     opened = Opened(browser, address, color_scheme="dark")
@@ -309,7 +309,7 @@ def test_looks(browser: "Browser", address: str, session: Session) -> None:
         stage, side = (opened.page.locator(part).bounding_box() for part in ("#stage", "#objects"))
         assert stage is not None
         assert side is not None
-        assert side["x"] > stage["x"] + stage["width"]  # beside it
+        assert side["x"] > stage["x"] + stage["width"]  # side by side
     background = "getComputedStyle(document.querySelector('.aot .panel')).backgroundColor"
     assert opened.page.evaluate(background) == "rgb(26, 27, 30)"
     opened.close()
@@ -338,9 +338,9 @@ def test_other_pages_are_refused(headers: dict[str, str], status: int) -> None:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     from aot_plus.app.server import OwnPageOnly
 
-    for host in ("127.0.0.1", ""):  # an empty one listens on this machine as well
+    for host in ("127.0.0.1", ""):  # an empty host includes this machine
         answer = OwnPageOnly(app, host)({"type": "http", "headers": raw}, None, send)
-        with pytest.raises(StopIteration):  # nothing in it waits; a loop already runs in this thread
+        with pytest.raises(StopIteration):  # no event loop needed, as nothing awaits; one already runs here
             answer.send(None)
         assert sent[0]["status"] == status
         sent.clear()

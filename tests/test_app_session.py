@@ -1,4 +1,4 @@
-"""The page's work without the page: projects, painting, runs, corrections, undo, export."""
+"""What the page does, without the page: projects, painting, runs, corrections, undo, export."""
 
 import errno
 import json
@@ -41,7 +41,7 @@ Array = NDArray[np.uint8]
 
 
 def red_square(number: int) -> NDArray[np.bool_]:
-    """Where the red square is in a frame: it moves to the right."""
+    """Returns the red square's mask in a frame; the square moves to the right."""
     where = np.zeros((HEIGHT, WIDTH), bool)
     where[12:40, 12 + 4 * number : 40 + 4 * number] = True
     return where
@@ -54,7 +54,7 @@ def blue_square() -> NDArray[np.bool_]:
 
 
 def green_square() -> NDArray[np.bool_]:
-    """Where the green square is, from frame 5 on."""
+    """Returns the mask of the green square, which is there from frame 5 on."""
     where = np.zeros((HEIGHT, WIDTH), bool)
     where[54:86, 80:112] = True
     return where
@@ -65,7 +65,7 @@ BLUE_BOX = Box(12, 48, 44, 44)
 
 
 def frame(number: int) -> Array:
-    """The red square, and a blue one below that stays, on noise."""
+    """Returns a frame of noise with the red square and, below it, the blue square, which does not move."""
     image = np.random.default_rng(number).integers(90, 120, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     image[red_square(number)] = (230, 40, 30)
     image[blue_square()] = (30, 60, 230)
@@ -88,7 +88,7 @@ def video(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def session(video: Path, tmp_path: Path) -> Iterator[Session]:
-    """A session with the video open."""
+    """A session with the video opened."""
     session = Session(tmp_path / "projects", Places([video.parent]), SETTINGS, "cpu")
     session.open_video(video)
     yield session
@@ -113,7 +113,7 @@ def run(session: Session, step: int = 1) -> None:
 
 
 def first_of_run(session: Session) -> int:
-    """Where the memory of the last run forward began."""
+    """Returns the frame at which the memory of the last forward run begins."""
     chain = session.opened.project.chain(1)
     assert chain is not None
     return chain.first
@@ -143,7 +143,7 @@ def test_strokes_are_round_and_leave_hidden_objects_alone(session: Session) -> N
     assert np.unique(mask(session, 0)).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("frame", [0, -1])  # before the first frame, that is meant
+@pytest.mark.parametrize("frame", [0, -1])  # -1, before the first frame, means the first frame
 def test_a_box_becomes_the_object_in_it(session: Session, frame: int) -> None:
     session.box(frame, BLUE_BOX, 1)
     assert iou(mask(session, 0) == 1, blue_square()) > 0.9
@@ -200,7 +200,7 @@ def test_undoing_a_removal_brings_back_what_was_painted(session: Session) -> Non
     run(session)
     followed = mask(session, FRAMES - 1)
     session.remove_object(2)
-    session.undo()  # before any run: its memory is as good as ever
+    session.undo()  # before any run: the memory is still valid
     run(session)
     assert first_of_run(session) == 0
     session.show(5)
@@ -247,7 +247,7 @@ def test_a_change_that_cannot_be_saved_changes_nothing(
     assert project.masks.frames() == []
 
 
-def test_a_project_is_closed_though_it_cannot_be_saved(
+def test_a_project_is_closed_even_if_it_cannot_be_saved(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Project) -> None:
@@ -287,11 +287,11 @@ def test_a_mask_file(session: Session, tmp_path: Path) -> None:
     loaded = np.zeros((HEIGHT, WIDTH), np.uint8)
     loaded[:10], loaded[10:20], loaded[20:30], loaded[30:] = 1, 2, 9, 255
     (tmp_path / "mask.png").write_bytes(b"no mask")
-    with pytest.raises(DataError, match=r"^mask\.png: "):  # the folder of uploads is nobody's
+    with pytest.raises(DataError, match=r"^mask\.png: "):  # the upload folder means nothing to the user
         session.load_mask(0, tmp_path / "mask.png")
     write_mask(tmp_path / "mask.png", loaded)
     new = session.load_mask(0, tmp_path / "mask.png")
-    assert [item.id for item in new] == [3, 9]  # 2 was removed: what looks like it is another
+    assert [item.id for item in new] == [3, 9]  # 2 was removed, so the mask's 2 is a new object
     assert [mask(session, 0)[row, 0] for row in (0, 10, 20, 30)] == [1, 3, 9, 0]
     session.undo()
     assert session.opened.project.mask(0) is None
@@ -334,12 +334,12 @@ def test_the_page_that_follows_is_at_the_runs_last_frame_once_it_has_ended(
     assert answers.answer("look", {"follow": False})["state"]["frame"] == 2
 
 
-def test_a_correction_is_gone_on_from_with_the_memory_before_it(session: Session) -> None:
+def test_a_run_continues_from_a_correction_with_the_memory_before_it(session: Session) -> None:
     dab(session, 1, 26, 26)
     run(session)
     before = {number: mask(session, number) for number in range(FRAMES)}
     session.show(6)
-    run(session)  # again from there: nothing was changed
+    run(session)  # rerun from there: nothing was changed
     for number in range(FRAMES):
         np.testing.assert_array_equal(mask(session, number), before[number])
     chain = session.opened.project.chain(1)
@@ -362,7 +362,7 @@ def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: 
     session.add_object()
     session.box(0, BLUE_BOX, 2)
     run(session)
-    session.show(4)  # before the green square comes, which the network may take for the blue one
+    session.show(4)  # before the green square appears, which the network may take for the blue one
     session.stroke(4, Stroke(0, [(34, 70)], 60))
     run(session)
     for number in range(4, FRAMES):
@@ -400,7 +400,7 @@ def test_another_checkpoint_of_the_same_name_begins_a_new_memory(session: Sessio
     assert first_of_run(session) == 0
     assert (mask(session, FRAMES - 1) == 1).any()
     tensors = load_file(path)
-    tensors["decoder.conv_out.bias"][0] += 1e3  # all is background
+    tensors["decoder.conv_out.bias"][0] += 1e3  # makes every pixel background
     save_file(tensors, path)
     run(session)
     assert first_of_run(session) == 4
@@ -469,7 +469,7 @@ def test_a_killed_session_loses_nothing(session: Session, video: Path, tmp_path:
     run(again)
     chain = new.chain(1)
     assert chain is not None
-    assert chain.first == 0  # the memory was brought back
+    assert chain.first == 0  # the memory was restored
     again.close()
 
 
@@ -513,7 +513,7 @@ def test_a_folder_of_other_frames_is_another_video(
         session.open_project("squares")
 
 
-def test_a_project_of_before_is_opened_at_a_frame_that_is_there(
+def test_an_older_project_is_opened_at_an_existing_frame(
     session: Session, video: Path, tmp_path: Path
 ) -> None:
     dab(session, 1, 26, 26)
@@ -525,7 +525,7 @@ def test_a_project_of_before_is_opened_at_a_frame_that_is_there(
     del content["frames"], content["chains"]["forward"]["weights"]
     path.write_text(json.dumps(content))
     (video / "009.png").unlink()
-    for _ in range(2):  # also as it was saved since
+    for _ in range(2):  # the second time, as saved by the present version
         session.open_project("squares")
         state = Answers(session, tmp_path).answer("look", {})["state"]
         assert (state["frame"], state["name"]) == (FRAMES - 2, "008")
@@ -533,7 +533,7 @@ def test_a_project_of_before_is_opened_at_a_frame_that_is_there(
     session.open_project("squares")
     session.show(4)
     run(session)
-    assert first_of_run(session) == 4  # nobody knows the weights of the run of before
+    assert first_of_run(session) == 4  # the weights of the earlier run are unknown
 
 
 def test_names_of_projects_are_harmless(session: Session, tmp_path: Path) -> None:
@@ -552,7 +552,7 @@ def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: 
     outside = make_video(tmp_path / "outside", 2)
     (video.parent / "link").symlink_to(outside)
     for path in (outside, video.parent / "link", video.parent / ".." / "outside", "/etc/passwd", "a\0b"):
-        with pytest.raises(DataError, match=str(video.parent)):  # what may be opened
+        with pytest.raises(DataError, match=str(video.parent)):  # names what may be opened
             session.open_video(path)
     assert session.opened.project.title == "squares"
     assert [name for name, _ in session.places.videos()] == ["videos/squares"]
@@ -567,7 +567,7 @@ def test_names_that_are_not_utf8_are_left_out(
     try:
         strange.mkdir()
     except OSError:
-        pytest.skip("this file system takes only UTF-8")
+        pytest.skip("this file system accepts only UTF-8 names")
     Image.fromarray(frame(0)).save(strange / "000.png")
     (strange / "a.mp4").touch()
     (video.parent / "link.mp4").symlink_to(strange / "a.mp4")
@@ -586,14 +586,14 @@ def test_names_that_are_not_utf8_are_left_out(
     assert session.saved() == ["squares"]
 
 
-def test_the_tool_says_what_it_lacks(
+def test_the_tool_names_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app.main(["--folder", str(tmp_path / "missing")]) == 1
     assert str(tmp_path / "missing") in capsys.readouterr().err
     assert app.main(["--policy", "best"]) == 1
     assert re.search("policy: .*emfs.*'best'", capsys.readouterr().err)
-    nowhere = ["--host", "192.0.2.1", "--projects", str(tmp_path)]  # an address that is nobody's
+    nowhere = ["--host", "192.0.2.1", "--projects", str(tmp_path)]  # an address reserved for documentation
     for flags in (
         ["--policy", "no_such_module:Policy"],
         ["--checkpoint", "no_such_file"],

@@ -7,7 +7,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-# What each room may import of ours, besides itself. Rooms are matched by their longest name.
+# The project's packages and modules ("rooms"), with those that each may import besides itself. A module
+# belongs to the room with the longest matching name.
 _BELOW_ENGINES = (
     "aot_plus.configs",
     "aot_plus.networks.layers",
@@ -78,7 +79,7 @@ def _modules() -> list[tuple[str, Path]]:
 
 
 def _imports(path: Path) -> list[str]:
-    """Modules of ours that a file imports anywhere in it."""
+    """Returns the project's modules that a file imports, at any level."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):

@@ -1,4 +1,4 @@
-"""The inference benchmark at tiny sizes: its figures are finite, its operations are those of the formulas."""
+"""The inference benchmark at tiny sizes: its figures are finite, its operation counts match the formulas."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def small_unit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(capsys: pytest.CaptureFixture[str], *flags: str) -> dict[str, Any]:
-    """The figures in the last line of a run, all of them finite numbers."""
+    """Returns the figures in the last line of a run, having checked that all are finite numbers."""
     assert inference.main(["--model", "aot_mini", *flags]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record["settings"]["model"] == "aot_mini"
@@ -67,9 +67,9 @@ def test_launches_with_and_without_recordings(capsys: pytest.CaptureFixture[str]
     found = measure(capsys, "--scenario", "launches", *TINY)
     assert found["plain"]["operations"] > 100
     assert found["plain"]["recordings"] == 0
-    # Encode, propagate and decode every frame, choose and write every second one, hold the others.
+    # Encode, propagate and decode run on every frame, choose and write on every second, hold on the others.
     assert found["recorded"]["recordings"] == 3 + 0.5 + 0.5 + 0.5
-    assert found["recorded"]["operations"] < 2  # the image into its place, the number of a written frame
+    assert found["recorded"]["operations"] < 2  # copies of the image and of the number of a written frame
 
 
 def test_each_attention_of_a_frame_in_all_ways(
@@ -83,7 +83,7 @@ def test_each_attention_of_a_frame_in_all_ways(
 
     monkeypatch.setattr(attention, "_attention_in_parts", note)
     found = measure(capsys, "--scenario", "attention", *TINY, "--frames", "1")
-    # 4 x 5 tokens, 3 frames, 2 layers: self-attention and short-term attention, and the long-term one.
+    # 4 x 5 tokens, 3 frames, 2 layers: self-attention, short-term and long-term attention.
     assert {name: of["calls"] for name, of in found.items()} == {
         "1 x 4 heads of 32, 32: 20 x 20": 4,
         "1 x 4 heads of 32, 32: 20 x 60": 2,
@@ -112,7 +112,7 @@ def test_parts_within_parts_are_booked_alone() -> None:
         work.outer()
         work.reading += 100
     assert totals == {"outer": 3, "inner": 10, "other": 100}
-    work.outer()  # the methods are the old ones again
+    work.outer()  # the original methods are restored
     assert totals == {"outer": 3, "inner": 10, "other": 100}
 
 
@@ -144,7 +144,7 @@ def test_number_formats(
     Image.fromarray(masks[0]).save(tmp_path / "mask.png")
     flags = ["--video", str(tmp_path / "video"), "--mask", str(tmp_path / "mask.png"), "--dtype", "float32"]
     found = measure(capsys, "--scenario", "agreement", "--frames", "2", "--device", "cpu", *flags)
-    same = {"equal_labels": 1.0, "worst": 1.0, "frames": 2}  # float32 against itself
+    same = {"equal_labels": 1.0, "worst": 1.0, "frames": 2}  # float32 compared with itself
     assert found == {"short": same, "video": same}
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of metric and training at tiny sizes, and the command that runs the list."""
+"""The benchmarks of the metric and of training at tiny sizes, and the command that runs the whole list."""
 
 import json
 import re
@@ -84,7 +84,7 @@ def test_the_list_keeps_the_json_of_what_worked(
     tiny = "metric --frames 6 --sequences 2 --size 48x64 --processes 1 --runs 1"
     monkeypatch.setattr(everything, "ON_CPU", {"metric": tiny, "broken": "metric --size nothing"})
     monkeypatch.setattr(everything, "FOLDER", tmp_path)
-    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # data may lie elsewhere, the programs do not
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # moves the data, but not the programs
     assert everything.main(["--threads", "1", "--device", "cpu"]) == 1
     assert re.fullmatch("error: .*: broken", capsys.readouterr().err.splitlines()[-1])
     assert [path.name for path in tmp_path.iterdir()] == ["metric.json"]

@@ -1,4 +1,4 @@
-"""Boxes become masks of the objects in them."""
+"""Boxes are turned into masks of the objects in them."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ SIZE = (120, 160)
 
 
 def _scene(scale: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Noisy grass with a red ball and a blue plate, and where they are."""
+    """Returns an image of noisy grass with a red ball and a blue plate, and the masks of both."""
     height, width = (side * scale for side in SIZE)
     image = np.full((height, width, 3), (60, 140, 50), np.uint8)
     ball, plate = (np.zeros((height, width), np.uint8) for _ in range(2))
@@ -37,7 +37,7 @@ def test_a_box_becomes_its_object(scale: int) -> None:
     assert _iou(ids == 2, plate) > 0.95
     np.testing.assert_array_equal(image, before)
     if scale == 1:
-        np.testing.assert_array_equal(mask_of_box(image, boxes[0]), ids == 1)  # the same again
+        np.testing.assert_array_equal(mask_of_box(image, boxes[0]), ids == 1)  # deterministic
 
 
 def test_an_object_that_the_image_cuts_off() -> None:

@@ -1,4 +1,4 @@
-"""``check_dataset``: every kind of finding on a tiny dataset with that one fault, and none on a sound one."""
+"""``check_dataset``: every kind of finding on a tiny dataset with that one fault, none on a sound dataset."""
 
 import re
 import shutil
@@ -32,11 +32,11 @@ from evaluation.layouts import scored_sequences
 from evaluation.protocols import PROTOCOLS
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 9  # every second frame is annotated: 0, 2, .. 8
-SEQUENCE = "b"  # the one that faults are made in
+SEQUENCE = "b"  # the sequence that gets the faults
 
 
 def mask_of(*ids: int) -> np.ndarray:
-    """A square of 16 x 16 pixels for each id."""
+    """Returns a mask with a square of 16 x 16 pixels for each id."""
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     for place, number in enumerate(ids):
         top, left = 16 * (place // 4), 16 * (place % 4)
@@ -169,7 +169,7 @@ def test_a_fault_is_found(root: Path, kind: Kind, fault: Callable[[Path], object
         finding.kind == kind and detail in f"{finding.place}: {finding.detail}" for finding in findings
     )
     expected = 1 if kind.severity is Severity.ERROR else 0
-    # A frame or mask too many or too few has a note of its own besides; nothing may be worse than the fault.
+    # An extra or missing frame or mask also gives a note; nothing may be more severe than the fault itself.
     assert main([str(root), "--workers", "1"]) == expected
 
 
@@ -190,7 +190,7 @@ class FirstMask:
 
 
 def run_breaks(root: Path, results: Path) -> bool:
-    """Returns True if an evaluation over val ends with an error: its checks, inference or the metric."""
+    """Returns whether an evaluation on val ends with an error in its checks, inference or metric."""
     cfg = get_config("pre_vost_2", "r50_aotl")
     dataset = VOSTDataset(root, "data")
     try:
@@ -310,7 +310,7 @@ def test_vost_has_a_known_number_of_sequences(root: Path) -> None:
 
 
 def test_the_test_split_of_vosts_archive_is_no_error(root: Path) -> None:
-    """It has frames at 5 fps alone, and no masks."""
+    """It has only frames at 5 fps, and no masks."""
     for folder in ("JPEGImages_10fps", "Annotations"):
         shutil.rmtree(root / folder / "a")
     write_split(root, "val", "b\n")

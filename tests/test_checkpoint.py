@@ -1,4 +1,4 @@
-"""Checkpoint files: every form that is read, every damage that is named, and what becomes of each tensor."""
+"""Checkpoint files: every readable form, every kind of damage by name, and what happens to each tensor."""
 
 import logging
 import pickle
@@ -126,7 +126,7 @@ def test_damaged_and_foreign_files_are_named(
     with pytest.raises(CheckpointError, match=re.escape(str(path))) as caught:
         read_state_dict(path)
     assert "\n" not in str(caught.value)
-    assert "weights_only" not in str(caught.value)  # PyTorch's advice, which lets a file run code
+    assert "weights_only" not in str(caught.value)  # PyTorch's advice would let the file run code
     assert ("page" in name) == ("web page" in str(caught.value))
     assert capsys.readouterr().out == ""
 
@@ -303,7 +303,7 @@ def test_a_file_of_another_model_is_refused(tmp_path: Path, strict: bool) -> Non
 
 
 def test_a_model_that_shares_the_decoder_alone_is_another(tmp_path: Path) -> None:
-    """Training would begin with nearly nothing of the file: 2 of the model's 22 tensors."""
+    """Training would start with almost nothing from the file: 2 of the model's 22 tensors."""
     weights = {name: tensor for name, tensor in named_weights().items() if name.startswith("decoder.")}
     weights |= {f"backbone.{number}.weight": torch.zeros(4) for number in range(20)}
     model = Model()
@@ -334,7 +334,7 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
 
 
 def resnet_like(blocks: int) -> nn.Module:
-    """The first stages of a ResNet, by torchvision's names."""
+    """Returns the first stages of a ResNet, with torchvision's names."""
     layer = nn.Sequential(
         *(nn.ModuleDict({"conv1": nn.Conv2d(2, 2, 1), "bn1": nn.BatchNorm2d(2)}) for _ in range(blocks))
     )

@@ -1,4 +1,4 @@
-"""A policy's choice as a tensor: the same labels, banks and traces, and nobody waits for it in a frame."""
+"""A policy's choice as a tensor: labels, banks and traces are the same, and no frame waits for it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_bank_written_by_index_tensors_is_the_same() -> None:
             for mine, other in zip(indexed.as_read(layer), plain.as_read(layer), strict=True):
                 assert torch.equal(mine, other)
         assert torch.equal(indexed.order, plain.order)
-        if frame % 2:  # else nobody asks between two appends
+        if frame % 2:  # otherwise, the frame numbers are not read between two appends
             assert indexed.frames == plain.frames
     assert indexed.frames == plain.frames
     assert indexed.layer(0).keys.data_ptr() == place
@@ -55,7 +55,7 @@ def test_a_bank_saved_before_the_choice_is_known_holds_it() -> None:
 
 
 def _changed(change: Callable[[Any], Any]) -> Callable[[Config], MemoryPolicy]:
-    """Builds the policy of a config, its choices changed in type."""
+    """Returns a builder of a config's policy whose choices have their type changed by ``change``."""
 
     def build(cfg: Config) -> MemoryPolicy:
         policy = build_policy(cfg)
@@ -68,7 +68,7 @@ def _changed(change: Callable[[Any], Any]) -> Callable[[Config], MemoryPolicy]:
 
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "random", "uniform"])
 def test_choices_on_the_device_give_the_same_video(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With groups of objects, one of them from a mask in mid-video on."""
+    """There are several groups of objects, one of which starts with a mask in the middle of the video."""
     video, later, outcomes = _video(3, frames=12), _squares([*[0] * 15, 20, *range(30, 39)]), []
     for change in (int, torch.as_tensor):
         monkeypatch.setattr("aot_plus.networks.engines.inference.build_policy", _changed(change))
@@ -97,7 +97,7 @@ def test_a_choice_may_be_a_tensor_for_some_groups_alone(monkeypatch: pytest.Monk
     assert banks[0] == banks[1]
 
 
-def test_the_host_asks_for_a_choice_only_when_somebody_wants_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_waits_for_a_choice_only_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[HostCopy] = []
 
     class Watched(HostCopy):

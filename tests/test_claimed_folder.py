@@ -1,4 +1,4 @@
-"""A folder that several processes claim: all must see the same one."""
+"""A folder claimed by several processes: all of them must see the same folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from aot_plus.utils.errors import ConfigError
 
 
 def claim(folders: list[Path]) -> list[str]:
-    """Claims each process's folder; returns every process's error, "" for none."""
+    """Claims each process's folder; returns each process's error, "" for none."""
     place = ProcessPlace.from_environment()
     folder = folders[place.rank]
     with process_group(place):
@@ -25,7 +25,7 @@ def claim(folders: list[Path]) -> list[str]:
 
 @pytest.mark.usefixtures("forked_processes")
 def test_a_folder_that_one_process_does_not_see(tmp_path: Path) -> None:
-    """As on two machines that each have a disk of their own: they would never see one another's files."""
+    """This happens on two machines with separate disks, which never see each other's files."""
     first, second = launch(claim, [tmp_path / "a", tmp_path / "b"], processes=2)
     assert first.startswith(f"{tmp_path / 'a'}: ")
     assert second.startswith(f"{tmp_path / 'b'}: ")

@@ -1,4 +1,4 @@
-"""The one command and what its tools have in common."""
+"""The command ``aot-plus`` and what its tools have in common."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The frames of a training clip, its ids, and merging two clips."""
+"""The frames of a training clip, its ids, and the merging of two clips."""
 
 import numpy as np
 import pytest
@@ -79,14 +79,14 @@ def test_an_unusable_reference_is_tried_forty_times() -> None:
 def test_an_object_missing_from_the_reference_is_drawn_again_five_times_then_background() -> None:
     first = rectangles((1, 20, 20, 60, 60))
     second = rectangles((1, 20, 20, 60, 60), (2, 70, 70, 90, 90))
-    # Every second annotated frame has the second object: of annotated neighbours, one has it.
+    # Every second annotated frame has the second object, so one of two neighbours has it.
     always = FakeVideo([first if index % 2 == 0 else second for index in range(LENGTH)], every=1)
     rules = ClipRules(length=2, max_gap=1, reverse_probability=0.0)
     consistent = 0
     for seed in range(40):
         always.read.clear()
         clip = drawn(always, rules, seed)
-        tries = len(always.read) // 3  # the reference is read once to be judged, then with the others
+        tries = len(always.read) // 3  # the reference is read twice: once to check it, once with the clip
         assert 1 <= tries <= 5
         ends_consistent = frame_numbers(clip)[0] % 2 == 1
         assert ends_consistent or tries == 5
@@ -156,7 +156,7 @@ def test_merging_drops_small_objects_and_keeps_at_most_the_maximum() -> None:
     first = raw_clip(rectangles((1, 0, 0, 40, 40), (2, 50, 0, 90, 40)))
     covering = raw_clip(rectangles((1, 50, 0, 89, 40), (2, 60, 60, 90, 90), (3, 0, 60, 9, 71)))
     merged, count = merge_clips(first, covering, 10, 100, np.random.default_rng(0))
-    # Of the first clip's second object 40 pixels are left; the second clip's third has 99.
+    # The first clip's second object has 40 pixels left; the second clip's third object has 99.
     assert count == 3
     assert set(np.unique(merged.reference)) == {0, 1, 2, 3}
     assert not merged.reference[89, :40].any()

@@ -1,4 +1,4 @@
-"""Masks as people draw them: colours, smooth edges, grey levels, transparency."""
+"""Hand-drawn masks: colours, smooth edges, grey levels, transparency."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ Array = NDArray[np.uint8]
 
 
 def discs(*colours: tuple[int, int, int], smooth: bool = False) -> Array:
-    """Discs that touch, from left to right, on black."""
+    """Draws touching discs, from left to right, on black."""
     image = np.zeros((60, 40 * len(colours) + 20, 3), np.uint8)
     for place, colour in enumerate(colours):
         cv2.circle(image, (30 + 38 * place, 30), 20, colour, -1, cv2.LINE_AA if smooth else cv2.LINE_8)
@@ -58,7 +58,7 @@ def test_blurred_edges_are_no_objects(tmp_path: Path) -> None:
     assert set(np.unique(mask)) == {0, 1, 2}
 
 
-def test_thin_lines_of_their_own_colour_are_objects(tmp_path: Path) -> None:
+def test_thin_lines_in_a_separate_colour_are_objects(tmp_path: Path) -> None:
     image = np.zeros((20, 20, 3), np.uint8)
     image[:, :8], image[10, 8:] = RED, TEAL
     (mask,) = read(tmp_path, Image.fromarray(image))

@@ -1,4 +1,4 @@
-"""Configs: the values of every stage and model, resolving, overriding, saving."""
+"""Configs: the values of every stage and model; resolving, overriding and saving them."""
 
 import json
 import math
@@ -263,7 +263,7 @@ def test_a_value_out_of_range_is_an_error_that_names_it(name: str) -> None:
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, -math.inf, 10**400, -(10**5000), "9" * 400, "nan"], ids=range(7)
 )
-def test_no_number_may_be_endless_or_none(value: object) -> None:
+def test_numbers_must_be_finite(value: object) -> None:
     for name in RANGES:
         given = (value,) if isinstance(getattr(Config, name), tuple) else value
         with pytest.raises(ConfigError, match=f"{name}: expected .{{1,100}}, found .{{1,104}}$"):
@@ -292,7 +292,7 @@ def _is_number(value: object) -> bool:
     return type(first) in (int, float)
 
 
-def test_a_class_of_ones_own_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_class_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     class StageConfig(DefaultStage):
         TEST_WRITERS = 0
 
@@ -321,13 +321,13 @@ def test_text_that_no_file_could_hold_is_refused(text: str) -> None:
         get_config("pre_vost", "aott", text)
 
 
-def test_every_listed_stage_is_one() -> None:
+def test_every_listed_stage_exists() -> None:
     assert "datasets" not in stage_names()
     for stage in stage_names():
         assert stage == get_config(stage).STAGE_NAME
 
 
-def test_a_word_out_of_a_few_is_told_the_others_and_the_nearest() -> None:
+def test_a_wrong_choice_lists_the_choices_and_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"TEST_DTYPE: .*float32, bfloat16, float16,.*'fp16'.*float16"):
         get_config("pre_vost", "aott", overrides={"TEST_DTYPE": "fp16"})
     with pytest.raises(ConfigError) as far:
@@ -341,7 +341,7 @@ def test_a_name_like_no_other_has_no_nearest() -> None:
     assert re.findall("[A-Z_]{3,}", str(of_key.value)) == ["QQQQQQQQ"]
     with pytest.raises(ConfigError, match="'qqqqqqqq'") as of_stage:
         get_config("qqqqqqqq", "aott")
-    assert {str(of_stage.value).count(f" {name},") for name in stage_names()} == {1}  # all, and none twice
+    assert {str(of_stage.value).count(f" {name},") for name in stage_names()} == {1}  # all, each once
 
 
 def test_unknown_names_list_what_exists() -> None:
@@ -472,7 +472,7 @@ def test_building_a_config_imports_no_torch_and_writes_nothing(tmp_path: Path) -
 
 
 class FlatStage(DefaultStage):
-    """A stage of one's own that says more than its data set."""
+    """A custom stage that sets more than its data set."""
 
     TEST_DATASET = "davis2017"
     TEST_OUTPUT_HEIGHT = None

@@ -1,4 +1,4 @@
-"""Threads by the machine's load: a busy machine gets fewer that sleep, an idle one all that spin."""
+"""Threads by the machine's load: a busy machine gets fewer, which sleep; an idle one gets all, which spin."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ from evaluation import parallel
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of 8 cores where nothing runs, whose load and quota are files in the folder."""
+    """A folder whose files describe the load and quota of an idle machine with 8 cores."""
     monkeypatch.setattr(parallel, "_CGROUP", tmp_path)
     monkeypatch.setattr(cores, "_LOADAVG", tmp_path / "loadavg")
     monkeypatch.setattr(cores.os, "cpu_count", lambda: 8)
@@ -31,7 +31,7 @@ def _load(machine: Path, monkeypatch: pytest.MonkeyPatch, mean: float, running: 
     [
         (0.0, 1, 8, False),
         (8.0, 1, 8, False),  # a run that has just ended
-        (0.1, 9, 7, True),  # at this moment only: the load of the last minute counts
+        (0.1, 9, 7, True),  # a momentary peak: the load of the last minute counts
         (5.5, 9, 2, True),
         (30.0, 31, 1, True),
     ],
@@ -52,7 +52,7 @@ def test_a_container_s_quota_counts(
     (machine / "cpu.max").write_text(f"{quota}\n")
     assert find_cores().usable == usable
     _load(machine, monkeypatch, 6.0, 7)
-    assert find_cores().is_busy is (usable > 2)  # two cores of the machine are free
+    assert find_cores().is_busy is (usable > 2)  # two of the machine's cores are free
 
 
 def test_processes_share_the_threads() -> None:
@@ -75,7 +75,7 @@ def test_the_wait_policy_is_chosen_on_a_busy_machine_unless_it_is_given(
 
 
 @pytest.mark.parametrize(("later", "warnings"), [(0.25, 0), (0.35, 1)])
-def test_a_run_far_below_its_start_is_said_once(
+def test_a_run_far_below_its_initial_speed_is_logged_once(
     caplog: pytest.LogCaptureFixture, later: float, warnings: int
 ) -> None:
     now = [0.0]

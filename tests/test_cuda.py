@@ -1,4 +1,4 @@
-"""All that needs a GPU: ``./run_tests.sh -m cuda`` runs it and nothing else."""
+"""All tests that need a GPU; ``./run_tests.sh -m cuda`` runs only these."""
 
 import copy
 import gc
@@ -44,7 +44,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
-SAME = 0.999  # share of the labels: other kernels round in another way
+SAME = 0.999  # fraction of equal labels: different kernels round differently
 
 
 @cache
@@ -53,7 +53,7 @@ def _cuda_model(name: str, dtype: str = "float32") -> AOT:
 
 
 def _on_cuda(name: str = "aott", **values: Any) -> VideoSegmenter:
-    """A segmenter on CUDA with config values of its own."""
+    """Returns a segmenter on CUDA with the given config values."""
     model = _cuda_model(name, values.get("TEST_DTYPE", "float32"))
     cfg = copy.copy(model.cfg)
     for key, value in {"LATTER_MEM_LEN": 2, **values}.items():
@@ -63,7 +63,7 @@ def _on_cuda(name: str = "aott", **values: Any) -> VideoSegmenter:
 
 @contextmanager
 def _nobody_waits() -> Iterator[None]:
-    """Makes a wait for the GPU an error."""
+    """Makes waiting for the GPU an error."""
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -77,14 +77,14 @@ def _agreement(mine: Any, others: Any) -> float:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_graphs_give_what_the_plain_way_gives(case: str) -> None:
+def test_graphs_give_the_same_as_eager_execution(case: str) -> None:
     run, values = CASES[case]
     recorded, plain = (_on_cuda(**values, TEST_CUDA_GRAPH=graphs) for graphs in (True, False))
     assert _agreement(run(recorded), run(plain)) > SAME
     assert recorded.banks == plain.banks
     probabilities, expected = recorded.probabilities().values, plain.probabilities().values
     np.testing.assert_allclose(probabilities, expected, atol=1e-2)
-    if case != "masks and removals":  # there the second group ended it
+    if case != "masks and removals":  # there, the second group ended the fixed step
         assert recorded._step is not None
         assert recorded._step.graphs._recordings
         assert not recorded._step.graphs.stopped
@@ -107,13 +107,13 @@ def test_videos_of_changing_sizes_use_the_same_graphs() -> None:
     for video in videos:
         mask = _squares([1, 2])[: len(video[0])]
         assert _agreement(_run(recorded, video, mask, 2), _run(plain, video, mask, 2)) > SAME
-    assert len(recorded._steps._waiting) == 1  # the other size
+    assert len(recorded._steps._waiting) == 1  # the step of the other size
 
 
 @pytest.mark.parametrize("gap", [1, 2])
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo"])
-def test_nobody_waits_for_a_frame_or_a_decision(policy: str, gap: int) -> None:
-    """Once the bank is full and all is recorded."""
+def test_the_host_waits_for_no_frame_and_no_decision(policy: str, gap: int) -> None:
+    """This holds once the bank is full and everything has been recorded."""
     video, segmenter = _video(21, frames=20), _on_cuda(MEM_POLICY=policy)
     frames = [segmenter.prepare(image) for image in video]
     assert all(one.is_pinned() for frame in frames for one in frame.inputs)
@@ -131,7 +131,7 @@ def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
 
     segmenter, video = _on_cuda(), _video(22, frames=12)
     plain = _run(_on_cuda(TEST_CUDA_GRAPH=False), video, _squares([1, 2]))
-    with ThreadPoolExecutor(4) as threads:  # they pin memory all the time
+    with ThreadPoolExecutor(4) as threads:  # these keep pinning memory
         busy = [threads.submit(segmenter.prepare, image) for image in video * 40]
         found = _run(segmenter, video, _squares([1, 2]))
         assert all(one.result().size == video[0].shape[:2] for one in busy)
@@ -140,8 +140,8 @@ def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
     assert _agreement(found, plain) > SAME
 
 
-def test_a_graph_that_nobody_uses_does_not_spoil_one_that_is_recorded() -> None:
-    """Python finds it when it looks for cycles, at any moment."""
+def test_freeing_an_unused_graph_does_not_break_a_capture() -> None:
+    """Python's garbage collector may free it at any moment, even during a capture."""
     video, mask, before = _video(23, frames=8), _squares([1, 2]), gc.get_threshold()
     for _ in range(2):
         segmenter = _on_cuda()
@@ -170,7 +170,7 @@ def test_recordings_of_a_bank_that_fills_share_their_memory() -> None:
     segmenter = _on_cuda("deaott", TEST_DTYPE="float16", LATTER_MEM_LEN=8)
     images = np.random.default_rng(26).integers(0, 256, (9, 481, 849, 3), np.uint8)
     segmenter.start(images[0], (images[0, :, :, 0] > 127).astype(np.uint8), memory_gap=1)
-    list(map(segmenter.step, images[1:3]))  # the second one is recorded, with the read of a full bank
+    list(map(segmenter.step, images[1:3]))  # the second is recorded, reading a full bank
     assert segmenter._step is not None
     graphs = segmenter._step.graphs
     before, bytes_before = len(graphs._recordings), graphs.num_bytes
@@ -179,8 +179,8 @@ def test_recordings_of_a_bank_that_fills_share_their_memory() -> None:
     assert graphs.num_bytes <= bytes_before + 32 * 2**20
 
 
-def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch frees what matrix products need beside their tensors with any graph of a stream."""
+def test_graphs_still_work_after_others_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With any graph of a stream, PyTorch frees the workspaces of the stream's matrix products."""
     recorded, plain = _on_cuda(), _on_cuda(TEST_CUDA_GRAPH=False)
     mask, video = _squares([1, 2]), _video(24, frames=20)
     _run(recorded, [image[:50] for image in _video(25, frames=9)], mask[:50], 2)
@@ -191,7 +191,7 @@ def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(fixed_step, "GRAPH_BYTES", recorded._step.graphs.num_bytes)
     recorded._steps._has_room()
     assert not recorded._steps._waiting
-    torch.empty(2**28, dtype=torch.uint8, device="cuda").fill_(255)  # takes the memory that is free now
+    torch.empty(2**28, dtype=torch.uint8, device="cuda").fill_(255)  # overwrites the freed memory
     found += [recorded.step(image) for image in video[12:]]
     assert _agreement(found, _run(plain, video, mask, 2)[1:]) > SAME
 
@@ -199,7 +199,7 @@ def test_graphs_go_on_when_others_are_given_up(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
 @torch.inference_mode()
-def test_convolutions_that_take_in_their_activations(encoder: str, dtype: str) -> None:
+def test_convolutions_fused_with_their_activations(encoder: str, dtype: str) -> None:
     torch.manual_seed(0)
     model = prepare_for_inference(build_encoder(encoder, freeze_bn=True))
     image = torch.randn(1, 3, 97, 129)
@@ -214,7 +214,7 @@ def test_convolutions_that_take_in_their_activations(encoder: str, dtype: str) -
 
 @pytest.mark.parametrize("shape", [(1, 128, 121, 213), (3, 128, 31, 54)])
 @torch.inference_mode()
-def test_a_group_norm_is_that_of_the_cpu(shape: tuple[int, ...]) -> None:
+def test_a_group_norm_equals_that_of_the_cpu(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     norm = GroupNorm(8, 128)
     torch.nn.init.normal_(norm.weight)
@@ -228,7 +228,7 @@ def test_a_group_norm_is_that_of_the_cpu(shape: tuple[int, ...]) -> None:
 
 
 @torch.inference_mode()
-def test_an_identity_embedding_by_a_product_is_the_convolution_of_the_cpu() -> None:
+def test_an_identity_embedding_by_a_product_equals_the_cpus_convolution() -> None:
     torch.manual_seed(0)
     bank = IdentityBank(11, 256, 16, overlap=True, ignores=True)
     labels = torch.randint(0, 12, (3, 97, 129), dtype=torch.int)
@@ -240,9 +240,9 @@ def test_an_identity_embedding_by_a_product_is_the_convolution_of_the_cpu() -> N
     torch.testing.assert_close(found.cpu().float(), expected, atol=5e-3, rtol=5e-3)
 
 
-@pytest.mark.parametrize("keys", [1674, 15066, 64, 13, 9, 5])  # with few, the last ones weigh much
+@pytest.mark.parametrize("keys", [1674, 15066, 64, 13, 9, 5])  # with few keys, the last ones weigh more
 @torch.inference_mode()
-def test_attention_with_wide_values_is_that_of_float32(keys: int) -> None:
+def test_attention_with_wide_values_equals_that_of_float32(keys: int) -> None:
     torch.manual_seed(0)
     tensors = [torch.randn(1, count, width).cuda() for count, width in ((50, 128), (keys, 128), (keys, 1024))]
     expected = attention(*tensors, num_heads=1)
@@ -254,13 +254,13 @@ def test_the_benchmark_times_attentions_in_all_ways(capsys: pytest.CaptureFixtur
     flags = "--scenario attention --model aot_mini --dtype float16 --device cuda"
     assert inference.main((flags + " --size 97x129 --frames 2").split()) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
-    ways = {"chosen", "efficient", "products, 8 Mi"}  # the other kernels are not for every card
+    ways = {"chosen", "efficient", "products, 8 Mi"}  # not every card supports the other kernels
     assert all(ways <= set(of) for of in figures.values())
     assert len(figures) == 2
 
 
 @pytest.mark.parametrize("name", ["aott", "deaott"])
-def test_labels_are_those_of_the_cpu(name: str) -> None:
+def test_labels_equal_those_of_the_cpu(name: str) -> None:
     video, mask = _video(18), _squares([1, 2], side=30)
     assert (
         _agreement(_run(_segmenter(name), video, mask), _run(_on_cuda(name, LATTER_MEM_LEN=3), video, mask))
@@ -285,11 +285,11 @@ def test_an_engine_keeps_its_memory_on_the_device(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_the_plain_way_does_not_wait_either(name: str) -> None:
+def test_eager_execution_does_not_wait_either(name: str) -> None:
     engine = _engine(name, "cuda")
     state = _start(engine, memory_gap=2)
     images = [_image(frame).to("cuda") for frame in range(1, 10)]
-    for image in images[:7]:  # tables are made and copied
+    for image in images[:7]:  # these compute and copy the tables
         _step(engine, state, image)
     assert state.batches[0].memory.bank.is_full
     with _nobody_waits():
@@ -298,8 +298,8 @@ def test_the_plain_way_does_not_wait_either(name: str) -> None:
     assert state.banks[0][-1] == 8
 
 
-def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
-    """With AdamW in one kernel, which a checkpoint of a CPU does not take away."""
+def test_a_training_step_equals_that_of_the_cpu(tmp_path: Path) -> None:
+    """AdamW is fused, and stays so after loading a checkpoint from a CPU."""
     dataset = tmp_path / "VOST"
     write_dataset(dataset)
     cfg = tiny_config(dataset)
@@ -318,9 +318,9 @@ def test_a_training_step_is_that_of_the_cpu(tmp_path: Path) -> None:
 
 
 def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[list[StepResult], int]:
-    """Three steps that commit ground truth and three that commit predictions, each in two parts.
+    """Runs three steps that commit ground truth and three that commit predictions, each in two parts.
 
-    Returns their results and the number of recordings.
+    Returns the results and the number of recordings.
     """
     same = {"DATASETS": (str(dataset),), "TRAIN_DEVICE": "cuda", "TRAIN_ACCUMULATION_STEPS": 2}
     cfg = get_config("mini_vost", model, overrides={**TINY, **same, **values})
@@ -366,7 +366,7 @@ def test_a_recorded_training_in_two_processes(tmp_path: Path) -> None:
 def test_a_training_that_cannot_be_recorded_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """CUDA gives up the recording. What follows draws random numbers, which PyTorch does not expect then."""
+    """CUDA aborts the capture. Later steps draw random numbers, which PyTorch does not expect after that."""
     write_dataset(tmp_path / "VOST")
     decode = AOT.decode
 
@@ -381,7 +381,7 @@ def test_a_training_that_cannot_be_recorded_goes_on(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_a_recorded_training_draws_anew_which_paths_are_dropped(tmp_path: Path) -> None:
+def test_a_recorded_training_redraws_the_dropped_paths(tmp_path: Path) -> None:
     dataset = tmp_path / "VOST"
     write_dataset(dataset)
     cfg = tiny_config(dataset, TRAIN_LSTT_DROPPATH=0.5, TRAIN_LR=0.0, TRAIN_LR_MIN=0.0, MODEL_FREEZE_BN=True)
@@ -405,7 +405,7 @@ def test_jpeg_decoded_on_the_gpu_is_near_pillows(tmp_path: Path) -> None:
 
 
 def test_jpeg_is_not_decoded_into_a_frame_that_is_still_to_be_read(tmp_path: Path) -> None:
-    """The host runs ahead of the GPU, and lets go of frames as soon as their reading is begun."""
+    """The host runs ahead of the GPU, and releases a frame as soon as the GPU's read of it is queued."""
     segmenter, paths = _on_cuda(TEST_GPU_IMAGES=True), []
     for value in (40, 200):
         paths.append(tmp_path / f"{value}.jpg")

@@ -1,4 +1,4 @@
-"""``python -m aot_plus.tools.demo``: videos and folders to masks and an overlay, and every bad input."""
+"""``python -m aot_plus.tools.demo``: from videos and folders to masks and an overlay, and every bad input."""
 
 import os
 import re
@@ -18,12 +18,12 @@ from aot_plus.networks.models import AOT, loading
 from aot_plus.tools import demo
 from aot_plus.viz.strip import MemoryStrip
 
-HEIGHT, WIDTH = 41, 57  # odd, as codecs do not like it
+HEIGHT, WIDTH = 41, 57  # odd numbers, which codecs do not accept
 Array = NDArray[np.uint8]
 
 
 def frame(number: int) -> Array:
-    """A picture whose brightness says its number, with a moving square."""
+    """Returns a picture with a moving square, whose brightness encodes its number."""
     image = np.full((HEIGHT, WIDTH, 3), 10 * number, np.uint8)
     image[8:20, 8 + number : 20 + number] = (250, 120, 40)
     return image
@@ -44,7 +44,7 @@ def save_mask(path: Path, mask: Array) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images 8.png to 13.png: in name order, 10 would come before 8."""
+    """A folder with images 8.png to 13.png; sorted as text, 10 would come before 8."""
     path = tmp_path / "frames"
     path.mkdir()
     for number in range(8, 14):
@@ -147,7 +147,7 @@ def test_later_masks_add_and_correct_objects(folder: Path, tmp_path: Path) -> No
     assert 7 not in np.array(Image.open(out / "masks" / "10.png"))
 
 
-def test_masks_of_frames_left_out_are_said(
+def test_masks_of_skipped_frames_are_logged(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("8", "9", "11", "13"):
@@ -226,7 +226,7 @@ def test_earlier_results_are_seen_before_the_model_is_loaded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "out" / "masks").mkdir(parents=True)
-    monkeypatch.setattr(loading, "load_from_config", None)  # to call it is an error
+    monkeypatch.setattr(loading, "load_from_config", None)  # calling it would fail
     assert run(folder, mask, tmp_path / "out") == 1
     assert "--overwrite" in error_of(capsys)
 
@@ -385,7 +385,7 @@ def test_bad_boxes_are_usage_errors(
 
 
 class Camera:
-    """Stands in for OpenCV's: camera 0 delivers five frames."""
+    """A stand-in for OpenCV's camera: number 0 delivers five frames."""
 
     def __init__(self, number: int) -> None:
         self.opened, self.left = number == 0, 5
@@ -397,7 +397,7 @@ class Camera:
         return True
 
     def get(self, _: int) -> float:
-        return -1.0  # as some cameras do
+        return -1.0  # as some cameras report
 
     def read(self) -> tuple[bool, Array | None]:
         self.left -= 1
@@ -444,7 +444,7 @@ def test_without_a_checkpoint(
     flags = ["--input", str(folder), "--mask", str(mask), "--output", str(tmp_path / "out")]
     assert demo.main(flags) == 1
     assert "--random_weights" in error_of(capsys)
-    assert demo.main([*flags, "--model", "aot_mini", "--end", "2"]) == 0  # has one of its own
+    assert demo.main([*flags, "--model", "aot_mini", "--end", "2"]) == 0  # this model ships with one
 
 
 def test_capacity_counts_the_whole_memory(

@@ -1,4 +1,4 @@
-"""JPEG files decoded and resized on the device, which here is a CPU: near what is done by default."""
+"""JPEG files decoded and resized on the device, here a CPU: the pixels are close to those of the default."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_at_the_networks_size_the_bytes_stay(tmp_path: Path) -> None:
 
 
 def test_other_files_are_read_as_they_are_by_default(tmp_path: Path) -> None:
-    """PNG, and images that EXIF turns; what cannot be read is an error of the project."""
+    """These are PNG files and images that EXIF rotates; an unreadable file raises an error of the project."""
     turned = PIL.Image.Exif()
     turned[0x0112] = 6
     png, upside = _saved(tmp_path / "frame.png"), _saved(tmp_path / "turned.jpg", exif=turned)

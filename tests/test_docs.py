@@ -1,4 +1,4 @@
-"""The documentation's links lead somewhere, its code runs, its numbers and messages are those of the code."""
+"""The documentation's links work, its code runs, and its numbers and messages match the code."""
 
 import ast
 import json
@@ -45,13 +45,13 @@ def _without_code(text: str) -> str:
 
 
 def _anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives a page's headings."""
+    """Returns the anchors that GitHub gives a page's headings."""
     headings = re.findall(r"^#+ (.+)$", _without_code(page.read_text(encoding="utf-8")), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def _rows(text: str, header: str) -> list[list[str]]:
-    """The cells of the one table whose header line begins like that."""
+    """Returns the cells of the only table whose header line begins with ``header``."""
     (table,) = re.findall(rf"^{re.escape(header)}.*\n\|[-|]+\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
@@ -76,7 +76,7 @@ def test_every_page_is_in_the_index() -> None:
     assert {name for name in names if f"]({name})" not in index} == set()
 
 
-# What begins a command, and the group that names its tool, if it does.
+# The start of a command; the group matches its tool, if it names one.
 _COMMANDS = re.compile(
     r"(?:(?<![\w/.-])aot-plus |python -m aot_plus )(?P<tool>[a-z][\w-]*)"
     r"|python -m (?P<module>(?:aot_plus\.tools|evaluation|benchmarks)[.\w]*)"
@@ -85,7 +85,7 @@ _COMMANDS = re.compile(
 
 
 def _commands(text: str) -> list[tuple[str, list[str]]]:
-    """The module of each command on a page and the flags that are given to it."""
+    """Returns the module of each command on a page, with the flags given to it."""
     text = text.replace("\\\n", " ")
     commands = []
     for found in _COMMANDS.finditer(text):
@@ -118,7 +118,7 @@ def test_every_kind_of_command_is_looked_at() -> None:
 
 
 def _decision() -> dict[str, list[float]]:
-    """The columns of the decision that is worked through."""
+    """Returns the columns of the worked example of a decision."""
     header = "| frame | read | relevance | redundancy | novelty | score | |"
     rows = _rows(_text("memory_policies.md"), header)
     names = ["frame", "read", "relevance", "redundancy", "novelty", "score"]
@@ -146,7 +146,7 @@ def test_the_worked_decision_follows_from_the_formulas() -> None:
 
 
 def test_the_worked_lines_use_the_numbers_of_the_table() -> None:
-    """What has four decimals below the table is a number of it, or comes from its numbers."""
+    """Every number with four decimals below the table is in the table, or follows from its numbers."""
     table = _decision()
     row = {name: values[table["dropped"].index(1)] for name, values in table.items()}
     below = re.split(r"^\| frame \| read (?:.*\n\|)+.*\n", _text("memory_policies.md"), flags=re.MULTILINE)[1]
@@ -179,7 +179,7 @@ def test_presets_are_those_of_the_configs() -> None:
 
 
 def _tiny_dataset(folder: Path, frames: int) -> None:
-    """One video of noise with two objects."""
+    """Writes one video of noise with two objects."""
     size = (65, 81)
     images, masks = folder / "JPEGImages_10fps" / "noise", folder / "Annotations" / "noise"
     images.mkdir(parents=True)
@@ -222,7 +222,7 @@ def test_the_policy_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_video_of_the_library_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", _text("library.md"), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # as an installed package in any folder
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # as with an installed package, in any folder
     images = [np.full((96, 128, 3), (40, 120, 60), np.uint8) for _ in range(3)]
     with VideoWriter(tmp_path / "video.mp4", 10) as writer:
         for number, image in enumerate(images):
@@ -285,11 +285,11 @@ def test_initial_weights_are_those_of_the_configs() -> None:
 # --- troubleshooting
 
 
-Parts = list[str | None]  # of a text; None is what is filled in
+Parts = list[str | None]  # the parts of a text; None stands for a value that is filled in
 
 
 def _python_texts(path: Path) -> list[Parts]:
-    """The strings of a file, an f-string as a whole."""
+    """Returns the strings of a file; an f-string is one text."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     formatted = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     pieces = {id(part) for node in formatted for part in node.values}
@@ -308,7 +308,7 @@ def _shell_texts(path: Path) -> list[Parts]:
 
 
 def _templates() -> list[re.Pattern[str]]:
-    """The first lines of all texts in the code that are long enough to tell messages apart."""
+    """Returns patterns for the first lines of the code's texts that are long enough to identify a message."""
     packages = [ROOT / "aot_plus", ROOT / "evaluation"]
     texts = [text for package in packages for path in package.rglob("*.py") for text in _python_texts(path)]
     scripts = [*ROOT.glob("*.sh"), *(ROOT / "aot_plus" / "tools").glob("*.sh")]

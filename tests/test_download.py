@@ -1,4 +1,4 @@
-"""``aot-plus download``: from a server on this machine that cuts, lies and answers with pages."""
+"""``aot-plus download`` from a local server that cuts connections, lies and answers with web pages."""
 
 import hashlib
 import json
@@ -41,8 +41,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAPER = Publication("A paper", "https://example.org/paper")
 CONTENT = bytes([0x80, *range(2, 256)]) * 1000  # begins as a pickle does
 CHANGED = CONTENT[:1] + CONTENT[:0:-1]
-PART = 2**16  # bytes that are written at once
-FAILS = [PART, 0, 0, 0, 0, 0]  # cuts until a run gives up
+PART = 2**16  # bytes per write
+FAILS = [PART, 0, 0, 0, 0, 0]  # enough cuts for a run to give up
 NAME = "weights.pth"
 
 
@@ -54,7 +54,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No waiting between tries, and a bare home."""
+    """Removes the wait between attempts, and sets an empty home."""
     monkeypatch.setattr(fetch_module, "_PAUSE", 0.0)
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
 
@@ -64,7 +64,7 @@ Serve = Callable[..., Served]
 
 @pytest.fixture
 def serve(server: Server, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Serves a file, and puts it into the table of sources under the same name."""
+    """Serves a file, and adds it to the table of sources under the same name."""
 
     def serve_file(content: bytes = CONTENT, name: str = NAME, **how: object) -> Served:
         of_source = {key: how.pop(key) for key in ("size", "sha256", "unpacks_to") if key in how}
@@ -113,11 +113,11 @@ def test_a_file_is_put_in_place_and_noted(
     assert record["bytes"] == len(CONTENT)
     assert record["sha256"] in caplog.text
     assert "licence: " in caplog.text
-    assert get() == 0  # is there
+    assert get() == 0  # nothing to do
     assert len(server.requests) == 1
 
 
-def test_another_file_than_before_is_said(
+def test_a_file_that_differs_from_before_is_logged(
     serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve()
@@ -151,7 +151,9 @@ def test_a_known_checksum_is_compared_and_a_wrong_file_kept(
 # --- cuts
 
 
-def test_a_cut_is_mended_by_ranges_of_the_same_version(serve: Serve, server: Server, tmp_path: Path) -> None:
+def test_a_cut_download_resumes_with_ranges_of_the_same_version(
+    serve: Serve, server: Server, tmp_path: Path
+) -> None:
     serve(cuts=[PART, PART])
     assert get() == 0
     assert fetched(tmp_path) == CONTENT
@@ -159,7 +161,7 @@ def test_a_cut_is_mended_by_ranges_of_the_same_version(serve: Serve, server: Ser
     assert [request.get("If-Range") for request in server.requests] == [None, '"1"', '"1"']
 
 
-def test_a_server_that_always_cuts_is_given_up_and_the_next_run_goes_on(
+def test_a_download_that_is_always_cut_fails_and_the_next_run_resumes_it(
     serve: Serve, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = serve(cuts=FAILS.copy())
@@ -188,7 +190,7 @@ def test_a_changed_file_is_not_glued_to_the_old_one(
 
 
 @pytest.mark.parametrize("content", [CONTENT, CHANGED, CONTENT[:900]])
-def test_without_a_version_the_bytes_that_are_here_are_compared(
+def test_without_a_version_the_existing_bytes_are_compared(
     serve: Serve, tmp_path: Path, content: bytes
 ) -> None:
     serve(etag="", cuts=FAILS.copy())
@@ -198,7 +200,7 @@ def test_without_a_version_the_bytes_that_are_here_are_compared(
     assert fetched(tmp_path) == content
 
 
-def test_a_server_that_cuts_and_refuses_the_rest_in_turn_is_given_up(
+def test_a_server_that_alternately_cuts_and_refuses_ranges_ends_the_download(
     serve: Serve, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = serve(cuts=[PART] * 20)
@@ -208,13 +210,13 @@ def test_a_server_that_cuts_and_refuses_the_rest_in_turn_is_given_up(
     assert len(server.requests) < 10
 
 
-def test_a_problem_of_the_server_after_a_cut_is_waited_out(serve: Serve, tmp_path: Path) -> None:
+def test_a_server_error_after_a_cut_is_retried(serve: Serve, tmp_path: Path) -> None:
     serve(cuts=[PART], problems=2)
     assert get() == 0
     assert fetched(tmp_path) == CONTENT
 
 
-def test_a_server_without_ranges_begins_anew(serve: Serve, tmp_path: Path) -> None:
+def test_without_ranges_a_cut_download_starts_over(serve: Serve, tmp_path: Path) -> None:
     serve(cuts=[PART], ranges=False)
     assert get() == 0
     assert fetched(tmp_path) == CONTENT
@@ -263,7 +265,7 @@ def test_a_cut_archive_whose_size_was_a_lie_is_found_out(
         ({"content": b"  <!DOCTYPE html><p>Quota".lstrip()}, " page "),
     ],
 )
-def test_what_is_no_file_is_said_and_what_was_fetched_is_kept(
+def test_a_response_that_is_no_file_is_reported_and_the_part_is_kept(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: dict[str, object], told: str
 ) -> None:
     serve(**how)
@@ -283,7 +285,7 @@ def test_what_is_no_file_is_said_and_what_was_fetched_is_kept(
 
 
 @pytest.mark.parametrize("content", [b"", b'{"error": "quota"}', b"\n <!DOCTYPE html><p>Quota"])
-def test_what_is_no_checkpoint_is_not_put_in_place_and_fetched_again(
+def test_content_that_is_no_checkpoint_is_not_kept_and_fetched_again(
     serve: Serve, tmp_path: Path, content: bytes
 ) -> None:
     serve(content)
@@ -294,7 +296,7 @@ def test_what_is_no_checkpoint_is_not_put_in_place_and_fetched_again(
     assert fetched(tmp_path) == CONTENT
 
 
-def test_one_that_fails_does_not_keep_others_from_being_fetched(
+def test_a_failed_download_does_not_stop_the_others(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(status=404)
@@ -324,7 +326,7 @@ def test_no_network(serve: Serve, server: Server, capsys: pytest.CaptureFixture[
     assert PAPER.page in message
 
 
-def test_a_file_that_does_not_fit_is_not_begun(
+def test_a_file_too_large_for_the_disk_is_not_fetched(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve()
@@ -335,7 +337,7 @@ def test_a_file_that_does_not_fit_is_not_begun(
     assert not (folder(tmp_path) / ".download").exists()
 
 
-def test_a_disk_that_fills_up_is_said(
+def test_a_disk_that_fills_up_is_reported(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve()
@@ -374,7 +376,7 @@ def test_drives_page_is_confirmed_and_a_cut_resumed(server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize("status", [200, 403])
-def test_drives_quota_is_told_in_its_words(server: Server, tmp_path: Path, status: int) -> None:
+def test_drives_quota_message_is_passed_on(server: Server, tmp_path: Path, status: int) -> None:
     place = _on_drive(server, tmp_path, _QUOTA)
     server.files["/uc"].status = status
     with pytest.raises(DataError) as refusal:
@@ -389,7 +391,7 @@ def test_drives_quota_is_told_in_its_words(server: Server, tmp_path: Path, statu
 
 
 def make_archive(path: Path, top: str = "VOST/", *more: zipfile.ZipInfo) -> bytes:
-    """An archive of one small video in VOST's layout, with ``more`` entries."""
+    """Returns an archive of one small video in VOST's layout, with additional entries ``more``."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for frame in range(3):
@@ -478,7 +480,7 @@ def test_entries_that_lead_out_are_refused(
     assert not [path for path in tmp_path.rglob("*.jpg") if path.parent != tmp_path]
 
 
-def test_a_damaged_archive_is_said_and_nothing_of_it_is_in_the_next(
+def test_a_damaged_archive_is_reported_and_leaves_nothing_for_the_next(
     serve: Serve, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
@@ -496,7 +498,7 @@ def test_a_damaged_archive_is_said_and_nothing_of_it_is_in_the_next(
 
 
 @pytest.mark.parametrize("names", [["README"], []])
-def test_an_archive_of_something_else_is_said(
+def test_an_archive_of_something_else_is_reported(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str]
 ) -> None:
     with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
@@ -507,7 +509,7 @@ def test_an_archive_of_something_else_is_said(
     assert "ImageSets" in error_of(capsys)
 
 
-def test_a_folder_in_the_archives_place_is_said_before_anything_is_fetched(
+def test_a_folder_in_the_archives_place_is_reported_before_anything_is_fetched(
     serve: Serve, server: Server, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(make_archive(tmp_path / "made.zip"), "VOST.zip", unpacks_to="VOST")

@@ -1,4 +1,4 @@
-"""The moving average: its first steps by hand, its warm-up, saving and loading."""
+"""The exponential moving average: its first steps by hand, its warm-up, saving and loading."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_decay_is_warmed_up() -> None:
     assert decay == pytest.approx(1 - 1 / 2000)
     assert decay_at(1, decay) == pytest.approx(2 / 11)
     assert decay_at(2, decay) == pytest.approx(3 / 12)
-    # (1 + k) / (10 + k) passes 0.9995 at k = 17,990.
+    # (1 + k) / (10 + k) reaches 0.9995 at k = 17,990.
     assert decay_at(17_989, decay) < decay
     assert decay_at(17_991, decay) == decay
     assert final_decay(5, 0.1) == 0.0

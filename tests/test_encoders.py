@@ -1,4 +1,4 @@
-"""Encoders: torchvision's levels, timm's backbones, one's own, and the errors of those that do not fit."""
+"""Encoders: torchvision's levels, timm's backbones, custom encoders, and the errors for unsuitable ones."""
 
 import re
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def _expected(encoder: Encoder, height: int, width: int) -> list[tuple[int, ...]
 
 
 def _pair(name: str, *, freeze_bn: bool) -> tuple[nn.Module, nn.Module]:
-    """Our encoder and torchvision's whole network, with the same weights."""
+    """Returns the project's encoder and torchvision's whole network, with the same weights."""
     with Undrawn():
         own = build_encoder(name, freeze_bn=freeze_bn).eval()
     norm = torchvision.ops.FrozenBatchNorm2d if freeze_bn else nn.BatchNorm2d
@@ -118,7 +118,7 @@ def test_timm_backbones_take_both_kinds_of_sides(name: str, size: tuple[int, int
 
 
 def test_a_timm_backbone_gets_images_as_its_weights_expect_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _backbone("convnext_atto").input_scale is None  # it has ImageNet's
+    assert _backbone("convnext_atto").input_scale is None  # ImageNet's normalisation
     own = replace(timm.get_pretrained_cfg("regnetx_002"), mean=(0.5,) * 3, std=(0.2,) * 3)
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: own)
     encoder, seen = TimmEncoder("regnetx_002").eval(), list[torch.Tensor]()
@@ -141,14 +141,14 @@ def _backbone(name: str) -> Encoder:
 
 
 def test_all_that_is_exported_can_be_imported() -> None:
-    """Also the classes of timm, which are imported when they are asked for."""
+    """This includes the timm classes, which are imported on first access."""
     assert {"TimmEncoder", "SwinEncoder", "ResNeStEncoder"} <= set(encoders.__all__)
     for name in encoders.__all__:
         assert getattr(encoders, name).__name__ == name
 
 
 def test_a_timm_backbone_is_built_to_its_third_level_only() -> None:
-    """Blocks behind it would cost time, and never learn."""
+    """Blocks after it would cost time and never learn."""
     names = {name.split(".")[2] for name, _ in _backbone_blocks("mobilenetv3_small_100")}
     assert names == {"0", "1", "2", "3"}
     assert not any("stages_3" in name for name, _ in _backbone("convnext_atto").named_parameters())
@@ -209,12 +209,12 @@ def test_trying_an_encoder_leaves_no_trace() -> None:
         ("tests.own_encoders:FlatStages", r"FlatStages.*\('stem', 'body'\)"),
     ],
 )
-def test_an_encoder_that_does_not_fit_is_an_error_with_the_cure(name: str, message: str) -> None:
+def test_an_unsuitable_encoder_is_an_error_with_the_remedy(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_encoder(name, freeze_bn=True, align_corners=False)
 
 
-def test_a_norm_of_an_own_class_learns() -> None:
+def test_a_norm_of_a_custom_class_learns() -> None:
     name = "tests.own_encoders:OwnNorm"
     assert type(build_encoder(name, freeze_bn=False, align_corners=False).stem[1]) is NormAct
 
@@ -258,7 +258,7 @@ def test_networks_take_a_foreign_encoder(model: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet101", "mobilenetv2"])
-def test_an_encoder_is_known_by_its_tensors(name: str) -> None:
+def test_an_encoder_is_recognised_by_its_tensors(name: str) -> None:
     with torch.device("meta"):
         tensors = build_encoder(name, freeze_bn=True).state_dict()
     assert encoder_of(tensors) == name

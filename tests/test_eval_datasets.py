@@ -1,4 +1,4 @@
-"""Datasets to evaluate on, the reader that fetches frames ahead, the writer, and sharing among processes."""
+"""Evaluation datasets, images, the background writer, and the distribution among processes."""
 
 import threading
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_listing(root: Path) -> None:
 
 
 def test_hidden_files_beside_annotations_are_not_read(root: Path) -> None:
-    """Such as those of macOS's archives, which are no images."""
+    """Archives made on macOS contain such files, which are not images."""
     folder = root / "Annotations" / "a"
     folder.mkdir(parents=True)
     names = ("frame_001.png", "frame_002.png", "frame_003.png")
@@ -150,7 +150,7 @@ def test_images_are_decoded_as_by_opencv(photo: Path) -> None:
 def test_images_are_turned_upright(photo: Path, tmp_path: Path) -> None:
     image = Image.open(photo)
     exif = image.getexif()
-    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees
     image.save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(read_image(photo), -1))
 

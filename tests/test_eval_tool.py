@@ -1,4 +1,4 @@
-"""``python -m aot_plus.tools.eval``: from flags to exit codes, with a small network of random weights."""
+"""``python -m aot_plus.tools.eval``: from flags to exit codes, with a small network with random weights."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ def evaluate(dataset: Path, *flags: str) -> int:
     return eval_tool.main([*common, *results, "--no_metric", *flags])
 
 
-def test_the_whole_way(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_end_to_end(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--random_weights", "--policy", "fifo", "--set", "LATTER_MEM_LEN=2", "TEST_WRITERS=1"]
     assert evaluate(dataset, *flags) == 0
     results = dataset.parent / "results"
@@ -123,7 +123,7 @@ def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
 
 
 def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # without data and checkpoints
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # a home without data and checkpoints
     for wanted in (Wanted(dataset="mini_vost"), Wanted()):
         choice = choose(wanted)
         assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")

@@ -1,4 +1,4 @@
-"""The evaluator with a segmenter that needs no network: results, resuming, bad input, processes."""
+"""The evaluator, with a segmenter that needs no network: results, resuming, bad input, processes."""
 
 import json
 import multiprocessing
@@ -38,7 +38,7 @@ LENGTHS = {"a_cut": 7, "b_tear": 5, "c_fold": 9}
 
 
 class FakeSegmenter:
-    """Labels that depend on every frame since the first one, so that a resumed run could not fake them."""
+    """A segmenter whose labels depend on every frame so far, so that a resumed run cannot fake them."""
 
     def __init__(self, trace: TraceSink | None, fail_at: Callable[["FakeSegmenter"], None]) -> None:
         self.trace = trace
@@ -69,7 +69,7 @@ def nothing(segmenter: FakeSegmenter) -> None:
 
 
 def make_dataset(root: Path) -> VOSTDataset:
-    """Random frames of three sequences, two objects and ignored pixels in the first masks."""
+    """Writes three sequences of random frames, with two objects and ignored pixels in the first masks."""
     rng = np.random.default_rng(0)
     for name, length in LENGTHS.items():
         (root / "JPEGImages_10fps" / name).mkdir(parents=True)
@@ -117,7 +117,7 @@ def run(
 
 
 def masks(result_dir: Path) -> dict[str, bytes]:
-    """Every mask's file, by its path in the result folder; hidden ones as well."""
+    """Returns every mask file's content, by its path in the result folder; includes hidden files."""
     return {
         str(path.relative_to(result_dir)): path.read_bytes() for path in sorted(result_dir.rglob("*.png"))
     }
@@ -202,7 +202,7 @@ def test_memory_gap(dataset: VOSTDataset, result_dir: Path, by_length: bool, gap
     assert set(gaps) == {gap}
 
 
-def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset, result_dir: Path) -> None:
+def test_frames_are_read_and_prepared_in_other_threads(dataset: VOSTDataset, result_dir: Path) -> None:
     places: dict[str, set[str]] = {"prepare": set(), "submit": set()}
 
     class Noting(FakeSegmenter):
@@ -223,7 +223,7 @@ def test_frames_are_read_and_prepared_beside_the_computing(dataset: VOSTDataset,
 def test_only_the_segmenter_counts_as_computing(
     dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that only the segmenter and the end of a sequence move."""
+    """The clock is advanced only by the segmenter and by the end of a sequence."""
     clock = [0.0]
     for module in (evaluator_module, video_pass):
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
@@ -421,12 +421,12 @@ def test_lack_of_memory_fails_one_sequence(
     assert not [path for path in result_dir.rglob("*") if "c_fold" in path.name]
 
 
-def test_frames_that_their_names_put_out_of_order_are_warned_of(
+def test_frames_whose_names_sort_out_of_order_cause_a_warning(
     dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = dataset.frames_folder / "b_tear"
     (frames / "00003.jpg").rename(frames / "9.jpg")
-    (frames / "00004.jpg").rename(frames / "10.jpg")  # by its name before 9
+    (frames / "00004.jpg").rename(frames / "10.jpg")  # sorts before 9
     run(dataset, result_dir)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert all(word in warning for word in ("b_tear", "9.jpg", "10.jpg"))
@@ -436,7 +436,7 @@ def test_writer_errors_fail_the_sequence(
     dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(path: Path, ids: Mask) -> None:
-        if "b_tear" in str(path) and path.stem == "00004":  # the last one: only noticed by joining
+        if "b_tear" in str(path) and path.stem == "00004":  # the last mask: only joining notices it
             raise OSError(28, "No space left on device")
         write_mask(path, ids)
 
@@ -576,10 +576,8 @@ def test_overwriting_removes_the_old_figures_first(dataset: VOSTDataset, result_
     assert [path.name for path in result_dir.iterdir()] == ["config.yaml"]
 
 
-def test_figures_of_masks_that_are_no_longer_all_there_are_removed(
-    dataset: VOSTDataset, result_dir: Path
-) -> None:
-    """Those of an earlier run could pass for the present one's, which fails."""
+def test_figures_are_removed_when_masks_are_missing(dataset: VOSTDataset, result_dir: Path) -> None:
+    """The figures of an earlier run could pass for those of the present run, which fails."""
     run(dataset, result_dir)
     old = [result_dir / "global_results-val.csv", result_dir / "val.zip"]
     for path in old:

@@ -1,4 +1,4 @@
-"""``python -m aot_plus.tools.export``: a training's checkpoint as a small file that loads again."""
+"""``python -m aot_plus.tools.export``: a training checkpoint becomes a small file that can be loaded."""
 
 import re
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_a_network_loads_its_exported_weights(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_mean_of_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    counted = {"norm.num_batches_tracked": torch.tensor(7)}  # not in a file that was exported
+    counted = {"norm.num_batches_tracked": torch.tensor(7)}  # not in an exported file
     first = {"weight": torch.tensor([1.0, 2.0]), "index": torch.tensor([3]), **counted}
     second = {"weight": torch.tensor([2.0, 4.0]).half(), "index": torch.tensor([3])}
     sources = [saved(tmp_path / f"{number}.pth", one) for number, one in enumerate((first, second))]

@@ -1,4 +1,4 @@
-"""Outputs that are links, pipes or devices, a full disk, and inputs that never end."""
+"""Outputs that are links, pipes or devices, full disks, and inputs that never end."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ def _no_test_waits_for_a_pipe() -> Iterator[None]:
 
 @contextmanager
 def small_disk() -> Iterator[None]:
-    """No file can have more than ``SMALL`` bytes."""
+    """Limits the size of files to ``SMALL`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, hard))
     try:

@@ -1,6 +1,6 @@
-"""A frame's work in fixed tensors, recorded and repeated: the same labels, banks and states as the plain way.
+"""A frame's step on fixed tensors, recorded and replayed: labels, banks and states equal eager execution's.
 
-On a CPU a tape stands for CUDA's graphs. What it repeats depends on nothing but tensors that stay.
+On a CPU, a tape stands in for CUDA graphs. What it replays depends only on tensors that stay in place.
 """
 
 import gc
@@ -32,14 +32,14 @@ Run = Callable[[VideoSegmenter], list[NDArray[np.uint8]]]
 
 
 class Newest(MemoryPolicy):
-    """A policy of a user's own, which answers with an integer."""
+    """A custom policy that returns an integer."""
 
     def drop(self, append: Append) -> int:
         return append.droppable[-1]
 
 
 class EachItsOwn(FifoPolicy):
-    """Declines other frames in each memory: in each view, say."""
+    """Declines different frames in each memory, that is, in each view."""
 
     may_decline = True
     made = 0
@@ -54,7 +54,7 @@ class EachItsOwn(FifoPolicy):
 
 
 class EverySecond(FifoPolicy):
-    """Declines the others; what it inherits can be recorded, but not this."""
+    """Declines every other frame; the methods that it inherits can be recorded, but ``keep`` cannot."""
 
     may_decline = True
 
@@ -63,7 +63,7 @@ class EverySecond(FifoPolicy):
 
 
 class WantsTheHost(FifoPolicy):
-    """Says that it can be recorded, and makes a number of a tensor."""
+    """Claims that it can be recorded, but converts a tensor to a Python number."""
 
     replayable = True
 
@@ -73,10 +73,10 @@ class WantsTheHost(FifoPolicy):
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
-    """Has segmenters record their steps; all with this recorder."""
+    """Makes all segmenters record their steps with this recorder."""
     tape = TapeRecorder()
     monkeypatch.setattr(segmenter, "step_recorder", lambda device, wanted: lambda: tape)
-    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands for a GPU
+    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands in for a GPU
     return tape
 
 
@@ -87,18 +87,18 @@ def _plain(**values: Any) -> VideoSegmenter:
 
 
 def _check_equal(run: Run, **values: Any) -> VideoSegmenter:
-    """Runs the same with and without recordings."""
+    """Checks that results are the same with and without recordings; returns the segmenter with recordings."""
     fixed, plain = _segmenter(**values), _plain(**values)
     for mine, other in zip(run(fixed), run(plain), strict=True):
         np.testing.assert_array_equal(mine, other)
     assert fixed.banks == plain.banks
     values, expected = fixed.probabilities().values, plain.probabilities().values
-    np.testing.assert_allclose(values, expected, atol=1e-5)  # kept tensors lie in another order in memory
+    np.testing.assert_allclose(values, expected, atol=1e-5)  # fixed tensors have another memory format
     return fixed
 
 
 def _all(frames: int = 14, ids: int = 2, gap: int = 2, seed: int = 40) -> Run:
-    """Runs a video through: the bank fills, and overflows."""
+    """Returns a function that runs a whole video: the bank fills and overflows."""
 
     def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
         video = _video(seed, frames=frames)
@@ -109,7 +109,7 @@ def _all(frames: int = 14, ids: int = 2, gap: int = 2, seed: int = 40) -> Run:
 
 
 def masks_and_removals(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
-    """Masks take the plain way on the same tensors; a second group ends the fixed step."""
+    """Runs a video with later masks: eager steps on the same tensors. A second group ends the fixed step."""
     video = _video(41, frames=16)
     masks = {2: _squares([0, 0, 2]), 6: _squares([0] * 12 + [3]), 13: _squares([0] * 3 + list(range(10, 20)))}
     labels = [one.start(video[0], _squares([1, 2]), memory_gap=2)]
@@ -121,7 +121,7 @@ def masks_and_removals(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
 
 
 def paused(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
-    """The state is saved and loaded in mid-video."""
+    """Saves and loads the state in the middle of a video."""
     _all(frames=5, gap=1)(one)
     one.load_state_dict(one.state_dict())
     return [one.step(image) for image in _video(44, frames=5)]
@@ -157,7 +157,7 @@ def test_a_video_is_the_same(case: str, recorder: TapeRecorder) -> None:
 
 
 def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder) -> None:
-    """The second video of a shape begins with the first one's recordings, whatever came between."""
+    """A second video of the same size reuses the recordings of the first, whatever ran in between."""
     one = _check_equal(_all(frames=9), LATTER_MEM_LEN=2)
     before, other = recorder.replays, _plain(LATTER_MEM_LEN=2)
     small = [image[:50] for image in _video(42, frames=5)]
@@ -169,7 +169,7 @@ def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder
     for mine, expected in zip(run(one), run(other), strict=True):
         np.testing.assert_array_equal(mine, expected)
     assert one.banks == other.banks
-    assert recorder.replays >= before + 15  # all frames but those of the plain start and the small video
+    assert recorder.replays >= before + 15  # all frames except the eager first one and the small video's
 
 
 def test_an_object_removed_from_one_video_is_followed_in_the_next(recorder: TapeRecorder) -> None:
@@ -185,8 +185,8 @@ def test_an_object_removed_from_one_video_is_followed_in_the_next(recorder: Tape
     assert recorder.replays > 0
 
 
-def test_a_policy_that_remembers_by_itself_begins_anew_in_the_next_video(recorder: TapeRecorder) -> None:
-    """The random one's numbers are those of its seed again, as in a segmenter of its own."""
+def test_a_policy_with_state_starts_afresh_in_the_next_video(recorder: TapeRecorder) -> None:
+    """The random policy draws from its seed again, as in a new segmenter."""
     values = {"MEM_POLICY": "random", "LATTER_MEM_LEN": 2}
     one, other = _segmenter(**values), _plain(**values)
     run = _all(frames=7, gap=1)
@@ -197,7 +197,7 @@ def test_a_policy_that_remembers_by_itself_begins_anew_in_the_next_video(recorde
 
 
 def test_a_trace_may_be_asked_for_between_two_videos(recorder: TapeRecorder) -> None:
-    """What has been recorded without one would leave out the decisions."""
+    """Steps recorded without a trace would leave out the decisions."""
     entries: list[dict[str, object]] = []
     expected: list[dict[str, object]] = []
     one, run = _segmenter(LATTER_MEM_LEN=2), _all(frames=7, gap=1)
@@ -218,7 +218,7 @@ def test_traces_are_the_same(recorder: TapeRecorder) -> None:
     assert any(entry["dropped"] is not None for entry in traces[0])
 
 
-def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
+def test_what_cannot_be_recorded_runs_eagerly_with_one_log_line(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(piece: object) -> None:
@@ -230,15 +230,15 @@ def test_what_cannot_be_recorded_runs_the_plain_way_and_says_so_once(
     assert "(operation not permitted when stream is capturing)" in line
 
 
-def test_an_own_policy_that_cannot_be_recorded_runs_as_it_is(
+def test_a_custom_policy_that_cannot_be_recorded_runs_eagerly(
     recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error that it raises while it is recorded is not the user's to see."""
+    """The error that it raises during recording is hidden from the user."""
     _check_equal(_all(), MEM_POLICY=f"{__name__}:WantsTheHost", LATTER_MEM_LEN=2)
     assert ["TEST_CUDA_GRAPH" in entry.message for entry in caplog.records] == [True]
 
 
-def test_an_unbounded_bank_runs_the_plain_way_and_says_so_once(
+def test_an_unbounded_bank_runs_eagerly_with_one_log_line(
     recorder: TapeRecorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -251,7 +251,7 @@ def test_an_unbounded_bank_runs_the_plain_way_and_says_so_once(
 def test_recordings_are_bounded(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the videos of other shapes the recordings go; what the present one needs beyond is not made."""
+    """Recordings for other video sizes are freed; beyond the limit, the present video gets no more."""
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=9)(one)
     first = one._step
@@ -278,7 +278,7 @@ def test_recordings_are_bounded(
 
 
 def test_a_large_banks_recordings_are_all_kept() -> None:
-    """Those of a piece for each number of frames come in the same order in every video."""
+    """A piece is recorded once per number of frames, and every video needs them in the same order."""
     graphs, ran = step_graphs.StepGraphs(TapeRecorder(), counts=50), torch.zeros(())
     for _ in range(2):
         for kind in ("propagate", "write"):
@@ -287,8 +287,8 @@ def test_a_large_banks_recordings_are_all_kept() -> None:
     assert len(graphs._recordings) == 100
 
 
-def test_a_segmenter_that_nobody_uses_is_gone_at_once(recorder: TapeRecorder) -> None:
-    """With the memory of its recordings. Python is slow to find objects that hold each other."""
+def test_an_unused_segmenter_is_freed_at_once(recorder: TapeRecorder) -> None:
+    """So is the memory of its recordings: with a reference cycle, that would wait for garbage collection."""
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=9)(one)
     assert recorder.replays > 0
@@ -301,10 +301,10 @@ def test_a_segmenter_that_nobody_uses_is_gone_at_once(recorder: TapeRecorder) ->
         gc.enable()
 
 
-def test_videos_without_recordings_do_not_gather(
+def test_videos_without_recordings_do_not_accumulate(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each leaves tensors that wait for another video of its size."""
+    """Each leaves tensors for the next video of its size."""
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=2)(one)
     assert one._step is not None
@@ -327,7 +327,7 @@ def test_a_loaded_state_replaces_the_step_that_waits(recorder: TapeRecorder) -> 
 
 
 def test_frames_of_the_networks_size_and_others_do_not_share_tensors(recorder: TapeRecorder) -> None:
-    """The first are uint8; the others, which were resized, are float32, and may go beyond 0 and 255."""
+    """The former are uint8; the others were resized, so they are float32 and may exceed 0 to 255."""
 
     def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
         frames = [one.prepare(image) for image in _video(45, frames=6)]
@@ -345,7 +345,7 @@ def test_frames_of_the_networks_size_and_others_do_not_share_tensors(recorder: T
 
 
 def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded() -> None:
-    """But one that then cannot be recorded runs as well, and is recorded the next time."""
+    """A later piece that cannot be recorded also runs first, and is recorded the next time."""
     recorder, total = TapeRecorder(), torch.zeros(())
     graphs = step_graphs.StepGraphs(recorder)
     for count in (1, 2, 3):
@@ -356,7 +356,7 @@ def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded() -> None:
 
     def wants_the_host() -> None:
         if not table:
-            table.append(torch.tensor([1.0]))  # a copy
+            table.append(torch.tensor([1.0]))  # a copy from the host
         total.add_(table[0][0])
 
     for _ in range(2):
@@ -369,7 +369,7 @@ def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded() -> None:
 def test_the_recording_that_reads_most_is_made_early(
     fails: bool, recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others fit in its memory; what lies where no frame has been stored harms nothing."""
+    """The others fit in its memory; uninitialised values where no frame has been stored do no harm."""
     propagate, frames = VideoViews.propagate, list[int]()
 
     def counted(video: VideoViews, features: list[Features]) -> list[list[Propagation]]:
@@ -392,12 +392,12 @@ def test_the_recording_that_reads_most_is_made_early(
     monkeypatch.setattr(VideoViews, "propagate", counted)
     for mine, labels in zip(run(one), expected, strict=True):
         np.testing.assert_array_equal(mine, labels)
-    assert frames == [1, 2, 4, 3, *([4] if fails else [])]  # the first one runs as it is
+    assert frames == [1, 2, 4, 3, *([4] if fails else [])]  # the first runs eagerly
     assert recorder.replays > 0
 
 
 def test_a_recording_keeps_the_tables_that_it_reads() -> None:
-    """They are forgotten when others have been computed since; a graph would read freed memory."""
+    """The cache evicts tables when others are computed, and a graph would then read freed memory."""
     graphs, device = step_graphs.StepGraphs(TapeRecorder()), torch.device("cpu")
 
     def read() -> None:
@@ -415,7 +415,7 @@ def test_a_recording_keeps_the_tables_that_it_reads() -> None:
 
 
 def test_tables_of_a_recording_that_fails_are_forgotten() -> None:
-    """A GPU would never have computed them."""
+    """A GPU would not have computed them, as a capture executes nothing."""
     device, made = torch.device("cpu"), list[torch.Tensor]()
 
     def fails() -> None:
@@ -431,8 +431,8 @@ def test_tables_of_a_recording_that_fails_are_forgotten() -> None:
     assert sine_position_embedding(2, 7, 8, device) is ran
 
 
-def test_the_tape_notices_what_the_host_has_a_part_in() -> None:
-    """So the tests above would fail: a wait, a copy of a list, and a number that only the host counts."""
+def test_the_tape_detects_work_that_involves_the_host() -> None:
+    """A wait, a copy of a list, or a counter on the host would make the tests above fail."""
     values = torch.zeros(3)
     for piece in (lambda: values[0].item(), lambda: values.add_(torch.tensor([1, 2, 3]))):
         with pytest.raises(RuntimeError, match="no host"):

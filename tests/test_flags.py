@@ -1,4 +1,4 @@
-"""One name for one thing over all tools; older names go on working and are not shown."""
+"""A flag has the same name in all tools; older names still work but are not shown."""
 
 from collections.abc import Callable
 from pathlib import Path

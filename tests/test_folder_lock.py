@@ -1,4 +1,4 @@
-"""Two runs in one folder: the second one is refused, and nothing of a dead one is in the way."""
+"""Two runs in one folder: the second is refused, and the remains of a dead run are no obstacle."""
 
 import json
 import multiprocessing
@@ -35,7 +35,7 @@ with FolderLock(Path(sys.argv[1])), replacing(Path(sys.argv[1]) / "config.yaml")
 
 @pytest.fixture
 def holder(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
-    """A process that has locked ``tmp_path`` and is writing a file there."""
+    """A process that holds the lock of ``tmp_path`` and is writing a file there."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -44,7 +44,7 @@ def holder(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
         process.kill()
 
 
-def test_a_second_run_is_told_who_is_there(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+def test_a_second_run_is_told_which_run_is_there(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     with pytest.raises(DataError) as refusal, FolderLock(tmp_path):
         pass
     message = str(refusal.value)
@@ -52,7 +52,7 @@ def test_a_second_run_is_told_who_is_there(tmp_path: Path, holder: "subprocess.P
     assert f"process {holder.pid} " in message
     assert socket.gethostname() in message
     assert re.search(r" 20\d\d-\d\d-\d\d", message)
-    assert str(tmp_path) in message.partition("(")[2]  # its command
+    assert str(tmp_path) in message.partition("(")[2]  # the run's command
 
 
 def test_the_lock_of_a_killed_run_is_free_and_its_half_files_go(
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_to_can_be_asked(tmp_path: Path) -> None
 
 
 def test_the_processes_of_a_run_share_its_lock(tmp_path: Path) -> None:
-    """It ends with the last of them, here the second one, as when the first is killed."""
+    """The lock lasts as long as the last process, here the second, as if the first had been killed."""
     with FolderLock(tmp_path, shared=True), pytest.raises(DataError), FolderLock(tmp_path):
         pass
     first = FolderLock(tmp_path)
@@ -124,7 +124,7 @@ def _hold_with_a_worker(folder: Path, pids: Connection) -> None:
 
 
 def test_a_forked_process_does_not_hold_the_lock(tmp_path: Path) -> None:
-    """Such as a worker that reads data and outlives its parent for some seconds."""
+    """For example, a data worker that outlives its parent by some seconds."""
     context = multiprocessing.get_context("fork")
     told, pids = context.Pipe(duplex=False)
     run = context.Process(target=_hold_with_a_worker, args=(tmp_path, pids))

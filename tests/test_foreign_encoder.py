@@ -1,4 +1,4 @@
-"""A backbone of timm from a training to masks: the file that is exported computes as what was trained."""
+"""A timm backbone from training to masks: the exported file computes the same as the trained model."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.train_videos import write_dataset
 
 
 def _logits(network: AOT) -> Tensor:
-    """The first prediction for one image."""
+    """Returns the first prediction for one image."""
     image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(1, 64, 96, dtype=torch.int)
     mask[:, 10:40, 20:60] = 1
@@ -46,6 +46,6 @@ def test_it_trains_is_exported_and_infers(tmp_path: Path) -> None:
     prepared = load_from_config(cfg, exported, device="cpu")
     np.testing.assert_allclose(_logits(prepared), expected, atol=1e-4 * expected.abs().max())
     assert expected.std() > 0.01
-    cfg.MODEL_ENCODER = "mobilenetv2"  # as if it had been forgotten
+    cfg.MODEL_ENCODER = "mobilenetv2"  # as if the user had forgotten to set it
     with pytest.raises(CheckpointError, match=r"mobilenetv2 .*found another one, with encoder\.backbone"):
         load_from_config(cfg, exported, device="cpu")

@@ -1,4 +1,4 @@
-"""The first mask from files of one object each, from folders of them, and from boxes."""
+"""The first mask from files with one object each, from folders of such files, and from boxes."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from aot_plus.utils.errors import DataError
 
 SIZE = (41, 57)
 Ids = NDArray[np.uint8]
-FRAME = np.full((*SIZE, 3), 90, np.uint8)  # a box is its own object in it
+FRAME = np.full((*SIZE, 3), 90, np.uint8)  # uniform, so a box becomes an object as a whole
 WHITE = 255
 
 
@@ -33,7 +33,7 @@ def save(path: Path, mask: Ids) -> Path:
 
 @pytest.fixture
 def video(tmp_path: Path) -> VideoInput:
-    """Frames 8, 9 and 10."""
+    """A video with frames 8, 9 and 10."""
     for number in (8, 9, 10):
         save(tmp_path / "frames" / f"{number}.png", FRAME)
     return open_video(str(tmp_path / "frames"), Selection())
@@ -44,15 +44,15 @@ def first_mask(video: VideoInput, *masks: Path, boxes: tuple[Box, ...] = ()) -> 
     found.check_sizes(SIZE)
     given = found.take(0, FRAME)
     assert given is not None
-    assert found.take(0, FRAME) is None  # it was taken
+    assert found.take(0, FRAME) is None  # already taken
     return given.ids
 
 
 def test_a_file_for_each_object(video: VideoInput, tmp_path: Path) -> None:
     expected = np.where(place(2, 3), 1, 0)
-    expected[place(8, 10) > 0] = 2  # the later one is in front
+    expected[place(8, 10) > 0] = 2  # the later object is in front
     cup = save(tmp_path / "objects" / "2 cup.png", place(2, 3))
-    hand = save(tmp_path / "objects" / "11 hand.png", place(8, 10, value=7))  # not ordered by its letters
+    hand = save(tmp_path / "objects" / "11 hand.png", place(8, 10, value=7))  # 11 comes after 2
     np.testing.assert_array_equal(first_mask(video, cup, hand), expected)
     np.testing.assert_array_equal(first_mask(video, tmp_path / "objects"), expected)
 
@@ -96,7 +96,7 @@ def test_boxes_get_the_ids_after_the_mask(video: VideoInput, tmp_path: Path) -> 
     mask[40] = WHITE  # ignored
     boxes = (Box(3, 7, 12, 10), Box(30, 31, 12, 10))
     expected = np.where(place(7, 3), 6, 0) + np.where(place(31, 30), 7, 0)
-    expected = np.where(mask > 0, mask, expected)  # what was painted is surer
+    expected = np.where(mask > 0, mask, expected)  # the mask takes precedence over boxes
     found = first_mask(video, save(tmp_path / "mask.png", mask), boxes=boxes)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(first_mask(video, boxes=boxes[1:]), np.where(place(31, 30), 1, 0))

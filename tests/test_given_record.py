@@ -1,4 +1,4 @@
-"""Masks of other given masks or frames than those that are there now never pass for a result."""
+"""Result masks made from other given masks or frames than the present ones never pass for results."""
 
 import multiprocessing
 import os
@@ -87,7 +87,7 @@ def test_masks_of_other_inputs_are_refused(
     assert run(dataset, result_dir, sequences=["a_cut"]).skipped == ["a_cut"]
 
 
-def test_overwriting_makes_them_of_the_new_inputs(
+def test_overwriting_makes_masks_from_the_new_inputs(
     dataset: VOSTDataset, result_dir: Path, tmp_path: Path
 ) -> None:
     run(dataset, result_dir)
@@ -98,7 +98,7 @@ def test_overwriting_makes_them_of_the_new_inputs(
     assert masks(result_dir) == masks(tmp_path / "new")
 
 
-def test_resuming_keeps_them_and_says_so(
+def test_resuming_keeps_the_masks_with_a_warning(
     dataset: VOSTDataset, result_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(dataset, result_dir)
@@ -155,7 +155,7 @@ def test_a_change_during_the_run_is_noticed_by_the_next(dataset: VOSTDataset, re
 def test_a_killed_run_leaves_no_masks_without_their_record(
     dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the moment before and after a folder gets its name."""
+    """The run dies just before or just after a folder gets its final name."""
     finish = evaluator_module.SequenceFolder.finish
 
     def die_in(sequence: str, before: bool) -> None:
@@ -197,7 +197,7 @@ def test_later_masks_count_where_they_are_given(tmp_path: Path) -> None:
     assert len(given_files(first_alone)) + 4 == len(given_files(later.sequence("pour")))
 
 
-def test_masks_of_single_objects_have_names_of_their_own(tmp_path: Path) -> None:
+def test_masks_of_single_objects_have_separate_names(tmp_path: Path) -> None:
     root = tmp_path / "SA-V"
     mask = np.ones((8, 8), np.uint8)
     (root / "sav_val" / "JPEGImages_24fps" / "one").mkdir(parents=True)

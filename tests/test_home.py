@@ -1,4 +1,4 @@
-"""Relative paths start at the right folder, and shipped checkpoints are found from anywhere."""
+"""Relative paths are resolved against the right folder, and shipped checkpoints are found from anywhere."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def imported(program: str, *arguments: str, exit_code: int = 0) -> set[str]:
-    """The modules that a program has imported when it ends."""
+    """Returns the modules that a program has imported when it ends."""
     code = (
         "import runpy, sys\n"
         "sys.argv = ['program', *sys.argv[2:]]\n"
@@ -52,14 +52,14 @@ def test_a_missing_package_is_named() -> None:
 
 
 def _without_packages(*arguments: str, exit_code: int) -> subprocess.CompletedProcess[str]:
-    """Runs the command with the standard library alone."""
+    """Runs the command with only the standard library."""
     command = [sys.executable, "-S", "-m", "aot_plus", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == exit_code, done.stderr
     return done
 
 
-def test_a_missing_dataset_is_said_at_once() -> None:
+def test_a_missing_dataset_is_reported_at_once() -> None:
     assert "torch" not in imported("aot_plus.tools.eval", "--dataset", "/no/such/folder", exit_code=1)
 
 

@@ -1,4 +1,4 @@
-"""A running video keeps no more than its bank, and keeps it on the device."""
+"""A running video's memory does not grow beyond its bank, and stays on the device."""
 
 from functools import cache
 
@@ -41,7 +41,7 @@ def _image(frame: int) -> Tensor:
 
 
 def _step(engine: InferenceEngine, state: VideoState, image: Tensor) -> Tensor:
-    """The labels at 1/4 of the logits' ids, committed at the input's size."""
+    """Returns the labels at 1/4 resolution, having committed them at the input's size."""
     prediction = engine.predict(state, image)
     labels = prediction.logits[0].argmax(dim=0)
     engine.commit(state, prediction, _enlarged(labels))
@@ -65,8 +65,8 @@ def _num_bytes(state: VideoState) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_what_is_read_follows_the_bank(name: str) -> None:
-    """Keys are kept with their temporal embedding; they must be those of the frames that are there now."""
+def test_the_keys_that_are_read_follow_the_bank(name: str) -> None:
+    """Keys are cached with their temporal embedding; they must belong to the frames now in the bank."""
     engine = _engine(name)
     state = _start(engine, num_objects=12)  # two groups, whose policies may drop different frames
     for frame in range(1, CAPACITY + 4):
@@ -84,9 +84,9 @@ def test_what_is_read_follows_the_bank(name: str) -> None:
     assert len(_start(engine).batches[0].memory.bank) == 1
 
 
-@pytest.mark.parametrize("name", ["aott", "deaots"])  # deaott has one layer, which reads the frame alone
-def test_a_frame_with_a_given_mask_is_stored_as_a_first_frame_is(name: str) -> None:
-    """It reads itself alone: what is stored of it does not depend on the frames before."""
+@pytest.mark.parametrize("name", ["aott", "deaots"])  # deaott's only layer reads nothing but the frame
+def test_a_frame_with_a_given_mask_is_stored_like_a_first_frame(name: str) -> None:
+    """It reads only itself, so its entry does not depend on the frames before it."""
     engine = _engine(name)
     state = _start(engine)
     prediction = engine.predict(state, _image(1))
@@ -128,8 +128,8 @@ def test_the_last_frame_is_written_in_place(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_what_is_kept_of_a_frame_has_storage_of_its_own(name: str) -> None:
-    """A part of a larger tensor would keep all of it."""
+def test_what_is_kept_of_a_frame_has_its_own_storage(name: str) -> None:
+    """A view of a larger tensor would keep that tensor's whole storage alive."""
     engine = _engine(name)
     prediction = engine.predict(_start(engine), _image(1))
     for frame in prediction.propagations[0].kept:

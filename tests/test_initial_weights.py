@@ -1,4 +1,4 @@
-"""Starting a training from the official files, and learning one clip by heart."""
+"""Starting a training from the official files, and overfitting one clip."""
 
 import json
 from pathlib import Path
@@ -25,13 +25,13 @@ KEYS = Path(__file__).parent / "golden" / "state_dict_keys" / "official"
 
 
 def official(name: str) -> dict[str, Tensor]:
-    """A state dict as the AOT-benchmark model of that name has."""
+    """Returns a state dict like that of the AOT benchmark's model of this name."""
     shapes = json.loads((KEYS / f"{name}.json").read_text(encoding="utf-8"))
     return {key: tensor_by_name(key, tuple(shape)) for key, shape in shapes.items()}
 
 
 def initialised(cfg: Config, folder: Path) -> tuple[AOT, dict[str, Tensor]]:
-    """A model started as ``cfg`` says, and its weights before."""
+    """Returns a model initialised as ``cfg`` says, and its weights from before that."""
     cfg.DIR_PRETRAIN = str(folder)
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -86,8 +86,8 @@ def test_an_imagenet_file_starts_the_encoder_alone(tmp_path: Path) -> None:
         assert torch.equal(tensor, expected), name
 
 
-def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(tmp_path: Path) -> None:
-    """Most tensors of this one have names and shapes that the file's have as well."""
+def test_a_file_with_another_encoder_needs_a_file_for_the_encoder(tmp_path: Path) -> None:
+    """Most of this encoder's tensors have the same names and shapes as in the file."""
     encoder = "resnet18"
     cfg = get_config("pre_vost_2", "r50_aotl", overrides={"MODEL_ENCODER": encoder})
     torch.save(official("r50_aotl"), tmp_path / cfg.PRETRAIN_MODEL)
@@ -98,7 +98,7 @@ def test_a_file_with_another_encoder_is_no_start_without_a_file_of_the_encoder(t
             initialised(cfg, tmp_path)
 
 
-def test_a_file_of_the_encoder_replaces_that_of_the_first_weights(tmp_path: Path) -> None:
+def test_a_file_for_the_encoder_replaces_the_one_in_the_initial_weights(tmp_path: Path) -> None:
     overrides = {"MODEL_ENCODER": "resnet18", "PRETRAIN_ENCODER": "mine.pth"}
     cfg = get_config("pre_vost_2", "r50_aotl", overrides=overrides)
     tensors = official("r50_aotl")
@@ -111,7 +111,7 @@ def test_a_file_of_the_encoder_replaces_that_of_the_first_weights(tmp_path: Path
     assert torch.equal(model.state_dict()[name], tensors[name])
 
 
-def test_a_part_of_ones_own_encoder_is_enough(tmp_path: Path) -> None:
+def test_a_part_of_a_custom_encoder_is_enough(tmp_path: Path) -> None:
     cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"})
     cfg.MODEL_ALIGN_CORNERS = False
     tensors = build_model(cfg).state_dict()
@@ -164,7 +164,7 @@ def test_a_shipped_file_and_a_path_start_a_training(tmp_path: Path) -> None:
         assert pretrained_file(cfg) == shipped
 
 
-def test_random_weights_that_are_frozen_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frozen_random_weights_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     nothing = {"PRETRAIN_MODEL": "", "PRETRAIN_ENCODER": ""}
     initialised(get_config("pre_vost_2", "aott", overrides=nothing), tmp_path)
     (warning,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING"]
@@ -182,7 +182,7 @@ def test_a_file_of_another_family_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_clip_is_learned_by_heart(tmp_path: Path) -> None:
-    """Predictions of the later steps are committed: the clip's masks must carry on by themselves."""
+    """Later steps commit predictions: the clip's masks must propagate on their own."""
     write_dataset(tmp_path / "VOST")
     cfg = tiny_config(
         tmp_path / "VOST",

@@ -1,4 +1,4 @@
-"""A function in several processes: its result, its errors, Ctrl-C, and no process left behind."""
+"""A function in several processes: its result, its errors, Ctrl-C, and no process left running."""
 
 import multiprocessing
 import os
@@ -33,20 +33,20 @@ from tests.processes import is_running, wait_until
 
 
 def collect(failing: str) -> list[str]:
-    """Every process's rank; the second process may fail."""
+    """Returns every process's rank; the second process may fail."""
     place = ProcessPlace.from_environment()
     if place.rank == 1 and failing == "error":
         raise DataError("video.mp4: is broken")
     if place.rank == 1 and failing == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    if place.world_size > 1:  # Ctrl-C and the launcher's end find it prepared while it imports torch
+    if place.world_size > 1:  # prepared for Ctrl-C and the launcher's end even while it imports torch
         assert vars(sys.modules["__mp_main__"])["__spec__"].name == "aot_plus.utils.new_process"
     with process_group(place):
         return gather(place, f"{place.rank} of {place.world_size}")
 
 
 def collect_twice(folder: Path) -> list[int]:
-    """Collects the ranks in two groups; the first process joins the second one late, as after a metric."""
+    """Collects the ranks in two groups; the first process joins the second group late, as after a metric."""
     place = ProcessPlace.from_environment()
     with process_group(place):
         first = gather(place, place.rank)
@@ -57,19 +57,19 @@ def collect_twice(folder: Path) -> list[int]:
         (folder / f"{place.rank} met").touch()
         return store
 
-    vars(processes).update(_meet=meet_and_note, LONGEST_START=timedelta(0))  # the time to start is over
+    vars(processes).update(_meet=meet_and_note, LONGEST_START=timedelta(0))  # the start-up time is over
     if place.rank > 0:
         (folder / "1 comes").touch()
     else:
         wait_until((folder / "1 comes").exists)
         time.sleep(0.5)
-        assert not (folder / "1 met").exists()  # it would connect to where this process was before
+        assert not (folder / "1 met").exists()  # it would connect to this process's previous address
     with process_group(place):
         return first + gather(place, place.rank)
 
 
 def fail_and_end_last() -> None:
-    """The second process fails, so that the first one does, which ends before the second one has."""
+    """Fails in the second process, which makes the first fail too; the first ends before the second."""
     place = ProcessPlace.from_environment()
     with process_group(place, torch.device("cpu")):
         first = gather(place, os.getpid())[0]
@@ -80,7 +80,10 @@ def fail_and_end_last() -> None:
 
 
 def wait_long(folder: Path, deaf: bool) -> None:
-    """Notes the process, waits until it is ended; ``deaf`` to the SIGINT that PyTorch has Linux send it."""
+    """Records the process and waits to be ended.
+
+    If ``deaf``, it ignores SIGINT, which PyTorch makes Linux send to it when its parent ends.
+    """
     if deaf:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     (folder / str(os.getpid())).touch()
@@ -88,7 +91,7 @@ def wait_long(folder: Path, deaf: bool) -> None:
 
 
 def connect_in_vain(folder: Path) -> None:
-    """Connects as the first of two processes, of which the second one has ended since they met."""
+    """Connects as the first of two processes, of which the second has ended since they met."""
     store = distributed.FileStore(str(folder / "store"), 2)
     vars(processes)["_meet"] = lambda place: store
     signal.signal(signal.SIGTERM, raise_once)
@@ -101,7 +104,7 @@ def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) ->
     process = multiprocessing.get_context("fork").Process(target=connect_in_vain, args=(tmp_path,))
     process.start()
     wait_until((tmp_path / "met").exists, process.is_alive)
-    time.sleep(0.5)  # it connects
+    time.sleep(0.5)  # by then it is trying to connect
     process.terminate()
     process.join(20)
     process.kill()
@@ -109,13 +112,13 @@ def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) ->
 
 
 def launch_and_wait(folder: Path, fork: bool, deaf: bool) -> int:
-    """Launches processes that wait, as a tool does."""
+    """Launches waiting processes, as a tool does."""
     if fork:
         forked.fork_launched()
     return run_tool(lambda: launch(wait_long, folder, deaf, processes=2))
 
 
-def test_the_first_ones_result() -> None:
+def test_the_result_is_that_of_the_first_process() -> None:
     handler = signal.getsignal(signal.SIGINT)
     assert launch(collect, "", processes=1) == ["0 of 1"]
     assert launch(collect, "", processes=2) == ["0 of 2", "1 of 2"]
@@ -140,7 +143,7 @@ def test_a_hang_up_stays_ignored_under_nohup(ignored: bool, monkeypatch: pytest.
 
 
 def test_a_second_group_waits_for_its_last_process(tmp_path: Path, forked_processes: None) -> None:
-    """As under torchrun with two jobs: what the first group left in its store is not the second one's."""
+    """As under torchrun with two jobs, the second group must not use what the first left in its store."""
     assert launch(collect_twice, tmp_path, processes=2) == [0, 1, 0, 1]
 
 
@@ -151,7 +154,7 @@ def test_an_error_is_raised_as_it_was(forked_processes: None) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_an_error_is_found_behind_those_that_it_caused(forked_processes: None) -> None:
+def test_an_error_is_found_behind_the_errors_that_it_caused(forked_processes: None) -> None:
     with pytest.raises(VOSError, match=r"^video\.mp4: is broken$"):
         launch(fail_and_end_last, processes=2)
 
@@ -165,7 +168,7 @@ def test_an_error_is_found_behind_those_that_it_caused(forked_processes: None) -
         lambda place: copy_of_first_process(place, [torch.ones(1)]),
     ],
 )
-def test_an_exchange_with_a_process_that_ended_says_so(
+def test_an_exchange_with_an_ended_process_is_an_error_that_says_so(
     exchange: Callable[[ProcessPlace], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -177,7 +180,7 @@ def test_an_exchange_with_a_process_that_ended_says_so(
         exchange(ProcessPlace(1, 3, 1, 3))
 
 
-def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:
+def test_a_killed_process_is_reported(forked_processes: None) -> None:
     with pytest.raises(VOSError, match=r"process 1 .* -9\b"):
         launch(collect, "killed", processes=2)
 
@@ -188,14 +191,14 @@ def test_a_process_that_was_killed_is_said(forked_processes: None) -> None:
 def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals, fork: bool) -> None:
     noted, log = tmp_path / "processes", tmp_path / "log.txt"
     noted.mkdir()
-    # After Ctrl-C the first one ends the others. When it is killed they must notice: forked ones by what
-    # ``launch`` has them call, and those started as a user's are by ``new_process`` as well.
+    # After Ctrl-C, the first process ends the others. If it is killed, they must notice: forked processes by
+    # what ``launch`` makes them call, processes started as for a user also by ``new_process``.
     first = forked.start(launch_and_wait, noted, fork, number == signal.SIGKILL, log=log)
     wait_until(lambda: len(list(noted.iterdir())) == 2, first.process.is_alive, say=first.output)
     if number == signal.SIGINT:
         os.killpg(first.pid, number)  # as a terminal does
         assert first.wait() == 130
-        assert len(first.output().splitlines()) == 2  # a line of its own after ^C, and no traceback
+        assert len(first.output().splitlines()) == 2  # a newline after ^C and the message; no traceback
     else:
         os.kill(first.pid, number)
         assert first.wait() == -number

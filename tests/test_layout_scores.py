@@ -1,4 +1,4 @@
-"""Figures of masks in all layouts, each under its protocol: the report and the metric's command."""
+"""Figures for masks in all layouts, each under its protocol, from the report and the metric command."""
 
 import shutil
 from pathlib import Path
@@ -35,7 +35,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scored_job(name: str, protocol: str, source: Path, data_folder: Path) -> Job:
-    """Masks of a data set with ground truth."""
+    """Returns a job with masks for a data set with ground truth."""
     add_truth(name, source, write_layout(name, source, data_folder))
     job = job_of(name, data_folder, TEST_PROTOCOL=protocol)
     run(job)
@@ -43,7 +43,7 @@ def scored_job(name: str, protocol: str, source: Path, data_folder: Path) -> Job
 
 
 def figures_of(job: Job) -> Results:
-    """As ``score``, in this process."""
+    """Computes the same as ``score``, in this process."""
     root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
     return evaluate(job.folder, root, split, 1, protocol)
 
@@ -69,7 +69,7 @@ def test_the_report_shows_f_under_every_protocol_that_has_it(
         assert {number for number, _ in picture["truth"]} <= {*sequence["objects"]}
         assert len(picture["truth"]) > 0
         assert len(picture["runs"][0]) > 0
-    assert len(page_text(found)) > 1000  # no figure is one that JSON does not know
+    assert len(page_text(found)) > 1000  # JSON can represent every figure
 
 
 def test_an_object_that_runs_find_at_different_times_is_shown_from_the_first_on(

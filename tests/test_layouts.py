@@ -1,4 +1,4 @@
-"""The readers of all layouts, and evaluation over them, on one small data set written in each layout."""
+"""The readers of all layouts, and evaluations with them, on one small data set written in each layout."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_source(tmp_path_factory.mktemp("source") / "VOST")
 
 
-def test_a_split_of_ones_own_called_test_is_scored_here(source: Path, tmp_path: Path) -> None:
+def test_a_custom_split_called_test_is_scored_here(source: Path, tmp_path: Path) -> None:
     root = write_layout("vost", source, tmp_path)
     (root / "ImageSets" / "val.txt").rename(root / "ImageSets" / "test.txt")
     assert open_dataset("vost", tmp_path, split="test").server
@@ -119,7 +119,7 @@ def test_a_later_mask_is_an_option_of_every_data_set(source: Path, tmp_path: Pat
 
 
 def test_in_a_plain_folder_255_is_an_object_like_any_other(source: Path, tmp_path: Path) -> None:
-    """Long-time Video has the same folders, and ignores it. A later mask shows object 3 alone."""
+    """Long-time Video has the same folders, but ignores 255. A later mask shows only object 3."""
     root = write_layout("long_video", source, tmp_path)
     for path in (root / "Annotations").glob("*/*.png"):
         mask = read_mask(path)
@@ -152,7 +152,7 @@ def test_all_frames_of_youtube_vos_are_read_and_the_named_ones_written(source: P
     dataset = job.open_dataset()
     assert (dataset.split, dataset.result_name) == ("valid_all_frames", "youtubevos2019_all_frames")
     first, second = run(job)
-    assert (len(first.given), len(second.given)) == (3, FRAMES)  # 2, 3, 4; and 0 to 8
+    assert (len(first.given), len(second.given)) == (3, FRAMES)  # frames 2, 3, 4 and frames 0 to 8
     names = [path.name for path in sorted((job.folder / "a").glob("*.png"))]
     assert names == ["00002.png", "00004.png"]
     assert len(list((job.folder / "b").glob("*.png"))) == 5
@@ -202,7 +202,7 @@ def test_mose_with_its_splits_inside(source: Path, tmp_path: Path) -> None:
 
 
 def test_mose_by_the_other_name_of_its_split(source: Path, tmp_path: Path) -> None:
-    """In both forms on disk, and of them the one that is there."""
+    """This works with both folder structures, whichever is on disk."""
     root = write_layout("mose_v2", source, tmp_path)
     assert open_dataset("mose_v2", tmp_path, split="val").sequences() == ["a", "b"]
     for folder in ("JPEGImages", "Annotations"):
@@ -216,7 +216,7 @@ def test_mose_by_the_other_name_of_its_split(source: Path, tmp_path: Path) -> No
     assert open_dataset("mose_v2", tmp_path, split="bogus").split == "bogus"
 
 
-def test_a_plain_folder_has_no_splits_and_its_sequences_are_no_folder_of_results(
+def test_a_plain_folder_has_no_splits_and_no_sequence_named_like_a_result_folder(
     source: Path, tmp_path: Path
 ) -> None:
     root = write_layout("long_video", source, tmp_path)
@@ -279,7 +279,7 @@ def test_a_server_that_takes_polygons_gets_no_zip_file(source: Path, tmp_path: P
         write_zip(job_of("visor", tmp_path))
 
 
-def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: Path) -> None:
+def test_missing_data_is_named_at_once_with_the_remedy(source: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"DAVIS: .*https://davis"):
         open_dataset("davis2017", tmp_path)
     root = write_layout("davis2017", source, tmp_path)
@@ -300,7 +300,9 @@ def test_what_is_missing_is_named_at_once_with_the_cure(source: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "layout"), [("davis2017", "davis2017"), ("long_video", "folders"), ("vost", "vost")]
 )
-def test_a_folder_is_known_by_what_lies_in_it(name: str, layout: str, source: Path, tmp_path: Path) -> None:
+def test_a_layout_is_recognised_by_the_folders_content(
+    name: str, layout: str, source: Path, tmp_path: Path
+) -> None:
     root = write_layout(name, source, tmp_path)
     dataset = open_dataset(str(root), tmp_path / "elsewhere")
     assert type(dataset) is LAYOUTS[layout]
@@ -357,7 +359,7 @@ def test_one_command_gives_j_and_f(source: Path, tmp_path: Path, capsys: pytest.
     assert str(tmp_path / "results" / "global_results-val.csv") in out
 
 
-def test_a_damaged_mask_of_the_results_is_named_with_its_cure(
+def test_a_damaged_result_mask_is_named_with_the_remedy(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_layout("davis2017", source, tmp_path)
@@ -379,7 +381,7 @@ def test_a_damaged_mask_of_the_results_is_named_with_its_cure(
     assert evaluate(tmp_path, *command) == 1
     error = capsys.readouterr().err
     assert f"error: {annotation}: " in error
-    assert "remove" not in error  # what a rerun cannot make again
+    assert "remove" not in error  # a rerun cannot restore an annotation
 
 
 def test_without_public_ground_truth_the_command_names_the_server_and_the_zip_file(
@@ -413,7 +415,7 @@ def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: 
 
 
 class Broken(LAYOUTS["folders"]):
-    """A layout of one's own with an error in the method, or property, that ``place`` names."""
+    """A custom layout with an error in the method or property that ``place`` names."""
 
     frames = "JPEGImages_10fps"
     place, error = "", ""
@@ -445,7 +447,7 @@ class Broken(LAYOUTS["folders"]):
 
 
 @pytest.mark.parametrize("place", ["missing", "sequences", "frames_folder", "list_images", "list_masks"])
-def test_an_error_in_a_layout_of_ones_own_is_named_with_its_line(
+def test_an_error_in_a_custom_layout_is_named_with_its_line(
     place: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")
@@ -463,7 +465,7 @@ def test_an_error_in_a_layout_of_ones_own_is_named_with_its_line(
 
 @pytest.mark.parametrize("place", ["list_images", "list_masks"])
 @pytest.mark.parametrize("error", ["DataError", "OSError"])
-def test_a_broken_sequence_of_a_layout_of_ones_own_does_not_stop_the_others(
+def test_a_broken_sequence_of_a_custom_layout_does_not_stop_the_others(
     place: str, error: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")

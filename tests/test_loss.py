@@ -1,4 +1,4 @@
-"""The losses against cases computed by hand and against numerical gradients."""
+"""The losses, compared with cases computed by hand and with numerical gradients."""
 
 import math
 
@@ -20,7 +20,7 @@ RAMP = 100.0
 
 
 def logits_of(probabilities: list[list[float]]) -> Tensor:
-    """Logits, 1 x C x 1 x pixels, whose softmax is the given rows (one per class)."""
+    """Returns logits, 1 x C x 1 x pixels, whose softmax is the given rows (one per class)."""
     return torch.tensor(probabilities, dtype=torch.float64).log()[None, :, None, :]
 
 
@@ -53,9 +53,9 @@ LABELS = torch.tensor([[[0, 0, 1, 255]]])
 @pytest.mark.parametrize(
     ("share", "right_class"),
     [
-        (1.0, [0.8, 0.5, 0.1, 1.0]),  # all four pixels, the ignored one with loss 0
+        (1.0, [0.8, 0.5, 0.1, 1.0]),  # all four pixels, with loss 0 for the ignored one
         (0.575, [0.1, 0.5]),  # int(2.3) pixels
-        (0.15, [0.1]),  # int(0.6), but one at least
+        (0.15, [0.1]),  # int(0.6), but at least one
     ],
 )
 def test_cross_entropy_by_hand(share: float, right_class: list[float]) -> None:
@@ -74,7 +74,7 @@ def test_soft_jaccard_by_hand() -> None:
 
 
 def test_soft_jaccard_counts_present_classes_only() -> None:
-    # Class 0 alone is in the label: overlap 0.8, union 1. Class 1 is predicted, but not in the mean.
+    # Only class 0 is in the label: overlap 0.8, union 1. Class 1 is predicted, but not part of the mean.
     loss = soft_jaccard(logits_of([[0.8], [0.2]]), torch.tensor([[[0]]]))
     assert loss.tolist() == pytest.approx([0.2], abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""Masks read from PNG files of every kind: the ids are those that Pillow reads, or the file is named."""
+"""Masks read from PNG files of every kind: the ids equal Pillow's, or an error names the file."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def shallow(ids: np.ndarray) -> bytes:
-    """A grey PNG of 4 bits a pixel; the ids have an even number of columns."""
+    """Returns a greyscale PNG with 4 bits per pixel; the ids must have an even number of columns."""
     height, width = ids.shape
     packed = np.hstack([np.zeros((height, 1), np.uint8), ids[:, ::2] << 4 | ids[:, 1::2]])
     header = chunk(b"IHDR", struct.pack(">II5B", width, height, 4, 0, 0, 0, 0))
@@ -41,7 +41,7 @@ def shallow(ids: np.ndarray) -> bytes:
 
 
 def filtered(ids: np.ndarray, parts: int = 1) -> bytes:
-    """A grey PNG in which each row says how it differs from the one above, in several parts."""
+    """Returns a greyscale PNG with rows stored as differences from the row above, in ``parts`` chunks."""
     height, width = ids.shape
     above = np.vstack([np.zeros((1, width), np.uint8), ids[:-1]])
     rows = np.hstack([np.full((height, 1), 2, np.uint8), ids - above])
@@ -70,7 +70,7 @@ def test_ids_are_read_from_every_kind_of_png(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(path), IDS)
 
 
-def test_grey_levels_that_pillow_spreads_are_no_ids(tmp_path: Path) -> None:
+def test_grey_levels_that_pillow_rescales_are_no_ids(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(shallow(IDS[:, :8]))
     with pytest.raises(DataError, match=r"mask\.png: .*4-bit grey"):
@@ -79,7 +79,7 @@ def test_grey_levels_that_pillow_spreads_are_no_ids(tmp_path: Path) -> None:
     np.testing.assert_array_equal(object_shown, IDS[:, :8] > 0)
 
 
-def test_files_as_masks_are_written_need_no_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_like_the_written_masks_need_no_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(FILES["palette"])
     monkeypatch.setattr(Image, "open", None)

@@ -1,4 +1,4 @@
-"""The memory bank: frames with their numbers, storage that is reused, gradients in training."""
+"""The memory bank: frames with their numbers, reused storage, gradients in training."""
 
 import pytest
 import torch
@@ -9,21 +9,21 @@ from aot_plus.networks.memory.bank import DifferentiableBank, MemoryBank
 
 
 def _entries(value: float, groups: int = 2) -> list[KeyValue]:
-    """One layer's entry, every number ``value`` (plus 0.5 for the second group)."""
+    """Returns one layer's entry, filled with ``value`` (plus 0.5 for the second group)."""
     keys = torch.full((groups, 3, 4), float(value))
     keys[1:] += 0.5
     return [KeyValue(keys, keys[..., :2] * 10)]
 
 
 def _stored(bank: MemoryBank, group: int) -> list[float]:
-    """The values of a group's frames, oldest first."""
+    """Returns the values of a group's frames, oldest first."""
     keys = bank.layer(0).keys[group, :, 0, 0]
     return [float(keys[slot]) for slot in bank.order[group]]
 
 
 @pytest.mark.parametrize("tokens", [1, 2])
 def test_frames_may_have_a_token_or_two(tokens: int) -> None:
-    """Images of 16 x 16 and 16 x 32 pixels, without aligned corners."""
+    """Images of 16 x 16 and 16 x 32 pixels give these without aligned corners."""
     bank = MemoryBank(capacity=2)
     for frame, dropped in ((0, None), (5, None), (10, [1, 1])):
         entry = _entries(frame)[0]
@@ -32,7 +32,7 @@ def test_frames_may_have_a_token_or_two(tokens: int) -> None:
     assert _stored(bank, 1) == [0.5, 10.5]
 
 
-def test_groups_drop_frames_of_their_own() -> None:
+def test_groups_may_drop_different_frames() -> None:
     bank = MemoryBank(capacity=3)
     for frame in (0, 5, 10):
         bank.append(_entries(frame), frame)
@@ -66,7 +66,7 @@ def test_a_full_bank_is_written_in_place() -> None:
 
 
 def _keys_with(bank: MemoryBank | DifferentiableBank, rows: Tensor) -> Tensor:
-    """The keys of layer 0 with a temporal embedding."""
+    """Returns the keys of layer 0 with a temporal embedding."""
     if isinstance(bank, DifferentiableBank):
         return bank.layer(0, rows).keys
     bank.embed(rows)
@@ -89,7 +89,7 @@ def test_the_embedding_follows_the_frames_ranks(kind: type[MemoryBank] | type[Di
         _append(bank, frame)
         keys = _keys_with(bank, rows[: frame + 1])
         assert keys[0, :, 0, 0].tolist() == [100, 201, 302][: frame + 1]
-    _append(bank, 3, dropped=1)  # the plain bank's slots: frames 0, 3, 2
+    _append(bank, 3, dropped=1)  # slots of MemoryBank: frames 0, 3, 2
     order = [0, 2, 1] if kind is MemoryBank else [0, 1, 2]
     expected = [[100, 202, 303], [100.5, 202.5, 303.5]]
     assert _keys_with(bank, rows)[:, order, 0, 0].tolist() == expected

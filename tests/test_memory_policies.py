@@ -1,4 +1,4 @@
-"""The policies drop the right frame: small cases worked out by hand, and published runs."""
+"""The policies drop the right frame: small cases computed by hand, and published runs."""
 
 import json
 import math
@@ -31,7 +31,7 @@ DECISIONS = GOLDEN / "emfs_decisions.npz"
 
 
 def config(MEM_POLICY: str, **values: Any) -> Any:
-    """The settings that policies read; AOT+'s preset where ``values`` say nothing else."""
+    """Returns the settings that policies read: AOT+'s preset, changed by ``values``."""
     defaults = {
         "FORMER_MEM_LEN": 1,
         "MEM_RELEVANCE_KEEP": 0.2,
@@ -51,12 +51,12 @@ def config(MEM_POLICY: str, **values: Any) -> Any:
 
 
 def never_read() -> ReadStatistics:
-    """For appends whose statistics nobody may compute."""
-    raise AssertionError("the statistics were computed although nobody needs them")
+    """Stands in for statistics that must not be computed."""
+    raise AssertionError("the statistics were computed although they are not needed")
 
 
 def reading(relevance: list[float], keys: torch.Tensor | None = None) -> Callable[[], ReadStatistics]:
-    """Statistics of a single foreground token, whose attention is then the relevance; keys T x N x D."""
+    """Returns statistics of a single foreground token, whose attention is the relevance; keys T x N x D."""
     repeated = torch.ones(len(relevance), 1, 1) if keys is None else keys
     statistics = ReadStatistics(torch.tensor([relevance]), repeated, torch.ones(1))
     return lambda: statistics
@@ -70,13 +70,13 @@ def append_of(
     droppable: list[int] | None = None,
     overflows: bool = True,
 ) -> Append:
-    """An append on which all entries but the first may be dropped, unless told otherwise."""
+    """Returns an append for which all entries but the first may be dropped by default."""
     allowed = list(range(1, len(frames))) if droppable is None else droppable
     return Append(frames, new_frame, allowed, overflows, read)
 
 
 def decide(policy: MemoryPolicy, append: Append) -> int:
-    """Observes and drops, as a memory that overflows does."""
+    """Calls the policy as an overflowing memory does: to observe, then to drop."""
     policy.observe(append)
     return policy.drop(append)
 
@@ -127,9 +127,9 @@ def test_fifo(former: int, droppable: list[int], dropped: int) -> None:
     [
         ([0, 10, 12, 30], 60, [1, 2, 3], 1),  # gaps 12, 20, 48
         ([0, 30, 50, 52], 60, [1, 2, 3], 3),  # gaps 50, 22, 10 (to the new frame)
-        ([0, 5, 10, 15], 20, [1, 2, 3], 1),  # all gaps 10: the first one
-        ([0, 5, 10, 15], 20, [2, 3], 2),  # all gaps 10, the first one protected
-        ([0, 10, 12, 30], 60, [2, 3], 2),  # the closest one protected
+        ([0, 5, 10, 15], 20, [1, 2, 3], 1),  # all gaps 10: the first
+        ([0, 5, 10, 15], 20, [2, 3], 2),  # all gaps 10, the first is protected
+        ([0, 10, 12, 30], 60, [2, 3], 2),  # the closest is protected
     ],
 )
 def test_uniform(frames: list[int], new_frame: int, droppable: list[int], dropped: int) -> None:
@@ -138,7 +138,7 @@ def test_uniform(frames: list[int], new_frame: int, droppable: list[int], droppe
 
 
 def random_drops(seed: int, count: int) -> list[int]:
-    """The first drops of a video under the random policy, three of five entries droppable."""
+    """Returns a video's first drops under the random policy, with three of five entries droppable."""
     policy = build_policy(config("random", MEM_RANDOM_SEED=seed))
     return [decide(policy, append_of([0, 5, 10, 15, 20], 25, droppable=[1, 3, 4])) for _ in range(count)]
 
@@ -157,14 +157,14 @@ def test_running_relevance_averages_and_forgets() -> None:
     assert running.as_dict() == {}
     running.update([0, 5, 10], torch.tensor([0.5, 0.3, 0.2]))
     assert running.as_dict() == pytest.approx({0: 0.5, 5: 0.3, 10: 0.2})
-    running.update([0, 10, 15], torch.tensor([0.4, 0.4, 0.2]))  # 5 has left, 15 is new
+    running.update([0, 10, 15], torch.tensor([0.4, 0.4, 0.2]))  # 5 was dropped, 15 is new
     assert running.as_dict() == pytest.approx({0: 0.42, 10: 0.36, 15: 0.2})
-    running.update([0, 5], torch.tensor([0.5, 0.5]))  # 5 starts anew
+    running.update([0, 5], torch.tensor([0.5, 0.5]))  # 5 starts afresh
     assert running.as_dict() == pytest.approx({0: 0.484, 5: 0.5})
 
 
-def test_averages_from_before_they_had_a_place_go_there() -> None:
-    """Of a video that was saved before its bank was full: the tensors that stay are longer."""
+def test_earlier_averages_move_into_the_reserved_tensors() -> None:
+    """They come from a video saved before its bank was full, and are shorter than the reserved tensors."""
     running = RunningRelevance(keep=0.2)
     running.update([0, 5], torch.tensor([0.6, 0.4]))
     running.reserve(4, torch.device("cpu"))
@@ -202,7 +202,7 @@ def test_emfs_score_by_hand() -> None:
     assert explained["score"] == pytest.approx(
         [4 * value + novel for value, novel in zip((0.4, 0.25, 0.35), novelty, strict=True)]
     )
-    # With a weight of 40 the relevance decides.
+    # With a weight of 40, relevance decides.
     relevant = build_policy(config("emfs", MEM_EMFS_WEIGHT=40.0))
     assert decide(relevant, append_of([0, 5, 10], 15, reading([0.4, 0.25, 0.35], keys))) == 1
 
@@ -211,9 +211,9 @@ def test_emfs_score_by_hand() -> None:
 @pytest.mark.parametrize(
     ("relevance", "droppable", "dropped"),
     [
-        ([0.4, 0.2, 0.2, 0.2], [1, 2, 3], 1),  # a tie: the first one
-        ([0.1, 0.3, 0.3, 0.3], [1, 2, 3], 1),  # the smallest is protected, a tie among the others
-        ([0.4, 0.1, 0.3, 0.2], [2, 3], 3),  # a later reference frame is protected, too
+        ([0.4, 0.2, 0.2, 0.2], [1, 2, 3], 1),  # a tie: the first
+        ([0.1, 0.3, 0.3, 0.3], [1, 2, 3], 1),  # the smallest is protected; the others tie
+        ([0.4, 0.1, 0.3, 0.2], [2, 3], 3),  # a later reference frame is protected too
         ([0.1, 0.2, 0.4, 0.3], [2], 2),
     ],
 )
@@ -231,14 +231,14 @@ def test_rmem_counts_runs() -> None:
     decide(policy, append_of([0, 10, 15], 20, reading(even)))  # 10 and 15: 2, 20: 1
     decide(policy, append_of([0, 10, 20], 25, reading(even)))  # 10: 3, 20: 2, 25: 1
     decide(policy, append_of([0, 10, 25], 30, reading(even)))  # 10: 4, 25: 2
-    runs = [3, 4, 2]  # the first is T, not the 4 runs that it has seen
+    runs = [3, 4, 2]  # the first frame's count is T, not the 4 runs that it has seen
     expected = [1 / 3 + 1.5 * math.sqrt(math.log(sum(runs)) / (count + 8)) for count in runs]
     assert policy.explain()["score"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("model", "start"), [("r50_aotl", "overflow"), ("r50_deaotl", "append")])
 def test_rmem_drops_as_published(model: str, start: str) -> None:
-    """Fed with the relevance of a published run, the policy finds the run's averages and banks."""
+    """Given the relevance of a published run, the policy reproduces the run's averages and banks."""
     with np.load(GOLDEN / "video" / f"{model}_rmem.npz") as file:
         setup, banks, averages = (json.loads(str(file[name])) for name in ("setup", "banks", "relevance"))
     policy = build_policy(config("rmem", MEM_AVERAGES_START=start))
@@ -250,7 +250,7 @@ def test_rmem_drops_as_published(model: str, start: str) -> None:
         if after == before:
             assert published == previous
             continue
-        # Undo the running average: what this frame's read has added.
+        # Undo the running average to get the relevance that this frame's read added.
         relevance = [
             (published[number] - 0.2 * previous[number]) / 0.8 if number in previous else published[number]
             for number in before
@@ -270,17 +270,17 @@ def test_rmem_drops_as_published(model: str, start: str) -> None:
 
 
 class NewestPolicy(MemoryPolicy):
-    """A policy of a user's own: drops the newest of the old entries."""
+    """A custom policy that drops the newest of the old entries."""
 
     def drop(self, append: Append) -> int:
         return append.droppable[-1]
 
 
 class UnfinishedPolicy(MemoryPolicy):
-    """A policy that does not say what to drop."""
+    """A policy that does not implement ``drop``."""
 
 
-def test_policy_of_the_user() -> None:
+def test_a_custom_policy() -> None:
     policy = build_policy(config("tests.test_memory_policies:NewestPolicy"))
     assert type(policy).__name__ == "NewestPolicy"
     assert decide(policy, append_of([0, 5, 10], 15)) == 2
@@ -294,13 +294,13 @@ class MostRelevant(EmfsPolicy):
 
 
 class Infinite(EmfsPolicy):
-    """Has no finite score."""
+    """Returns only infinite scores."""
 
     def score(self, append: Append, averages: torch.Tensor) -> torch.Tensor:
         return torch.full_like(averages, torch.inf)
 
 
-def test_infinite_scores_leave_the_choice_among_those_that_may_be_dropped() -> None:
+def test_with_infinite_scores_the_choice_is_still_a_droppable_frame() -> None:
     policy = Infinite(config("emfs"))
     assert decide(policy, append_of([0, 5, 10, 15], 20, reading([0.25] * 4), droppable=[2, 3])) == 2
 
@@ -313,7 +313,7 @@ class Newest(FifoPolicy):
 
 
 class SaysSo(FifoPolicy):
-    """Works on tensors alone, and says so."""
+    """Works only on tensors, and declares it."""
 
     replayable = True
 
@@ -325,10 +325,10 @@ class SaysSo(FifoPolicy):
     ("policy_class", "expected"),
     [(EmfsPolicy, True), (FifoPolicy, True), (SaysSo, True), (MostRelevant, False), (Newest, False)],
 )
-def test_a_subclass_is_not_recorded_unless_it_says_that_it_may_be(
+def test_a_subclass_is_recorded_only_if_it_declares_that_it_may_be(
     policy_class: type[MemoryPolicy], expected: bool
 ) -> None:
-    """A recording would repeat the first choice that it made on the host."""
+    """A recording would repeat the first choice made on the host."""
     assert is_replayable(policy_class(config("emfs"))) == expected
 
 
@@ -358,7 +358,7 @@ def test_published_decisions() -> None:
 
 
 def changed_decisions(folder: Path, change: Callable[[dict[str, Any], list[dict[str, Any]]], None]) -> Path:
-    """A copy of the published decisions in which ``change`` has changed the arrays or the cases."""
+    """Copies the published decisions, with the arrays or the cases changed by ``change``."""
     with np.load(DECISIONS) as file:
         arrays: dict[str, Any] = dict(file)
     cases = json.loads(str(arrays["cases"]))
@@ -417,7 +417,7 @@ def test_replay_names_a_wrong_decision(
 
 
 def with_damaged_bytes(content: bytes) -> bytes:
-    """The archive with a stretch in its middle overwritten."""
+    """Overwrites a stretch in the middle of an archive."""
     middle = len(content) // 2
     return content[:middle] + bytes(1000) + content[middle + 1000 :]
 

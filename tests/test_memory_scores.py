@@ -19,7 +19,7 @@ from aot_plus.networks.memory.scores import (
 
 
 def dense_attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> Tensor:
-    """The definition, with the whole matrix: queries B x N x D, keys B x T x N x D -> B x N x T."""
+    """Computes the definition with the whole matrix: queries B x N x D, keys B x T x N x D -> B x N x T."""
     batch, num_frames, num_tokens, width = keys.shape
     head_width = width // num_heads
     result = torch.zeros(batch, queries.shape[1], num_frames)
@@ -33,7 +33,7 @@ def dense_attention_per_frame(queries: Tensor, keys: Tensor, num_heads: int) -> 
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the size of the largest tensor that any operation returns."""
+    """Records the size of the largest tensor that any operation returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("num_heads", [1, 4])
-@pytest.mark.parametrize("num_frames", [3, 9, 17])  # up to more frames than a head has features
+@pytest.mark.parametrize("num_frames", [3, 9, 17])  # 17 is more than a head has features
 def test_attention_equals_the_dense_computation(num_heads: int, num_frames: int) -> None:
     torch.manual_seed(0)
     queries, keys = 3 * torch.randn(2, 20, 16), torch.randn(2, num_frames, 20, 16)
@@ -125,7 +125,7 @@ def test_relevance_without_foreground_is_even() -> None:
 
 
 def test_redundancy_by_hand() -> None:
-    # N = 2 tokens, D = 1 feature: after scaling the frames are (1, 0), (0.6, 0.8), (1, 0) again and (0, -1).
+    # N = 2 tokens, D = 1 feature: scaled, the frames are (1, 0), (0.6, 0.8), (1, 0) again and (0, -1).
     keys = torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.5, 0.0], [0.0, -3.0]])[..., None]
     # Row sums of the dot products without the diagonal: 1.6, 0.6 + 0.6 - 0.8, 1.6 and -0.8; total 2.8.
     expected = torch.tensor([0.5714, 0.1429, 0.5714, -0.2857])
@@ -133,7 +133,7 @@ def test_redundancy_by_hand() -> None:
 
 
 def test_redundancy_scales_features_over_tokens() -> None:
-    """A feature column may be scaled in one frame without changing anything; a token's row may not."""
+    """Scaling a feature column in one frame changes nothing; scaling a token's row does."""
     torch.manual_seed(0)
     keys = torch.randn(4, 6, 5).abs()
     scaled_column, scaled_row = keys.clone(), keys.clone()

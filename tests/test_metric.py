@@ -1,4 +1,4 @@
-"""The VOST metric on arrays: the definition by hand-computed cases, and its properties."""
+"""The VOST metric on arrays: its definition in cases computed by hand, and its properties."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def mask(*rows: list[int]) -> Mask:
 
 
 def naive_ious(annotation: Mask, prediction: Mask, num_objects: int) -> list[float]:
-    """The definition, object by object."""
+    """Computes the definition, object by object."""
     ious = []
     for k in range(1, num_objects + 1):
         union = np.sum((annotation == k) | (prediction == k))
@@ -85,7 +85,7 @@ def test_an_object_in_neither_mask_scores_one() -> None:
 
 def test_ignored_pixels_are_background_in_both_masks() -> None:
     annotation, prediction = mask([1, 1, 255, 0]), mask([1, 255, 1, 255])
-    # Both have pixel 0, only the annotation pixel 1, only the prediction pixel 2 (ignored, not masked out).
+    # Pixel 0 is in both, 1 only in the annotation, 2 only in the prediction (ignored, but not masked out).
     assert frame_ious(annotation, prediction, 1) == pytest.approx([1 / 3])
 
 
@@ -118,7 +118,7 @@ def test_the_first_and_the_last_frame_are_not_scored() -> None:
 
 
 def test_a_sequence_is_streamed() -> None:
-    """The frames of both kinds are read alternately, none ahead."""
+    """Annotations and predictions are read alternately, and none ahead of time."""
     read = []
 
     def frames(kind: str) -> Iterator[Mask]:

@@ -1,4 +1,4 @@
-"""F on arrays: the edge map and the reach by small cases, F against the definition pixel by pixel."""
+"""F on arrays: the edge map and the reach in small cases, and F against its definition, pixel by pixel."""
 
 import math
 from unittest.mock import patch
@@ -35,7 +35,7 @@ def f_of(annotation: Mask, prediction: Mask, reach: Reach) -> float:
 
 
 def naive_found(edges: Mask, others: Mask, reach: Reach) -> int:
-    """The definition: edge pixels with one of the others at an offset of the element."""
+    """Computes the definition: counts edge pixels with one of ``others`` at an offset of the element."""
     offsets = np.argwhere(reach.element) - len(reach.element) // 2
     points = {(int(y), int(x)) for y, x in np.argwhere(others)}
     return sum(any((y + dy, x + dx) in points for dy, dx in offsets) for y, x in np.argwhere(edges))

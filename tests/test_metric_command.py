@@ -1,4 +1,4 @@
-"""The metric as a command: the published evaluator's numbers, its files, and every bad input by name."""
+"""The metric as a command: the published evaluator's numbers and files, and an error for every bad input."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ def run(folder: Path, *extra: str) -> int:
 
 
 def csv_files(folder: Path) -> list[str]:
-    """Everything in the result folder that is not a sequence, hidden files included."""
+    """Returns everything in the result folder that is not a sequence, including hidden files."""
     return sorted(path.name for path in (folder / "predictions").iterdir() if not path.is_dir())
 
 
@@ -51,7 +51,7 @@ def write(path: Path, mask: np.ndarray) -> None:
 
 
 def failure(folder: Path, capsys: pytest.CaptureFixture[str], *extra: str) -> str:
-    """Runs, expecting exit code 1 and no CSV; returns the message."""
+    """Runs the command, expecting exit code 1 and no CSV file; returns the message."""
     assert run(folder, *extra) == 1
     assert csv_files(folder) == []
     message = capsys.readouterr().err
@@ -66,7 +66,7 @@ def assert_golden(folder: Path) -> None:
         header, *published = list(csv.reader(file))
     with (made / PER_SEQUENCE).open(newline="") as file:
         rows = list(csv.reader(file))
-    # The published rows are in accidental order: here they are in the split's, then the object's.
+    # The published rows have an arbitrary order; here they are sorted as in the split, then by object.
     assert rows == [
         header,
         *sorted(published, key=lambda row: SEQUENCES.index(row[0][:-2]) * 10 + int(row[0][-1])),
@@ -115,7 +115,7 @@ def test_known_dataset_words(golden: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert_golden(golden)
 
 
-def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_results_are_used_without_re(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(golden) == 0
     capsys.readouterr()
     assert run(golden) == 0
@@ -123,7 +123,7 @@ def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.
     assert str(golden / "predictions") in output
     assert "0.650280" in output
     shutil.rmtree(golden / "predictions" / "0008_long")
-    # What is evaluated again and fails leaves nothing that could pass for its result.
+    # A repeated evaluation that fails leaves nothing that could pass for its result.
     assert "0008_long/frame" in failure(golden, capsys, "--re")
 
 
@@ -133,7 +133,7 @@ def test_results_that_are_there_are_used_unless_re(golden: Path, capsys: pytest.
 def test_figures_of_other_masks_are_refused(
     golden: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
-    """Also where the times of the files do not tell."""
+    """This holds even where the files' times show no change."""
     assert run(golden) == 0
     predictions, annotations = golden / "predictions", golden / "VOST" / "Annotations"
     mask = (annotations if change == "annotation" else predictions) / "0008_long" / "frame00018.png"
@@ -142,7 +142,7 @@ def test_figures_of_other_masks_are_refused(
         mask.unlink()
     elif change == "split":
         (golden / "VOST" / "ImageSets" / "val.txt").write_text("0001_plain\n")
-    elif change == "unknown":  # files of the published evaluator, for one
+    elif change == "unknown":  # for example, files of the published evaluator
         (predictions / "global_results-val.masks.json").unlink()
     elif change in ("number", "empty"):
         content = {"0001_plain": 5 if change == "number" else {}}
@@ -329,7 +329,7 @@ def test_workers_must_be_positive(golden: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
 def test_interrupted(tmp_path: Path) -> None:
-    """Ctrl-C in the middle, with workers: quiet, 130, no CSV."""
+    """Ctrl-C during the work, with workers: no traceback, exit code 130, no CSV file."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 3, (400, 400)).astype(np.uint8)
     dataset, predictions = tmp_path / "VOST", tmp_path / "predictions"

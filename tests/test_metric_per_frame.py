@@ -1,4 +1,4 @@
-"""J per frame as a file: the same figures as the metric's, also of runs that are not complete."""
+"""J per frame in a file: the figures match the metric's, also for incomplete runs."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""J and F under each protocol: the published tools' figures and files, and every bad input by name."""
+"""J and F under each protocol: the published tools' figures and files, and an error for every bad input."""
 
 import json
 import os
@@ -24,7 +24,7 @@ DAVIS = ("davis", "davis/predictions")
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The golden data, which no test changes; ``mosev2`` is made of it."""
+    """The golden data, which no test may change; ``mosev2`` is derived from it."""
     folder = tmp_path_factory.mktemp("jf")
     with zipfile.ZipFile(Path(__file__).parent / "golden" / "jf.zip") as archive:
         archive.extractall(folder)
@@ -42,12 +42,12 @@ def _times(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def data(unpacked: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change and write results to; it must unlink a mask before it writes another."""
+    """A copy that a test may change and write results to. Masks are hard links: unlink, never overwrite."""
     return Path(shutil.copytree(unpacked, tmp_path / "jf", symlinks=True, copy_function=_copy_or_link))
 
 
 def _copy_or_link(source: str, target: str) -> None:
-    """Links the masks, which are many."""
+    """Links the masks, of which there are many, and copies other files."""
     (os.link if source.endswith(".png") else shutil.copyfile)(source, target)
 
 
@@ -74,7 +74,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 def expected_values(archive: Path, scores: ObjectScores, measure: str) -> np.ndarray:
-    """The published figures of an object, a value for each scored frame; NaN where it does not count."""
+    """Returns an object's published figures, one per scored frame; NaN where the frame does not count."""
     with np.load(archive) as arrays:
         of_object = f"{scores.sequence}/{scores.number}/{measure}"
         if of_object not in arrays:
@@ -83,7 +83,7 @@ def expected_values(archive: Path, scores: ObjectScores, measure: str) -> np.nda
         values = arrays[of_object].ravel()
     if len(values) == len(scores.frames):
         return values
-    counted = np.full(len(scores.frames), np.nan)  # only what counts is in the archive
+    counted = np.full(len(scores.frames), np.nan)  # the archive has only frames that count
     counted[~np.isnan(scores.values[measure])] = values
     return counted
 
@@ -125,7 +125,7 @@ def test_all_frames_count_where_that_is_asked_for(unpacked: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vost", "davis", "visor", "lvos", "youtube-vos"])
-def test_figures_of_all_frames_are_in_files_of_their_own(name: str) -> None:
+def test_figures_of_all_frames_are_in_separate_files(name: str) -> None:
     usual, all_frames = (
         figure_paths(Path("results"), "val", get_protocol(name, all_frames=flag)) for flag in (False, True)
     )
@@ -163,7 +163,7 @@ def test_files_are_those_of_the_published_tool(
 
 @pytest.mark.parametrize("protocol", ["davis", "visor"])
 def test_objects_figures_are_the_published_ones(data: Path, protocol: str) -> None:
-    """Recall and decay of the dataset, in full precision."""
+    """So are recall and decay of the dataset, in full precision."""
     results = evaluate(data / "davis" / "predictions", data / "davis", "val", 1, protocol)
     published = json.loads((data / "expected" / protocol / "full-val.json").read_text())
     overall = results.overall.iloc[0]
@@ -243,7 +243,7 @@ def test_a_label_map_where_one_objects_mask_belongs_is_named(
 def test_what_only_one_side_has_is_named_and_under_strict_an_error(
     data: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    (data / "davis" / "predictions" / "traces").mkdir()  # of a run of ours: no sequence
+    (data / "davis" / "predictions" / "traces").mkdir()  # as this project's runs write; not a sequence
     assert run(data, "vos-benchmark", *DAVIS, "--strict") == 0
     assert not caplog.records
     shutil.rmtree(data / "davis" / "predictions" / "thin")
@@ -292,7 +292,7 @@ def test_per_frame_needs_folders_of_objects_with_numbers(
 
 @pytest.fixture
 def davis2016(tmp_path: Path) -> Path:
-    """A dataset as in the archive of DAVIS 2016, where 255 is the object."""
+    """A dataset as in the DAVIS 2016 archive, where 255 is the object."""
     (tmp_path / "ImageSets" / "2016").mkdir(parents=True)
     (tmp_path / "ImageSets" / "2016" / "val.txt").write_text("bear\n")
     for root, value in (("Annotations/480p", 255), ("predictions", 1)):
@@ -312,7 +312,7 @@ def test_255_is_the_object_in_the_archive_of_davis_2016(davis2016: Path) -> None
 
 @pytest.mark.parametrize(("void", "figure"), [(False, 1.0), (True, 0.0)])
 def test_predictions_of_one_object_may_be_0_and_255(davis2016: Path, void: bool, figure: float) -> None:
-    """255 means ignored pixels only if the first annotation has them beside the object."""
+    """255 means ignored pixels only if the first annotation has it in addition to the object."""
     for frame in range(3):
         annotation = davis2016 / f"Annotations/480p/bear/{frame:05d}.png"
         prediction = davis2016 / f"predictions/bear/{frame:05d}.png"
@@ -328,7 +328,7 @@ def test_predictions_of_one_object_may_be_0_and_255(davis2016: Path, void: bool,
 
 @pytest.fixture
 def youtube_vos(tmp_path: Path) -> Path:
-    """A video of 6 frames: object 1 (a seen category) in all, 2 (an unseen one) in the last three."""
+    """A video of 6 frames: object 1 (a seen category) in all, object 2 (an unseen one) in the last three."""
     objects = {
         "1": {"category": "dog", "frames": [f"{frame:05d}" for frame in range(0, 30, 5)]},
         "2": {"category": "yak", "frames": ["00015", "00020", "00025"]},
@@ -343,7 +343,7 @@ def youtube_vos(tmp_path: Path) -> Path:
         prediction = mask.copy()
         if frame >= 3:
             mask[20:30, 20:30] = 2
-            prediction[20:30, 20:25] = 2  # half of it
+            prediction[20:30, 20:25] = 2  # half of the object
         for folder, image in (("valid/Annotations", mask), ("predictions", prediction)):
             path = tmp_path / folder / "v" / f"{5 * frame:05d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -353,7 +353,7 @@ def youtube_vos(tmp_path: Path) -> Path:
 
 def test_g_is_the_mean_of_seen_and_unseen_categories(youtube_vos: Path) -> None:
     seen, unseen = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
-    # Each object from its own second frame on; the first was given.
+    # Each object counts from its second frame on; its first was given.
     assert np.isfinite(seen.values["J"]).tolist() == [True] * 5
     assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True]
     overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]

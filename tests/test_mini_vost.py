@@ -1,4 +1,4 @@
-"""MiniVOST: reproducible, in VOST's layout, with exact masks, and too hard for repeating the first mask."""
+"""MiniVOST: reproducible, in VOST's layout, with exact masks, too hard for just repeating the first mask."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from evaluation.masks import read_mask
 
 
 def first_mask_repeated(masks: NDArray[np.uint8], num_objects: int) -> list[tuple[float, float]]:
-    """(J, J_tr) of every object when the first annotation (of n x H x W) is predicted for all frames."""
+    """Returns each object's (J, J_tr) if the first annotation (of n x H x W) is predicted for all frames."""
     scored = np.where(masks == 255, 0, masks)
     truth = scored[1:-1]
     results = []
@@ -207,7 +207,7 @@ def test_run_again_keeps_finished_sequences_and_makes_the_missing_ones(
 def test_a_second_run_at_the_same_time_is_refused(
     tmp_path: Path, sequence: RenderedSequence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would remove what the first one has half written, and the lists would name what is not whole."""
+    """It would remove what the first has half written, and the lists would name incomplete sequences."""
     out = tmp_path / "MiniVOST"
 
     def render(seed: int, split: str, index: int) -> RenderedSequence:
@@ -233,7 +233,7 @@ def test_sequences_of_val_are_added_to_those_of_train(
 
     monkeypatch.setattr(writer_module, "render_sequence", render)
     make_dataset(tmp_path, seed=0, train=2, val=0)
-    for val in (1, 3):  # the second time there are some
+    for val in (1, 3):  # the second time, there already are val sequences
         writer_module.add_val(tmp_path, 0, val)
         assert [writer_module.count_listed(tmp_path, split) for split in ("train", "val")] == [2, 1]
 

@@ -1,4 +1,4 @@
-"""MiniVOST in every layout: each reader gives the same video, and the network the same masks."""
+"""MiniVOST in every layout: all readers give the same video, and the network the same masks."""
 
 import re
 from functools import cache
@@ -22,13 +22,13 @@ from evaluation.masks import read_mask
 from tests.layouts import sequences_of, write_layout
 
 Mask = NDArray[np.uint8]
-Expected = tuple[dict[str, dict[str, Mask]], dict[str, Mask]]  # what is given, and what comes out
+Expected = tuple[dict[str, dict[str, Mask]], dict[str, Mask]]  # given masks and result masks
 
 FRAMES, LATE_FRAME = 9, 4
 SIZE = (128, 96)  # width, height
 SCENES = (1, 2)
 ALIKE = ("davis2017", "visor", "youtubevos2019", "mose_v1", "lvos_v2", "long_video", "sav")
-# What data sets set apart, the same for all of them here.
+# Values that differ between data sets, here the same for all of them.
 VALUES = {
     "TEST_LATER_MASKS": True,
     "TEST_SAVE_ALL_FRAMES": True,
@@ -39,7 +39,7 @@ VALUES = {
 
 
 def render(index: int, *, late: bool) -> RenderedSequence:
-    """The start of a MiniVOST video, smaller; ``late``: its last object is there from a later frame on."""
+    """Returns the start of a MiniVOST video, scaled down; if ``late``, its last object appears later."""
     scene = plan_scene(0, "val", index)
     drawn = [render_frame(scene, frame) for frame in range(FRAMES)]
     images = np.stack([cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA) for image, _ in drawn])
@@ -67,7 +67,7 @@ def job_of(name: str, data_folder: Path) -> Job:
 
 
 def given(sequence: VideoSequence) -> dict[str, Mask]:
-    """The masks that the network is given, by frame."""
+    """Returns the masks given to the network, by frame."""
     known: set[int] = set()
     masks = {path.stem: sequence.read_mask(path.stem) for path in sequence.images}
     new = {
@@ -80,13 +80,13 @@ def given(sequence: VideoSequence) -> dict[str, Mask]:
 
 @cache
 def segmenter() -> VideoSegmenter:
-    """The small trained network."""
+    """Loads the small trained network."""
     cfg = get_config("mini_vost", "aot_mini")
     return VideoSegmenter(load_from_config(cfg, find_checkpoint("aot_mini.safetensors"), device="cpu"))
 
 
 def results(job: Job, names: list[str]) -> dict[str, Mask]:
-    """Follows the objects; gives the masks of every frame, by sequence and frame."""
+    """Segments the sequences; returns the masks of all frames, by sequence and frame."""
     dataset = job.open_dataset()
     evaluator = Evaluator(job.cfg, lambda _: segmenter(), dataset, names, job.folder)
     assert evaluator.run().failed == {}
@@ -108,7 +108,7 @@ def results(job: Job, names: list[str]) -> dict[str, Mask]:
 
 @pytest.fixture(scope="module")
 def expected(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    """What is given and what comes out in MiniVOST's own layout."""
+    """The given masks and the results in MiniVOST's own layout."""
     data_folder = tmp_path_factory.mktemp("vost")
     write_layout("mini_vost", source, data_folder)
     job = job_of("mini_vost", data_folder)
@@ -141,7 +141,7 @@ def test_every_reader_gives_the_same_video_and_masks(
     dataset = job.open_dataset()
     names = sequences_of(source)
     assert dataset.sequences() == sorted(names)
-    if name == "sav":  # all of whose objects are there from the first frame on
+    if name == "sav":  # where all objects are there from the first frame on
         names = names[:1]
     for video in names:
         sequence = dataset.sequence(video)

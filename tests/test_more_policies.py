@@ -36,7 +36,7 @@ def test_spread_weighs_relevance_and_room() -> None:
     room = np.array([20, 12, 10, 28]) / 17.5
     assert policy.last_scores["room"].tolist() == pytest.approx(room.tolist())
     assert policy.last_scores["score"].tolist() == pytest.approx((read * room).tolist())
-    # The average keeps 0.8; the frame that came last begins with its value.
+    # The average keeps 0.8 of the old value; the newest frame starts with its own relevance.
     assert decide(policy, append_of([0, 12, 20, 40], 41, reading([0.4, 0.1, 0.1, 0.4]))) == 2
     relevance = [0.4, 0.8 * 0.3 + 0.2 * 0.1, 0.8 * 0.2 + 0.2 * 0.1, 0.4]
     assert policy.last_scores["relevance"].tolist() == pytest.approx(relevance)
@@ -60,7 +60,7 @@ def test_lfu_drops_the_least_attended_since_stored() -> None:
     policy.observe(append_of([0, 5], 10, reading([0.2, 0.8]), overflows=False))
     assert decide(policy, append_of([0, 5, 10], 15, reading([0.5, 0.1, 0.4]))) == 2
     assert policy.last_scores["mean"].tolist() == pytest.approx([1.7 / 3, 0.45, 0.4])
-    assert decide(policy, append_of([0, 5, 15], 20, reading([0.2, 0.3, 0.5]))) == 1  # 10 is forgotten
+    assert decide(policy, append_of([0, 5, 15], 20, reading([0.2, 0.3, 0.5]))) == 1  # forgets frame 10
     assert policy.last_scores["reads"].tolist() == [4, 3, 1]
 
 
@@ -75,7 +75,7 @@ def looking(keys: Tensor, new_keys: Tensor) -> Any:
 
 
 def one_token(*directions: tuple[float, float, float]) -> Tensor:
-    """Keys T x 1 x 3."""
+    """Returns keys T x 1 x 3."""
     return torch.tensor(directions)[:, None]
 
 
@@ -109,7 +109,7 @@ def test_readmem_swaps_only_for_diversity_and_keeps_to_the_reference() -> None:
 
 
 def test_readmem_compares_with_the_reference_alone() -> None:
-    """A frame that looks like the reference again has not drifted, whatever came between."""
+    """A frame that looks like the reference again has not drifted, whatever came in between."""
     policy = build_policy(config("readmem", MEM_READMEM_FLOOR=0.3))
     stored = one_token((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
     append = append_of([0, 5], 10, looking(stored, torch.tensor([[0.99, 0.0, 0.141]])))
@@ -153,9 +153,9 @@ def test_readmems_diversity_never_falls() -> None:
     assert swaps > 3
 
 
-@pytest.mark.filterwarnings("ignore:Accessing the data pointer")  # of a tensor without content
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer")  # of a fake tensor
 def test_readmem_goes_on_on_a_gpu_from_a_saved_state() -> None:
-    """It compares on the CPU; a saved video is resumed with all its tensors on the device."""
+    """It compares on the CPU, but a saved video resumes with all its tensors on the device."""
     policy, resumed = build_policy(config("readmem")), build_policy(config("readmem"))
     policy.observe(append_of([0], 1, looking(one_token((1.0, 0.0, 0.0)), torch.tensor([[0.8, 0.6, 0.0]]))))
     state = {**NO_VIDEO, "batches": [{"groups": [0], "memory": {}, "policies": [policy.state_dict()]}]}
@@ -171,7 +171,7 @@ def test_readmem_goes_on_on_a_gpu_from_a_saved_state() -> None:
 
 
 def shown(quality: float) -> Tensor:
-    """Class probabilities 2 x 4: three tokens of the object, predicted that well (0: none)."""
+    """Returns class probabilities 2 x 4 with three object tokens of probability ``quality``; none if 0."""
     object_ = torch.tensor([quality] * 3 + [0.1]) if quality else torch.full((4,), 0.2)
     return torch.stack([1 - object_, object_])
 
@@ -190,7 +190,7 @@ def test_the_gate_measures_by_the_first_frames() -> None:
         append.read_probabilities = lambda: shown(quality)
         return gate.keep(append)
 
-    assert not passes(0)  # nothing is shown: and it is none of the first ones
+    assert not passes(0)  # shows no object, and does not count as one of the first frames
     assert [passes(quality) for quality in (0.9, 0.8, 0.7)] == [True] * 3
     assert [passes(quality) for quality in (0.61, 0.59, 0.0)] == [True, False, False]
     assert gate.last_facts == {"quality": 0.0, "needed": pytest.approx(0.6)}
@@ -200,7 +200,7 @@ def test_the_gate_measures_by_the_first_frames() -> None:
     assert decide(fresh, append_of([0, 5, 10], 15)) == 1  # the policy's choice
 
 
-def test_a_gate_out_of_range_is_said() -> None:
+def test_a_gate_out_of_range_is_an_error() -> None:
     with pytest.raises(ConfigError, match="MEM_WRITE_GATE"):
         build_policy(config("fifo", MEM_WRITE_GATE=1.5))
 
@@ -216,7 +216,7 @@ def test_the_gate_passes_on_what_the_policy_says() -> None:
 
 
 class Sometimes(FifoPolicy):
-    """Explains every second frame that it is shown."""
+    """Explains every second frame that it observes."""
 
     shown = 0
 
@@ -227,7 +227,7 @@ class Sometimes(FifoPolicy):
             self.last_facts = {"shown": float(self.shown)}
 
 
-def test_the_policy_behind_the_gate_explains_no_frame_by_another() -> None:
+def test_the_policy_behind_the_gate_does_not_repeat_explanations() -> None:
     trace: list[dict[str, Any]] = []
     policy = {"MEM_POLICY": f"{__name__}:Sometimes", "MEM_WRITE_GATE": 0.01}
     _run(_segmenter(**policy, trace=trace.append), 10, [1])
@@ -236,7 +236,7 @@ def test_the_policy_behind_the_gate_explains_no_frame_by_another() -> None:
 
 
 def gated(append: Append) -> Append:
-    """Lets the frame pass the gate."""
+    """Makes the frame pass the gate."""
     append.read_probabilities = lambda: shown(0.9)
     return append
 
@@ -244,7 +244,7 @@ def gated(append: Append) -> Append:
 def test_the_policy_behind_the_gate_may_decline() -> None:
     gate = build_policy(config(f"{__name__}:Never", MEM_WRITE_GATE=0.5))
     assert not gate.keep(gated(append_of([0, 5, 10], 15)))
-    assert gate.last_facts["quality"] >= gate.last_facts["needed"]  # it was not the gate
+    assert gate.last_facts["quality"] >= gate.last_facts["needed"]  # the gate did not decline it
 
 
 def test_the_gates_facts_come_with_the_policys() -> None:
@@ -279,7 +279,7 @@ def test_ids_that_no_object_has_are_improbable_in_the_last_group() -> None:
 
 
 class Every(FifoPolicy):
-    """Keeps every second frame that is offered."""
+    """Keeps every second frame that it is offered."""
 
     may_decline = True
 
@@ -294,7 +294,7 @@ class Every(FifoPolicy):
 
 
 class Never(FifoPolicy):
-    """Keeps nothing, and may not be asked for more."""
+    """Keeps nothing, so ``observe`` must not be called."""
 
     may_decline = True
 
@@ -323,19 +323,19 @@ def test_a_declined_frame_is_not_stored_and_traced() -> None:
 
 
 class Scored(Every):
-    """Scores what is stored where a frame is appended."""
+    """Scores the stored frames when a frame is appended."""
 
     def observe(self, append: Append) -> None:
         self.last_scores = {"read": torch.ones(len(append.frames))}
 
 
-def test_a_declined_frame_has_no_scores_of_another() -> None:
+def test_a_declined_frame_does_not_get_the_scores_of_another() -> None:
     trace: list[dict[str, Any]] = []
     _run(_segmenter(MEM_POLICY=f"{__name__}:Scored", trace=trace.append), 10, [1])
     assert [len(line.get("read", [])) for line in trace] == [0, 1, 0, 2]
 
 
-def test_a_given_mask_has_no_quality_of_another_frame() -> None:
+def test_a_given_mask_does_not_get_the_quality_of_another_frame() -> None:
     trace: list[dict[str, Any]] = []
     segmenter = _segmenter(MEM_POLICY="fifo", MEM_WRITE_GATE=0.01, trace=trace.append)
     video, mask = _video(3, 4), _squares([1])
@@ -351,14 +351,14 @@ def test_a_given_mask_is_stored_whatever_the_policy_says() -> None:
     assert segmenter.banks == [[0]]
 
 
-def test_one_of_several_groups_is_enough() -> None:
+def test_a_frame_is_stored_if_one_of_several_groups_keeps_it() -> None:
     segmenter = _segmenter(MEM_POLICY=f"{__name__}:First")
     _run(segmenter, 6, list(range(1, 13)))
     assert segmenter.banks == [[0, 2, 4], [0, 2, 4]]
 
 
 class First(FifoPolicy):
-    """The first group's accepts, all others decline."""
+    """Keeps every frame in the first group and declines all frames in the others."""
 
     may_decline = True
     made = itertools.count()
@@ -385,6 +385,6 @@ def test_the_policies_run_on_a_video_and_go_on_from_a_saved_state(policy: str) -
     assert 1 < len(through.banks[0]) <= 3
 
 
-def test_policies_of_the_base_are_not_asked() -> None:
+def test_policies_do_not_decline_by_default() -> None:
     assert not MemoryPolicy.may_decline
     assert FifoPolicy(config("fifo")).keep(append_of([0], 1))

@@ -1,4 +1,4 @@
-"""Networks stage by stage against the published implementation, and their names against the checkpoints'."""
+"""Networks stage by stage against the published implementation, and their names against its checkpoints."""
 
 import json
 from functools import cache
@@ -30,7 +30,7 @@ GOLDEN = Path(__file__).parent / "golden"
 KEY_FILES = sorted((GOLDEN / "state_dict_keys").glob("*.json"))
 OFFICIAL_KEY_FILES = sorted((GOLDEN / "state_dict_keys" / "official").glob("*.json"))
 NETWORKS = sorted((GOLDEN / "network").glob("*.npz"))
-TOLERANCE = 1e-4  # of the largest value
+TOLERANCE = 1e-4  # relative to the largest value
 
 
 @pytest.mark.parametrize("path", KEY_FILES, ids=lambda path: path.stem)
@@ -43,7 +43,7 @@ def test_names_and_shapes_are_the_published_ones(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OFFICIAL_KEY_FILES, ids=lambda path: path.stem)
 def test_names_and_shapes_are_those_of_the_aot_benchmark(path: Path) -> None:
-    """Files of either project then load into the other's network, whole."""
+    """Files of either project then load completely into the other's network."""
     cfg = get_config("default", path.stem, overrides={"USE_TEMPORAL_POSITIONAL_EMBEDDING": False})
     if cfg.MODEL_VOS == "aot":
         cfg.MODEL_VOS = "official_aot"
@@ -65,7 +65,7 @@ def _close(mine: Tensor, golden: NDArray[Any]) -> None:
 
 
 class _Stages:
-    """The three frames of a ``network/`` file, every stage kept."""
+    """The network and the three frames of a ``network/`` file, with the golden output of every stage."""
 
     def __init__(self, path: Path) -> None:
         with np.load(path) as file:
@@ -140,7 +140,7 @@ def test_reference_logits(stages: _Stages) -> None:
 
 
 @torch.inference_mode()
-def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
+def test_groups_are_embedded_and_decoded_like_each_group_alone() -> None:
     model = build_by_name(get_config("mini_vost", "aott")).eval()
     labels = torch.arange(3 * 33 * 49).view(3, 33, 49) % torch.tensor([2, 5, 11])[:, None, None]
     features = model.encode(torch.linspace(-1, 1, 3 * 33 * 49).view(1, 3, 33, 49))
@@ -155,7 +155,7 @@ def test_groups_are_embedded_and_decoded_as_each_alone() -> None:
 
 
 @torch.inference_mode()
-def test_frames_of_their_own_are_decoded_as_a_batch() -> None:
+def test_different_frames_are_decoded_as_a_batch() -> None:
     model = build_by_name(get_config("mini_vost", "aott")).eval()
     images = torch.linspace(-1, 1, 2 * 3 * 33 * 49).view(2, 3, 33, 49)
     identity = model.embed_identity(torch.ones(2, 33, 49, dtype=torch.int), reference=True)
@@ -171,7 +171,7 @@ def test_frames_of_their_own_are_decoded_as_a_batch() -> None:
 
 @torch.inference_mode()
 def test_memories_outputs_attention_and_logits_of_later_frames(stages: _Stages) -> None:
-    """Frame 1 reads the reference and is committed with its mask; frame 2 reads both."""
+    """Frame 1 reads the reference frame and is committed with its mask; frame 2 reads both."""
     state = stages.engine.start(stages.images(0), stages.labels(0), 10, memory_gap=1)
     _compare_memory(stages, state.batches[0].memory, "after_reference")
     for frame in (1, 2):
@@ -192,7 +192,7 @@ def test_memories_outputs_attention_and_logits_of_later_frames(stages: _Stages) 
 
 
 def _compare_memory(stages: _Stages, memory: Any, when: str) -> None:
-    """Long-term memory ``T x N x B x D`` and short-term memory of every layer, every 8th channel."""
+    """Compares every 8th channel of every layer's long-term (``T x N x B x D``) and short-term memory."""
     size = stages.model.encode(stages.images(0)).size
     for layer, read in enumerate(memory.read()):
         long = memory.bank.layer(layer)
@@ -208,7 +208,7 @@ def _compare_memory(stages: _Stages, memory: Any, when: str) -> None:
 
 
 def _published_order(model: AOT, entry: KeyValue) -> list[tuple[int, Tensor]]:
-    """The tensors of an entry with their numbers in the published code: K, V, (unused), ID_V."""
+    """Returns an entry's tensors with their indices in the published code: K, V, (unused), ID_V."""
     if model.cfg.MODEL_VOS == "aot":
         return [(0, entry.keys), (1, entry.values)]
     visual, identity = entry.values.chunk(2, dim=-1)
@@ -241,7 +241,7 @@ def test_attention_in_bfloat16_is_that_of_float32_rounded(
 
 @pytest.mark.parametrize("count", [70, 5])
 @torch.inference_mode()
-def test_attention_with_the_last_keys_apart_is_the_same(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_attention_with_separate_last_keys_is_the_same(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     torch.manual_seed(0)
     queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, count, 8), torch.randn(2, count, 24)
     expected = attention(queries, keys, values, num_heads=1)
@@ -251,7 +251,9 @@ def test_attention_with_the_last_keys_apart_is_the_same(monkeypatch: pytest.Monk
 
 
 @torch.inference_mode()
-def test_what_is_compiled_leaves_products_into_parts_of_a_tensor_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_attention_writes_no_product_into_a_part_of_a_tensor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     graphs: list[torch.fx.GraphModule] = []
 
     def backend(graph: torch.fx.GraphModule, _: object) -> Any:
@@ -269,7 +271,9 @@ def test_what_is_compiled_leaves_products_into_parts_of_a_tensor_out(monkeypatch
 
 @pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 12, 35)])
 @torch.inference_mode()
-def test_a_group_norm_by_parts_is_pytorchs(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+def test_a_group_norm_by_parts_equals_pytorchs(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
     norm, x = GroupNorm(3, 12), 2 + torch.randn(shape).transpose(1, -1).contiguous().transpose(1, -1)
     torch.nn.init.normal_(norm.weight)
@@ -294,10 +298,10 @@ def test_a_position_embedding_is_made_once_and_serves_training_too() -> None:
     with torch.inference_mode():
         made = sine_position_embedding(3, 5, 8, torch.device("cpu"))
     assert sine_position_embedding(3, 5, 8, torch.device("cpu")) is made
-    (made * torch.ones(1, requires_grad=True)).sum().backward()  # fails for tensors of inference mode
+    (made * torch.ones(1, requires_grad=True)).sum().backward()  # fails for inference tensors
 
 
-@pytest.mark.parametrize("size", [(5, 9), (8, 8), (13, 40)])  # at once, at once, in tiles
+@pytest.mark.parametrize("size", [(5, 9), (8, 8), (13, 40)])  # whole, whole, in tiles
 def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     height, width = size
@@ -327,7 +331,7 @@ def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> N
 
 
 def test_windowed_attention_of_a_large_map_makes_no_map_of_all_pairs() -> None:
-    """At 481 x 849 each head's would be 1,647 x 1,647; a tile's region of keys is 22 x 22."""
+    """At 481 x 849, each head's map would be 1,647 x 1,647; a tile's region of keys is 22 x 22."""
     block = ShortTermAttention(32, 4).requires_grad_(False)
     sizes: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The notebook runs as it stands, and its outputs are there."""
+"""The notebook runs as it is, and its outputs are stored in it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 
 
 def _kinds(cell: NotebookNode) -> list[list[str]]:
-    """The kinds of a cell's outputs; warnings differ from machine to machine."""
+    """Returns the kinds of a cell's outputs, without warnings, which differ from machine to machine."""
     outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return [sorted(output.get("data", {"text": ""})) for output in outputs]
 

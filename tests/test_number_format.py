@@ -1,4 +1,4 @@
-"""bfloat16 and float16 hold weights and activations; what is listed stays float32, labels hardly change."""
+"""Weights and activations in bfloat16 and float16; listed parts stay float32, and labels hardly change."""
 
 import copy
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_a_segmenter_converts_a_copy_of_a_float32_model_and_no_other() -> None:
     [("Overflows", "float16", "infinite"), ("InFull", "bfloat16", "found torch.float32")],
 )
 def test_an_encoder_that_does_not_work_in_the_format_is_refused(encoder: str, dtype: str, found: str) -> None:
-    """Its NaN would be background in all frames."""
+    """Its NaN values would make all frames background."""
     overrides = {
         "MODEL_ENCODER": f"tests.own_encoders:{encoder}",
         "MODEL_ALIGN_CORNERS": False,

@@ -1,4 +1,4 @@
-"""Swin-B and ResNeSt-101 stage by stage against the published numbers, and the files they start from."""
+"""Swin-B and ResNeSt-101 stage by stage against the published numbers, and their initial weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ from aot_plus.utils.images import normalise
 from tests.weights_by_name import Undrawn, fill_by_name
 
 GOLDEN = Path(__file__).parent / "golden" / "encoders"
-TOLERANCE = 1e-4  # of the largest value
+TOLERANCE = 1e-4  # relative to the largest value
 
 
 def _golden(name: str) -> dict[str, NDArray[Any]]:
@@ -27,7 +27,7 @@ def _golden(name: str) -> dict[str, NDArray[Any]]:
 
 
 def _filled(name: str, *, align_corners: bool) -> tuple[Encoder, nn.Module]:
-    """An encoder and its projector, with weights from the names they have in a model."""
+    """Returns an encoder and its projector, with weights by the names that they have in a model."""
     with Undrawn():
         encoder = build_encoder(name, freeze_bn=True, align_corners=align_corners)
     projector = nn.Conv2d(encoder.channels[-1], 256, 1)
@@ -45,7 +45,7 @@ def _close(mine: Tensor, golden: NDArray[Any]) -> None:
 
 
 def _keep(kept: dict[str, Tensor], name: str, *, entering: bool = False) -> Callable[..., None]:
-    """A hook that keeps what leaves a module, or what enters it."""
+    """Returns a hook that keeps a module's output, or its input if ``entering``."""
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         kept[name] = inputs[0] if entering else output
@@ -102,7 +102,7 @@ def test_swin_takes_both_kinds_of_sides(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["swin_base", "resnest101"])
 def test_training_reaches_all_but_the_frozen_stages(name: str) -> None:
-    """With the usual two frozen stages, Swin's merging and the norms of its levels learn."""
+    """With the usual two frozen stages, Swin's patch merging and the norms of its levels still learn."""
     encoder = build_encoder(name, freeze_bn=True, align_corners=False)
     frozen = freeze_encoder(encoder, 2)
     torch.stack([level.square().mean() for level in encoder(torch.randn(1, 3, 64, 80))]).sum().backward()
@@ -114,13 +114,13 @@ def test_training_reaches_all_but_the_frozen_stages(name: str) -> None:
 
 
 class SmallSwin(SwinEncoder):
-    """Swin-B with fewer blocks, for files that are written fast."""
+    """Swin-B with fewer blocks, so that its files are written quickly."""
 
     depths = (2, 2, 2)
 
 
 def _imagenet_file(encoder: SwinEncoder, path: Path, **changes: Tensor) -> Path:
-    """What the published ImageNet file of Swin-B has and lacks."""
+    """Writes a file with the same tensors present and missing as in Swin-B's published ImageNet file."""
     tensors = {key: value for key, value in encoder.state_dict().items() if not key.startswith("norm")}
     tensors |= {"norm.weight": torch.zeros(1024), "head.weight": torch.zeros(4, 1024)}
     tensors |= {"layers.2.downsample.reduction.weight": torch.zeros(1024, 2048)}

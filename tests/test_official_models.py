@@ -1,4 +1,4 @@
-"""The AOT benchmark's networks in use: files decide, memory policies and training work with them."""
+"""Using the AOT benchmark's networks: the file decides; memory policies and training work with them."""
 
 import logging
 import re
@@ -25,14 +25,14 @@ FRAMES = 12
 
 
 class DropsTheSecond(MemoryPolicy):
-    """A policy of a user's own."""
+    """A custom policy."""
 
     def drop(self, append: Append) -> int:
         return append.droppable[0]
 
 
 def saved(path: Path, stage: str, overrides: dict[str, object]) -> Path:
-    """A file with a tiny AOT, as the AOT benchmark or this project saves it."""
+    """Writes a file with a tiny AOT, as the AOT benchmark or this project saves it."""
     model = build_model(get_config(stage, "aott", overrides=overrides))
     fill_by_name(model)
     torch.save({"state_dict": model.state_dict()}, path)
@@ -53,7 +53,7 @@ def video() -> tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "tests.test_official_models:DropsTheSecond"])
 def test_an_official_file_runs_with_a_bounded_bank(official: Path, policy: str) -> None:
-    """One name of a policy is all it takes: the bank of 1 + 8 is the default."""
+    """Naming a policy is enough: the bank of 1 + 8 frames is the default."""
     overrides = TINY | {"MEM_POLICY": policy}
     model = load_model("aott", official, stage="default", device="cpu", overrides=overrides)
     assert isinstance(model, OfficialAOT)

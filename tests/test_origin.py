@@ -1,4 +1,4 @@
-"""The origin of results: an edited policy, new weights or other code never pass unnoticed."""
+"""The origin of results: an edited policy, new weights or changed code never go unnoticed."""
 
 import sys
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Mine(Base, FifoPolicy):
 
 @pytest.fixture
 def policy_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A module with a policy, whose base is in a second module."""
+    """A module with a policy whose base class is in a second module."""
     names = ("origin_policy", "origin_base")
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / f"{names[1]}.py").write_text("class Base:\n    pass\n")
@@ -84,7 +84,7 @@ def test_the_origin_of_masks(tmp_path: Path, policy_file: Path, monkeypatch: pyt
 def test_the_code_that_counts(
     file: str, of_masks: bool, of_weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a copy of both packages, one file is edited."""
+    """One file is edited in a copy of both packages."""
     root = Path(origin_module.__file__).parents[3]
     for path in (*(root / "aot_plus").rglob("*.py"), *(root / "evaluation").rglob("*.py")):
         copy = tmp_path / path.relative_to(root)
@@ -100,7 +100,7 @@ def test_the_code_that_counts(
     assert (before[0] != after[0], before[1] != after[1]) == (of_masks, of_weights)
 
 
-def test_the_own_encoder_counts() -> None:
+def test_a_custom_encoder_is_part_of_the_origin() -> None:
     cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "tests.own_encoders:Pooled"})
     assert "encoder file own_encoders.py" in origin_of_masks(cfg, None)
     cfg = get_config("mini_vost", "aot_mini", overrides={"MODEL_ENCODER": "timm:resnet18"})

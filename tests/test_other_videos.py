@@ -1,4 +1,4 @@
-"""The benchmark on other videos: runs over tiny videos whose masks are the annotations, and errors."""
+"""The benchmark on other videos: runs on tiny videos with the annotations as result masks, and errors."""
 
 import json
 import shutil
@@ -70,7 +70,7 @@ def test_the_figures_of_each_file_of_weights_stand_in_a_row(
     assert calls == done, "finished runs are kept"
 
 
-def test_weights_of_one_name_have_rows_of_their_own_and_nothing_runs_twice(
+def test_weights_with_the_same_name_have_separate_rows_and_nothing_runs_twice(
     tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [tmp_path / run / "best.safetensors" for run in "ab"]
@@ -98,7 +98,7 @@ def test_the_videos_of_all_seeds_count_together(
     assert len(calls) == 2
 
 
-def test_config_values_hold_for_all_runs_and_have_runs_of_their_own(
+def test_config_values_apply_to_all_runs_which_are_separate_from_others(
     tmp_path: Path, calls: list[Job], capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--sequences", "2", "--work", str(tmp_path / "work"), "--models", "aot_mini"]

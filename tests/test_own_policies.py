@@ -1,4 +1,4 @@
-"""What a user's own policy answers or raises: taken, or refused with its name and what it was."""
+"""Return values and errors of custom policies: accepted, or refused with the policy's name and the value."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ NAME = f"{__name__}:Answers"
 
 
 class Answers(MemoryPolicy):
-    """Answers what it is told."""
+    """Returns ``answer``, which tests set."""
 
     answer: Any = 1
 
@@ -26,14 +26,14 @@ class Answers(MemoryPolicy):
 
 
 class Raises(MemoryPolicy):
-    """Has a slip in it."""
+    """Has a bug."""
 
     def drop(self, append: Append) -> int:
         return append.nothing  # type: ignore[attr-defined, no-any-return]
 
 
 class TakesNothing(MemoryPolicy):
-    """Cannot be built."""
+    """Cannot be built: its constructor takes no config."""
 
     def __init__(self) -> None:
         raise AssertionError("nobody calls it without a config")
@@ -43,7 +43,7 @@ class TakesNothing(MemoryPolicy):
 
 
 class Keeps(Answers):
-    """Answers another question."""
+    """Returns ``answer`` from ``keep`` too."""
 
     may_decline = True
 
@@ -52,7 +52,7 @@ class Keeps(Answers):
 
 
 class Explains(Answers):
-    """Explains itself as it is told."""
+    """Explains itself with ``scores`` and ``facts``, which tests set."""
 
     scores: Any = None
     facts: Any = None
@@ -103,12 +103,12 @@ def test_another_answer_is_refused_with_what_was_expected(answer: Any, found: st
         _ask(answer)
 
 
-def test_nobody_waits_for_a_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a tensor there, type and shape alone are checked; of a number, what the host knows of the bank."""
-    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands for a GPU
+def test_the_host_does_not_wait_for_a_tensor_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only dtype and shape of such a tensor are checked; a number is checked against the host's bank data."""
+    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands in for a GPU
 
     class Elsewhere(torch.Tensor):
-        """Cannot be read."""
+        """A tensor whose values must not be read."""
 
         def __int__(self) -> int:
             raise AssertionError("a wait")
@@ -149,7 +149,7 @@ def test_to_keep_a_frame_is_yes_or_no(answer: Any, monkeypatch: pytest.MonkeyPat
         _play("Keeps")
 
 
-def test_an_own_error_is_named_with_its_line() -> None:
+def test_an_error_in_a_custom_policy_is_named_with_its_line() -> None:
     line = 1 + next(n for n, text in enumerate(Path(__file__).read_text().splitlines()) if ".nothing" in text)
     place = rf"{__name__}:Raises.*AttributeError in drop\(\), .*{Path(__file__).name}, line {line}"
     with pytest.raises(ConfigError, match=place) as caught:
@@ -177,7 +177,7 @@ def test_an_explanation_that_could_not_be_read_is_refused(
     monkeypatch.setattr(Explains, "facts", facts)
     with pytest.raises(ConfigError, match=f"{__name__}:Explains"):
         _play("Explains", trace=lambda entry: None)
-    _play("Explains")  # nobody asks
+    _play("Explains")  # without a trace, nothing reads the explanation
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Stages, models and policies of a user's own, in files of the working folder, through the tools' choices."""
+"""Custom stages, models and policies in files in the working folder, and what the tools do with them."""
 
 import re
 from pathlib import Path
@@ -70,7 +70,7 @@ class Newest(FifoPolicy):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder that Python does not look into, as for the installed command."""
+    """A working folder that is not on Python's path, as for the installed command."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
     name = f"stages_{tmp_path.name}".replace("-", "_")
@@ -78,7 +78,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / name
 
 
-def test_the_values_of_the_class_count(folder: Path) -> None:
+def test_the_values_of_the_class_are_used(folder: Path) -> None:
     cfg = get_config(f"{folder.name}:Mine")
     assert f"{folder.name}:Mine" == cfg.STAGE_NAME
     assert cfg.MODEL_NAME == "aott"
@@ -102,7 +102,7 @@ def test_a_policy_in_the_working_folder(folder: Path) -> None:
         ("mini_vos", r"'mini_vos'.* mini_vost\b.*package\.module:ClassName"),
     ],
 )
-def test_what_is_wrong_with_a_class_is_said(folder: Path, stage: str, facts: str) -> None:
+def test_an_error_in_a_class_is_reported(folder: Path, stage: str, facts: str) -> None:
     with pytest.raises(ConfigError, match=facts.format(folder=folder.parent)):
         get_config(stage.format(folder.name))
 
@@ -152,7 +152,7 @@ def test_a_stage_leads_to_a_score(folder: Path, capsys: pytest.CaptureFixture[st
     results = run_folder(get_config(stage))
     trained = torch.load(results / "ckpt/save_step_1.pth", weights_only=True)["state_dict"]
     changes = [float((trained[name] - start[name]).abs().max()) for name in start if start[name].dim() > 1]
-    assert 0 < max(changes) < 0.01  # one step from there
+    assert 0 < max(changes) < 0.01  # one step away from the start
     assert (results / "eval/videos/emfs_1+8/global_results-train.csv").is_file()
     assert "J" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works outside the checkout."""
+"""The wheel: its content, and its use outside the checkout."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ from aot_plus import __version__
 
 pytest.importorskip("pip")
 
-SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, to be quick
+SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, for speed
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the working tree, built in a copy: pip leaves a folder ``build`` behind."""
+    """The working tree's wheel, built in a copy because pip leaves a folder ``build`` behind."""
     tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
     downloaded = shutil.ignore_patterns("__pycache__", "VOST", "MiniVOST", "*.pth")
     for folder in ("aot_plus", "evaluation"):
@@ -41,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the installed package; what it depends on is taken from the running environment."""
+    """A folder with the installed package; its dependencies come from the running environment."""
     folder = tmp_path_factory.mktemp("installed")
     _pip("install", "--target", str(folder), str(wheel))
     return folder

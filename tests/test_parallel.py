@@ -1,4 +1,4 @@
-"""The process pool: results in order, and no process that outlives the work."""
+"""The process pool: its results are in order, and no process outlives the work."""
 
 import os
 import signal
@@ -69,7 +69,7 @@ def test_no_more_processes_than_cores_that_may_be_used(monkeypatch: pytest.Monke
 
 
 class Interrupting(list[int]):
-    """Numbers; Ctrl-C comes when one is asked for."""
+    """Numbers; accessing one sends Ctrl-C."""
 
     def __getitem__(self, index: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
@@ -102,7 +102,7 @@ def test_workers_end_with_their_first_process(tmp_path: Path, number: signal.Sig
 
 
 def test_workers_do_not_import_a_program_run_as_a_module(tmp_path: Path) -> None:
-    """A tool's own imports (torch) would cost each worker seconds."""
+    """The tool's imports (torch) would cost each worker seconds."""
     (tmp_path / "program.py").write_text(
         "import fractions\n"
         "from evaluation.parallel import map_in_processes\n"

@@ -1,4 +1,4 @@
-"""AdamW's groups, the frozen encoder stages and the rates of a step."""
+"""AdamW's parameter groups, the frozen encoder stages and the learning rates of a step."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class TinyModel(nn.Module):
 
 
 def settings_by_name(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, tuple[str, float]]:
-    """Role and weight decay of each parameter that is in a group."""
+    """Returns the role and weight decay of each parameter in a group."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         names[id(parameter)]: (group["role"], group["weight_decay"])
@@ -128,7 +128,7 @@ def test_groups_survive_the_optimizers_state_dict() -> None:
 def test_resnet50_is_frozen_up_to_its_first_stage() -> None:
     encoder = build_encoder("resnet50", freeze_bn=True)
     frozen = freeze_encoder(encoder, 2)
-    # The published training run's list: the stem's convolution and ten of layer1.
+    # As listed by the published training run: the stem's convolution and ten in layer1.
     assert len(frozen) == 11
     assert {"conv1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight"} <= set(frozen)
     trainable = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
@@ -172,7 +172,7 @@ def test_the_stages_of_a_timm_backbone(name: str, stages: list[set[str]]) -> Non
     assert frozen == parameters
 
 
-def test_an_own_encoder_is_frozen_by_the_stages_it_names() -> None:
+def test_a_custom_encoder_is_frozen_by_the_stages_it_names() -> None:
     encoder = build_encoder("tests.own_encoders:Pooled", freeze_bn=True, align_corners=False)
     assert freeze_encoder(encoder, 1) == ["stem.0.weight", "stem.0.bias"]
 

@@ -1,4 +1,4 @@
-"""The policy comparison: statistics by hand, whole runs over tiny videos, resuming, errors."""
+"""The policy comparison: statistics by hand, whole runs on tiny videos, resuming, errors."""
 
 import itertools
 import json
@@ -30,11 +30,11 @@ BROKEN: list[str] = []  # policies whose inference fails
 
 
 class Policy(FifoPolicy):
-    """One of a user's own."""
+    """A custom policy."""
 
 
 def write_videos(out: Path, seed: int, train: int, val: int, workers: int = 1) -> None:
-    """Writes tiny videos where the benchmarks would make MiniVOST."""
+    """Writes tiny videos in place of the MiniVOST that the benchmarks would generate."""
     names = [f"{number}_disc" for number in range(val)]
     for number, name in enumerate(names):
         video = SyntheticVideo((33, 49), objects=1 + 2 * number)
@@ -49,7 +49,7 @@ def write_videos(out: Path, seed: int, train: int, val: int, workers: int = 1) -
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The policies that ran. Masks are the annotations; under fifo, frame 2's is that of frame 0."""
+    """The policies that ran. Masks are the annotations, but under fifo, frame 2 gets that of frame 0."""
     found: list[str] = []
 
     def infer(job: Job) -> None:
@@ -95,7 +95,7 @@ def test_the_statistics() -> None:
     assert math.isnan(first["J_gain"])
     gain = [second[f"J_gain{end}"] for end in ("", "_low", "_high")]
     assert gain == pytest.approx([0.25] * 3)  # paired: the same for each object
-    # Drawn again: a and a, a and b, b and b, with 0.4 / 6, 0.5 / 4 and 0.6 / 2.
+    # The resamples a + a, a + b and b + b give 0.4 / 6, 0.5 / 4 and 0.6 / 2.
     assert third["J_gain"] == pytest.approx(0.125)
     assert (third["J_gain_low"], third["J_gain_high"]) == pytest.approx((0.4 / 6, 0.3))
     lines = markdown(table, "fifo", 5).splitlines()
@@ -151,7 +151,7 @@ def test_figures_of_other_objects_are_not_paired() -> None:
         compare_settings(pd.concat([fifo, emfs]), "fifo", 5)
 
 
-def test_a_policy_of_ones_own_is_run_on_videos(
+def test_a_custom_policy_is_run_on_videos(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "make_dataset", write_videos)
@@ -161,7 +161,7 @@ def test_a_policy_of_ones_own_is_run_on_videos(
     assert list(figures) == ["aot_mini fifo 5 2", f"aot_mini {own} 5 2"]
     for row in figures.values():
         assert_finite({name: value for name, value in row.items() if name not in ("model", "policy")})
-    assert figures[f"aot_mini {own} 5 2"]["J_gain"] == 0  # it is fifo
+    assert figures[f"aot_mini {own} 5 2"]["J_gain"] == 0  # it behaves like fifo
     assert pd.read_csv(tmp_path / "policies.csv")["policy"].tolist() == ["fifo", own]
     assert ":" not in "".join(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
 
@@ -185,7 +185,7 @@ def test_only_what_is_missing_is_run(
 def test_all_settings_are_run_and_drawn(tmp_path: Path, calls: list[str]) -> None:
     flags = ["--policies", "rmem", "unbounded", "--seeds", "0", "--gaps", "5", "2", "--latter", "2", "1"]
     assert compare(tmp_path, *flags) == 0
-    assert Counter(calls) == {"fifo": 4, "rmem": 4, "unbounded": 2}  # which has no capacity
+    assert Counter(calls) == {"fifo": 4, "rmem": 4, "unbounded": 2}  # the last has no capacity to vary
     table = pd.read_csv(tmp_path / "policies.csv")
     assert len(table) == 10
     assert len(pd.read_csv(tmp_path / "objects.csv")) == 10 * 4
@@ -197,7 +197,7 @@ def test_runs_share_the_cores_unless_the_user_decides(monkeypatch: pytest.Monkey
     monkeypatch.setattr(runs, "find_cores", lambda: SimpleNamespace(usable=8))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [runs.threads_of_each(jobs) for jobs in (1, 3, 16)] == [8, 2, 1]
-    monkeypatch.setenv("OMP_NUM_THREADS", "0")  # libraries take it for none
+    monkeypatch.setenv("OMP_NUM_THREADS", "0")  # libraries treat 0 as unset
     assert runs.threads_of_each(3) == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert runs.threads_of_each(3) == 5

@@ -1,4 +1,4 @@
-"""A model prepared for inference computes what it did before."""
+"""A model prepared for inference computes the same as before."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
-NAMES = ["aott", "aot_mini", "r50_deaotl"]  # MobileNetV2, ResNet-18 whose batch norms learn, ResNet-50
+NAMES = ["aott", "aot_mini", "r50_deaotl"]  # MobileNetV2, ResNet-18 with trained batch norms, ResNet-50
 
 BACKBONES = [
     "convnext_atto",
@@ -33,7 +33,7 @@ BACKBONES = [
 
 
 def _with_statistics(name: str) -> AOT:
-    """A model whose batch norms have statistics and weights of their own."""
+    """Returns a model whose batch norms have random statistics and weights."""
     torch.manual_seed(0)
     model = build_model(get_config("pre_vost_2", name))
     _draw_statistics(model)
@@ -78,7 +78,7 @@ def test_a_prepared_model_computes_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", BACKBONES)
 @torch.inference_mode()
 def test_a_prepared_timm_backbone_computes_the_same(name: str, freeze_bn: bool) -> None:
-    """Their norms may hold activations, and their parts need not run in the order they are registered in."""
+    """Their norms may include activations, and modules need not run in the order of their registration."""
     encoder = build_encoder(f"timm:{name}", freeze_bn=freeze_bn).eval()
     _draw_statistics(encoder)
     images = torch.randn(1, 3, 64, 64)

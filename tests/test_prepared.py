@@ -1,4 +1,4 @@
-"""Frames on their way to the device: pixels as they were read, resized as published, normalised there."""
+"""Frames on their way to the device: pixels as read, resized as published, normalised on the device."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ def _image(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def test_the_device_normalises_as_training_data_are() -> None:
-    """Both formulas mean the same pixels; the devices' rounds twice, so the last digit may differ."""
+    """Both formulas are equivalent; that on the device rounds twice, so the last digit may differ."""
     image = _image(*SIZE)
     pixels = PixelNormaliser(torch.device("cpu"))(torch.from_numpy(image))
     assert pixels.shape == (1, 3, *SIZE)
@@ -33,7 +33,7 @@ def test_an_image_of_the_networks_size_travels_as_bytes() -> None:
 
 def test_a_prepared_frame_does_not_follow_the_users_array() -> None:
     image = _image(*SIZE)
-    mirrored = image[:, ::-1]  # negative strides, which tensors do not have
+    mirrored = image[:, ::-1]  # negative strides, which tensors do not support
     frame = prepare_frame(mirrored, [SIZE], pinned=False)
     expected = mirrored.copy()
     image[:] = 0
@@ -41,7 +41,7 @@ def test_a_prepared_frame_does_not_follow_the_users_array() -> None:
 
 
 def test_resizing_neither_rounds_nor_clips() -> None:
-    """Published numbers come from values between and beyond those of bytes."""
+    """The published numbers come from values that are not integers and may exceed 0 to 255."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, 30:] = 255
     frame = prepare_frame(image, [SIZE, (65, 97)], pinned=False)

@@ -1,4 +1,4 @@
-"""Choices for kinds of processors, CUDA's among them: they are made without one."""
+"""Choices for each kind of processor, including CUDA, tested without a GPU."""
 
 import itertools
 import subprocess
@@ -20,10 +20,8 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 @pytest.mark.parametrize(
     ("values", "gradients", "in_parts"), [(1024, False, True), (1024, True, False), (128, False, False)]
 )
-def test_cuda_takes_matrix_products_for_wide_values_alone(
-    values: int, gradients: bool, in_parts: bool
-) -> None:
-    """In training they would keep all weights of the attention."""
+def test_cuda_uses_matrix_products_only_for_wide_values(values: int, gradients: bool, in_parts: bool) -> None:
+    """In training, the products would keep all attention weights for the backward pass."""
     with FakeTensorMode(), torch.set_grad_enabled(gradients):
         q, v = (torch.empty(1, 1, 8, width, dtype=torch.float16, device=CUDA) for width in (128, values))
         assert attends_in_parts(q, v) == in_parts
@@ -31,10 +29,8 @@ def test_cuda_takes_matrix_products_for_wide_values_alone(
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("allowed", [True, False])
-def test_cuda_norms_maps_by_parts_that_are_large_or_have_their_channels_last(
-    dtype: torch.dtype, allowed: bool
-) -> None:
-    """But not where convolutions want them first."""
+def test_cuda_normalises_large_and_channels_last_maps_by_parts(dtype: torch.dtype, allowed: bool) -> None:
+    """The exception is channels_last maps where convolutions prefer contiguous ones."""
     with FakeTensorMode(), torch.inference_mode(), tf32(allowed):
         small = torch.empty(1, 16, 31, 54, dtype=dtype, device=CUDA)
         last = small.contiguous(memory_format=torch.channels_last)
@@ -44,7 +40,7 @@ def test_cuda_norms_maps_by_parts_that_are_large_or_have_their_channels_last(
         assert not norms_by_parts(torch.empty(last.shape).contiguous(memory_format=torch.channels_last), 8)
 
 
-def test_convolutions_are_channels_last_but_where_that_is_slow() -> None:
+def test_convolutions_are_channels_last_except_where_that_is_slow() -> None:
     choices = itertools.product((CUDA, CPU), ("float32", "float16"), (True, False))
     slow = {choice for choice in choices if convolution_format(*choice) is torch.contiguous_format}
     assert slow == {(CUDA, "float32", False)}
@@ -63,7 +59,7 @@ def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
     seen = []
     monkeypatch.setattr(model.encoder, "forward", lambda _: [seen.append(settings())])
     before = settings()
-    with pytest.raises(IndexError):  # of an encoder that gives nothing
+    with pytest.raises(IndexError):  # from an encoder that returns nothing
         VideoSegmenter(model).start(_video(1)[0], _squares([1]))
     assert seen == [before if allowed is None else (allowed, allowed)]
     assert settings() == before
@@ -71,7 +67,7 @@ def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
 
 @pytest.mark.parametrize("place", ["cudnn.conv", "cuda.matmul"])
 def test_tf32_follows_the_new_settings_where_a_user_set_them(place: str) -> None:
-    """After ``fp32_precision`` was set, ``allow_tf32`` raises. Both are global: a process of its own."""
+    """``allow_tf32`` raises once ``fp32_precision`` is set. Both are global, hence the separate process."""
     code = f"""
 import torch
 from aot_plus.networks.layers.processor import convolution_format

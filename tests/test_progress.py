@@ -1,4 +1,4 @@
-"""Progress bars that are interrupted."""
+"""Interrupted progress bars."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Calls that threads make ahead of their results' use."""
+"""Calls that threads make before their results are needed."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def _calls(note: Callable[[int], None]) -> list[Callable[[], int]]:
 
 @pytest.fixture(params=["calls", "items"])
 def make(request: pytest.FixtureRequest) -> Callable[[Callable[[int], None]], ReadAhead[int]]:
-    """Makes a reader of 0 to 9, three ahead, that calls a function with each number when it is read."""
+    """Makes a reader of 0 to 9, three ahead, that calls a function with each number as it is read."""
     if request.param == "calls":
         return lambda note: ReadAhead(_calls(note), ahead=3)
     return lambda note: ReadAhead.of(_numbers(note), ahead=3)
@@ -46,7 +46,7 @@ def test_in_order_and_no_further_than_asked(
     with make(note) as reader:
         results = iter(reader)
         assert next(results) == 0
-        assert reached.wait(10)  # the first and three ahead, without being asked for more
+        assert reached.wait(10)  # the first and three ahead are read unasked
         assert sorted(read) == [0, 1, 2, 3]
         assert list(results) == list(range(1, 10))
 
@@ -65,7 +65,7 @@ def test_errors_come_where_they_happened_and_threads_end(
     assert threading.active_count() == threads
     with make(broken) as reader:
         iterator = iter(reader)
-        seen = [next(iterator), next(iterator)]  # left early, the error not met
+        seen = [next(iterator), next(iterator)]  # stops early, before the error
     assert seen == [0, 1]
     assert threading.active_count() == threads
 

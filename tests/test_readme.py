@@ -1,4 +1,4 @@
-"""The README's Python blocks run as they stand."""
+"""The README's Python blocks run as they are."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ SIZE = (65, 81)
 
 
 def _python_block(containing: str) -> str:
-    """The one Python block with that text in it."""
+    """Returns the only Python block that contains the text."""
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     (block,) = [block for block in blocks if containing in block]
     return str(block)

@@ -1,4 +1,4 @@
-"""Whole videos against the published implementation's numbers, at the tolerances of the golden files."""
+"""Whole videos against the published implementation's numbers, within the golden files' tolerances."""
 
 from pathlib import Path
 

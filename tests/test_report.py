@@ -1,4 +1,4 @@
-"""The report gathers the metric's figures, the memory's history and pictures, and says what is missing."""
+"""The report gathers the metric's figures, the memory's history and pictures, and states what is missing."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def set_config(run: Path, **values: object) -> None:
 
 
 def page_values(path: Path) -> dict[str, Any]:
-    """The data in a page."""
+    """Returns the data in a page."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text())
     assert found is not None
     return json.loads(found[1])
@@ -69,7 +69,7 @@ def test_figures_are_the_metrics(data: Path) -> None:
     found = gathered(data, "fifo")
     expected = evaluate(data / "fifo", data / "dataset", "val", 1)
     figures = [row for sequence in found["sequences"] for row in sequence["runs"][0]["figures"]]
-    # As exact as the metric's files: the page rounds these, and what is rounded twice may be wrong.
+    # As exact as the metric's files: the page rounds these figures, and rounding twice may give wrong digits.
     np.testing.assert_allclose(figures, 100 * expected.objects[["J-Mean", "J_last-Mean"]], atol=0.0002)
     overall = found["runs"][0]["all"]
     np.testing.assert_allclose(
@@ -85,7 +85,7 @@ def test_frames_are_numbered_as_inference_counts_them(data: Path) -> None:
     assert sequence["last"] == int(0.75 * len(sequence["frames"]))
 
 
-def test_a_run_says_what_made_it(data: Path) -> None:
+def test_a_run_states_its_settings(data: Path) -> None:
     run = gathered(data, "emfs", "fifo")["runs"][0]
     assert (run["name"], run["policy"], run["capacity"], run["model"]) == (
         "emfs",
@@ -115,7 +115,7 @@ def test_runs_over_different_sequences(data: Path) -> None:
     assert [run["all"]["objects"] for run in found["runs"]] == [4, 1]
     assert [run["common"]["objects"] for run in found["runs"]] == [1, 1]
     assert [["1 of 3" in note for note in run["notes"]] for run in found["runs"]] == [[], [True]]
-    (data / "part" / "0003_tear" / "frame00004.png").unlink()  # without scores, it takes none from the others
+    (data / "part" / "0003_tear" / "frame00004.png").unlink()  # a run without scores costs the others none
     assert [run["common"]["objects"] for run in gathered(data, "emfs", "fifo", "part")["runs"]] == [4, 4, 0]
     assert found["sequences"][0]["runs"][1] is None
     assert ["part" in note for note in found["sequences"][0]["notes"]] == [True]
@@ -140,10 +140,10 @@ def test_sequences_that_were_made_of_other_data_are_named(data: Path) -> None:
     write_mask(data / "dataset" / "Annotations" / "0001_cut" / "frame00000.png", mask_of("0001_cut", 1))
     notes = [run["notes"] for run in gathered(data, "emfs", "fifo")["runs"]]
     assert ["0001_cut" in note and "0003_tear" not in note for note in notes[0]] == [True]
-    assert notes[1] == []  # it notes nothing
+    assert notes[1] == []  # this run has no record of its data
 
 
-def test_an_unreadable_mask_is_said_in_words(data: Path) -> None:
+def test_an_unreadable_mask_is_reported_in_words(data: Path) -> None:
     broken = data / "emfs" / "0001_cut" / "frame00004.png"
     broken.write_bytes(broken.read_bytes()[:20])
     found = gathered(data, "emfs", "fifo")
@@ -189,7 +189,7 @@ def test_a_run_without_config_summary_and_trace(data: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["no json", "[1]", '{"frame": 5}', '{"frame":5,"group":0,"bank":[0],"dropped":3}']
 )
-def test_a_damaged_trace_is_said_in_words(data: Path, text: str) -> None:
+def test_a_damaged_trace_is_reported_in_words(data: Path, text: str) -> None:
     path = data / "emfs" / "traces" / "0001_cut.jsonl"
     path.write_text(text + "\n")
     sequence = gathered(data, "emfs")["sequences"][0]
@@ -261,8 +261,8 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     assert score() == 1
 
 
-def test_results_that_one_may_only_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores_module.os, "access", lambda *_: False)  # root may write everywhere
+def test_read_only_results(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores_module.os, "access", lambda *_: False)  # chmod would not stop root
     before = sorted(data.rglob("*"))
     assert len(gathered(data, "emfs")["sequences"]) == 3
     assert sorted(data.rglob("*")) == before
@@ -312,12 +312,12 @@ def test_the_tool_writes_one_file(data: Path, capsys: pytest.CaptureFixture[str]
 
 
 class Flat(Dataset):
-    """A layout of one's own: ``frames/<sequence>``, ``labels/<sequence>``."""
+    """A custom layout: ``frames/<sequence>``, ``labels/<sequence>``."""
 
     frames, masks = "frames", "labels"
 
 
-def test_a_layout_of_ones_own_is_scored_by_what_it_says_is_the_truth(data: Path) -> None:
+def test_a_custom_layout_is_scored_by_the_truth_that_it_names(data: Path) -> None:
     assert report(data, "emfs") == 0
     in_vosts = read_per_frame(data / "emfs", "val")
     (data / "dataset" / "JPEGImages_10fps").rename(data / "dataset" / Flat.frames)
@@ -359,7 +359,7 @@ def test_a_known_data_set_lies_in_one_folder_however_it_is_given(data: Path) -> 
     set_config(data / "emfs", DIR_DATA="one")
     set_config(data / "fifo", DIR_DATA="other")
     folders = read_folders([data / "emfs", data / "fifo"])
-    assert chosen_data(folders, None, None).dataset == str(data / "dataset")  # a path lies where it says
+    assert chosen_data(folders, None, None).dataset == str(data / "dataset")  # independent of DIR_DATA
     with pytest.raises(DataError, match=r"DIR_DATA .*/one.*/emfs.*/other.*/fifo"):
         chosen_data(folders, "mini_vost", None)
     assert chosen_data(folders, "mini_vost", None, data_folder="third").data_folder == "third"
@@ -378,7 +378,7 @@ def test_a_name_cannot_end_the_script(tmp_path: Path) -> None:
 
 
 def bad_input(data: Path, case: str) -> list[str]:
-    """Flags of a call that cannot work."""
+    """Returns flags of a call that cannot work."""
     emfs, fifo = str(data / "emfs"), str(data / "fifo")
     if case == "no config":
         (data / "emfs" / "config.yaml").write_text(": [")
@@ -423,7 +423,7 @@ def test_bad_input_is_one_line(data: Path, capsys: pytest.CaptureFixture[str], c
     assert not out.exists()
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_work(
+def test_an_unwritable_output_is_reported_before_the_work(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gather_module, "gather", lambda *_, **__: pytest.fail("the work was begun"))

@@ -22,7 +22,7 @@ NAMES = f"{ROWS} td:first-child"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of two runs, made by the tool; ``emfs`` is better, and has scores in its trace."""
+    """A page of two runs, written by the tool; ``emfs`` is better, and has scores in its trace."""
     folder = tmp_path_factory.mktemp("report")
     dataset = make_dataset(folder / "dataset")
     emfs = make_run(folder / "emfs", dataset, "emfs", drift=0.2, scores=("relevance", "redundancy"))
@@ -33,11 +33,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Opened:
-    """A page with what went wrong in it."""
+    """A page, with the errors that occurred in it and its requests."""
 
     def __init__(self, context: "sync_api.BrowserContext", path: Path) -> None:
         self.page = context.new_page()
-        self.page.set_default_timeout(120_000)  # machines that test are busy
+        self.page.set_default_timeout(120_000)  # test machines are busy
         self.problems: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.problems.append(message.text))
@@ -58,11 +58,11 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def wide(browser: "sync_api.Browser", report: Path) -> Iterator[Opened]:
-    """The page on a wide, light screen; opening it anew for every test takes longer than the tests."""
+    """The page on a wide, light screen; reopening it for every test would take longer than the tests."""
     context = browser.new_context(
         viewport={"width": 1400, "height": 900},
         color_scheme="light",
-        reduced_motion="reduce",  # no smooth scrolling: what is measured stays where it is
+        reduced_motion="reduce",  # no smooth scrolling, which would move elements while they are measured
     )
     yield Opened(context, report)
     context.close()
@@ -70,7 +70,7 @@ def wide(browser: "sync_api.Browser", report: Path) -> Iterator[Opened]:
 
 @pytest.fixture
 def opened(wide: Opened) -> Iterator[Opened]:
-    """The page as it is at first. Whatever a test does with it, nothing goes wrong or is fetched."""
+    """The page in its initial state. Whatever a test does, there must be no errors and no requests."""
     wide.page.mouse.move(0, 0)
     wide.page.evaluate("localStorage.clear(); history.replaceState(null, '', location.pathname)")
     wide.page.reload()
@@ -85,7 +85,7 @@ def test_runs_and_their_figures(opened: Opened) -> None:
     assert "1 + 2" in rows[0]
     assert "12.5" in rows[0]
     assert "0.50 GiB" in rows[0]
-    assert " 3 " in opened.texts("#run-notes li")[0]  # the objects that both have
+    assert " 3 " in opened.texts("#run-notes li")[0]  # the objects in both runs
     assert opened.page.locator("#histogram svg").get_attribute("aria-label").count(":") == 2
 
 
@@ -110,7 +110,7 @@ def test_sorting(opened: Opened) -> None:
 def test_rows_without_a_value_are_last(opened: Opened, clicks: int) -> None:
     for _ in range(clicks):
         opened.page.locator('[data-column="j-1"]').click()
-    assert opened.texts(NAMES)[-1] == "0003_tear"  # fifo does not have it
+    assert opened.texts(NAMES)[-1] == "0003_tear"  # fifo lacks this sequence
     assert opened.texts(f"{ROWS}:last-child td:nth-child(4)") == ["–"]
 
 
@@ -245,7 +245,7 @@ def test_the_memory_says_when_frames_came_and_went(opened: Opened) -> None:
 def test_the_memory_is_shaded_by_a_score(opened: Opened) -> None:
     emfs, fifo = opened.page.locator(".timeline").first, opened.page.locator(".timeline").nth(1)
     opened.page.locator("#shading").select_option("redundancy")
-    emfs.locator(".score").first.wait_for(state="attached")  # drawn once the browser has told the width
+    emfs.locator(".score").first.wait_for(state="attached")  # drawn once the browser reports the width
     fifo.locator(".stored").first.wait_for(state="attached")
     assert (
         emfs.locator(".score").count() == 4
@@ -313,7 +313,7 @@ def test_on_a_phone(browser: "sync_api.Browser", report: Path) -> None:
 def test_many_runs_and_long_names(browser: "sync_api.Browser", tmp_path: Path) -> None:
     values = page_data(3, runs=8)
     values["runs"][0]["name"] = "a_very_long_name_of_a_run/" * 4
-    none = {"objects": 0, "j": None, "second": None}  # it could not be scored, and another run has more
+    none = {"objects": 0, "j": None, "second": None}  # the first run has no scores, the second has more
     values["runs"][0] |= {"all": none, "common": none}
     values["runs"][1]["all"] = values["runs"][1]["all"] | {"objects": 12}
     values["sequences"][0]["name"] = "</script><script>document.title = 'broken'</script>" * 3

@@ -1,4 +1,4 @@
-"""``python -m aot_plus.tools.reproduce``: jobs, reuse, failures, tables; once a real network."""
+"""``python -m aot_plus.tools.reproduce``: jobs, reuse, failures, tables; one test with a real network."""
 
 import csv
 import os
@@ -36,11 +36,11 @@ from evaluation.results import Results
 ROOT = Path(__file__).resolve().parents[1]
 NUM_FRAMES = 6
 METRIC = evaluation.evaluate
-SCORED = NUM_FRAMES - 2  # of which the last quarter is one frame
+SCORED = NUM_FRAMES - 2  # their last quarter is one frame
 
 
 def make_videos(root: Path, names: Sequence[str] = ("pour",)) -> Path:
-    """Sequences of two objects, every frame annotated."""
+    """Writes sequences of two objects, with every frame annotated."""
     rng = np.random.default_rng(0)
     mask = np.zeros((40, 56), np.uint8)
     mask[8:20, 8:20], mask[20:30, 30:50] = 1, 2
@@ -56,14 +56,14 @@ def make_videos(root: Path, names: Sequence[str] = ("pour",)) -> Path:
 
 
 class FakeInference:
-    """Copies the annotations; for a policy in ``wrong`` the last scored frame is empty.
+    """Copies the annotations; for a policy in ``wrong``, the last scored frame is empty.
 
-    The metric is the real one, in this process, and counted.
+    The metric is the real one; it runs in this process, and its calls are counted.
     """
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.inferred: list[str] = []  # policies with a sequence that was not there
+        self.inferred: list[str] = []  # policies with a sequence that had no masks yet
         self.jobs: list[Job] = []
         self.wrong: set[str] = set()
         self.failed: dict[str, dict[str, str]] = {}  # policy -> sequences that fail, and why
@@ -95,7 +95,7 @@ class FakeInference:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with files in the places of all checkpoints."""
+    """A folder with empty files in place of all checkpoints."""
     folder = tmp_path / "models"
     folder.mkdir()
     monkeypatch.setattr(DefaultStage, "DIR_PRETRAIN", str(folder))
@@ -115,7 +115,7 @@ def fake(tmp_path: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def masks_of(fake: FakeInference, policy: str = "fifo") -> Path:
-    """The result folder of the first row with that policy."""
+    """Returns the result folder of the first row with the policy."""
     return next(job.folder for job in fake.jobs if policy == job.cfg.MEM_POLICY)
 
 
@@ -142,7 +142,7 @@ def read_table(fake: FakeInference) -> list[dict[str, str]]:
 
 
 def cells(text: str, row: str) -> list[list[str]]:
-    """The rest of the table's lines that begin with that cell."""
+    """Returns the other cells of the table's lines whose first cell is ``row``."""
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     return [line[1:] for line in lines if line and line[0] == row]
 
@@ -156,7 +156,7 @@ def test_measured_beside_published(
     fake.wrong = {"fifo"}
     assert run(videos, fake) == 0
     output = capsys.readouterr().out
-    # Without the last of 4 scored frames; the last quarter is that frame alone.
+    # The last of 4 scored frames is wrong, and it is the whole last quarter.
     assert cells(output, "AOT*") == [["0.00", "39.0", "−39.00", "75.00", "50.4", "+24.60"]]
     assert cells(output, "DeAOT* + EMFS") == [["100.00", "41.9", "+58.10", "100.00", "52.6", "+47.40"]]
     assert {line["status"] for line in read_table(fake)} == {"measured"}
@@ -234,7 +234,7 @@ def test_an_unknown_row_is_answered_with_the_nearest(
     assert fake.jobs == []
 
 
-def test_wrong_flags_are_said_before_any_work(
+def test_wrong_flags_are_reported_before_any_work(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reproduce.main(["--dataset", str(videos), "--out", str(videos)]) == 1
@@ -287,7 +287,7 @@ def test_the_readmes_commands_give_the_same_results(
         assert (typed.checkpoint, typed.folder) == (job.checkpoint, job.folder)
 
 
-# What is missing
+# Missing files
 
 
 def test_a_missing_dataset_and_checkpoint_are_both_named(
@@ -360,7 +360,7 @@ def test_the_default_place_of_the_table(
     assert f"{tmp_path}/v1.5.md/table" in capsys.readouterr().err
 
 
-# What is used again
+# Reuse
 
 
 def test_a_second_call_runs_no_inference_and_no_metric(
@@ -374,7 +374,7 @@ def test_a_second_call_runs_no_inference_and_no_metric(
     assert (fake.results.parent / "table.md").read_text(encoding="utf-8") == page
 
 
-def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
+def test_the_metric_runs_again_where_its_files_do_not_match_the_masks(
     videos: Path, fake: FakeInference
 ) -> None:
     rows = ("--rows", "1")
@@ -383,7 +383,7 @@ def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
     mask = folder / "pour" / f"{SCORED:05d}.png"
     times = (mask.stat().st_atime_ns, mask.stat().st_mtime_ns)
     write_mask(mask, np.zeros((40, 56), np.uint8))
-    os.utime(mask, ns=times)  # nothing is newer
+    os.utime(mask, ns=times)  # the file does not look newer
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 2
     (folder / "global_results-val.csv").write_text("J-Mean\nbroken\n")
@@ -392,16 +392,16 @@ def test_the_metric_runs_again_where_its_files_are_not_of_the_masks(
     make_videos(videos, ("pour", "tear"))
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 4
-    (videos / "ImageSets" / "val.txt").write_text("tear\n")  # one sequence less counts
+    (videos / "ImageSets" / "val.txt").write_text("tear\n")  # one sequence fewer
     assert run(videos, fake, *rows) == 0
     assert fake.measured == 5
     assert len(fake.inferred) == 2
 
 
-# What goes wrong
+# Failures
 
 
-def test_a_failing_row_does_not_keep_the_others(
+def test_a_failing_row_does_not_stop_the_others(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.failed = {"fifo": {f"s{number}": f"s{number}: no mask" for number in range(5)}}
@@ -430,7 +430,7 @@ def test_a_failing_metric_is_named(
     assert re.search(rf"^- AOT\*: .*{re.escape(str(folder))}", capsys.readouterr().out, flags=re.MULTILINE)
 
 
-def test_what_cannot_be_scored_is_said_before_inference(
+def test_what_cannot_be_scored_is_reported_before_inference(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = videos / "JPEGImages_10fps" / "pour" / "00002.jpg"
@@ -455,12 +455,12 @@ def test_after_an_interrupt_the_table_says_what_was_not_run(
     assert fake.inferred == ["rmem", "uniform", "random", "unbounded"]
 
 
-def test_the_whole_way(
+def test_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Real inference with random weights and the real metric, in a home of its own; then again.
+    """Runs real inference with random weights and the real metric in a separate home; then runs it again.
 
-    The row is made with the small model: what is checked here does not depend on it, and it is faster.
+    The row uses the small model, which is faster; the checks do not depend on the model.
     """
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
     paper = (PaperRow("AOT* + EMFS", "aot_mini", "AOT_EMFS.pth", "emfs", 42.8, 51.6), PAPER_ROWS[2])

@@ -1,4 +1,4 @@
-"""What a mask depends on: a folder whose masks were made with another value of it is said to differ."""
+"""The values that masks depend on: a folder whose masks were made with other values is reported."""
 
 import logging
 from pathlib import Path
@@ -43,7 +43,7 @@ def _results_of(cfg: Config, folder: Path) -> Path:
 
 
 def test_masks_of_another_data_set_are_never_kept(tmp_path: Path) -> None:
-    """Folders of one name share a result folder."""
+    """Data folders with the same name share a result folder."""
     first, second = tmp_path / "one" / "videos", tmp_path / "two" / "videos"
     for folder in (first, second):
         folder.mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_masks_of_another_data_set_are_never_kept(tmp_path: Path) -> None:
     assert len(read_saved_content(results / CONFIG_FILE)["resumed"]) == 3
 
 
-def test_a_known_data_set_in_another_folder_is_told(tmp_path: Path) -> None:
+def test_a_known_data_set_in_another_folder_is_reported(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "MiniVOST").mkdir(parents=True)
     one, two, gone = (_config_of("mini_vost", DIR_DATA=str(tmp_path / name)) for name in ("one", "two", "3"))
@@ -85,7 +85,7 @@ def _claim_again(results: Path, **options: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def earlier_results(tmp_path: Path) -> Path:
-    """Masks of ``a``, made with other versions."""
+    """A folder with masks of ``a``, made with other versions of the libraries."""
     results = _results_of(_config_of("nowhere"), tmp_path / "results")
     save_config(_config_of("nowhere"), results / CONFIG_FILE, EARLIER)
     return results
@@ -119,7 +119,7 @@ def test_versions_that_made_kept_masks_are_listed_when_others_go_on(
         "pillow was 1.1",
     ]
     assert len(caplog.records) == 1
-    for computes in (True, False):  # all is said: neither again
+    for computes in (True, False):  # neither repeats what has been logged
         assert _claim_again(earlier_results, computes=computes)["resumed"] == [resumed]
     assert len(caplog.records) == 1
 

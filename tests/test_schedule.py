@@ -1,4 +1,4 @@
-"""The learning rate at the corners of its schedule."""
+"""The learning rate and the share of predictions at the corners of their schedules."""
 
 import pytest
 

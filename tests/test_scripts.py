@@ -1,6 +1,6 @@
 """The shell scripts, run by bash in a copy of the working tree, with the Python that runs the tests.
 
-Where a script has nothing to do but to start the tool, the tool is run by itself.
+Where a script does nothing but start the tool, the tool is called directly.
 """
 
 import csv
@@ -26,20 +26,20 @@ from tests import forked
 from tests.script_tree import bare_tree
 
 VARIABLES = ("MODEL", "STAGE", "CHECKPOINT", "POLICY", "DATASET", "SPLIT", "RESULT_NAME", "PROCESSES")
-SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, to be quick
+SMALL = ("--set", "TEST_MAX_LONG_EDGE=64")  # pixels, for speed
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """On a path that shells could break."""
+    """A copy of the tree, at a path that needs quoting in a shell."""
     return bare_tree(tmp_path / "R&D tree", "eval_vost.sh", "run_tests.sh", "requirements-dev.txt")
 
 
 @pytest.fixture
 def run(tree: Path) -> Run:
-    """Runs a script of the tree: arguments, folder to start in, environment variables."""
+    """Runs a script of the tree with arguments, in a folder, with environment variables."""
 
     def run_script(
         *arguments: str,
@@ -70,7 +70,7 @@ def _global_figures(results: Path) -> dict[str, float]:
 
 
 def _add_checkpoint(tree: Path, name: str) -> None:
-    """Random weights of ``aot_mini`` as a file in the tree's ``pretrain_models``."""
+    """Writes random weights of ``aot_mini`` to the tree's ``pretrain_models``."""
     torch.manual_seed(0)
     model = build_model(get_config("mini_vost", "aot_mini"))
     save_file(model.state_dict(), tree / "aot_plus" / "pretrain_models" / name)
@@ -110,7 +110,7 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def run_tool(tree: Path, *arguments: str, **variables: str) -> tuple[int, str]:
-    """Runs the tool on the tree. Gives the exit code and what it printed and logged."""
+    """Runs the tool on the tree. Returns the exit code and everything that it printed and logged."""
     environment = dict.fromkeys(VARIABLES, "") | {"AOT_PLUS_HOME": str(tree)} | variables
     tool = forked.start(evaluate, list(arguments), log=tree / "log.txt", environment=environment)
     return tool.wait(300), tool.output()
@@ -206,7 +206,7 @@ def test_dataset_without_checkpoint_is_an_error(run: Run, short_dataset: Path) -
 
 
 def _fake_python(folder: Path, *, satisfies: bool, pip: str) -> Path:
-    """A ``python3`` that the set-up takes for a real one; ``-m venv`` makes a copy that ``pip`` describes."""
+    """Writes a ``python3`` that the set-up takes for a real one; ``pip`` is the shell code of ``-m pip``."""
     folder.mkdir()
     python = folder / "python3"
     python.write_text(
@@ -223,7 +223,7 @@ esac
         encoding="utf-8",
     )
     python.chmod(0o755)
-    (folder / "python").symlink_to(python)  # or the real one would be found under this name
+    (folder / "python").symlink_to(python)  # otherwise, the real one would be found under this name
     return folder
 
 

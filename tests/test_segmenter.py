@@ -1,4 +1,4 @@
-"""The public way in, on a small model with weights by name: ids, groups, late objects, views, and errors."""
+"""The public API, on a small model with weights by name: ids, groups, late objects, views and errors."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -44,14 +44,14 @@ def _segmenter(name: str = "aott", **overrides: Any) -> VideoSegmenter:
 
 
 def _video(seed: int, frames: int = 6) -> list[Array]:
-    """Smooth noise that drifts: enough for labels that change from frame to frame."""
+    """Returns drifting smooth noise, enough for labels that change from frame to frame."""
     coarse = np.random.default_rng(seed).uniform(0, 255, (10, 12 + frames, 3))
     large = np.kron(coarse, np.ones((8, 8, 1))).astype(np.uint8)
     return [large[:HEIGHT, 4 * t : 4 * t + WIDTH] for t in range(frames)]
 
 
 def _squares(ids: list[int], side: int = 10) -> Array:
-    """A mask with a square of each id, row by row."""
+    """Returns a mask with a square for each id, row by row."""
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     columns = WIDTH // side
     for place, value in enumerate(ids):
@@ -85,7 +85,7 @@ def test_interleaved_videos_equal_separate_ones_bit_for_bit(name: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "random"])
-def test_25_objects_have_three_banks_of_their_own(policy: str) -> None:
+def test_25_objects_have_three_separate_banks(policy: str) -> None:
     calls = []
     model = _model("aott")
     hook = model.encoder.register_forward_hook(lambda *_: calls.append(1))
@@ -93,7 +93,7 @@ def test_25_objects_have_three_banks_of_their_own(policy: str) -> None:
     video = _video(3, frames=10)
     labels = _run(segmenter, video, _squares(list(range(1, 26))))
     hook.remove()
-    assert len(calls) == len(video)  # the encoder runs once a frame
+    assert len(calls) == len(video)  # the encoder runs once per frame
     assert [len(bank) for bank in segmenter.banks] == [4, 4, 4]
     assert all(bank[0] == 0 and bank[-1] == 9 for bank in segmenter.banks)
     assert set(np.unique(np.stack(labels))) <= set(range(26))
@@ -120,7 +120,7 @@ def test_255_is_an_object_only_where_it_is_tracked() -> None:
     mask = _squares([1, 255, 2])
     tracked = _run(_segmenter(TEST_TRACK_IGNORED=True), _video(6), mask)
     ignored = _run(_segmenter(TEST_TRACK_IGNORED=False), _video(6), mask)
-    # The weights are arbitrary, so what 255 does is seen against a video without it.
+    # The weights are arbitrary, so the effect of 255 shows in comparison with a video without it.
     as_third = _run(_segmenter(), _video(6), np.where(mask == 255, 9, mask).astype(np.uint8))
     assert not _differ([np.where(one == 255, 9, one) for one in tracked], as_third)
     assert not (np.stack(ignored[1:]) == 255).any()
@@ -143,13 +143,13 @@ def test_a_later_mask_adds_an_object_and_the_others_go_on() -> None:
     assert set(np.unique(segmenter.step(video[3]))) <= {0, 1, 2, 9}
 
 
-def test_objects_beyond_the_group_start_one_of_their_own() -> None:
+def test_objects_beyond_a_full_group_start_a_new_group() -> None:
     video = _video(8, frames=7)
     segmenter = _segmenter()
     segmenter.start(video[0], _squares(list(range(1, 10))), memory_gap=1)
     segmenter.step(video[1])
     added = np.zeros((HEIGHT, WIDTH), np.uint8)
-    added[45:60, 40:60], added[45:60, 60:80] = 100, 101  # the tenth object and the eleventh
+    added[45:60, 40:60], added[45:60, 60:80] = 100, 101  # the tenth and the eleventh object
     labels = segmenter.step(video[2], added)
     assert (labels[added > 0] == added[added > 0]).all()
     assert segmenter.banks == [[0, 1, 2], [2]]
@@ -205,7 +205,7 @@ def test_large_images_are_scaled_down() -> None:
         ((480, 854), (1.0,), False, (480, 848)),
         ((720, 1280), (1.0,), True, (577, 1041)),
         ((720, 1280), (1.0,), False, (592, 1040)),
-        ((720, 1280), (1.0, 1.1, 1.2), False, (576, 1040)),  # the shorter side is held first
+        ((720, 1280), (1.0, 1.1, 1.2), False, (576, 1040)),  # the shorter side is limited first
     ],
 )
 def test_inputs_have_the_sizes_of_the_aot_benchmark(
@@ -217,13 +217,13 @@ def test_inputs_have_the_sizes_of_the_aot_benchmark(
     assert input_sizes(cfg, size)[0] == expected
 
 
-def test_the_shorter_side_has_a_limit_of_its_own() -> None:
+def test_the_shorter_side_has_its_own_limit() -> None:
     frame = _segmenter(TEST_MAX_SHORT_EDGE=48.0).prepare(np.zeros((64, 100, 3), np.uint8))
     assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
 
 
 def test_a_frame_that_was_prepared_for_another_size_is_refused() -> None:
-    """By the segmenter of another model, or with another scale; the video can go on."""
+    """It was prepared by another model's segmenter, or for another scale; the video can go on."""
     segmenter, video = _segmenter(), _video(12, frames=2)
     segmenter.start(video[0], _squares([1, 2]))
     with pytest.raises(DataError, match=r"33 x 49.* 65 x 97"):
@@ -232,7 +232,7 @@ def test_a_frame_that_was_prepared_for_another_size_is_refused() -> None:
 
 
 def test_labels_of_another_size_than_the_images() -> None:
-    """As DAVIS at full resolution is evaluated; the state of such a video can be saved as well."""
+    """DAVIS at full resolution is evaluated this way; the state of such a video can be saved too."""
     video, mask = _video(12, frames=4), _squares([1, 2], side=30)
     small = mask[::2, ::2]
     segmenter, other = _segmenter(), _segmenter()
@@ -260,7 +260,7 @@ def test_frames_prepared_by_other_threads_and_labels_taken_later(overrides: dict
     video, mask = _video(19, frames=6), _squares([3, 200, 255])
     expected = _run(_segmenter(**overrides), video, mask)
     segmenter = _segmenter(**overrides)
-    with ThreadPoolExecutor(2) as threads:  # ready before the video starts
+    with ThreadPoolExecutor(2) as threads:  # all frames are ready before the video starts
         frames = list(threads.map(segmenter.prepare, video))
     first = segmenter.start(frames[0], mask, memory_gap=1)
     submitted = [segmenter.submit(frame) for frame in frames[1:]]
@@ -330,7 +330,7 @@ def test_merged_groups_follow_the_formula() -> None:
 
 
 def test_labels_of_groups_are_the_best_of_all() -> None:
-    """Where objects of two groups are certain, which their probabilities are cut to, the first one is it."""
+    """Where objects of two groups are both certain, as probabilities are clamped, the first one wins."""
     torch.manual_seed(0)
     groups = [3 * torch.randn(ids, 40, 50) for ids in (4, 4, 2)]
     for group in groups[:2]:
@@ -410,7 +410,7 @@ def test_a_shipped_checkpoint_is_found_by_its_name(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
     model = aot_plus.load_model("aot_mini", "aot_mini.safetensors", stage="mini_vost", device="cpu")
     assert model.cfg.MODEL_NAME == "aot_mini"
-    (tmp_path / "aot_mini.safetensors").touch()  # the user's own comes first
+    (tmp_path / "aot_mini.safetensors").touch()  # the user's file takes precedence
     with pytest.raises(CheckpointError, match="empty"):
         aot_plus.load_model("aot_mini", "aot_mini.safetensors", stage="mini_vost", device="cpu")
 
@@ -446,7 +446,7 @@ def test_a_config_of_another_model_is_refused(name: str, value: Any) -> None:
 
 
 def test_a_model_in_training_is_refused() -> None:
-    """It drops paths at random."""
+    """In training mode, it drops paths at random."""
     with pytest.raises(ConfigError, match=r"model\.eval\(\)"):
         VideoSegmenter(copy.deepcopy(_model("aott")).train())
 

@@ -1,4 +1,4 @@
-"""A video that is paused, objects that are removed, probabilities; what is taken for masks and images."""
+"""Paused videos, removed objects, probabilities, and the accepted types of masks and images."""
 
 import io
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.test_segmenter import HEIGHT, WIDTH, _differ, _run, _segmenter, _squa
 
 
 class SecondBest(MemoryPolicy):
-    """A policy of a user's own, which remembers in attributes how often it was asked."""
+    """A custom policy that keeps the number of its calls in attributes."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
@@ -30,7 +30,7 @@ class SecondBest(MemoryPolicy):
 
 
 def _on_disk(state: dict[str, Any]) -> dict[str, Any]:
-    """The state as another process reads it."""
+    """Returns the state as another process would read it from disk."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -132,7 +132,7 @@ def test_an_invalid_state_is_refused_and_the_present_video_goes_on(key: str, val
 
 def test_a_state_without_pixels_is_refused() -> None:
     segmenter = _segmenter()
-    _run(segmenter, _video(33, frames=2), _squares([1]))  # no mask of the last frame tells its size
+    _run(segmenter, _video(33, frames=2), _squares([1]))  # the last frame has no mask to tell the size
     with pytest.raises(DataError, match=r"size: .*0 x 0"):
         _segmenter().load_state_dict({**segmenter.state_dict(), "size": [0, 0]})
 
@@ -187,7 +187,7 @@ def test_a_removed_object_is_not_predicted_and_the_others_go_on(count: int) -> N
     labels = _run(segmenter, video[:3], _squares(list(range(1, count + 1)), side=20))
     gone = int(np.bincount(labels[-1].ravel())[1:].argmax()) + 1  # the largest
     segmenter.remove(gone)
-    assert gone in segmenter.probabilities().ids  # of the frame before
+    assert gone in segmenter.probabilities().ids  # these are from the frame before the removal
     later = [segmenter.step(image) for image in video[3:6]]
     assert not (np.stack(later) == gone).any()
     assert segmenter.probabilities().ids == [0, *(n for n in range(1, count + 1) if n != gone)]
@@ -251,6 +251,6 @@ IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         (IMAGE, [[1, 0]], r"list.* numpy\.asarray"),
     ],
 )
-def test_wrong_types_are_told_the_cure(image: Any, mask: Any, cure: str) -> None:
+def test_wrong_types_are_errors_with_the_remedy(image: Any, mask: Any, cure: str) -> None:
     with pytest.raises(DataError, match=cure):
         _segmenter().start(image, mask)

@@ -1,4 +1,4 @@
-"""A training that several processes share learns what one process does from the same batch in parts."""
+"""Training in several processes learns the same as one process that accumulates over the same batch."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,16 +27,16 @@ VALUES: dict[str, Any] = {
 
 
 class Learned(NamedTuple):
-    """What a process learned in six steps."""
+    """The result of six training steps in one process."""
 
     losses: list[float]
     norms: list[float]
     weights: dict[str, torch.Tensor]
-    reached: list[bool]  # the weights of the identity bank had gradients
+    reached: list[bool]  # per step: whether the identity bank's weights had gradients
 
 
 def learn(dataset: Path, device: str = "cpu", **values: Any) -> tuple[Learner, Learned]:
-    """Learns with this process's share of the batches. Every process begins with other weights."""
+    """Trains on this process's share of the batches. Each process starts with different weights."""
     place = ProcessPlace.from_environment()
     cfg = tiny_config(dataset, **VALUES, **values)
     torch.manual_seed(place.rank)
@@ -53,7 +53,7 @@ def learn(dataset: Path, device: str = "cpu", **values: Any) -> tuple[Learner, L
 
 
 def learn_on_tape(dataset: Path) -> tuple[list[Learned], int]:
-    """Learns in several processes, and notes every one's; also how often the first one's tape was played."""
+    """Trains in several processes; returns all their results and the number of replays in the first."""
     tape, place = TapeRecorder(), ProcessPlace.from_environment()
     vars(learner_module)["step_recorder"] = lambda device, wanted: (lambda: tape) if wanted else None
     with process_group(place, torch.device("cpu")):
@@ -61,9 +61,9 @@ def learn_on_tape(dataset: Path) -> tuple[list[Learned], int]:
 
 
 def learn_on_gpus(dataset: Path) -> tuple[list[Learned], list[int]]:
-    """The same on CUDA: every one's, and the numbers of their recordings.
+    """Trains in several processes on CUDA; returns all their results and their numbers of recordings.
 
-    NCCL does not take two processes on one GPU, gloo does.
+    Uses gloo where processes share a GPU, which NCCL does not support.
     """
     place, count = ProcessPlace.from_environment(), torch.cuda.device_count()
     device = torch.device("cuda", place.rank % count)
@@ -77,7 +77,7 @@ def learn_on_gpus(dataset: Path) -> tuple[list[Learned], list[int]]:
 
 
 def assert_learned_as_one(found: list[Learned], dataset: Path, rel: float) -> None:
-    """Compares with one process that learns from both parts of a batch; the processes are alike."""
+    """Compares with one process that learns from both parts of a batch; all processes must be equal."""
     _, alone = learn(dataset, TRAIN_ACCUMULATION_STEPS=2)
     for one in found:
         assert one.losses == pytest.approx(alone.losses, rel=rel)

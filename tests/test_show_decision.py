@@ -34,7 +34,7 @@ ENTRIES: list[dict[str, Any]] = [
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """A dataset of one video and the results on it."""
+    """A dataset with one video, and the results for it."""
     data, results = tmp_path / "data", tmp_path / "results"
     frames = data / "JPEGImages_10fps" / "video"
     frames.mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_what_each_layout_writes_is_drawn(
     frames = [read_image(video.images[number]) for number in (0, 3, 4)]
     changed = [(picture != frame).any(axis=2) for picture, frame in zip(pictures, frames, strict=True)]
     assert [bool(pixels.any()) for pixels in changed] == drawn
-    for place in ((12, 12), (32, 37)):  # an object each
+    for place in ((12, 12), (32, 37)):  # one in each object
         assert changed[0][place]
 
 

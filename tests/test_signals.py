@@ -27,11 +27,11 @@ def send(number: int) -> int:
 def test_exit_codes_of_a_tool(number: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(number)
     assert run_tool(lambda: send(number)) == code
-    assert len(capsys.readouterr().err.splitlines()) == 2  # a line of its own after ^C, and no traceback
+    assert len(capsys.readouterr().err.splitlines()) == 2  # a newline after ^C and the message; no traceback
     assert signal.getsignal(number) is before
 
 
-def test_an_import_that_turns_ctrl_c_into_its_own_error_hides_nothing() -> None:
+def test_an_import_that_turns_ctrl_c_into_an_import_error_does_not_hide_it() -> None:
     def broken_import() -> None:
         try:
             send(signal.SIGTERM)
@@ -44,7 +44,7 @@ def test_an_import_that_turns_ctrl_c_into_its_own_error_hides_nothing() -> None:
 
 @pytest.mark.parametrize("program", ["aot_plus", "aot_plus.tools.eval"])
 def test_ctrl_c_during_imports_shows_no_traceback(program: str, tmp_path: Path) -> None:
-    """Ctrl-C comes while the program imports argparse, which all of them need: it waits here."""
+    """Ctrl-C arrives while the program imports argparse, which all programs need; here, that import hangs."""
     (tmp_path / "argparse.py").write_text(
         f"import pathlib, time\npathlib.Path({str(tmp_path / 'importing')!r}).touch()\ntime.sleep(60)\n"
     )
@@ -70,7 +70,7 @@ def test_a_process_of_the_launcher_is_ended_by_ctrl_c_before_its_work() -> None:
     assert process.returncode in ENDED_BY_CTRL_C
 
 
-def test_output_that_cannot_be_written_is_said() -> None:
+def test_unwritable_output_is_reported() -> None:
     code = "from aot_plus.tools.common import run_tool; exit(run_tool(lambda: print('text') or 0))"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -88,7 +88,7 @@ def test_output_that_cannot_be_written_is_said() -> None:
 
 
 def test_processes_of_torchrun_end_when_it_is_killed(tmp_path: Path) -> None:
-    """Also in the middle of their start, where they would wait for one another."""
+    """This includes processes that are still starting, and would otherwise wait for each other."""
     program = tmp_path / "program.py"
     program.write_text(
         "import os, sys, time, pathlib\n"

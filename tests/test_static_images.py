@@ -1,4 +1,4 @@
-"""Clips made of static images: views, layouts, determinism, a training, and what is missing by name."""
+"""Clips from static images: views, layouts, determinism, a training, and errors that name what is missing."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ MASK = rectangles((1, 10, 10, 50, 60), (2, 40, 70, 90, 120))
 
 
 def write_pair(image: Path, mask: Path, ids: NDArray[np.uint8] = MASK) -> None:
-    """An image that shows its mask's ids, and the mask."""
+    """Writes an image that encodes its mask's ids, and the mask."""
     image.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture(ids, 0)).save(image)
     write_mask(mask, ids)
@@ -39,7 +39,7 @@ def write_pair(image: Path, mask: Path, ids: NDArray[np.uint8] = MASK) -> None:
 
 @pytest.fixture(scope="module")
 def static_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images and masks of MiniVOST in the folders of static images."""
+    """Images and masks of MiniVOST in the folders of the static images."""
     root = tmp_path_factory.mktemp("static_data") / "Static"
     video = DrawnVideo(seed=0, index=0)
     for frame in (0, 40, 80):
@@ -70,7 +70,7 @@ def test_samples_are_deterministic_and_of_two_images(static_root: Path) -> None:
     stream = ClipStream(build_train_dataset(cfg), cfg.TRAIN_SEED, 2)
     state = torch.get_rng_state()
     clip, again = stream[3], stream[3]
-    assert torch.equal(torch.get_rng_state(), state)  # torch's own draws are not touched
+    assert torch.equal(torch.get_rng_state(), state)  # torch's global generator is not used
     assert torch.equal(clip.images, again.images)
     assert clip.images.shape == (5, 3, 97, 97)
     assert len(clip.names) == 2  # this stage always merges
@@ -116,7 +116,7 @@ def test_the_second_kind_changes_colours_more_and_of_videos_as_well() -> None:
         changed = colours_of_images(kind).apply(clip, np.random.default_rng(0))  # type: ignore[arg-type]
         shades = [float(image.mean()) for image in changed.images]
         changes[kind] = max(abs(shade - 120) for shade in shades)
-        assert len({round(shade, 3) for shade in shades}) > 6  # of each frame anew
+        assert len({round(shade, 3) for shade in shades}) > 6  # drawn for each frame separately
     assert 1 < changes["v1"] < 13 < changes["v2"]
     video = ClipTransform((65, 65), colours=colours_of_videos("v2"))
     clip = raw_clip(MASK, MASK, shade=120)
@@ -131,7 +131,7 @@ def test_each_layout_is_read(tmp_path: Path) -> None:
     write_pair(tmp_path / "own/JPEGImages/a/1.png", tmp_path / "own/Annotations/a/1.png")
     voc = tmp_path / "VOCdevkit/VOC2012"
     write_pair(voc / "JPEGImages/1.png", voc / "SegmentationObject/1.png", void)
-    Image.fromarray(picture(MASK, 0)).save(voc / "JPEGImages/2.png")  # one of many without a mask
+    Image.fromarray(picture(MASK, 0)).save(voc / "JPEGImages/2.png")  # without a mask, like many in VOC
     (voc / "Annotations").mkdir()
     for name, images, masks in (
         ("ECSSD", "images", "ground_truth_mask"),
@@ -183,7 +183,7 @@ def test_an_empty_part_of_an_object_in_coco_covers_nothing(tmp_path: Path) -> No
 
 
 def write_coco(root: Path) -> None:
-    """Two images: one with two objects and a crowd in its corner, one without any."""
+    """Writes two images: one with two objects and a crowd in its corner, one without objects."""
     (root / "train2017").mkdir(parents=True)
     (root / "annotations").mkdir()
     for name in ("1.jpg", "2.jpg"):

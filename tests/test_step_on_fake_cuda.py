@@ -1,7 +1,7 @@
-"""The pieces of a step on CUDA tensors without content: what would be wrong or slow there is seen here.
+"""The pieces of a step on fake CUDA tensors: shows what would be wrong or slow on a real GPU.
 
-Nothing in a recorded piece is on the host: a copy from there, a constant and a wait spoil a CUDA graph. No
-operation goes through tensors whose dimensions lie in different orders: a GPU takes several times as long.
+Nothing in a recorded piece may be on the host: copies from there, constants and waits break a CUDA graph. No
+operation may combine tensors with different memory formats, which takes a GPU several times as long.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,15 +26,15 @@ from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
 
 SIZE = (70, 90)
-FAKE = FakeTensorMode()  # one for all: tables are kept
+FAKE = FakeTensorMode()  # shared by all tests, because tables are cached
 
-# Their kernels go through all tensors together.
+# Their kernels traverse all tensors in step.
 ELEMENTWISE = {"add", "add_", "addcmul", "cat", "clone", "copy_", "gelu", "mul", "relu_", "silu"}
 IN_STEP = ELEMENTWISE | {"group_norm", "layer_norm", "upsample_bilinear2d"}
 
 
 class _AsAGPULikes(TorchDispatchMode):
-    """Refuses operations that have to do with another device than CUDA, or with two orders in memory."""
+    """Refuses operations with tensors on a device other than CUDA, or in two memory formats."""
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -53,7 +53,7 @@ class _AsAGPULikes(TorchDispatchMode):
 
 
 class _Inspector:
-    """Records nothing, but inspects what would be recorded."""
+    """A recorder that records nothing, but inspects what would be recorded."""
 
     def __init__(self) -> None:
         self.inspected = 0
@@ -98,9 +98,9 @@ def test_the_inspection_notices_two_orders() -> None:
 def _inspect(
     name: str, monkeypatch: pytest.MonkeyPatch, *, gap: int = 2, frames: int = 7, **values: Any
 ) -> None:
-    monkeypatch.setattr(bank, "HostCopy", lambda tensor: None)  # nobody asks for frame numbers
+    monkeypatch.setattr(bank, "HostCopy", lambda tensor: None)  # the frame numbers are not needed
     monkeypatch.setattr(inference, "on_device", _on_device)
-    monkeypatch.setattr(prepare, "conv_relu", _conv_relu)  # cuDNN's has no kernel without content
+    monkeypatch.setattr(prepare, "conv_relu", _conv_relu)  # cuDNN's does not support fake tensors
     cfg = get_config("pre_vost_2", name, overrides={"LATTER_MEM_LEN": 1, **values})
     model = prepare_for_inference(build_model(cfg))
     use_number_format(model, cfg.TEST_DTYPE)
@@ -118,7 +118,7 @@ def _inspect(
 
 
 def _on_device(values: Sequence[int], device: torch.device) -> Tensor:
-    """Stands for a copy to the device, which recorded pieces must not have."""
+    """Stands in for a copy to the device, which recorded pieces must not contain."""
     if any(isinstance(mode, _AsAGPULikes) for mode in _get_current_dispatch_mode_stack()):
         raise AssertionError("a copy from the host")
     return torch.zeros(len(values), dtype=torch.long, device=device)
@@ -130,7 +130,7 @@ def _conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Te
 
 
 def _move_shapes(model: nn.Module) -> None:
-    """Puts tensors on CUDA, without content, in the place of all weights."""
+    """Replaces all weights with fake CUDA tensors of the same shapes."""
     for module in model.modules():
         for name, value in module.named_parameters(recurse=False):
             module._parameters[name] = nn.Parameter(_like(value), requires_grad=False)
@@ -139,7 +139,7 @@ def _move_shapes(model: nn.Module) -> None:
 
 
 def _in_one_order(one: Tensor, other: Tensor) -> bool:
-    """Tells whether the dimensions that two tensors have lie in the same order in memory."""
+    """Returns whether the dimensions of two tensors have the same order in memory."""
     dims = [
         dim
         for dim in range(one.ndim)

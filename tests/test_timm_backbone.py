@@ -1,4 +1,4 @@
-"""A backbone of timm from training to inference: trained, exported, prepared, it gives the same numbers."""
+"""A timm backbone from training to inference: trained, exported and prepared, it gives the same numbers."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.train_videos import picture, rectangles, write_dataset
 
 @pytest.fixture(scope="module", params=["timm:test_resnet", "timm:test_convnext"])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
-    """The config and the averaged weights of two steps; batch norms and all stages learn."""
+    """A config and the averaged weights after two steps, in which batch norms and all stages learn."""
     folder = tmp_path_factory.mktemp("timm")
     write_dataset(folder / "videos", sequences=2, length=8)
     cfg = tiny_config(
@@ -33,7 +33,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def probabilities(model: AOT) -> np.ndarray:
-    """Of three frames after a first one with two objects."""
+    """Returns the probabilities of three frames that follow a first frame with two objects."""
     masks = [rectangles((1, 10, 10 + k, 50, 60 + k), (2, 40, 70 - k, 90, 120 - k)) for k in range(4)]
     segmenter = VideoSegmenter(model)
     segmenter.start(picture(masks[0], 0), masks[0], memory_gap=1)
@@ -64,4 +64,4 @@ def test_it_learns_and_infers_the_same_before_and_after_preparation(
     np.testing.assert_allclose(
         probabilities(load_from_config(cfg, exported, device="cpu")), expected, atol=1e-5
     )
-    assert expected.std() > 0.01  # of objects and background
+    assert expected.std() > 0.01  # neither all object nor all background

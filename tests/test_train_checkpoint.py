@@ -1,4 +1,4 @@
-"""Training checkpoints: going on bit for bit, the last few kept, damaged ones passed over."""
+"""Training checkpoints: resuming bit for bit, keeping the last few, skipping damaged ones."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ from aot_plus.utils.errors import CheckpointError
 
 
 class TinyTraining:
-    """Model, optimizer and EMA of a training whose inputs come from all three random generators."""
+    """Model, optimizer and EMA of a training whose inputs come from all three random number generators."""
 
     def __init__(self) -> None:
         torch.manual_seed(3)
@@ -87,7 +87,7 @@ def files(folder: Path) -> list[str]:
 
 def test_a_resumed_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     undisturbed = TinyTraining()
-    undisturbed.train(3)  # an odd number of normal draws: the generators hold a second one back
+    undisturbed.train(3)  # an odd number of normal draws, so the generators hold back one half of a pair
     save_checkpoint(tmp_path, undisturbed.checkpoint(), keep=8)
     undisturbed.train(4)
 

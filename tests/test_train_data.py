@@ -1,4 +1,4 @@
-"""Training batches: determinism, broken files by name, MiniVOST clips, the picture of a batch."""
+"""Training batches: determinism, errors that name broken files, MiniVOST clips, the picture of a batch."""
 
 import re
 import shutil
@@ -136,14 +136,14 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) 
     assert not torch.equal(other_seed.images, whole[0].images)
 
 
-def test_a_video_is_shown_in_another_way_each_time() -> None:
-    """In every step and at every place of a batch."""
+def test_a_video_is_augmented_differently_each_time() -> None:
+    """This holds for every step and every position in a batch."""
     source = VideoClips([steady_video()], ClipRules(length=2))
     stream = ClipStream(TrainDataset(source, ClipTransform((65, 65)), max_objects=10), 0, total_batch=2)
     clips = [stream[item] for item in range(6)]
     assert {clip.names for clip in clips} == {("fake",)}
     assert not any(torch.equal(one.images, other.images) for one, other in combinations(clips, 2))
-    # The crop and the frames are drawn anew, not the colours alone.
+    # The crop and the frames are drawn again, not only the colours.
     assert not any(torch.equal(one.labels, other.labels) for one, other in combinations(clips, 2))
 
 
@@ -162,7 +162,7 @@ def test_few_videos_with_a_clip_among_many_without_are_found(merge_probability: 
     assert {len(clip) for clip in names} == {1 + int(merge_probability)}
 
 
-def test_all_videos_are_tried_before_none_is_said_to_have_a_clip() -> None:
+def test_all_videos_are_tried_before_the_error_that_none_has_a_clip() -> None:
     videos = [FakeVideo([rectangles()] * 4, f"empty_{number}", every=1) for number in range(60)]
     dataset = TrainDataset(VideoClips(videos, ClipRules(length=2)), ClipTransform((65, 65)), max_objects=10)
     with pytest.raises(DataError, match=r"\b60\b.*DATA_SEQ_LEN.*DATA_REF_MIN_OBJ_PIXELS"):
@@ -243,7 +243,7 @@ def test_an_unreadable_file_ends_the_training_or_costs_its_sequence(
     with pytest.raises(DataError, match=str(broken)):
         _ = [strict.sample(np.random.default_rng(seed)) for seed in range(100)]
     lenient = build_train_dataset(config(root, DATA_DYNAMIC_MERGE_PROB=0.0, DATA_SKIP_UNREADABLE=True))
-    # Most clips of the sequence would not meet the file: none is used, and it is named once.
+    # Most clips of the sequence would not contain the file; still, none is used, and it is named once.
     names = {lenient.sample(np.random.default_rng(seed)).names for seed in range(30)}
     assert names == {("video_1",)}
     assert caplog.text.count(str(broken)) == 1

@@ -36,7 +36,7 @@ def run(tree: Path, *arguments: str, folder: str = ".") -> "subprocess.Completed
     )
 
 
-def test_all_that_must_be_downloaded_is_said_at_once(
+def test_all_required_downloads_are_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
@@ -58,7 +58,7 @@ def test_a_wrong_flag_is_named(tree: Path) -> None:
 
 
 def test_it_trains_and_evaluates_the_averaged_weights(tree: Path) -> None:
-    """On a folder of its own; the config values of the training hold for the evaluation as well."""
+    """The data is a custom folder; the training's config values apply to the evaluation too."""
     dataset = tree / "videos"
     write_dataset(dataset, sequences=1)
     shutil.copy(dataset / "ImageSets" / "train.txt", dataset / "ImageSets" / "val.txt")

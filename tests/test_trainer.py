@@ -1,4 +1,4 @@
-"""The trainer: resuming, several processes, bad steps, used folders, the log."""
+"""The trainer: resuming, several processes, bad steps, folders already in use, the log."""
 
 import errno
 import json
@@ -40,7 +40,7 @@ from tests.processes import wait_until
 from tests.tiny_training import as_flags, tiny_config
 from tests.train_videos import write_dataset
 
-SMALL: dict[str, Any] = {"DATA_RANDOMCROP": (33, 33)}  # half precision takes a processor long
+SMALL: dict[str, Any] = {"DATA_RANDOMCROP": (33, 33)}  # half precision is slow on a CPU
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """The threads of the processes that the tests start."""
+    """Uses one thread, as the processes that the tests start do."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 def assert_same(first: Any, second: Any, path: str = "") -> None:
-    """Equality bit for bit, through dictionaries and lists."""
+    """Compares bit for bit, recursively in dictionaries and lists."""
     if isinstance(first, dict):
         assert first.keys() == second.keys(), path
         for key in first:
@@ -91,7 +91,7 @@ def log_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def start_tool(cfg: Config, log: Path, **environment: str) -> Forked:
-    """``aot_plus.tools.train`` in a process of its own."""
+    """Starts ``aot_plus.tools.train`` in its own process."""
     return forked.start(train.main, ["--no_eval", *as_flags(cfg)], log=log, environment=environment)
 
 
@@ -100,7 +100,7 @@ def run_folder(cfg: Config) -> Path:
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(dataset: Path, tmp_path: Path) -> None:
-    """With trained batch norms, dropped paths and a loader process."""
+    """Batch norms learn, paths are dropped, and there is a data worker."""
     cfg = tiny_config(dataset, DIR_RESULT=str(tmp_path / "results"), MODEL_FREEZE_BN=False, DATA_WORKERS=1)
     Trainer(cfg, tmp_path / "undisturbed").run()
     tool = start_tool(cfg, tmp_path / "killed.txt")
@@ -121,7 +121,7 @@ def test_a_stop_request_notes_the_first_signal_only(
     before = signal.getsignal(number)
     with StopRequest() as stop:
         assert stop.signal is None
-        for _ in range(2):  # the second one at once: the same Ctrl-C by another way
+        for _ in range(2):  # a second, immediate signal is the same Ctrl-C arriving by another route
             os.kill(os.getpid(), number)
             assert stop.signal is number
         monkeypatch.setattr(stop_request, "_PATIENCE", -1.0)
@@ -132,7 +132,7 @@ def test_a_stop_request_notes_the_first_signal_only(
 
 
 def test_a_stop_request_is_for_the_process_that_waits_for_it() -> None:
-    """A data worker is forked with it; Ctrl-C comes from the terminal to both."""
+    """A forked data worker inherits it, and a terminal's Ctrl-C reaches both processes."""
     with StopRequest() as stop:
         child = os.fork()
         if child == 0:
@@ -144,7 +144,7 @@ def test_a_stop_request_is_for_the_process_that_waits_for_it() -> None:
 def test_ctrl_c_while_the_data_workers_start_saves_first(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception would be lost there: Python drops those that are raised while it forks."""
+    """An exception there would be lost: Python discards exceptions raised during a fork."""
     make = Trainer._batches
 
     def interrupted(self: Trainer, start: int) -> Any:
@@ -157,10 +157,10 @@ def test_ctrl_c_while_the_data_workers_start_saves_first(
     assert saved_steps(tmp_path) == [1]
 
 
-def test_a_signal_in_the_last_step_ends_what_would_follow(
+def test_a_signal_in_the_last_step_prevents_what_would_follow(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the evaluation would begin; and of several processes, each would wait for the launcher."""
+    """Otherwise, the evaluation would start; and several processes would each wait for the launcher."""
     step_of = Learner.train_step
 
     def last(self: Learner, batch: Any, step: int) -> Any:
@@ -180,17 +180,17 @@ def test_a_signal_saves_first(dataset: Path, tmp_path: Path) -> None:
     tool = start_tool(cfg, tmp_path / "output.txt")
     log = run_folder(cfg) / "log" / "train.jsonl"
     wait_until(lambda: log.is_file() and log.read_text(), tool.process.is_alive, say=tool.output)
-    os.killpg(tool.pid, signal.SIGTERM)  # as a terminal or torchrun does: its data workers get it too
+    os.killpg(tool.pid, signal.SIGTERM)  # as a terminal or torchrun does: the data workers get it too
     assert tool.wait() == 143
     (step,) = saved_steps(run_folder(cfg))
     assert log_lines(run_folder(cfg))[-1]["step"] == step
 
 
-def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -> None:
-    """Bit for bit, without what a process draws (dropped paths) or sees (batch norms) on its own.
+def test_two_processes_learn_the_same_as_one_with_two_parts(dataset: Path, tmp_path: Path) -> None:
+    """They agree bit for bit, without dropped paths and batch norms, which each process handles on its own.
 
-    One process that learns from the whole batch at once rounds otherwise: by 1e-6 of a gradient, until what
-    enters a ReLU is within that of 0 and gets the other sign. That changes a gradient by a thousandth.
+    One process that learns from the whole batch at once rounds differently: gradients differ by 1e-6 until
+    the input of a ReLU is that close to 0 and changes its sign, which changes a gradient by a thousandth.
     """
     values: dict[str, Any] = {"TRAIN_BATCH_SIZE": 4, "TRAIN_LSTT_DROPPATH": 0.0, "MODEL_FREEZE_BN": True}
     validated = {"TRAIN_EVAL_STEPS": 6, "TRAIN_EVAL_SEQUENCES": 1, "TEST_DATASET": str(dataset)}
@@ -218,7 +218,7 @@ def test_two_processes_do_as_one_with_two_parts(dataset: Path, tmp_path: Path) -
     assert_same(one["state_dict"], two["state_dict"])
     assert len(two["random_states"]) == 2
     validations = (run_folder(cfg) / "log" / "validation.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in validations] == [6]  # by one of the two
+    assert [json.loads(line)["step"] for line in validations] == [6]  # only one of the two validates
 
 
 def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> None:
@@ -277,12 +277,12 @@ def test_the_share_of_predictions_follows_its_schedule(dataset: Path) -> None:
     learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
     commits = [learner.commits_predictions(step) for step in range(2000)]
     assert sum(commits[:200]) == 0
-    assert 0.32 < sum(commits[500:700]) / 200 < 0.53  # 0.425 in the middle of the ramp
+    assert 0.32 < sum(commits[500:700]) / 200 < 0.53  # 0.425 halfway up the ramp
     assert 0.81 < sum(commits[1000:]) / 1000 < 0.89
 
 
 def spoiled(steps: set[int]) -> Any:
-    """A ``build_train_loader`` whose images of some steps are NaN."""
+    """Returns a ``build_train_loader`` that makes the images of some steps NaN."""
 
     def build(cfg: Config, start: int, rank: int, count: int) -> Any:
         for step, batch in enumerate(build_train_loader(cfg, start, rank, count), start):
@@ -343,10 +343,10 @@ def test_a_used_folder_is_not_mixed_with_a_new_run(dataset: Path, tmp_path: Path
     assert (tmp_path / "eval").is_dir()
 
 
-def test_processes_that_find_other_checkpoints_are_told(
+def test_processes_that_find_different_checkpoints_are_an_error(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would average gradients of different weights, and the last one would wait in vain."""
+    """They would average gradients of different weights, and the last to finish would wait forever."""
     Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=4)
     monkeypatch.setattr(trainer_module, "gather", lambda place, step: [step, 1, 0])
@@ -378,7 +378,7 @@ def test_other_parts_of_a_batch_are_another_training_where_batch_norms_learn(
 def test_weights_without_their_checkpoint_are_not_removed_unasked(
     dataset: Path, tmp_path: Path, kept: str
 ) -> None:
-    """The other files were removed for their size, for example."""
+    """For example, the other files may have been removed for their size."""
     (tmp_path / kept).parent.mkdir(exist_ok=True)
     (tmp_path / kept).touch()
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=1)
@@ -390,7 +390,7 @@ def test_weights_without_their_checkpoint_are_not_removed_unasked(
     assert not (tmp_path / kept).exists()
 
 
-def test_a_training_goes_on_with_other_code_and_says_so(
+def test_a_training_resumes_with_changed_code_and_a_warning(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
@@ -409,7 +409,7 @@ def test_a_training_goes_on_with_other_code_and_says_so(
 
 
 def test_a_start_that_fails_overwrites_nothing(dataset: Path, tmp_path: Path) -> None:
-    """What is wrong with the initial weights shows when they are read into the model."""
+    """An error in the initial weights shows only when they are loaded into the model."""
     run, initial = tmp_path / "run", tmp_path / "initial.pth"
     Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), run).run()
     before = files(run)
@@ -438,7 +438,7 @@ def test_a_training_starts_from_the_one_that_it_overwrites(dataset: Path, tmp_pa
 def test_a_checkpoint_that_cannot_be_removed_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Left there in silence, it would be resumed."""
+    """If it were silently left there, the next run would resume it."""
     Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
     unlink = os.unlink
 
@@ -488,7 +488,7 @@ def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -
     with pytest.raises(CheckpointError, match=r"step 2 .*\b32\b.*\b64\b.* \d+ more$"):
         Trainer(wider, tmp_path, resume=True).run()
     saved = read_saved_config(tmp_path / "config.yaml")
-    assert saved["MODEL_ENCODER_EMBEDDING_DIM"] == 32  # that of the weights that are there
+    assert saved["MODEL_ENCODER_EMBEDDING_DIM"] == 32  # the value that matches the saved weights
 
 
 def test_a_resumed_training_takes_the_weight_decay_of_its_config(dataset: Path, tmp_path: Path) -> None:
@@ -507,7 +507,7 @@ def test_weights_in_other_groups_are_not_mixed_up(dataset: Path, tmp_path: Path)
 
 
 def test_weights_in_another_order_are_not_mixed_up(dataset: Path, tmp_path: Path) -> None:
-    """The optimizer's state has numbers, no names: resumed so, it would belong to other weights."""
+    """The optimizer's state has indices, not names; resumed like this, it would belong to other weights."""
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
     Trainer(cfg, tmp_path).run()
     path = tmp_path / "ckpt" / "save_step_2.pth"
@@ -591,7 +591,7 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
 def test_a_data_worker_that_was_killed_is_named(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanging: bool
 ) -> None:
-    """Out of memory, for example. PyTorch raises its error wherever the training is."""
+    """This happens when memory runs out. PyTorch raises its error wherever the training happens to be."""
 
     def kill(*_: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The training engine: id shuffling, bounded memory, recomputed activations, what it predicts and reports."""
+"""The training engine: id shuffling, bounded memory, recomputed activations, predictions and figures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def seeded_model(cfg: Config) -> AOT:
     torch.manual_seed(0)
     model = build_model(cfg)
     with torch.no_grad():
-        model.patch_wise_id_bank.weight *= 200  # masks matter as much as in a trained model
+        model.patch_wise_id_bank.weight *= 200  # makes masks matter as much as in a trained model
     return model
 
 
@@ -57,7 +57,7 @@ def run(
 
 
 def test_shuffled_ids_read_as_the_ids_of_another_bank() -> None:
-    """A network whose identity bank and readout have the same permutation sees and says the same."""
+    """A network with the same permutation in its identity bank and its output gives the same results."""
     cfg = config(MODEL_FREEZE_BN=True)
     model, permuted = seeded_model(cfg).eval(), seeded_model(cfg).eval()
     order = torch.tensor([0, 4, 9, 1, 2, 3, 10, 8, 5, 6, 7])
@@ -107,13 +107,13 @@ def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(
             super().append(entries, dropped)
             before = seen[-1] if seen else []
             kept = before if dropped is None else before[:dropped] + before[dropped + 1 :]
-            seen.append([*kept, len(seen)])  # every frame is offered
+            seen.append([*kept, len(seen)])  # every frame is appended
 
     monkeypatch.setattr(training, "DifferentiableBank", RecordingBank)
     cfg = config(FORMER_MEM_LEN=former, LATTER_MEM_LEN=latter)
     engine = TrainingEngine(seeded_model(cfg), cfg)
     engine(clips(cfg, 6), commit_predictions=False).loss.backward()
-    assert seen == expected  # the last frame is committed to nothing
+    assert seen == expected  # the last frame is not committed
 
 
 @pytest.mark.parametrize("freeze_bn", [True, False])
@@ -123,7 +123,7 @@ def test_recomputed_activations_change_nothing(model_name: str, freeze_bn: bool)
     for recompute in (False, True):
         cfg = config(model_name, MODEL_FREEZE_BN=freeze_bn, TRAIN_CHECKPOINT_ACTIVATIONS=recompute)
         model = seeded_model(cfg).train()
-        torch.manual_seed(3)  # of dropped paths
+        torch.manual_seed(3)  # for the dropped paths
         output = run(model, cfg, predictions=True)
         output.loss.backward()
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -179,7 +179,7 @@ def test_the_identity_bank_learns_from_predictions_unless_frozen(freeze: tuple[s
 def test_mean_object_iou_by_hand() -> None:
     labels = torch.tensor([[[1, 1, 0, 2], [255, 255, 0, 0]]], dtype=torch.uint8)
     predictions = torch.tensor([[[1, 0, 0, 2], [1, 2, 3, 0]]], dtype=torch.uint8)
-    # Object 1: 1 of 2 pixels; 2: all of 1; 3: predicted at one pixel, shown at none.
+    # Object 1: 1 of 2 pixels; object 2: all of 1; object 3: predicted at one pixel, but not in the label.
     expected = torch.tensor([(1 / 2 + 1 + 0) / 3])
     torch.testing.assert_close(mean_object_iou(predictions, labels, 10), expected)
     assert mean_object_iou(predictions, torch.full_like(labels, 255), 10).isnan().all()

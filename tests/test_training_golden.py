@@ -1,4 +1,4 @@
-"""The training forward and backward against the published one's losses and gradients."""
+"""The forward and backward pass of training against the published losses and gradients."""
 
 import json
 from functools import cache
@@ -23,7 +23,7 @@ CASES = json.loads((GOLDEN / "training_losses.json").read_text(encoding="utf-8")
 
 @cache
 def clips() -> tuple[Tensor, Tensor]:
-    """Frames ``6 x 2 x 3 x H x W`` and masks ``6 x 2 x H x W``."""
+    """Returns frames ``6 x 2 x 3 x H x W`` and masks ``6 x 2 x H x W``."""
     with np.load(GOLDEN / "training_clips.npz") as arrays:
         pixels = np.stack([arrays[f"clip_{seed}_frames"] for seed in (30, 31)], axis=1)
         masks = np.stack([arrays[f"clip_{seed}_masks"] for seed in (30, 31)], axis=1)
@@ -33,12 +33,12 @@ def clips() -> tuple[Tensor, Tensor]:
 
 @cache
 def network(name: str) -> AOT:
-    """The network without dropout."""
+    """Returns the network in evaluation mode, without dropout."""
     return build_by_name(get_config("pre_vost_2", name)).eval()
 
 
 def name_of(case: dict[str, Any]) -> str:
-    """A test's name."""
+    """Returns a test's name."""
     committed = "predictions" if case["predictions_fed_back"] else "truth"
     return f"{case['model']}-{case['step']}-{committed}"
 

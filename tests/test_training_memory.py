@@ -37,7 +37,7 @@ def forward(model: AOT, cfg: Config, frames: int) -> TrainOutput:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, while they live."""
+    """Counts the bytes of the live tensors that operations have created."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def kept_bytes(cfg: Config) -> int:
-    """Measures what a forward pass leaves for the backward pass, apart from the weights."""
+    """Measures the bytes that a forward pass keeps for the backward pass, without the weights."""
     model = model_of(cfg)
     with LiveBytes() as live:
         loss = forward(model, cfg, FRAMES).loss

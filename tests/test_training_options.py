@@ -1,4 +1,4 @@
-"""What makes a training step faster on a GPU does not change what is learned."""
+"""The options that make a training step faster on a GPU do not change what is learned."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +73,10 @@ def test_tf32_is_set_for_a_step_and_no_longer(dataset: Path, monkeypatch: pytest
 
 
 def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[Learner, list[StepResult], list[set[str]]]:
-    """Three steps that commit ground truth and three that commit predictions; the names that learned."""
+    """Runs three steps that commit ground truth and three that commit predictions.
+
+    Returns the learner, the results, and each step's names of the parameters with gradients.
+    """
     same = {
         "DATASETS": (str(dataset),),
         "TRAIN_LSTT_DROPPATH": 0.0,
@@ -83,7 +86,7 @@ def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[Learner, list[
     cfg = get_config("mini_vost", model, overrides={**TINY, **same, **values})
     torch.manual_seed(0)
     learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
-    if cfg.TRAIN_DTYPE == "float16":  # the first steps have no finite gradients, and are skipped
+    if cfg.TRAIN_DTYPE == "float16":  # a scale so large that the first steps overflow and are skipped
         learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**36, backoff_factor=2.0**-9)
     results, learned = [], []
     for step, batch in enumerate(build_train_loader(cfg)):
@@ -95,7 +98,7 @@ def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[Learner, list[
 
 @pytest.fixture(scope="module")
 def plain_steps(dataset: Path) -> list[StepResult]:
-    """The results of the plain way."""
+    """The results of eager steps."""
     return _six_steps(dataset, "aot_mini")[1]
 
 
@@ -128,7 +131,7 @@ def test_a_recorded_training_learns_the_same(
     monkeypatch.setattr(learner_module, "step_recorder", lambda device, wanted: lambda: tape)
     recorded, found, found_reached = _six_steps(dataset, **values)
     assert tape.replays == 6 * values.get("TRAIN_ACCUMULATION_STEPS", 1) - 1
-    assert tape.freed == 2  # before each of both recordings
+    assert tape.freed == 2  # before each of the two recordings
     assert not caplog.records
     assert [result.sequential for result in found] == [False] * 3 + [True] * 3
     assert reached == found_reached
@@ -148,7 +151,7 @@ def test_a_recorded_training_learns_the_same(
 def test_weights_that_a_later_recording_reaches_first_learn_from_all_parts(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a training that is resumed with a step that commits predictions."""
+    """This happens when a training resumes with a step that commits predictions."""
     ways = [lambda device, wanted: None, lambda device, wanted: TapeRecorder]
     gradients = []
     for way in ways:
@@ -171,13 +174,13 @@ def test_weights_that_a_later_recording_reaches_first_learn_from_all_parts(
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-6)
 
 
-def test_a_training_that_cannot_be_recorded_goes_the_plain_way(
+def test_a_training_that_cannot_be_recorded_runs_eagerly(
     dataset: Path,
     plain_steps: list[StepResult],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As with an encoder of one's own that asks the GPU for a number."""
+    """This happens with a custom encoder that reads a number from the GPU."""
     encode = AOT.encode
 
     def asks(self: AOT, images: Tensor) -> Features:
@@ -193,13 +196,13 @@ def test_a_training_that_cannot_be_recorded_goes_the_plain_way(
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-2)
 
 
-def test_the_second_kind_of_step_that_cannot_be_recorded_takes_the_memory_of_the_first(
+def test_a_second_kind_of_step_that_cannot_be_recorded_makes_all_steps_eager(
     dataset: Path,
     plain_steps: list[StepResult],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is tried twice; until then the first kind is recorded anew, and after that all go the plain way."""
+    """It is tried twice; until then, the first kind is recorded again, and after that all steps are eager."""
     identity, tape = TrainingEngine._identity, TapeRecorder()
 
     def asks(self: TrainingEngine, labels: Tensor, commit: Any, *, reference: bool) -> Tensor:
@@ -210,7 +213,7 @@ def test_the_second_kind_of_step_that_cannot_be_recorded_takes_the_memory_of_the
     monkeypatch.setattr(learner_module, "step_recorder", lambda device, wanted: lambda: tape)
     learner, found, _ = _six_steps(dataset, "aot_mini")
     assert tape.replays == 2
-    assert tape.freed == 3 + 2  # before all recordings, after both that failed
+    assert tape.freed == 3 + 2  # before each recording, and after the two that failed
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert not learner.is_recorded
     for one, other in zip(found, plain_steps, strict=True):

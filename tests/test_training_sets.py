@@ -1,4 +1,4 @@
-"""The training sets of DAVIS and YouTube-VOS: which frames, gaps and weights, and what is missing by name."""
+"""The training sets of DAVIS and YouTube-VOS: frames, gaps and weights, and errors for what is missing."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ SMALL = {"DATA_RANDOMCROP": (65, 65), "DATA_SHORT_EDGE_LEN": 80, "DATA_WORKERS":
 
 
 def write_video(images: Path, masks: Path, frames: list[str], shade: int) -> None:
-    """Two squares; the blue channel of the images tells the videos apart."""
+    """Writes a video of two squares; the images' blue channel identifies the video."""
     images.mkdir(parents=True)
     for frame in frames:
         mask = rectangles((1, 10, 10, 50, 60), (2, 40, 70, 90, 120))
@@ -41,7 +41,7 @@ def write_video(images: Path, masks: Path, frames: list[str], shade: int) -> Non
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two videos of DAVIS, three of YouTube-VOS, as they are unpacked."""
+    """Two videos of DAVIS and three of YouTube-VOS, in folders as unpacked."""
     data = tmp_path_factory.mktemp("data")
     davis = data / "DAVIS"
     for name in ("bear", "bus"):
@@ -123,11 +123,11 @@ def test_a_clip_turns_back_at_the_ends_of_a_video() -> None:
         for seed in range(60)
         for gap in np.diff(frame_numbers(drawn(long_video, ClipRules(2, 12, turns_back=True), seed)))
     }
-    assert gaps == set(range(13))  # 0: turned just between the two
+    assert gaps == set(range(13))  # 0: the clip turned exactly between the two
     assert VideoClips([FakeVideo(video.masks[:1])], TURNING).draw(0, np.random.default_rng(0)) is None
 
 
-def test_a_clip_without_large_objects_gets_those_of_another() -> None:
+def test_a_clip_without_large_objects_gets_objects_of_another() -> None:
     small, large = rectangles((1, 0, 0, 5, 45)), rectangles((1, 20, 20, 60, 60))  # 225 and 1600 pixels
     videos = [FakeVideo([mask] * 8, name, 1) for mask, name in ((small, "small"), (large, "large"))]
     source: ClipSource = VideoClips(videos, TURNING)
@@ -149,7 +149,7 @@ def test_a_crop_that_is_not_balanced_needs_one_object_in_view() -> None:
     for seed in range(20):
         corner = transform.draw(mask, np.random.default_rng(seed)).corner
         view = mask[corner[0] : corner[0] + 33, corner[1] : corner[1] + 33]
-        assert np.bincount(view.ravel(), minlength=3)[1:].max() > 0  # flipped or not
+        assert np.bincount(view.ravel(), minlength=3)[1:].max() > 0  # regardless of a flip
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_the_stages_of_the_aot_recipe() -> None:
     assert (pre.TRAIN_SEQ_TRAINING_START_RATIO, videos.TRAIN_SEQ_TRAINING_START_RATIO) == (1.0, 0.5)
     assert (pre.TRAIN_AUX_LOSS_RATIO, videos.TRAIN_AUX_LOSS_RATIO) == (0.1, 1.0)
     assert get_config("pre", "r50_aotl").TRAIN_AUG_TYPE == "v1"
-    assert get_config("pre_vost_2", "r50_deaotl").TRAIN_AUG_TYPE == "v1"  # without changes of colours
+    assert get_config("pre_vost_2", "r50_deaotl").TRAIN_AUG_TYPE == "v1"  # does not change colours
     assert get_config("pre_dav", "aott").TRAIN_TOTAL_STEPS == 50000
     starts = {stage: get_config(stage, "aott") for stage in ("pre", "pre_ytb", "pre_dav", "ytb")}
     assert [cfg.PRETRAIN_STAGE for cfg in starts.values()] == ["", "pre", "pre", ""]

@@ -1,4 +1,4 @@
-"""What the metric will not find is said before inference: in all layouts, and nothing else is."""
+"""In all layouts, files that the metric would miss are reported before inference, and nothing else is."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(name: str, protocol: str, source: Path, data_folder: Path) -> Dataset:
-    """A data set with ground truth; ``folders`` is Long-time Video's by its path."""
+    """Opens a data set with ground truth; ``folders`` is Long-time Video given by its path."""
     known = "long_video" if name == "folders" else name
     root = write_layout(known, source, data_folder)
     add_truth(known, source, root)
@@ -33,7 +33,7 @@ def opened(name: str, protocol: str, source: Path, data_folder: Path) -> Dataset
 
 
 @pytest.mark.parametrize(("name", "protocol"), [*TRUTHS, *OTHERS])
-def test_nothing_is_said_of_what_can_be_scored(
+def test_nothing_is_reported_where_all_can_be_scored(
     name: str, protocol: str, source: Path, tmp_path: Path
 ) -> None:
     dataset = opened(name, protocol, source, tmp_path)
@@ -73,7 +73,7 @@ def test_what_cannot_be_scored_is_named(
 
 
 def test_a_given_mask_would_have_been_scored(source: Path, tmp_path: Path) -> None:
-    """Without a first image, the second annotation is given; so the check is needed."""
+    """Without the first image, the second annotation is the given mask, hence the check."""
     job = job_of("long_video", tmp_path, TEST_PROTOCOL="vos-benchmark")
     write_layout("long_video", source, tmp_path)
     dataset = job.open_dataset()

@@ -1,4 +1,4 @@
-"""Validation during a training: its figures, the best weights, and a training that it leaves alone."""
+"""Validation during training: its figures, the best weights, and no effect on the training."""
 
 import json
 import signal
@@ -46,7 +46,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
-    """A training of two steps with a validation after each."""
+    """A training of two steps, with a validation after each."""
     cfg = config(dataset, tmp_path_factory.mktemp("results"))
     Trainer(cfg, run_folder(cfg)).run()
     return cfg, run_folder(cfg)
@@ -71,7 +71,7 @@ def test_the_best_weights_are_kept(trained: tuple[Config, Path]) -> None:
     assert [line["best"] for line in lines(folder)] == [True, best["step"] == 2]
     saved = torch.load(folder / "best.pth", weights_only=True)
     assert (saved["step"], saved["j"]) == (best["step"], best["j"])
-    kept = read_state_dict(folder / "best.pth")  # as an evaluation reads it
+    kept = read_state_dict(folder / "best.pth")  # as an evaluation does
     averaged = torch.load(ema_path(folder, best["step"]), weights_only=True)["state_dict"]
     assert all(torch.equal(kept[name], tensor) for name, tensor in averaged.items())
 
@@ -121,15 +121,15 @@ def test_figures_of_another_measurement_are_not_compared(
 
 
 def test_a_best_of_an_earlier_version_is_kept(dataset: Path, tmp_path: Path) -> None:
-    """Its file does not say what was measured."""
+    """Its file does not state how it was measured."""
     torch.save({"state_dict": {}, "step": 1, "j": 0.6}, tmp_path / "best.pth")
     assert best_j(tmp_path, {"TEST_FLIP": True}) == 0.6
 
 
-def test_a_stopped_validation_is_made_up_for(
+def test_an_interrupted_validation_is_repeated_on_resuming(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C in the middle of it: the step is saved, and the run that resumes begins with the validation."""
+    """Ctrl-C in the middle of it saves the step, and the resuming run starts with the validation."""
     cfg = config(dataset, tmp_path, TRAIN_SAVE_STEP=2, TRAIN_EVAL_SEQUENCES=1)
     predictions = Validation._predictions
 

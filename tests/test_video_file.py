@@ -1,4 +1,4 @@
-"""Video files: every frame by its number, in any order, however the file is made or damaged."""
+"""Video files: every frame by its number, in any order, however the file was encoded or damaged."""
 
 import logging
 from pathlib import Path
@@ -19,12 +19,12 @@ from tests.video_files import HEIGHT, WIDTH, number_of, remux, write_video
 FRAMES = 40
 BACK_AND_FORTH = [39, 0, 17, 18, 19, 5, 30, 29, 11, 10, 9, 39, 1]
 
-FAST = {"deadline": "realtime", "cpu-used": "8"}  # of VP8 and VP9
+FAST = {"deadline": "realtime", "cpu-used": "8"}  # for VP8 and VP9
 OPEN_GROUPS = {"x264-params": "open-gop=1:bframes=3:b-pyramid=2"}
 
 
 def numbers(video: VideoFile, selection: Selection | None = None) -> list[int]:
-    """The numbers of the frames; they are checked against the pictures."""
+    """Returns the numbers of the frames, having checked them against the pictures."""
     frames = list(video.frames(selection or Selection()))
     assert [number_of(frame.image) for frame in frames] == [frame.number for frame in frames]
     return [frame.number for frame in frames]
@@ -73,7 +73,7 @@ def test_times_that_vary(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_frames_are_upright(degrees: int, mirrored: bool, tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
-    # Turned counter-clockwise, then mirrored.
+    # Rotated counter-clockwise, then mirrored.
     write_video(path, frames=2, prepare=lambda stream: stream.set_display_rotation(degrees, hflip=mirrored))
     image = VideoFile(path).frame(1)
     assert image.shape == ((HEIGHT, WIDTH, 3) if degrees % 180 == 0 else (WIDTH, HEIGHT, 3))
@@ -95,7 +95,7 @@ def test_reaching_a_frame_decodes_from_the_keyframe_before_it(
             yield packet
 
     monkeypatch.setattr(VideoReader, "_packets", note)
-    ahead = 8  # frames that the decoder's threads take beforehand, at most
+    ahead = 8  # frames that the decoder's threads read ahead, at most
     for name in ("v.mp4", "v.mkv"):
         video = VideoFile(write_video(tmp_path / name, frames=60))
         read.clear()
@@ -107,7 +107,7 @@ def test_reaching_a_frame_decodes_from_the_keyframe_before_it(
 def test_a_file_that_lists_its_frames_is_not_read_through(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", container={"movflags": "+faststart"})
     content = path.read_bytes()
-    path.write_bytes(content[: content.index(b"mdat") + 8])  # nothing of the frames is there
+    path.write_bytes(content[: content.index(b"mdat") + 8])  # all frame data is gone
     assert len(VideoFile(path)) == 40
 
 

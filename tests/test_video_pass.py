@@ -1,4 +1,4 @@
-"""A pass over a video: the first frame's mask, and how many frames a device holds at a time."""
+"""A pass over a video: the first frame's mask, and the number of frames in flight on a device."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ FRAME = PreparedFrame((2, 3), [])
 
 
 class Device:
-    """A segmenter that notes which frames it was given and which were waited for."""
+    """A segmenter that records which frames it was given and which were waited for."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -34,7 +34,7 @@ class Device:
 
 
 class Labels:
-    """The mask of a frame in the making."""
+    """The mask of a frame that is still being computed."""
 
     def __init__(self, device: Device, of: str) -> None:
         self.device, self.of = device, of

@@ -1,4 +1,4 @@
-"""The augmentation of training clips: geometry shared by frames and labels, crops, normalising."""
+"""The augmentation of training clips: geometry shared by frames and labels, crops, normalisation."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ def test_frames_and_labels_share_their_geometry() -> None:
         np.testing.assert_array_equal(reference, result.labels[2])
         np.testing.assert_array_equal(cut[0][..., 0], cut[3][..., 0])
         assert (reference > 0).any()
-        # Away from the edges, where the interpolation mixes colours, the image must show its label.
+        # Away from edges, where interpolation mixes colours, the image must match its label.
         smooth = cv2.erode((local_range(reference) == 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         inside = smooth & (cut[0][..., 1] != PADDING_COLOUR[1])
         np.testing.assert_allclose(cut[0][..., 0][inside] / ID_STEP, reference[inside], atol=0.2)
@@ -62,7 +62,7 @@ def test_colours_change_in_the_frame_alone_and_not_in_the_padding_around_it() ->
         assert all((frame[~inside] == PADDING_COLOUR).all() for frame in frames)
         shades = [frame[inside].astype(int) for frame in frames]
         assert len({int(shade.sum()) for shade in shades}) > 2
-        # A frame of one colour keeps one: nothing of the padding comes in.
+        # A frame of one colour stays so: the padding does not leak in.
         assert all((np.ptp(shade, axis=0) == 0).all() for shade in shades)
 
 
@@ -75,7 +75,7 @@ def test_crops_keep_objects_in_view() -> None:
         shown = set(np.unique(geometry.label(both)))
         assert shown & {1, 2}
         hidden += not shown >= {1, 2}
-    assert hidden < 60  # a single random crop misses one of them in about 95 of 100
+    assert hidden < 60  # a single random crop misses one of the objects in about 95 of 100 cases
     tiny = rectangles((4, 95, 127, 96, 128))
     assert all((transform.draw(tiny, np.random.default_rng(s)).label(tiny) == 4).any() for s in range(50))
 

@@ -1,4 +1,4 @@
-"""Videos that are written: browsers play them, with the right times and colours; whole or not at all."""
+"""Written videos play in browsers, with the right times and colours, and are complete or not there at all."""
 
 import base64
 import os
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FRAMES = 12
-ODD = (41, 57)  # as codecs do not like it
+ODD = (41, 57)  # odd numbers, which codecs do not accept
 
-# Plays a video to its end; then tells its size, its length, and the colours at the left and the right.
+# Plays a video to its end; then returns its size, its length, and the colours on the left and on the right.
 PLAY = """async (data) => {
     const video = document.createElement('video');
     video.muted = true;
@@ -59,7 +59,7 @@ def test_the_format_is_one_that_all_players_know(tmp_path: Path) -> None:
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
         assert (stream.frames, stream.average_rate) == (FRAMES, 24)
     content = path.read_bytes()
-    assert content.index(b"moov") < content.index(b"mdat")  # plays while it is fetched
+    assert content.index(b"moov") < content.index(b"mdat")  # so that it can play while it downloads
     assert [number_of(frame.image) for frame in VideoFile(path).frames(Selection())] == list(range(FRAMES))
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -73,7 +73,7 @@ def test_odd_sizes_repeat_the_last_row_and_column(size: tuple[int, int], tmp_pat
 
 
 def test_each_frame_keeps_its_time(tmp_path: Path) -> None:
-    times = [7.0, 7.033, 7.033, 7.5, 9.0, 8.0]  # cameras' clocks are not perfect
+    times = [7.0, 7.033, 7.033, 7.5, 9.0, 8.0]  # camera clocks are not perfect
     with VideoWriter(tmp_path / "v.mp4", 10) as writer:
         for number, seconds in enumerate(times):
             writer.write(picture(number), seconds)
@@ -123,7 +123,7 @@ def test_what_is_no_file_stays(tmp_path: Path) -> None:
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """Lets no file grow beyond 100 kB."""
+    """Limits the size of files to 100 kB."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -136,7 +136,7 @@ def noise(number: int) -> Any:
     return np.random.default_rng(number).integers(0, 256, (96, 128, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("frames", [16, 80])  # noticed at the end, and while frames are written
+@pytest.mark.parametrize("frames", [16, 80])  # fails at the end, and while frames are written
 def test_what_cannot_be_completed_is_removed(frames: int, tmp_path: Path) -> None:
     with full_disk(), pytest.raises(DataError, match=r"v\.mp4: .*\(File too large\)"):
         write(tmp_path / "v.mp4", noise, frames)
@@ -144,7 +144,7 @@ def test_what_cannot_be_completed_is_removed(frames: int, tmp_path: Path) -> Non
 
 
 class BlockError(Exception):
-    """What goes wrong besides the writing."""
+    """An error other than in writing."""
 
 
 def write_and_fail(path: Path, image: Any, frames: int) -> None:

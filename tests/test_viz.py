@@ -31,8 +31,8 @@ def test_objects_are_told_apart_by_colour_and_id() -> None:
     pictures = set()
     for value in range(1, 60):
         drawn = draw_objects(image, np.pad(np.full((50, 50), value, np.uint8), 20))
-        pictures.add(drawn[23, 23].tobytes())  # inside, away from contour and id
-        assert (drawn[38:52, 38:52] > 190).all(axis=2).sum() > 5  # the id's white
+        pictures.add(drawn[23, 23].tobytes())  # inside, away from the contour and the id
+        assert (drawn[38:52, 38:52] > 190).all(axis=2).sum() > 5  # the white id
     assert len(pictures) == 59
 
 
@@ -86,7 +86,7 @@ def test_the_strip_marks_what_changed_and_does_not_grow() -> None:
         if number == 5:
             assert marks(strip) == {0: "", 3: "dropped", 4: "", 5: "added"}
     assert len(marks(strip)) == 4
-    for number in range(40, 60):  # nothing changes: the marks go
+    for number in range(40, 60):  # nothing changes, so the marks disappear
         strip.update([0, 38, 39], number, str(number), GREY)
     assert marks(strip) == {0: "", 38: "", 39: ""}
 

@@ -1,4 +1,4 @@
-"""Wide MiniVOST: reproducible, varied in size, masks that filming leaves alone; MiniVOST stays as it is."""
+"""Wide MiniVOST: reproducible, objects of all sizes, masks unaffected by filming; MiniVOST is unchanged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_objects_are_small_and_large(scenes: list[WideScene]) -> None:
 def test_a_body_has_the_area_that_was_asked_for(share: float) -> None:
     for seed in range(20):
         outline, radius = draw_body(np.random.default_rng(seed), share * FRAME_PIXELS)
-        area = outline.sum() / 4  # two canvas pixels per unit, each way
+        area = outline.sum() / 4  # two canvas pixels per unit in each direction
         assert area == pytest.approx(share * FRAME_PIXELS, rel=0.12) or radius == pytest.approx(125)
 
 
@@ -87,7 +87,7 @@ def test_a_large_body_stays_within_its_canvas() -> None:
 
 @pytest.mark.parametrize("name", OF_SCIKIT_LEARN + OF_SCIKIT_IMAGE)
 def test_pictures_need_no_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SKIMAGE_DATADIR", "/nowhere")  # where downloads would be kept
+    monkeypatch.setenv("SKIMAGE_DATADIR", "/nowhere")  # where downloads would be stored
     picture = photograph(name)
     assert picture.ndim == 3
     assert picture.dtype == np.uint8
@@ -112,8 +112,8 @@ def test_a_wide_training_video_shows_its_scene(scenes: list[WideScene]) -> None:
     assert np.array_equal(video.read_mask(30), ids)
 
 
-def test_the_videos_that_are_written_are_those_they_always_were() -> None:
-    """Another order of random draws would give other videos; the last bits may differ among processors."""
+def test_the_written_videos_are_the_same_as_ever() -> None:
+    """A changed order of random draws would give other videos; the last bits may differ between CPUs."""
     expected = {
         (0, 0): ("0001_squash_tomato", 160, (122.28, 133.21, 131.01), {1: 1529}),
         (1, 3): ("0007_move_plate", 148, (118.47, 121.57, 113.21), {2: 1734, 3: 1320}),

@@ -1,4 +1,4 @@
-"""A training small enough for the tests: a narrow AOT+ with two layers of videos of moving squares."""
+"""A training small enough for the tests: a narrow two-layer AOT+ on videos of moving squares."""
 
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ TINY: dict[str, Any] = {
 
 
 def tiny_config(dataset: Path, **values: Any) -> Config:
-    """The config of a tiny training on a dataset of ``tests.train_videos.write_dataset``."""
+    """Returns the config of a tiny training on a dataset written by ``tests.train_videos.write_dataset``."""
     return get_config("mini_vost", "aot_mini", overrides={"DATASETS": (str(dataset),), **TINY, **values})
 
 
 def as_flags(cfg: Config) -> list[str]:
-    """The same config for ``aot_plus.tools.train``."""
+    """Returns the same config as flags for ``aot_plus.tools.train``."""
     names = [name for name in config_to_dict(cfg) if name not in ("STAGE_NAME", "MODEL_NAME", "EXP_NAME")]
     values = [f"{name}={getattr(cfg, name)}" for name in names]
     return [

@@ -1,4 +1,4 @@
-"""Small made-up videos for the tests of the training data."""
+"""Small synthetic videos for the training data tests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from aot_plus.dataloaders.video_clips import ClipRules, VideoClips
 from aot_plus.utils.masks import write_mask
 
 HEIGHT, WIDTH, LENGTH = 96, 128, 30
-ID_STEP = 40  # an image's red channel shows id * ID_STEP, its blue channel the frame number
+ID_STEP = 40  # an image's red channel is id * ID_STEP, its blue channel the frame number
 
 
 def rectangles(*boxes: tuple[int, int, int, int, int]) -> NDArray[np.uint8]:
-    """A mask with an id in each box (id, top, left, bottom, right)."""
+    """Returns a mask with a filled box for each (id, top, left, bottom, right)."""
     mask = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     for object_id, top, left, bottom, right in boxes:
         mask[top:bottom, left:right] = object_id
@@ -25,12 +25,12 @@ def rectangles(*boxes: tuple[int, int, int, int, int]) -> NDArray[np.uint8]:
 
 
 def picture(mask: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    """An image that shows its mask and its frame number."""
+    """Returns an image that encodes its mask and its frame number."""
     return np.stack([mask * ID_STEP, np.zeros_like(mask), np.full_like(mask, number)], axis=-1)
 
 
 class FakeVideo:
-    """A video in memory, every second frame annotated, that counts what is read."""
+    """A video in memory, every second frame annotated, that records what is read."""
 
     def __init__(self, masks: Sequence[NDArray[np.uint8]], name: str = "fake", every: int = 2) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class FakeVideo:
         self.read: list[int] = []
 
     def check(self) -> None:
-        """It can always be read."""
+        """Does nothing: the video can always be read."""
 
     def read_image(self, index: int) -> NDArray[np.uint8]:
         return picture(self.masks[index], index)
@@ -70,7 +70,7 @@ def drawn(video: FakeVideo, rules: ClipRules, seed: int) -> RawClip:
 
 
 def write_dataset(root: Path, sequences: int = 3, length: int = LENGTH) -> None:
-    """A small dataset in VOST's layout: squares that move, every second frame annotated, ids 2 and 5."""
+    """Writes a small dataset in VOST's layout: moving squares, ids 2 and 5, every second frame annotated."""
     (root / "ImageSets").mkdir(parents=True)
     names = [f"video_{number}" for number in range(sequences)]
     (root / "ImageSets" / "train.txt").write_text("\n".join(names) + "\n")
@@ -86,6 +86,6 @@ def write_dataset(root: Path, sequences: int = 3, length: int = LENGTH) -> None:
 
 
 def local_range(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Largest minus smallest id in each pixel's 3 x 3 neighbourhood."""
+    """Returns the largest minus the smallest id in each pixel's 3 x 3 neighbourhood."""
     kernel = np.ones((3, 3), np.uint8)
     return np.asarray(cv2.dilate(label, kernel) - cv2.erode(label, kernel), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Small video files for tests: each frame's brightness says its number."""
+"""Small video files for tests: each frame's brightness encodes its number."""
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -18,14 +18,14 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def picture(number: int) -> NDArray[np.uint8]:
-    """Grey, with a red corner at the upper left."""
+    """Returns a grey image with a red upper left corner."""
     image = np.full((HEIGHT, WIDTH, 3), STEP * number, np.uint8)
     image[:16, :16] = (250, 10, 10)
     return image
 
 
 def number_of(image: NDArray[np.uint8]) -> int:
-    """Tells a frame's number from its brightness."""
+    """Returns a frame's number, read from its brightness."""
     return round(float(image[HEIGHT // 2, WIDTH // 2].mean()) / STEP)
 
 
@@ -39,15 +39,15 @@ def write_video(
     times: Sequence[int] | None = None,
     prepare: Callable[[VideoStream], Any] = lambda stream: None,
 ) -> Path:
-    """Writes ``frames`` pictures, a keyframe every 10 at the latest.
+    """Writes ``frames`` pictures, with a keyframe at least every 10 frames.
 
     Args:
-        path: its suffix tells the format.
-        codec: an encoder of FFmpeg.
-        frames: how many.
-        options: of the encoder.
+        path: the file; its suffix selects the format.
+        codec: the name of an FFmpeg encoder.
+        frames: the number of frames.
+        options: options of the encoder.
         container: options of the format.
-        times: of the frames in milliseconds; else there are 25 frames a second.
+        times: the frames' times in milliseconds; without them, there are 25 frames a second.
         prepare: called with the stream before it is used.
     """
     with av.open(str(path), "w", container_options=container) as output:
@@ -74,7 +74,7 @@ def remux(
     change: Callable[[int, Packet], Iterable[Packet]],
     container: dict[str, str] | None = None,
 ) -> Path:
-    """Copies a file packet by packet; ``change`` gets each one's position, and gives those to write."""
+    """Copies a file packet by packet; ``change`` gets a position and a packet, and returns those to write."""
     with av.open(str(source)) as given, av.open(str(target), "w", container_options=container) as output:
         stream = given.streams.video[0]
         copied = output.add_stream_from_template(stream)

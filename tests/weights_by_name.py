@@ -16,7 +16,7 @@ from aot_plus.networks.models import AOT, build_model
 
 
 class Undrawn(TorchFunctionMode):
-    """Leaves out the longest part of building a network, which is drawing its random weights: they are 0."""
+    """Skips the slowest part of building a network, drawing its random weights, and makes them 0."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -27,16 +27,19 @@ class Undrawn(TorchFunctionMode):
 
 
 def build_by_name(cfg: Config) -> AOT:
-    """Builds the network of a config with the weights by name."""
+    """Builds a config's network with weights by name."""
     with Undrawn():
         model = build_model(cfg)
     fill_by_name(model)
     return model
 
 
-@lru_cache(maxsize=1000)  # those of the last few networks, for many tests have the same
+@lru_cache(maxsize=1000)  # the tensors of the last few networks, which many tests share
 def tensor_by_name(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of this name and shape, never written to: float32; int64 0 for ``num_batches_tracked``."""
+    """Returns the tensor of this name and shape, which must not be changed.
+
+    It is float32, except for ``num_batches_tracked``, which is an int64 0.
+    """
     kind = name.rpartition(".")[2]
     if kind == "num_batches_tracked":
         return torch.zeros(shape, dtype=torch.int64)
@@ -45,9 +48,9 @@ def tensor_by_name(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def fill_by_name(module: nn.Module) -> None:
-    """Fills all parameters and buffers of the module's state dict, in place, with their tensors by name.
+    """Fills all parameters and buffers in the module's state dict, in place, with their tensors by name.
 
-    Other integers than counters (Swin's ``relative_position_index``) keep what the module computed.
+    Integers other than counters (Swin's ``relative_position_index``) keep what the module computed.
     """
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
@@ -56,7 +59,7 @@ def fill_by_name(module: nn.Module) -> None:
 
 
 def _scaled(kind: str, noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard normal ``noise`` brought to the scale that suits a tensor whose name ends in ``kind``."""
+    """Scales standard normal ``noise`` to suit a tensor whose name ends in ``kind``."""
     if kind == "running_var":
         return 1 + 0.1 * np.abs(noise)
     if kind == "running_mean":

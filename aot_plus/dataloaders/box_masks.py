@@ -67,7 +67,7 @@ def mask_of_box(image: Image, box: Box) -> NDArray[np.bool_]:
 
     Args:
         image: H x W x 3, RGB.
-        box: is clipped to the image.
+        box: clipped to the image.
 
     Raises:
         DataError: the box contains no pixel of the image.
@@ -100,7 +100,7 @@ def _with_margin(area: _Area, size: tuple[int, int]) -> _Area:
 
 
 def _grab(image: Image, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Returns the foreground (h x w) in the region ``inside``; empty if that is the whole image."""
+    """Returns the foreground (h x w) in the region ``inside``; all False if that is the whole image."""
     height, width = inside.shape
     scale = min(1.0, _WORKING_SIZE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))

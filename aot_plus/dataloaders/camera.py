@@ -56,5 +56,5 @@ class Camera:
             _log.warning("%s: ended after %d frames", self._name, number)
 
     def index(self, name: str) -> int | None:
-        """Returns the frame number that a mask's name (without suffix) stands for; None if not a number."""
+        """Returns the frame number in a mask's name (without suffix); None if it is not a number."""
         return int(name) if name.isdecimal() else None

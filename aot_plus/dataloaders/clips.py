@@ -108,7 +108,7 @@ def paste_objects(under: RawClip, over: RawClip, shift: int) -> RawClip:
     """Pastes the objects of ``over``, their ids raised by ``shift``, onto ``under`` (same length and size).
 
     Pixels that are ignored in either clip are ignored. A frame has a label only if it has one in both clips.
-    Where ``over`` is not annotated, the pixels of its last mask are pasted, so that its objects do not
+    Where ``over`` is not annotated, the area of its most recent mask is pasted, so that its objects do not
     vanish from the picture.
     """
     images: list[Image] = []

@@ -134,8 +134,8 @@ def _inner(values: NDArray[np.uint8] | Codes) -> NDArray[np.bool_]:
 def _object_colours(colours: Codes, counts: NDArray[np.int64], solid: Codes) -> Codes:
     """Returns black and the colours of objects.
 
-    A colour is an object's if it has inner pixels, or if it has ``_MIN_PIXELS`` pixels and is not a mix of
-    two colours with inner pixels (or of one and black).
+    A colour is an object's if it has inner pixels, or if it has at least ``_MIN_PIXELS`` pixels and is not
+    a mix of two colours with inner pixels (or of one and black).
     """
     ends = _decode(np.union1d(solid, [0]))
     rest = ~np.isin(colours, solid) & (counts >= _MIN_PIXELS)

@@ -32,7 +32,7 @@ class Dataset:
 
     Attributes:
         frames: the folder of the frames, unless another is given.
-        masks: the folder of the masks to name in messages if no known one exists.
+        masks: the folder of the masks, unless ``annotations_folder`` finds one.
         part: the folder in the root that contains images and masks; ``{split}`` stands for the split.
         split_folders: the folders in ``ImageSets`` with lists of sequences; None if there are no lists.
         merged: whether all ids of a mask form one object.
@@ -81,7 +81,7 @@ class Dataset:
         Args:
             root: the folder of the data set.
             name: the data set's name in messages and results.
-            images: the folder of the frames, within ``folder``; None for ``default_images``.
+            images: the folder of the frames, in the split's folder; None for ``default_images``.
             split: the split to read; ``val`` and ``valid`` are interchangeable.
             later: whether objects that appear after the first frame are given, with their first mask.
             save_all: whether to write the results of all frames, even if fewer are needed.
@@ -143,7 +143,10 @@ class Dataset:
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-        """Returns the metric's folder, split and protocol; without lists, the protocol is adapted."""
+        """Returns the metric's folder, split (None for all sequences there) and protocol.
+
+        Without lists of sequences, the protocol is adapted to the layout.
+        """
         if self.split_folders is not None:
             return self.root, self.truth_split, protocol
         leads = annotations_folder(self.folder) == self.masks_folder
@@ -170,7 +173,7 @@ class Dataset:
 
     @property
     def splits_folder(self) -> Path | None:
-        """Returns the folder with the lists of sequences; None where there are no lists."""
+        """Returns the folder with the lists of sequences; None if there are no lists."""
         if self.split_folders is None:
             return None
         folders = [self.root / SPLITS / folder for folder in self.split_folders]

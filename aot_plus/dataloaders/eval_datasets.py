@@ -39,7 +39,8 @@ def open_dataset(
         data_folder: the folder that holds known data sets.
         images: the folder of the frames; None for the layout's default.
         split: the split to read, unless a method is given another.
-        layout: a layout's name or class, as in ``TEST_LAYOUT``; empty to detect it.
+        layout: a layout's name or class, as in ``TEST_LAYOUT``; empty for that of a known data set, or to
+            detect it.
 
     Raises:
         DataError: there is no such folder, or its layout is not known.

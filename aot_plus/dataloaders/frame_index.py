@@ -104,5 +104,5 @@ def is_shown(packet: Packet) -> bool:
 
 
 def shown_at(packet: Packet) -> int | None:
-    """Returns the time at which a packet's frame is shown; its decoding time if the file has no other."""
+    """Returns the time at which a packet's frame is shown, else its decoding time; None if it has neither."""
     return packet.dts if packet.pts is None else packet.pts

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _SAME = 0.5  # IoU above which two masks show the same object
 _MAX_ID = 254
-_LISTED = 5  # most files in a message
+_LISTED = 5  # a message names at most this many files
 
 
 class NamedMask(NamedTuple):
@@ -52,7 +52,7 @@ class GivenMasks:
         self._reader = MaskReader()
 
     def take(self, number: int, image: Image) -> NamedMask | None:
-        """Returns a frame's mask, if any; ``image``: H x W x 3. Raises ``DataError`` for a bad one."""
+        """Returns a frame's mask, if any; ``image``: H x W x 3. Raises ``DataError`` if it is bad."""
         files = self._files.pop(number, ())
         boxes: Sequence[Box] = ()
         if number == self._first:

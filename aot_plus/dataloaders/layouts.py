@@ -45,7 +45,7 @@ class VOSTDataset(Dataset):
     servers: ClassVar = {"test": VOST.page}
 
     def default_images(self) -> str:
-        """Returns the folder at 10 fps, or the one at 5 fps if no sequence of the split has 10 fps.
+        """Returns the folder at 10 fps or, except for val, at 5 fps if no sequence of the split has 10 fps.
 
         VOST's archive has frames at 10 fps for val only.
         """

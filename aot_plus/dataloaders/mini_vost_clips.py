@@ -38,7 +38,7 @@ def _draw_mask(seed: int, index: int, wide: bool, frame: int) -> Mask:
 class DrawnVideo:
     """Draws train sequence ``index`` of a MiniVOST seed, every frame annotated (on disk, every second).
 
-    ``wide``: draws the sequence of wide MiniVOST, which varies more and is never written to disk.
+    ``wide``: draws sequence ``index`` of wide MiniVOST, which varies more and is never written to disk.
     """
 
     seed: int

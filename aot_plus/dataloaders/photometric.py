@@ -1,4 +1,4 @@
-"""Augments the colours of training frames, each frame at random, in the two kinds of the AOT recipes."""
+"""Augments the colours of training frames, drawn for each frame: the two kinds of the AOT recipes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -27,7 +27,7 @@ from evaluation.parallel import end_with_parent
 from evaluation.vost import without_problems
 
 _log = logging.getLogger(__name__)
-_EPOCH_STREAM = 3  # a random stream beside (run seed, step, sample); the learner uses two more
+_EPOCH_STREAM = 3  # a random stream besides (run seed, step, sample); the learner uses two more
 _SINGLE_DRAWS = 20  # items drawn at random for a clip before all are tried
 _UNKNOWN, _READABLE, _UNREADABLE = 0, 1, 2
 
@@ -77,7 +77,7 @@ class TrainDataset:
 
     @property
     def entries(self) -> Sequence[int]:
-        """Lists the first items of an epoch's samples, before they are shuffled."""
+        """Lists the items that an epoch's samples begin with, before they are shuffled."""
         return self._source.entries
 
     def sample(self, rng: np.random.Generator, first: int | None = None) -> Clip:
@@ -124,7 +124,7 @@ class TrainDataset:
         return keep_objects(transformed, self._max_objects, rng, self._min_pixels)
 
     def _is_usable(self, index: int) -> bool:
-        """Returns whether an item may be used; if unreadable ones are skipped, the first call reads it."""
+        """Returns whether an item may be used. To skip unreadable ones, the first call reads all of it."""
         if self._known is None:
             return True
         if self._known[index] == _UNKNOWN:

@@ -25,10 +25,10 @@ class VideoSequence:
     """Describes a video as found on disk.
 
     Attributes:
-        name: the sequence's name, and that of its folder in the result folder.
+        name: the name of the sequence and of its folder in the result folder.
         images: the images of all frames, in order; the first frame has a mask.
         masks: the files of a frame's mask, by the frame's name (without suffix). The first frame's mask gives
-            the first objects; each later mask also gives the objects that no earlier mask shows.
+            the first objects; each later mask adds the objects that no earlier mask shows.
         saved: the names of the frames whose masks are written.
         objects: if each object has its own masks, the objects' folders, the first for id 1; else empty.
         merged: whether all ids form object 1.

@@ -17,7 +17,7 @@ PADDING_ID = 0
 
 @dataclass(frozen=True)
 class Geometry:
-    """Describes a crop: the size of the scaled frame, the crop's corner in it (may be negative), its size.
+    """Describes a crop: the scaled frame's size, the crop's corner in it (may be negative), the crop's size.
 
     All are in pixels, rows first. ``flip``: whether the crop is mirrored.
     """

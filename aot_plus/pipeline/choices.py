@@ -1,4 +1,4 @@
-"""Chooses the model, checkpoint and dataset that the user left open; falls back to small ones."""
+"""Fills in a model, checkpoint and dataset that were not named; falls back to the small model on MiniVOST."""
 
 import logging
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ MINI_VOST = "mini_vost"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Holds the model, checkpoint, dataset and config values that were named; ``choose`` fills in None."""
+    """Holds the model, checkpoint, dataset and config values that were named; ``choose`` replaces None."""
 
     model: str | None = None
     stage: str | None = None

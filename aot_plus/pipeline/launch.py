@@ -127,7 +127,7 @@ def _error(message: Any) -> Exception:
 
 @contextmanager
 def _prepared() -> Iterator[None]:
-    """Makes processes that start in this block run ``new_process`` first instead of this program."""
+    """Makes processes that start in this block run ``new_process`` as main module, not this program."""
     main = sys.modules["__main__"]
     stand_in = ModuleType("__main__")
     stand_in.__spec__ = find_spec("aot_plus.utils.new_process")

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """Describes one model with one policy over the split ``TEST_DATASET_SPLIT`` of ``TEST_DATASET``.
+    """Describes a run of one model with one policy on the split ``TEST_DATASET_SPLIT`` of ``TEST_DATASET``.
 
     checkpoint: None for random weights.
     result_dir: by default ``result_folder`` of the config.
@@ -161,7 +161,7 @@ def _infer(job: Job) -> EvaluationSummary:
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
         model = load_from_config(job.cfg, job.checkpoint, device=str(device))
-        segmenter = VideoSegmenter(model)  # shared by all, so that it can reuse CUDA graphs
+        segmenter = VideoSegmenter(model)  # shared: videos of one shape reuse its CUDA graphs
 
         def for_next_video(trace: TraceSink | None) -> VideoSegmenter:
             segmenter.trace = trace

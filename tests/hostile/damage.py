@@ -1,4 +1,4 @@
-"""What a hostile or unlucky user gives: damaged bytes, odd images, odd values. All drawn from a seed."""
+"""Input from a hostile or unlucky user: damaged bytes, odd images, odd values. All are drawn from a seed."""
 
 import io
 import random
@@ -48,7 +48,7 @@ _TOKENS = (
 
 
 def damaged(rng: random.Random, content: bytes) -> bytes:
-    """Gives bytes with one to three changes: cut, flipped, doubled, or with something strange in them."""
+    """Returns the bytes with one to three changes: cut, flipped, doubled, or with a strange insertion."""
     for _ in range(rng.randint(1, 3)):
         place = rng.randint(0, len(content))
         end = min(len(content), place + rng.choice((1, 1, 4, 40, 4000)))
@@ -71,14 +71,14 @@ def damaged(rng: random.Random, content: bytes) -> bytes:
 
 
 def _with_token(rng: random.Random, content: bytes) -> bytes:
-    """Puts something strange in the place of a number of a text, if it has one."""
+    """Replaces a digit with something strange; without digits, replaces the first byte."""
     digits = [place for place, byte in enumerate(content[:20000]) if chr(byte).isdigit()]
     place = rng.choice(digits) if digits else 0
     return content[:place] + rng.choice(_TOKENS).encode() + content[place + 1 :]
 
 
 def odd_image(rng: random.Random) -> bytes:
-    """Gives an image file of a random size, mode and format, one in three of them damaged."""
+    """Returns an image file of a random size, mode and format; one in three is damaged."""
     width, height = rng.choice(((1, 1), (2, 3), (3, 2000), (2000, 3), (30, 20), (97, 65)))
     mode = rng.choice(("P", "L", "RGB", "RGBA", "LA", "1", "I;16", "I", "F", "CMYK", "YCbCr"))
     formats = ("PNG", "PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
@@ -96,7 +96,7 @@ def odd_image(rng: random.Random) -> bytes:
 
 
 def odd_tensor(rng: random.Random) -> object:
-    """Gives what may stand for a tensor of 4 x 4 numbers in a checkpoint."""
+    """Returns something that a checkpoint may hold in place of a tensor of 4 x 4 numbers."""
     import torch
 
     kinds: tuple[Callable[[], object], ...] = (

@@ -1,7 +1,7 @@
-"""Feeds readers and tools with damaged files and odd values: ``python -m tests.hostile.fuzz --cases 1000``.
+"""Feeds damaged files and odd values to readers and tools: ``python -m tests.hostile.fuzz --cases 1000``.
 
-A case passes if the code does its work, or ends with one of its errors (``VOSError``, or exit code 1 or 2 of
-a tool) and leaves nothing behind that could pass for a result.
+A case passes if the code works, or if it fails with one of the project's errors (``VOSError``, or a tool's
+exit code 1 or 2) and leaves nothing behind that could pass for a result.
 """
 
 import argparse
@@ -39,15 +39,15 @@ from evaluation.vost import read_split
 from tests.hostile.damage import VALUES, damaged, odd_image, odd_tensor
 from tests.hostile.workshop import NAMES, Workshop, network
 
-_LIMIT = 60  # seconds of a case; one that takes longer fails
+_LIMIT = 60  # seconds; a case that takes longer fails
 
 
 class Failure(AssertionError):
-    """A case that did not end as it must."""
+    """A case that did not end as required."""
 
 
 def image_case(rng: random.Random, shop: Workshop) -> None:
-    """An odd image as a frame, a mask of ids, and a drawn mask."""
+    """Reads an odd image as a frame, as an id mask and as a coloured mask."""
     path = shop.root / f"odd{rng.choice(('.png', '.jpg'))}"
     path.write_bytes(odd_image(rng))
     for read in (read_image, read_mask, MaskReader().read):
@@ -57,7 +57,7 @@ def image_case(rng: random.Random, shop: Workshop) -> None:
 
 
 def checkpoint_case(rng: random.Random, shop: Workshop) -> None:
-    """A checkpoint with an odd tensor, or damaged."""
+    """Loads a checkpoint that is damaged or has an odd tensor."""
     path = shop.checkpoint
     if rng.random() < 0.5:
         weights: dict[str, object] = dict(network().state_dict())
@@ -76,7 +76,7 @@ def checkpoint_case(rng: random.Random, shop: Workshop) -> None:
 
 
 def config_case(rng: random.Random, shop: Workshop) -> None:
-    """Odd values of any names; what is taken can be saved and read again."""
+    """Sets any config names to odd values; a config that accepts them can be saved and read back."""
     names = list(config_to_dict(get_config("pre_vost", "aott")))
     values = {rng.choice(names): rng.choice(VALUES) for _ in range(rng.randint(1, 2))}
     try:
@@ -90,7 +90,7 @@ def config_case(rng: random.Random, shop: Workshop) -> None:
 
 
 def reader_case(rng: random.Random, shop: Workshop) -> None:
-    """A damaged text file of a result folder or data set, before what reads it."""
+    """Reads a damaged text file of a result folder or data set."""
     readers: dict[Path, Callable[[Path], object]] = {
         shop.run / "traces" / f"{NAMES[0]}.jsonl": lambda path: (read_trace(path), read_timelines(path)),
         shop.run / "config.yaml": read_saved_config,
@@ -108,18 +108,18 @@ def reader_case(rng: random.Random, shop: Workshop) -> None:
 
 
 def flags_case(rng: random.Random, shop: Workshop) -> None:
-    """A tool with one or two odd values among its flags."""
+    """Runs a tool with one or two odd values among its flags."""
     command = rng.choice(commands(shop))
     places = [place for place, word in enumerate(command) if place and not word.startswith("--")]
     for place in rng.sample(places, rng.randint(1, min(2, len(places)))):
         name, equals, _ = command[place].partition("=")
-        # An empty data set stands for none, which would make MiniVOST.
+        # An empty data set would mean the default, and generate MiniVOST.
         command[place] = (f"{name}=" if equals else "") + (rng.choice(VALUES) or "0")
     run_command(command, shop)
 
 
 def files_case(rng: random.Random, shop: Workshop) -> None:
-    """A tool over good files but one."""
+    """Runs a tool on files of which one is damaged."""
     path = rng.choice(shop.files())
     odd = path.suffix in (".jpg", ".png") and rng.random() < 0.7
     path.write_bytes(odd_image(rng) if odd else damaged(rng, path.read_bytes()))
@@ -127,7 +127,7 @@ def files_case(rng: random.Random, shop: Workshop) -> None:
 
 
 def commands(shop: Workshop) -> list[list[str]]:
-    """Gives a command of each tool over the good files; it writes to ``out`` in their folder."""
+    """Returns a command for each tool that reads the good files and writes to ``out`` in their folder."""
     model = ["--model", "aot_mini", "--random_weights", "--device", "cpu", "--policy", "emfs"]
     frames, masks = (shop.dataset / part / NAMES[0] for part in ("JPEGImages_10fps", "Annotations"))
     demo = ["--input", str(frames), "--mask", str(masks / "00000.png"), "--output", "out", "--end", "3"]
@@ -147,7 +147,10 @@ def commands(shop: Workshop) -> list[list[str]]:
 
 
 def run_command(command: list[str], shop: Workshop) -> int:
-    """Runs a tool in the folder; after an error nothing of ``out`` may pass for a result. Gives the code."""
+    """Runs a tool in the folder and returns its exit code.
+
+    After an error, nothing in ``out`` may pass for a result.
+    """
     out = shop.root / "out"
     with contextlib.chdir(shop.root), _silence() as said:
         try:
@@ -155,7 +158,7 @@ def run_command(command: list[str], shop: Workshop) -> int:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 2
     _require(code in (0, 1, 2), f"exit code {code} of {command}")
-    _require(code == 0 or bool(said.getvalue().strip()), f"no word about the error of {command}")
+    _require(code == 0 or bool(said.getvalue().strip()), f"no message about the error of {command}")
     left = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else []
     _require(not any(path.name.startswith(".") and path.suffix for path in left), f"unfinished files: {left}")
     if code:
@@ -169,7 +172,7 @@ def run_command(command: list[str], shop: Workshop) -> int:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[io.StringIO]:
-    """Keeps what is printed."""
+    """Captures what is printed."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         yield said
@@ -180,12 +183,12 @@ def _require(fact: bool, message: str) -> None:
         raise Failure(message)
 
 
-# How often each kind is drawn; tools take the longest.
+# Relative frequency of each kind; those that run tools take the longest.
 _KINDS = {image_case: 25, checkpoint_case: 20, config_case: 20, reader_case: 20, flags_case: 9, files_case: 6}
 
 
 def run_case(seed: int, number: int, shop: Workshop) -> str:
-    """Runs a case in a copy of the good files. Gives its kind; raises what came out of it."""
+    """Runs a case in a copy of the good files and returns its kind. Raises whatever error it ends with."""
     rng = random.Random(f"{seed} {number}")
     (kind,) = rng.choices(list(_KINDS), list(_KINDS.values()))
     folder = shop.root.parent / "work" / "deep" / str(number)
@@ -207,11 +210,11 @@ def _too_long(*_: object) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs cases and prints those that fail and the counts. Gives 1 if one failed."""
+    """Runs cases, prints the failures and the counts, and returns 1 if any failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=100, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="another one gives other cases")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case, to run one again")
+    parser.add_argument("--cases", type=int, default=100, help="number of cases (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="another seed gives other cases")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, for a rerun")
     args = parser.parse_args(argv)
     counts: Counter[str] = Counter()
     failed = 0
@@ -221,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in range(args.first, args.first + args.cases):
             try:
                 counts[run_case(args.seed, number, shop)] += 1
-            except Exception:  # noqa: BLE001 (any of them is what is looked for)
+            except Exception:  # noqa: BLE001 (any exception is a finding)
                 failed += 1
                 print(f"case {number} failed\n{traceback.format_exc()}", file=sys.__stdout__, flush=True)
     print(f"{args.cases} cases of seed {args.seed}: {failed} failed; passed: {dict(counts)}")

@@ -1,10 +1,10 @@
-"""Kills evaluations and trainings at random moments, starts them again, and compares how they end.
+"""Kills evaluations and trainings at random moments, restarts them, and compares their results.
 
     python -m tests.hostile.kill --kills 100 --seed 1
 
-A run that was killed and started again must end as one that nothing disturbed, bit for bit: masks and
-figures of an evaluation, weights and log of a training. Nothing of the killed run may live on. All runs are
-forked from one process that has imported what they need, for the imports take longer than the runs.
+A run that was killed and restarted must give the same results, bit for bit, as an undisturbed one: the masks
+and figures of an evaluation, the weights and log of a training. No process of the killed run may survive.
+All runs are forked from one process that has imported what they need: the imports take longer than the runs.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from tests.train_videos import write_dataset
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LONGEST = 300.0  # seconds that a run may take on a busy machine
 SEQUENCES, FRAMES = 2, 5  # of the evaluation
-STEPS = 3  # of the training; each is saved
+STEPS = 3  # of the training; a checkpoint is saved at each
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of run: ``evaluation`` or ``training``, in one or two processes."""
+    """A kind of run: ``evaluation`` or ``training``, in one or two processes."""
 
     tool: str
     processes: int
@@ -46,7 +46,7 @@ KINDS = tuple(Kind(tool, processes) for tool in ("evaluation", "training") for p
 
 
 class Kills:
-    """Runs of all kinds over one small data set in ``folder``."""
+    """Runs of all kinds on one small data set in ``folder``."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -62,7 +62,10 @@ class Kills:
         split.with_name("val.txt").write_text(split.read_text())
 
     def one(self, number: int) -> str:
-        """Kills one run. Raises ``AssertionError`` if it does not end as undisturbed. Says what it did."""
+        """Kills and restarts one run, and returns a line about it.
+
+        Raises ``AssertionError`` if the results differ from those of an undisturbed run.
+        """
         kind, with_signal = self.draw.choice(KINDS), self.draw.choice(SIGNALS)
         share = self.draw.random()
         if kind not in self.expected:
@@ -72,8 +75,8 @@ class Kills:
         case = f"{number}: {kind}, {with_signal.name} after {moment:.2f} of {self.seconds[kind]:.2f} s"
         run = self._start(kind, place)
         run.process.join(moment)
-        with suppress(ProcessLookupError):  # it may end at this very moment
-            if run.process.is_alive():  # Ctrl-C goes to all processes of a terminal
+        with suppress(ProcessLookupError):  # the run may end at this very moment
+            if run.process.is_alive():  # a terminal sends Ctrl-C to the whole process group
                 (os.killpg if with_signal == signal.SIGINT else os.kill)(run.pid, with_signal)
         ended = _code(run, case)
         allowed = {0, -with_signal, 128 + with_signal}
@@ -104,12 +107,12 @@ class Kills:
 
 
 def _run(kind: Kind, data: Path, place: Path) -> int:
-    """Runs a tool and gives its exit code."""
+    """Runs a tool and returns its exit code."""
     from aot_plus.tools import eval as evaluation
     from aot_plus.tools import train
     from tests.tiny_training import as_flags, tiny_config
 
-    vars(os)["cpu_count"] = lambda: 1  # the metric starts no processes, which would import OpenCV
+    vars(os)["cpu_count"] = lambda: 1  # so that the metric starts no processes, each of which imports OpenCV
     forked.fork_launched()
     processes = ["--processes", str(kind.processes)]
     if kind.tool == "training":
@@ -121,10 +124,10 @@ def _run(kind: Kind, data: Path, place: Path) -> int:
 
 
 def _content(kind: Kind, place: Path) -> dict[str, object]:
-    """What a run left that must not depend on its being killed, by name."""
+    """Returns the results that must not depend on whether the run was killed, by name."""
     if kind.tool == "evaluation":
         files = [path for path in (place / "masks").rglob("*") if path.is_file()]
-        ignored = ("config.yaml", "summary.json", ".lock")  # these have times and places
+        ignored = ("config.yaml", "summary.json", ".lock")  # their content depends on times and paths
         return {
             str(path.relative_to(place)): b"" if path.name in ignored else path.read_bytes() for path in files
         }
@@ -153,7 +156,7 @@ def _code(run: Forked, case: str) -> int:
 
 
 def _wait_for_session(session: int, case: str) -> None:
-    """Waits until no process of a run is left. Raises ``AssertionError`` if one stays."""
+    """Waits until no process of a run is left. Raises ``AssertionError`` if one survives."""
     deadline = time.monotonic() + 30
     while left := _processes_of(session):
         assert time.monotonic() < deadline, f"{case}: processes {left} live on"
@@ -180,7 +183,7 @@ def _log(place: Path) -> str:
 def kill_runs(
     folder: Path, kills: int, seed: int, say: Callable[[str], object] = lambda _: None
 ) -> list[str]:
-    """Kills that many runs. Gives the cases that failed."""
+    """Kills ``kills`` runs and returns the cases that failed."""
     trial, failed = Kills(folder, seed), []
     for number in range(kills):
         try:
@@ -192,7 +195,7 @@ def kill_runs(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Kills as many runs as asked for, says each, and gives the exit code."""
+    """Kills the requested number of runs, prints a line for each, and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.kill", description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)

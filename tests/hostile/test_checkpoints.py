@@ -1,4 +1,4 @@
-"""Checkpoint files that are wrong in ways that loading would not see, or only after it took the memory."""
+"""Checkpoint files with errors that plain loading would miss, or would notice only once memory is used up."""
 
 import io
 import pickle
@@ -23,7 +23,7 @@ def model() -> nn.Module:
 
 
 def weights(**changed: object) -> dict[str, object]:
-    """The model's weights, ``first`` in place of its first one."""
+    """Returns the model's weights, with ``first`` in place of its first tensor."""
     tensors: dict[str, object] = {name: tensor.clone() for name, tensor in model().state_dict().items()}
     if "first" in changed:
         tensors["0.weight"] = changed["first"]
@@ -59,7 +59,7 @@ TENSORS: dict[str, tuple[Callable[[], object], str]] = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", TENSORS)
-def test_a_tensor_that_is_no_plain_one_is_named(tmp_path: Path, kind: str) -> None:
+def test_an_unsuitable_tensor_is_named(tmp_path: Path, kind: str) -> None:
     make, message = TENSORS[kind]
     path = tmp_path / "model.pth"
     torch.save(weights(first=make()), path)
@@ -71,7 +71,7 @@ def test_a_tensor_that_is_no_plain_one_is_named(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["float8", "complex", "bool", "int8", "double", "scalar", "empty"])
-def test_safetensors_alike(tmp_path: Path, kind: str) -> None:
+def test_a_bad_tensor_in_a_safetensors_file_is_refused(tmp_path: Path, kind: str) -> None:
     make, message = TENSORS[kind]
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file(weights(first=make()), path)

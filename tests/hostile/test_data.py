@@ -1,4 +1,4 @@
-"""Data that is unusual or wrong in ways that were seen: a message or a result."""
+"""Unusual or wrong data as met in practice gives a message or a result."""
 
 from pathlib import Path
 

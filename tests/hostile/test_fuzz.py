@@ -1,4 +1,4 @@
-"""A hundred cases of the fuzzer. One that fails is run again by ``--first NUMBER --cases 1``."""
+"""A hundred cases of the fuzzer. To rerun a case that fails, use ``--first NUMBER --cases 1``."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def test_the_tools_work_with_good_files(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it every case of the fuzzer could fail at the same first error."""
+    """Otherwise, every case of the fuzzer could stop at the same early error."""
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
     for number in range(len(commands(shop))):
         good = shop.copy(tmp_path / str(number))

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and started again end as undisturbed ones."""
+"""Runs that are killed at random moments and restarted give the same results as undisturbed ones."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Damaged video files give the frames that can be read, or a message."""
+"""Damaged video files give the readable frames, or an error message."""
 
 import random
 from contextlib import suppress
@@ -11,7 +11,7 @@ from aot_plus.dataloaders.video_file import VideoFile
 from aot_plus.utils.errors import DataError
 from tests.video_files import write_video
 
-CASES = 25  # of each format
+CASES = 25  # per format
 
 
 def _damaged(content: bytes, draw: random.Random) -> bytes:
@@ -31,7 +31,7 @@ def _damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def _numbers(path: Path) -> list[int]:
-    """The numbers of the frames that can be read; fewer or none if there is an error that has a message."""
+    """Returns the numbers of the readable frames, up to the first ``DataError``."""
     numbers: list[int] = []
     with suppress(DataError), VideoFile(path) as video:
         numbers += [frame.number for frame in video.frames(Selection())]

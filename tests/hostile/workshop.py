@@ -1,4 +1,4 @@
-"""Small good files of every kind that the fuzzer spoils, and the tools that read them."""
+"""Small good files of every kind, which the fuzzer damages and the tools read."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def network() -> nn.Module:
 
 @dataclass(frozen=True)
 class Workshop:
-    """A folder with a data set, results of a run over it, and a checkpoint; the work lies deeper in it."""
+    """A folder with a data set, the results of a run on it, and a checkpoint."""
 
     root: Path
 
@@ -53,12 +53,12 @@ class Workshop:
         return self.root / "model.pth"
 
     def copy(self, folder: Path) -> "Workshop":
-        """Copies the good files into a new folder, to spoil them."""
+        """Copies the good files into a new folder, to be damaged there."""
         shutil.copytree(self.root, folder)
         return Workshop(folder)
 
     def files(self) -> list[Path]:
-        """Lists the files that a tool reads."""
+        """Lists all files in the folder."""
         return sorted(path for path in self.root.rglob("*") if path.is_file())
 
 
@@ -98,7 +98,7 @@ def _write_run(folder: Path, dataset: Path) -> None:
 
 
 def _mask(shift: int) -> np.ndarray:
-    """H x W ids of two squares."""
+    """Returns H x W ids with two squares."""
     mask = np.zeros(SIZE, np.uint8)
     mask[4:12, 4 + shift : 12 + shift] = 1
     mask[14:22, 12 + shift : 20 + shift] = 2

@@ -9,7 +9,7 @@ from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from evaluation.vost import SPLITS, name_problem, named_lines, split_path
 
-_NAMED = 5  # most sequences named in a finding
+_NAMED = 5  # a finding names at most this many sequences
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
 
 

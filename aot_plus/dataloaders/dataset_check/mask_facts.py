@@ -52,9 +52,9 @@ class MaskFacts:
 
 
 def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
-    """Reads a mask. Raises ``DataError`` as the pipeline would, and adds which ids do not fit into 8 bits.
+    """Reads a mask. Raises ``DataError`` as the pipeline would.
 
-    ``modes``: as for ``read_mask``.
+    For a mask with more than 8 bits, the message adds its largest id. ``modes``: as for ``read_mask``.
     """
     try:
         mask = read_mask(path, modes)

@@ -33,7 +33,7 @@ class SequenceReport:
 
 
 def check_sequence(dataset: Dataset, name: str) -> SequenceReport:
-    """Reads every frame and mask of a sequence."""
+    """Reads and checks every frame and mask of a sequence."""
     report = SequenceReport(name)
     frames = _list_frames(dataset, report)
     try:
@@ -73,7 +73,7 @@ def _list_masks(dataset: Dataset, report: SequenceReport) -> list[Path]:
 
 
 def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:
-    """Reports a first frame without annotation, and annotations without frame.
+    """Reports annotations without a frame and, in VOST's layout, a first frame without an annotation.
 
     Frames between annotations need none.
     """

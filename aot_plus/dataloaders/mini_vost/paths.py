@@ -13,10 +13,10 @@ from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_t
 class Manner:
     """Describes how an actor moves.
 
-    ``interval``: lowest and highest number of frames between two resting places. ``stride``: distance between
-    two in pixels up to which there is no penalty; longer moves are only made to avoid other actors.
-    ``border``: distance of resting places from the frame's edges, in pixels. ``distance``: how much an actor
-    avoids the others, 0 for not at all.
+    ``interval``: lowest and highest number of frames between two resting places. ``stride``: length of a move
+    in pixels up to which it costs nothing; longer moves are made to avoid other actors. ``border``: least
+    distance of resting places from the frame's edges, in pixels. ``distance``: how much an actor avoids the
+    others, 0 for not at all.
     """
 
     interval: tuple[int, int] = (24, 46)

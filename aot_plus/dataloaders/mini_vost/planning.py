@@ -55,7 +55,7 @@ def plan_scene(seed: int, split: str, index: int) -> Scene:
     """Plans one sequence: 140 to 160 frames, 1 to 4 tracked objects. Equal arguments give equal scenes.
 
     Plans are drawn until every tracked object shows at least MIN_VISIBLE pixels in the first frame. Raises
-    ``ValueError`` for an unknown split or numbers out of range.
+    ``ValueError`` for an unknown split or numbers out of range, ``RuntimeError`` if 50 plans do not suffice.
     """
     rng, name = sequence_generator(seed, split, index)
     for _ in range(50):

@@ -23,7 +23,7 @@ class Finish:
     """Describes the shading of a piece."""
 
     rim: float = 0.5  # brightness at the rim
-    bulge: float = 0.6  # what the middle is brighter than the rim
+    bulge: float = 0.6  # how much brighter the middle is than the rim
     shadow: float = 0.45  # strength of the shadow
 
 

@@ -18,7 +18,7 @@ def decay_at(update: int, decay: float) -> float:
 
 
 class ModelEMA:
-    """Averages a model's weights: starts as a copy, which ``update`` moves towards the model in each step.
+    """Averages a model's weights: starts as a copy, which ``update`` moves towards the model after each step.
 
     Parameters are averaged (frozen ones do not change), buffers are copied from the model.
     """
@@ -33,7 +33,7 @@ class ModelEMA:
 
         self._average = AveragedModel(model, multi_avg_fn=average)
         self._average.requires_grad_(False).eval()
-        # AveragedModel's first update only copies; it counts as done, so the count is one ahead.
+        # AveragedModel's first update would only copy, so the count starts at 1, one ahead of the updates.
         self._average.n_averaged.fill_(1)
 
     @property

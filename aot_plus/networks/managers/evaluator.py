@@ -113,7 +113,7 @@ class Evaluator:
             overwrite=self.overwrite,
             resume=self.resume,
         )
-        for sequence in kept:  # accepted by ``resume``: later runs accept them as well
+        for sequence in kept:  # accepted by ``resume``: their new records let later runs accept them
             if sequence.name in changed:
                 save_given(self.result_dir / sequence.name, sequence)
 
@@ -154,7 +154,7 @@ class Evaluator:
     def _plan(self, summary: EvaluationSummary) -> list[VideoSequence]:
         """Returns the sequences to compute; adds finished and unreadable ones to ``summary``.
 
-        Removes the figures of an earlier run unless all of its sequences are kept.
+        Removes the figures of an earlier run if any sequence must be computed or cannot be read.
         """
         work = []
         for name in self._share():

@@ -1,4 +1,4 @@
-"""Records with a sequence's masks what they were made from, so they never pass for masks of other data.
+"""Records what a sequence's masks were made from, so that they never pass for masks of other data.
 
 The record is a file among the masks. Their folder gets its name only when complete, so the record always
 belongs to these masks, however many processes there are and whenever one is killed.

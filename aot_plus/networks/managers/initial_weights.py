@@ -52,7 +52,7 @@ def initialise(model: AOT, cfg: Config) -> None:
 def _has_encoder(report: LoadReport, cfg: Config) -> bool:
     """Returns whether a file contained the encoder: all of a known one, at least a part of a user's own."""
     kind, colon, _ = cfg.MODEL_ENCODER.partition(":")
-    if colon and kind != "timm" and _of_encoder(report.loaded):  # it may extend a known one
+    if colon and kind != "timm" and _of_encoder(report.loaded):  # it may add layers to a known one
         return True
     return not _of_encoder(report.missing) and not _of_encoder(report.misshapen)
 

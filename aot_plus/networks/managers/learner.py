@@ -248,7 +248,7 @@ class Learner:
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def _update(self) -> float:
-        """Clips the gradients, updates the weights if they are finite, and returns the unclipped norm."""
+        """Clips the gradients, steps if they are finite, and returns their norm before clipping."""
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.TRAIN_CLIP_GRAD_NORM).item()
         finite = bool(np.isfinite(norm))

@@ -113,7 +113,7 @@ def _content(name: str, path: Path | None) -> dict[str, str]:
 
 
 def _digest_code(places: Iterable[str]) -> str:
-    """Computes a SHA-256 of the project's Python files; ``places``: files and folders beside the package."""
+    """Computes a SHA-256 of the project's Python files; ``places``: in the package's parent folder."""
     root = _PACKAGE.parent
     files = [
         file

@@ -90,7 +90,7 @@ def process_group(
         yield
         return
     store = _meet(place)
-    with left_to_system():  # waits in C for a process that may have ended meanwhile
+    with left_to_system():  # another process may have ended meanwhile: then this one waits for it in C
         distributed.init_process_group(
             "nccl" if on_cuda else "gloo",
             store=store,
@@ -146,7 +146,10 @@ def _exchanging(place: ProcessPlace) -> Iterator[None]:
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died."""
+    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died.
+
+    With several processes, items that are None are left out.
+    """
     if place.world_size == 1:
         return [item]
     items: list[T | None] = [None] * place.world_size

@@ -48,7 +48,7 @@ _IRRELEVANT = frozenset(
     }
 )
 _IN_MASKS = ("torch", "torchvision", "opencv-python", "pillow")  # libraries that compute, resize and read
-_LISTED = 5  # most sequences in a message
+_LISTED = 5  # a message names at most this many sequences
 _ALL_FRAMES = "_all_frames"  # suffix of a split that has more frames of the same sequences
 
 

@@ -17,7 +17,7 @@ from aot_plus.utils.words import counted
 from evaluation.files import replacing, require_regular
 
 _MIB = 2**20
-_OF_THIS_RUN = ("skipped", "failed")  # saved even if nothing was computed
+_OF_THIS_RUN = ("skipped", "failed")  # this run's, even if it computed nothing
 
 
 @dataclass
@@ -42,7 +42,7 @@ class EvaluationSummary:
 
     @property
     def frames_per_second(self) -> float | None:
-        """Returns the frames of all processes per second of the slowest one; None if there are no frames."""
+        """Returns the frames of all processes per second of the slowest one; None without frames."""
         return self.frames / self.seconds if self.frames else None
 
     @property

@@ -138,7 +138,7 @@ def save_best(
 def best_j(folder: Path, measured: Mapping[str, Any]) -> float:
     """Reads the J of the weights that ``save_best`` saved.
 
-    Returns -1 if no weights can be read, or if a value that the file shares with ``measured`` differs.
+    Returns -1 if no weights can be read, or if a name in both the file and ``measured`` has another value.
     """
     content = _read_best(folder)
     if content is None:

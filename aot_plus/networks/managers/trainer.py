@@ -62,7 +62,7 @@ class Trainer:
         resume: bool | None = None,
         overwrite: bool = False,
     ) -> None:
-        """See ``decide_resume`` for ``resume`` and ``overwrite``; ``place`` is this process's own."""
+        """``resume``, ``overwrite``: see ``decide_resume``; ``place``: this process's place among all."""
         self.cfg = cfg
         self.folder = folder
         self.device = device or torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Validates during training: measures J of the averaged weights on a few sequences, and keeps the best."""
+"""Validates during training: measures J of averaged weights on a few sequences; saves the best weights."""
 
 import copy
 import json
@@ -132,7 +132,7 @@ class Validation:
         model = copy.deepcopy(average)
         layout = convolution_format(self._device, self._cfg.TEST_DTYPE, self._cfg.TEST_TF32)
         prepare_for_inference(model, layout)
-        segmenter = VideoSegmenter(model, self._cfg)  # shared by all, so that it can reuse CUDA graphs
+        segmenter = VideoSegmenter(model, self._cfg)  # shared: videos of one shape reuse its CUDA graphs
         figures = {}
         with ProgressBar(total=len(self._names), unit="sequence", desc="validation", leave=False) as bar:
             for name, truth in self._truths.items():

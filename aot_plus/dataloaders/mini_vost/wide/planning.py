@@ -27,7 +27,7 @@ from aot_plus.dataloaders.mini_vost.wide.textures import any_colour, draw_textur
 from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
-_STREAM = len(SPLIT_NAMES)  # a random stream, beside those of the splits
+_STREAM = len(SPLIT_NAMES)  # number of the random stream, after those of the splits
 SMALLEST, LARGEST = 0.006, 0.6
 """Share of the frame that an object covers at rest, before camera and pose change it."""
 _FINISHES = (
