@@ -103,7 +103,7 @@ class Project:
 
     @classmethod
     def create(cls, folder: Path, title: str, frames: Frames, settings: Settings) -> "Project":
-        """Creates a project in an empty folder. Raises ``DataError`` if it cannot be written."""
+        """Creates a project in a new folder. Raises ``DataError`` if it cannot be written."""
         project = cls(folder, _Data(title, str(frames.path.resolve()), frames.size, frames.list, settings))
         project.save()
         return project
@@ -241,7 +241,7 @@ class Project:
         return [item.id for item in self.objects if item.hidden]
 
     def of_objects(self, mask: Mask) -> Mask:
-        """Keeps only the project's objects in a mask; removed objects and ignored pixels become background."""
+        """Keeps only the project's objects in a mask; removed ones and ignored pixels become background."""
         table = np.zeros(256, np.uint8)
         ids = [item.id for item in self.objects]
         table[ids] = ids

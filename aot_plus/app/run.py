@@ -116,7 +116,7 @@ class SegmentRun:
             self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
-        """Returns whether an earlier run with these settings and weights reached the frame before the first."""
+        """Returns whether a run can be continued here: same settings and weights, with a saved state before."""
         before = chain.position(self._start) - 1
         same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)
@@ -130,7 +130,7 @@ class SegmentRun:
             if self._chain.first == self._start:
                 self._log.begin(self._chain, 0)
                 self._snapshots.clear()
-                self._project.set_chain(self._chain)  # before its states: if killed, two runs must not mix
+                self._project.set_chain(self._chain)  # before its states, or a kill could mix two runs
             else:
                 self._remember(tracker, segmenter)
             self._follow(tracker, segmenter)
