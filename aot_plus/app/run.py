@@ -116,7 +116,7 @@ class SegmentRun:
             self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
-        """Returns whether a run can be continued here: same settings and weights, with a saved state before."""
+        """Returns whether a run of the same settings and weights reached the frame before the first one."""
         before = chain.position(self._start) - 1
         same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)
