@@ -42,7 +42,7 @@ class Settings:
 
     @classmethod
     def parsed(cls, values: object) -> "Settings":
-        """Creates settings from values by name; ignores unknown names. Raises ``DataError`` for wrong types."""
+        """Creates settings from values by name; ignores other names. Raises ``DataError`` for wrong types."""
         if not isinstance(values, Mapping):
             raise DataError(f"settings: expected names and values, found {type(values).__name__}")
         defaults = asdict(cls())
@@ -110,7 +110,7 @@ def about_model(model: str) -> str:
     """Describes in a few sentences what a model is good for, and whether its checkpoint is there."""
     if model in SHIPPED_MODELS:
         return (
-            "A small model that ships with the project. It was trained on synthetic videos of 256 x 192 pixels. "
+            "A small model that ships with the project, trained on synthetic videos of 256 x 192 pixels. "
             "It is fast on a CPU, and good for trying the page or tracking objects with distinct colours. "
             "For real videos, get a published checkpoint."
         )

@@ -51,7 +51,7 @@ class Snapshots:
         return position % RECENT_DISTANCE == 0
 
     def keep(self, position: int, state: State) -> None:
-        """Keeps a state in memory, and on disk too if the last one there is far away. Raises ``DataError``."""
+        """Keeps a state in memory, and on disk if the last one there is far away. Raises ``DataError``."""
         self._recent.append((position, state))
         on_disk = self._on_disk()
         if not on_disk or position - on_disk[-1] >= self._distance:

@@ -20,7 +20,7 @@ class Timeline {
     });
     this.total = h("span", { class: "muted" });
     this.name = h("span", { class: "muted name" });
-    this.tag = h("span", { class: "tag", hidden: true }, "set by hand");
+    this.tag = h("span", { class: "tag", hidden: true }, "given by hand");
     const step = (by, label, sign) => h("button", { type: "button", class: "quiet icon", "aria-label": label, title: label, click: () => goTo(this.state.frame + by) }, sign);
     this.element = h("section", { class: "panel timeline", "aria-label": "Frames" },
       h("div", { class: "transport" },
