@@ -61,7 +61,7 @@ def gather(
     order = dataset.sequences()
     runs = [score_folder(folder, dataset, protocol=rules, workers=workers) for folder in folders]
     align_frames(runs)
-    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores does not restrict the others
+    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores excludes none
     common = set.intersection(*scored) if scored else set[str]()
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     videos = list(_videos(dataset, names))
@@ -111,7 +111,7 @@ def _run_values(
 
 
 def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSequence]) -> list[str]:
-    """Returns notes on sequences missing from a run's means, and on results made from data that has changed."""
+    """Returns notes on sequences missing from a run's means, and on results whose data has changed since."""
     scored = [video for video in videos if video.name in run.scores]
     found = {
         "Not in the split, so not shown": set(run.results.sequences).difference(order),

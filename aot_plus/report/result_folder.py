@@ -43,7 +43,7 @@ class ResultFolder:
     notes: tuple[str, ...]
 
     def facts(self) -> dict[str, str | None]:
-        """Returns the model, checkpoint (a file name), policy and capacity (like ``1 + 8``); None if unknown."""
+        """Returns model, checkpoint (a file name), policy and capacity (like ``1 + 8``); None if unknown."""
         checkpoint = self.config.get("TEST_CKPT_PATH")
         policy = self.config.get("MEM_POLICY")
         sizes = [self.config.get(name) for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN")]
@@ -56,7 +56,7 @@ class ResultFolder:
         }
 
     def trace(self, sequence: str) -> Path:
-        """Returns the path of a sequence's trace of memory decisions, which inference may not have written."""
+        """Returns the path of a sequence's trace of memory decisions; the file exists if inference wrote it."""
         return trace_path(self.path, sequence)
 
 

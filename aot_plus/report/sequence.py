@@ -75,7 +75,7 @@ def percent(value: float) -> float:
 
 
 def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceScores]:
-    """Returns the scores of the runs that scored a sequence. Raises ``DataError`` if objects or frames differ."""
+    """Returns the scores of the runs that have any. Raises ``DataError`` if their objects or frames differ."""
     present = [run for run in runs if name in run.scores]
     for run in present[1:]:
         first, j = present[0].scores[name].j, run.scores[name].j
@@ -171,7 +171,7 @@ def _contours(
     """Outlines the objects of a video's mask."""
     if not video.objects:
         return contours(mask, size, objects)
-    # The metric names an object after its folder, such as "000"; its id is its place among the folders, from 1.
+    # The metric names an object after its folder, such as "000"; its id is the folder's position, from 1.
     numbers = [int(folder) for folder in video.objects]
     found = contours(mask, size, [numbers.index(number) + 1 for number in objects])
     return [(numbers[number - 1], path) for number, path in found]
