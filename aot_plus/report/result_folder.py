@@ -56,7 +56,7 @@ class ResultFolder:
         }
 
     def trace(self, sequence: str) -> Path:
-        """Returns the path of a sequence's trace of memory decisions; the file exists if inference wrote it."""
+        """Returns the path of the memory's decisions in a sequence; it exists if inference wrote them."""
         return trace_path(self.path, sequence)
 
 

@@ -75,7 +75,7 @@ def percent(value: float) -> float:
 
 
 def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceScores]:
-    """Returns the scores of the runs that have any. Raises ``DataError`` if their objects or frames differ."""
+    """Returns the scores of the runs that have any. Raises ``DataError`` if objects or frames differ."""
     present = [run for run in runs if name in run.scores]
     for run in present[1:]:
         first, j = present[0].scores[name].j, run.scores[name].j

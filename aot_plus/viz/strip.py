@@ -43,7 +43,7 @@ class MemoryStrip:
         smallest = int(np.clip(self._width * _SHARE, _MIN_CELL, 1.5 * _MIN_CELL))
         self._columns = max(1, min(self._room, self._width // smallest))
         cell = min(self._width // self._columns, _MAX_CELL)
-        self._cell = (cell, max(8, round((cell - _GAP) * height / self._width)))  # width with gap, thumbnail's height
+        self._cell = (cell, max(8, round((cell - _GAP) * height / self._width)))  # pitch, thumbnail's height
         self._pitch = self._cell[1] + _CAPTION + _GAP  # from one row of cells to the next
         self.height = _TITLE + -(-self._room // self._columns) * self._pitch  # in pixels
         self._cells: dict[int, _Cell] = {}  # by frame number, ascending
