@@ -133,7 +133,7 @@ class Project:
         if self.size != frames.size:
             problem = "its size differs"
         elif known.count != frames.count:
-            problem = f"it had {known.count} frames, now it has {frames.count}"
+            problem = f"it had {known.count} frames, and now has {frames.count} frames"
         elif known.names != frames.list.names:
             problem = "its frames had other names"
         else:
