@@ -342,10 +342,10 @@ class Session:
 
 
 def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:
-    """Adds objects for the unknown ids of a mask. Returns the table of project ids by mask id (256), and the
-    objects added.
+    """Adds objects for the unknown ids of a mask.
 
-    Ids of removed objects are not reused. Raises ``DataError`` if there would be too many objects.
+    Returns the project's id for each id in the mask (256), and the new objects. Ids of removed
+    objects are not reused. Raises ``DataError`` if there would be too many objects.
     """
     known = {item.id for item in project.objects}
     table, unused = np.zeros(256, np.uint8), project.next_id
