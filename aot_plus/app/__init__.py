@@ -1,4 +1,4 @@
-"""Provides the interactive page: paint objects in a video, have them followed, correct, export.
+"""Provides the interactive page: paint objects in a video, track them, correct the masks, export.
 
-``Session`` does all of it without a page; ``page.py`` puts it into a browser.
+``Session`` implements all of it without a page; ``page.py`` shows it in a browser.
 """

@@ -1,4 +1,4 @@
-"""Answers what the page's script asks: a name and values in, JSON out."""
+"""Answers the requests of the page's script: takes an action and its values, returns JSON."""
 
 import logging
 import math
@@ -20,8 +20,8 @@ __all__ = ["Answers"]
 _log = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
-_MOST_POINTS = 20_000  # of a stroke
-_LARGEST = 1e5  # pixels: no frame is as large
+_MOST_POINTS = 20_000  # per stroke
+_LARGEST = 1e5  # pixels: no frame is this large
 _MOST_THUMBNAILS = 64
 
 
@@ -29,13 +29,13 @@ class Answers:
     """Answers the requests of the page.
 
     An answer holds ``state`` (everything but pictures) and, for the frame shown, the ``layer`` of the
-    objects, the ``memory``, and the ``picture`` unless the page ``has`` it. A request to ``follow`` goes to
-    the frame that a run has reached. One that names a ``project`` changes no other. ``error`` says in words
-    what went wrong: nothing is raised. A picture that cannot be made is empty.
+    objects, the ``memory``, and the ``picture`` unless the page ``has`` it. With ``follow``, it goes to the
+    frame that the run has reached. A request that names a ``project`` changes no other project. Nothing is
+    raised: ``error`` is a message that says what went wrong. A picture that cannot be made is empty.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
-        """``uploads``: the folder for files from the browser."""
+        """``uploads``: the folder for files uploaded from the browser."""
         self._session = session
         self._uploads = uploads.resolve()
         self._actions: dict[str, Callable[[Values], object]] = {
@@ -54,7 +54,7 @@ class Answers:
         }
 
     def answer(self, action: str, values: Values) -> dict[str, Any]:
-        """Performs an action. ``areas`` and ``thumbnails`` return only what they name."""
+        """Performs an action. The answers to ``areas`` and ``thumbnails`` hold nothing else."""
         try:
             if action == "areas":
                 return {"areas": areas_view(self._session.opened)}
@@ -64,7 +64,7 @@ class Answers:
         except VOSError as error:
             return {"error": str(error)}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            return {"error": f"the page asked for {action!r:.40} in a way that has no answer ({error!r:.80})"}
+            return {"error": f"the page sent an invalid request {action!r:.40} ({error!r:.80})"}
         except (OSError, RuntimeError, MemoryError, cv2.error) as error:
             _log.exception("%s failed", action)
             return {"error": f"{action}: {type(error).__name__}: {error}"}
@@ -78,10 +78,10 @@ class Answers:
                 raise DataError("another project was opened in another tab: reload this page")
             self._actions[action](values)
         opened = self._session.opened
-        progress = opened.progress  # read once: a run that ends just now must not be shown before its end
+        progress = opened.progress  # read once: if the run ends meanwhile, the answer must be consistent
         if values.get("follow") is True and progress.done:
             self._session.show(progress.frame)
-        frame = opened.project.frame  # read once as well: another tab may go elsewhere
+        frame = opened.project.frame  # read once too: another tab may go to another frame
         answer: dict[str, Any] = {
             "state": overview(opened, progress, frame),
             "memory": memory_view(opened, frame),
@@ -108,7 +108,7 @@ class Answers:
     def _load(self, values: Values) -> None:
         path = Path(str(values["path"])).resolve()
         if not path.is_relative_to(self._uploads):
-            raise DataError("a mask comes from an upload")
+            raise DataError("a mask can only be loaded from an upload")
         self._session.load_mask(_whole(values, "frame"), path)
 
     def _thumbnails(self, values: Values) -> dict[str, str]:
@@ -118,7 +118,7 @@ class Answers:
 
 @contextmanager
 def _noted(errors: list[str]) -> Iterator[None]:
-    """Notes what goes wrong in the block: the page shows what there is all the same."""
+    """Collects an error of the block in ``errors``, so that the page can still show everything else."""
     try:
         yield
     except VOSError as error:
@@ -134,5 +134,5 @@ def _whole(values: Values, name: str) -> int:
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > _LARGEST:
-        raise ValueError(f"{value!r:.40} is no place in a frame")
+        raise ValueError(f"{value!r:.40} is not a position or length in a frame")
     return float(value)

@@ -1,4 +1,4 @@
-"""Exports results: masks in the layout of a data set, an overlay video, a zip of both."""
+"""Exports results: masks in a data set's layout, an overlay video, and a zip of both."""
 
 import shutil
 import zipfile
@@ -27,11 +27,11 @@ LAYOUTS = ("vost", "davis")
 
 @dataclass(frozen=True)
 class _Names:
-    """Holds the names of a layout's files, below its root."""
+    """Holds the file names of a layout, relative to its root."""
 
-    masks: str  # folder of the sequences
+    masks: str  # folder that holds the sequences
     split: str
-    numbered: bool  # frames have numbers of five digits, not the names that they have in the video
+    numbered: bool  # files are named by five-digit frame numbers, not by the frames' names in the video
 
 
 _NAMES = {
@@ -43,26 +43,27 @@ _NAMES = {
 def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, int], None]) -> Path:
     """Writes ``masks-<layout>``, ``overlay.mp4`` and a zip of both to ``<project>/export``.
 
-    Earlier ones stay until all is complete. Hidden objects are left out of the overlay, not of the masks.
+    An earlier export stays until the new one is complete. Hidden objects are left out of the overlay, but not
+    of the masks.
 
     Args:
-        project: its masks are written.
-        frames: the video's.
+        project: the project whose masks are written.
+        frames: the frames of its video.
         layout: one of ``LAYOUTS``.
-        tell: is called with the number of finished frames, and of all.
+        tell: is called with the number of finished frames and the total.
 
     Returns:
         The path of the zip.
 
     Raises:
-        ConfigError: for another layout.
+        ConfigError: for an unknown layout.
         DataError: if there are no masks, or something cannot be read or written.
     """
     if layout not in _NAMES:
         raise ConfigError(f"layout: expected one of {', '.join(LAYOUTS)}, found {layout!r:.40}")
     numbers = project.masks.frames()
     if not numbers:
-        raise DataError("there are no masks to export yet: paint an object, then segment")
+        raise DataError("there are no masks to export yet: paint an object, then click Segment")
     names, sequence = _NAMES[layout], project.folder.name
     written = range(numbers[0], numbers[-1] + 1)
     with _moved_when_complete(project.folder / "export") as folder:
@@ -83,29 +84,29 @@ def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, i
 
 @contextmanager
 def _moved_when_complete(folder: Path) -> Iterator[Path]:
-    """Yields a folder, whose content moves to ``folder`` when the block ends without an error."""
+    """Yields a temporary folder whose content moves to ``folder`` if the block ends without an error."""
     unfinished = folder / ".unfinished"
     with writing(folder):
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a killed program
+        shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed program
         unfinished.mkdir(parents=True)
         try:
             yield unfinished
             for path in unfinished.iterdir():
-                shutil.rmtree(folder / path.name, ignore_errors=True)  # leaves a file, which is replaced
+                shutil.rmtree(folder / path.name, ignore_errors=True)  # skips a file, which is then replaced
                 path.replace(folder / path.name)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _overlay(image: Image, mask: Mask | None, hidden: Sequence[int]) -> Image:
-    """Draws the objects that are not hidden on a frame."""
+    """Draws the visible objects on a frame."""
     if mask is None:
         return image
     return draw_objects(image, np.where(np.isin(mask, hidden), 0, mask).astype(np.uint8))
 
 
 def _zipped(path: Path, masks: Path, overlay: Path) -> Path:
-    """Packs a folder of masks and a video. Both are compressed already."""
+    """Packs a folder of masks and a video into a zip, without compression: both are compressed already."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in sorted(filter(Path.is_file, masks.rglob("*"))):
             archive.write(file, f"masks/{file.relative_to(masks)}")

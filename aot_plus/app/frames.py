@@ -1,4 +1,4 @@
-"""Reads the frames of a video by number: a slider jumps, while a run reads one after another."""
+"""Reads the frames of a video by number: in any order for a slider, one after another for a run."""
 
 import hashlib
 import threading
@@ -16,7 +16,7 @@ from aot_plus.utils.images import Image
 __all__ = ["FrameList", "Frames"]
 
 _CACHED = 128_000_000  # bytes of decoded frames
-_CHUNK = 16  # frames that are decoded at a time when reading backward
+_CHUNK = 16  # frames decoded at a time when reading backward
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class FrameList:
 
 
 class Frames:
-    """Reads frames of a video file or a folder of images. Few are held; any thread may ask for them."""
+    """Reads frames of a video file or a folder of images, with a small cache. Any thread may call it."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ``DataError`` if it is no video, or its first frame or its names cannot be read."""
+        """Raises ``DataError`` if it is not a video, or its first frame or frame names cannot be read."""
         self.path = path
         self._source = open_frames(path)
         self._lock = threading.Lock()
@@ -43,13 +43,13 @@ class Frames:
         self.size = (first.shape[0], first.shape[1])  # H, W
 
     def name(self, number: int) -> str:
-        """Returns the name of a frame: of its file without suffix, or its number."""
+        """Returns the name of a frame: its file's name without suffix, or its number."""
         return self._source.name(number)
 
     def image(self, number: int) -> Image:
-        """Reads a frame, H x W x 3 RGB. Raises ``DataError`` for one that is missing or damaged."""
+        """Reads a frame, H x W x 3 RGB. Raises ``DataError`` if it is missing or damaged."""
         if not 0 <= number < self.count:
-            raise DataError(f"{self.path}: there is no frame {number}; it has {self.count}, from 0")
+            raise DataError(f"{self.path}: there is no frame {number}; it has {self.count} frames, from 0")
         with self._lock:
             image = self._cache.get(number)
         if image is None:
@@ -60,7 +60,7 @@ class Frames:
     def read(self, numbers: range) -> Iterator[Frame]:
         """Reads frames one after another, forward or backward, independently of ``image``.
 
-        ``numbers``: with a step of 1 or -1. Raises ``DataError`` for a frame that cannot be read.
+        ``numbers``: has a step of 1 or -1. Raises ``DataError`` for a frame that cannot be read.
         """
         if numbers.step > 0:
             chunks = [numbers] if numbers else []
@@ -74,7 +74,7 @@ class Frames:
                 yield frame
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the video file."""
         if isinstance(self._source, VideoFile):
             self._source.close()
 
@@ -85,12 +85,12 @@ class Frames:
                 digest.update(f"{self.name(number)}\0".encode())
             except UnicodeEncodeError:
                 raise DataError(
-                    f"{self.path}: the name of an image is not UTF-8: rename {self.name(number)!a}"
+                    f"{self.path}: an image's name is not UTF-8: rename {self.name(number)!a}"
                 ) from None
         return digest.hexdigest()
 
     def _keep(self, number: int, image: Image) -> None:
-        """Puts a frame into the cache, the oldest ones out of it."""
+        """Caches a frame, and evicts the oldest ones if the cache is full."""
         with self._lock:
             self._cache[number] = image
             self._cache.move_to_end(number)

@@ -1,4 +1,4 @@
-"""Keeps what can be undone: the state of the objects, and of a frame, before each change."""
+"""Keeps the undo history: the state of the objects, and of a frame, before each change."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from aot_plus.utils.errors import DataError, VOSError
 
 __all__ = ["History"]
 
-_LONGEST = 200  # changes
+_LONGEST = 200  # changes that can be undone
 
 
 class History:
@@ -24,18 +24,18 @@ class History:
 
     @contextmanager
     def step(self, frame: int | None = None) -> Iterator[None]:
-        """Records what the block changes, in the objects and a frame's mask, as one change to undo.
+        """Records what the block changes, in the objects and a frame's mask, as one undoable change.
 
-        ``frame``: None where only objects change. A run may write any mask until that is undone.
+        ``frame``: None if only objects change. Runs may write any mask before the change is undone.
         """
         with self._whole(frame) as before:
             yield
         self._steps.append(before)
 
     def undo(self) -> list[int]:
-        """Takes the last change back. Returns the frames whose masks have changed.
+        """Undoes the last change. Returns the frames whose masks have changed.
 
-        Raises ``DataError`` where there is no change.
+        Raises ``DataError`` if there is nothing to undo.
         """
         if not self._steps:
             raise DataError("there is nothing to undo")
@@ -47,7 +47,7 @@ class History:
 
     @contextmanager
     def _whole(self, frame: int | None) -> Iterator[Before]:
-        """Takes back what the block changed if it fails: the disk may be full. Yields the state before it."""
+        """Yields the state before the block, and restores it if the block fails, as on a full disk."""
         before = self._project.before(frame)
         try:
             yield before

@@ -1,4 +1,4 @@
-"""Provides the page's scripts, style and theme. The page holds them all: nothing is fetched."""
+"""Provides the page's scripts, style and theme. All are embedded in the page: nothing is fetched."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from aot_plus.report.write import page_part
 __all__ = ["page_head", "page_style", "page_theme"]
 
 _FOLDER = Path(__file__).parent / "page"
-# The scripts share one scope, and are put together in this order.
+# The scripts share one scope and are concatenated in this order.
 _SCRIPTS = ("stage.js", "timeline.js", "memory.js", "objects.js", "main.js")
 
 
 def page_head() -> str:
-    """Returns the scripts for the head of the page; nothing is fetched."""
+    """Returns the script element for the head of the page."""
     scripts = [page_part("dom.js"), *((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS)]
     return '<script>(() => {\n"use strict";\n' + "\n".join(scripts) + "})();</script>"
 
@@ -25,7 +25,7 @@ def page_style() -> str:
 
 
 def page_theme() -> gr.themes.Base:
-    """Returns Gradio's theme in the page's colours, with fonts that are on every machine."""
+    """Returns Gradio's theme in the page's colours, with fonts that every machine has."""
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     theme = gr.themes.Base(
         font=fonts, font_mono=["ui-monospace", "monospace"], radius_size="sm", text_size="md"

@@ -1,4 +1,4 @@
-"""Stores the masks of a project, a file for each frame, and the objects' areas in them."""
+"""Stores a project's masks, one file per frame, and the areas of the objects in them."""
 
 import json
 import threading
@@ -16,16 +16,16 @@ from evaluation.masks import Mask, read_mask
 
 __all__ = ["MaskStore"]
 
-Areas = dict[int, int]  # pixels of each id
+Areas = dict[int, int]  # id -> pixels
 
 _AREAS_FILE = "areas.json"
 
 
 class MaskStore:
-    """Keeps ``<folder>/<frame number>.png``, and how many pixels each id has in each of them.
+    """Keeps ``<folder>/<frame number>.png``, and the number of pixels of each id in every mask.
 
-    The areas are kept in a file as well. What is newer than the file is counted again when the store is
-    opened, so that a killed run costs nothing but time.
+    The areas are also saved to a file. Masks newer than this file are recounted when the store is opened, so
+    a killed run loses no areas.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,23 +52,23 @@ class MaskStore:
         return read_mask(self.path(frame))
 
     def write(self, frame: int, mask: Mask) -> None:
-        """Writes the mask of a frame. Raises ``DataError``, as for a full disk."""
+        """Writes the mask of a frame. Raises ``DataError``, for example on a full disk."""
         write_mask(self.path(frame), mask)
         with self._lock:
             self._areas[frame] = _areas(mask)
 
     def remove(self, frame: int) -> None:
-        """Removes the mask of a frame, if there is one."""
+        """Removes the mask of a frame, if any."""
         self.restore(frame, None)
 
     def raw(self, frame: int) -> bytes | None:
-        """Reads the file of a frame as it is, to ``restore`` it; None where there is none."""
+        """Reads a frame's file as bytes, for ``restore``; None if there is none."""
         with suppress(FileNotFoundError):
             return self.path(frame).read_bytes()
         return None
 
     def restore(self, frame: int, content: bytes | None) -> None:
-        """Puts back what ``raw`` returned."""
+        """Restores a frame's file to what ``raw`` returned."""
         path = self.path(frame)
         if content is None:
             with writing(path):
@@ -83,12 +83,12 @@ class MaskStore:
             self._areas[frame] = areas
 
     def areas(self) -> dict[int, Areas]:
-        """Copies the areas of all frames, in the order of the frames."""
+        """Returns a copy of the areas by frame, in the order of the frames."""
         with self._lock:
             return {frame: self._areas[frame] for frame in sorted(self._areas)}
 
     def save_areas(self) -> None:
-        """Writes the areas to their file, if they have changed."""
+        """Writes the areas to their file if they have changed."""
         areas = self.areas()
         if areas != self._saved:
             with replacing(self.folder / _AREAS_FILE) as temporary:
@@ -96,12 +96,12 @@ class MaskStore:
             self._saved = areas
 
     def _read_areas(self) -> dict[int, Areas]:
-        """Takes the areas from their file; counts those of masks that are newer than it, or not in it."""
+        """Reads the areas from their file, and counts them in masks that are newer or missing there."""
         known, saved_at = _read_file(self.folder / _AREAS_FILE)
         areas = {}
         for frame, path in self._files():
             current = frame in known and path.stat().st_mtime < saved_at
-            with suppress(DataError):  # a damaged file is no mask; a run writes it again
+            with suppress(DataError):  # a damaged file counts as no mask; a run rewrites it
                 areas[frame] = known[frame] if current else _areas(read_mask(path))
         return areas
 
@@ -117,7 +117,7 @@ def _areas(mask: Mask) -> Areas:
 
 
 def _read_file(path: Path) -> tuple[dict[int, Areas], float]:
-    """Reads a file of areas, and when it was written; nothing of one that is missing or damaged."""
+    """Returns the areas in a file and its modification time; nothing and 0 if it is missing or damaged."""
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
         areas = {

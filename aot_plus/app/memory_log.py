@@ -1,4 +1,4 @@
-"""Records the memory bank's history in a run: the frames held, their scores, what was dropped and why."""
+"""Records the history of a run's memory bank: stored frames, their scores, dropped frames and why."""
 
 import json
 import threading
@@ -14,9 +14,9 @@ __all__ = ["MemoryLog", "reason"]
 
 _REASONS = {
     "emfs": "its score, weight × relevance + novelty, is the lowest",
-    "rmem": "its relevance and its bonus for being new are the lowest together",
+    "rmem": "its relevance plus its bonus for being new is the lowest",
     "fifo": "it is the oldest after the first",
-    "uniform": "without it the frames are spread most evenly",
+    "uniform": "without it, the frames are spread most evenly",
     "random": "it was drawn at random",
     "spread": "its relevance times its room in time is the lowest",
     "lfu": "its mean relevance since it was stored is the lowest",
@@ -25,7 +25,7 @@ _REASONS = {
 
 
 class MemoryLog:
-    """Keeps the decisions of a run, by the frames' numbers in the video, in a trace file of the project."""
+    """Keeps the decisions of a run, with frames numbered as in the video, in a trace file of the project."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / f"{chain_name(step)}.jsonl"
@@ -33,12 +33,12 @@ class MemoryLog:
         self._entries = _entries(self._path)
 
     def begin(self, chain: Chain, position: int) -> None:
-        """Forgets what happened after a position of the run, which continues from there."""
+        """Discards the decisions after a position of the run, which continues from there."""
         with self._lock:
             self._entries = [item for item in self._entries if 0 < chain.position(item.frame) <= position]
 
     def add(self, decision: dict[str, Any], chain: Chain) -> None:
-        """Adds a decision from a segmenter's ``trace``, whose frames are counted from the run's first."""
+        """Adds a decision of a segmenter's ``trace``, which counts frames from the run's first frame."""
         scores = dict(decision)
         frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
         facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
@@ -56,9 +56,9 @@ class MemoryLog:
             temporary.write_text("".join(lines), encoding="utf-8")
 
     def at(self, chain: Chain, frame: int) -> TraceEntry:
-        """Returns the last decision of the first group of objects, as of a frame of the run.
+        """Returns the last decision for the first group of objects up to a frame of the run.
 
-        Before the first one, it is an entry that only has the run's first frame.
+        Before the first decision, it returns an entry that holds only the run's first frame.
         """
         position = chain.position(frame)
         with self._lock:
@@ -68,18 +68,18 @@ class MemoryLog:
         return TraceEntry(chain.first, 0, [])
 
     def groups(self) -> int:
-        """Counts the groups of objects that have a memory each."""
+        """Counts the groups of objects; each group has its own memory."""
         with self._lock:
             return 1 + max((entry.group for entry in self._entries), default=0)
 
 
 def reason(policy: str) -> str:
-    """Says in words how a policy chooses the frame to drop."""
+    """Returns the reason why a policy dropped a frame, as the end of a sentence."""
     return _REASONS.get(policy, f"{policy} chose it")
 
 
 def _entries(path: Path) -> list[TraceEntry]:
-    """Reads a trace; none of one that is missing or damaged: it only explains, nothing depends on it."""
+    """Reads a trace; a missing or damaged one counts as empty, because it is only shown for explanation."""
     try:
         return read_trace(path)
     except DataError:

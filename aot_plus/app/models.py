@@ -1,4 +1,4 @@
-"""Loads the model in use once."""
+"""Loads the model in use, and keeps it for the next run."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Models:
-    """Keeps the last model that was asked for."""
+    """Caches the last model that was loaded."""
 
     def __init__(self, device: str) -> None:
         """``device``: ``TEST_DEVICE``."""
@@ -27,7 +27,7 @@ class Models:
 
     @staticmethod
     def weights(settings: Settings) -> str:
-        """Returns the SHA-256 of the checkpoint, whose file may be replaced. Raises ``CheckpointError``."""
+        """Returns the checkpoint's SHA-256, because its file may be replaced. Raises ``CheckpointError``."""
         path = settings.checkpoint_path()
         require_regular(path)
         try:
@@ -36,13 +36,13 @@ class Models:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
 
     def load(self, settings: Settings, weights: str) -> AOT:
-        """Returns the model of settings. Raises ``ConfigError`` or ``CheckpointError``.
+        """Returns the model for the settings. Raises ``ConfigError`` or ``CheckpointError``.
 
-        ``weights``: the checkpoint's present digest.
+        ``weights``: the checkpoint's current digest.
         """
         with self._lock:
             if self._model is None or (settings, weights) != self._loaded:
-                self._model = None  # before the next one takes as much memory
+                self._model = None  # freed before the next one is loaded
                 checkpoint = settings.checkpoint_path()
                 _log.info("loading %s from %s", settings.model, checkpoint)
                 self._model = load_from_config(settings.config(self.device), checkpoint)

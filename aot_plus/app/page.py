@@ -1,4 +1,4 @@
-"""Builds the page: Gradio's forms to open, set and export, around the studio, a script of our own."""
+"""Builds the page: Gradio forms to open, configure and export, around the studio, which is our own script."""
 
 import shutil
 import tempfile
@@ -23,27 +23,27 @@ from evaluation.files import writing
 __all__ = ["build_page"]
 
 _MOUNT = "window.aotApp.mount('{part}', element, server, upload);"
-_NAMED = "Or one that lies in the folders that were named at the start:"
-_NOT_NAMED = "Start with <code>--folder DIR</code> to open videos where they lie."
+_NAMED = "Or choose one from the folders given by <code>--folder</code>:"
+_NOT_NAMED = "To open videos without uploading them, start the app with <code>--folder DIR</code>."
 _OWN_CHECKPOINT = "the model's own"
 _LAYOUT_NAMES = {"vost": "VOST", "davis": "DAVIS"}
 
 
 def build_page(session: Session, uploads: Path) -> gr.Blocks:
-    """Builds the page of a session. ``uploads``: the folder for files from the browser."""
-    with gr.Blocks(title="AOT+: paint, follow, correct", analytics_enabled=False, fill_width=True) as blocks:
+    """Builds the page of a session. ``uploads``: the folder for files uploaded from the browser."""
+    with gr.Blocks(title="AOT+: paint, track, correct", analytics_enabled=False, fill_width=True) as blocks:
         page = _Page(session, uploads)
         page.wire(blocks)
     return blocks
 
 
 def _say(error: VOSError) -> None:
-    """Shows an error as a message. Names in it are text, never HTML."""
+    """Shows an error as a warning. Names in it are escaped: they are text, never HTML."""
     gr.Warning(escape(str(error)), title="That did not work", duration=10)
 
 
 class _Page:
-    """Holds the components, and what their events do."""
+    """Holds the components and handles their events."""
 
     def __init__(self, session: Session, uploads: Path) -> None:
         self.session = session
@@ -68,12 +68,12 @@ class _Page:
             self.video = gr.Dropdown([], show_label=False, container=False, visible=named, elem_id="video")
             self.open = gr.Button("Open", visible=named, elem_id="open")
         with gr.Column(elem_classes="choice"):
-            gr.HTML("<h2>The example</h2><p>A synthetic video of 14 seconds, made on the spot.</p>")
+            gr.HTML("<h2>The example</h2><p>A synthetic video of 14 seconds, generated on the spot.</p>")
             self.example = gr.Button("Open the example", variant="primary", elem_id="example")
         with gr.Column(elem_classes="choice"):
-            gr.HTML("<h2>A saved project</h2><p>With all that was painted and found in it.</p>")
+            gr.HTML("<h2>A saved project</h2><p>With everything painted and segmented so far.</p>")
             self.saved = gr.Dropdown([], show_label=False, container=False, elem_id="saved")
-            self.go_on = gr.Button("Go on", elem_id="go-on")
+            self.go_on = gr.Button("Continue", elem_id="go-on")
 
     def _build_work(self) -> None:
         with gr.Column(elem_id="main-part"):
@@ -85,12 +85,12 @@ class _Page:
             with gr.Accordion("Export", open=False, elem_id="export"):
                 names = [(f"{_LAYOUT_NAMES[layout]}'s layout", layout) for layout in LAYOUTS]
                 self.layout = gr.Radio(names, value=LAYOUTS[0], label="Masks, as palette PNG files in")
-                self.export = gr.Button("Make masks, overlay and a zip", elem_id="make-export")
+                self.export = gr.Button("Export masks and overlay", elem_id="make-export")
                 self.download = gr.DownloadButton("Download the zip", visible=False, elem_id="download")
                 self.exported = gr.Markdown()
 
     def _mount(self, part: str, functions: list[Callable[..., Any]]) -> None:
-        """Makes the place where the script builds a part of the studio."""
+        """Adds the element in which the script builds a part of the studio."""
         gr.HTML(
             html_template="<div></div>",
             js_on_load=_MOUNT.format(part=part),
@@ -99,7 +99,7 @@ class _Page:
         )
 
     def _asking(self) -> Callable[..., Any]:
-        """Returns the function that answers the script: Gradio takes no methods here."""
+        """Returns the function that answers the script's requests: Gradio accepts no methods here."""
 
         def ask(request: dict[str, Any]) -> dict[str, Any]:
             return self.answers.answer(str(request.get("action")), request.get("values") or {})
@@ -110,16 +110,16 @@ class _Page:
         self.model = gr.Dropdown(model_names(), label="Model", elem_id="model")
         self.about = gr.Markdown(elem_id="about")
         self.checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="checkpoint")
-        self.policy = gr.Dropdown([], label="Memory policy: which frame goes when the memory is full")
-        self.capacity = gr.Number(precision=0, label="Capacity: frames in the memory")
+        self.policy = gr.Dropdown([], label="Memory policy: which frame is dropped when the memory is full")
+        self.capacity = gr.Number(precision=0, label="Capacity: number of frames in the memory")
         self.gap = gr.Number(
-            precision=0, label="Gap: frames between two entries", info="0: by the video's length"
+            precision=0, label="Gap: store every nth frame", info="0: depends on the video's length"
         )
-        self.dtype = gr.Dropdown(list(DTYPES), label="Number format")
+        self.dtype = gr.Dropdown(list(DTYPES), label="Precision")
         self.long_edge = gr.Number(
             precision=0,
-            label="Longest side for the network, in pixels",
-            info="0: what suits the model",
+            label="Longest side of the network's input, in pixels",
+            info="0: the model's default",
         )
         self.inputs: dict[str, Any] = {
             "model": self.model,
@@ -134,7 +134,7 @@ class _Page:
     # --- events
 
     def wire(self, blocks: gr.Blocks) -> None:
-        """Connects the events to what they do."""
+        """Connects the events to their handlers."""
         quiet: dict[str, Any] = {"show_progress": "hidden"}
         opening = [self.close, self.start, self.work, self.upload, self.video, self.saved]
         places = [self.title, *opening, self.download, self.exported]
@@ -159,7 +159,7 @@ class _Page:
         self.export.click(self._export, self.layout, [self.download, self.exported])
 
     def _opening(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """Does something to the open project, then shows what there is."""
+        """Wraps work that opens or closes a project: updates the page afterwards, even if it failed."""
 
         @wraps(work)
         def opening(*values: Any) -> list[Any]:
@@ -173,7 +173,7 @@ class _Page:
 
     def _take_upload(self, path: str | None) -> None:
         if path is None:
-            raise DataError("no file came")
+            raise DataError("no file was received")
         self.session.open_upload(Path(path), Path(path).name)
 
     def _open(self, path: str | None) -> None:
@@ -187,7 +187,7 @@ class _Page:
         self.session.open_project(name)
 
     def _shown(self) -> list[Any]:
-        """Returns all that depends on the open project."""
+        """Returns the updates of all components that depend on the open project."""
         is_open, saved = self.session.is_open, self.session.saved()
         title = self.session.opened.project.title if is_open else ""
         return [
@@ -205,11 +205,11 @@ class _Page:
 
     @property
     def _current(self) -> Settings:
-        """Returns the settings of the open project, or else of new ones."""
+        """Returns the settings of the open project, or those for new projects if none is open."""
         return self.session.opened.project.settings if self.session.is_open else self.session.settings
 
     def _settings(self) -> list[Any]:
-        """Returns the values of the settings, and the sentence about the model."""
+        """Returns the updates of the settings, and the text about the model."""
         settings = self._current
         files = sorted({*checkpoint_files(), settings.checkpoint} - {""})
         choices: dict[str, list[Any]] = {
@@ -223,7 +223,7 @@ class _Page:
         return [*updates, about_model(settings.model)]
 
     def _choice(self, name: str) -> Callable[[Any], list[Any]]:
-        """Changes a setting that is chosen; one that does not fit jumps back."""
+        """Returns a handler that changes a setting chosen from a list; an invalid choice is reverted."""
 
         def change(value: Any) -> list[Any]:
             self._change(name, value)
@@ -232,7 +232,10 @@ class _Page:
         return change
 
     def _number(self, name: str) -> Callable[[Any], int]:
-        """Changes a number that was typed; one that does not fit jumps back. Other fields are left alone."""
+        """Returns a handler that changes a number once it is typed; an invalid one is reverted.
+
+        Only the number's own field is updated.
+        """
 
         def change(value: Any) -> int:
             self._change(name, value or 0)
@@ -241,7 +244,7 @@ class _Page:
         return change
 
     def _typing(self, name: str) -> Callable[[Any], None]:
-        """Changes a number while it is typed, where it fits as far as it has come."""
+        """Returns a handler that changes a number while it is being typed, as long as it is valid."""
 
         def change(value: Any) -> None:
             with suppress(VOSError):
@@ -259,7 +262,7 @@ class _Page:
     def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
         try:
             path = self.session.export(layout, lambda done, total: progress((done, total), unit="frames"))
-            with writing(self.uploads):  # what the browser may fetch lies there only
+            with writing(self.uploads):  # the only folder that the browser may download from
                 copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
                 shutil.copyfile(path, copy)
         except VOSError as error:
@@ -270,5 +273,5 @@ class _Page:
 
 
 def _title(title: str) -> str:
-    about = escape(title) if title else "Open a video, paint what to follow, let it be found, correct it."
+    about = escape(title) if title else "Open a video, paint the objects, track them, correct the masks."
     return f"<h1>AOT+</h1><p>{about}</p>"

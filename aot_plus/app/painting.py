@@ -12,17 +12,17 @@ from evaluation.masks import Mask
 
 __all__ = ["Stroke", "box_object", "paint"]
 
-_FRACTION = 4  # bits of a pixel's fraction in the coordinates that OpenCV draws
+_FRACTION = 4  # fractional bits of the coordinates given to OpenCV
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """Holds a line that was drawn with a round brush.
+    """Holds a line drawn with a round brush.
 
     Attributes:
-        object_id: the object that it paints; 0 erases.
+        object_id: the object to paint; 0 erases.
         points: x, y in pixels of the frame, at least one.
-        diameter: of the brush, in pixels of the frame.
+        diameter: the brush's diameter, in pixels of the frame.
     """
 
     object_id: int
@@ -31,9 +31,9 @@ class Stroke:
 
 
 def paint(mask: Mask, stroke: Stroke, kept: Collection[int] = ()) -> Mask:
-    """Paints on a copy of a mask (H x W ids). Pixels of the ids ``kept`` do not change: hidden objects."""
+    """Paints on a copy of a mask (H x W ids). Pixels of the ids ``kept`` (hidden objects) stay."""
     touched = np.zeros(mask.shape, np.uint8)
-    # The centre of a pixel lies half a pixel from its edge, and whole numbers are centres for OpenCV.
+    # A pixel's centre lies half a pixel from its edge, but OpenCV has pixel centres at whole numbers.
     points = np.rint((np.asarray(stroke.points, np.float64) - 0.5) * 2**_FRACTION).astype(np.int32)
     radius = max(1, round(stroke.diameter / 2 * 2**_FRACTION))
     for x, y in points.tolist():
@@ -44,7 +44,7 @@ def paint(mask: Mask, stroke: Stroke, kept: Collection[int] = ()) -> Mask:
 
 
 def box_object(mask: Mask, image: Image, box: Box, object_id: int, kept: Collection[int] = ()) -> Mask:
-    """Adds to an object what GrabCut finds in a box of its frame. Raises ``DataError`` outside the frame."""
+    """Adds what GrabCut finds in a box to an object. Raises ``DataError`` for a box outside the frame."""
     return _filled(mask, mask_of_box(image, box), object_id, kept)
 
 

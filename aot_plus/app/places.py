@@ -1,4 +1,4 @@
-"""Limits the folders that the page may open videos from."""
+"""Restricts the folders from which the page may open videos."""
 
 import logging
 import os
@@ -14,15 +14,15 @@ __all__ = ["VIDEO_SUFFIXES", "Places"]
 _log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp")
-_DEPTH = 4  # folders below a named one that are looked into
+_DEPTH = 4  # levels of folders searched below a named folder
 _MOST = 500  # videos in the list
 
 
 class Places:
-    """Holds the folders that were named on the command line."""
+    """Holds the folders named on the command line."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Raises ``DataError`` for a folder that is not there."""
+        """Raises ``DataError`` for a folder that does not exist."""
         for folder in folders:
             if not folder.is_dir():
                 raise DataError(f"{folder}: there is no such folder to open videos from")
@@ -34,16 +34,16 @@ class Places:
     def allowed(self, path: str | Path) -> Path:
         """Returns the real path of a video that may be opened. Raises ``DataError`` for any other.
 
-        Links are followed first: one that leads out of the folders is refused.
+        Links are resolved first: a link that leads out of the folders is refused.
         """
         try:
             real = Path(path).resolve()
-        except (OSError, ValueError, RuntimeError):  # a null byte, a circle of links
+        except (OSError, ValueError, RuntimeError):  # a null byte, a loop of links
             real = None
         if real is None or not any(real.is_relative_to(folder) for folder in self._folders):
             named = ", ".join(map(str, self._folders)) or "none was named"
             raise DataError(
-                f"{_shortened(str(path))}: lies outside the folders that may be opened ({named}); "
+                f"{_shortened(str(path))}: is outside the folders that may be opened ({named}); "
                 "start aot-plus app with --folder FOLDER, or upload the file"
             )
         if not _is_utf8(real):
@@ -51,9 +51,9 @@ class Places:
         return real
 
     def videos(self) -> list[tuple[str, str]]:
-        """Lists the videos and folders of images there: a name to show, and the path.
+        """Lists the videos and folders of images in the folders, as (name to show, path).
 
-        Those whose names are not UTF-8 are left out: a page cannot hold them.
+        Names that are not UTF-8 are left out, because a page cannot show them.
         """
         found: list[tuple[str, str]] = []
         strange: list[Path] = []
@@ -67,20 +67,20 @@ class Places:
                 break
         if strange:
             first = ascii(str(strange[0]))
-            _log.warning("videos whose names are not UTF-8 are left out: %s, such as %s", len(strange), first)
+            _log.warning("left out videos whose names are not UTF-8: %s, such as %s", len(strange), first)
         return found
 
     def _videos(self) -> Iterator[tuple[Path, Path]]:
-        """Finds the videos, each after the folder that was named."""
+        """Finds the videos, as (named folder, path)."""
         for folder in self._folders:
             yield from ((folder, path) for path in _videos(folder, _DEPTH))
 
 
 def _videos(folder: Path, depth: int) -> Iterator[Path]:
-    """Finds videos below a folder, in the order of their names; a folder with images counts as one."""
+    """Finds videos below a folder, in order of their names; a folder with images counts as a video."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: natural_order(entry.name))
-    except OSError:  # not ours to read
+    except OSError:  # not readable
         return
     visible = [entry for entry in entries if not entry.name.startswith(".")]
     paths = [Path(entry.path) for entry in visible]

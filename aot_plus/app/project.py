@@ -1,4 +1,4 @@
-"""Keeps a project: a folder with all that is known of a video, saved after every change."""
+"""Keeps a project: a folder with everything known about a video, saved after every change."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _LONGEST_NAME = 60  # characters of an object's name, and of a folder's
 
 @dataclass(frozen=True)
 class TrackedObject:
-    """Holds an object of the video. A hidden one is followed, but neither drawn nor touched by a brush."""
+    """Holds an object of the video. A hidden object is tracked, but neither drawn nor changed by a brush."""
 
     id: int
     name: str
@@ -39,11 +39,11 @@ class Chain:
     """Describes a run through the video, which can be continued at any of its frames.
 
     Attributes:
-        first: the frame at which memory began.
+        first: the frame at which its memory began.
         last: the last frame that was segmented.
         step: 1 forward, -1 backward.
-        settings: those of the run.
-        weights: SHA-256 of its checkpoint; empty in an older project.
+        settings: the settings of the run.
+        weights: SHA-256 of its checkpoint; empty in older projects.
     """
 
     first: int
@@ -53,7 +53,7 @@ class Chain:
     weights: str
 
     def position(self, frame: int) -> int:
-        """Returns how many steps after the first a frame comes; negative before it."""
+        """Returns how many steps a frame comes after the first; negative if it comes before."""
         return (frame - self.first) * self.step
 
     def frame(self, position: int) -> int:
@@ -65,7 +65,7 @@ class Chain:
 
 
 def chain_name(step: int) -> str:
-    """Names the run in a direction, as in its files' names."""
+    """Returns the name of a direction's run, which its files also have."""
     return "forward" if step > 0 else "backward"
 
 
@@ -76,22 +76,22 @@ class _Data:
     title: str
     source: str  # path of the video or folder of images
     size: tuple[int, int]  # H, W of the frames
-    frames: FrameList | None = None  # None in an older project
+    frames: FrameList | None = None  # None in older projects
     settings: Settings = field(default_factory=Settings)
     objects: list[TrackedObject] = field(default_factory=list)
     next_id: int = 1
-    # Frames whose mask was given by hand -> ids that a run had found there: those of them that the mask no
-    # longer shows were erased.
+    # Frames whose mask was given by hand -> ids that a run had found there. Ids that the given mask no
+    # longer shows were erased by hand.
     given: dict[int, list[int]] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
-    frame: int = 0  # the one that is shown
+    frame: int = 0  # the frame that is shown
 
 
 class Project:
     """Reads and writes the folder of a project.
 
-    Masks as they are shown lie in ``masks``; those that were given by hand also in ``given``. Several threads
-    may use a project: each of its methods is atomic.
+    ``masks`` holds the masks as they are shown, ``given`` a copy of the masks given by hand. Several threads
+    may use a project: each method is atomic.
     """
 
     def __init__(self, folder: Path, data: _Data) -> None:
@@ -103,7 +103,7 @@ class Project:
 
     @classmethod
     def create(cls, folder: Path, title: str, frames: Frames, settings: Settings) -> "Project":
-        """Makes a project in a new folder. Raises ``DataError`` where it cannot be written."""
+        """Creates a project in a new folder. Raises ``DataError`` if it cannot be written."""
         project = cls(folder, _Data(title, str(frames.path.resolve()), frames.size, frames.list, settings))
         project.save()
         return project
@@ -128,19 +128,19 @@ class Project:
                 temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
     def check_frames(self, frames: Frames) -> None:
-        """Raises ``DataError`` for frames other than those that the project was made from."""
+        """Raises ``DataError`` if the project was made from other frames."""
         known = self._data.frames or frames.list
         if self.size != frames.size:
             problem = "its size differs"
         elif known.count != frames.count:
-            problem = f"it had {known.count} frames, and has {frames.count} now"
+            problem = f"it had {known.count} frames, and now has {frames.count} frames"
         elif known.names != frames.list.names:
             problem = "its frames had other names"
         else:
             return
-        raise DataError(f"{self.source}: is not the video that the project was made of: {problem}")
+        raise DataError(f"{self.source}: is not the video that the project was made from: {problem}")
 
-    # --- its video
+    # --- the video
 
     @property
     def title(self) -> str:
@@ -161,7 +161,7 @@ class Project:
         return self._data.frame
 
     def show(self, frame: int) -> None:
-        """Notes the frame that is shown; the next save keeps it."""
+        """Sets the frame that is shown; it is written with the next save."""
         self._data.frame = frame
 
     @property
@@ -182,11 +182,11 @@ class Project:
 
     @property
     def next_id(self) -> int:
-        """Returns the id of the next new object, above all earlier ones."""
+        """Returns the id of the next new object, higher than all earlier ids."""
         return self._data.next_id
 
     def set_objects(self, objects: Sequence[TrackedObject]) -> None:
-        """Replaces the objects: names, order, hidden or not. One that is missing now is removed."""
+        """Replaces the objects: names, order, hidden or not. Objects missing from ``objects`` are removed."""
         with self.lock:
             self._data.objects = list(objects)
             self.save()
@@ -199,12 +199,12 @@ class Project:
         return found
 
     def add_object(self, name: str = "") -> TrackedObject:
-        """Adds an object with the next id. Raises ``DataError`` where there are too many."""
+        """Adds an object with the next id. Raises ``DataError`` if there are too many."""
         with self.lock:
             return self.add_ids([self._data.next_id], name)[0]
 
     def add_ids(self, ids: Iterable[int], name: str = "") -> list[TrackedObject]:
-        """Adds objects for the ids that are not there yet. Raises ``DataError`` where there are too many."""
+        """Adds objects for the ids that do not exist yet. Raises ``DataError`` if there are too many."""
         with self.lock:
             known = {item.id for item in self._data.objects}
             new = [
@@ -220,7 +220,7 @@ class Project:
             return new
 
     def rename(self, object_id: int, name: str) -> None:
-        """Names an object; an empty name is no name. Raises ``DataError``."""
+        """Renames an object; an empty name restores the default one. Raises ``DataError``."""
         self._replace(object_id, name=clean_name(name) or f"Object {object_id}")
 
     def hide(self, object_id: int, hidden: bool) -> None:
@@ -228,7 +228,7 @@ class Project:
         self._replace(object_id, hidden=hidden)
 
     def remove_object(self, object_id: int) -> None:
-        """Removes an object from all frames. Its id is not used again. Raises ``DataError``."""
+        """Removes an object from all frames. Its id is not reused. Raises ``DataError``."""
         removed = self.object(object_id)
         self.set_objects([item for item in self.objects if item != removed])
 
@@ -241,7 +241,7 @@ class Project:
         return [item.id for item in self.objects if item.hidden]
 
     def of_objects(self, mask: Mask) -> Mask:
-        """Keeps only the project's objects of a mask; removed ones and ignored pixels become background."""
+        """Keeps only the project's objects in a mask; removed ones and ignored pixels become background."""
         table = np.zeros(256, np.uint8)
         ids = [item.id for item in self.objects]
         table[ids] = ids
@@ -250,11 +250,11 @@ class Project:
     # --- masks
 
     def mask(self, frame: int) -> Mask | None:
-        """Reads the mask of a frame as it is shown, H x W ids; None where there is none."""
+        """Reads the mask of a frame as it is shown, H x W ids; None if there is none."""
         return self.of_objects(self.masks.read(frame)) if frame in self.masks else None
 
     def given_mask(self, frame: int) -> Mask | None:
-        """Reads the mask that was given for a frame by hand, H x W ids; None where there is none."""
+        """Reads the mask that was given for a frame by hand, H x W ids; None if there is none."""
         return self.of_objects(self.given.read(frame)) if frame in self.given else None
 
     def given_frames(self) -> list[int]:
@@ -262,7 +262,7 @@ class Project:
         return self.given.frames()
 
     def erased(self, frame: int) -> list[int]:
-        """Lists the ids that a run had found in a frame, and that were erased there as a whole."""
+        """Lists the ids that a run had found in a frame and that were then erased from it completely."""
         mask = self.given_mask(frame)
         if mask is None:
             return []
@@ -283,7 +283,7 @@ class Project:
             self.save()
 
     def forget(self, frame: int) -> None:
-        """Removes the mask given for a frame on which nothing was found."""
+        """Removes the mask of a frame on which no run found anything."""
         with self.lock:
             self._data.given.pop(frame, None)
             self.given.remove(frame)
@@ -299,7 +299,7 @@ class Project:
                 self._data.given[frame] = sorted(found)
 
     def before(self, frame: int | None) -> "Before":
-        """Notes the state of the objects, and of a frame whose mask is about to change, to go back to it."""
+        """Returns the state of the objects, and of a frame whose mask is about to change, for ``go_back``."""
         with self.lock:
             objects = tuple(self.objects)
             if frame is None:
@@ -311,7 +311,7 @@ class Project:
     def go_back(self, before: "Before") -> list[int]:
         """Restores the objects, and a frame whose mask was changed. Raises ``DataError``.
 
-        Objects are as before even if files cannot be written. Returns the frames whose masks have changed.
+        The objects are restored even if files cannot be written. Returns the frames whose masks have changed.
         """
         with self.lock:
             restored = {item.id for item in before.objects} - {item.id for item in self.objects}
@@ -327,7 +327,7 @@ class Project:
             return changed + self._show_again(list(restored))
 
     def _show_again(self, ids: Sequence[int]) -> list[int]:
-        """Shows painted objects in frames where a run went without them. Returns the frames."""
+        """Restores painted objects in frames that a run overwrote without them. Returns the frames."""
         frames = []
         for frame in self.given_frames() if ids else []:
             shown, painted = self.masks.read(frame), self.given.read(frame)
@@ -340,12 +340,12 @@ class Project:
     # --- runs
 
     def chain(self, step: int) -> Chain | None:
-        """Returns the run in a direction, if there is one."""
+        """Returns the run in a direction, if any."""
         with self.lock:
             return self._data.chains.get(chain_name(step))
 
     def set_chain(self, chain: Chain) -> None:
-        """Notes how far a run has come."""
+        """Saves how far a run has come."""
         with self.lock:
             self._data.chains[chain.name] = chain
             self.save()
@@ -353,17 +353,17 @@ class Project:
 
 @dataclass(frozen=True)
 class Before:
-    """Holds the state of the objects, and of the frame whose mask changes, before a change."""
+    """Holds the state before a change: the objects, and the frame whose mask changes."""
 
     objects: tuple[TrackedObject, ...]
     frame: int | None = None
-    mask: bytes | None = None  # files
+    mask: bytes | None = None  # content of the mask's file
     given: bytes | None = None
     found: tuple[int, ...] | None = None
 
 
 def free_folder(parent: Path, title: str) -> Path:
-    """Makes a new folder, with a harmless name derived from a title. Raises ``DataError``."""
+    """Creates a new folder, with a safe name derived from a title. Raises ``DataError``."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", title).strip("._-")[:_LONGEST_NAME] or "video"
     for number in range(1, 10_000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
@@ -373,8 +373,8 @@ def free_folder(parent: Path, title: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise DataError(f"{folder}: cannot be made ({error.strerror or error})") from error
-    raise DataError(f"{parent / name}: there are too many projects of this name")
+            raise DataError(f"{folder}: cannot be created ({error.strerror or error})") from error
+    raise DataError(f"{parent / name}: there are too many projects with this name")
 
 
 def clean_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Follows objects from a frame on, in a thread that can be stopped at any moment."""
+"""Tracks objects from a frame on, in a thread that can be stopped at any time."""
 
 import logging
 import threading
@@ -30,10 +30,10 @@ _log = logging.getLogger(__name__)
 
 State = Literal["idle", "loading", "remembering", "running", "stopped", "done", "failed"]
 
-_WINDOW = 30  # frames that the speed is measured over
-_NOTE_EVERY = 0.5  # seconds between two notes of how far the run is
-_SAVE_EVERY = 5.0  # seconds, for what can be counted again and what only explains
-# What may fail besides our own errors. PyTorch out of memory is a RuntimeError.
+_WINDOW = 30  # frames over which the speed is measured
+_NOTE_EVERY = 0.5  # seconds between two updates of the saved progress
+_SAVE_EVERY = 5.0  # seconds; for the areas, which can be recounted, and the trace, which only explains
+# Expected failures besides our own errors. PyTorch running out of memory raises a RuntimeError.
 _FAILURES = (OSError, RuntimeError, MemoryError, ValueError, cv2.error)
 
 
@@ -43,7 +43,7 @@ class Progress:
 
     state: State = "idle"
     step: int = 1  # 1 forward, -1 backward
-    frame: int = 0  # the last one whose mask was written
+    frame: int = 0  # the last frame whose mask was written
     done: int = 0  # frames
     total: int = 0
     fps: float = 0.0
@@ -58,9 +58,9 @@ class Progress:
 class SegmentRun:
     """Segments a project's video from a frame to its end, or back to its beginning.
 
-    Where an earlier run in this direction came that far, with the same settings and weights, its memory is
-    taken from the nearest state that was kept, and the frames from there on are read again. Otherwise memory
-    begins at the frame, with the mask that is shown there. Masks given for later frames are used.
+    If an earlier run in this direction came that far, with the same settings and weights, the run restores
+    its memory from the nearest saved state and re-reads the frames from there. Otherwise memory starts at
+    the frame, with the mask that is shown there. Masks given for later frames are used.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class SegmentRun:
         start: int,
         step: int,
     ) -> None:
-        """``start``: the frame; ``step``: 1 forward, -1 backward.
+        """``start``: the first frame; ``step``: 1 forward, -1 backward.
 
-        Raises ``CheckpointError`` without a checkpoint to read.
+        Raises ``CheckpointError`` if the checkpoint cannot be read.
         """
         self._project = project
         self._frames = frames
@@ -98,7 +98,7 @@ class SegmentRun:
         return self._chain
 
     def start(self) -> None:
-        """Starts the thread. Raises ``DataError`` if there is nothing to follow at the frame."""
+        """Starts the thread. Raises ``DataError`` if the first frame shows no object to track."""
         earlier = self._project.chain(self._chain.step)
         if earlier is not None and self._continues(earlier):
             self._chain = earlier
@@ -107,22 +107,22 @@ class SegmentRun:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the run after the frame in progress."""
+        """Stops the run after its current frame."""
         self._stop.set()
 
     def wait(self, seconds: float | None = None) -> None:
-        """Waits for the end."""
+        """Waits for the run to end."""
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
-        """Tells whether the frame before the first one is part of a run with these settings and weights."""
+        """Returns whether a run of the same settings and weights reached the frame before the first one."""
         before = chain.position(self._start) - 1
         same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)
 
     def _work(self) -> None:
-        """Runs in the thread: whatever happens ends in ``progress``."""
+        """Runs in the thread. Reports success and failure in ``progress``."""
         try:
             model = self._models.load(self._chain.settings, self._chain.weights)
             segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, self._chain))
@@ -130,7 +130,7 @@ class SegmentRun:
             if self._chain.first == self._start:
                 self._log.begin(self._chain, 0)
                 self._snapshots.clear()
-                self._project.set_chain(self._chain)  # before its states: a killed run must not mix two
+                self._project.set_chain(self._chain)  # before its states, or a kill could mix two runs
             else:
                 self._remember(tracker, segmenter)
             self._follow(tracker, segmenter)
@@ -142,12 +142,12 @@ class SegmentRun:
             self._note(state="failed", message=f"{type(error).__name__}: {error}")
 
     def _remember(self, tracker: Tracker, segmenter: VideoSegmenter) -> None:
-        """Brings back the memory before the present frame."""
+        """Restores the memory as it was before the first frame."""
         before = self._chain.position(self._start) - 1
         found = self._snapshots.nearest(before)
         if found is None:
             raise DataError(
-                f"the states of the earlier run cannot be read: remove them from {self._project.folder}"
+                f"the saved states of the earlier run cannot be read: remove them from {self._project.folder}"
             )
         position, state = found
         tracker.resume(state)
@@ -156,7 +156,7 @@ class SegmentRun:
         again = range(self._chain.frame(position + 1), self._start, self._chain.step)
         with ReadAhead.of(self._read(segmenter, again)) as frames:
             for done, (number, frame) in enumerate(frames, start=1):
-                self._note(state="remembering", message=f"reading frame {done} of {len(again)} again")
+                self._note(state="remembering", message=f"re-reading frame {done} of {len(again)}")
                 tracker.follow(number, frame)
                 self._keep_state(tracker, number)
                 if self._stop.is_set():
@@ -174,7 +174,7 @@ class SegmentRun:
                     labels = tracker.follow(number, frame)
                     writer.write(self._project.masks.path(number), labels)
                     self._keep_state(tracker, number)
-            finally:  # also after an error: what was segmented is written
+            finally:  # after an error too, what was segmented is written
                 writer.join()
                 self._save()
                 self._snapshots.settle()
@@ -189,7 +189,7 @@ class SegmentRun:
             self._snapshots.keep(position, tracker.state())
 
     def _write(self, path: Path, mask: Mask) -> None:
-        """Writes a frame's mask, in the writer's thread, and says so."""
+        """Writes a frame's mask and updates the progress, in the writer's thread."""
         number = int(path.stem)
         self._project.found(number, mask)
         self._chain = replace(self._chain, last=number)
@@ -206,7 +206,7 @@ class SegmentRun:
             self._save()
 
     def _save(self) -> None:
-        """Writes what belongs to the masks: how far the run is, its memory's history, the objects' areas."""
+        """Writes what goes with the masks: the run's progress, its memory's history, the objects' areas."""
         if self.progress.done:
             self._project.set_chain(self._chain)
             self._log.save()

@@ -1,4 +1,4 @@
-"""Serves the page on this machine, for the person at it and nobody else."""
+"""Serves the page on this machine, for the person using it and nobody else."""
 
 import os
 import shutil
@@ -22,23 +22,23 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @contextmanager
 def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Iterator[str]:
-    """Serves the page in threads of its own for the length of the block; yields its address.
+    """Serves the page in background threads during the block; yields its address.
 
     Args:
-        session: what the page shows; it is closed at the end.
-        host: the address to listen at.
-        port: None takes the first free one from 7860.
+        session: the session that the page shows; closed at the end.
+        host: the address to listen on.
+        port: the port; None for the first free one from 7860.
 
     Raises:
         ConfigError: if it cannot listen there.
-        DataError: if another program serves the same projects.
+        DataError: if another program is serving the same projects.
     """
     _require_free(host, port)
     uploads = session.projects / ".uploads"
     with writing(uploads):
         session.projects.mkdir(parents=True, exist_ok=True)
     with FolderLock(session.projects):
-        shutil.rmtree(uploads, ignore_errors=True)  # of a killed program
+        shutil.rmtree(uploads, ignore_errors=True)  # left by a killed program
         with writing(uploads):
             uploads.mkdir()
         try:
@@ -53,9 +53,9 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
 
 
 def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
-    """Starts Gradio; returns its blocks and the address."""
+    """Starts Gradio. Returns its blocks and the address."""
     uploads = session.projects / ".uploads"
-    # Before Gradio is imported, which reads them then. The page asks the network for nothing.
+    # Set before Gradio is imported: it reads them on import. The page makes no network requests.
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_TEMP_DIR": str(uploads.resolve()),
@@ -88,7 +88,7 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
 
 
 def _require_free(host: str, port: int | None) -> None:
-    """Raises ``ConfigError`` where nobody can listen: Gradio would try a hundred ports there."""
+    """Raises ``ConfigError`` if the address cannot be bound: Gradio would try a hundred ports first."""
     with _listening(host, port):
         found = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]
@@ -99,7 +99,7 @@ def _require_free(host: str, port: int | None) -> None:
 
 @contextmanager
 def _listening(host: str, port: int | None) -> Iterator[None]:
-    """Turns an ``OSError`` of the block into a ``ConfigError`` about the address."""
+    """Turns an ``OSError`` in the block into a ``ConfigError`` that names the address."""
     try:
         yield
     except OSError as error:
@@ -108,9 +108,9 @@ def _listening(host: str, port: int | None) -> Iterator[None]:
 
 
 class OwnPageOnly:
-    """Refuses requests of other pages in the same browser: of another origin, or under a strange host name.
+    """Refuses requests from other pages in the same browser: from another origin or to a foreign host name.
 
-    A page from anywhere can send requests to 127.0.0.1, and can have its own name lead there.
+    Any website can send requests to 127.0.0.1, and can make its own host name resolve to it (DNS rebinding).
     """
 
     def __init__(self, app: Any, host: str) -> None:

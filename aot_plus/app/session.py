@@ -1,4 +1,4 @@
-"""Does all that the page can, without a page: one person, one project at a time."""
+"""Implements everything that the page offers, without a page: for one person, one project at a time."""
 
 import logging
 import shutil
@@ -37,10 +37,10 @@ _STEPS = (1, -1)
 
 
 class Opened:
-    """Holds an open project: its frames, its runs, what can be undone."""
+    """Holds an open project: its frames, its runs and its undo history."""
 
     def __init__(self, project: Project, frames: Frames, models: Models) -> None:
-        """Raises ``DataError`` if the frames are not those of the project."""
+        """Raises ``DataError`` if the project was made from other frames."""
         self.project = project
         self.frames = frames
         project.check_frames(frames)
@@ -53,7 +53,10 @@ class Opened:
         self.run: SegmentRun | None = None
 
     def close(self) -> None:
-        """Stops a run, and saves which frame is shown, and areas: nobody misses these if the disk is full."""
+        """Stops the run, saves the frame that is shown and the areas, and closes the video.
+
+        If they cannot be saved, as on a full disk, it only logs a warning: neither is a real loss.
+        """
         self.stop()
         try:
             self.project.save()
@@ -67,13 +70,13 @@ class Opened:
         return Progress() if self.run is None else self.run.progress
 
     def show(self, frame: int) -> int:
-        """Goes to a frame; beyond the ends, to the nearest. Returns its number."""
+        """Goes to a frame, clamped to the video. Returns its number."""
         nearest = min(max(frame, 0), self.frames.count - 1)
         self.project.show(nearest)
         return nearest
 
     def chain_at(self, frame: int) -> Chain | None:
-        """Finds the run that reached a frame: the last one, if both directions did."""
+        """Finds the run that reached a frame: the latest one if both directions did."""
         last = self.progress.step
         for step in (last, -last):
             going = self.run is not None and step == last and self.progress.is_running
@@ -91,13 +94,13 @@ class Opened:
         self.run = run
 
     def stop(self) -> None:
-        """Ends a run after its present frame."""
+        """Stops the run after its current frame and waits for its end."""
         if self.run is not None:
             self.run.stop()
             self.run.wait()
 
     def edit(self, frame: int, change: Callable[[Mask], Mask]) -> None:
-        """Goes to a frame and changes its mask; a run is stopped first. Raises ``DataError``."""
+        """Stops the run, goes to a frame and changes its mask. Raises ``DataError``."""
         self.stop()
         project, frame = self.project, self.show(frame)
         mask = project.mask(frame)
@@ -109,7 +112,7 @@ class Opened:
         self.mask_changed(frame)
 
     def undo(self) -> None:
-        """Takes the last change back, and shows the first frame whose mask has changed."""
+        """Undoes the last change, and goes to the first frame whose mask has changed."""
         self.stop()
         frames = self.history.undo()
         for frame in frames:
@@ -118,7 +121,7 @@ class Opened:
             self.project.show(frames[0])
 
     def mask_changed(self, frame: int) -> None:
-        """Forgets the memory of runs from a frame on, whose mask has changed."""
+        """Discards the memory snapshots of runs from a frame on, because its mask has changed."""
         for step in _STEPS:
             chain = self.project.chain(step)
             if chain is not None and chain.position(frame) >= 0:
@@ -126,15 +129,15 @@ class Opened:
 
 
 class Session:
-    """Opens videos and projects, and changes the one that is open. Methods may be called in any thread."""
+    """Opens videos and projects, and changes the open project. Methods may be called from any thread."""
 
     def __init__(self, projects: Path, places: Places, settings: Settings, device: str = "auto") -> None:
         """
         Args:
             projects: the folder of all projects.
-            places: where videos may be opened from.
-            settings: of new projects.
-            device: ``TEST_DEVICE``.
+            places: the folders that videos may be opened from.
+            settings: the settings of new projects.
+            device: the value of ``TEST_DEVICE``.
         """
         self.projects = projects
         self.places = places
@@ -146,9 +149,9 @@ class Session:
 
     @property
     def opened(self) -> Opened:
-        """Returns the open project. Raises ``DataError`` where there is none."""
+        """Returns the open project. Raises ``DataError`` if none is open."""
         if self._opened is None:
-            raise DataError("no video is open: if this page shows one, reload it")
+            raise DataError("no video is open: if this page shows one, reload the page")
         return self._opened
 
     @property
@@ -158,16 +161,16 @@ class Session:
     # --- opening
 
     def open_video(self, path: str | Path) -> None:
-        """Makes a project of a video in one of the named folders. Raises ``DataError``."""
+        """Creates a project from a video in one of the allowed folders. Raises ``DataError``."""
         real = self.places.allowed(path)
         self._create(real, real.name)
 
     def open_upload(self, path: Path, name: str) -> None:
-        """Makes a project of a file that was uploaded; the project keeps it. Raises ``DataError``."""
+        """Creates a project from an uploaded file, which moves into its folder. Raises ``DataError``."""
         self._create(path, name, own_name=f"video{path.suffix.lower()[:6]}")
 
     def open_example(self) -> None:
-        """Makes a project of a MiniVOST video, which is made first. Raises ``DataError``."""
+        """Creates a project from a MiniVOST video, rendering it on first use. Raises ``DataError``."""
         root = self.projects / ".example"
         found = sorted((root / FOLDERS[0]).glob("*"))
         if not found:
@@ -186,19 +189,19 @@ class Session:
             self._opened = Opened(project, Frames(project.source), self._models)
 
     def saved(self) -> list[str]:
-        """Lists the folders of the saved projects, the last one used first."""
+        """Lists the folder names of the saved projects, the most recently used first."""
         files = [path for path in self.projects.glob(f"*/{PROJECT_FILE}") if path.parent.name[0] != "."]
         return [path.parent.name for path in sorted(files, key=lambda path: -path.stat().st_mtime)]
 
     def close(self) -> None:
-        """Closes the open project, if there is one."""
+        """Closes the open project, if any."""
         with self._lock:
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
 
     def _create(self, source: Path, title: str, own_name: str | None = None) -> None:
-        """Makes a project and opens it. ``own_name``: the source moves into its folder, with this name."""
+        """Creates a project and opens it. ``own_name``: moves the source into its folder, under this name."""
         with self._lock:
             folder = free_folder(self.projects, Path(title).stem)
             try:
@@ -217,7 +220,7 @@ class Session:
     # --- looking and painting
 
     def show(self, frame: int) -> None:
-        """Goes to a frame; beyond the ends, to the nearest. Raises ``DataError``."""
+        """Goes to a frame, clamped to the video. Raises ``DataError``."""
         self.opened.show(frame)
 
     def stroke(self, frame: int, stroke: Stroke) -> None:
@@ -228,7 +231,7 @@ class Session:
             self.opened.edit(frame, lambda mask: paint(mask, stroke, project.hidden))
 
     def box(self, frame: int, box: Box, object_id: int) -> None:
-        """Goes to a frame and adds to an object what is found in a box. Raises ``DataError``."""
+        """Goes to a frame and adds what GrabCut finds in a box to an object. Raises ``DataError``."""
         with self._lock:
             project, frames = self.opened.project, self.opened.frames
             self._check_object(object_id)
@@ -239,9 +242,9 @@ class Session:
             self.opened.edit(frame, add_found)
 
     def load_mask(self, frame: int, path: Path) -> list[TrackedObject]:
-        """Goes to a frame and takes its mask from a file. Returns its new objects. Raises ``DataError``.
+        """Goes to a frame and loads its mask from a file. Returns the new objects. Raises ``DataError``.
 
-        Ids of objects that are there stay; others become new objects. Ignored pixels become background.
+        Ids of existing objects stay; other ids become new objects. Ignored pixels become background.
         """
         with self._lock:
             opened, project = self.opened, self.opened.project
@@ -263,19 +266,19 @@ class Session:
             return new
 
     def undo(self) -> None:
-        """Takes back the last stroke, box, mask file, or change of the objects. Raises ``DataError``."""
+        """Undoes the last stroke, box, mask file or change to the objects. Raises ``DataError``."""
         with self._lock:
             self.opened.undo()
 
     def _check_object(self, object_id: int) -> None:
         """Raises ``DataError`` for an object that cannot be painted; 0 erases."""
         if object_id and self.opened.project.object(object_id).hidden:
-            raise DataError("this object is hidden: show it before you paint it")
+            raise DataError("this object is hidden: show it before painting it")
 
     # --- objects
 
     def add_object(self) -> TrackedObject:
-        """Adds an object. Raises ``DataError`` where there are too many."""
+        """Adds an object. Raises ``DataError`` if there are too many."""
         with self._lock, self._undoable():
             return self.opened.project.add_object()
 
@@ -300,7 +303,7 @@ class Session:
     def segment(self, frame: int, step: int) -> None:
         """Goes to a frame and starts a run from there, forward (1) or backward (-1).
 
-        Raises ``DataError`` if it shows no object, and ``CheckpointError``.
+        Raises ``DataError`` if the frame shows no object, and ``CheckpointError``.
         """
         if step not in _STEPS:
             raise ConfigError(f"direction: expected 1 or -1, found {step!r:.40}")
@@ -308,12 +311,15 @@ class Session:
             self.opened.segment(frame, step)
 
     def stop(self) -> None:
-        """Ends a run after its present frame."""
+        """Stops the run after its current frame and waits for its end."""
         with self._lock:
             self.opened.stop()
 
     def change_settings(self, **values: Any) -> Settings:
-        """Changes the settings of the project, and of the next ones. Raises ``ConfigError``."""
+        """Changes the settings of the open project and of new ones.
+
+        Raises ``ConfigError`` or ``DataError``.
+        """
         with self._lock:
             project = self.opened.project
             self.settings = project.settings.changed(**values)
@@ -321,10 +327,13 @@ class Session:
             return self.settings
 
     def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
-        """Writes masks, overlay and a zip of both. Returns the zip's path. Raises ``DataError``."""
+        """Stops the run and writes masks, an overlay and a zip of both. Returns the zip's path.
+
+        Raises ``ConfigError`` for an unknown layout, else ``DataError``.
+        """
         opened = self.opened
         if not self._exporting.acquire(blocking=False):
-            raise DataError("an export is being made already, perhaps for another tab: wait for its end")
+            raise DataError("an export is already in progress, perhaps in another tab: wait for it to finish")
         try:
             opened.stop()
             return export(opened.project, opened.frames, layout, tell)
@@ -333,9 +342,10 @@ class Session:
 
 
 def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:
-    """Returns the project's id of each id in a mask (256), and the objects that it adds for them.
+    """Adds objects for the unknown ids of a mask.
 
-    Ids of removed objects are not used again. Raises ``DataError`` where there would be too many.
+    Returns the project's id for each id in the mask (256), and the new objects. Ids of removed
+    objects are not reused. Raises ``DataError`` if there would be too many objects.
     """
     known = {item.id for item in project.objects}
     table, unused = np.zeros(256, np.uint8), project.next_id

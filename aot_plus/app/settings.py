@@ -1,4 +1,4 @@
-"""Holds the settings of a run (model, checkpoint, memory), and says what each model is good for."""
+"""Holds the settings of a run (model, checkpoint, memory), and describes the models."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,7 +25,7 @@ __all__ = ["DTYPES", "SMALL_MODEL", "Settings", "about_model", "checkpoint_files
 
 DTYPES: tuple[str, ...] = get_args(DType)
 _SUFFIXES = (".pth", ".pt", ".safetensors")
-_SMALL_EDGE = 480  # pixels: the small models learned on frames of 256 x 192
+_SMALL_EDGE = 480  # pixels: the small models were trained on frames of 256 x 192
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Settings:
     model: str = SMALL_MODEL
     checkpoint: str = ""  # a file, or "" for the model's own
     policy: str = Config.MEM_POLICY
-    capacity: int = Config.FORMER_MEM_LEN + Config.LATTER_MEM_LEN  # frames in the memory, the first included
-    gap: int = 0  # frames between two entries into the memory; 0: by the number of frames
+    capacity: int = Config.FORMER_MEM_LEN + Config.LATTER_MEM_LEN  # frames in the memory, including the first
+    gap: int = 0  # every how many frames one is stored; 0: depends on the video's length
     dtype: str = Config.TEST_DTYPE
-    long_edge: int = 0  # pixels: the longest side at which the network works; 0: what suits the model
+    long_edge: int = 0  # pixels: the network input's longest side; 0: the model's default
 
     @classmethod
     def parsed(cls, values: object) -> "Settings":
-        """Makes settings from values by name, other names left out. Raises ``DataError`` for wrong types."""
+        """Creates settings from values by name; ignores other names. Raises ``DataError`` for wrong types."""
         if not isinstance(values, Mapping):
             raise DataError(f"settings: expected names and values, found {type(values).__name__}")
         defaults = asdict(cls())
@@ -54,13 +54,13 @@ class Settings:
         return cls(**given)
 
     def changed(self, **values: Any) -> "Settings":
-        """Returns a copy with other values, checked. Raises ``ConfigError`` or ``DataError``."""
+        """Returns a checked copy with other values. Raises ``ConfigError`` or ``DataError``."""
         settings = self.parsed(asdict(replace(self, **values)))
         settings.config("auto")
         return settings
 
     def config(self, device: str) -> Config:
-        """Resolves the config. Raises ``ConfigError`` for what does not exist or fit."""
+        """Resolves the config. Raises ``ConfigError`` for names that do not exist and values out of range."""
         if self.policy not in POLICIES and ":" not in self.policy:
             raise ConfigError(f"policy: expected one of {', '.join(POLICIES)}, found {self.policy!r}")
         values: dict[str, object] = {
@@ -80,12 +80,12 @@ class Settings:
 
     @property
     def edge(self) -> int:
-        """Returns the longest side at which the network works, in pixels."""
+        """Returns the longest side of the network's input, in pixels."""
         small = self.model in SHIPPED_MODELS
         return self.long_edge or (_SMALL_EDGE if small else int(Config.TEST_MAX_LONG_EDGE))
 
     def checkpoint_path(self) -> Path:
-        """Finds the checkpoint. Raises ``CheckpointError`` that says how to get it."""
+        """Finds the checkpoint. If it is missing, raises a ``CheckpointError`` that says how to get it."""
         named = self.checkpoint or default_checkpoint(self.model)
         folder = home() / Config.DIR_PRETRAIN
         if not named:
@@ -101,26 +101,26 @@ class Settings:
 
 
 def checkpoint_files() -> list[str]:
-    """Lists the checkpoints in ``DIR_PRETRAIN``, by name."""
+    """Lists the file names of the checkpoints in ``DIR_PRETRAIN``."""
     folder = home() / Config.DIR_PRETRAIN
     return sorted(path.name for path in folder.glob("*") if path.suffix in _SUFFIXES and path.is_file())
 
 
 def about_model(model: str) -> str:
-    """Says in a sentence or two what a model is good for, and if its checkpoint is there."""
+    """Describes in a few sentences what a model is good for, and whether its checkpoint is there."""
     if model in SHIPPED_MODELS:
         return (
-            "A small model that ships with the project. It learned on synthetic videos of 256 x 192 pixels: "
-            "quick on a CPU, and good to try the page or to follow things with clear colours. For real "
-            "videos get a published checkpoint."
+            "A small model that ships with the project, trained on synthetic videos of 256 x 192 pixels. "
+            "It is fast on a CPU, and good for trying the page or tracking objects with distinct colours. "
+            "For real videos, get a published checkpoint."
         )
     rows = [row for row in PAPER_ROWS if row.model == model]
     file = default_checkpoint(model)
     if not rows or file is None:
-        return "It has no checkpoint of its own: choose a file that was trained for it."
-    there = "It is there." if find_checkpoint(file) else "It is not there yet."
+        return "This model has no checkpoint of its own: choose a file that was trained for it."
+    there = "It is installed." if find_checkpoint(file) else "It is not installed yet."
     best = max(row.j for row in rows)
     return (
-        f"The paper's model: J {best} on VOST val. For real videos in which objects change, with a GPU; on a "
-        f"CPU a frame takes seconds. It needs {file}. {there}"
+        f"The paper's model: J {best} on VOST val. For real videos with changing objects, on a GPU: "
+        f"on a CPU, each frame takes seconds. It needs {file}. {there}"
     )

@@ -1,4 +1,4 @@
-"""Keeps states of a run's memory, to continue from any of its frames."""
+"""Keeps snapshots of a run's memory, so that it can be continued from any of its frames."""
 
 from collections import deque
 from pathlib import Path
@@ -14,17 +14,17 @@ __all__ = ["Snapshots"]
 
 State = dict[str, Any]  # of VideoSegmenter.state_dict()
 
-_ON_DISK = 8  # at most, spread over the whole run
-_FIRST_DISTANCE = 8  # frames between two on disk, at first; it doubles when there are too many
-RECENT_DISTANCE = 4  # frames between two in memory
-_RECENT = 3
+_ON_DISK = 8  # most states on disk, spread over the whole run
+_FIRST_DISTANCE = 8  # frames between two states on disk at first; doubled when there are too many
+RECENT_DISTANCE = 4  # frames between two states in memory
+_RECENT = 3  # states in memory
 
 
 class Snapshots:
-    """Keeps the states of a run in one direction by position: the number of frames since its first.
+    """Keeps the states of one direction's run by position: the number of frames since its first frame.
 
-    A few lie on disk, evenly spread, so that a killed run can be continued. The last ones are in memory,
-    close to each other: a run is mostly corrected where it was stopped.
+    A few are on disk, evenly spread, so that a killed run can be continued. The latest are in memory, close
+    together, because a run is usually corrected where it was stopped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -34,12 +34,12 @@ class Snapshots:
         self._distance = _FIRST_DISTANCE
 
     def clear(self) -> None:
-        """Forgets all: another run begins."""
+        """Discards all states, before a new run begins."""
         self.forget_from(0)
         self._distance = _FIRST_DISTANCE
 
     def forget_from(self, position: int) -> None:
-        """Forgets the states at a position and after it, because a mask there was changed."""
+        """Discards the states at a position and after it, because a mask there was changed."""
         self._recent = deque((item for item in self._recent if item[0] < position), maxlen=_RECENT)
         with writing(self._folder):
             for own in self._on_disk():
@@ -47,11 +47,11 @@ class Snapshots:
                     self._path(own).unlink(missing_ok=True)
 
     def is_due(self, position: int) -> bool:
-        """Tells whether the state at a position is one to keep."""
+        """Returns whether the state at a position should be kept."""
         return position % RECENT_DISTANCE == 0
 
     def keep(self, position: int, state: State) -> None:
-        """Keeps a state in memory, and on disk if those there are far away. Raises ``DataError``."""
+        """Keeps a state in memory, and on disk if the last one there is far away. Raises ``DataError``."""
         self._recent.append((position, state))
         on_disk = self._on_disk()
         if not on_disk or position - on_disk[-1] >= self._distance:
@@ -59,14 +59,14 @@ class Snapshots:
             self._thin_out()
 
     def settle(self) -> None:
-        """Writes the newest state to disk: the run ends. Raises ``DataError``."""
+        """Writes the newest state to disk at the end of the run. Raises ``DataError``."""
         if self._recent:
             self._write(*self._recent[-1])
 
     def nearest(self, position: int) -> tuple[int, State] | None:
-        """Reads the last state at or before a position; None where there is none.
+        """Returns the last state at or before a position, with its position; None if there is none.
 
-        A file that cannot be read is passed over.
+        A file that cannot be read is skipped.
         """
         recent = [item for item in self._recent if item[0] <= position]
         on_disk = [own for own in self._on_disk() if own <= position]
@@ -78,11 +78,11 @@ class Snapshots:
         return recent[-1] if recent else None
 
     def has(self, position: int) -> bool:
-        """Tells whether there is a state at or before a position."""
+        """Returns whether there is a state at or before a position."""
         return any(own <= position for own in (*self._on_disk(), *(item[0] for item in self._recent)))
 
     def _thin_out(self) -> None:
-        """Removes every second state on disk when there are too many: never the first, nor the last."""
+        """Removes every second state on disk if there are too many, but never the first or the last."""
         on_disk = self._on_disk()
         if len(on_disk) > _ON_DISK:
             self._distance *= 2

@@ -1,4 +1,4 @@
-"""Follows a project's objects: a segmenter, and the masks that were given by hand."""
+"""Tracks a project's objects with a segmenter and the masks given by hand."""
 
 from contextlib import suppress
 from typing import Any
@@ -19,29 +19,29 @@ __all__ = ["Tracker", "first_mask"]
 class Tracker:
     """Goes through a video one frame after another, in any direction.
 
-    The first frame's mask is the one that the project shows there. Later, masks that were given by hand add
-    and correct objects; an object that was erased from one, or removed from the project, is no longer
-    followed.
+    It begins with the mask that the project shows in the first frame. Masks given by hand for later frames
+    add and correct objects. An object that was erased from a mask, or removed from the project, is no longer
+    tracked.
     """
 
     def __init__(self, project: Project, segmenter: VideoSegmenter, num_frames: int) -> None:
-        """``num_frames``: of the video, which decides how often memory is written."""
+        """``num_frames``: the video's length, which decides how often a frame is stored in memory."""
         self._project = project
         self._segmenter = segmenter
         self._gap = memory_gap(segmenter.cfg, num_frames)
         self._followed: set[int] | None = None  # ids; None before the first frame
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Continues from what ``state`` returned. Raises ``ConfigError`` or ``DataError``."""
+        """Continues from a result of ``state``. Raises ``ConfigError`` or ``DataError``."""
         self._segmenter.load_state_dict(state)
         self._followed = set(state["ids"])
 
     def state(self) -> dict[str, Any]:
-        """Copies the state after the last frame."""
+        """Returns a copy of the state after the last frame."""
         return self._segmenter.state_dict()
 
     def follow(self, number: int, frame: PreparedFrame) -> LazyMask:
-        """Segments the next frame, number ``number`` of the video. Raises ``DataError``."""
+        """Segments the next frame, which is number ``number`` in the video. Raises ``DataError``."""
         if self._followed is None:
             return self._start(number, frame)
         present = {item.id for item in self._project.objects}
@@ -58,14 +58,14 @@ class Tracker:
 
     def _remove(self, ids: set[int]) -> None:
         for value in ids:
-            with suppress(DataError):  # it was not followed, or no longer
+            with suppress(DataError):  # it is not tracked, or no longer
                 self._segmenter.remove(value)
         if self._followed is not None:
             self._followed -= ids
 
 
 def first_mask(project: Project, number: int) -> Mask:
-    """Returns the mask that a run from a frame on begins with. Raises ``DataError`` if it shows no object."""
+    """Returns the mask with which a run from a frame begins. Raises ``DataError`` if it shows no object."""
     mask = project.mask(number)
     if mask is None or not mask.any():
         raise DataError(f"frame {number} shows no object: paint one, or go to a frame that has a mask")

@@ -1,4 +1,4 @@
-"""Describes what the page shows, as JSON: pictures, the memory bank, areas over time."""
+"""Describes as JSON what the page shows: pictures, the memory bank, areas over time."""
 
 import base64
 import math
@@ -21,16 +21,16 @@ from evaluation.masks import Mask
 
 __all__ = ["areas_view", "layer_view", "memory_view", "overview", "picture_view", "thumbnails_view"]
 
-_LONGEST_EDGE = 1600  # pixels of a picture: more is not seen on a page
-_QUALITY = 90  # of JPEG
+_LONGEST_EDGE = 1600  # pixels of a picture: more would not be visible on a page
+_QUALITY = 90  # of JPEGs
 _THUMBNAIL = 160  # pixels across
 _BINS = 400  # points of a curve
 
 
 def overview(opened: Opened, progress: Progress, frame: int) -> dict[str, Any]:
-    """Describes everything but pictures: the video, objects, the run, what can be undone.
+    """Describes everything but pictures: the video, objects, the run, the number of changes to undo.
 
-    ``progress``: of the run. ``frame``: the one that is shown.
+    ``progress``: the run's. ``frame``: the frame that is shown.
     """
     project, frames = opened.project, opened.frames
     height, width = project.size
@@ -52,12 +52,12 @@ def overview(opened: Opened, progress: Progress, frame: int) -> dict[str, Any]:
 
 
 def picture_view(opened: Opened, frame: int) -> str:
-    """Draws a frame, as the address of a JPEG."""
+    """Returns a frame as the data URL of a JPEG."""
     return _jpeg(_scaled(opened.frames.image(frame), _LONGEST_EDGE, cv2.INTER_AREA))
 
 
 def layer_view(opened: Opened, frame: int) -> str:
-    """Draws the objects of a frame that are not hidden, as a PNG's address; "" where there is no mask."""
+    """Returns the visible objects of a frame as the data URL of a PNG; "" if there is no mask."""
     mask = opened.project.mask(frame)
     if mask is None:
         return ""
@@ -65,7 +65,7 @@ def layer_view(opened: Opened, frame: int) -> str:
 
 
 def thumbnails_view(opened: Opened, numbers: Sequence[int]) -> dict[str, str]:
-    """Draws small pictures of frames with their objects, by the frames' numbers."""
+    """Returns small pictures of frames with their objects, by frame number."""
     pictures = {}
     for number in numbers:
         image = _scaled(opened.frames.image(number), _THUMBNAIL, cv2.INTER_AREA)
@@ -80,7 +80,7 @@ def thumbnails_view(opened: Opened, numbers: Sequence[int]) -> dict[str, str]:
 def memory_view(opened: Opened, frame: int) -> dict[str, Any] | None:
     """Describes what the memory bank held after a frame, and the decision behind it.
 
-    Returns None for a frame that no run reached. The last run counts.
+    Returns None for a frame that no run reached. If several did, the latest run counts.
     """
     chain = opened.chain_at(frame)
     if chain is None:
@@ -102,7 +102,7 @@ def memory_view(opened: Opened, frame: int) -> dict[str, Any] | None:
 
 
 def _held(project: Project, chain: Chain, entry: TraceEntry) -> list[dict[str, Any]]:
-    """Describes every frame of a decision: those that were stored, oldest first, then the new one."""
+    """Describes every frame of a decision: the stored frames, oldest first, then the new one."""
     given = set(project.given_frames())
     held = []
     for position, frame in enumerate([*entry.bank, entry.frame]):
@@ -125,7 +125,7 @@ def _held(project: Project, chain: Chain, entry: TraceEntry) -> list[dict[str, A
 def areas_view(opened: Opened) -> dict[str, Any]:
     """Returns each object's share of the frame over time, in percent, at ``_BINS`` moments at most.
 
-    A moment stands for ``every`` frames, by the last of them that has a mask; None where none has one.
+    A moment stands for ``every`` frames and shows the last one that has a mask; None if none has.
     """
     project = opened.project
     every = max(1, math.ceil(opened.frames.count / _BINS))
@@ -154,7 +154,7 @@ def _visible(project: Project, mask: Mask) -> Mask:
 
 
 def _scaled(image: NDArray[np.uint8], edge: int, method: int) -> Image:
-    """Makes an image (H x W or H x W x 3) no longer than ``edge``."""
+    """Scales an image (H x W or H x W x 3) down to ``edge`` pixels on its longer side, if it is larger."""
     scale = edge / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -163,7 +163,7 @@ def _scaled(image: NDArray[np.uint8], edge: int, method: int) -> Image:
 
 
 def _jpeg(image: Image) -> str:
-    """Writes an image as a data address."""
+    """Encodes an image as a data URL."""
     _, data = cv2.imencode(
         ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     )
@@ -171,7 +171,7 @@ def _jpeg(image: Image) -> str:
 
 
 def _png(layer: NDArray[np.uint8]) -> str:
-    """Writes an image with opacity, H x W x 4 RGBA, as a data address; quickly, not small."""
+    """Encodes an image with opacity, H x W x 4 RGBA, as a data URL; fast rather than small."""
     bgra = cv2.cvtColor(layer, cv2.COLOR_RGBA2BGRA)
     _, data = cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return _address("png", data.tobytes())

@@ -1,1 +1,1 @@
-"""Makes the report page of one or several runs: gathers what result folders hold, writes one HTML file."""
+"""Builds the report page of one or more runs: reads their result folders, writes one HTML file."""

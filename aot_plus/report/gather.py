@@ -1,4 +1,4 @@
-"""Gathers all that the page shows, as one structure that JSON can hold."""
+"""Gathers everything that the page shows, as one JSON-serialisable structure."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -22,14 +22,14 @@ from evaluation.protocols import get_protocol
 __all__ = ["PICTURE_BUDGET", "gather"]
 
 PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
-_LISTED = 10  # names in a note
-_LARGEST = 1e15  # of a speed or a size in MiB
+_LISTED = 10  # most names in a note
+_LARGEST = 1e15  # highest plausible speed, or size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"
-# A protocol's own figures, besides J and F, the means over objects.
+# Notes on figures that a protocol defines besides J and F, the means over objects.
 _OWN_FIGURES = {
     "lvos": "LVOS's own J and F, in the metric's table, give seen and unseen videos the same weight.",
-    "mosev2": "MOSE v2's own figure, in the metric's table, is J&F_new; its F goes by the object's size.",
+    "mosev2": "MOSE v2's own figure, in the metric's table, is J&F_new; its F depends on the object's size.",
     "youtube-vos": "YouTube-VOS's own figure G, in the metric's table, gives seen and unseen categories the "
     "same weight.",
 }
@@ -43,25 +43,25 @@ def gather(
     workers: int | None = None,
     protocol: str = "vost",
 ) -> dict[str, Any]:
-    """Scores runs where their figures are missing, and gathers the page's data.
+    """Scores runs whose figures are missing, and gathers the page's data.
 
     Args:
-        folders: of the runs, over the same dataset and split; each may hold any part of its sequences.
-        dataset: of the images and annotations, opened for the split.
-        pictures: worst moments of each sequence to show.
-        workers: processes of the metric; None for one a core.
-        protocol: of the metric.
+        folders: the runs' folders, for the same dataset and split; each may hold any part of its sequences.
+        dataset: the images and annotations, opened for the split.
+        pictures: number of worst moments to show per sequence.
+        workers: processes of the metric; None for one per core.
+        protocol: the metric's protocol.
     Returns:
         ``dataset``, ``split``, ``runs``, ``paper`` (rows, only for VOST val), ``notes`` and ``sequences``,
-        in the split's order. J and ``second``, J_tr or F, are in percent.
+        in the split's order. J and ``second`` (J_tr or F) are in percent.
     Raises:
-        DataError: an unusable split, or a folder without masks of its sequences.
+        DataError: for an unusable split, or a folder without masks of its sequences.
     """
     rules = get_protocol(protocol)
     order = dataset.sequences()
     runs = [score_folder(folder, dataset, protocol=rules, workers=workers) for folder in folders]
     align_frames(runs)
-    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores takes none from others
+    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores excludes none
     common = set.intersection(*scored) if scored else set[str]()
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     videos = list(_videos(dataset, names))
@@ -85,7 +85,7 @@ def gather(
 
 
 def _videos(dataset: Dataset, names: Iterable[str]) -> Iterator[VideoSequence]:
-    """Opens the sequences that can be opened; the page says of the others why not."""
+    """Opens the sequences, skipping those that cannot be opened: their notes on the page say why."""
     for name in names:
         with suppress(DataError):
             yield dataset.sequence(name)
@@ -94,7 +94,7 @@ def _videos(dataset: Dataset, names: Iterable[str]) -> Iterator[VideoSequence]:
 def _run_values(
     run: ScoredFolder, common: set[str], order: Sequence[str], videos: Sequence[VideoSequence]
 ) -> dict[str, Any]:
-    """Returns a run's facts and figures; ``common``: sequences that all runs with scores have."""
+    """Returns a run's facts and figures. ``common``: sequences that all runs with scores share."""
     results, summary = run.results, run.results.summary
     return {
         "name": results.name,
@@ -111,12 +111,12 @@ def _run_values(
 
 
 def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSequence]) -> list[str]:
-    """Says which sequences a run's means lack, and which were made of other data than is there now."""
+    """Returns notes on sequences missing from a run's means, and on results whose data has changed since."""
     scored = [video for video in videos if video.name in run.scores]
     found = {
         "Not in the split, so not shown": set(run.results.sequences).difference(order),
         "Could not be scored": run.problems,
-        "Made of other masks or images than are there now": changed_inputs(run.results.path, scored),
+        "Made from other masks or images than those there now": changed_inputs(run.results.path, scored),
     }
     part = f"Scored: {len(run.scores)} of {counted(len(order), 'sequence')}."
     doubts = [f"{what}: {_listed(names)}." for what, names in found.items() if names]
@@ -124,20 +124,20 @@ def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSeque
 
 
 def _listed(names: Collection[str]) -> str:
-    """Lists the first names, and counts the others."""
+    """Lists the first names and counts the others."""
     first, others = sorted(names)[:_LISTED], len(names) - _LISTED
     return ", ".join(first) + (f" and {others} more" if others > 0 else "")
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
-    """Counts objects, and averages J and the second figure over them, in percent, as the metric does."""
+    """Counts objects, and averages J and the second figure over them as the metric does, in percent."""
     figures = pd.concat([pd.DataFrame(columns=["j", "second"]), *(one.figures() for one in sequences)])
     means = {name: percent(figures[name].mean()) if len(figures) else None for name in figures}
     return {"objects": len(figures), **means}
 
 
 def _number(value: object) -> float | None:
-    """Returns a number of a summary, if it is one."""
+    """Returns a summary's value if it is a plausible number, else None."""
     if not isinstance(value, int | float) or not abs(value) < _LARGEST:
         return None
     return float(value)

@@ -1,4 +1,4 @@
-"""Draws a sequence's worst moments: a small JPEG, and the masks' contours as paths over it."""
+"""Draws a sequence's worst moments: a small JPEG with the masks' contours as paths over it."""
 
 import base64
 import io
@@ -18,14 +18,14 @@ from evaluation.masks import Mask
 __all__ = ["Jpeg", "contours", "small_jpeg", "worst_frames"]
 
 _SIDES = (480, 360, 270, 200, 160)  # pixels of the longer side, tried in turn until a picture is small enough
-_MAX_OUTLINES = 24  # of one object; the largest are drawn
-_MAX_POINTS = 240  # of one object's contours
+_MAX_OUTLINES = 24  # per object; the largest are drawn
+_MAX_POINTS = 240  # per object, over all its contours
 _MIN_AREA = 3.0  # square pixels of the picture; smaller spots are not drawn
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Holds a picture as base64 JPEG, ``width x height`` pixels."""
+    """Holds a picture of ``width x height`` pixels as a base64 JPEG."""
 
     jpeg: str
     width: int
@@ -33,7 +33,7 @@ class Jpeg:
 
 
 def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
-    """Finds the lowest ``values`` (n): positions in order of time, at least n / (2 count) from each other."""
+    """Finds the lowest ``values`` (n). Returns positions, ascending, at least n / (2 count) apart."""
     apart = max(1, len(values) // (2 * max(count, 1)))
     chosen: list[int] = []
     for index in np.argsort(values, kind="stable").tolist():
@@ -43,9 +43,9 @@ def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
 
 
 def small_jpeg(path: Path, limit: int) -> Jpeg:
-    """Encodes a frame as a JPEG of at most ``limit`` characters, as far as its size may fall.
+    """Encodes a frame as a base64 JPEG of at most ``limit`` characters, or else at the smallest size.
 
-    Raises ``DataError`` if it cannot be read.
+    Raises ``DataError`` if the frame cannot be read.
     """
     frame = Image.fromarray(read_image(path))
     for side in _SIDES:
@@ -61,7 +61,7 @@ def small_jpeg(path: Path, limit: int) -> Jpeg:
 def contours(mask: Mask, size: tuple[int, int], objects: Sequence[int]) -> list[tuple[int, str]]:
     """Outlines the objects of a mask (H x W ids) as SVG paths in a picture of ``size`` (width, height).
 
-    Returns (id, path) of the objects that the mask shows.
+    Returns (id, path) for each object that the mask shows.
     """
     scale = np.array(size) / (mask.shape[1], mask.shape[0])
     paths = [(number, _path(np.asarray(mask == number, np.uint8), scale)) for number in objects]
@@ -71,7 +71,7 @@ def contours(mask: Mask, size: tuple[int, int], objects: Sequence[int]) -> list[
 def _path(shape: Mask, scale: NDArray[np.float64]) -> str:
     """Traces the outlines of a binary mask, with fewer points the more ragged it is."""
     outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    # Points are at the pixels' centres.
+    # OpenCV's points are at the pixels' centres.
     scaled = [((outline[:, 0] + 0.5) * scale).astype(np.float32) for outline in outlines]
     by_area = sorted(scaled, key=cv2.contourArea, reverse=True)[:_MAX_OUTLINES]
     large = [outline for outline in by_area if cv2.contourArea(outline) >= _MIN_AREA] or by_area[:1]

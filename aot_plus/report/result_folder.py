@@ -27,12 +27,12 @@ class ResultFolder:
     """Describes a folder with the masks of a run.
 
     Attributes:
-        path: resolved.
-        name: the folder's, made longer where two are the same.
-        config: the resolved config, empty where there is none.
-        summary: of the last inference into this folder, empty where there is none.
+        path: the resolved path.
+        name: the folder's name, with parts of its path in front if two folders have the same name.
+        config: the resolved config; empty if there is none.
+        summary: the summary of the last inference into this folder; empty if there is none.
         sequences: names of the folders with masks, in alphabetical order.
-        notes: about missing files.
+        notes: remarks on missing or damaged files.
     """
 
     path: Path
@@ -56,13 +56,13 @@ class ResultFolder:
         }
 
     def trace(self, sequence: str) -> Path:
-        """Returns the file of the memory's decisions in a sequence, if inference wrote it."""
+        """Returns the path of the memory's decisions in a sequence; it exists if inference wrote them."""
         return trace_path(self.path, sequence)
 
 
 @dataclass(frozen=True)
 class ChosenData:
-    """Holds the data of runs. ``data_folder``: that of known data sets, from ``home()``."""
+    """Describes the data of runs. ``data_folder``: the folder of known data sets, relative to ``home()``."""
 
     dataset: str
     split: str
@@ -79,7 +79,7 @@ class ChosenData:
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     """Reads result folders.
 
-    Raises ``DataError`` for a folder that is not there, holds no sequence, or is given twice.
+    Raises ``DataError`` for a folder that does not exist, holds no sequence, or is given twice.
     """
     resolved = [path.resolve() for path in paths]
     for given, path in zip(paths, resolved, strict=True):
@@ -96,19 +96,19 @@ def chosen_data(
     split: str | None,
     data_folder: str | None = None,
 ) -> ChosenData:
-    """Chooses the data of the runs: what is given, else what the folders' configs say.
+    """Determines the data of the runs from the arguments, or else from the folders' configs.
 
-    Raises ``DataError`` where the configs do not agree, or none names the data set or the split.
+    Raises ``DataError`` if the configs disagree, or none names the data set or the split.
     """
     name = dataset or _named(folders, "TEST_DATASET", "--dataset")
-    if data_folder is None and name in DATASET_FOLDERS:  # a path needs none
+    if data_folder is None and name in DATASET_FOLDERS:  # a path does not need it
         data_folder = _agreed(folders, "DIR_DATA", _absolute)
     usual = getattr(DATASETS.get(name), "TEST_PROTOCOL", Config.TEST_PROTOCOL)
     return ChosenData(
         name,
         split or _named(folders, "TEST_DATASET_SPLIT", "--split"),
         layout=_agreed(folders, "TEST_LAYOUT") or "",
-        images=_agreed(folders, "TEST_IMAGES"),  # they number the frames in traces
+        images=_agreed(folders, "TEST_IMAGES"),  # frame numbers in traces refer to them
         protocol=_agreed(folders, "TEST_PROTOCOL") or usual,
         data_folder=data_folder or Config.DIR_DATA,
     )
@@ -117,7 +117,7 @@ def chosen_data(
 def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
     value = _agreed(folders, key)
     if value is None:
-        raise DataError(f"{folders[0].path}: no config says {key}: give {flag}")
+        raise DataError(f"{folders[0].path}: no config names {key}: give {flag}")
     return value
 
 
@@ -126,14 +126,17 @@ def _text(value: object) -> str | None:
 
 
 def _absolute(value: object) -> str:
-    """Returns a folder as one text, however it was given."""
+    """Returns a folder's absolute path, so that different spellings compare equal."""
     return str((home() / str(value)).resolve())
 
 
 def _agreed(
     folders: Sequence[ResultFolder], key: str, read: Callable[[object], str | None] = _text
 ) -> str | None:
-    """Returns the value of all configs, as ``read`` gives it; None if none has one."""
+    """Returns the value that the configs share, converted by ``read``; None if none has one.
+
+    Raises ``DataError`` if they disagree.
+    """
     values = {read(folder.config[key]): folder.path for folder in folders if key in folder.config}
     if len(values) > 1:
         said = ", ".join(f"{value!r} ({path})" for value, path in values.items())
@@ -167,7 +170,10 @@ def _read_folder(path: Path, name: str) -> ResultFolder:
 
 
 def _is_sequence(path: Path) -> bool:
-    """Tells a folder of masks, or of an object's folders of masks, from another run's results."""
+    """Returns whether a folder holds a sequence's masks, or a folder of masks for each object.
+
+    Other runs' result folders are not sequences.
+    """
     named = path.is_dir() and not path.name.startswith(".") and path.name != TRACES
     if not named or (path / CONFIG_FILE).exists():
         return False
@@ -175,7 +181,7 @@ def _is_sequence(path: Path) -> bool:
 
 
 def _distinct_names(folders: Sequence[Path]) -> list[str]:
-    """Names the folders; equal names get parts of their paths in front, the lowest that tell them apart."""
+    """Names the folders. Equal names are prefixed with the lowest parts of their paths that differ."""
     names = [folder.name for folder in folders]
     upwards = [str(folder).split("/")[::-1] for folder in folders]
     for parts in list(zip_longest(*upwards, fillvalue=""))[1:]:

@@ -1,4 +1,4 @@
-"""Reads J, and F where the protocol has it, per frame of a result folder, as the metric computes them."""
+"""Reads a result folder's J per frame, and F if the protocol has it, as the metric computes them."""
 
 import os
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ __all__ = ["ScoredFolder", "SequenceScores", "align_frames", "score_folder"]
 
 @dataclass(frozen=True)
 class SequenceScores:
-    """Holds J (0..1) of a sequence, and what J_tr or F is computed from.
+    """Holds J (0..1) of a sequence, and the values from which J_tr or F is computed.
 
     Attributes:
-        j: a row for each scored frame, by its name and in order; a column for each object, by its id. NaN
-            where the frame does not count for the object, which no protocol without F has.
-        last: by frame, whether it counts in J_tr; None under a protocol with F.
-        f: as ``j``; None under VOST's protocol.
+        j: a row for each scored frame, by name and in order; a column for each object, by id. NaN where the
+            frame does not count for the object, which happens only in protocols with F.
+        last: for each frame, whether it counts in J_tr; None under a protocol with F.
+        f: F, in the form of ``j``; None under VOST's protocol.
     """
 
     j: pd.DataFrame
@@ -32,14 +32,14 @@ class SequenceScores:
     f: pd.DataFrame | None = None
 
     def figures(self) -> pd.DataFrame:
-        """Returns the columns ``j`` and ``second``, J_tr or F, of each object (a row, by its id)."""
+        """Returns a row for each object, by id, with the columns ``j`` and ``second`` (J_tr or F)."""
         values = self.j[self.last] if self.f is None else self.f
         return pd.DataFrame({"j": self.j.mean(), "second": values.mean()})
 
 
 @dataclass(frozen=True)
 class ScoredFolder:
-    """Holds a result folder with the scores of its sequences, and the problems of those without."""
+    """Holds a result folder, the scores of its sequences, and why others could not be scored."""
 
     results: ResultFolder
     scores: dict[str, SequenceScores]
@@ -53,26 +53,26 @@ def score_folder(
     protocol: Protocol = PROTOCOLS["vost"],
     workers: int | None = None,
 ) -> ScoredFolder:
-    """Scores a folder. ``workers``: processes of the metric; None for one a core.
+    """Scores a folder. ``workers``: processes of the metric; None for one per core.
 
-    The metric runs if its file of J per frame is missing or damaged, or of other masks or annotations; under
-    other protocols than VOST's, and without a list of sequences, always. Raises ``DataError`` if there are
-    masks of no sequence.
+    The metric runs if its file of J per frame is missing, damaged or outdated (other masks or annotations).
+    Under other protocols than VOST's, and without a list of sequences, it always runs. Raises ``DataError``
+    if no sequence has masks.
     """
     root, set_name, protocol = dataset.truth(protocol)
     if protocol == PROTOCOLS["vost"]:
         with suppress(DataError, ValueError):  # missing, damaged or old
             table = read_current_per_frame(results.path, root, protocol.set_name(set_name))
             return _by_sequence(results, table)
-    write = os.access(results.path, os.W_OK)  # it may be another person's
+    write = os.access(results.path, os.W_OK)  # the folder may belong to another user
     table = evaluate_per_frame(results.path, root, set_name, workers, protocol, write=write)
     return _by_sequence(results, table)
 
 
 def align_frames(runs: Sequence[ScoredFolder]) -> None:
-    """Aligns all runs with F to the same frames of a sequence: those that count in one of them.
+    """Aligns all runs with F to the same frames of a sequence: those that count in at least one run.
 
-    An object may count from where it is first predicted, which is not the same in every run.
+    An object may count only from the frame where it is first predicted, which can differ between runs.
     """
     for name in {name for run in runs for name in run.scores}:
         having = [run for run in runs if name in run.scores and run.scores[name].last is None]
@@ -84,7 +84,7 @@ def align_frames(runs: Sequence[ScoredFolder]) -> None:
 
 
 def _by_sequence(results: ResultFolder, table: pd.DataFrame) -> ScoredFolder:
-    """Splits the metric's table by sequence. Raises ``ValueError`` for rows that are missing or doubled."""
+    """Splits the metric's table by sequence. Raises ``ValueError`` for missing or duplicate rows."""
     scores = {}
     scored = table[table["Problem"] == ""]
     for name, rows in scored.groupby("Sequence"):

@@ -21,7 +21,7 @@ __all__ = ["percent", "sequence_values"]
 
 Values = dict[str, Any]
 
-_DIGITS = 4  # of a percentage: all that the metric's files have, or the page would round what is rounded
+_DIGITS = 4  # decimals of a percentage: as many as in the metric's files, so that the page never rounds twice
 
 
 def sequence_values(
@@ -30,13 +30,13 @@ def sequence_values(
     """Collects a sequence's J per frame, memory and pictures; ``notes`` say what is missing.
 
     Args:
-        name: of the sequence; at least one run has masks of it.
+        name: the sequence; at least one run has masks of it.
         runs: all runs.
-        dataset: of its images and annotations.
+        dataset: the data set with its images and annotations.
         pictures: number of worst moments.
-        limit: characters of one picture.
+        limit: most characters of one picture.
     Raises:
-        DataError: runs were scored with different annotations.
+        DataError: if runs were scored with different annotations.
     """
     notes: list[str] = []
     scores = _same_annotations(name, runs)
@@ -88,7 +88,7 @@ def _same_annotations(name: str, runs: Sequence[ScoredFolder]) -> list[SequenceS
 
 
 def _video(name: str, dataset: Dataset, notes: list[str]) -> VideoSequence | None:
-    """Returns the video; None where it has no images, say."""
+    """Returns the video; None, with a note, if it cannot be opened, for example without images."""
     try:
         return dataset.sequence(name)
     except DataError as error:
@@ -97,7 +97,7 @@ def _video(name: str, dataset: Dataset, notes: list[str]) -> VideoSequence | Non
 
 
 def _positions(scored: Sequence[str], images: Iterable[str], notes: list[str]) -> tuple[list[int], int]:
-    """Returns the scored frames' numbers in the video, as inference counts, and the video's length."""
+    """Returns the scored frames' numbers in the video, as inference counts them, and the video's length."""
     numbers = {frame: number for number, frame in enumerate(images)}
     without = [frame for frame in scored if frame not in numbers]
     if not without:
@@ -107,7 +107,7 @@ def _positions(scored: Sequence[str], images: Iterable[str], notes: list[str]) -
 
 
 def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None:
-    """Collects J of each object and frame, figures and memory of one run; None where it has no masks."""
+    """Collects J of each object and frame, figures and memory of one run; None if it has no masks."""
     if name not in run.results.sequences:
         notes.append(f"{run.results.name} has no masks of this sequence.")
         return None
@@ -121,13 +121,13 @@ def _run_values(name: str, run: ScoredFolder, notes: list[str]) -> Values | None
 
 
 def _percents(shares: pd.DataFrame) -> list[list[float | None]]:
-    """Converts rows of shares as ``percent`` does; None where there is none."""
+    """Converts rows of shares as ``percent`` does; NaN becomes None."""
     rows = (100 * shares).round(_DIGITS).to_numpy().tolist()
     return [[None if math.isnan(value) else value for value in row] for row in rows]
 
 
 def _memory(trace: Path, notes: list[str]) -> list[Values] | None:
-    """Returns the memory's timelines, a group each; None where there is no trace."""
+    """Returns the memory's timelines, one per group; None if there is no readable trace."""
     try:
         return [asdict(timeline) for timeline in read_timelines(trace)] if trace.is_file() else None
     except DataError as error:
@@ -143,7 +143,7 @@ def _picture(
     dataset: Dataset,
     limit: int,
 ) -> Values:
-    """Returns a moment's image, and the contours of truth and every run (None where it is not scored).
+    """Returns a moment's image, and the contours of the ground truth and each run (None if not scored).
 
     Raises ``DataError`` if an image or mask cannot be read.
     """
@@ -171,7 +171,7 @@ def _contours(
     """Outlines the objects of a video's mask."""
     if not video.objects:
         return contours(mask, size, objects)
-    # The metric names an object after its folder, "000" for one; its id is its place among them, from 1.
+    # The metric names an object after its folder, such as "000"; its id is the folder's position, from 1.
     numbers = [int(folder) for folder in video.objects]
     found = contours(mask, size, [numbers.index(number) + 1 for number in objects])
     return [(numbers[number - 1], path) for number, path in found]

@@ -1,4 +1,4 @@
-"""Reads the memory's history of a video from the trace that inference wrote: which frame was stored when."""
+"""Reads a video's memory history from the trace that inference wrote: which frames were stored when."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ class Stay:
     """Describes a frame's stay in the memory bank.
 
     Attributes:
-        frame: its number, which is also when it came.
-        until: number of the frame that it made room for; None if it stayed to the end.
-        scores: for every append that the policy looked at scores for: the number of the appended frame, and
+        frame: the frame's number, which is also the time of its arrival.
+        until: number of the frame for which it was dropped; None if it stayed to the end.
+        scores: for each append for which the policy computed scores: the number of the appended frame, and
             the values in the order of the timeline's ``names``, None where there is none.
     """
 
@@ -27,7 +27,7 @@ class Stay:
 
 @dataclass
 class GroupTimeline:
-    """Holds one object group's stored frames, in the order they came, and the names of their scores."""
+    """Holds the stored frames of one group of objects, in order of arrival, and the names of their scores."""
 
     group: int
     names: list[str]
@@ -35,7 +35,7 @@ class GroupTimeline:
 
 
 def read_timelines(path: Path) -> list[GroupTimeline]:
-    """Reads the timelines of a trace. Raises ``DataError`` naming the file."""
+    """Reads the timelines of a trace. Raises a ``DataError`` that names the file."""
     entries: dict[int, list[TraceEntry]] = {}
     for entry in read_trace(path):
         entries.setdefault(entry.group, []).append(entry)
@@ -61,5 +61,5 @@ def _timeline(group: int, entries: list[TraceEntry]) -> GroupTimeline:
 
 
 def _rounded(score: float) -> float | None:
-    """Rounds to what a reader can use; None for what is not finite, which JSON does not know."""
+    """Rounds a score to four significant digits; None if it is not finite, which JSON cannot represent."""
     return float(f"{score:.4g}") if math.isfinite(score) else None

@@ -13,7 +13,7 @@ from evaluation.masks import Mask
 
 __all__ = ["clip_row"]
 
-_FILL = 0.15  # little: the objects' own colours are to be seen
+_FILL = 0.15  # low, so that the objects' own colours stay visible
 _MARGIN = 4  # pixels between frames
 _TITLE = 18  # pixels above a row
 

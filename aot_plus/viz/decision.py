@@ -1,4 +1,4 @@
-"""Draws one decision of a memory policy: the stored frames, and what each of them scored."""
+"""Draws one decision of a memory policy: the stored frames and their scores."""
 
 import math
 import textwrap
@@ -16,12 +16,12 @@ __all__ = ["draw_decision"]
 
 _COLUMN = 124  # pixels from one frame to the next
 _BAR = 64  # width of a bar, in pixels
-_GUTTER = 130  # left of the columns, for the names of the rows
-_GUTTER_LETTERS = 12  # that fit there
+_GUTTER = 130  # pixels left of the columns, for the names of the rows
+_GUTTER_LETTERS = 12  # letters that fit there
 _MARGIN = 16
 _TITLE, _CAPTION = 40, 46  # pixels above and under the thumbnails
-_PANEL = 76  # height of the highest bar
-_PANEL_GAP = 44  # from one row of bars to the next, with room for the values
+_PANEL = 76  # height of the highest bar, in pixels
+_PANEL_GAP = 44  # pixels between rows of bars, with room for the values
 
 _PAPER: Colour = (255, 255, 255)
 _INK: Colour = (40, 40, 40)
@@ -36,12 +36,12 @@ _NEW: Colour = (60, 140, 80)
 def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -> PIL.Image.Image:
     """Draws the stored frames from left to right, the new one last, with a row of bars for each score below.
 
-    In every row bars start at 0, and the highest one fills the row.
+    In every row, bars start at 0 and the highest one fills the row.
 
     Args:
-        sequence: its name, for the title.
+        sequence: the sequence's name, for the title.
         entry: the decision.
-        pictures: of the frames in the bank, then of the appended one; all of one size.
+        pictures: the frames in the bank, then the appended frame; all of the same size.
     """
     aspect = pictures[0].shape[0] / pictures[0].shape[1]
     thumbnail = (_COLUMN - 8, max(1, round((_COLUMN - 8) * aspect)))
@@ -61,7 +61,7 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -
 
 
 def _title(entry: TraceEntry) -> str:
-    """Says what was decided, and what the policy found about the new frame."""
+    """Describes the decision, and what the policy found about the new frame."""
     stored = f"memory of {counted(len(entry.bank), 'frame')}"
     what = f"frame {entry.frame} is appended to a full {stored}"
     if entry.declined:
@@ -102,7 +102,7 @@ def _draw_bars(
     highest, lowest = max([0.0, *finite]), min([0.0, *finite])
     pixels = _PANEL / ((highest - lowest) or 1.0)  # per unit
     zero = top + _PANEL_GAP - 14 + round(highest * pixels)
-    # A long name goes over several lines, in the gutter.
+    # A long name wraps over several lines in the gutter.
     lines = textwrap.wrap(name.replace("_", " "), _GUTTER_LETTERS)
     middle = (_MARGIN, top + _PANEL_GAP + _PANEL // 2)
     draw.multiline_text(middle, "\n".join(lines), fill=_INK, font=font(17), anchor="lm")

@@ -1,4 +1,4 @@
-"""Provides colours and lettering that all pictures share."""
+"""Provides the colours and lettering shared by all pictures."""
 
 from functools import cache
 
@@ -14,8 +14,8 @@ Colour = tuple[int, int, int]  # RGB
 
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
-ADDED: Colour = (60, 200, 90)  # a frame that entered the memory
-DROPPED: Colour = (235, 60, 50)  # a frame that left it
+ADDED: Colour = (60, 200, 90)  # a frame that was added to the memory
+DROPPED: Colour = (235, 60, 50)  # a frame that was dropped from it
 
 
 @cache
@@ -33,15 +33,15 @@ def write(
     colour: Colour = WHITE,
     centred: bool = False,
 ) -> None:
-    """Writes a line into ``image``, in place, with a black edge.
+    """Writes a line of text with a black outline into ``image``, in place.
 
     Args:
         image: changed in place.
-        words: one line.
-        place: x, y of the upper left corner, or of the centre; words that would leave the image move inside.
-        size: of the font, in pixels.
-        colour: of the letters.
-        centred: ``place`` is the centre.
+        words: the text, one line.
+        place: x, y of the upper left corner or the centre; text that would leave the image is moved inside.
+        size: the font's size, in pixels.
+        colour: the colour of the letters.
+        centred: whether ``place`` is the centre.
     """
     edge = max(1, size // 10)
     left, top, right, bottom = (round(side) for side in font(size).getbbox(words, stroke_width=edge))

@@ -1,4 +1,4 @@
-"""Draws a contact sheet of MiniVOST: a row for each kind of sequence, moments in columns, masks on top."""
+"""Draws a contact sheet of MiniVOST: a row for each kind of event, moments in columns, masks on top."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ def write_preview(path: Path, seed: int, split: str = "val") -> None:
     """Writes the first sequence of each kind of event in a split as rows of a PNG. Raises ``DataError``."""
     sheet = np.concatenate([_row(seed, split, index) for index in _one_of_each(seed, split)])
     small = cv2.resize(sheet, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_AREA)
-    # Five bits per channel halve the file, and the loss is not seen.
+    # Five bits per channel halve the file's size, without visible loss.
     coarse = np.asarray(small, dtype=np.uint8) & 0xF8 | 4
     with replacing(path) as temporary:
         PIL.Image.fromarray(coarse).save(temporary, format="PNG", optimize=True)
 
 
 def _one_of_each(seed: int, split: str) -> list[int]:
-    """Finds the first sequence of each kind."""
+    """Finds the first sequence of each kind of event."""
     found: dict[str, int] = {}
     index = 0
     while len(found) < len(NOUNS):

@@ -1,4 +1,4 @@
-"""Draws objects over a frame: tinted, with a contour and their ids."""
+"""Draws objects over a frame: tinted and outlined, with their ids."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from evaluation.masks import IGNORE_ID, Mask
 
 __all__ = ["OBJECT_COLOURS", "draw_objects", "object_layer"]
 
-# Of each id, RGB: the palette of the masks, whose first colours are dark, made brighter: 0..192 to 45..255.
+# RGB of each id: the masks' palette, whose first colours are dark, brightened from 0..192 to 45..255.
 OBJECT_COLOURS = np.minimum(45 + np.array(davis_palette()).reshape(256, 3) * 210 // 192, 255).astype(np.uint8)
 _STRIPE = 6  # pixels from one stripe of an ignored region to the next
 
@@ -22,8 +22,8 @@ def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float 
     Args:
         image: H x W x 3.
         ids: H x W; 0 is background, 255 ignored.
-        numbered: each object's id is written into it.
-        fill: share of an object's colour inside it.
+        numbered: whether each object's id is written on it.
+        fill: opacity of the colour inside an object.
     """
     present = np.bincount(ids.ravel(), minlength=256)
     drawn = image.copy()
@@ -46,13 +46,13 @@ def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float 
 
 
 def object_layer(ids: Mask, *, fill: float = 0.45) -> NDArray[np.uint8]:
-    """Draws the objects alone, H x W x 4 RGBA, to lie over a frame: tinted, with an opaque edge.
+    """Draws only the objects, as an H x W x 4 RGBA layer over a frame: tinted, with an opaque edge.
 
     Args:
         ids: H x W; 0 is background, which is transparent.
         fill: opacity inside an object.
     """
-    side = 1 + 2 * max(1, round(min(ids.shape) / 270))  # of the edge's brush, in pixels
+    side = 1 + 2 * max(1, round(min(ids.shape) / 270))  # of the kernel that draws the edge, in pixels
     square = np.ones((side, side), np.uint8)
     edge = (cv2.erode(ids, square) != ids) | (cv2.dilate(ids, square) != ids)
     opacity = np.where(edge, 255, round(255 * fill))
@@ -69,7 +69,7 @@ def _draw_stripes(image: Image, region: NDArray[np.bool_]) -> None:
 
 
 def _draw_contour(image: Image, ids: Mask, value: int, thickness: int) -> tuple[int, int]:
-    """Draws the contours of one object, bright on black; returns x, y of its innermost point."""
+    """Draws the contours of one object, bright on black. Returns x, y of its innermost point."""
     shape = np.asarray(ids == value, np.uint8)
     contours, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     colour = tuple(int(channel) for channel in OBJECT_COLOURS[value])

@@ -1,4 +1,4 @@
-"""Draws the memory strip: thumbnails of the frames in a video's memory, kept up to date frame by frame."""
+"""Draws the memory strip: thumbnails of the frames in a video's memory, updated frame by frame."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ __all__ = ["MemoryStrip"]
 _GREY: Colour = (110, 110, 110)
 _BACKGROUND: Colour = (24, 24, 24)
 _MARKS = {"added": ADDED, "dropped": DROPPED}
-_MARKED = 10  # frames for which a change is marked
+_MARKED = 10  # number of frames for which a change stays marked
 
-_MIN_CELL, _MAX_CELL = 48, 144  # pixels across; a narrow frame gets several rows of cells
-_SHARE = 1 / 6  # width of a cell in that of the frame, between once and 1.5 times the smallest
+_MIN_CELL, _MAX_CELL = 48, 144  # width in pixels; a narrow frame gets several rows of cells
+_SHARE = 1 / 6  # of the frame's width: target for a cell, limited to 1..1.5 times the smallest
 _TITLE = 22  # pixels above the cells
 _CAPTION = 18  # pixels under a cell
-_CAPTION_SIZE = 12  # of its font
+_CAPTION_SIZE = 12  # font size of a caption, in pixels
 _GAP = 4  # pixels between cells
 
 
@@ -34,11 +34,11 @@ class _Cell:
 
 
 class MemoryStrip:
-    """Keeps a thumbnail of each stored frame, and of those dropped by the last change."""
+    """Keeps a thumbnail of each stored frame, and of the frames dropped by the last change."""
 
     def __init__(self, frame_size: tuple[int, int], room: int) -> None:
-        """``frame_size``: H, W of the frames; ``room``: how many stored frames it shows at most."""
-        self._room = room + 1  # and the one just dropped
+        """``frame_size``: H, W of the frames; ``room``: the most stored frames to show."""
+        self._room = room + 1  # and the frame just dropped
         height, self._width = frame_size
         smallest = int(np.clip(self._width * _SHARE, _MIN_CELL, 1.5 * _MIN_CELL))
         self._columns = max(1, min(self._room, self._width // smallest))
@@ -51,13 +51,13 @@ class MemoryStrip:
         self._changed_at = 0  # frame of the last change
 
     def update(self, bank: Sequence[int], frame: int, name: str, picture: Image) -> None:
-        """Takes over the bank after ``frame``: frames just added or dropped are marked.
+        """Updates the strip to the bank after ``frame``, and marks frames just added or dropped.
 
         Args:
             bank: numbers of the stored frames.
-            frame: the number of this frame.
-            name: its caption.
-            picture: of this frame, H x W x 3.
+            frame: the number of the current frame.
+            name: the current frame's caption.
+            picture: the current frame, H x W x 3.
         """
         stored = set(bank)
         if stored != self._bank:
@@ -68,7 +68,7 @@ class MemoryStrip:
             self._mark(added=(), dropped=(), stored=stored)
 
     def _mark(self, *, added: Iterable[int], dropped: Iterable[int], stored: Iterable[int]) -> None:
-        """Marks the cells and keeps the newest that have room."""
+        """Marks the cells, and keeps the newest ones for which there is room."""
         marks = dict.fromkeys(stored, "") | dict.fromkeys(added, "added") | dict.fromkeys(dropped, "dropped")
         recent = sorted(self._cells.keys() & marks.keys())[-self._room :]
         self._cells = {number: replace(self._cells[number], mark=marks[number]) for number in recent}
@@ -92,7 +92,7 @@ class MemoryStrip:
 
 
 def _draw_cell(place: Image, cell: _Cell) -> None:
-    """Draws into a view of the strip: a green border marks an added frame, a red cross a dropped one."""
+    """Draws a cell into a view of the strip: added frames get a green border, dropped ones a red cross."""
     height, width = cell.thumbnail.shape[:2]
     thumbnail = cell.thumbnail.copy()
     colour = _MARKS.get(cell.mark, _GREY)
@@ -108,6 +108,6 @@ def _draw_cell(place: Image, cell: _Cell) -> None:
 
 
 def _end_of(words: str, width: int) -> str:
-    """Shortens a name from the front: the number is at the end of a frame's name."""
+    """Shortens a frame's name from the front, because its number is at the end."""
     starts = range(len(words))
     return next((words[i:] for i in starts if font(_CAPTION_SIZE).getlength(words[i:]) <= width), "")

@@ -1,4 +1,4 @@
-"""Writes a video file that is playable, in browsers as well, however the writing ends."""
+"""Writes a video file that plays everywhere, including browsers, even if writing was interrupted."""
 
 import logging
 from collections.abc import Iterator
@@ -25,27 +25,26 @@ _log = logging.getLogger(__name__)
 
 _ENCODER = "libx264"
 _QUALITY = {"crf": "20", "preset": "superfast"}
-_TICK = Fraction(1, 90_000)  # of a second: a common unit of times in video files
+_TICK = Fraction(1, 90_000)  # seconds; a common unit of time in video files
 
 
 class VideoWriter:
-    """Writes frames to an mp4 file, in a ``with`` block: H.264, which browsers play while they fetch it.
+    """Writes frames to an MP4 file in a ``with`` block: H.264, which browsers can play while downloading.
 
-    The file is opened at the first frame, under a hidden name. Leaving the block, also by an error, completes
-    it with the frames so far and gives it its name. What could not be completed, as on a full disk, is
-    removed.
+    The file is opened at the first frame, under a hidden name. Leaving the block, even by an error, completes
+    it with the frames so far and renames it. A file that cannot be completed, as on a full disk, is removed.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        """``fps``: frames per second, on average; each frame has its own time."""
+        """``fps``: average frames per second; each frame has its own time."""
         self.path = path
         self._fps = Fraction(fps).limit_denominator(1001)
         self._target = path
-        self._temporary: Path | None = None  # where the file is until it is complete
+        self._temporary: Path | None = None  # path of the file until it is complete
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._size = (0, 0)  # height, width of the frames
         self._began = 0.0  # time of the first frame
-        self._ticks = -1  # time of the last one, after the first
+        self._ticks = -1  # time of the last frame after the first, in ticks
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -58,16 +57,16 @@ class VideoWriter:
         except DataError as problem:
             if error is None:
                 raise
-            if str(problem) != str(error):  # the error that ended the block is the one to be raised
+            if str(problem) != str(error):  # the block's own error is raised
                 _log.error(problem)
         finally:
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
 
     def write(self, image: Image, seconds: float) -> None:
-        """Appends a frame (H x W x 3, RGB) of the size of the others, with its time in the video.
+        """Appends a frame (H x W x 3, RGB), of the same size as the others, with its time in the video.
 
-        Raises ``DataError`` where it cannot be written.
+        Raises ``DataError`` if it cannot be written.
         """
         with self._problems_named():
             if self._output is None:
@@ -91,7 +90,7 @@ class VideoWriter:
             _ENCODER, rate=self._fps, options=_QUALITY, width=width, height=height, time_base=_TICK
         )
         assert isinstance(stream, VideoStream)
-        # Named, or players would guess them by the size.
+        # Set explicitly, because players would otherwise guess them from the size.
         stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709
         stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         return container, stream
@@ -109,7 +108,7 @@ class VideoWriter:
 
     @contextmanager
     def _problems_named(self) -> Iterator[None]:
-        """Turns FFmpeg's errors and the system's into a ``DataError``."""
+        """Turns errors of FFmpeg and the system into a ``DataError``."""
         try:
             with writing(self.path):
                 yield
@@ -120,7 +119,7 @@ class VideoWriter:
 def _encodable(image: Image, ticks: int) -> VideoFrame:
     """Converts an image for the encoder: an odd side's last row or column is repeated.
 
-    Colours have half the resolution, as all players expect it.
+    Colours have half the resolution, as all players expect.
     """
     bottom, right = image.shape[0] % 2, image.shape[1] % 2
     if bottom or right:

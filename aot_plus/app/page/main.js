@@ -1,13 +1,13 @@
-// Puts the parts together: what is shown, what the program is asked, keys.
+// Puts the parts together: shows answers, sends requests to the program, handles keys.
 
-const POLL = 250; // milliseconds between two looks at a run
+const POLL = 250; // milliseconds between two requests for a run's progress
 const TOOLS = { brush: "Brush", eraser: "Eraser", box: "Box" };
-const TITLES = { brush: "Paint the chosen object (b)", eraser: "Take away what is painted (e)", box: "Drag a box around the chosen object (x)" };
+const TITLES = { brush: "Paint the chosen object (b)", eraser: "Erase what is painted (e)", box: "Drag a box around the chosen object (x)" };
 const KEYS = [
-  ["← →", "one frame, with Shift ten"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
-  ["[ ]", "size of the brush"], ["1–9", "choose an object"], ["Ctrl+Z", "undo"], ["s", "segment, stop"],
+  ["← →", "previous, next frame (Shift: ten frames)"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
+  ["[ ]", "smaller, larger brush"], ["1–9", "choose an object"], ["Ctrl+Z", "undo"], ["s", "segment or stop"],
 ];
-const DEAD = "The program does not answer. If it was stopped, start it again and reload this page: all is saved.";
+const DEAD = "The program does not respond. If it was stopped, restart it and reload this page: everything is saved.";
 
 class Studio {
   constructor(main, side, server, upload) {
@@ -17,12 +17,12 @@ class Studio {
     this.has = -1; // the frame whose picture is shown
     this.tool = "brush";
     this.diameter = 0;
-    this.chosen = null; // id of the object that is painted
-    this.newest = null; // the last one in the list: a new one is chosen by itself
-    this.follow = true; // the page goes along with a run
-    this.wanted = null; // a frame to go to when the last answer has come
-    this.asked = Promise.resolve(); // when all that was asked is answered
-    this.waiting = 0; // what was asked and is not answered
+    this.chosen = null; // id of the object to paint
+    this.newest = null; // id of the last object in the list: a new object is chosen automatically
+    this.follow = true; // whether the page follows the run
+    this.wanted = null; // the frame to go to after the next answer
+    this.asked = Promise.resolve(); // resolves when all requests are answered
+    this.waiting = 0; // number of unanswered requests
     this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (frame, box) => this.ask("box", { frame, id: this.chosen, box }, true));
     this.timeline = new Timeline((frame) => this.goTo(frame));
     this.memory = new MemoryPanel((frame) => this.goTo(frame), async (frames) => (await this.call("thumbnails", { frames })).thumbnails ?? {});
@@ -39,32 +39,32 @@ class Studio {
   toolbar() {
     this.tools = Object.entries(TOOLS).map(([tool, name]) =>
       h("button", { type: "button", "data-tool": tool, title: TITLES[tool], click: () => this.useTool(tool) }, name));
-    this.sizer = h("input", { type: "range", min: 1, max: 100, id: "diameter", "aria-label": "Diameter of the brush", input: () => { this.diameter = this.fromSlider(); } });
+    this.sizer = h("input", { type: "range", min: 1, max: 100, id: "diameter", "aria-label": "Brush size", input: () => { this.diameter = this.fromSlider(); } });
     this.undo = h("button", { type: "button", id: "undo", title: "Undo (Ctrl+Z)", click: () => this.ask("undo", {}, true) }, "Undo");
     const file = h("input", { type: "file", accept: ".png,.bmp,.webp", hidden: true, id: "mask-file", change: (event) => this.loadMask(event.target) });
     return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Tools" },
       h("div", { class: "segments", role: "group", "aria-label": "Tool" }, this.tools),
       h("label", { class: "small", title: "[ and ]" }, "Size ", this.sizer),
       this.undo,
-      h("button", { type: "button", class: "quiet", title: "Take this frame's mask from a PNG file", click: () => file.click() }, "Load a mask …"), file,
+      h("button", { type: "button", class: "quiet", title: "Load this frame's mask from a PNG file", click: () => file.click() }, "Load a mask …"), file,
       h("details", { class: "keys small" }, h("summary", {}, "Keys"), h("dl", {}, KEYS.map(([key, effect]) => [h("dt", {}, key), h("dd", {}, effect)]))));
   }
 
-  // --- asking the program
+  // --- requests to the program
 
   async call(action, values = {}) {
     let answer;
     try {
       const project = this.state && { project: this.state.project };
       answer = await this.server.ask({ action, values: { ...values, ...project, has: this.has } });
-    } catch {} // what went wrong is in the browser's log
+    } catch {} // the browser logs what went wrong
     answer ??= { error: DEAD };
     if (answer.error) this.say(answer.error);
     return answer;
   }
 
-  /** Asks and shows the answer, after all that was asked before: the program may do two at once, in either order.
-   *  `changes`: masks or objects may be others now. */
+  /** Sends a request after all earlier ones are answered, because the program may handle two at once, in either
+   *  order. Shows the answer. `changes`: the request may change masks or objects. */
   ask(action, values = {}, changes = false, stroke = null) {
     this.waiting += 1;
     const answer = this.asked.then(() => this.askNow(action, values, changes, stroke));
@@ -80,7 +80,7 @@ class Studio {
     if (answer.state) this.show(answer, stroke ? [stroke] : []);
     else if (stroke) this.stage.forget(stroke);
     if (changes) this.refreshAreas();
-    if (answer.state) this.watchRun(); // else the program is gone
+    if (answer.state) this.watchRun(); // otherwise the program is gone
     return answer;
   }
 
@@ -100,7 +100,7 @@ class Studio {
     this.undo.disabled = !this.state.undo;
   }
 
-  /** Another project is shown. */
+  /** Resets the page for another project. */
   begin() {
     const { width, height } = this.state;
     this.stage.setSize(width, height);
@@ -116,7 +116,7 @@ class Studio {
     if (answer.areas) this.timeline.setAreas(answer.areas);
   }
 
-  // --- what a person does
+  // --- what the user does
 
   async goTo(frame) {
     this.follow = false;
@@ -133,10 +133,10 @@ class Studio {
     this.going = false;
   }
 
-  /** What is drawn with, and on which frame; `begins`: now, and not only looked at. The page stays there. */
+  /** Returns what to draw with, and on which frame. `begins`: drawing begins, so the page stops following a run. */
   hand(begins) {
     const item = this.state?.objects.find((each) => each.id === this.chosen);
-    if (begins && !item) this.say("Add an object first, to paint it.");
+    if (begins && !item) this.say("Add an object before painting.");
     if (begins) this.follow = false;
     return { tool: this.tool, id: item?.id, colour: item?.colour, diameter: this.diameter, frame: this.has };
   }
@@ -174,7 +174,7 @@ class Studio {
     }
   }
 
-  /** The slider's 1..100 stand for diameters from 1 pixel to half the frame, evenly in their logarithm. */
+  /** Maps the slider's 1..100 to diameters from 1 pixel to half the frame, on a logarithmic scale. */
   fromSlider() {
     return Math.max(1, Math.round(Math.exp((Math.log(this.largest()) * this.sizer.value) / 100)));
   }
@@ -213,7 +213,7 @@ class Studio {
     }[event.key];
   }
 
-  // --- while a run goes
+  // --- during a run
 
   watchRun() {
     if (this.state?.run.running && !this.timer) this.timer = setTimeout(() => this.look(), POLL);
@@ -226,7 +226,7 @@ class Studio {
     await this.ask("look", { follow: this.follow });
     this.looks = (this.looks ?? 0) + 1;
     if (!this.state.run.running) {
-      this.memory.forget(); // some pictures were made before their masks
+      this.memory.forget(); // some thumbnails were drawn before their masks existed
       this.memory.show(this.memory.memory);
     }
     if (this.looks % 4 === 0 || !this.state.run.running) await this.refreshAreas();
@@ -243,7 +243,7 @@ class Studio {
 
 const parts = {};
 
-/** Called by the two parts of the page when they are there, and when another project is opened. */
+/** Called by each of the page's two parts once it is in the document, and when another project is opened. */
 function mount(name, element, server, upload) {
   parts[name] = { element, server, upload };
   const { main, side } = parts;

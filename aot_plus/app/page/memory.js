@@ -1,7 +1,7 @@
-// The memory bank after the frame that is shown: what it holds, what that scored, what goes and why.
+// The memory bank after the frame that is shown: its frames, their scores, which one was dropped and why.
 
 const SCORES = ["relevance", "novelty"];
-const MARKS = { reference: "stays", new: "new", dropped: "goes", declined: "not taken", "": "" };
+const MARKS = { reference: "reference", new: "new", dropped: "dropped", declined: "declined", "": "" };
 
 class MemoryPanel {
   constructor(goTo, fetchThumbnails) {
@@ -13,19 +13,19 @@ class MemoryPanel {
     this.element = h("section", { class: "panel memory", id: "memory", "aria-label": "Memory bank" }, h("h2", {}, "Memory bank"), this.line, this.cards);
   }
 
-  /** Forgets the pictures: masks have changed. */
+  /** Discards the pictures, because masks have changed. */
   forget() {
     this.pictures = {};
     this.content = null;
   }
 
-  /** Draws anew only what is new: a card that is replaced while it is pressed takes no click. */
+  /** Redraws only if something changed: a card that is replaced while it is pressed loses the click. */
   async show(memory) {
     const content = JSON.stringify(memory);
     if (content === this.content) return;
     this.content = content;
     this.memory = memory;
-    this.line.textContent = memory ? describe(memory) : "It fills while a run goes through the video: no run has come to this frame.";
+    this.line.textContent = memory ? describe(memory) : "Empty: no run has reached this frame yet.";
     const held = memory?.held ?? [];
     const missing = held.map((item) => item.frame).filter((frame) => !(frame in this.pictures));
     this.draw();
@@ -62,7 +62,7 @@ function describe(memory) {
   const groups = memory.groups > 1 ? ` (the first of ${memory.groups} groups of objects)` : "";
   const held = `After frame ${memory.frame}: ${frames}${capacity} frames, policy ${memory.policy}${groups}. `;
   const score = memory.held.find((item) => item.mark === "dropped")?.scores.score;
-  if (memory.dropped != null) return `${held}Frame ${memory.dropped} went: ${memory.reason}${score == null ? "" : ` (${score.toFixed(3)})`}.`;
-  if (memory.declined) return `${held}Frame ${memory.frame} was not taken: ${memory.policy} declined it.`;
-  return held + (memory.capacity ? "Nothing goes until it is full." : "Nothing goes.");
+  if (memory.dropped != null) return `${held}Frame ${memory.dropped} was dropped: ${memory.reason}${score == null ? "" : ` (${score.toFixed(3)})`}.`;
+  if (memory.declined) return `${held}Frame ${memory.frame} was not stored: ${memory.policy} declined it.`;
+  return held + (memory.capacity ? "No frame is dropped until the memory is full." : "No frame is dropped.");
 }

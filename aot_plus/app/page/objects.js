@@ -1,7 +1,7 @@
-// The objects beside the picture, and the buttons that have them followed.
+// The list of objects beside the picture, and the buttons that start and stop a run.
 
 class ObjectList {
-  /** `act` asks the program for something by name; `choose` makes an object the one that is painted. */
+  /** `act` sends an action to the program; `choose` makes an object the one to paint. */
   constructor(act, choose) {
     this.act = act;
     this.choose = choose;
@@ -11,7 +11,7 @@ class ObjectList {
       h("button", { type: "button", id: "add", click: () => act("add") }, "Add an object"));
   }
 
-  /** Changes the rows that are there: one that is replaced while it is pressed takes no click, and loses the keys. */
+  /** Updates existing rows: a row that is replaced while it is pressed loses the click and the focus. */
   show(state, chosen) {
     const ids = state.objects.map((item) => item.id).join();
     if (ids !== this.ids) {
@@ -49,7 +49,7 @@ class ObjectList {
     remove.setAttribute("aria-label", `Remove ${item.name}`);
   }
 
-  /** Shows a row of a list that is too long to be seen as a whole; the page does not move. */
+  /** Scrolls a row of a long list into view, without scrolling the page. */
   scrollTo(row) {
     const top = row.offsetTop - this.list.offsetTop;
     if (top < this.list.scrollTop || top + row.offsetHeight > this.list.scrollTop + this.list.clientHeight) this.list.scrollTop = top;
@@ -81,17 +81,17 @@ class RunPanel {
   }
 }
 
-const START = "Paint each object on one frame, with the brush or a box. Then segment: they are followed from that frame on.";
+const START = "Paint each object on one frame, with the brush or a box. Then click Segment to track them from that frame on.";
 
 function progressText({ run, given }) {
   const way = run.step > 0 ? "forward" : "backward";
   const counted = `${run.done} of ${run.total} frames ${way}`;
   switch (run.state) {
-    case "idle": return given.length ? "Goes from the frame that is shown to the end of the video, or back to its beginning." : START;
+    case "idle": return given.length ? "Segments from the current frame to the end of the video, or back to its beginning." : START;
     case "loading": return "Loading the model …";
-    case "remembering": return `Going back to this moment's memory: ${run.message} …`;
+    case "remembering": return `Restoring the memory of this frame: ${run.message} …`;
     case "running": return `${counted} · ${run.fps.toFixed(1)} frames/s · ${run.seconds_left == null ? "…" : `${duration(run.seconds_left)} left`}`;
-    case "stopped": return `Stopped after ${counted}. Correct a frame by painting, then segment from there.`;
+    case "stopped": return `Stopped after ${counted}. To correct a frame, paint on it, then segment from there.`;
     case "done": return `Done: ${counted}${run.fps ? `, ${run.fps.toFixed(1)} frames/s at the end` : ""}.`;
     default: return run.message;
   }

@@ -1,17 +1,17 @@
-// The frame with its objects, and what a hand does on it.
+// The frame with its objects, and drawing on it.
 
 /** Shows a frame and the layer of its objects, and turns what is drawn into strokes and boxes. */
 class Stage {
-  /** `hand` says what is drawn with: tool, object, diameter, colour; `onStroke` and `onBox` get the
-   *  results, with the frame on which they were begun: a run may have gone on. */
+  /** `hand` returns what to draw with: tool, object, diameter, colour. `onStroke` and `onBox` get the
+   *  results, with the frame on which they were begun, because a run may have moved on since. */
   constructor(hand, onStroke, onBox) {
     this.hand = hand;
     this.onStroke = onStroke;
     this.onBox = onBox;
     this.size = [1, 1]; // width and height of the frame, in its pixels
-    this.turn = Promise.resolve(); // pictures are shown in the order in which they came
+    this.turn = Promise.resolve(); // shows pictures in the order in which they arrived
     this.layer = null;
-    this.strokes = []; // drawn, and not yet in the layer
+    this.strokes = []; // drawn but not yet in the layer
     this.current = null;
     this.picture = h("img", { alt: "", draggable: "false" });
     this.canvas = h("canvas", {});
@@ -28,7 +28,7 @@ class Stage {
     this.element.style.setProperty("--ratio", width / height);
   }
 
-  /** Shows a new layer, and a new picture if there is one; none if it is empty. `taken`: strokes that the layer holds. */
+  /** Shows a new layer, and a new picture if given; "" removes the picture. `taken`: strokes that the layer holds. */
   show(picture, layer, taken = []) {
     const loading = [picture, layer].map((address) => (address ? loaded(address) : null));
     this.turn = this.turn.then(async () => {
@@ -72,7 +72,7 @@ class Stage {
     context.globalAlpha = 1;
   }
 
-  /** The place of an event in pixels of the frame. */
+  /** Returns the position of an event in pixels of the frame. */
   place(event) {
     const box = this.element.getBoundingClientRect();
     const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -155,7 +155,7 @@ class Stage {
   }
 }
 
-/** An image that is ready to be drawn. */
+/** Returns an image that is ready to be drawn. */
 async function loaded(address) {
   const image = new Image();
   image.src = address;

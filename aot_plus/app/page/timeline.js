@@ -1,6 +1,6 @@
-// The slider through the frames, and over it the objects' areas; a click goes to a frame.
+// The slider through the frames, and under it the objects' areas; a click goes to a frame.
 
-const CURVES = 84; // pixels: height of the areas
+const CURVES = 84; // pixels: height of the plot of areas
 
 class Timeline {
   constructor(goTo) {
@@ -12,10 +12,10 @@ class Timeline {
       input: () => goTo(Number(this.slider.value)),
     });
     this.number = h("input", {
-      type: "number", min: 0, id: "number", "aria-label": "Number of the frame",
+      type: "number", min: 0, id: "number", "aria-label": "Frame number",
       change: () => {
         if (this.number.value) goTo(Number(this.number.value));
-        this.number.value = this.state.frame; // the nearest there is
+        this.number.value = this.state.frame; // clamped to the video
       },
     });
     this.total = h("span", { class: "muted" });
@@ -24,7 +24,7 @@ class Timeline {
     const step = (by, label, sign) => h("button", { type: "button", class: "quiet icon", "aria-label": label, title: label, click: () => goTo(this.state.frame + by) }, sign);
     this.element = h("section", { class: "panel timeline", "aria-label": "Frames" },
       h("div", { class: "transport" },
-        step(-1, "One frame back (left arrow)", "◀"), step(1, "One frame on (right arrow)", "▶"),
+        step(-1, "Previous frame (left arrow)", "◀"), step(1, "Next frame (right arrow)", "▶"),
         h("label", {}, "Frame ", this.number), this.total, this.name, this.tag),
       this.slider,
       this.box);
@@ -49,7 +49,7 @@ class Timeline {
 
   x(frame) {
     const last = Math.max(1, this.state.frames - 1);
-    return 8 + ((this.box.clientWidth - 16) * frame) / last; // the slider's thumb has half of 16 pixels beyond
+    return 8 + ((this.box.clientWidth - 16) * frame) / last; // half of the slider's 16-pixel thumb on each side
   }
 
   frameAt(event) {
@@ -86,7 +86,7 @@ class Timeline {
     return this.state.objects.find((item) => item.id === id)?.colour ?? "transparent";
   }
 
-  /** The runs of moments without a gap, as pairs of frame and share; a lonely one gets some width. */
+  /** Returns the stretches without a gap, as lists of (frame, share); a single moment gets some width. */
   pieces(shares) {
     const pieces = [];
     let piece = null;

@@ -1,4 +1,4 @@
-// Parts of the page, numbers as text, and the data.
+// Building blocks of the page, numbers as text, and the data.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUN_COLOURS = 6;
@@ -8,14 +8,14 @@ function panel(title, ...content) {
   return h("section", { class: "panel", "aria-label": title }, h("h2", {}, title), ...content);
 }
 
-/** Where a key leads among `length` things, from `here` (-1: nowhere); undefined for keys that lead nowhere. */
+/** Returns the index that a key moves to among `length` items, from `here` (-1: none); undefined for other keys. */
 function target(key, back, forth, here, length) {
   const last = length - 1;
   const targets = { [back]: here < 0 ? last : Math.max(0, here - 1), [forth]: Math.min(last, here + 1), Home: 0, End: last };
   return targets[key];
 }
 
-/** Focuses one of several rows, and lets Tab reach only that one. */
+/** Focuses one of several rows and makes it the only one that Tab reaches. */
 function focusRow(rows, row) {
   for (const other of rows) other.setAttribute("tabindex", -1);
   row.setAttribute("tabindex", 0);
@@ -30,7 +30,7 @@ function gridLine(left, right, y, value) {
   ];
 }
 
-/** A figure in percent with one decimal; a dash where there is none. */
+/** A figure in percent with one decimal; a dash if there is none. */
 function percent(value) {
   return value == null ? "–" : value.toFixed(1);
 }
@@ -53,12 +53,12 @@ function mean(values) {
   return there.length ? there.reduce((sum, value) => sum + value, 0) / there.length : null;
 }
 
-/** Style that gives an element the colour of a run. */
+/** Returns the style that gives an element the colour of a run. */
 function runColour(run) {
   return `--colour: var(--run-${run % RUN_COLOURS})`;
 }
 
-/** The runs after the first six have the same colours again, dashed. */
+/** Runs after the first six reuse the same colours, dashed. */
 function isDashed(run) {
   return run >= RUN_COLOURS;
 }
@@ -71,22 +71,22 @@ function count(number, singular) {
   return `${number} ${singular}${number === 1 ? "" : "s"}`;
 }
 
-/** J with the index of J_tr. */
+/** J_tr, with its subscript. */
 function jTr() {
   return [document.createTextNode("J"), h("sub", {}, "tr")];
 }
 
-/** The name of the figure beside J: J_tr, or F where the protocol has it. */
+/** The name of the figure beside J: J_tr, or F if the protocol has it. */
 function secondName() {
   return DATA.second === "F" ? ["F"] : jTr();
 }
 
-/** The rows, one for each object, of one object; of all where it is null. */
+/** Returns the row of one object from `rows`, which has one row per object; all rows if `object` is null. */
 function ofObject(sequence, rows, object) {
   return (rows ?? []).filter((_, index) => object == null || sequence.objects[index] === object);
 }
 
-/** J and the second figure of a run in a sequence: of one object, or the mean of all; nulls where it was not scored. */
+/** J and the second figure of a run in a sequence: of one object, or the mean of all; nulls if not scored. */
 function figuresOf(sequence, run, object = null) {
   const rows = ofObject(sequence, sequence.runs[run]?.figures, object);
   return { j: mean(rows.map((pair) => pair[0])), second: mean(rows.map((pair) => pair[1])) };

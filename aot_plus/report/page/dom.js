@@ -1,11 +1,11 @@
-// Building elements. All text goes in as text nodes: names are never HTML.
+// Builds elements. All text is inserted as text nodes: names are never HTML.
 
-/** An HTML element; attributes that are functions become listeners, null or false ones are left out. */
+/** Builds an HTML element. Attributes that are functions become listeners; null and false ones are left out. */
 function h(tag, attributes, ...children) {
   return build(document.createElement(tag), attributes, children);
 }
 
-/** An SVG element. */
+/** Builds an SVG element. */
 function s(tag, attributes, ...children) {
   return build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
@@ -19,7 +19,7 @@ function build(element, attributes, children) {
   return element;
 }
 
-/** Draws once the element is on the page, and whenever it gets another width. */
+/** Draws once the element is on the page, and again whenever its width changes. */
 function whenResized(element, draw) {
   let last = 0;
   const observer = new ResizeObserver(() => {

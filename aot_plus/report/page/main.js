@@ -1,13 +1,13 @@
-// The chosen sequence, kept in the address, and the colours of the page.
+// The chosen sequence, kept in the address, and the light or dark theme.
 
 const chosen = { sequence: null, object: null };
 
-/** Names cannot contain a slash: they are folders. */
+/** A slash separates name and object: names are folders and cannot contain one. */
 function addressOf(name, object) {
   return `#${encodeURIComponent(name)}${object == null ? "" : `/${object}`}`;
 }
 
-/** The sequence and object in the address; the first sequence where there is none. */
+/** Returns the sequence and object in the address; the first sequence if it names none. */
 function fromAddress() {
   const [name, object] = location.hash.slice(1).split("/").map(decoded);
   const sequence = DATA.sequences.find((one) => one.name === name) ?? DATA.sequences[0] ?? null;
@@ -28,7 +28,7 @@ function goTo(name, object) {
   showChosen();
 }
 
-/** Chooses a row; on a narrow page, where the detail is below the table, goes there. */
+/** Chooses a row; on a narrow page, scrolls to the detail, which is below the table. */
 function chooseRow(row) {
   goTo(row.sequence.name, row.object);
   if (matchMedia("(max-width: 68rem)").matches) document.getElementById("detail").scrollIntoView();
@@ -71,7 +71,7 @@ function detailHead(sequence) {
     h("ul", { class: "notes" }, sequence.notes.map((note) => h("li", {}, note))));
 }
 
-/** Light or dark: the system's, until the button says otherwise. */
+/** Uses the system's light or dark theme until the button changes it. */
 function startTheme() {
   const button = document.getElementById("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -90,7 +90,7 @@ function startTheme() {
   label();
 }
 
-/** Reads or writes what the browser keeps; some browsers keep nothing for files. */
+/** Reads or writes a value in the browser's local storage; some browsers have none for local files. */
 function storage(key, value) {
   try {
     if (value !== undefined) localStorage.setItem(key, value);

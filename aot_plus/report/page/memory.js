@@ -1,7 +1,7 @@
-// Frames in the memory: a row for each, from its arrival to its eviction, for each run and group.
+// Frames in the memory: for each run and group, a row per frame, from its arrival to its eviction.
 
-const LABEL_PITCH = 13; // pixels from row to row; where there are fewer, every other row is labelled
-const shading = { name: "relevance" }; // the score that the rows are shaded by
+const LABEL_PITCH = 13; // pixels from row to row; below it, only every other row is labelled
+const shading = { name: "relevance" }; // the score by which the rows are shaded
 
 function memoryPanel(sequence, cursor) {
   const names = scoreNames(sequence);
@@ -16,7 +16,7 @@ function memoryPanel(sequence, cursor) {
   }, names.map((name) => h("option", { value: name, selected: name === shading.name }, name))));
   draw();
   return panel("Memory",
-    h("p", { class: "muted small" }, "A row for each stored frame, on the frames of the curve above. A mark at its end: it was dropped. Stronger colour: a higher score."),
+    h("p", { class: "muted small" }, "One row per stored frame, on the same axis as the curve above. A mark at the end means that the frame was dropped; a stronger colour, a higher score."),
     choice ? h("div", { class: "controls" }, choice) : null,
     timelines);
 }
@@ -30,7 +30,7 @@ function runTimelines(sequence, run, index, cursor) {
   if (!sequence.runs[index]) return [];
   const groups = sequence.runs[index].memory;
   if (!groups?.length) {
-    const why = groups ? "The video is too short: nothing was added after the first frame." : "No trace that can be read: inference writes one with --trace.";
+    const why = groups ? "The video is too short: nothing was added after the first frame." : "There is no readable trace: inference writes one with --trace.";
     return [h("div", { class: "timeline" }, title(""), h("p", { class: "muted small" }, why))];
   }
   const bank = [run.policy && `policy ${run.policy}`, run.capacity !== run.policy && run.capacity].filter(Boolean).join(", ");
@@ -47,7 +47,7 @@ function timeline(sequence, group, run, cursor, title) {
   return h("div", { class: "timeline", style: runColour(run) }, title, readout, box);
 }
 
-/** Describes the whole timeline, while no row is pointed at. */
+/** Describes the whole timeline while the pointer is on no row. */
 function describeTimeline(view) {
   const { stored } = view.group;
   const dropped = stored.filter((row) => row.until != null).length;
@@ -65,7 +65,7 @@ function drawTimeline(box, width, view) {
   const svg = s("svg", { class: "plot", width, height, role: "group", "aria-label": `Frames in the memory of ${DATA.runs[view.run].name}` },
     rows, frameTicks(view.sequence, scale, height - 6), cursorLine(scale, view.cursor, 0, height - 20));
   followPointer(svg, scale, view.cursor);
-  // After the cursor has moved: the scores are those at the cursor.
+  // Registered after followPointer, so that the cursor has moved: the scores shown are those at the cursor.
   svg.addEventListener("pointermove", (event) => {
     const index = rows.indexOf(event.target.closest(".stored"));
     pointAt(view, stored[index] ?? null, rows[index]);
@@ -74,7 +74,8 @@ function drawTimeline(box, width, view) {
   box.replaceChildren(svg);
 }
 
-/** Opacity for a score: from the group's lowest to its highest. The root keeps low ones apart, which most are. */
+/** Returns the opacity for a score, from the group's lowest to its highest. The square root separates low scores,
+ *  which most are. */
 function shadeOf(group) {
   const values = group.stored.flatMap((row) => row.scores.map((score) => scoreOf(group, score, shading.name)));
   const there = values.filter((value) => value != null);
@@ -116,7 +117,7 @@ function scoreOf(group, score, name) {
   return position < 0 ? null : score[position + 1];
 }
 
-/** Marks a row (none: null) and says what is known about it at the cursor. */
+/** Highlights a row (null: none) and describes it at the cursor. */
 function pointAt(view, row, element) {
   view.active?.classList.remove("on");
   view.active = element ?? null;
@@ -128,7 +129,7 @@ function pointAt(view, row, element) {
   }
 }
 
-/** A stored frame in words; `score` is one of its scores, or none. */
+/** Describes a stored frame in words; `score` is one of its scores, or null. */
 function rowWords(view, row, score) {
   const stay = row.until == null
     ? row.frame === 0 ? "the reference, kept to the end" : "kept to the end"

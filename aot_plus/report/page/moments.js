@@ -1,6 +1,6 @@
-// Pictures of the worst moments, with the outlines of the truth and of each run's prediction.
+// Pictures of the worst moments, with the outlines of the ground truth and of each run's prediction.
 
-// Light on photographs, and told apart by lightness as well.
+// Bright enough for photographs, and different in lightness too.
 const OBJECT_COLOURS = ["#ffb000", "#4cc9ff", "#ff6fb5", "#3ee6a0", "#c7a3ff", "#ff7f4d", "#f2f25c", "#a8e1ff"];
 
 const outlines = { truth: true, prediction: true };
@@ -29,7 +29,7 @@ function momentsPanel(sequence) {
   return section;
 }
 
-/** Style that gives an element the colour of an object. */
+/** Returns the style that gives an element the colour of an object. */
 function objectColour(sequence, object) {
   return `--object: ${OBJECT_COLOURS[sequence.objects.indexOf(object) % OBJECT_COLOURS.length]}`;
 }
@@ -51,7 +51,7 @@ function momentFigure(sequence, picture, run, number) {
     s("path", { class: "casing", d: path }),
     s("path", { class: shape, d: path, "fill-rule": "evenodd", style: objectColour(sequence, object) }));
   const drawing = s("svg", { viewBox: `0 0 ${picture.width} ${picture.height}`, "aria-hidden": "true" },
-    // The truth goes first: it is seen where the prediction is not the same.
+    // The ground truth is drawn first, so that it is visible only where the prediction differs.
     picture.truth.map(outline("truth", "truth")),
     picture.runs[number].map(outline("prediction", "predicted")));
   return h("figure", {},

@@ -1,4 +1,4 @@
-// The runs side by side, beside the paper's rows, and the histogram of the second figure.
+// The table of the runs, with the paper's rows below, and the histogram of the second figure.
 
 function showOverview() {
   document.title = `${DATA.dataset} ${DATA.split}: evaluation report`;
@@ -11,7 +11,7 @@ function showOverview() {
   showHistogram();
 }
 
-/** True where all runs have the same objects: their means can be compared as they are. */
+/** Returns whether all runs have the same objects, so that their means can be compared directly. */
 function runsAreComparable() {
   return DATA.runs.every((run) => run.all.objects === run.common.objects);
 }
@@ -56,16 +56,16 @@ function showRunNotes() {
   const notes = DATA.runs.flatMap((run) => run.notes.map((note) => `${run.name}: ${note}`));
   if (!runsAreComparable()) {
     const shared = count(Math.max(...DATA.runs.map((run) => run.common.objects)), "object");
-    notes.unshift(`The runs do not cover the same objects. J and ${DATA.second} are over the ${shared} that all scored runs have; "own" is over all of a run's.`);
+    notes.unshift(`The runs do not cover the same objects. J and ${DATA.second} are means over the ${shared} that all scored runs share; "own" means over all objects of the run.`);
   }
   const whole = DATA.runs.every((run) => run.sequences === DATA.splitSequences);
-  if (DATA.paper.length && !whole) notes.push("The paper's figures are over the whole split.");
+  if (DATA.paper.length && !whole) notes.push("The paper's figures are for the whole split.");
   const meaning = DATA.second === "F" ? "F compares edges" : "J_tr is J over the last quarter of the scored frames";
   notes.push(`J and ${DATA.second} in percent, means over objects; ${meaning}.`, ...DATA.notes);
   document.getElementById("run-notes").replaceChildren(...notes.map((note) => h("li", {}, subscripts(note))));
 }
 
-/** Text with J_tr set properly. */
+/** Sets J_tr with a subscript wherever it occurs in a text. */
 function subscripts(text) {
   return text.split("J_tr").flatMap((part, index) => (index ? [...jTr(), part] : [part]));
 }
@@ -117,7 +117,7 @@ function histogram(bins, width) {
   return s("svg", { width, height, role: "img", "aria-label": `Objects by ${DATA.second}, in steps of 10 percent. ${words}` }, parts);
 }
 
-/** 1, 2 or 5 times a power of ten, not below the value and at least 1. */
+/** Returns the smallest 1, 2 or 5 times a power of ten that is at least the value and at least 1. */
 function niceStep(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= value) ?? 10 * power;

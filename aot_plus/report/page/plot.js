@@ -1,8 +1,8 @@
-// J per frame as a curve for every run. The cursor is shared with the memory's timelines below it.
+// J per frame, as a curve for each run. The cursor is shared with the memory timelines below.
 
 const PLOT = { left: 34, right: 10, top: 24, bottom: 24, height: 230 };
 
-/** Where frames are on an axis that is `width` pixels wide, margins included. */
+/** Maps frames to x and back, on a plot that is `width` pixels wide including margins. */
 function frameScale(sequence, width) {
   const span = Math.max(1, sequence.length - 1);
   const inner = Math.max(1, width - PLOT.left - PLOT.right);
@@ -12,7 +12,7 @@ function frameScale(sequence, width) {
   };
 }
 
-/** The frame that all drawings of a sequence point at; null: none. Listeners are told of every change. */
+/** Holds the frame that all plots of a sequence point at (null: none), and notifies listeners of changes. */
 function newCursor() {
   const listeners = [];
   return {
@@ -25,7 +25,7 @@ function newCursor() {
   };
 }
 
-/** Lets the pointer move the cursor while it is over the drawing. */
+/** Makes the cursor follow the pointer while it is over the plot. */
 function followPointer(svg, scale, cursor) {
   const move = (event) => cursor.move(scale.frame(event.clientX - svg.getBoundingClientRect().left));
   svg.addEventListener("pointermove", move);
@@ -33,7 +33,7 @@ function followPointer(svg, scale, cursor) {
   svg.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && cursor.move(null));
 }
 
-/** Shows an element while the cursor is somewhere; `attributes` gives its place at a frame. */
+/** Shows an element while the cursor is on a frame; `attributes` returns its position at that frame. */
 function atCursor(element, cursor, attributes) {
   element.setAttribute("visibility", "hidden");
   cursor.onMove((frame) => {
@@ -43,12 +43,12 @@ function atCursor(element, cursor, attributes) {
   return element;
 }
 
-/** A dashed line at the cursor. */
+/** Builds a dashed line at the cursor. */
 function cursorLine(scale, cursor, y1, y2) {
   return atCursor(s("line", { class: "cursor", y1, y2 }), cursor, (frame) => ({ x1: scale.x(frame), x2: scale.x(frame) }));
 }
 
-/** The position in `sequence.frames` of the scored frame nearest to a frame of the video. */
+/** Returns the index in `sequence.frames` of the scored frame nearest to a frame of the video. */
 function nearestScored(sequence, frame) {
   let best = 0;
   sequence.frames.forEach((other, index) => {
@@ -57,7 +57,7 @@ function nearestScored(sequence, frame) {
   return best;
 }
 
-/** The panel with the curves. */
+/** Builds the panel with the curves. */
 function curvePanel(sequence, object, cursor) {
   const curves = DATA.runs.map((_, run) => curveOf(sequence, run, object));
   const box = h("div", { class: "curve-box" });
@@ -71,7 +71,7 @@ function curvePanel(sequence, object, cursor) {
   return section;
 }
 
-/** Buttons for the mean over objects and for each object. */
+/** Builds buttons for the mean over objects and for each object. */
 function objectChoice(sequence, object) {
   if (sequence.objects.length < 2) return null;
   const choice = (value, words) => h("button", {
@@ -87,7 +87,7 @@ function objectChoice(sequence, object) {
     choice(null, "Mean"), sequence.objects.map((number) => choice(number, String(number)))));
 }
 
-/** Names of the runs with their figures; while the cursor is on a frame, with J of that frame. */
+/** Lists the runs with their figures or, while the cursor is on a frame, with J of that frame. */
 function curveLegend(sequence, object, curves, cursor) {
   const heading = h("p", { class: "readout", role: "status" });
   const number = (words, value) => h("span", { class: "figure" }, h("span", { class: "muted" }, words), " ", h("b", {}, percent(value)));
@@ -120,7 +120,7 @@ function drawCurves(box, width, sequence, curves, cursor) {
   const floor = y(0);
   const svg = s("svg", {
     class: "plot", width, height: PLOT.height, tabindex: 0, role: "img",
-    "aria-label": `J per frame of ${sequence.name}. Left and right move from frame to frame.`,
+    "aria-label": `J per frame of ${sequence.name}. The left and right arrow keys move from frame to frame.`,
   },
     lastQuarter(sequence, scale, floor),
     [0, 25, 50, 75, 100].flatMap((value) => gridLine(PLOT.left, width - PLOT.right, y(value), value)),
@@ -138,7 +138,7 @@ function drawCurves(box, width, sequence, curves, cursor) {
   box.replaceChildren(svg);
 }
 
-/** Shades the frames that count in J_tr; nothing where there is no J_tr. */
+/** Shades the frames that count in J_tr; nothing if there is no J_tr. */
 function lastQuarter(sequence, scale, floor) {
   if (sequence.last == null) return [];
   const from = scale.x(sequence.frames[sequence.last]);
@@ -149,7 +149,7 @@ function lastQuarter(sequence, scale, floor) {
   ];
 }
 
-/** Frame numbers under the axis, at round steps. */
+/** Builds the frame numbers under the axis, at round steps. */
 function frameTicks(sequence, scale, y) {
   const last = sequence.length - 1;
   const step = niceStep(last / 6);
@@ -160,7 +160,7 @@ function frameTicks(sequence, scale, y) {
   return ticks;
 }
 
-/** A dot on every curve at the cursor. */
+/** Builds a dot on every curve at the cursor. */
 function curvePoints(sequence, curves, scale, y, cursor) {
   return curves.map((values, run) => values && atCursor(s("circle", { class: "point", style: runColour(run), r: 4 }), cursor, (frame) => {
     const index = nearestScored(sequence, frame);
@@ -169,7 +169,7 @@ function curvePoints(sequence, curves, scale, y, cursor) {
   }));
 }
 
-/** Numbers above the curve, where the pictures are from. */
+/** Builds numbered marks above the curve, at the frames of the pictures. */
 function momentMarks(sequence, scale) {
   return sequence.pictures.map((picture, index) => {
     const x = scale.x(picture.position);

@@ -1,14 +1,14 @@
-// The table of sequences or objects: sorted by any column, filtered by name, a row chosen by mouse or keyboard.
+// The table of sequences or objects: sortable by any column, filtered by name, operated by mouse or keyboard.
 
 const table = {
   rows: "sequences", // or "objects"
   filter: "",
-  baseline: Math.max(0, DATA.runs.findIndex((run) => run.policy === "fifo")), // the run that differences are to
-  column: null, // key of the column that the rows are sorted by; null: the split's order
+  baseline: Math.max(0, DATA.runs.findIndex((run) => run.policy === "fifo")), // the run that others are compared with
+  column: null, // key of the column to sort by; null: the split's order
   descending: false,
 };
 
-/** One row for each sequence, or for each object of each. */
+/** Returns a row for each sequence, or for each object of each sequence. */
 function tableRows() {
   return DATA.sequences.flatMap((sequence, order) => {
     const objects = table.rows === "objects" ? sequence.objects : [null];
@@ -21,7 +21,7 @@ function tableRows() {
   });
 }
 
-/** The columns: a key, a heading, the value to sort by, and how it is shown. */
+/** Returns the columns, each with a key, a heading, the value to sort by, and how to show it. */
 function tableColumns() {
   const [key, head, number] = table.rows === "objects"
     ? ["object", "Id", (row) => row.object]
@@ -56,20 +56,20 @@ function showTable() {
   const rows = all.filter((row) => words.every((word) => row.sequence.name.toLowerCase().includes(word)));
   if (sorted) rows.sort((a, b) => compare(sorted.value(a), sorted.value(b), table.descending) || a.order - b.order);
   const body = h("tbody", {}, rows.map((row) => tableRow(row, columns)));
-  if (!rows.length) body.append(h("tr", {}, h("td", { class: "empty", colspan: columns.length }, "No name contains this.")));
+  if (!rows.length) body.append(h("tr", {}, h("td", { class: "empty", colspan: columns.length }, "No name matches.")));
   document.getElementById("table").replaceChildren(tableHead(columns), body);
   const shown = rows.length === all.length ? "" : `${rows.length} of `;
   document.getElementById("count").textContent = shown + count(all.length, table.rows.slice(0, -1));
   markChosenRow();
 }
 
-/** Columns have a line before them where another group begins. */
+/** Draws a line before a column that begins a group. */
 function edgeClass(columns, index) {
   const { group } = columns[index];
   return group && group !== columns[index - 1].group ? "edge" : null;
 }
 
-/** Rows without a value come last in both directions. */
+/** Compares values; rows without a value come last in both directions. */
 function compare(a, b, descending) {
   if (a == null || b == null) return (a == null) - (b == null);
   const order = typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
@@ -97,7 +97,7 @@ function tableHead(columns) {
       column.run == null ? null : swatch(column.run), column.head)))));
 }
 
-/** A first click sorts upwards, a second downwards, a third gives the split's order back. */
+/** The first click sorts in ascending order, the second descending, the third restores the split's order. */
 function sortBy(key) {
   if (table.column !== key) [table.column, table.descending] = [key, false];
   else if (!table.descending) table.descending = true;
