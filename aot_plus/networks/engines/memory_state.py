@@ -23,8 +23,9 @@ class GroupMemory:
         self._long: list[KeyValue] = []  # as it is read; rebuilt when the bank changes
 
     def read(self) -> list[LayerMemory]:
-        """Returns what each layer reads: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, and the
-        last frame.
+        """Returns each layer's memory: the long-term one and, as the short-term one, the last frame.
+
+        Long-term keys are ``G x T*N x D``, values ``G x T*N x E``.
         """
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
@@ -48,7 +49,7 @@ class TrainingMemory(GroupMemory):
 
 
 class VideoMemory(GroupMemory):
-    """Holds the memory of a video, in place; its work on the device is separate from that on the host."""
+    """Holds a video's memory in tensors that stay in place; device and host do their work separately."""
 
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
         super().__init__(model)
@@ -139,5 +140,5 @@ def _flat(layers: Sequence[KeyValue]) -> list[KeyValue]:
 
 
 def _own(entry: KeyValue) -> KeyValue:
-    """Copies an entry to storage of its own."""
+    """Copies an entry to new storage."""
     return KeyValue(*(tensor.clone(memory_format=torch.contiguous_format) for tensor in entry))
