@@ -42,7 +42,7 @@ class TrainingMemory(GroupMemory):
         self._short = self.model.bind_short(propagation, identity)
 
     def write_long(self, propagation: Propagation, identity: Tensor, dropped: int | None) -> None:
-        """Appends this frame to the bank, in the place of the one at position ``dropped`` if given."""
+        """Appends this frame to the bank; it replaces the one at position ``dropped``, if given."""
         self.bank.append(self.model.bind_long(propagation, identity), dropped)
         rows = self.model.memory_embedding(len(self.bank))
         self._long = _flat([self.bank.layer(index, rows) for index in range(self.bank.num_layers)])

@@ -135,7 +135,7 @@ class StepGraphs:
                 self.recorder.free()
             if key not in self._warm:
                 return None
-            self._stop(f"a part of the step cannot be recorded ({first_line(error)})")
+            self._stop(f"a part of the step cannot be captured ({first_line(error)})")
             return None
         self.num_bytes += num_bytes
         self._recordings[key] = Recording(replay, num_bytes, tables)
@@ -145,4 +145,4 @@ class StepGraphs:
 
     def _stop(self, reason: str) -> None:
         self.stopped = True
-        self._warn(f"{reason}: what is not recorded yet runs without CUDA graphs")
+        self._warn(f"{reason}: what has not been captured yet runs without CUDA graphs")

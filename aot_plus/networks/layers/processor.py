@@ -95,7 +95,7 @@ def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product
     return "product" if weight.is_cuda and weight.element_size() == 2 else "convolution"
 
 
-LARGE_GROUP = 2**18  # values
+LARGE_GROUP = 2**18  # values per group
 
 
 def norms_by_parts(x: Tensor, groups: int) -> bool:
