@@ -23,7 +23,8 @@ class DefaultStage:
     DATASETS: tuple[str, ...] = ("vost",)
     DATA_WORKERS: int = 4  # loader processes per training process; 0: samples load in the training process
     DATA_SEQ_LEN: int = 5  # frames per clip, including the reference frame
-    DATA_RANDOMCROP: tuple[int, int] = (465, 465)  # height, width: 16k + 1 (16k without MODEL_ALIGN_CORNERS)
+    # Pixels (height, width): 16k + 1. Without MODEL_ALIGN_CORNERS: 16k; 16k + 1 is then reduced by 1.
+    DATA_RANDOMCROP: tuple[int, int] = (465, 465)
     DATA_RANDOMFLIP: float = 0.5  # probability of a horizontal flip
     DATA_SHORT_EDGE_LEN: int = 480  # pixels, before the random scale
     DATA_MIN_SCALE_FACTOR: float = 0.7
@@ -115,9 +116,11 @@ class DefaultStage:
     TEST_MULTISCALE_MAX_SHORT_EDGE: float | None = None  # replaces it if TEST_MULTISCALE is not (1.0,)
     TEST_OUTPUT_HEIGHT: int | None = None  # pixels; masks of taller frames are written at this height
     TEST_MULTISCALE: tuple[float, ...] = (1.0,)
-    TEST_FLIP: bool = False  # average with the prediction for the flipped image
+    TEST_FLIP: bool = False  # average with the prediction for the horizontally flipped image
     TEST_DTYPE: DType = "float32"
-    TEST_TF32: bool | None = None  # CUDA: 10 of 23 mantissa bits in products; None: PyTorch's (convolutions)
+    # CUDA: compute float32 convolutions and matrix products in TF32, with 10 of 23 mantissa bits. None leaves
+    # PyTorch's settings: by default, only convolutions.
+    TEST_TF32: bool | None = None
     TEST_DEVICE: str = "auto"  # a PyTorch device, or auto: CUDA if available
     TEST_CUDA_GRAPH: bool = True  # CUDA: replay a captured frame, instead of launching its kernels one by one
     TEST_GPU_IMAGES: bool = False  # decode and resize JPEG on the device: faster, but not bit-identical

@@ -4,7 +4,10 @@ from aot_plus.configs.default import DefaultStage
 
 
 class StageConfig(DefaultStage):
-    """Trains for 100,000 steps. With encoders above ResNet-50, the checkpoint of step 80,000 is better."""
+    """Trains for 100,000 steps.
+
+    With encoders larger than ResNet-50, the checkpoint of step 80,000 is better.
+    """
 
     DATASETS: tuple[str, ...] = ("youtubevos2019", "davis2017")
     DATA_TURN_BACK = True

@@ -52,7 +52,7 @@ def find_cores() -> Cores:
 def choose_wait_policy() -> None:
     """Makes OpenMP's threads sleep while waiting on a busy machine, unless OMP_WAIT_POLICY is set.
 
-    Call it before torch is imported: OpenMP reads the environment then.
+    Call it before torch is imported, which loads OpenMP: OpenMP reads the environment only then.
     """
     if find_cores().is_busy:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

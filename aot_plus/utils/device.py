@@ -58,7 +58,7 @@ class HostCopy:
 
 def convolutions_use_tf32() -> bool:
     """Returns whether cuDNN may compute float32 convolutions in TF32, by PyTorch's old or new setting."""
-    cudnn: Any = torch.backends.cudnn  # its type stubs lack ``conv``
+    cudnn: Any = torch.backends.cudnn  # ``conv`` is added at run time, unknown to mypy
     return cudnn.conv.fp32_precision == "tf32"
 
 

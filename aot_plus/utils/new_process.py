@@ -1,4 +1,4 @@
-"""Runs as the main module in a process of the launcher, before anything else is imported.
+"""Replaces the main program in a process of the launcher, before anything else is imported.
 
 Importing torch takes seconds: meanwhile Ctrl-C ends the process without a traceback, and it ends with the
 launcher.

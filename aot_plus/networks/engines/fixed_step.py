@@ -131,7 +131,7 @@ class FixedStep:
         ]
 
     def _held(self, new: T, old: T) -> T:
-        """Copies a piece's results to the tensors that other pieces read; others may overwrite its own."""
+        """Copies a piece's results to tensors that stay valid: other pieces may overwrite its own."""
         return copied(new, old, self.video.device)
 
     def _choose(self, counts: tuple[int, ...], *, full: bool) -> None:
@@ -200,7 +200,7 @@ class StepStore:
         self._said: set[str] = set()
 
     def take(self, shape: Hashable) -> FixedStep | None:
-        """Ends the current video; returns the step of an earlier video of ``shape`` for the next one."""
+        """Ends the current video; returns an earlier video's step of ``shape`` for the next, or None."""
         self.put_back()
         step = self._waiting.pop(shape, None)
         self._present = None if step is None else (shape, step)
@@ -216,7 +216,7 @@ class StepStore:
         if None in capacities:
             _say(self._said, logging.INFO, f"an unbounded bank has no fixed shape: {_EAGERLY}")
             return None
-        # Its bound methods would make a reference cycle, which Python frees late, and with it GPU memory.
+        # The store's bound methods would make a cycle, which Python frees late, and with it GPU memory.
         own = weakref.ref(self)
         graphs = StepGraphs(
             self._make_recorder(),

@@ -105,7 +105,7 @@ def merge_groups(logits: Sequence[Tensor]) -> Tensor:
 
 
 def best_of_groups(logits: Sequence[Tensor]) -> Tensor:
-    """Returns the best channel of ``merge_groups(logits)``, ``H x W`` int32, without computing them all."""
+    """Returns the best channel of ``merge_groups(logits)``, ``H x W`` int32, without making all channels."""
     if len(logits) == 1:
         return best_channel(logits[0]).int()
     background, objects = _probabilities_of_groups(logits)

@@ -105,7 +105,7 @@ class InferenceEngine:
             labels: ``H x W`` integers, 0 background, 1..num_objects, ``IGNORED``.
             num_objects: K; ids that the mask does not show count as well.
             memory_gap: frames between two writes to the long-term memory.
-            state: of a finished video with at most as many groups of objects, whose tensors are reused.
+            state: of a finished video with no more groups of objects than this one; its tensors are reused.
 
         Returns:
             The video's state: ``state`` if given.

@@ -23,8 +23,9 @@ class GroupMemory:
         self._long: list[KeyValue] = []  # as it is read; rebuilt when the bank changes
 
     def read(self) -> list[LayerMemory]:
-        """Returns what each layer reads: long-term keys ``G x T*N x D`` and values ``G x T*N x E``, and the
-        last frame.
+        """Returns each layer's memory: the long-term one and, as the short-term one, the last frame.
+
+        Long-term keys are ``G x T*N x D``, values ``G x T*N x E``.
         """
         return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
 
@@ -41,14 +42,14 @@ class TrainingMemory(GroupMemory):
         self._short = self.model.bind_short(propagation, identity)
 
     def write_long(self, propagation: Propagation, identity: Tensor, dropped: int | None) -> None:
-        """Appends this frame to the bank, in the place of the one at position ``dropped`` if given."""
+        """Appends this frame to the bank; it replaces the one at position ``dropped``, if given."""
         self.bank.append(self.model.bind_long(propagation, identity), dropped)
         rows = self.model.memory_embedding(len(self.bank))
         self._long = _flat([self.bank.layer(index, rows) for index in range(self.bank.num_layers)])
 
 
 class VideoMemory(GroupMemory):
-    """Holds the memory of a video, in place; its work on the device is separate from that on the host."""
+    """Holds a video's memory in tensors that stay in place; device and host do their work separately."""
 
     def __init__(self, model: AOT, bank: MemoryBank) -> None:
         super().__init__(model)
@@ -139,5 +140,5 @@ def _flat(layers: Sequence[KeyValue]) -> list[KeyValue]:
 
 
 def _own(entry: KeyValue) -> KeyValue:
-    """Copies an entry to storage of its own."""
+    """Copies an entry to new storage."""
     return KeyValue(*(tensor.clone(memory_format=torch.contiguous_format) for tensor in entry))

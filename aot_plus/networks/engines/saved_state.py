@@ -27,7 +27,7 @@ __all__ = [
     "saved_frame",
 ]
 
-# The configs that labels depend on, besides those that begin with MODEL_ or MEM_.
+# The config values that labels depend on, besides those whose names begin with MODEL_ or MEM_.
 _DECIDING = (
     *("FORMER_MEM_LEN", "LATTER_MEM_LEN"),
     *("USE_TEMPORAL_POSITIONAL_EMBEDDING", "TEMPORAL_POSITIONAL_EMBEDDING_SLOT_4"),
@@ -37,7 +37,7 @@ _DECIDING = (
 
 
 def saved_config(cfg: Config) -> dict[str, Any]:
-    """Returns the values of all configs that labels depend on, by name."""
+    """Returns the config values that labels depend on, by name."""
     names = [name for name in dir(cfg) if name.startswith(("MODEL_", "MEM_"))]
     return {name: getattr(cfg, name) for name in [*names, *_DECIDING]}
 

@@ -268,9 +268,9 @@ class VideoSegmenter:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resumes a video where ``state_dict`` was called: the next labels are the same.
 
-        The segmenter must have the same model, and the same values of all configs that labels depend on. It
-        forgets its current video. Raises ``ConfigError`` for another config and ``DataError`` for an invalid
-        state; the current video can then go on.
+        The segmenter must have the same model, and the same config values that labels depend on. It forgets
+        its current video. Raises ``ConfigError`` for another config and ``DataError`` for an invalid state;
+        the current video can then go on.
         """
         try:
             check_config(state["config"], self.cfg)
@@ -303,7 +303,7 @@ class VideoSegmenter:
     def _prepared(self, image: GivenImage | PreparedFrame) -> PreparedFrame:
         frame = image if isinstance(image, PreparedFrame) else self.prepare(image)
         for pixels in frame.inputs:
-            if pixels.is_cuda:  # from the readers' stream: its memory may be reused only after this stream
+            if pixels.is_cuda:  # from the readers' stream: not to be reused until this stream is done
                 pixels.record_stream(torch.cuda.current_stream(self.device))
         return frame
 

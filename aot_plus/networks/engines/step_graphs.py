@@ -116,10 +116,10 @@ class StepGraphs:
             self._record(key, piece)
 
     def _record(self, key: tuple[Hashable, Hashable], piece: Piece) -> Recording | None:
-        """Captures a piece. Capturing stops for good if there is no room, or if it fails.
+        """Captures a piece; returns None if that is not possible.
 
-        It does not stop for a piece that has not run yet: this may need the host the first time only. Such
-        a piece runs eagerly first.
+        Capturing stops for good if there is no room, or if a piece that has already run cannot be captured. A
+        piece that has not run yet may need the host the first time only: it runs eagerly first.
         """
         if not self._has_room():
             self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
@@ -135,7 +135,7 @@ class StepGraphs:
                 self.recorder.free()
             if key not in self._warm:
                 return None
-            self._stop(f"a part of the step cannot be recorded ({first_line(error)})")
+            self._stop(f"a part of the step cannot be captured ({first_line(error)})")
             return None
         self.num_bytes += num_bytes
         self._recordings[key] = Recording(replay, num_bytes, tables)
@@ -145,4 +145,4 @@ class StepGraphs:
 
     def _stop(self, reason: str) -> None:
         self.stopped = True
-        self._warn(f"{reason}: what is not recorded yet runs without CUDA graphs")
+        self._warn(f"{reason}: what has not been captured yet runs without CUDA graphs")

@@ -67,7 +67,7 @@ class VideoViews:
         return [view.state for view in self.views]
 
     def trace_to(self, trace: TraceSink | None) -> None:
-        """Sets what is called with the first view's memory decisions from now on."""
+        """Sets the function that gets the first view's memory decisions from now on; None for no trace."""
         self.views[0].engine.trace = trace
 
     def start(self, pixels: Sequence[Tensor], labels: Tensor, num_objects: int, memory_gap: int) -> None:
@@ -91,11 +91,11 @@ class VideoViews:
         ]
 
     def encode(self, pixels: Sequence[Tensor]) -> list[Features]:
-        """Encodes a frame in each view: the first part of ``predict``, before ``propagate``, ``decode``."""
+        """Encodes a frame in each view. ``predict`` is this, then ``propagate``, then ``decode``."""
         return [self.model.encode(images) for images in self._inputs(pixels)]
 
     def propagate(self, features: Sequence[Features]) -> list[list[Propagation]]:
-        """Reads the memories: the only part that depends on how many frames they hold."""
+        """Reads the memories: the only part of ``predict`` that depends on how many frames they hold."""
         pairs = zip(self.views, features, strict=True)
         return [view.engine.propagate(view.state, encoded) for view, encoded in pairs]
 

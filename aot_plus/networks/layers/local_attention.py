@@ -129,9 +129,10 @@ def _by_offset(weights: Tensor, keys: Tensor, exist: Tensor) -> Tensor:
 
 
 def _padded(x: Tensor, border: int) -> Tensor:
-    """Pads a ``B x C x h x w`` map with zeros to ``B x . x . x C``: by a border, and to whole tiles.
+    """Pads a ``B x C x h x w`` map with zeros to ``B x . x . x C``.
 
-    Maps of tokens have their channels last in memory, so whole pixels are copied.
+    The padding is a border, and below and right what completes the last tiles. Maps of tokens have their
+    channels last in memory, so whole pixels are copied.
     """
     height, width = x.shape[2:]
     sides = (0, 0, border, border + -width % TILE, border, border + -height % TILE)

@@ -35,12 +35,12 @@ _WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, an
 _FAST_BFLOAT16 = "bfloat16 on AVX-512"
 
 BY_PRODUCTS = {
-    # PyTorch's kernel stores all weights on a CPU: 230 to 79 MB for a layer's long-term read, in equal time.
+    # On a CPU, PyTorch's kernel stores all weights: 230 to 79 MB for a layer's long-term read, in equal time.
     ("cpu", _WIDE, "inference"),
     ("cpu", _WIDE, "training"),
     (_FAST_BFLOAT16, _WIDE, "inference"),
     (_FAST_BFLOAT16, _WIDE, "training"),
-    # AOT+'s long-term read: 0.40 to 0.23 s. Without AVX-512 it takes many times as long: 0.64 to 15 s.
+    # AOT+'s long-term read: 0.40 to 0.23 s. Without AVX-512, bfloat16 is many times slower: 0.64 to 15 s.
     (_FAST_BFLOAT16, _EVEN, "inference"),
     # H100, per layer: 5.6 to 1.3 ms in float32, 1.8 to 0.34 in float16. Training would store the weights.
     ("cuda", _WIDE, "inference"),
@@ -74,7 +74,8 @@ def keys_of_fast_products(k: Tensor) -> int:
     """Returns how many of the keys ``... x M x d`` an attention by matrix products multiplies together.
 
     The rest is multiplied separately. H100, a layer of DeAOT over nine frames of 1674 tokens in float16: 0.38
-    to 0.19 ms with keys padded to a multiple, including their copy. Not measured since.
+    to 0.19 ms when the keys were padded to a multiple, which included copying them. Separate products have
+    not been measured.
     """
     tokens = k.shape[-2]
     return tokens - tokens % PRODUCTS_MULTIPLE if k.is_cuda and k.element_size() == 2 else tokens
@@ -94,13 +95,13 @@ def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product
     return "product" if weight.is_cuda and weight.element_size() == 2 else "convolution"
 
 
-LARGE_GROUP = 2**18  # values
+LARGE_GROUP = 2**18  # values per group
 
 
 def norms_by_parts(x: Tensor, groups: int) -> bool:
-    """Returns whether a group norm of ``B x C x ...`` is faster when built from other operations.
+    """Returns whether other operations compute a group norm of ``B x C x ...`` faster than PyTorch's kernel.
 
-    On CUDA, PyTorch's kernel runs one thread block per group, where 132 could run. H100, 8 groups, 128 x 121
+    On CUDA, that kernel runs one thread block per group, where 132 could run. H100, 8 groups, 128 x 121
     x 213 values in all, in float16: 0.24 to 0.06 ms. It also returns channels first: if convolutions use
     channels last, the values would be rearranged twice, and resized slowly in between.
     """

@@ -4,7 +4,7 @@ from aot_plus.configs import Config
 
 
 def memory_gap(cfg: Config, num_frames: int | None) -> int:
-    """Returns the frames between two writes to the bank, in a video of ``num_frames`` (None: unknown length).
+    """Returns the number of frames between two writes to the bank, for ``num_frames`` in all (None: unknown).
 
     ``TEST_MEM_GAP_BY_LENGTH`` selects the rule of the published VOST evaluation: ``max(round(num_frames /
     TEST_MEM_GAP_PARTS), TEST_MEM_GAP_MIN)``, where ``round`` rounds half to even.

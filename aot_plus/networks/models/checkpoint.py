@@ -202,7 +202,7 @@ def _check_complete(report: LoadReport, own: Mapping[str, Tensor]) -> None:
     deeper = {block for name in report.unexpected if (block := _extra_block(name, own))}
     if deeper:
         raise CheckpointError(
-            f"{report.source}: belongs to a deeper model: this one lacks blocks, {_listing(sorted(deeper))}"
+            f"{report.source}: belongs to a deeper model: blocks not in this one, {_listing(sorted(deeper))}"
         )
 
 

@@ -27,7 +27,7 @@ def policy_errors(name: str) -> AbstractContextManager[None]:
 
 
 def ask_to_keep(policy: MemoryPolicy, append: Append, name: str) -> bool:
-    """Asks a policy whether to store the frame, if the policy may decline frames.
+    """Returns whether to store the frame; asks the policy only if it may decline frames.
 
     ``name``: ``MEM_POLICY``. Raises ``ConfigError`` for an answer that is neither True nor False.
     """

@@ -1,4 +1,4 @@
-"""Refuses to store frames whose prediction is poor, whatever the policy (the write gate)."""
+"""Declines frames whose prediction is poor, whatever the policy (the write gate)."""
 
 from __future__ import annotations
 

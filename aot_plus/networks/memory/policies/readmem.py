@@ -33,7 +33,7 @@ class ReadMemPolicy(MemoryPolicy):
         super().__init__(cfg)
         check_value("MEM_READMEM_FLOOR", cfg.MEM_READMEM_FLOOR)
         self._frames: list[int] = []  # the frames of the rows of the Gram matrix
-        self._gram = torch.empty(0, 0, dtype=torch.float64)  # on the CPU, since it is small
+        self._gram = torch.empty(0, 0, dtype=torch.float64)  # T x T; small, so kept on the CPU
         self._compared = -1  # the frame that ``last_scores`` belong to
 
     def keep(self, append: Append) -> bool:

@@ -22,9 +22,9 @@ NOBODY = -1  # a frame number that no frame has
 
 
 class FrameValues:
-    """Keeps a value per frame, found by the frame's number. All of it is on the device.
+    """Keeps a value per frame on the device, found by the frame's number.
 
-    Nothing makes the host wait, except ``frames`` and ``as_dict``.
+    Only ``frames`` and ``as_dict`` make the host wait.
 
     Attributes:
         numbers: S int64, NOBODY where there is no frame; None before the first values.
