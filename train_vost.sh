@@ -12,7 +12,7 @@ set -euo pipefail
 #   BATCH_SIZE   number of clips per step, over all processes (default: the stage's)
 #   DTYPE        float32, or mixed precision with bfloat16 or float16 (default: the stage's)
 #   STEPS        total number of training steps (default: the stage's)
-#   DATASET      data set to evaluate on: vost, mini_vost, another name from docs/data.md, or a folder
+#   DATASET      dataset to evaluate on: vost, mini_vost, another name from docs/data.md, or a folder
 #                (default: the stage's)
 
 . "$(dirname "${BASH_SOURCE[0]}")/aot_plus/tools/setup_env.sh"

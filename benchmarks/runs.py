@@ -1,4 +1,4 @@
-"""Runs models over data sets in VOST's layout, several at a time: inference, metric, figures per object."""
+"""Runs models over datasets in VOST's layout, several at a time: inference, metric, figures per object."""
 
 import itertools
 import json

@@ -82,7 +82,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument(
         "--dataset_path",
         required=True,
-        help=f"dataset folder, or the name of a data set in aot_plus/datasets: {', '.join(DATASET_FOLDERS)}",
+        help=f"dataset folder, or the name of a dataset in aot_plus/datasets: {', '.join(DATASET_FOLDERS)}",
     )
     parser.add_argument(
         "--protocol",

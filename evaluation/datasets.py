@@ -1,11 +1,11 @@
-"""Names the known data sets and finds their folders. Needs no installed package: ``eval --help`` uses it."""
+"""Names the known datasets and finds their folders. Needs no installed package: ``eval --help`` uses it."""
 
 from pathlib import Path
 
 from evaluation.errors import DataError
 from evaluation.home import home
 
-# The folder of each data set, by its name in commands. A folder with that name itself is found as well.
+# The folder of each dataset, by its name in commands. A folder with that name itself is found as well.
 DATASET_FOLDERS = {
     "vost": "VOST",
     "mini_vost": "MiniVOST",
@@ -22,7 +22,7 @@ DATASET_FOLDERS = {
     "visor": "VISOR_2022",
     "sav": "SA-V",
 }
-# The subfolder that holds a split, for the data sets without lists of sequences in ``ImageSets``.
+# The subfolder that holds a split, for the datasets without lists of sequences in ``ImageSets``.
 SPLIT_FOLDERS = {
     "youtubevos2018": "{split}",
     "youtubevos2019": "{split}",
@@ -47,6 +47,6 @@ def dataset_folder(dataset: str) -> Path:
 
 
 def known_folder(data_folder: Path, name: str) -> Path:
-    """Returns the folder of the known data set ``name`` in ``data_folder``; it may be missing."""
+    """Returns the folder of the known dataset ``name`` in ``data_folder``; it may be missing."""
     folders = [data_folder / DATASET_FOLDERS[name], data_folder / name]
     return next((folder for folder in folders if folder.is_dir()), folders[0])

@@ -76,7 +76,7 @@ def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: 
 
 
 def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-    """Returns the folder, split and protocol to pass to ``scored_sequences`` for a known data set.
+    """Returns the folder, split and protocol to pass to ``scored_sequences`` for a known dataset.
 
     Args:
         name: a key of ``DATASET_FOLDERS``, or a path, which is used as it is.
@@ -99,7 +99,7 @@ def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path,
 def ground_truth(
     root: Path, folder: Path, split: str, protocol: Protocol
 ) -> tuple[Path, str | None, Protocol]:
-    """Returns the same as ``known_truth`` for a data set without ``ImageSets``.
+    """Returns the same as ``known_truth`` for a dataset without ``ImageSets``.
 
     ``folder``: the folder of the split, which may be the root.
     """

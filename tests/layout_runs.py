@@ -1,4 +1,4 @@
-"""A small data set in VOST's layout and evaluations on it without a network, for the layout tests."""
+"""A small dataset in VOST's layout and evaluations on it without a network, for the layout tests."""
 
 from pathlib import Path
 

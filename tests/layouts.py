@@ -1,4 +1,4 @@
-"""Rewrites a small data set in VOST's layout in every other layout."""
+"""Rewrites a small dataset in VOST's layout in every other layout."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ FRAMES, MASKS = "JPEGImages_10fps", "Annotations"
 
 
 def write_layout(name: str, source: Path, data_folder: Path) -> Path:
-    """Writes ``source``'s val sequences as data set ``name`` in ``data_folder``, and returns its root."""
+    """Writes ``source``'s val sequences as dataset ``name`` in ``data_folder``, and returns its root."""
     root = data_folder / DATASET_FOLDERS[name]
     _WRITERS[name.partition("_")[0].rstrip("0123456789")](name, source, root)
     return root
@@ -26,7 +26,7 @@ def sequences_of(source: Path) -> list[str]:
 
 
 def add_truth(name: str, source: Path, root: Path) -> None:
-    """Adds the ground truth, which only its owner has, where the data set is published without it."""
+    """Adds the ground truth, which only its owner has, where the dataset is published without it."""
     if name.startswith("youtubevos"):
         shutil.copytree(source / MASKS, root / "valid" / MASKS, dirs_exist_ok=True)
     if name.startswith("lvos"):

@@ -472,7 +472,7 @@ def test_building_a_config_imports_no_torch_and_writes_nothing(tmp_path: Path) -
 
 
 class FlatStage(DefaultStage):
-    """A custom stage that sets more than its data set."""
+    """A custom stage that sets more than its dataset."""
 
     TEST_DATASET = "davis2017"
     TEST_OUTPUT_HEIGHT = None

@@ -35,7 +35,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scored_job(name: str, protocol: str, source: Path, data_folder: Path) -> Job:
-    """Returns a job with masks for a data set with ground truth."""
+    """Returns a job with masks for a dataset with ground truth."""
     add_truth(name, source, write_layout(name, source, data_folder))
     job = job_of(name, data_folder, TEST_PROTOCOL=protocol)
     run(job)

@@ -1,4 +1,4 @@
-"""The readers of all layouts, and evaluations with them, on one small data set written in each layout."""
+"""The readers of all layouts, and evaluations with them, on one small dataset written in each layout."""
 
 import json
 import re

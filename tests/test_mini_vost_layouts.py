@@ -28,7 +28,7 @@ FRAMES, LATE_FRAME = 9, 4
 SIZE = (128, 96)  # width, height
 SCENES = (1, 2)
 ALIKE = ("davis2017", "visor", "youtubevos2019", "mose_v1", "lvos_v2", "long_video", "sav")
-# Values that differ between data sets, here the same for all of them.
+# Values that differ between datasets, here the same for all of them.
 VALUES = {
     "TEST_LATER_MASKS": True,
     "TEST_SAVE_ALL_FRAMES": True,

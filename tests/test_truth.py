@@ -24,7 +24,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(name: str, protocol: str, source: Path, data_folder: Path) -> Dataset:
-    """Opens a data set with ground truth; ``folders`` is Long-time Video given by its path."""
+    """Opens a dataset with ground truth; ``folders`` is Long-time Video given by its path."""
     known = "long_video" if name == "folders" else name
     root = write_layout(known, source, data_folder)
     add_truth(known, source, root)

@@ -1,4 +1,4 @@
-"""Exports results: masks in a data set's layout, an overlay video, and a zip of both."""
+"""Exports results: masks in a dataset's layout, an overlay video, and a zip of both."""
 
 import shutil
 import zipfile

@@ -1,4 +1,4 @@
-"""Holds each data set's values for its published evaluation; the others are VOST's, in ``DefaultStage``."""
+"""Holds each dataset's values for its published evaluation; the others are VOST's, in ``DefaultStage``."""
 
 
 class VOST:

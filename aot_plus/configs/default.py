@@ -102,10 +102,10 @@ class DefaultStage:
     TRAIN_EVAL_STEPS: int = 0  # steps between validations; 0: none
     TRAIN_EVAL_SEQUENCES: int = 5  # number of sequences of the split, spread over it
 
-    # Testing. The data sets in ``datasets.py`` override some of these.
+    # Testing. The datasets in ``datasets.py`` override some of these.
     TEST_DATASET: str = "vost"
     TEST_DATASET_SPLIT: str = "val"
-    TEST_LAYOUT: str = ""  # data set with the folder's layout, or package.module:ClassName of your own
+    TEST_LAYOUT: str = ""  # dataset with the folder's layout, or package.module:ClassName of your own
     TEST_IMAGES: str | None = None  # folder of the frames; None: the layout's (VOST: JPEGImages_10fps)
     TEST_LATER_MASKS: bool = False  # objects that first appear in a later mask are segmented from there
     TEST_SAVE_ALL_FRAMES: bool = False  # also write masks that neither the metric nor a server reads

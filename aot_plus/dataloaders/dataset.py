@@ -1,4 +1,4 @@
-"""Defines the interface of the data sets that inference runs on, and the rules that most layouts share."""
+"""Defines the interface of the datasets that inference runs on, and the rules that most layouts share."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from evaluation.vost import ANNOTATIONS, SPLITS, check_names, check_split_name, 
 __all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-ONLY_SPLIT = "val"  # of a data set without splits
+ONLY_SPLIT = "val"  # of a dataset without splits
 _ALL_FRAMES = "_all_frames"  # suffix of a split's name and of its folder
 _IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
 
 
 class Dataset:
-    """Opens one split of a data set on disk: lists its sequences, and reads each as a ``VideoSequence``.
+    """Opens one split of a dataset on disk: lists its sequences, and reads each as a ``VideoSequence``.
 
     This class reads ``<images>/<sequence>/<frame>.jpg`` and ``Annotations[/480p]/<sequence>/<frame>.png``; a
     split is all sequences with a folder of masks. A broken sequence raises an error only when it is read.
@@ -37,7 +37,7 @@ class Dataset:
         split_folders: the folders in ``ImageSets`` with lists of sequences; None if there are no lists.
         merged: whether all ids of a mask form one object.
         ignored: the id of ignored pixels; None if every id but 0 is an object.
-        page: the web page where the data set can be downloaded.
+        page: the web page where the dataset can be downloaded.
         servers: the server that scores the results of each split. Other splits have public ground truth.
         zip_folder: the folder of the sequences in the zip file for the server; None if it takes no masks.
     """
@@ -79,8 +79,8 @@ class Dataset:
     ) -> None:
         """
         Args:
-            root: the folder of the data set.
-            name: the data set's name in messages and results.
+            root: the folder of the dataset.
+            name: the dataset's name in messages and results.
             images: the folder of the frames, in the split's folder; None for ``default_images``.
             split: the split to read; ``val`` and ``valid`` are interchangeable.
             later: whether objects that appear after the first frame are given, with their first mask.
@@ -112,7 +112,7 @@ class Dataset:
         return self.frames
 
     def how_to_get(self) -> str:
-        """Returns where to get the data set, as the end of a message; empty if that is not known."""
+        """Returns where to get the dataset, as the end of a message; empty if that is not known."""
         known = self.page and self.name in DATASET_FOLDERS
         return f"; get it from {self.page} and put (or link) it there" if known else ""
 
@@ -139,7 +139,7 @@ class Dataset:
 
     @property
     def result_name(self) -> str:
-        """Returns the data set's name in results, with a suffix for a split of all frames."""
+        """Returns the dataset's name in results, with a suffix for a split of all frames."""
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:

@@ -1,4 +1,4 @@
-"""Opens a data set by name or path."""
+"""Opens a dataset by name or path."""
 
 from pathlib import Path
 
@@ -32,14 +32,14 @@ FRAMES = VOSTDataset.frames
 def open_dataset(
     name: str, data_folder: Path, images: str | None = None, split: str = "val", layout: str = ""
 ) -> Dataset:
-    """Opens a known data set in ``data_folder``, or the one at the path ``name``.
+    """Opens a known dataset in ``data_folder``, or the one at the path ``name``.
 
     Args:
         name: one of ``DATASET_FOLDERS``, or a folder.
-        data_folder: the folder that holds known data sets.
+        data_folder: the folder that holds known datasets.
         images: the folder of the frames; None for the layout's default.
         split: the split to read, unless a method is given another.
-        layout: a layout's name or class, as in ``TEST_LAYOUT``; empty for that of a known data set, or to
+        layout: a layout's name or class, as in ``TEST_LAYOUT``; empty for that of a known dataset, or to
             detect it.
 
     Raises:
@@ -66,7 +66,7 @@ def open_configured(cfg: Config) -> Dataset:
 
 
 def _find(name: str, data_folder: Path, layout: str) -> tuple[Path, str, type[Dataset]]:
-    """Finds a data set's folder, its name in results, and its layout."""
+    """Finds a dataset's folder, its name in results, and its layout."""
     if name in DATASET_FOLDERS:
         return known_folder(data_folder, name), name, _layout_class(layout or name)
     root = find_path(name)

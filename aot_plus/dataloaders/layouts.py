@@ -1,4 +1,4 @@
-"""Defines the layouts of known data sets. Each overrides attributes or methods of ``Dataset``."""
+"""Defines the layouts of known datasets. Each overrides attributes or methods of ``Dataset``."""
 
 import shlex
 from collections.abc import Mapping, Sequence

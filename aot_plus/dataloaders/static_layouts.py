@@ -1,4 +1,4 @@
-"""Reads folders of images with masks, in the layouts of the data sets for pre-training."""
+"""Reads folders of images with masks, in the layouts of the datasets for pre-training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from evaluation.masks import Mask, opened
 __all__ = ["STATIC_FOLDER", "find_static_images"]
 
 STATIC_FOLDER = "Static"
-_DEPTH = 2  # levels below the root at which a data set may be, as in VOCdevkit/VOC2012
+_DEPTH = 2  # levels below the root at which a dataset may be, as in VOCdevkit/VOC2012
 _WHITE = 128  # lowest grey level of the object in a mask of one object
 _HOW_TO_GET = (
     "Put images of your own into JPEGImages there and their masks into Annotations, or unpack one or more of "

@@ -44,7 +44,7 @@ class TrainDataset:
 
     ``min_pixels``: an object with fewer pixels in the reference frame becomes background.
     ``merge_probability``: of pasting the objects of a second clip over the first; objects left with fewer
-    than ``merge_min_pixels`` pixels are dropped. The second clip is from the same data set; a clip without
+    than ``merge_min_pixels`` pixels are dropped. The second clip is from the same dataset; a clip without
     objects always gets one. ``skip_unreadable``: an item (a sequence, or a static image) with an unreadable
     file is logged and never used. To this end, all files of an item are read when it is first drawn: whether
     an item is used depends on its files alone, not on earlier samples, so a resumed run draws the same
@@ -101,7 +101,7 @@ class TrainDataset:
         )
 
     def _merged(self, index: int, clip: RawClip, count: int, rng: np.random.Generator) -> tuple[RawClip, int]:
-        """Pastes the objects of another item of the same data set, if one yields a clip, over ``clip``.
+        """Pastes the objects of another item of the same dataset, if one yields a clip, over ``clip``.
 
         Returns the clip with ids 1..K, and K.
         """
@@ -222,7 +222,7 @@ def crop_size(cfg: Config) -> tuple[int, int]:
 
 
 def build_train_dataset(cfg: Config) -> TrainDataset:
-    """Opens the data sets in ``DATASETS``. Raises ``DataError`` or ``ConfigError`` if one cannot be used.
+    """Opens the datasets in ``DATASETS``. Raises ``DataError`` or ``ConfigError`` if one cannot be used.
 
     These are either static images (``static``, or ``static:FOLDER`` for another folder) or videos: ``vost``,
     ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in VOST's layout.

@@ -1,4 +1,4 @@
-"""Finds the videos of training data sets."""
+"""Finds the videos of training datasets."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _SPLIT = "train"
 
 
 def training_videos(name: str, cfg: Config) -> Sequence[Video]:
-    """Finds the videos of a data set's split ``train``; those of ``mini_vost`` are drawn when needed.
+    """Finds the videos of a dataset's split ``train``; those of ``mini_vost`` are drawn when needed.
 
     ``name``: as in ``open_dataset``. Raises ``DataError`` if data is missing, and says where to get it.
     """

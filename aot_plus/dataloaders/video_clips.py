@@ -55,7 +55,7 @@ class ClipSource(Protocol):
         """Lists the items of an epoch, before they are shuffled; items with more weight occur more often."""
 
     def related(self, index: int) -> Sequence[int]:
-        """Lists the items of the same data set as item ``index``, including it."""
+        """Lists the items of the same dataset as item ``index``, including it."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _reflected(positions: NDArray[np.int64], count: int) -> list[int]:
 
 
 class VideoClips:
-    """Draws random clips from the videos of one data set, each video ``repeat`` times per epoch."""
+    """Draws random clips from the videos of one dataset, each video ``repeat`` times per epoch."""
 
     def __init__(self, videos: Sequence[Video], rules: ClipRules, repeat: int = 1) -> None:
         self.videos = videos
@@ -223,7 +223,7 @@ class VideoClips:
 
 
 class JoinedClips:
-    """Joins the clips of several data sets; an epoch consists of the entries of all."""
+    """Joins the clips of several datasets; an epoch consists of the entries of all."""
 
     def __init__(self, parts: Sequence[ClipSource]) -> None:
         self._parts = parts
@@ -234,12 +234,12 @@ class JoinedClips:
 
     @property
     def entries(self) -> Sequence[int]:
-        """Lists the entries of every data set."""
+        """Lists the entries of every dataset."""
         starts = zip(self._starts, self._parts, strict=False)
         return [start + index for start, part in starts for index in part.entries]
 
     def related(self, index: int) -> Sequence[int]:
-        """Lists the items of the data set that item ``index`` belongs to."""
+        """Lists the items of the dataset that item ``index`` belongs to."""
         part, own = self._find(index)
         return [index - own + other for other in part.related(own)]
 
@@ -254,7 +254,7 @@ class JoinedClips:
         part.check(own)
 
     def _find(self, index: int) -> tuple[ClipSource, int]:
-        """Returns the data set of an item, and the item's index in it."""
+        """Returns the dataset of an item, and the item's index in it."""
         number = bisect_right(self._starts, index) - 1
         return self._parts[number], index - self._starts[number]
 

@@ -143,7 +143,7 @@ def _checkpoint(wanted: Wanted, cfg: Config) -> tuple[str, Path | None]:
 
 
 def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
-    """Opens a known data set or a folder; returns its name in configs and the dataset. Raises ``DataError``.
+    """Opens a known dataset or a folder; returns its name in configs and the dataset. Raises ``DataError``.
 
     ``layout``: as ``TEST_LAYOUT``.
     """

@@ -1,4 +1,4 @@
-"""Packs the zip file for a data set's evaluation server."""
+"""Packs the zip file for a dataset's evaluation server."""
 
 import zipfile
 from pathlib import Path

@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_files(cfg: Config, *, overwrite: bool, evaluated: bool) -> None:
-    """Raises a ``DataError`` that lists all missing data sets and weights.
+    """Raises a ``DataError`` that lists all missing datasets and weights.
 
     ``evaluated``: the trained weights are to be evaluated on ``TEST_DATASET``. Anything that would then stop
     the evaluation is an error too, ``ConfigError`` for an unknown policy. MiniVOST is made if the validation

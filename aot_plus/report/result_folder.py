@@ -62,7 +62,7 @@ class ResultFolder:
 
 @dataclass(frozen=True)
 class ChosenData:
-    """Describes the data of runs. ``data_folder``: the folder of known data sets, relative to ``home()``."""
+    """Describes the data of runs. ``data_folder``: the folder of known datasets, relative to ``home()``."""
 
     dataset: str
     split: str
@@ -72,7 +72,7 @@ class ChosenData:
     data_folder: str
 
     def open(self) -> Dataset:
-        """Opens the data set. Raises ``DataError``."""
+        """Opens the dataset. Raises ``DataError``."""
         return open_dataset(self.dataset, home() / self.data_folder, self.images, self.split, self.layout)
 
 
@@ -98,7 +98,7 @@ def chosen_data(
 ) -> ChosenData:
     """Determines the data of the runs from the arguments, or else from the folders' configs.
 
-    Raises ``DataError`` if the configs disagree, or none names the data set or the split.
+    Raises ``DataError`` if the configs disagree, or none names the dataset or the split.
     """
     name = dataset or _named(folders, "TEST_DATASET", "--dataset")
     if data_folder is None and name in DATASET_FOLDERS:  # a path does not need it

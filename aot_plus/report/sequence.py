@@ -32,7 +32,7 @@ def sequence_values(
     Args:
         name: the sequence; at least one run has masks of it.
         runs: all runs.
-        dataset: the data set with its images and annotations.
+        dataset: the dataset with its images and annotations.
         pictures: number of worst moments.
         limit: most characters of one picture.
     Raises:

@@ -31,11 +31,11 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         "problem that it finds. The exit code is 1 if something would make a run fail, else 0.",
     )
     parser.add_argument(
-        "dataset", metavar="DIR", help=f"name of a data set ({', '.join(DATASET_FOLDERS)}), or a folder"
+        "dataset", metavar="DIR", help=f"name of a dataset ({', '.join(DATASET_FOLDERS)}), or a folder"
     )
     add_data_argument(parser)
     parser.add_argument("--split", help="check only this split (default: all)")
-    layout = "layout of DIR: name of a data set, or package.module:ClassName (default: VOST's or DAVIS's)"
+    layout = "layout of DIR: name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
     parser.add_argument("--layout", default="", help=layout)
     parser.add_argument("--workers", type=whole_number(1), help="number of processes (default: one per core)")
     return parser.parse_args(argv)

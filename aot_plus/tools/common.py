@@ -103,7 +103,7 @@ def add_data_argument(parser: argparse.ArgumentParser, default: str = Config.DIR
 
 def add_run_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--dataset``, ``--data_root`` and ``--split``, by default from the finished runs' configs."""
-    parser.add_argument("--dataset", help="name of a data set, or a folder (default: as in the runs' config)")
+    parser.add_argument("--dataset", help="name of a dataset, or a folder (default: as in the runs' config)")
     add_data_argument(parser, "as in the runs' config")
     parser.add_argument("--split", help="split, for example val (default: as in the runs' config)")
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """Runs a model over a dataset, writes the masks under results/, and prints the figures.
 Without arguments, it runs AOT* + EMFS of the paper's table on VOST val. If VOST or the checkpoint is missing,
-it says how to get it (--download does this for you), makes the synthetic data set MiniVOST, and runs on it a
+it says how to get it (--download does this for you), makes the synthetic dataset MiniVOST, and runs on it a
 small model that ships with the project; --dataset mini_vost without a model does the same. A model,
 checkpoint or dataset that you name is never replaced. Finished sequences are skipped."""
 _EPILOG = """The environment variables MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and
@@ -85,7 +85,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add_earlier_results_arguments(parser)
     add("--no_metric", action="store_true", help="run inference only")
-    add("--zip", action="store_true", help="also write the zip file for the data set's evaluation server")
+    add("--zip", action="store_true", help="also write the zip file for the dataset's evaluation server")
     add("--mini_vost_val", type=whole_number(1), default=10, help=argparse.SUPPRESS)
     _add_inference_arguments(parser)
     return parser
@@ -98,7 +98,7 @@ def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dataset", help=f"{known} (default: the stage's)")
     split = "split to run: val, test-dev, valid_all_frames, ... (default: the dataset's, val or valid)"
     add("--split", dest="TEST_DATASET_SPLIT", metavar="SPLIT", help=split)
-    layout = "a folder's layout: name of a data set, or package.module:ClassName (default: VOST's or DAVIS's)"
+    layout = "a folder's layout: name of a dataset, or package.module:ClassName (default: VOST's or DAVIS's)"
     add("--layout", dest="TEST_LAYOUT", metavar="LAYOUT", help=layout)
     images = (
         "folder of the frames, such as JPEGImages for VOST at 5 fps, JPEGImages/Full-Resolution for DAVIS"

@@ -67,7 +67,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add(
         "--dataset",
-        help="data set to evaluate on: its name or a folder (default: the stage's)",
+        help="dataset to evaluate on: its name or a folder (default: the stage's)",
     )
     add("--no_eval", action="store_true", help="train only")
     start = parser.add_mutually_exclusive_group()

@@ -42,7 +42,7 @@ def get_config(
     """Resolves a stage and a model, by default the stage's ``TRAIN_MODEL``, to a config.
 
     Each is the name of a file in ``aot_plus/configs``, or ``package.module:ClassName`` of a user's class.
-    Values come from the model, ``DefaultStage``, the data set (``configs/datasets.py``), the stage and
+    Values come from the model, ``DefaultStage``, the dataset (``configs/datasets.py``), the stage and
     ``overrides``; later ones win. An override given as text is parsed as the type of its name. Raises
     ``ConfigError`` for an unknown stage, model or name, for a value outside its name's type or range, and for
     values that do not fit each other.

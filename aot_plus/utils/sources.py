@@ -38,7 +38,7 @@ class Source:
     """Describes a file that can be downloaded.
 
     Attributes:
-        name: the file's name in the folder of checkpoints or data sets.
+        name: the file's name in the folder of checkpoints or datasets.
         purpose: a few words on what the file is for.
         publication: who publishes it.
         url: its address, unless it is on Google Drive.
@@ -110,7 +110,7 @@ _SWIN_FILES = "https://github.com/SwinTransformer/storage/releases/download/v1.0
 _VOST_FILES = "https://tri-ml-public.s3.amazonaws.com/datasets"
 _ZOO_PURPOSE = "YouTube-VOS and DAVIS; to evaluate or train from"
 
-# Names of data sets in commands, and their archives in the table.
+# Names of datasets in commands, and their archives in the table.
 DATA = {"vost": "VOST.zip"}
 
 
@@ -187,12 +187,12 @@ SOURCES = {source.name: source for source in _ALL}
 
 
 def find_source(name: str) -> Source | None:
-    """Finds a file by its name, or a data set by its name in commands; None if it is not listed."""
+    """Finds a file by its name, or a dataset by its name in commands; None if it is not listed."""
     return SOURCES.get(DATA.get(name, name))
 
 
 def how_to_get(name: str) -> str:
-    """Explains how to get a missing file or data set: the command, the paper's title and its page."""
+    """Explains how to get a missing file or dataset: the command, the paper's title and its page."""
     source = find_source(name)
     if source is None:
         return f"python -m aot_plus download lists the published files; others of AOT are on {ZOO.page}"

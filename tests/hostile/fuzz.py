@@ -90,7 +90,7 @@ def config_case(rng: random.Random, shop: Workshop) -> None:
 
 
 def reader_case(rng: random.Random, shop: Workshop) -> None:
-    """Reads a damaged text file of a result folder or data set."""
+    """Reads a damaged text file of a result folder or dataset."""
     readers: dict[Path, Callable[[Path], object]] = {
         shop.run / "traces" / f"{NAMES[0]}.jsonl": lambda path: (read_trace(path), read_timelines(path)),
         shop.run / "config.yaml": read_saved_config,
@@ -113,7 +113,7 @@ def flags_case(rng: random.Random, shop: Workshop) -> None:
     places = [place for place, word in enumerate(command) if place and not word.startswith("--")]
     for place in rng.sample(places, rng.randint(1, min(2, len(places)))):
         name, equals, _ = command[place].partition("=")
-        # An empty data set would mean the default, and generate MiniVOST.
+        # An empty dataset would mean the default, and generate MiniVOST.
         command[place] = (f"{name}=" if equals else "") + (rng.choice(VALUES) or "0")
     run_command(command, shop)
 

@@ -46,7 +46,7 @@ KINDS = tuple(Kind(tool, processes) for tool in ("evaluation", "training") for p
 
 
 class Kills:
-    """Runs of all kinds on one small data set in ``folder``."""
+    """Runs of all kinds on one small dataset in ``folder``."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder

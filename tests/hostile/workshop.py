@@ -27,7 +27,7 @@ def network() -> nn.Module:
 
 @dataclass(frozen=True)
 class Workshop:
-    """A folder with a data set, the results of a run on it, and a checkpoint."""
+    """A folder with a dataset, the results of a run on it, and a checkpoint."""
 
     root: Path
 

@@ -88,7 +88,7 @@ def _wide_ids(path: Path) -> str:
 
 
 class Rules(NamedTuple):
-    """Holds what counts as a problem in a data set."""
+    """Holds what counts as a problem in a dataset."""
 
     has_ids: bool = True  # ids matter, because objects are not merged
     later: bool = False  # objects may appear after the first frame
@@ -97,7 +97,7 @@ class Rules(NamedTuple):
 
 
 def rules_of(dataset: Dataset) -> Rules:
-    """Returns the rules for the opened split of a data set.
+    """Returns the rules for the opened split of a dataset.
 
     The rules of training apply to the split train, and to all splits in VOST's layout.
     """

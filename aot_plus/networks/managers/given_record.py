@@ -24,7 +24,7 @@ _UNREADABLE = "unreadable"
 def given_files(sequence: VideoSequence) -> Mapping[str, str]:
     """Returns the SHA-256 of each given mask and the size of each image in bytes, by names for messages.
 
-    Images are not read: that would take minutes for a data set.
+    Images are not read: that would take minutes for a dataset.
     """
     masks = [file for image in sequence.images for file in sequence.masks.get(image.stem, ())]
     folders = [f"{file.parent.name}/" if sequence.objects else "" for file in masks]

@@ -73,7 +73,7 @@ def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[
 
 
 def _is_other_dataset(old: str, new: str) -> bool:
-    """Returns whether two values of ``TEST_DATASET`` name different data sets."""
+    """Returns whether two values of ``TEST_DATASET`` name different datasets."""
     if old == new or old in DATASET_FOLDERS or new in DATASET_FOLDERS:
         return old != new
     return _are_two_folders(find_path(old), find_path(new))
@@ -112,7 +112,7 @@ def claim_result_folder(
 
     Raises a ``ConfigError`` that lists the differences if results of another config or origin would stay
     in the folder: those of any sequence, or with ``overwrite`` of a sequence that is not in ``sequences``.
-    With ``resume`` such results stay, unless they are of another data set; the differences are logged and
+    With ``resume`` such results stay, unless they are of another dataset; the differences are logged and
     saved with the config. ``changed`` describes the sequences that would stay but were made from other files.
 
     ``computes``: whether masks will be made. If not, the saved commit and versions stay.
@@ -149,13 +149,13 @@ def _accepted_changes(
 ) -> list[str]:
     """Returns the differences that the run accepts.
 
-    Raises ``ConfigError`` if there are any without ``resume``, and for masks of another data set.
+    Raises ``ConfigError`` if there are any without ``resume``, and for masks of another dataset.
     """
     differences = folder_differences(path.parent, cfg, origin)
     old = str(read_saved_config(path).get("TEST_DATASET", cfg.TEST_DATASET))
     if _is_other_dataset(old, cfg.TEST_DATASET):
         raise ConfigError(
-            f"{path}: masks there ({_named(kept)}) are of another data set: TEST_DATASET was "
+            f"{path}: masks there ({_named(kept)}) are of another dataset: TEST_DATASET was "
             f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
         )
     if differences or changed:
