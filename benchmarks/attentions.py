@@ -102,14 +102,14 @@ def _ways(device: torch.device) -> dict[str, Way]:
 @contextmanager
 def _by_kernel(backend: SDPBackend | None) -> Iterator[None]:
     fused = nullcontext() if backend is None else sdpa_kernel(backend)
-    with patch.object(attention, "attends_in_parts", lambda q, v: False), fused:
+    with patch.object(attention, "uses_matmul_attention", lambda q, v: False), fused:
         yield
 
 
 @contextmanager
 def _by_products(device: torch.device, weights: int) -> Iterator[None]:
     sizes = patch.dict(attention.WEIGHTS_AT_A_TIME, {device.type: weights})
-    with patch.object(attention, "attends_in_parts", lambda q, v: True), sizes:
+    with patch.object(attention, "uses_matmul_attention", lambda q, v: True), sizes:
         yield
 
 

@@ -75,13 +75,13 @@ def test_launches_with_and_without_recordings(capsys: pytest.CaptureFixture[str]
 def test_each_attention_of_a_frame_in_all_ways(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    products, parts = attention._attention_in_parts, []
+    products, parts = attention._matmul_attention, []
 
     def note(*tensors: torch.Tensor) -> torch.Tensor:
         parts.append(attention.WEIGHTS_AT_A_TIME["cpu"] // 2**20)
         return products(*tensors)
 
-    monkeypatch.setattr(attention, "_attention_in_parts", note)
+    monkeypatch.setattr(attention, "_matmul_attention", note)
     found = measure(capsys, "--scenario", "attention", *TINY, "--frames", "1")
     # 4 x 5 tokens, 3 frames, 2 layers: self-attention, short-term and long-term attention.
     assert {name: of["calls"] for name, of in found.items()} == {
@@ -92,7 +92,7 @@ def test_each_attention_of_a_frame_in_all_ways(
     assert all(set(of) == names for of in found.values())
     assert set(parts) == {1, 4, 16}
     assert attention.WEIGHTS_AT_A_TIME == processor.WEIGHTS_AT_A_TIME
-    assert attention.attends_in_parts is processor.attends_in_parts
+    assert attention.uses_matmul_attention is processor.uses_matmul_attention
 
 
 def test_parts_within_parts_are_booked_alone() -> None:

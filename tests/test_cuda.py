@@ -22,7 +22,7 @@ from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import GroupNorm
 from aot_plus.networks.layers.identity import IdentityBank
-from aot_plus.networks.layers.processor import norms_by_parts, way_of_identities
+from aot_plus.networks.layers.processor import decomposes_group_norm, identity_bank_method
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import AOT, Features, Propagation, build_model
@@ -220,7 +220,7 @@ def test_a_group_norm_equals_that_of_the_cpu(shape: tuple[int, ...]) -> None:
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     x = (2 + torch.randn(shape)).to(memory_format=torch.channels_last)
-    assert norms_by_parts(x.cuda(), 8)
+    assert decomposes_group_norm(x.cuda(), 8)
     expected = norm(x)
     torch.testing.assert_close(norm.cuda()(x.cuda()).cpu(), expected, atol=1e-5, rtol=1e-5)
     found = norm.half()(x.cuda().half())
@@ -235,7 +235,7 @@ def test_an_identity_embedding_by_a_product_equals_the_cpus_convolution() -> Non
     labels[labels == 11] = 255
     expected = bank(labels, reference=False)
     bank.to("cuda", torch.float16, memory_format=torch.channels_last)
-    assert way_of_identities(bank.weight) == "product"
+    assert identity_bank_method(bank.weight) == "product"
     found = bank(labels.cuda(), reference=False)
     torch.testing.assert_close(found.cpu().float(), expected, atol=5e-3, rtol=5e-3)
 

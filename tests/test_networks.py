@@ -123,7 +123,7 @@ def test_identities_are_embedded_the_same_in_all_ways(
     labels[labels == 11] = 255
     found = {}
     for way in ("convolution", "sums", "product"):
-        monkeypatch.setattr("aot_plus.networks.layers.identity.way_of_identities", lambda _, way=way: way)
+        monkeypatch.setattr("aot_plus.networks.layers.identity.identity_bank_method", lambda _, way=way: way)
         found[way] = [bank(labels, reference=reference) for reference in (True, False)]
         assert torch.equal(bank(labels.byte(), reference=True), found[way][0])
     assert torch.equal(*found["convolution"]) != ignores
@@ -222,12 +222,12 @@ def test_attention_with_wide_values_equals_the_plain_formula() -> None:
     torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
 
 
-@pytest.mark.parametrize("in_parts", [True, False])
+@pytest.mark.parametrize("by_products", [True, False])
 @torch.inference_mode()
 def test_attention_in_bfloat16_is_that_of_float32_rounded(
-    monkeypatch: pytest.MonkeyPatch, in_parts: bool
+    monkeypatch: pytest.MonkeyPatch, by_products: bool
 ) -> None:
-    monkeypatch.setattr("aot_plus.networks.layers.attention.attends_in_parts", lambda q, v: in_parts)
+    monkeypatch.setattr("aot_plus.networks.layers.attention.uses_matmul_attention", lambda q, v: by_products)
     monkeypatch.setattr(
         "aot_plus.networks.layers.attention.WEIGHTS_AT_A_TIME", {"cpu": 70 * 20}
     )  # 20 queries at a time
@@ -245,8 +245,8 @@ def test_attention_with_separate_last_keys_is_the_same(monkeypatch: pytest.Monke
     torch.manual_seed(0)
     queries, keys, values = torch.randn(2, 50, 8), torch.randn(2, count, 8), torch.randn(2, count, 24)
     expected = attention(queries, keys, values, num_heads=1)
-    fast = count - count % 8
-    monkeypatch.setattr("aot_plus.networks.layers.attention.keys_of_fast_products", lambda k: fast)
+    aligned = count - count % 8
+    monkeypatch.setattr("aot_plus.networks.layers.attention.num_aligned_keys", lambda k: aligned)
     torch.testing.assert_close(attention(queries, keys, values, num_heads=1), expected)
 
 
@@ -262,7 +262,7 @@ def test_compiled_attention_writes_no_product_into_a_part_of_a_tensor(
 
     tensors = torch.randn(1, 6, 8), torch.randn(1, 21, 8), torch.randn(1, 21, 24)
     expected = attention(*tensors, num_heads=1)
-    monkeypatch.setattr("aot_plus.networks.layers.attention.keys_of_fast_products", lambda k: 16)
+    monkeypatch.setattr("aot_plus.networks.layers.attention.num_aligned_keys", lambda k: 16)
     compiled = torch.compile(lambda *own: attention(*own, num_heads=1) + 1, backend=backend)
     torch.testing.assert_close(compiled(*tensors), expected + 1)
     assert graphs
@@ -271,7 +271,7 @@ def test_compiled_attention_writes_no_product_into_a_part_of_a_tensor(
 
 @pytest.mark.parametrize("shape", [(2, 12, 5, 7), (1, 12, 35)])
 @torch.inference_mode()
-def test_a_group_norm_by_parts_equals_pytorchs(
+def test_a_decomposed_group_norm_equals_pytorchs(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
 ) -> None:
     torch.manual_seed(0)
@@ -279,7 +279,7 @@ def test_a_group_norm_by_parts_equals_pytorchs(
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     expected = norm(x)
-    monkeypatch.setattr("aot_plus.networks.layers.basic.norms_by_parts", lambda x, groups: True)
+    monkeypatch.setattr("aot_plus.networks.layers.basic.decomposes_group_norm", lambda x, groups: True)
     found = norm(x)
     torch.testing.assert_close(found, expected)
     assert found.stride() == x.stride()

@@ -10,7 +10,11 @@ from torch._subclasses import FakeTensorMode
 
 import aot_plus
 from aot_plus.networks.engines.segmenter import VideoSegmenter
-from aot_plus.networks.layers.processor import attends_in_parts, convolution_format, norms_by_parts
+from aot_plus.networks.layers.processor import (
+    convolution_format,
+    decomposes_group_norm,
+    uses_matmul_attention,
+)
 from aot_plus.utils.device import tf32
 from tests.test_segmenter import _squares, _video
 
@@ -18,26 +22,32 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("values", "gradients", "in_parts"), [(1024, False, True), (1024, True, False), (128, False, False)]
+    ("values", "gradients", "by_products"), [(1024, False, True), (1024, True, False), (128, False, False)]
 )
-def test_cuda_uses_matrix_products_only_for_wide_values(values: int, gradients: bool, in_parts: bool) -> None:
+def test_cuda_uses_matrix_products_only_for_wide_values(
+    values: int, gradients: bool, by_products: bool
+) -> None:
     """In training, the products would keep all attention weights for the backward pass."""
     with FakeTensorMode(), torch.set_grad_enabled(gradients):
         q, v = (torch.empty(1, 1, 8, width, dtype=torch.float16, device=CUDA) for width in (128, values))
-        assert attends_in_parts(q, v) == in_parts
+        assert uses_matmul_attention(q, v) == by_products
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("allowed", [True, False])
-def test_cuda_normalises_large_and_channels_last_maps_by_parts(dtype: torch.dtype, allowed: bool) -> None:
+def test_cuda_normalises_large_and_channels_last_maps_in_several_operations(
+    dtype: torch.dtype, allowed: bool
+) -> None:
     """The exception is channels_last maps where convolutions prefer contiguous ones."""
     with FakeTensorMode(), torch.inference_mode(), tf32(allowed):
         small = torch.empty(1, 16, 31, 54, dtype=dtype, device=CUDA)
         last = small.contiguous(memory_format=torch.channels_last)
-        assert not norms_by_parts(small, 8)
-        assert norms_by_parts(last, 8) == (dtype == torch.float16 or allowed)
-        assert norms_by_parts(torch.empty(1, 128, 121, 213, dtype=dtype, device=CUDA), 8)
-        assert not norms_by_parts(torch.empty(last.shape).contiguous(memory_format=torch.channels_last), 8)
+        assert not decomposes_group_norm(small, 8)
+        assert decomposes_group_norm(last, 8) == (dtype == torch.float16 or allowed)
+        assert decomposes_group_norm(torch.empty(1, 128, 121, 213, dtype=dtype, device=CUDA), 8)
+        assert not decomposes_group_norm(
+            torch.empty(last.shape).contiguous(memory_format=torch.channels_last), 8
+        )
 
 
 def test_convolutions_are_channels_last_except_where_that_is_slow() -> None:

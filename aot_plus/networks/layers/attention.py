@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from aot_plus.networks.layers.basic import joined
 from aot_plus.networks.layers.processor import (
-    PRODUCTS_MULTIPLE,
+    MATMUL_ALIGNMENT,
     WEIGHTS_AT_A_TIME,
-    attends_in_parts,
-    keys_of_fast_products,
+    num_aligned_keys,
+    uses_matmul_attention,
 )
 
 
@@ -34,19 +34,21 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, num_heads: int) -> 
 
 def attention_of_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attends with ``B x H x N x d``, ``B x H x M x d`` and ``B x H x M x e`` to give ``B x H x N x e``."""
-    if attends_in_parts(q, v):
-        return _attention_in_parts(q, k, v)
+    if uses_matmul_attention(q, v):
+        return _matmul_attention(q, k, v)
     width = v.shape[3]
     if width < q.shape[3]:  # the fused kernels need values as wide as the keys
         v = F.pad(v, (0, q.shape[3] - width))
     return F.scaled_dot_product_attention(q, k, v)[..., :width]
 
 
-def _attention_in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attends with ``B x H x N x d`` queries, head by head, a part of the queries at a time."""
+def _matmul_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attends with ``B x H x N x d`` queries by matrix products, for a part of a head's queries at a time."""
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
-    fast = keys_of_fast_products(k)
-    attend = _attend if fast == k.shape[2] else partial(_not_compiled(_attend_in_two), fast=fast)
+    aligned = num_aligned_keys(k)
+    attend = (
+        _attend if aligned == k.shape[2] else partial(_not_compiled(_attend_with_split_keys), aligned=aligned)
+    )
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
@@ -68,19 +70,21 @@ def _not_compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return torch.compiler.disable(function) if torch.compiler.is_compiling() else function
 
 
-def _attend_in_two(queries: Tensor, keys: Tensor, values: Tensor, *, fast: int) -> Tensor:
-    """Works like ``_attend``, without gradients; multiplies the first ``fast`` keys and the rest separately.
+def _attend_with_split_keys(queries: Tensor, keys: Tensor, values: Tensor, *, aligned: int) -> Tensor:
+    """Works like ``_attend``, without gradients; multiplies the first ``aligned`` keys and the rest apart.
 
     Padding keys and values would be as fast, but would copy the whole memory for every frame. This must not
     be compiled: ``torch.compile`` does not support products written into a part of a tensor.
     """
     tokens = keys.shape[1]
-    weights = queries.new_empty(len(queries), fast + PRODUCTS_MULTIPLE)  # keeps the start of each row aligned
-    torch.mm(queries, keys[:, :fast], out=weights[:, :fast])
-    torch.mm(queries, keys[:, fast:], out=weights[:, fast:tokens])
+    weights = queries.new_empty(
+        len(queries), aligned + MATMUL_ALIGNMENT
+    )  # keeps the start of each row aligned
+    torch.mm(queries, keys[:, :aligned], out=weights[:, :aligned])
+    torch.mm(queries, keys[:, aligned:], out=weights[:, aligned:tokens])
     weights[:, tokens:].fill_(float("-inf"))
     torch.softmax(weights, dim=1, out=weights)
-    return (weights[:, :fast] @ values[:fast]).addmm_(weights[:, fast:tokens], values[fast:])
+    return (weights[:, :aligned] @ values[:aligned]).addmm_(weights[:, aligned:tokens], values[aligned:])
 
 
 class MultiheadAttention(nn.Module):

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.layers.processor import depthwise_in_float32, norms_by_parts, takes_in_activation
+from aot_plus.networks.layers.processor import decomposes_group_norm, depthwise_in_float32, fuses_activation
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
@@ -28,9 +28,9 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B x C x ...`` to the same shape."""
-        return self._by_parts(x) if norms_by_parts(x, self.num_groups) else super().forward(x)
+        return self._decomposed(x) if decomposes_group_norm(x, self.num_groups) else super().forward(x)
 
-    def _by_parts(self, x: Tensor) -> Tensor:
+    def _decomposed(self, x: Tensor) -> Tensor:
         """Computes statistics, factors and offsets in float32, and rounds only the result."""
         grouped = x.flatten(2).unflatten(1, (self.num_groups, -1))  # B x G x C/G x N
         variance, mean = torch.var_mean(
@@ -54,7 +54,7 @@ def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Ten
     Returns:
         ``B x out x h x w``.
     """
-    if not takes_in_activation(x):
+    if not fuses_activation(x):
         out = conv(x)
         return torch.relu_(out if shortcut is None else out.add_(shortcut))
     padding = cast(tuple[int, ...], conv.padding)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aot_plus.networks.layers.basic import to_tokens
-from aot_plus.networks.layers.processor import PRODUCTS_MULTIPLE, way_of_identities
+from aot_plus.networks.layers.processor import MATMUL_ALIGNMENT, identity_bank_method
 from aot_plus.utils.kept_tables import table_of
 from evaluation.masks import IGNORE_ID
 
@@ -35,7 +35,7 @@ class IdentityBank(nn.Conv2d):
 
         An ignored pixel sets no id. In a ``reference`` frame it does not set the ignore channel either.
         """
-        way = way_of_identities(self.weight)
+        way = identity_bank_method(self.weight)
         if way == "sums":
             return self._sums(labels, reference=reference)
         ignored = ((NO_ID if reference else IGNORE_ID),) if self.ignores else ()
@@ -58,7 +58,7 @@ class IdentityBank(nn.Conv2d):
     def _product(self, labels: Tensor, ids: Sequence[int]) -> Tensor:
         """Multiplies the one-hot pixels of all patches by the weights."""
         pixels = self._pixels(labels.int(), OUTSIDE)
-        missing = -pixels.shape[2] % PRODUCTS_MULTIPLE
+        missing = -pixels.shape[2] % MATMUL_ALIGNMENT
         planes = self._one_hot(F.pad(pixels, (0, missing), value=OUTSIDE), ids)  # G x N x . x ids
         rows = self.weight.permute(0, 2, 3, 1).flatten(1)  # C x pixels*ids, a view if channels are last
         return F.linear(planes.flatten(2), F.pad(rows, (0, missing * len(ids))), self.bias)

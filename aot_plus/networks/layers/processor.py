@@ -34,7 +34,7 @@ def convolution_format(device: torch.device, dtype: str, tf32: bool | None) -> t
 _WIDE, _EVEN = "values wider than keys", "values as wide as keys"  # DeAOT's, and AOT+'s
 _FAST_BFLOAT16 = "bfloat16 on AVX-512"
 
-BY_PRODUCTS = {
+MATMUL_CASES = {
     # On a CPU, PyTorch's kernel stores all weights: 230 to 79 MB for a layer's long-term read, in equal time.
     ("cpu", _WIDE, "inference"),
     ("cpu", _WIDE, "training"),
@@ -49,13 +49,13 @@ BY_PRODUCTS = {
 """Cases in which matrix products and a softmax are better than PyTorch's own attention kernel."""
 
 
-def attends_in_parts(q: Tensor, v: Tensor) -> bool:
-    """Returns whether attention with ``... x d`` queries and ``... x e`` values is one of ``BY_PRODUCTS``."""
+def uses_matmul_attention(q: Tensor, v: Tensor) -> bool:
+    """Returns whether attention with ``... x d`` queries and ``... x e`` values is in ``MATMUL_CASES``."""
     kind = q.device.type
     if kind == "cpu" and q.dtype == torch.bfloat16:
         kind = _FAST_BFLOAT16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else kind
     width = _WIDE if q.shape[3] < v.shape[3] else _EVEN
-    return (kind, width, "training" if torch.is_grad_enabled() else "inference") in BY_PRODUCTS
+    return (kind, width, "training" if torch.is_grad_enabled() else "inference") in MATMUL_CASES
 
 
 def tiles_at_a_time(rows: int, columns: int, device: torch.device) -> tuple[int, int]:
@@ -66,11 +66,11 @@ def tiles_at_a_time(rows: int, columns: int, device: torch.device) -> tuple[int,
     return (1, TILES_AT_A_TIME) if device.type == "cpu" else (rows, columns)
 
 
-PRODUCTS_MULTIPLE = 8
+MATMUL_ALIGNMENT = 8
 """CUDA's fast 16-bit matrix products need sides that are multiples of this."""
 
 
-def keys_of_fast_products(k: Tensor) -> int:
+def num_aligned_keys(k: Tensor) -> int:
     """Returns how many of the keys ``... x M x d`` an attention by matrix products multiplies together.
 
     The rest is multiplied separately. H100, a layer of DeAOT over nine frames of 1674 tokens in float16: 0.38
@@ -78,10 +78,10 @@ def keys_of_fast_products(k: Tensor) -> int:
     not been measured.
     """
     tokens = k.shape[-2]
-    return tokens - tokens % PRODUCTS_MULTIPLE if k.is_cuda and k.element_size() == 2 else tokens
+    return tokens - tokens % MATMUL_ALIGNMENT if k.is_cuda and k.element_size() == 2 else tokens
 
 
-def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product"]:
+def identity_bank_method(weight: Tensor) -> Literal["convolution", "sums", "product"]:
     """Chooses how an identity bank is applied: as a convolution, as sums of vectors or as a matrix product.
 
     Sums on a CPU: 0.055 to 0.012 s. In 16 bits on CUDA, cuDNN first copies the planes, because their 12
@@ -98,7 +98,7 @@ def way_of_identities(weight: Tensor) -> Literal["convolution", "sums", "product
 LARGE_GROUP = 2**18  # values per group
 
 
-def norms_by_parts(x: Tensor, groups: int) -> bool:
+def decomposes_group_norm(x: Tensor, groups: int) -> bool:
     """Returns whether other operations compute a group norm of ``B x C x ...`` faster than PyTorch's kernel.
 
     On CUDA, that kernel runs one thread block per group, where 132 could run. H100, 8 groups, 128 x 121
@@ -112,7 +112,7 @@ def norms_by_parts(x: Tensor, groups: int) -> bool:
     return large or (fast_last and not x.is_contiguous())
 
 
-def takes_in_activation(x: Tensor) -> bool:
+def fuses_activation(x: Tensor) -> bool:
     """Returns whether a convolution should be fused with the activation that follows it, as cuDNN can.
 
     H100, ResNet-50 from 1/4 to 1/16: 0.73 to 0.40 ms in float16, 1.09 to 0.82 in float32 with TF32.
