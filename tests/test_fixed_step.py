@@ -23,7 +23,7 @@ from aot_plus.networks.layers.position import sine_position_embedding
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
 from aot_plus.networks.models import Features, Propagation
-from aot_plus.utils.kept_tables import table_of
+from aot_plus.utils.tensor_cache import cached_int32
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
 
@@ -401,13 +401,13 @@ def test_a_recording_keeps_the_tables_that_it_reads() -> None:
     graphs, device = step_graphs.StepGraphs(TapeRecorder()), torch.device("cpu")
 
     def read() -> None:
-        table_of((31, 41, 59), device)
+        cached_int32((31, 41, 59), device)
 
     for _ in range(2):
         graphs.run("read", read)
-    table = weakref.ref(table_of((31, 41, 59), device))
+    table = weakref.ref(cached_int32((31, 41, 59), device))
     for number in range(20):
-        table_of((number, 26), device)
+        cached_int32((number, 26), device)
     assert table() is not None
     del graphs
     gc.collect()

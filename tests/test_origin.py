@@ -67,7 +67,7 @@ def test_the_origin_of_masks(tmp_path: Path, policy_file: Path, monkeypatch: pyt
     [
         ("aot_plus/networks/memory/policies/emfs.py", True, True),
         ("aot_plus/networks/layers/attention.py", True, True),
-        ("aot_plus/utils/kept_tables.py", True, True),
+        ("aot_plus/utils/tensor_cache.py", True, True),
         ("evaluation/masks.py", True, True),
         ("aot_plus/networks/managers/writer.py", True, False),
         ("aot_plus/networks/managers/video_pass.py", True, False),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMerging
 
 from aot_plus.networks.encoders.base import Encoder
-from aot_plus.utils.kept_tables import kept_table
+from aot_plus.utils.tensor_cache import cached_table
 
 WINDOW = 7
 SHIFT = WINDOW // 2
@@ -162,7 +162,7 @@ def _relative_index() -> Tensor:
     return dy * (2 * WINDOW - 1) + dx
 
 
-@kept_table
+@cached_table
 def _shift_mask(height: int, width: int, device: torch.device) -> Tensor:
     """Returns a rolled map's mask, ``n x WINDOW^2 x WINDOW^2``: it separates tokens that were apart."""
     rows, columns = (

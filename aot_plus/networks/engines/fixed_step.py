@@ -94,7 +94,7 @@ class FixedStep:
             self.graphs.run(("write", tuple(self._kept)), self._write, counts)
         else:  # about once in a video for each number of stored frames: a capture would take longer
             self._write()
-        self._note(written)
+        self._update_host(written)
         self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
         return self.video.scores(self._predictions, state.num_objects), self._labels
 
@@ -168,13 +168,13 @@ class FixedStep:
                 goes = chosen if batch.memory.bank.is_full else None
                 view.engine.write(batch, propagation, labels, number if kept else None, goes)
 
-    def _note(self, written: bool) -> None:
+    def _update_host(self, written: bool) -> None:
         """Updates the host's side of all memories after the device's work."""
         kept = iter(self._kept)
         for view in self.video.views:
             for batch in view.state.batches:
                 if next(kept) and written:
-                    batch.memory.note_long(replaced=batch.memory.bank.is_full)
+                    batch.memory.finish_store_long(replaced=batch.memory.bank.is_full)
             view.engine.move_on(view.state, written=written)
 
     @property
@@ -237,7 +237,7 @@ class StepStore:
             self._waiting[shape] = step
         self._present = None
 
-    def give_up(self) -> None:
+    def discard(self) -> None:
         """Discards the current step: its video has more groups of objects than it began with."""
         _say(self._said, logging.INFO, f"more groups of objects than the video began with: {_EAGERLY}")
         if self._present is not None:

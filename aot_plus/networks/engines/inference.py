@@ -31,7 +31,7 @@ from aot_plus.networks.models import AOT, Features, Propagation
 from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.kept_tables import table_of
+from aot_plus.utils.tensor_cache import cached_int32
 
 UNLIKELY = -1e10  # logit of an id that no object has
 IGNORED = -1  # label of an ignored pixel among packed ids
@@ -167,7 +167,7 @@ class InferenceEngine:
             else:
                 self.write(batch, prediction.propagations[index], labels, kept, dropped)
             if appends:
-                batch.memory.note_long(replaced=full)
+                batch.memory.finish_store_long(replaced=full)
         self.move_on(state, written=append)
         self._add_groups(state, prediction.features, labels)
 
@@ -185,7 +185,7 @@ class InferenceEngine:
             batch: of groups.
             propagation: the frame's.
             labels: ``H x W``, predicted.
-            number: the frame's number, a tensor without dimensions; the batch's ``note_long`` must follow.
+            number: the frame's number, a 0-d tensor; the batch's ``finish_store_long`` must follow.
                 None: the frame goes to the short-term memory only.
             dropped: for each group, the position of the frame to drop; None if the bank has room.
         """
@@ -238,12 +238,12 @@ class InferenceEngine:
         """Writes the current frame to the empty memory of a batch, as its reference."""
         number = on_device([state.frame], labels.device)[0]
         self._write_reference(batch, features, labels, number, None)
-        batch.memory.note_long(replaced=False)
+        batch.memory.finish_store_long(replaced=False)
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
         """Embeds ``H x W`` labels as ``G x N x C``: each group maps its own ids to 1..M, and others to 0."""
         size = self.cfg.MODEL_MAX_OBJ_NUM
-        own = labels - table_of(tuple(groups), labels.device)[:, None, None] * size  # G x H x W
+        own = labels - cached_int32(tuple(groups), labels.device)[:, None, None] * size  # G x H x W
         own = torch.where((own >= 1) & (own <= size), own, 0)
         return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
 
@@ -289,7 +289,7 @@ class InferenceEngine:
         if any(kept):
             return appends
         for group, append in enumerate(appends):
-            self._note(batch, group, append, None, declined=True)
+            self._trace_decision(batch, group, append, None, declined=True)
         return []
 
     def choose(self, batch: GroupBatch, appends: Sequence[Append]) -> Tensor | None:
@@ -304,10 +304,10 @@ class InferenceEngine:
             position = ask_to_drop(policy, append, self.cfg.MEM_POLICY)
             if position is not None:
                 dropped.append(position)
-            self._note(batch, group, append, position)
+            self._trace_decision(batch, group, append, position)
         return _as_positions(dropped, batch.memory.bank.numbers.device) if dropped else None
 
-    def _note(
+    def _trace_decision(
         self,
         batch: GroupBatch,
         group: int,

@@ -74,7 +74,7 @@ class VideoMemory(GroupMemory):
         *,
         reference: bool,
     ) -> None:
-        """Does the device's part of appending a frame; ``note_long`` must follow.
+        """Does the device's part of appending a frame; ``finish_store_long`` must follow.
 
         ``frame``, ``dropped`` and ``reference`` are those of ``MemoryBank.store``.
         """
@@ -84,9 +84,9 @@ class VideoMemory(GroupMemory):
         if rows is not None:
             self.bank.embed(rows)
 
-    def note_long(self, *, replaced: bool) -> None:
+    def finish_store_long(self, *, replaced: bool) -> None:
         """Does the host's part of appending a frame. ``replaced``: it took the place of another."""
-        self.bank.note(replaced=replaced)
+        self.bank.finish_store(replaced=replaced)
         self._refresh()
 
     @contextmanager

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
-from aot_plus.networks.engines.given import text_of_size
 from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
+from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.models.aot import STRIDE
 from aot_plus.utils.errors import ConfigError, DataError
@@ -100,14 +100,14 @@ def check_sizes(video: VideoViews, last: ShownFrame) -> None:
     Labels may have another size than images, so the video's size and its views' sizes need not match.
     """
     if min(video.size) < 1 or (last.mask is not None and last.mask.shape != video.size):
-        expected = "1 x 1 or more" if last.mask is None else text_of_size(last.mask.shape)
-        raise DataError(f"the state's size: expected {expected}, found {text_of_size(video.size)}")
+        expected = "1 x 1 or more" if last.mask is None else format_shape(last.mask.shape)
+        raise DataError(f"the state's size: expected {expected}, found {format_shape(video.size)}")
     for view in video.views:
         stored = view.state.batches[0].memory.bank.layer(0).keys.shape[2]
         if stored != prod(-(-side // STRIDE) for side in view.size):
             raise DataError(
                 f"the state's inputs: expected a size of {stored} cells of {STRIDE} x {STRIDE}, "
-                f"as its memory has, found {text_of_size(view.size)}"
+                f"as its memory has, found {format_shape(view.size)}"
             )
 
 

@@ -15,8 +15,8 @@ from aot_plus.networks.engines.cuda_graphs import step_recorder
 from aot_plus.networks.engines.device_images import prepare_on_device
 from aot_plus.networks.engines.fixed_step import FixedStep, StepStore
 from aot_plus.networks.engines.frame_scores import ShownFrame
-from aot_plus.networks.engines.given import GivenImage, GivenMask, as_image, as_mask, text_of_size
 from aot_plus.networks.engines.inference import IGNORED
+from aot_plus.networks.engines.inputs import ImageInput, MaskInput, as_image, as_mask, format_shape
 from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
 from aot_plus.networks.engines.saved_state import (
     check_config,
@@ -107,8 +107,8 @@ class VideoSegmenter:
     @torch.inference_mode()
     def start(
         self,
-        image: GivenImage | PreparedFrame,
-        mask: GivenMask,
+        image: ImageInput | PreparedFrame,
+        mask: MaskInput,
         *,
         memory_gap: int | None = None,
     ) -> NDArray[np.uint8]:
@@ -142,7 +142,7 @@ class VideoSegmenter:
         self._last = ShownFrame(mask=packed, followed=self._followed())
         return mask.copy()
 
-    def step(self, image: GivenImage | PreparedFrame, mask: GivenMask | None = None) -> NDArray[np.uint8]:
+    def step(self, image: ImageInput | PreparedFrame, mask: MaskInput | None = None) -> NDArray[np.uint8]:
         """Segments the next frame.
 
         Args:
@@ -160,7 +160,7 @@ class VideoSegmenter:
         return self.submit(image, mask).array()
 
     @torch.inference_mode()
-    def submit(self, image: GivenImage | PreparedFrame, mask: GivenMask | None = None) -> FrameLabels:
+    def submit(self, image: ImageInput | PreparedFrame, mask: MaskInput | None = None) -> FrameLabels:
         """Does the same as ``step``, but does not wait for the labels.
 
         This lets a GPU begin the next frame as soon as it has finished this one.
@@ -170,7 +170,7 @@ class VideoSegmenter:
         frame, size = self._prepared(image), self._video.size
         if frame.size != size:
             raise DataError(
-                f"the image is {text_of_size(frame.size)} (H x W), the video began with {text_of_size(size)}"
+                f"the image is {format_shape(frame.size)} (H x W), the video began with {format_shape(size)}"
             )
         if frame.input_sizes != self._video.inputs:
             raise DataError(
@@ -203,10 +203,10 @@ class VideoSegmenter:
         self._last = ShownFrame(scores, packed, self._followed())
         if self._step is not None and not self._step.fits:
             self._step = None
-            self._steps.give_up()
+            self._steps.discard()
         return labels
 
-    def prepare(self, image: GivenImage) -> PreparedFrame:
+    def prepare(self, image: ImageInput) -> PreparedFrame:
         """Scales an image to the network's input sizes, for ``start``, ``step`` and ``submit``.
 
         May be called in any thread and before ``start``, since it depends only on the image and the config.
@@ -300,7 +300,7 @@ class VideoSegmenter:
     def _ids_of(self, packed: Iterable[int]) -> list[int]:
         return [self._ids[number - 1] for number in packed]
 
-    def _prepared(self, image: GivenImage | PreparedFrame) -> PreparedFrame:
+    def _prepared(self, image: ImageInput | PreparedFrame) -> PreparedFrame:
         frame = image if isinstance(image, PreparedFrame) else self.prepare(image)
         for pixels in frame.inputs:
             if pixels.is_cuda:  # from the readers' stream: not to be reused until this stream is done
@@ -362,7 +362,7 @@ def _check_model(model: AOT, cfg: Config) -> None:
 
 
 def _texts(sizes: Sequence[tuple[int, int]]) -> str:
-    return ", ".join(map(text_of_size, sizes))
+    return ", ".join(map(format_shape, sizes))
 
 
 def _objects(mask: Mask, *, track_ignored: bool) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aot_plus.utils.errors import ConfigError, first_line
-from aot_plus.utils.kept_tables import held
+from aot_plus.utils.tensor_cache import collect_tables
 
 __all__ = ["GRAPH_BYTES", "Piece", "Recorder", "Recording", "StepGraphs"]
 
@@ -58,7 +58,7 @@ class StepGraphs:
         warn: Callable[[str], None] = _log.warning,
         *,
         counts: int = 1,
-        learns: bool = False,
+        training: bool = False,
     ) -> None:
         """
         Args:
@@ -66,13 +66,13 @@ class StepGraphs:
             has_room: returns whether another recording may be made.
             warn: called with the reason why no more recordings are made.
             counts: how many different ``counts`` a kind may have in ``run``.
-            learns: the pieces are passes of a training. The first one runs where it will be captured, since
+            training: the pieces are passes of a training. The first one runs where it will be captured, since
                 autograd remembers the stream. Recordings are large, so unused memory is freed before each
                 capture, which takes a moment. If one fails, all are discarded, since eager passes need
                 their memory.
         """
         self.recorder = recorder
-        self._learns = learns
+        self._training = training
         self._has_room = has_room
         self._warn = warn
         self._limit = max(_GRAPHS, _GRAPHS_OF_A_FRAME * counts)
@@ -97,7 +97,7 @@ class StepGraphs:
         elif self.stopped:
             piece()
         else:
-            if self._learns:
+            if self._training:
                 self.recorder.warm_up(piece)
             else:  # on the capture stream it would leave cached memory that only other first runs could use
                 piece()
@@ -124,13 +124,13 @@ class StepGraphs:
         if not self._has_room():
             self._stop(f"the recordings hold {GRAPH_BYTES / 2**30:g} GiB")
             return None
-        if self._learns:
+        if self._training:
             self.recorder.free()
         try:
-            with held() as tables:
+            with collect_tables() as tables:
                 replay, num_bytes = self.recorder.record(piece)
         except (RuntimeError, ConfigError) as error:  # a user's encoder or policy waits, or memory runs out
-            if self._learns:
+            if self._training:
                 self._recordings.clear()
                 self.recorder.free()
             if key not in self._warm:

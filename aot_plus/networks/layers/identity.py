@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aot_plus.networks.layers.basic import to_tokens
 from aot_plus.networks.layers.processor import MATMUL_ALIGNMENT, identity_bank_method
-from aot_plus.utils.kept_tables import table_of
+from aot_plus.utils.tensor_cache import cached_int32
 from evaluation.masks import IGNORE_ID
 
 NO_ID = -1  # no pixel has it
@@ -71,4 +71,4 @@ class IdentityBank(nn.Conv2d):
 
     def _one_hot(self, labels: Tensor, ids: Sequence[int]) -> Tensor:
         """Encodes each pixel's id as one-hot over ``ids``, in the dtype of the weights."""
-        return (labels[..., None] == table_of(tuple(ids), labels.device)).to(self.weight.dtype)
+        return (labels[..., None] == cached_int32(tuple(ids), labels.device)).to(self.weight.dtype)

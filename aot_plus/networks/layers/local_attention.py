@@ -6,7 +6,7 @@ from torch import Tensor
 
 from aot_plus.networks.layers.basic import joined
 from aot_plus.networks.layers.processor import tiles_at_a_time
-from aot_plus.utils.kept_tables import kept_table
+from aot_plus.utils.tensor_cache import cached_table
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
 SMALL_MAP = 512  # positions; up to this size all pairs cost less than tiles with their borders
@@ -162,14 +162,14 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
     return x[:, :height, :width].contiguous().permute(0, 3, 1, 2)
 
 
-@kept_table
+@cached_table
 def _offsets_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
     query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
     return _offset_table(query, query, key, key, max_distance, device)
 
 
-@kept_table
+@cached_table
 def _offsets_of_pairs(
     height: int, width: int, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -190,14 +190,14 @@ def _offset_table(
     return index.flatten(2).flatten(0, 1).to(device), reachable.flatten(2).flatten(0, 1).to(device)
 
 
-@kept_table
+@cached_table
 def _keys_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the keys of a tile's region at each offset from its queries: see ``_key_table``."""
     query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
     return _key_table(query, query, key, key, max_distance, device)
 
 
-@kept_table
+@cached_table
 def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the position at each offset from each position of a map: see ``_key_table``."""
     rows, columns = torch.arange(height), torch.arange(width)

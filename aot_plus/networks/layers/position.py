@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from aot_plus.utils.kept_tables import kept_table
+from aot_plus.utils.tensor_cache import cached_table
 
 TEMPERATURE = 10000.0
 MAX_SLOTS = 4
 
 
-@kept_table
+@cached_table
 def sine_position_embedding(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Computes DETR's sine embedding as used by AOT: ``1 x N x C`` float32, N = height * width, row-major.
 

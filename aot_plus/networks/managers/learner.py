@@ -229,8 +229,8 @@ class Learner:
         if make_recorder is None:
             return None
         warn = partial(_log.warning, "TRAIN_CUDA_GRAPH: %s")
-        # With ``learns``, cached memory of eager steps, which a capture cannot use, is freed before it.
-        graphs = StepGraphs(make_recorder(), warn=warn, learns=True)
+        # With ``training``, cached memory of eager steps, which a capture cannot use, is freed before it.
+        graphs = StepGraphs(make_recorder(), warn=warn, training=True)
         return FixedPass(self._learn, self.model.parameters(), self.device, graphs)
 
     def _permutations(self, step: int, first: int, count: int) -> Tensor | None:

@@ -39,7 +39,7 @@ _BOTH = (
     *_NETWORKS,
     "aot_plus/utils/device.py",
     "aot_plus/utils/images.py",
-    "aot_plus/utils/kept_tables.py",
+    "aot_plus/utils/tensor_cache.py",
     "aot_plus/utils/masks.py",
     "evaluation/datasets.py",
     "evaluation/layouts.py",

@@ -94,12 +94,12 @@ class MemoryBank:
         if dropped is not None and not isinstance(dropped, Tensor):
             dropped = on_device(dropped, device)
         self.store(entries, on_device([frame], device)[0], dropped, reference=reference)
-        self.note(replaced=dropped is not None)
+        self.finish_store(replaced=dropped is not None)
 
     def store(
         self, entries: Sequence[KeyValue], frame: Tensor, dropped: Tensor | None, *, reference: bool
     ) -> None:
-        """Does the device's part of ``append``; ``note`` must follow. ``frame`` is without dimensions."""
+        """Does the device's part of ``append``; ``finish_store`` must follow. ``frame``: a 0-d tensor."""
         if dropped is None:
             self._make_room(entries)
             slot = len(self)
@@ -119,12 +119,12 @@ class MemoryBank:
     def embed(self, rows: Tensor) -> None:
         """Adds the temporal embedding ``rows`` to the keys that are read: ``T x D``, oldest frame first.
 
-        T includes a frame that was stored but not noted yet.
+        T includes a frame that was stored but not finished yet.
         """
         for index in range(self.num_layers):
             self._embed(index, rows)
 
-    def note(self, *, replaced: bool) -> None:
+    def finish_store(self, *, replaced: bool) -> None:
         """Does the host's part of ``append``. ``replaced``: the stored frame took the place of another."""
         self._length += not replaced
         self._known = HostCopy(self._rows)

@@ -11,13 +11,13 @@ from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from evaluation.masks import Mask, read_mask
 
-__all__ = ["GivenImage", "GivenMask", "as_image", "as_mask", "text_of_size"]
+__all__ = ["ImageInput", "MaskInput", "as_image", "as_mask", "format_shape"]
 
-GivenImage = Image | str | Path
-GivenMask = NDArray[Any] | str | Path  # H x W: bool or any integers in 0..255
+ImageInput = Image | str | Path
+MaskInput = NDArray[Any] | str | Path  # H x W: bool or any integers in 0..255
 
 
-def as_image(given: GivenImage) -> Image:
+def as_image(given: ImageInput) -> Image:
     """Checks an RGB array ``H x W x 3`` uint8, or reads an image file. Raises ``DataError``."""
     if isinstance(given, str | Path):
         return read_image(Path(given))
@@ -25,13 +25,13 @@ def as_image(given: GivenImage) -> Image:
         raise DataError(f"an image must be an array or a path, found {_kind(given)}")
     if given.ndim == 3 and given.shape[2] == 3 and given.dtype == np.uint8:
         if not given.size:
-            raise DataError(f"an image must have pixels, found {text_of_size(given.shape)}")
+            raise DataError(f"an image must have pixels, found {format_shape(given.shape)}")
         return given
-    found = f"an image must be H x W x 3 uint8, found {text_of_size(given.shape)} {given.dtype}"
+    found = f"an image must be H x W x 3 uint8, found {format_shape(given.shape)} {given.dtype}"
     raise DataError(f"{found}{_hint_for_image(given)}")
 
 
-def as_mask(given: GivenMask, size: tuple[int, int]) -> Mask:
+def as_mask(given: MaskInput, size: tuple[int, int]) -> Mask:
     """Converts ``H x W`` ids, bool or integers in 0..255, to uint8, or reads an image file of ids.
 
     ``size`` is the image's (H, W). True is object 1. Raises ``DataError``.
@@ -39,13 +39,13 @@ def as_mask(given: GivenMask, size: tuple[int, int]) -> Mask:
     mask = read_mask(Path(given)) if isinstance(given, str | Path) else _ids(given)
     if mask.shape != size:
         raise DataError(
-            f"{_name(given)} is {text_of_size(mask.shape)} (H x W), its image {text_of_size(size)}; "
+            f"{_name(given)} is {format_shape(mask.shape)} (H x W), its image {format_shape(size)}; "
             "resize it with the nearest neighbour, so that ids stay ids"
         )
     return mask
 
 
-def text_of_size(shape: tuple[int, ...]) -> str:
+def format_shape(shape: tuple[int, ...]) -> str:
     """Formats a shape as ``480 x 854``."""
     return " x ".join(map(str, shape))
 
@@ -55,7 +55,7 @@ def _ids(given: object) -> Mask:
     if not isinstance(given, np.ndarray):
         raise DataError(f"a mask must be an array or a path, found {_kind(given)}")
     if given.ndim != 2 or given.dtype.kind not in "biu":
-        found = f"a mask must be H x W ids, bool or integers, found {text_of_size(given.shape)} {given.dtype}"
+        found = f"a mask must be H x W ids, bool or integers, found {format_shape(given.shape)} {given.dtype}"
         raise DataError(f"{found}{_hint_for_mask(given)}")
     if given.dtype.itemsize > 1 or given.dtype.kind == "i":
         outside = given[(given < 0) | (given > 255)]
@@ -97,5 +97,5 @@ def _hint_for_mask(given: NDArray[Any]) -> str:
     return ""
 
 
-def _name(given: GivenMask) -> str:
+def _name(given: MaskInput) -> str:
     return f"{given}: the mask" if isinstance(given, str | Path) else "the mask"
