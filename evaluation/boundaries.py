@@ -1,8 +1,8 @@
 """Computes F, the boundary measure, on arrays: edge maps, edge matching, and F of an object in a frame.
 
 Only the part of a frame that holds the object in the annotation or the prediction is processed, with a margin
-of one pixel: there are no edges outside it. Sources: the DAVIS 2017 evaluation, and for the lopsided disk the
-MOSE v2 evaluation.
+of one pixel: there are no edges outside it. Sources: the DAVIS 2017 evaluation, and for the off-centre disk
+the MOSE v2 evaluation.
 """
 
 import math
@@ -21,8 +21,8 @@ __all__ = [
     "boundary_radius",
     "disk",
     "edge_map",
-    "lopsided_disk",
     "object_edges",
+    "off_centre_disk",
     "tolerance",
 ]
 
@@ -40,7 +40,7 @@ class Reach:
     Attributes:
         element: n x n, 0 or 1; index ``k`` stands for the offset ``k - n // 2``, in y and in x.
         square: the largest s for which the element contains all offsets from -s to s in y and in x; -1
-            if it does not even contain the offset 0, as in the lopsided disk of small frames.
+            if it does not even contain the offset 0, as in the off-centre disk of small frames.
         ring: the element's offsets (x, y) outside that square.
     """
 
@@ -98,7 +98,7 @@ def disk(radius: int) -> Reach:
 
 
 @lru_cache(maxsize=16)
-def lopsided_disk(radius: float) -> Reach:
+def off_centre_disk(radius: float) -> Reach:
     """Returns MOSE v2's disk. Its centre is at index ``radius``: off the middle if that is not an integer."""
     squares = (np.arange(math.ceil(2 * radius + 1)) - radius) ** 2
     return _reach(squares[:, None] + squares <= radius**2)

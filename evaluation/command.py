@@ -12,7 +12,7 @@ from evaluation.layouts import known_truth
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import Results, evaluate, figure_paths, format_table, read_current_results
-from evaluation.signals import exit_code, signals_raised
+from evaluation.signals import exit_code, signals_as_exceptions
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") -> int:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "evaluation_method.py") 
     """
     arguments = _parse(argv, prog)
     try:
-        with signals_raised():
+        with signals_as_exceptions():
             text = _text(arguments)
         sys.stdout.write(text + "\n")
         sys.stdout.flush()

@@ -23,9 +23,9 @@ if not __package__:
     _spec.loader.exec_module(sys.modules["evaluation"])
 
 if __name__ == "__main__":
-    from evaluation.signals import end_quietly_until_work
+    from evaluation.signals import end_quietly_during_imports
 
-    end_quietly_until_work(Path(__file__).resolve().parent)
+    end_quietly_during_imports(Path(__file__).resolve().parent)
 
     from evaluation.command import main  # imported here, because worker processes do not need it
 

@@ -10,8 +10,8 @@ from evaluation.boundaries import (
     boundary_f,
     boundary_radius,
     disk,
-    lopsided_disk,
     object_edges,
+    off_centre_disk,
     tolerance,
 )
 from evaluation.masks import Mask
@@ -70,4 +70,4 @@ def _reaches(size: tuple[int, ...], area: float, protocol: Protocol) -> list[Rea
     own = math.ceil(_REACH_OF_AREA * math.sqrt(area)) if area else math.inf
     if own < largest:
         return [disk(int(own)), disk(boundary_radius(height, width))]
-    return [lopsided_disk(largest)] * 2
+    return [off_centre_disk(largest)] * 2

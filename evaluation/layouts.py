@@ -19,10 +19,10 @@ from evaluation.vost import (
     ListedObject,
     check_names,
     check_split_name,
+    find_all,
     read_names,
     read_split,
     with_frames,
-    without_problems,
 )
 
 __all__ = [
@@ -58,7 +58,7 @@ def scored_sequences(
         DataError: naming every sequence with too few annotated frames, or everything wrong with the split.
     """
     finders = sequence_finders(dataset, results, split, protocol)
-    found = without_problems(lambda name: finders[name](), finders)
+    found = find_all(lambda name: finders[name](), finders)
     return [sequence for sequences in found for sequence in sequences]
 
 

@@ -14,7 +14,7 @@ from zlib_ng import zlib_ng
 from evaluation.errors import DataError
 from evaluation.files import require_regular
 
-__all__ = ["IGNORE_ID", "Mask", "opened", "read_mask"]
+__all__ = ["IGNORE_ID", "Mask", "open_image", "read_mask"]
 
 IGNORE_ID = 255
 
@@ -27,7 +27,7 @@ _MOST_PIXELS = 2**26  # of a mask that is inflated at once
 
 
 @contextmanager
-def opened(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
+def open_image(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
     """Opens an image file for the block; messages use ``kind`` for what it should be ("a mask").
 
     Raises ``DataError`` for a file that is missing, damaged or a pipe, even if this only shows in the block.
@@ -54,7 +54,7 @@ def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
     ids = _read_plain(path, modes)
     if ids is not None:
         return ids
-    with opened(path, "a mask") as image:
+    with open_image(path, "a mask") as image:
         if image.format != "PNG":  # JPEG compression changes the ids along every edge
             raise DataError(f"{path}: a mask must be a PNG file, found {image.format}")
         if image.mode not in modes:

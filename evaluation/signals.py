@@ -10,12 +10,12 @@ from types import FrameType
 
 __all__ = [
     "Terminated",
-    "end_quietly_until_work",
+    "default_signal_handlers",
+    "end_quietly_during_imports",
     "exit_code",
     "interruption",
-    "left_to_system",
-    "raise_once",
-    "signals_raised",
+    "raise_first_signal",
+    "signals_as_exceptions",
 ]
 
 
@@ -33,7 +33,7 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
-def raise_once(number: int, frame: FrameType | None) -> None:
+def raise_first_signal(number: int, frame: FrameType | None) -> None:
     """Handles both signals where each comes several times: raises at the first, and ignores the rest."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
@@ -41,7 +41,7 @@ def raise_once(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def signals_raised() -> Iterator[None]:
+def signals_as_exceptions() -> Iterator[None]:
     """Makes Ctrl-C and SIGTERM raise in the block, and restores the previous handlers at its end.
 
     An import of a library may turn the exception into one of its own; the block then raises the original
@@ -71,7 +71,7 @@ def signals_raised() -> Iterator[None]:
 
 
 @contextmanager
-def left_to_system() -> Iterator[None]:
+def default_signal_handlers() -> Iterator[None]:
     """Lets Ctrl-C and SIGTERM end the process at once in the block. Signals that are ignored stay ignored.
 
     This is for a wait in C code, during which Python runs no handlers. Nothing may be lost by such an end.
@@ -87,7 +87,7 @@ def left_to_system() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def end_quietly_until_work(package: Path) -> None:
+def end_quietly_during_imports(package: Path) -> None:
     """Leaves Ctrl-C to the system while a program of the ``package`` imports its modules.
 
     Nothing can be lost yet, and Python would print a traceback from the middle of an import. Does nothing if

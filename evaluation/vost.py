@@ -102,7 +102,7 @@ def read_names(path: Path) -> list[str]:
     Raises ``DataError`` with the line of a name that cannot be a sequence's folder, or that is repeated.
     """
     first_lines: dict[str, int] = {}
-    for number, name in named_lines(path):
+    for number, name in read_numbered_names(path):
         problem = name_problem(name)
         if name in first_lines:
             problem = f"{name!r} is named twice, first in line {first_lines[name]}"
@@ -112,7 +112,7 @@ def read_names(path: Path) -> list[str]:
     return list(first_lines)
 
 
-def named_lines(path: Path) -> list[tuple[int, str]]:
+def read_numbered_names(path: Path) -> list[tuple[int, str]]:
     """Reads the non-empty lines: their numbers, from 1, and the names on them. Raises ``DataError``."""
     require_regular(path)
     try:
@@ -155,7 +155,7 @@ def mask_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
 
 
-def without_problems(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
+def find_all(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
     """Returns ``find``'s result for each name. Raises one ``DataError`` with the problems of all."""
     found, problems = [], []
     for name in names:

@@ -27,7 +27,7 @@ from aot_plus.networks.managers.processes import (
 from aot_plus.pipeline.launch import launch
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import DataError, ProcessError, VOSError
-from evaluation.signals import raise_once
+from evaluation.signals import raise_first_signal
 from tests import forked
 from tests.processes import is_running, wait_until
 
@@ -94,7 +94,7 @@ def connect_in_vain(folder: Path) -> None:
     """Connects as the first of two processes, of which the second has ended since they met."""
     store = distributed.FileStore(str(folder / "store"), 2)
     vars(processes)["_meet"] = lambda place: store
-    signal.signal(signal.SIGTERM, raise_once)
+    signal.signal(signal.SIGTERM, raise_first_signal)
     (folder / "met").touch()
     with process_group(ProcessPlace(0, 2, 0, 2)):
         pass

@@ -17,8 +17,8 @@ from evaluation.boundaries import (
     boundary_radius,
     disk,
     edge_map,
-    lopsided_disk,
     object_edges,
+    off_centre_disk,
 )
 
 Mask = NDArray[np.uint8]
@@ -88,10 +88,10 @@ def test_the_disk_holds_all_offsets_up_to_its_radius() -> None:
     assert [disk(radius).square for radius in (1, 2, 8)] == [0, 1, 5]
 
 
-def test_the_lopsided_element_hangs_over_where_its_radius_is_no_integer() -> None:
-    element = lopsided_disk(1.5).element  # rows and columns at -1.5, -0.5, 0.5, 1.5 from its centre
+def test_the_off_centre_disk_extends_further_on_one_side_if_its_radius_is_no_integer() -> None:
+    element = off_centre_disk(1.5).element  # rows and columns at -1.5, -0.5, 0.5, 1.5 from its centre
     assert element.tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
-    np.testing.assert_array_equal(lopsided_disk(2.0).element, disk(2).element)
+    np.testing.assert_array_equal(off_centre_disk(2.0).element, disk(2).element)
 
 
 def test_f_counts_edge_maps_not_masks() -> None:
@@ -110,7 +110,7 @@ def test_f_is_one_within_reach_and_nought_beyond() -> None:
 
 
 edge_maps = arrays(np.uint8, (9, 14), elements=st.integers(0, 1), fill=st.just(0))
-reaches = st.one_of(st.integers(0, 5).map(disk), st.floats(1, 5).map(lopsided_disk))
+reaches = st.one_of(st.integers(0, 5).map(disk), st.floats(1, 5).map(off_centre_disk))
 
 
 @pytest.mark.parametrize("most_lookups", [math.inf, 0], ids=["looked up one by one", "dilated"])

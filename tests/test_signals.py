@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aot_plus.tools.common import run_tool
-from evaluation.signals import Terminated, signals_raised
+from evaluation.signals import Terminated, signals_as_exceptions
 from tests.processes import is_running, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def test_an_import_that_turns_ctrl_c_into_an_import_error_does_not_hide_it() -> 
         except KeyboardInterrupt as interrupt:
             raise ImportError("initialisation failed") from interrupt
 
-    with pytest.raises(Terminated), signals_raised():
+    with pytest.raises(Terminated), signals_as_exceptions():
         broken_import()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.utils.errors import DataError
-from evaluation.masks import IGNORE_ID, Mask, opened
+from evaluation.masks import IGNORE_ID, Mask, open_image
 
 __all__ = ["MaskReader"]
 
@@ -102,7 +102,7 @@ def _load(path: Path) -> tuple[str, NDArray[np.uint8]]:
 
     Transparent pixels are black.
     """
-    with opened(path, "a mask") as image:
+    with open_image(path, "a mask") as image:
         if image.format == "JPEG":  # its blurred edges would be read as further ids
             raise DataError(f"{path}: expected a mask in a lossless format, such as PNG, found a JPEG")
         if image.mode in ("P", "1", "L"):

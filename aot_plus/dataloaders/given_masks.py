@@ -15,7 +15,7 @@ from aot_plus.dataloaders.image_folder import ImageFolder, is_image
 from aot_plus.dataloaders.video_input import VideoInput
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image, natural_order
-from evaluation.masks import IGNORE_ID, Mask, opened
+from evaluation.masks import IGNORE_ID, Mask, open_image
 
 __all__ = ["GivenMasks", "NamedMask", "find_masks"]
 
@@ -74,7 +74,7 @@ class GivenMasks:
     def check_sizes(self, size: tuple[int, int]) -> None:
         """Raises ``DataError`` for the first file that is not ``size`` (H, W) pixels; opens headers only."""
         for path in self._paths():
-            with opened(path, "a mask") as image:
+            with open_image(path, "a mask") as image:
                 found = image.size
             if found != size[::-1]:
                 raise DataError(

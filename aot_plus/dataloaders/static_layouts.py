@@ -13,7 +13,7 @@ from aot_plus.dataloaders.static_images import StaticImage, check_sizes
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
-from evaluation.masks import Mask, opened
+from evaluation.masks import Mask, open_image
 
 __all__ = ["STATIC_FOLDER", "find_static_images"]
 
@@ -77,7 +77,7 @@ class PairedImage:
     def _read_mask(self) -> Mask:
         if not self.binary:
             return MaskReader().read(self.mask, may_be_empty=True)
-        with opened(self.mask, "a mask") as grey:
+        with open_image(self.mask, "a mask") as grey:
             return np.asarray(np.asarray(grey.convert("L")) >= _WHITE, np.uint8)
 
 

@@ -24,7 +24,7 @@ from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import find_path
 from evaluation.home import home
 from evaluation.parallel import end_with_parent
-from evaluation.vost import without_problems
+from evaluation.vost import find_all
 
 _log = logging.getLogger(__name__)
 _EPOCH_STREAM = 3  # a random stream besides (run seed, step, sample); the learner uses two more
@@ -243,7 +243,7 @@ def build_train_dataset(cfg: Config) -> TrainDataset:
 
 
 def _images(cfg: Config) -> tuple[ClipSource, Transform]:
-    found = without_problems(lambda name: find_static_images(_image_folder(name, cfg)), cfg.DATASETS)
+    found = find_all(lambda name: find_static_images(_image_folder(name, cfg)), cfg.DATASETS)
     parts = [StaticClips(images, cfg.DATA_SEQ_LEN) for images in found]
     return JoinedClips(parts), StaticTransform(crop_size(cfg), colours_of_images(cfg.TRAIN_AUG_TYPE))
 
@@ -255,7 +255,7 @@ def _image_folder(name: str, cfg: Config) -> Path:
 
 
 def _videos(cfg: Config) -> tuple[ClipSource, Transform]:
-    found = without_problems(lambda name: training_videos(name, cfg), cfg.DATASETS)
+    found = find_all(lambda name: training_videos(name, cfg), cfg.DATASETS)
     parts = [
         VideoClips(videos, _clip_rules(name, cfg), _repeat(name, cfg))
         for name, videos in zip(cfg.DATASETS, found, strict=True)

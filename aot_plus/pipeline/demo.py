@@ -29,7 +29,7 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import write_mask
 from aot_plus.utils.read_ahead import ReadAhead
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
@@ -164,7 +164,7 @@ class DemoRun:
             return None
         ids = set(np.unique(given.ids).tolist()) - {0, IGNORE_ID}
         new = ", ".join(map(str, sorted(ids - result.objects))) or "none"
-        shown = counted(len(ids), "object")
+        shown = format_count(len(ids), "object")
         _log.info("frame %s: mask %s shows %s; new ids: %s", frame.name, given.name, shown, new)
         result.objects |= ids
         return given.ids

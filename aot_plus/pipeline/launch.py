@@ -18,7 +18,7 @@ from aot_plus.utils import errors
 from aot_plus.utils.errors import ProcessError, VOSError
 from aot_plus.utils.logs import start_logging
 from evaluation.parallel import end_with_parent
-from evaluation.signals import Terminated, exit_code, interruption, raise_once
+from evaluation.signals import Terminated, exit_code, interruption, raise_first_signal
 
 __all__ = ["launch"]
 
@@ -80,7 +80,7 @@ def _work(function: Callable[..., T], *arguments: object) -> T:
     """Calls the function in a process that was started for it."""
     end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, raise_once)  # Ctrl-C arrives from the terminal and from torchrun
+        signal.signal(number, raise_first_signal)  # Ctrl-C arrives from the terminal and from torchrun
     start_logging()
     try:
         result = function(*arguments)

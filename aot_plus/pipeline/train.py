@@ -23,7 +23,7 @@ from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.catalogue import SMALL_STAGE
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.paths import run_folder, stored_path
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from evaluation.home import home
 from evaluation.protocols import get_protocol
 
@@ -82,7 +82,8 @@ def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) 
     """
     place = ProcessPlace.from_environment()
     if place.rank == 0:
-        number = counted(max(processes, place.world_size), "process", "processes")  # torchrun sets the latter
+        started = max(processes, place.world_size)  # torchrun sets the latter
+        number = format_count(started, "process", "processes")
         _log.info("== Training: %s, %s, %s", cfg.MODEL_NAME, cfg.STAGE_NAME, number)
     return launch(_train, cfg, resume, overwrite, processes=processes)
 

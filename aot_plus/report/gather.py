@@ -15,7 +15,7 @@ from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, s
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from evaluation.progress import ProgressBar
 from evaluation.protocols import get_protocol
 
@@ -118,7 +118,7 @@ def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSeque
         "Could not be scored": run.problems,
         "Made from other masks or images than those there now": changed_inputs(run.results.path, scored),
     }
-    part = f"Scored: {len(run.scores)} of {counted(len(order), 'sequence')}."
+    part = f"Scored: {len(run.scores)} of {format_count(len(order), 'sequence')}."
     doubts = [f"{what}: {_listed(names)}." for what, names in found.items() if names]
     return [part, *doubts] if len(run.scores) < len(order) else doubts
 

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from evaluation.signals import end_quietly_until_work
+from evaluation.signals import end_quietly_during_imports
 
-end_quietly_until_work(Path(__file__).resolve().parents[1])
+end_quietly_during_imports(Path(__file__).resolve().parents[1])

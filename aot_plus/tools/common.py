@@ -13,11 +13,11 @@ from aot_plus.utils.catalogue import DEFAULT_MODEL, default_stage
 from aot_plus.utils.cores import choose_wait_policy
 from aot_plus.utils.errors import ConfigError, VOSError
 from aot_plus.utils.logs import start_logging
-from aot_plus.utils.paths import leads_out
+from aot_plus.utils.paths import leads_outside
 from evaluation.arguments import whole_number
 from evaluation.files import require_writable
 from evaluation.home import home
-from evaluation.signals import exit_code, signals_raised
+from evaluation.signals import exit_code, signals_as_exceptions
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
@@ -118,7 +118,7 @@ def _data_folder(text: str) -> str:
 
 def folder_name(text: str) -> str:
     """Returns a result folder's name, perhaps in parts (a/b); ``ArgumentTypeError`` if it leads outside."""
-    if leads_out(text):
+    if leads_outside(text):
         raise argparse.ArgumentTypeError(f"expected a name, found {text!r}")
     return text
 
@@ -225,7 +225,7 @@ def run_tool(work: Callable[[], int]) -> int:
     start_logging()
     choose_wait_policy()
     try:
-        with signals_raised():
+        with signals_as_exceptions():
             code = work()
             sys.stdout.flush()
         return code

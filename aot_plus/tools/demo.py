@@ -19,7 +19,7 @@ from aot_plus.tools.common import (
 from aot_plus.utils.catalogue import PAPER_STAGE, checkpoint_to_run
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.sources import how_to_get
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -153,7 +153,7 @@ def _describe(result: "DemoResult") -> str:
     rate = result.frames / result.seconds if result.seconds else 0.0
     began = "Interrupted: " if result.stopped_by else ""
     return (
-        f"{began}{counted(result.frames, 'frame')}, {rate:.1f} per second\n"
+        f"{began}{format_count(result.frames, 'frame')}, {rate:.1f} per second\n"
         f"Masks: {result.masks}\nOverlay: {result.video}"
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aot_plus.tools.common import add_run_data_arguments, require_output, run_tool, whole_number
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.report") -> int:
@@ -25,7 +25,7 @@ def _report(args: argparse.Namespace) -> int:
     of = chosen_data(folders, args.dataset, args.split, args.DIR_DATA)
     data = gather(folders, of.open(), pictures=args.pictures, workers=args.workers, protocol=of.protocol)
     size = write_page(args.output, data)
-    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {counted(len(data['sequences']), 'sequence')})")
+    print(f"Report: {args.output} ({size / 1e6:.1f} MB, {format_count(len(data['sequences']), 'sequence')})")
     return 0
 
 

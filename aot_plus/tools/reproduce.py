@@ -28,7 +28,7 @@ from aot_plus.tools.common import (
 from aot_plus.utils.catalogue import PAPER_DATASET
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.sources import ZOO
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from evaluation.datasets import known_folder
 from evaluation.files import replacing, require_writable
 from evaluation.home import home
@@ -185,7 +185,7 @@ def _describe(opened: "Dataset", split: str, *, small: bool) -> str:
 
     opened = opened.of_split(split)
     found, expected = len(opened.sequences()), VOST_SEQUENCES[split]
-    text = f"{opened.name} {opened.split}, {counted(found, 'sequence')}."
+    text = f"{opened.name} {opened.split}, {format_count(found, 'sequence')}."
     if opened.name in ZOO_DATASETS:
         return f"{text} The published figures are on {ZOO.page}."
     if small:

@@ -14,7 +14,7 @@ from aot_plus.tools.common import (
     whole_number,
 )
 from aot_plus.utils.catalogue import SMALL_STAGE
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.show_batch") -> int:
@@ -44,7 +44,7 @@ def _show(args: argparse.Namespace) -> int:
     clips = [stream[first + sample] for sample in range(cfg.TRAIN_BATCH_SIZE)]
     rows = [
         clip_row(
-            f"{' + '.join(clip.names)}: {counted(clip.num_objects, 'object')}",
+            f"{' + '.join(clip.names)}: {format_count(clip.num_objects, 'object')}",
             list(restore(clip.images.numpy())),
             list(clip.labels.numpy()),
         )
@@ -52,8 +52,8 @@ def _show(args: argparse.Namespace) -> int:
     ]
     with replacing(args.output) as temporary:
         Image.fromarray(np.concatenate(rows, axis=0)).save(temporary, format="PNG")
-    frames = counted(len(clips[0].images), "frame")
-    print(f"{args.output}: {counted(len(clips), 'clip')} of {frames}, step {args.step}")
+    frames = format_count(len(clips[0].images), "frame")
+    print(f"{args.output}: {format_count(len(clips), 'clip')} of {frames}, step {args.step}")
     return 0
 
 

@@ -75,7 +75,7 @@ def model_names() -> list[str]:
     return [name for name in names if not name.startswith("default")]
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Returns the message for an unknown stage or model, with the known ones."""
     there_are = f"there are: {', '.join(known)}, or package.module:ClassName for one of your own"
     return f"unknown {kind} {name!r}{nearest(name, known)}; {there_are}"
@@ -173,7 +173,7 @@ def _find(kind: str, name: str, known: list[str], package: str, class_name: str)
     if ":" in name:
         return import_class(name, f"--{kind}")
     if name not in known:
-        raise ConfigError(unknown(kind, name, known))
+        raise ConfigError(unknown_name(kind, name, known))
     found = getattr(importlib.import_module(f"{package}.{name}"), class_name, None)
     if not isinstance(found, type):
         raise ConfigError(f"{package}.{name}: expected a class {class_name}, found none")

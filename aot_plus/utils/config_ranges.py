@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aot_plus.configs import Config
 from aot_plus.utils.errors import ConfigError
-from aot_plus.utils.paths import leads_out
+from aot_plus.utils.paths import leads_outside
 
 __all__ = ["RANGES", "check_relations", "check_value"]
 
@@ -140,7 +140,7 @@ def check_value(name: str, value: object) -> None:
     for item in items:
         if isinstance(item, str) and not _is_text(item):
             raise ConfigError(f"{name}: expected text that UTF-8 can hold, without NUL, found {item!r}")
-        if name == "EXP_NAME" and leads_out(str(item)):
+        if name == "EXP_NAME" and leads_outside(str(item)):
             raise ConfigError(f"EXP_NAME: expected a folder's name, found {item!r}")
         if isinstance(item, int | float) and name in RANGES and not RANGES[name].has(item):
             raise ConfigError(f"{name}: expected {RANGES[name]}, found {_number(item)}")

@@ -37,7 +37,7 @@ def natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def misplaced(names: Sequence[str]) -> tuple[str, str] | None:
+def first_out_of_order(names: Sequence[str]) -> tuple[str, str] | None:
     """Returns the first name that is not in natural order, and the name due in its place; None if all are."""
     pairs = zip(names, sorted(names, key=natural_order), strict=True)
     return next(((name, due) for name, due in pairs if name != due), None)

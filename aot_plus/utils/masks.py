@@ -10,7 +10,7 @@ import PIL.ImageOps
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from evaluation.files import replacing
-from evaluation.masks import Mask, opened
+from evaluation.masks import Mask, open_image
 
 
 def davis_palette() -> list[int]:
@@ -25,7 +25,7 @@ def davis_palette() -> list[int]:
 
 def mask_palette(path: Path) -> list[int]:
     """Reads the 768 values of a mask's palette; returns DAVIS's for a grey mask. Raises ``DataError``."""
-    with opened(path, "a mask") as image:
+    with open_image(path, "a mask") as image:
         palette = image.getpalette("RGB") if image.mode == "P" else None
     palette = palette or davis_palette()
     return palette + [0] * (768 - len(palette))
@@ -45,7 +45,7 @@ def read_image(path: Path) -> Image:
     Pillow decodes JPEG to the same values as OpenCV (both use libjpeg-turbo), but rejects a truncated file,
     whereas OpenCV fills the missing part with grey.
     """
-    with opened(path, "an image") as image:
+    with open_image(path, "an image") as image:
         if image.mode.startswith(("I", "F")):
             raise DataError(f"{path}: an image must have 8 bits a channel, found mode {image.mode}")
         return np.array(PIL.ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)

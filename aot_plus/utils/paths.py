@@ -41,7 +41,7 @@ def file_name(name: str) -> str:
     return name.replace(":", ".")
 
 
-def leads_out(name: str) -> bool:
+def leads_outside(name: str) -> bool:
     """Returns whether a path joined to a folder may lead out of it: it is absolute or contains ``..``."""
     path = Path(name)
     return path.is_absolute() or ".." in path.parts

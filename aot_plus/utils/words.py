@@ -1,8 +1,8 @@
 """Formats words in messages."""
 
-__all__ = ["counted"]
+__all__ = ["format_count"]
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def format_count(number: int, noun: str, plural: str = "") -> str:
     """Returns a number with its noun: 1 frame, 2 frames. ``plural``: if it is not the noun plus s."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

@@ -9,7 +9,7 @@ from PIL import ImageDraw
 
 from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.utils.images import Image
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from aot_plus.viz.ink import Colour, font
 
 __all__ = ["draw_decision"]
@@ -62,7 +62,7 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -
 
 def _title(entry: TraceEntry) -> str:
     """Describes the decision, and what the policy found about the new frame."""
-    stored = f"memory of {counted(len(entry.bank), 'frame')}"
+    stored = f"memory of {format_count(len(entry.bank), 'frame')}"
     what = f"frame {entry.frame} is appended to a full {stored}"
     if entry.declined:
         what = f"frame {entry.frame} is not stored in a {stored}"

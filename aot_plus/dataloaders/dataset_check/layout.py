@@ -7,7 +7,7 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
-from evaluation.vost import SPLITS, name_problem, named_lines, split_path
+from evaluation.vost import SPLITS, name_problem, read_numbered_names, split_path
 
 _NAMED = 5  # a finding names at most this many sequences
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}
@@ -80,7 +80,7 @@ def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]
     path = split_path(dataset.root, split, dataset.split_folders)
     place = str(path.relative_to(dataset.root))
     try:
-        lines = named_lines(path)
+        lines = read_numbered_names(path)
     except DataError as error:
         return [], [Finding(kinds.SPLIT_UNREADABLE, place, str(error))]
     if not lines:

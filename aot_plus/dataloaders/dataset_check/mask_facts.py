@@ -15,7 +15,7 @@ from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette
-from evaluation.masks import IGNORE_ID, opened, read_mask
+from evaluation.masks import IGNORE_ID, open_image, read_mask
 
 _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 
@@ -63,7 +63,7 @@ def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
     height, width = mask.shape
     counts = np.bincount(mask.ravel(), minlength=IGNORE_ID + 1)
     present = np.flatnonzero(counts[:IGNORE_ID])
-    with opened(path, "a mask") as image:
+    with open_image(path, "a mask") as image:
         grey, palette = image.mode == "L", image.getpalette("RGB") or []
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours.ravel()[: len(palette)] = palette
@@ -80,7 +80,7 @@ def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
 
 def _wide_ids(path: Path) -> str:
     """Describes the largest id of a mask with more than 8 bits, as the end of a message; else empty."""
-    with suppress(DataError), opened(path, "a mask") as image:
+    with suppress(DataError), open_image(path, "a mask") as image:
         if image.mode.startswith("I"):
             largest = int(np.array(image).max(initial=0))
             return f"; its largest id is {largest}, objects may have 1..{IGNORE_ID - 1}"

@@ -11,7 +11,7 @@ from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objec
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.video_sequence import BINARY_MODES, ID_MODES
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.images import misplaced
+from aot_plus.utils.images import first_out_of_order
 from aot_plus.utils.masks import read_image
 from evaluation.metrics import MIN_ANNOTATED_FRAMES
 
@@ -58,7 +58,7 @@ def _list_frames(dataset: Dataset, report: SequenceReport) -> list[Path]:
     except (DataError, OSError) as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return []
-    if pair := misplaced([path.name for path in frames]):
+    if pair := first_out_of_order([path.name for path in frames]):
         report.add(kinds.FRAME_ORDER, "{} comes where {} should".format(*pair))
     return frames
 

@@ -29,7 +29,7 @@ from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.config import SUMMARY_FILE
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.images import misplaced
+from aot_plus.utils.images import first_out_of_order
 from aot_plus.utils.read_ahead import ReadAhead
 from evaluation.progress import ProgressBar
 
@@ -178,7 +178,7 @@ class Evaluator:
         summary.failed[name] = f"{type(error).__name__}: {error}" if unexpected else str(error)
 
     def _run_sequence(self, sequence: VideoSequence, summary: EvaluationSummary, bar: ProgressBar) -> None:
-        if pair := misplaced([path.name for path in sequence.images]):
+        if pair := first_out_of_order([path.name for path in sequence.images]):
             _log.warning(
                 "sequence %s: frames are taken in the order of their names, so %s comes where %s should; "
                 "write the numbers with leading zeros",

@@ -11,7 +11,7 @@ from aot_plus.networks.models.checkpoint import LoadReport, load_encoder, load_i
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.networks.models.loading import encoder_in
 from aot_plus.utils.catalogue import find_named_checkpoint
-from aot_plus.utils.config import CONFIG_FILE, read_saved_config, stage_names, unknown
+from aot_plus.utils.config import CONFIG_FILE, read_saved_config, stage_names, unknown_name
 from aot_plus.utils.errors import CheckpointError, ConfigError
 from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
@@ -118,7 +118,7 @@ def _of_stage(cfg: Config) -> Path:
     steps = saved_steps(folder)
     if not steps:
         if ":" not in cfg.PRETRAIN_STAGE and cfg.PRETRAIN_STAGE not in stage_names():
-            raise ConfigError(f"PRETRAIN_STAGE: {unknown('stage', cfg.PRETRAIN_STAGE, stage_names())}")
+            raise ConfigError(f"PRETRAIN_STAGE: {unknown_name('stage', cfg.PRETRAIN_STAGE, stage_names())}")
         own = f"--stage {cfg.PRETRAIN_STAGE} --model {cfg.MODEL_NAME} --exp_name {cfg.EXP_NAME}"
         raise CheckpointError(
             f"{folder}: there are no weights of the stage to start from (PRETRAIN_STAGE). Train it first, "

@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 from aot_plus.utils.cores import find_cores
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError, ProcessError, VOSError
-from evaluation.signals import left_to_system
+from evaluation.signals import default_signal_handlers
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def process_group(
         yield
         return
     store = _meet(place)
-    with left_to_system():  # another process may have ended meanwhile: then this one waits for it in C
+    with default_signal_handlers():  # if another process has ended meanwhile, this one waits for it in C
         distributed.init_process_group(
             "nccl" if on_cuda else "gloo",
             store=store,

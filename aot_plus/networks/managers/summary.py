@@ -13,7 +13,7 @@ import torch
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from evaluation.files import replacing, require_regular
 
 _MIB = 2**20
@@ -91,7 +91,7 @@ class EvaluationSummary:
         )
         lines = [f"Sequences: {counts}."]
         if self.frames:
-            processes = counted(self.processes, "process", "processes")
+            processes = format_count(self.processes, "process", "processes")
             lines.append(
                 f"Frames: {self.frames} in {self.seconds:.1f} s: "
                 f"{self.frames_per_second:.2f} frames per second, "

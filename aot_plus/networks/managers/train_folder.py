@@ -21,7 +21,7 @@ from aot_plus.networks.managers.train_checkpoint import (
 )
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 
 __all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "resumed_origin"]
 
@@ -70,7 +70,7 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
             raise ConfigError(f"{folder}: nothing to resume: there is no checkpoint")
         _require_no_weights(folder)
         return False
-    length = counted(steps[-1], "step")
+    length = format_count(steps[-1], "step")
     if resume is False:
         raise ConfigError(
             f"{folder}: holds a training of {length}; resume it, overwrite it (--overwrite), or "

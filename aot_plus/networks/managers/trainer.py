@@ -35,7 +35,7 @@ from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError, first_line
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
@@ -175,7 +175,7 @@ class Trainer:
                 if stopping and not due:
                     self._save(learner, step + 1)
                 if stopping:
-                    done = counted(step + 1, "step")
+                    done = format_count(step + 1, "step")
                     message = f"Stopped and saved after {done}. Rerun the same command to resume."
                     raise interruption(stop.signal, message)
         if stop.signal is not None:  # the signal came after the last check

@@ -28,7 +28,7 @@ from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.read_ahead import ReadAhead
-from aot_plus.utils.words import counted
+from aot_plus.utils.words import format_count
 from evaluation.files import writing
 from evaluation.masks import Mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
@@ -116,7 +116,7 @@ class Validation:
         with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best:.3f}"
-        _log.info("step %d: J %.3f on %s (%s)", done, j, counted(len(figures), "sequence"), kept)
+        _log.info("step %d: J %.3f on %s (%s)", done, j, format_count(len(figures), "sequence"), kept)
         return j
 
     def _is_due(self, done: int) -> bool:
