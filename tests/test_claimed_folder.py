@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.processes import ProcessPlace, gather, process_group
 from aot_plus.pipeline.launch import launch
 from aot_plus.utils.errors import ConfigError
@@ -16,7 +16,7 @@ def claim(folders: list[Path]) -> list[str]:
     folder = folders[place.rank]
     with process_group(place):
         try:
-            with claimed(folder, place, lambda: None):
+            with claim_folder(folder, place, lambda: None):
                 found = ""
         except ConfigError as error:
             found = str(error)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
-from aot_plus.networks.managers.processes import ProcessPlace, share_out
+from aot_plus.networks.managers.processes import ProcessPlace, divide_sequences
 from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
@@ -115,13 +115,13 @@ def test_writer_is_bounded_and_reports_errors() -> None:
 
 def test_sharing_is_complete_deterministic_and_even() -> None:
     lengths = {f"s{number}": (number * 37) % 101 for number in range(40)}
-    shares = share_out(lengths, 3)
+    shares = divide_sequences(lengths, 3)
     assert sorted(name for share in shares for name in share) == sorted(lengths)
-    assert shares == share_out(dict(reversed(lengths.items())), 3)
+    assert shares == divide_sequences(dict(reversed(lengths.items())), 3)
     loads = [sum(lengths[name] for name in share) for share in shares]
     assert max(loads) - min(loads) <= 20
-    assert share_out({"a": 5, "b": 3, "c": 3}, 2) == [["a"], ["b", "c"]]
-    assert share_out({"a": 0}, 3) == [["a"], [], []]
+    assert divide_sequences({"a": 5, "b": 3, "c": 3}, 2) == [["a"], ["b", "c"]]
+    assert divide_sequences({"a": 0}, 3) == [["a"], [], []]
 
 
 def test_place_from_environment() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from aot_plus.pipeline.choices import Wanted, choose, lacking
+from aot_plus.pipeline.choices import EvalRequest, choose, missing_downloads
 from aot_plus.tools import eval as eval_tool
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import ConfigError, DataError
@@ -124,32 +124,32 @@ def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
 
 def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # a home without data and checkpoints
-    for wanted in (Wanted(dataset="mini_vost"), Wanted()):
-        choice = choose(wanted)
+    for request in (EvalRequest(dataset="mini_vost"), EvalRequest()):
+        choice = choose(request)
         assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
         assert choice.shipped
         assert choice.checkpoint is not None
         assert choice.checkpoint.name == "aot_mini.safetensors"
-    assert lacking(Wanted(dataset="mini_vost")) == []
+    assert missing_downloads(EvalRequest(dataset="mini_vost")) == []
     for dataset in (None, "mini_vost"):
         with pytest.raises(ConfigError, match=r"DeAOT_EMFS\.pth"):
-            choose(Wanted(model="r50_deaotl", dataset=dataset))
+            choose(EvalRequest(model="r50_deaotl", dataset=dataset))
         with pytest.raises(ConfigError, match="--checkpoint"):
-            choose(Wanted(model="aott", dataset=dataset))
+            choose(EvalRequest(model="aott", dataset=dataset))
 
 
 def test_the_checkpoint_of_a_benchmark_is_what_is_downloaded(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path / "home"))
-    wanted = Wanted(dataset=str(dataset), overrides={"TEST_LAYOUT": "sav"})
-    assert lacking(wanted) == ["R50_AOTL_PRE_YTB_DAV.pth"]
+    request = EvalRequest(dataset=str(dataset), overrides={"TEST_LAYOUT": "sav"})
+    assert missing_downloads(request) == ["R50_AOTL_PRE_YTB_DAV.pth"]
     with pytest.raises(ConfigError, match=r"R50_AOTL_PRE_YTB_DAV\.pth"):
-        choose(wanted)
+        choose(request)
     with pytest.raises(DataError, match="DAVIS"):  # before anything is downloaded
-        lacking(Wanted(dataset="davis2017"))
-    assert lacking(Wanted(dataset="vost")) == ["AOT_EMFS.pth", "vost"]
-    assert lacking(Wanted(dataset="vost", random_weights=True)) == ["vost"]
+        missing_downloads(EvalRequest(dataset="davis2017"))
+    assert missing_downloads(EvalRequest(dataset="vost")) == ["AOT_EMFS.pth", "vost"]
+    assert missing_downloads(EvalRequest(dataset="vost", random_weights=True)) == ["vost"]
 
 
 def test_vost_is_found_by_the_name_that_commands_give_it(
@@ -157,7 +157,7 @@ def test_vost_is_found_by_the_name_that_commands_give_it(
 ) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
     (tmp_path / "aot_plus" / "datasets" / "vost").mkdir(parents=True)
-    choice = choose(Wanted(random_weights=True))
+    choice = choose(EvalRequest(random_weights=True))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_aotl", "vost")
 
 
@@ -168,6 +168,6 @@ def test_a_named_model_runs_on_mini_vost_without_vost(
     checkpoint = tmp_path / "aot_plus" / "pretrain_models" / "DeAOT_EMFS.pth"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    choice = choose(Wanted(model="r50_deaotl"))
+    choice = choose(EvalRequest(model="r50_deaotl"))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_deaotl", "mini_vost")
     assert (choice.checkpoint, choice.shipped) == (checkpoint, False)

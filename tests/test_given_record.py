@@ -16,7 +16,7 @@ import yaml
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.layouts import SAV
 from aot_plus.networks.managers import evaluator as evaluator_module
-from aot_plus.networks.managers.given_record import given_files
+from aot_plus.networks.managers.given_record import input_fingerprints
 from aot_plus.networks.managers.origin import origin_of_masks
 from aot_plus.pipeline.run import Job
 from aot_plus.tools import eval as eval_tool
@@ -190,11 +190,13 @@ def _with_later_masks(root: Path) -> Dataset:
 def test_later_masks_count_where_they_are_given(tmp_path: Path) -> None:
     later = _with_later_masks(tmp_path / "videos")
     path = tmp_path / "videos" / "Annotations" / "pour" / "00003.png"
-    assert given_files(later.sequence("pour"))["mask 00003.png"] == digest_file(path)
+    assert input_fingerprints(later.sequence("pour"))["mask 00003.png"] == digest_file(path)
     first_alone = Dataset(later.root, "videos").sequence("pour")
-    assert [name for name in given_files(first_alone) if name.startswith("mask ")] == ["mask 00000.png"]
+    assert [name for name in input_fingerprints(first_alone) if name.startswith("mask ")] == [
+        "mask 00000.png"
+    ]
     path.rename(path.with_name("of_no_frame.png"))
-    assert len(given_files(first_alone)) + 4 == len(given_files(later.sequence("pour")))
+    assert len(input_fingerprints(first_alone)) + 4 == len(input_fingerprints(later.sequence("pour")))
 
 
 def test_masks_of_single_objects_have_separate_names(tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_masks_of_single_objects_have_separate_names(tmp_path: Path) -> None:
     (root / "sav_val" / "JPEGImages_24fps" / "one" / "00000.jpg").write_bytes(b"1234")
     for folder in ("000", "001"):
         write_mask(root / "sav_val" / "Annotations_6fps" / "one" / folder / "00000.png", mask)
-    found = given_files(SAV(root, "sav", split="val").sequence("one"))
+    found = input_fingerprints(SAV(root, "sav", split="val").sequence("one"))
     assert list(found) == ["mask 000/00000.png", "mask 001/00000.png", "image 00000.jpg"]
     assert found["image 00000.jpg"].split()[0] == "4"
 

@@ -19,7 +19,7 @@ from aot_plus.networks.managers import processes
 from aot_plus.networks.managers.processes import (
     ProcessPlace,
     average_over_processes,
-    copy_of_first_process,
+    broadcast_from_first,
     gather,
     process_group,
     sum_over_processes,
@@ -165,7 +165,7 @@ def test_an_error_is_found_behind_the_errors_that_it_caused(forked_processes: No
         lambda place: gather(place, 1),
         lambda place: sum_over_processes(place, torch.ones(1)),
         lambda place: average_over_processes(place, [torch.ones(1)]),
-        lambda place: copy_of_first_process(place, [torch.ones(1)]),
+        lambda place: broadcast_from_first(place, [torch.ones(1)]),
     ],
 )
 def test_an_exchange_with_an_ended_process_is_an_error_that_says_so(

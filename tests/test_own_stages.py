@@ -10,7 +10,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.mini_vost.writer import make_dataset
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.networks.models import build_model
-from aot_plus.pipeline.choices import Wanted, choose
+from aot_plus.pipeline.choices import EvalRequest, choose
 from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train as train_tool
 from aot_plus.utils.catalogue import DEFAULT_MODEL
@@ -109,11 +109,11 @@ def test_an_error_in_a_class_is_reported(folder: Path, stage: str, facts: str) -
 
 def test_evaluation_takes_dataset_checkpoint_and_model_of_the_class(folder: Path) -> None:
     make_dataset(folder.parent / "videos", 0, 1, 0, 1)
-    wanted = Wanted(stage=f"{folder.name}:Mine")
+    request = EvalRequest(stage=f"{folder.name}:Mine")
     with pytest.raises(ConfigError, match=r"mine\.pth"):
-        choose(wanted)
+        choose(request)
     (folder.parent / "mine.pth").touch()
-    choice = choose(wanted)
+    choice = choose(request)
     assert choice.checkpoint == folder.parent / "mine.pth"
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aott", "videos")
     assert choice.cfg.TEST_DATASET_SPLIT == "train"
@@ -122,10 +122,10 @@ def test_evaluation_takes_dataset_checkpoint_and_model_of_the_class(folder: Path
 
 def test_a_named_stage_is_never_replaced_by_the_small_one(folder: Path) -> None:
     with pytest.raises(DataError, match=r"VOST: .*vostdataset\.org"):
-        choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
+        choose(EvalRequest(stage=f"{folder.name}:mini_vost_on_vost"))
     (folder.parent / "aot_plus/datasets/VOST/ImageSets").mkdir(parents=True)
     with pytest.raises(ConfigError, match="deaott"):
-        choose(Wanted(stage=f"{folder.name}:mini_vost_on_vost"))
+        choose(EvalRequest(stage=f"{folder.name}:mini_vost_on_vost"))
 
 
 def test_training_takes_data_start_and_test_set_of_the_class(folder: Path) -> None:

@@ -238,7 +238,7 @@ def test_what_is_recorded(
     monkeypatch.setattr(
         learner_module, "step_recorder", lambda device, wanted: TapeRecorder if wanted else None
     )
-    monkeypatch.setattr(learner_module, "copy_of_first_process", lambda *_: None)
+    monkeypatch.setattr(learner_module, "broadcast_from_first", lambda *_: None)
     monkeypatch.setattr(learner_module, "compile_parts", lambda *_: None)
     cfg = tiny_config(dataset, **values)
     place = ProcessPlace(0, processes)

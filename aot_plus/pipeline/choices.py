@@ -25,7 +25,7 @@ from aot_plus.utils.sources import find_source, how_to_get
 from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.home import home
 
-__all__ = ["Choice", "Wanted", "choose", "ensure_mini_vost", "find_dataset", "lacking"]
+__all__ = ["Choice", "EvalRequest", "choose", "ensure_mini_vost", "find_dataset", "missing_downloads"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ MINI_VOST = "mini_vost"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EvalRequest:
     """Holds the model, checkpoint, dataset and config values that were named; ``choose`` replaces None."""
 
     model: str | None = None
@@ -66,80 +66,80 @@ class Choice:
     shipped: bool = False
 
 
-def choose(wanted: Wanted) -> Choice:
+def choose(request: EvalRequest) -> Choice:
     """Fills in what was left open: the small model for MiniVOST, or both of these if something is missing.
 
     Raises ``ConfigError`` or ``DataError`` if something that was named is missing.
     """
-    wanted = _with_dataset(wanted)
-    cfg = wanted.config()
-    open_model = _leaves_model_open(wanted, cfg)
-    if open_model and wanted.dataset == MINI_VOST:
+    request = _with_dataset(request)
+    cfg = request.config()
+    open_model = _leaves_model_open(request, cfg)
+    if open_model and request.dataset == MINI_VOST:
         _log.info("No model was named: MiniVOST gets %s, which ships with the project.", SMALL_MODEL)
-        return _choose_shipped(wanted, cfg)
-    name, checkpoint = _checkpoint(wanted, cfg)
-    missing = _missing_dataset(wanted, cfg)
-    if checkpoint is None and not wanted.random_weights:
-        missing.append(_missing_checkpoint(wanted, cfg, name))
+        return _choose_shipped(request, cfg)
+    name, checkpoint = _checkpoint(request, cfg)
+    missing = _missing_dataset(request, cfg)
+    if checkpoint is None and not request.random_weights:
+        missing.append(_missing_checkpoint(request, cfg, name))
     for problem in missing:
         _log.warning("%s", problem)
     if missing:
-        wanted = replace(wanted, dataset=MINI_VOST)
+        request = replace(request, dataset=MINI_VOST)
         model = f"{SMALL_MODEL}, which ships with the project," if open_model else cfg.MODEL_NAME
         _log.warning("Running %s on MiniVOST instead.", model)
         if open_model:
-            return _choose_shipped(wanted, cfg)
-    return Choice(_with_files(wanted, checkpoint), checkpoint)
+            return _choose_shipped(request, cfg)
+    return Choice(_with_files(request, checkpoint), checkpoint)
 
 
-def _leaves_model_open(wanted: Wanted, cfg: Config) -> bool:
+def _leaves_model_open(request: EvalRequest, cfg: Config) -> bool:
     """Returns whether neither a model nor weights were named."""
-    return not (wanted.model or wanted.names_stage or cfg.TEST_CKPT_PATH or wanted.random_weights)
+    return not (request.model or request.names_stage or cfg.TEST_CKPT_PATH or request.random_weights)
 
 
-def _with_files(wanted: Wanted, checkpoint: Path | None) -> Config:
+def _with_files(request: EvalRequest, checkpoint: Path | None) -> Config:
     """Builds the config with the dataset and the checkpoint."""
-    return wanted.config(
-        TEST_DATASET=wanted.dataset or PAPER_DATASET,
+    return request.config(
+        TEST_DATASET=request.dataset or PAPER_DATASET,
         TEST_CKPT_PATH=None if checkpoint is None else stored_path(checkpoint),
     )
 
 
-def _with_dataset(wanted: Wanted) -> Wanted:
+def _with_dataset(request: EvalRequest) -> EvalRequest:
     """Fills in the dataset that was named, also by stage or config, and the layout of a folder.
 
     Raises ``DataError`` if it is missing, except for MiniVOST, which can be made.
     """
-    cfg = wanted.config()
-    if wanted.dataset is None and not wanted.names_stage and cfg.TEST_DATASET == PAPER_DATASET:
-        return wanted
+    cfg = request.config()
+    if request.dataset is None and not request.names_stage and cfg.TEST_DATASET == PAPER_DATASET:
+        return request
     if cfg.TEST_DATASET == MINI_VOST:
-        return replace(wanted, dataset=MINI_VOST)
+        return replace(request, dataset=MINI_VOST)
     name, dataset = find_dataset(cfg.TEST_DATASET, home() / cfg.DIR_DATA, cfg.TEST_LAYOUT)
     layout = cfg.TEST_LAYOUT or ("" if name in DATASET_FOLDERS else find_layout(dataset.root))
     if layout in ("", PAPER_DATASET):
-        return replace(wanted, dataset=name)
-    return replace(wanted, dataset=name, overrides={"TEST_LAYOUT": layout, **wanted.overrides})
+        return replace(request, dataset=name)
+    return replace(request, dataset=name, overrides={"TEST_LAYOUT": layout, **request.overrides})
 
 
-def lacking(wanted: Wanted) -> list[str]:
+def missing_downloads(request: EvalRequest) -> list[str]:
     """Lists the downloads that ``choose`` needs and will not find, checkpoints first.
 
     Raises ``DataError`` for a dataset that is missing and cannot be downloaded.
     """
-    cfg = wanted.config()
+    cfg = request.config()
     lacks_vost = cfg.TEST_DATASET == PAPER_DATASET and not _has_vost(cfg)
     if not lacks_vost:
-        cfg = _with_dataset(wanted).config()
-    if cfg.TEST_DATASET == MINI_VOST and _leaves_model_open(wanted, cfg):
+        cfg = _with_dataset(request).config()
+    if cfg.TEST_DATASET == MINI_VOST and _leaves_model_open(request, cfg):
         return []
-    name, checkpoint = _checkpoint(wanted, cfg)
+    name, checkpoint = _checkpoint(request, cfg)
     source = find_source(Path(name).name) if checkpoint is None else None
     return [*([] if source is None else [source.name]), *([PAPER_DATASET] if lacks_vost else [])]
 
 
-def _checkpoint(wanted: Wanted, cfg: Config) -> tuple[str, Path | None]:
-    return ("", None) if wanted.random_weights else checkpoint_to_run(cfg)
+def _checkpoint(request: EvalRequest, cfg: Config) -> tuple[str, Path | None]:
+    return ("", None) if request.random_weights else checkpoint_to_run(cfg)
 
 
 def find_dataset(name: str, data_folder: Path, layout: str = "") -> tuple[str, Dataset]:
@@ -155,19 +155,19 @@ def _has_vost(cfg: Config) -> bool:
     return known_folder(home() / cfg.DIR_DATA, PAPER_DATASET).is_dir()
 
 
-def _missing_dataset(wanted: Wanted, cfg: Config) -> list[str]:
-    if wanted.dataset is not None or _has_vost(cfg):
+def _missing_dataset(request: EvalRequest, cfg: Config) -> list[str]:
+    if request.dataset is not None or _has_vost(cfg):
         return []
     path = home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET]
     return [f"There is no {stored_path(path)}; {how_to_get(PAPER_DATASET)}. Or put (or link) it there."]
 
 
-def _missing_checkpoint(wanted: Wanted, cfg: Config, name: str) -> str:
+def _missing_checkpoint(request: EvalRequest, cfg: Config, name: str) -> str:
     """Returns the message that no checkpoint was found. Raises ``ConfigError`` if it cannot be replaced."""
     if cfg.TEST_CKPT_PATH:
         raise ConfigError(f"there is no checkpoint {name}; {how_to_get(Path(name).name)}")
     missing = f"no {cfg.DIR_PRETRAIN}/{name}" if name else f"no checkpoint for {cfg.MODEL_NAME}"
-    if wanted.names_stage or wanted.model or wanted.dataset:
+    if request.names_stage or request.model or request.dataset:
         raise ConfigError(
             f"there is {missing}: choose a checkpoint with --checkpoint FILE, or --random_weights to try the "
             f"pipeline without one; {how_to_get(name)}"
@@ -175,7 +175,7 @@ def _missing_checkpoint(wanted: Wanted, cfg: Config, name: str) -> str:
     return f"There is {missing}; {how_to_get(name)}."
 
 
-def _choose_shipped(wanted: Wanted, cfg: Config) -> Choice:
+def _choose_shipped(request: EvalRequest, cfg: Config) -> Choice:
     """Chooses the small model. Raises ``ConfigError`` if its file is missing."""
     file = default_checkpoint(SMALL_MODEL) or ""
     checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)
@@ -184,8 +184,8 @@ def _choose_shipped(wanted: Wanted, cfg: Config) -> Choice:
             f"there is no {cfg.DIR_PRETRAIN}/{file}, which is part of the project: restore it with "
             f"git restore {cfg.DIR_PRETRAIN}"
         )
-    wanted = replace(wanted, model=SMALL_MODEL, stage=SMALL_STAGE)
-    return Choice(_with_files(wanted, checkpoint), checkpoint, shipped=True)
+    request = replace(request, model=SMALL_MODEL, stage=SMALL_STAGE)
+    return Choice(_with_files(request, checkpoint), checkpoint, shipped=True)
 
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:

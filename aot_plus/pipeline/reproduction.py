@@ -107,7 +107,7 @@ def _find_checkpoint(row: Row) -> Outcome:
     return Outcome(MISSING, (f"{row.checkpoint}: there is no such checkpoint; {cure}",))
 
 
-def without_dataset(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:
+def mark_missing(outcomes: Mapping[Row, Outcome], reason: str) -> dict[Row, Outcome]:
     """Returns the outcomes if the dataset is missing too: ``reason`` makes every chosen row ``MISSING``."""
     return {
         row: outcome if outcome.status == NOT_RUN else Outcome(MISSING, (reason, *outcome.reasons))

@@ -31,7 +31,7 @@ from evaluation.datasets import DATASET_FOLDERS
 from evaluation.home import home
 
 if TYPE_CHECKING:
-    from aot_plus.pipeline.choices import Wanted
+    from aot_plus.pipeline.choices import EvalRequest
     from aot_plus.pipeline.run import Job
 
 _DESCRIPTION = """Runs a model over a dataset, writes the masks under results/, and prints the figures.
@@ -150,9 +150,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _jobs(args: argparse.Namespace) -> "list[Job]":
     """Returns the runs that the flags ask for; a shipped model also runs with fifo, for comparison."""
-    from aot_plus.pipeline.choices import MINI_VOST, Wanted, choose, ensure_mini_vost
+    from aot_plus.pipeline.choices import MINI_VOST, EvalRequest, choose, ensure_mini_vost
 
-    wanted = Wanted(
+    request = EvalRequest(
         args.model,
         args.stage,
         args.checkpoint,
@@ -162,8 +162,8 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
         overrides_of(args),
     )
     if args.download:
-        _download(wanted)
-    choice = choose(wanted)
+        _download(request)
+    choice = choose(request)
     if choice.cfg.TEST_DATASET == MINI_VOST and "RANK" not in os.environ:
         ensure_mini_vost(home() / choice.cfg.DIR_DATA, args.mini_vost_val)
 
@@ -191,12 +191,12 @@ def _jobs(args: argparse.Namespace) -> "list[Job]":
     return jobs
 
 
-def _download(wanted: "Wanted") -> None:
+def _download(request: "EvalRequest") -> None:
     """Downloads what is missing. Raises ``VOSError`` if that fails, and under torchrun."""
-    from aot_plus.pipeline.choices import lacking
+    from aot_plus.pipeline.choices import missing_downloads
     from aot_plus.tools.download import get_all
 
-    names, cfg = lacking(wanted), wanted.config()
+    names, cfg = missing_downloads(request), request.config()
     if names and "RANK" in os.environ:
         raise ConfigError(f"--download: not under torchrun; first run aot-plus download {' '.join(names)}")
     get_all(names, home() / cfg.DIR_DATA, home() / cfg.DIR_PRETRAIN)

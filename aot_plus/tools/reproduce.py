@@ -115,7 +115,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
     try:
         dataset, opened = reproduction.prepare_dataset(args.dataset, data_root(args))
     except DataError as error:
-        print(render_table(reproduction.without_dataset(outcomes, str(error))))
+        print(render_table(reproduction.mark_missing(outcomes, str(error))))
         hint = " --dataset mini_vost needs no download." if args.dataset == PAPER_DATASET else ""
         print(f"\nNothing was measured.{hint}")
         return 1

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from aot_plus.dataloaders.coloured_masks import MaskReader
-from aot_plus.networks.managers.train_log import kept_lines
+from aot_plus.networks.managers.train_log import lines_up_to
 from aot_plus.networks.memory.trace import read_trace
 from aot_plus.networks.models.checkpoint import load_into
 from aot_plus.report.result_folder import read_folders
@@ -95,7 +95,7 @@ def reader_case(rng: random.Random, shop: Workshop) -> None:
         shop.run / "traces" / f"{NAMES[0]}.jsonl": lambda path: (read_trace(path), read_timelines(path)),
         shop.run / "config.yaml": read_saved_config,
         shop.run / "summary.json": lambda path: [run.facts() for run in read_folders([path.parent])],
-        shop.run / "train.jsonl": lambda path: kept_lines(path, 4),
+        shop.run / "train.jsonl": lambda path: lines_up_to(path, 4),
         shop.run / "global_results-val.csv": lambda path: read_results(path.parent, "val"),
         shop.run / "per-sequence_results-val.csv": lambda path: read_results(path.parent, "val"),
         shop.run / "per-frame_results-val.csv": lambda path: read_per_frame(path.parent, "val"),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from aot_plus.dataloaders.coloured_masks import MaskReader
-from aot_plus.networks.managers.train_log import kept_lines
+from aot_plus.networks.managers.train_log import lines_up_to
 from aot_plus.networks.memory.trace import read_trace
 from aot_plus.utils.errors import DataError
 from evaluation.masks import read_mask
@@ -39,7 +39,7 @@ def test_a_trace_with_strange_numbers_is_named(tmp_path: Path, value: str) -> No
 def test_a_binary_training_log_keeps_the_lines_that_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(b'{"step": 1}\n\xff\xfe\x00\n{"step": 2}\n{"step": 9}\n' + DEEP.encode())
-    assert kept_lines(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
+    assert lines_up_to(path, 2) == ['{"step": 1}\n', '{"step": 2}\n']
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3)])

@@ -10,7 +10,7 @@ Silhouette = NDArray[np.uint8]  # 0 or 1 on a square canvas
 Rng = np.random.Generator
 
 
-def in_colours(values: Picture) -> Picture:
+def repeat_channels(values: Picture) -> Picture:
     """Repeats h x w values for red, green and blue: h x w x 3.
 
     Broadcasting in NumPy, three numbers at a time, would take many times as long.
@@ -23,9 +23,9 @@ def per_colour(values: Picture, factors: Picture) -> Picture:
     return np.asarray(cv2.merge([values * factor for factor in factors]))
 
 
-def lay_over(picture: Picture, pixels: Picture, brightness: float = 1.0) -> None:
+def composite(picture: Picture, pixels: Picture, brightness: float = 1.0) -> None:
     """Composites premultiplied RGBA (h x w x 4) over a picture (h x w x 3), in place."""
     red, green, blue, alpha = cv2.split(pixels)
-    picture *= in_colours(1.0 - alpha)
+    picture *= repeat_channels(1.0 - alpha)
     colours = cv2.merge([red, green, blue])
     picture += colours if brightness == 1.0 else colours * np.float32(brightness)

@@ -10,7 +10,7 @@ from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, rising_t
 
 
 @dataclass(frozen=True)
-class Manner:
+class MovementStyle:
     """Describes how an actor moves.
 
     ``interval``: lowest and highest number of frames between two resting places. ``stride``: length of a move
@@ -25,7 +25,7 @@ class Manner:
     distance: float = 2.0
 
 
-USUAL = Manner()
+USUAL_STYLE = MovementStyle()
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def plan_trip(
     others: list[Trip],
     radius: float,
     absence: Absence | None,
-    manner: Manner = USUAL,
+    style: MovementStyle = USUAL_STYLE,
 ) -> Trip:
     """Draws resting places, each the best of a few: away from the other actors, near the last place.
 
     ``camera``: T x 3 x 3, world to screen. During an absence, the actor waits outside the frame.
     """
     frames = len(camera)
-    times = rising_times(rng, frames, manner.interval)
+    times = rising_times(rng, frames, style.interval)
     outside: list[bool] = [False] * len(times)
     if absence is not None:
         times, outside = _with_absence(times, absence)
@@ -59,7 +59,7 @@ def plan_trip(
         if is_outside:
             places.append(_place_outside(rng, exit_side, radius))
         else:
-            places.append(_best_place(rng, min(int(time), frames - 1), others, places, manner))
+            places.append(_best_place(rng, min(int(time), frames - 1), others, places, style))
     to_world = np.linalg.inv(camera)
     moments = [min(int(time), frames - 1) for time in times]
     corners = [apply(to_world[moment], place[None])[0] for moment, place in zip(moments, places, strict=True)]
@@ -111,13 +111,15 @@ def _place_outside(rng: Rng, side: int, radius: float) -> Array:
     return np.array([(-gap, y), (WIDTH + gap, y), (x, -gap), (x, HEIGHT + gap)][side])
 
 
-def _best_place(rng: Rng, moment: int, others: list[Trip], places: list[Array], manner: Manner) -> Array:
+def _best_place(
+    rng: Rng, moment: int, others: list[Trip], places: list[Array], style: MovementStyle
+) -> Array:
     """Chooses the best of a few places: away from other actors, not too far from the actor's last place."""
-    border = manner.border
+    border = style.border
     candidates = rng.uniform((border, border), (WIDTH - border, HEIGHT - border), (10, 2))
     worth = np.zeros(len(candidates))
     for other in others:
-        worth += manner.distance * np.minimum(np.linalg.norm(candidates - other.screen[moment], axis=1), 70.0)
+        worth += style.distance * np.minimum(np.linalg.norm(candidates - other.screen[moment], axis=1), 70.0)
     if places:
-        worth -= np.maximum(np.linalg.norm(candidates - places[-1], axis=1), manner.stride)
+        worth -= np.maximum(np.linalg.norm(candidates - places[-1], axis=1), style.stride)
     return np.asarray(candidates[int(np.argmax(worth))])

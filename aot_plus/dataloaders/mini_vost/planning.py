@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, Look, Piece, make_actor
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, lay_over
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, composite
 from aot_plus.dataloaders.mini_vost.events import NOUNS, Story, draw_cuts, draw_story
 from aot_plus.dataloaders.mini_vost.motion import (
     HEIGHT,
@@ -163,7 +163,7 @@ def _cluttered(rng: Rng, background: Picture) -> Picture:
             int(rng.integers(0, whole - part))
             for whole, part in zip(BACKGROUND_SIZE, (high, wide), strict=True)
         )
-        lay_over(background[top : top + high, left : left + wide], sprite.pixels, 0.85)
+        composite(background[top : top + high, left : left + wide], sprite.pixels, 0.85)
     return background
 
 

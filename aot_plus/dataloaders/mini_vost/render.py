@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, FreshCut, Piece
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, in_colours, lay_over, per_colour
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, composite, per_colour, repeat_channels
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import Sprite
@@ -25,7 +25,7 @@ def render_frame(scene: Scene, frame: int) -> tuple[Image, Mask]:
     ids = _draw_actors(scene, frame, picture)
     top, left = scene.noise_offset[frame]
     picture *= per_colour(scene.light[..., 0], scene.gain[frame])
-    picture += in_colours(scene.noise[top : top + HEIGHT, left : left + WIDTH, 0])
+    picture += repeat_channels(scene.noise[top : top + HEIGHT, left : left + WIDTH, 0])
     return np.clip(picture, 0, 255).astype(np.uint8), ids
 
 
@@ -75,7 +75,7 @@ def _draw_piece(
         pixels = cv2.warpAffine(piece.sprite.pixels, from_sprite[:2], size, flags=cv2.INTER_LINEAR)
         if actor.colour is not None:
             pixels = np.clip(cv2.transform(pixels, actor.colour[frame]), 0, 255)
-        lay_over(picture[top:bottom, left:right], np.asarray(pixels, np.float32))
+        composite(picture[top:bottom, left:right], np.asarray(pixels, np.float32))
     body = np.asarray(
         cv2.warpAffine(piece.sprite.body, from_sprite[:2], size, flags=cv2.INTER_LINEAR), np.float32
     )

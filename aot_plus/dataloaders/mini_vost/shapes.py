@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette, in_colours, per_colour
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, Silhouette, per_colour, repeat_channels
 
 SUPERSAMPLE = 2
 MARGIN = 10  # units around an outline, room for the shadow
@@ -130,13 +130,13 @@ def make_sprite(
     colour = texture
     if cuts:
         faces = _cut_faces(cuts, side)
-        colour = texture * in_colours(1 - faces) + per_colour(faces, flesh)
+        colour = texture * repeat_channels(1 - faces) + per_colour(faces, flesh)
     shaded = np.clip(
-        colour * in_colours(np.asarray(finish.rim + finish.bulge * rounding, np.float32)), 0, 255
+        colour * repeat_channels(np.asarray(finish.rim + finish.bulge * rounding, np.float32)), 0, 255
     )
     shadow = finish.shadow * cv2.GaussianBlur(body, (0, 0), SHADOW_SPREAD)
     alpha = body + (1 - body) * shadow
-    covered = cv2.split(shaded * in_colours(body))
+    covered = cv2.split(shaded * repeat_channels(body))
     pixels = np.asarray(cv2.merge([*covered, alpha]), np.float32)
     rows, columns = np.flatnonzero(alpha.max(axis=1) > 0.01), np.flatnonzero(alpha.max(axis=0) > 0.01)
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, Encoder, misfit
+from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, Encoder, level_problem
 from aot_plus.networks.encoders.from_torchvision import (
     FrozenBatchNorm2d,
     MobileNetV2Encoder,
@@ -131,9 +131,9 @@ def _build_own(path: str, *, align_corners: bool) -> Encoder:
     _check_interface(encoder, path)
     encoder = cast(Encoder, encoder)
     sides, others = (ODD_SIDES, EVEN_SIDES) if align_corners else (EVEN_SIDES, ODD_SIDES)
-    if problem := misfit(encoder, sides):
+    if problem := level_problem(encoder, sides):
         fits_others = f"it fits with MODEL_ALIGN_CORNERS = {not align_corners}"
-        cure = "see docs/encoders.md" if misfit(encoder, others) else fits_others
+        cure = "see docs/encoders.md" if level_problem(encoder, others) else fits_others
         raise ConfigError(f"MODEL_ENCODER: {path!r}: {problem}; {cure}")
     return encoder
 

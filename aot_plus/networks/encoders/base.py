@@ -27,7 +27,7 @@ class Encoder(nn.Module):
 
 
 @contextmanager
-def unnoticed(module: nn.Module) -> Iterator[None]:
+def temporary_eval(module: nn.Module) -> Iterator[None]:
     """Sets evaluation mode temporarily; restores the modes and the random state afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
@@ -39,7 +39,7 @@ def unnoticed(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def misfit(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None) -> str:
+def level_problem(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None) -> str:
     """Describes what is wrong with the levels of an image with these sides; empty if they fit.
 
     ``like``: a tensor with the image's dtype and device. The levels must then have that dtype and be finite.
@@ -50,7 +50,7 @@ def misfit(encoder: Encoder, sides: tuple[int, int], like: Tensor | None = None)
     ]
     image = torch.zeros(1, 3, *sides) if like is None else like.new_zeros(1, 3, *sides)
     try:
-        with unnoticed(encoder), torch.no_grad():
+        with temporary_eval(encoder), torch.no_grad():
             levels = encoder(image)
             found = [tuple(level.shape[1:]) for level in levels]
             finite = like is None or all(bool(level.isfinite().all()) for level in levels)

@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, STRIDES, Encoder, misfit, unnoticed
+from aot_plus.networks.encoders.base import (
+    EVEN_SIDES,
+    ODD_SIDES,
+    STRIDES,
+    Encoder,
+    level_problem,
+    temporary_eval,
+)
 from aot_plus.utils.errors import ConfigError, nearest
 from aot_plus.utils.images import MEAN, STD
 
@@ -71,7 +78,7 @@ class TimmEncoder(Encoder):
         problem = ""
         for multiple in MULTIPLES:
             self.multiple = multiple
-            problem = misfit(self, EVEN_SIDES) or misfit(self, ODD_SIDES)
+            problem = level_problem(self, EVEN_SIDES) or level_problem(self, ODD_SIDES)
             if not problem:
                 return multiple
         raise ConfigError(
@@ -84,7 +91,7 @@ class TimmEncoder(Encoder):
         if torch.is_inference_mode_enabled():  # nothing can be trained here either
             return
         parameters = list(self.parameters())
-        with unnoticed(self), torch.enable_grad():
+        with temporary_eval(self), torch.enable_grad():
             total = torch.stack([level.sum() for level in self(torch.zeros(1, 3, *EVEN_SIDES))]).sum()
             gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -10,11 +10,11 @@ from aot_plus.networks.managers.processes import ProcessPlace, gather
 from aot_plus.utils.errors import ConfigError, VOSError
 from evaluation.folder_lock import FolderLock
 
-__all__ = ["claimed"]
+__all__ = ["claim_folder"]
 
 
 @contextmanager
-def claimed(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> Iterator[None]:
+def claim_folder(folder: Path, place: ProcessPlace, prepare: Callable[[], None]) -> Iterator[None]:
     """Creates and locks a folder for a run; the first process calls ``prepare`` before any continues.
 
     Raises in all processes: ``DataError`` if another run uses the folder, ``ConfigError`` if the processes do

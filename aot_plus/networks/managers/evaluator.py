@@ -14,11 +14,11 @@ import torch
 from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.video_sequence import VideoSequence
-from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.frame_reading import given_frames, read_frame
 from aot_plus.networks.managers.given_record import changed_inputs, save_given
 from aot_plus.networks.managers.origin import Origin
-from aot_plus.networks.managers.processes import ProcessPlace, gather, helper_threads, share_out
+from aot_plus.networks.managers.processes import ProcessPlace, divide_sequences, gather, helper_threads
 from aot_plus.networks.managers.result_config import claim_result_folder, remove_figures
 from aot_plus.networks.managers.sequence_folder import SequenceFolder, remove_unfinished
 from aot_plus.networks.managers.summary import EvaluationSummary
@@ -90,7 +90,7 @@ class Evaluator:
         results of another config, and ``DataError`` if another run uses it. An interrupt (Ctrl-C) is
         re-raised with a message that says how many sequences are finished.
         """
-        with claimed(self.result_dir, self.place, self._claim):
+        with claim_folder(self.result_dir, self.place, self._claim):
             summary = self._summarise_share()
             total = EvaluationSummary.merge(gather(self.place, summary))
             if self.place.rank == 0:
@@ -133,7 +133,7 @@ class Evaluator:
     def _share(self) -> list[str]:
         """Lists this process's sequences, in the split's order."""
         lengths = {name: self.dataset.length(name) for name in self.sequences}
-        share = set(share_out(lengths, self.place.world_size)[self.place.rank])
+        share = set(divide_sequences(lengths, self.place.world_size)[self.place.rank])
         return [name for name in self.sequences if name in share]
 
     def _run_share(self, summary: EvaluationSummary) -> None:

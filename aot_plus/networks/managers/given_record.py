@@ -15,13 +15,13 @@ from aot_plus.utils.json_text import parse_json
 from evaluation.digests import digest_file
 from evaluation.files import replacing, require_regular
 
-__all__ = ["changed_inputs", "given_files", "save_given"]
+__all__ = ["changed_inputs", "input_fingerprints", "save_given"]
 
 _FILE = ".given"  # hidden, since other tools take all visible files for masks
 _UNREADABLE = "unreadable"
 
 
-def given_files(sequence: VideoSequence) -> Mapping[str, str]:
+def input_fingerprints(sequence: VideoSequence) -> Mapping[str, str]:
     """Returns the SHA-256 of each given mask and the size of each image in bytes, by names for messages.
 
     Images are not read: that would take minutes for a dataset.
@@ -37,7 +37,7 @@ def given_files(sequence: VideoSequence) -> Mapping[str, str]:
 def save_given(folder: Path, sequence: VideoSequence) -> None:
     """Records a sequence's given files in the folder of its masks. Raises ``DataError``."""
     with replacing(folder / _FILE) as path:
-        path.write_text(json.dumps(given_files(sequence), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(input_fingerprints(sequence), indent=1) + "\n", encoding="utf-8")
 
 
 def changed_inputs(result_dir: Path, sequences: Iterable[VideoSequence]) -> dict[str, str]:
@@ -53,7 +53,7 @@ def changed_inputs(result_dir: Path, sequences: Iterable[VideoSequence]) -> dict
         except (OSError, DataError, ValueError, TypeError) as error:
             changed[sequence.name] = f"sequence {sequence.name}: {path} cannot be read ({error})"
             continue
-        found = differences(old, given_files(sequence))
+        found = differences(old, input_fingerprints(sequence))
         if found:
             more = f" and {len(found) - 1} more files" if found[1:] else ""
             changed[sequence.name] = f"sequence {sequence.name}: {found[0]}{more}"

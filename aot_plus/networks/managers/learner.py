@@ -29,7 +29,7 @@ from aot_plus.networks.managers.param_groups import (
 from aot_plus.networks.managers.processes import (
     ProcessPlace,
     average_over_processes,
-    copy_of_first_process,
+    broadcast_from_first,
     sum_over_processes,
 )
 from aot_plus.networks.managers.schedule import learning_rate, prediction_share
@@ -81,7 +81,7 @@ class Learner:
             from timm.layers import convert_sync_batchnorm  # timm takes a second to import
 
             model = convert_sync_batchnorm(model)  # PyTorch's would drop the activations in timm's norms
-        copy_of_first_process(place, model.to(device).state_dict().values())
+        broadcast_from_first(place, model.to(device).state_dict().values())
         if cfg.TRAIN_CHANNELS_LAST:
             use_convolution_format(model, torch.channels_last)
         self.model = model.train()

@@ -58,7 +58,7 @@ class ProcessPlace:
         return cls(rank, world_size, local_rank, local_world_size)
 
 
-def share_out(lengths: Mapping[str, int], count: int) -> list[list[str]]:
+def divide_sequences(lengths: Mapping[str, int], count: int) -> list[list[str]]:
     """Divides sequences among ``count`` processes: longest first, each to the one with fewest frames so far.
 
     ``lengths`` are numbers of frames. The result depends on nothing else, so all processes agree on it
@@ -186,7 +186,7 @@ def average_over_processes(place: ProcessPlace, tensors: Sequence[Tensor]) -> No
     )
 
 
-def copy_of_first_process(place: ProcessPlace, tensors: Iterable[Tensor]) -> None:
+def broadcast_from_first(place: ProcessPlace, tensors: Iterable[Tensor]) -> None:
     """Broadcasts the first process's tensors into those of the others, in place."""
     if place.world_size > 1:
         for tensor in tensors:

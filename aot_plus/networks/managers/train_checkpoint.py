@@ -28,12 +28,12 @@ __all__ = [
     "drop_best_after",
     "ema_path",
     "get_random_state",
-    "kept_weights",
     "load_latest_checkpoint",
     "save_best",
     "save_checkpoint",
     "saved_steps",
     "set_random_state",
+    "weight_files",
 ]
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def ema_path(folder: Path, step: int) -> Path:
     return _path(folder, EMA_FOLDER, step)
 
 
-def kept_weights(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """Lists all weight files of a training, including those without their partner."""
     checkpoints = [
         _path(folder, name, step)

@@ -16,8 +16,8 @@ from aot_plus.networks.managers.origin import (
 from aot_plus.networks.managers.train_checkpoint import (
     EMA_FOLDER,
     TRAINING_FOLDER,
-    kept_weights,
     saved_steps,
+    weight_files,
 )
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
@@ -89,7 +89,7 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
 
 def _require_no_weights(folder: Path) -> None:
     """Raises ``ConfigError`` if there are weights, though no checkpoint: a new training would remove them."""
-    kept = kept_weights(folder)
+    kept = weight_files(folder)
     if kept:
         names = ", ".join(str(path.relative_to(folder)) for path in kept[:3])
         raise ConfigError(
@@ -127,7 +127,7 @@ def clear_run(folder: Path) -> None:
 
     Raises ``DataError`` if weights or the config cannot be removed: the next run would resume from them.
     """
-    for path in [*kept_weights(folder), folder / CONFIG_FILE]:
+    for path in [*weight_files(folder), folder / CONFIG_FILE]:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

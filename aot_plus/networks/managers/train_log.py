@@ -24,7 +24,7 @@ from evaluation.progress import ProgressBar
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TrainLog", "drop_lines", "kept_lines", "tensorboard_writer"]
+__all__ = ["TrainLog", "lines_up_to", "tensorboard_writer", "truncate_log"]
 
 _log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
@@ -44,7 +44,7 @@ class TrainLog:
         self.skipped = 0  # steps without an update, of the whole training
         self._recent: list[tuple[StepResult, float, float]] = []
         if active:
-            drop_lines(self._path, start_step)
+            truncate_log(self._path, start_step)
         self._writer: SummaryWriter | None = None
         if active and cfg.TRAIN_TBLOG:
             self._writer = tensorboard_writer()(str(folder / "tensorboard"), purge_step=start_step + 1)
@@ -132,7 +132,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
 
 
-def drop_lines(path: Path, start_step: int) -> None:
+def truncate_log(path: Path, start_step: int) -> None:
     """Removes the lines of steps after ``start_step`` from a file, which may not exist.
 
     Creates its folder. Raises ``DataError`` if that is a file.
@@ -142,12 +142,12 @@ def drop_lines(path: Path, start_step: int) -> None:
     except FileExistsError as error:
         raise DataError(f"{path.parent}: expected a folder for the log, found a file") from error
     if path.is_file():
-        kept = kept_lines(path, start_step)
+        kept = lines_up_to(path, start_step)
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
 
 
-def kept_lines(path: Path, start_step: int) -> list[str]:
+def lines_up_to(path: Path, start_step: int) -> list[str]:
     """Returns the lines up to ``start_step``, except unreadable ones: a killed run may leave half a line."""
     kept = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -14,7 +14,7 @@ import torch
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
-from aot_plus.networks.managers.claimed_folder import claimed
+from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.origin import origin_of_weights
@@ -84,7 +84,7 @@ class Trainer:
         """
         with (
             process_group(self.place, self.device, patient=self.cfg.TRAIN_EVAL_STEPS > 0),
-            claimed(self.folder, self.place, self._prepare_folder),
+            claim_folder(self.folder, self.place, self._prepare_folder),
         ):
             return self._run()
 

@@ -20,7 +20,7 @@ from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.managers.frame_reading import given_frames, read_frame
 from aot_plus.networks.managers.result_config import mask_values
 from aot_plus.networks.managers.train_checkpoint import best_j, drop_best_after, save_best
-from aot_plus.networks.managers.train_log import drop_lines
+from aot_plus.networks.managers.train_log import truncate_log
 from aot_plus.networks.managers.video_pass import VideoPass
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.models import AOT
@@ -84,7 +84,7 @@ class Validation:
 
         A killed run left them. Its later steps are repeated and may lead to other weights.
         """
-        drop_lines(self._path, start)
+        truncate_log(self._path, start)
         drop_best_after(self._folder, start)
         if start and self._is_due(start) and start not in self._steps():
             self.run_if_due(average, start, lambda: False)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, misfit
+from aot_plus.networks.encoders.base import EVEN_SIDES, ODD_SIDES, level_problem
 from aot_plus.networks.models.aot import AOT
 from aot_plus.utils.errors import ConfigError
 
@@ -60,7 +60,7 @@ def check_encoder(model: AOT) -> None:
     With an encoder that returns NaN, every prediction would be background.
     """
     sides = ODD_SIDES if model.cfg.MODEL_ALIGN_CORNERS else EVEN_SIDES
-    if problem := misfit(model.encoder, sides, model.encoder_projector.weight):
+    if problem := level_problem(model.encoder, sides, model.encoder_projector.weight):
         raise ConfigError(
             f"TEST_DTYPE: the encoder {model.cfg.MODEL_ENCODER} does not work in {_name_of_format(model)}: "
             f"{problem}; choose another format"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, in_colours
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, repeat_channels
 from aot_plus.dataloaders.mini_vost.motion import HEIGHT, WIDTH, apply, wander
 from aot_plus.dataloaders.mini_vost.textures import fractal_noise
 from aot_plus.utils.images import Image
@@ -35,7 +35,7 @@ class Footage:
     def film(self, picture: Image, frame: int) -> Image:
         """Returns frame ``frame`` as the camera records it; both are H x W x 3 RGB."""
         lit = cv2.transform(picture.astype(np.float32), self.colours[frame])
-        shaded = lit * in_colours(_part(self.shade, self.shade_corner[frame]))
+        shaded = lit * repeat_channels(_part(self.shade, self.shade_corner[frame]))
         blurred = self._blur(np.asarray(shaded, np.float32), frame)
         blurred += _part(self.noise, self.noise_corner[frame])
         seen = cv2.LUT(np.clip(blurred, 0, 255).astype(np.uint8), _curve(float(self.gamma[frame])))

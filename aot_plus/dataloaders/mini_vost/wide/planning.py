@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aot_plus.dataloaders.mini_vost.actors import Actor, Look, make_actor
-from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, lay_over
+from aot_plus.dataloaders.mini_vost.arrays import Array, Picture, Rng, composite
 from aot_plus.dataloaders.mini_vost.events import NOUNS, Story, draw_story
 from aot_plus.dataloaders.mini_vost.motion import (
     HEIGHT,
@@ -16,14 +16,14 @@ from aot_plus.dataloaders.mini_vost.motion import (
     translations,
     wander,
 )
-from aot_plus.dataloaders.mini_vost.paths import Manner, Trip, plan_trip
+from aot_plus.dataloaders.mini_vost.paths import MovementStyle, Trip, plan_trip
 from aot_plus.dataloaders.mini_vost.planning import BACKGROUND_SIZE, SPLIT_NAMES, reaching_arm
 from aot_plus.dataloaders.mini_vost.render import render_frame, render_ids
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import Finish, make_sprite
 from aot_plus.dataloaders.mini_vost.wide.bodies import draw_body, draw_limbs
 from aot_plus.dataloaders.mini_vost.wide.footage import Footage, draw_footage
-from aot_plus.dataloaders.mini_vost.wide.textures import any_colour, draw_texture, part_of
+from aot_plus.dataloaders.mini_vost.wide.textures import any_colour, camouflage_texture, draw_texture
 from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
@@ -127,7 +127,7 @@ def _draw_look(rng: Rng, count: int, background: Picture) -> _Role:
     outline, radius = draw_body(rng, np.pi * radius**2, limbs)
     side = outline.shape[0] // 2
     hidden = rng.random() < 0.1
-    texture = part_of(rng, background, side, side) if hidden else draw_texture(rng, side, side)
+    texture = camouflage_texture(rng, background, side, side) if hidden else draw_texture(rng, side, side)
     finish = _FINISHES[int(rng.integers(len(_FINISHES)))]
     return _Role(Look(outline, texture, any_colour(rng), radius, finish), limbs)
 
@@ -149,7 +149,7 @@ def _add_clutter(rng: Rng, background: Picture, roles: list[_Role], hardness: fl
         if high < background.shape[0] and wide < background.shape[1]:
             top = int(rng.integers(background.shape[0] - high))
             left = int(rng.integers(background.shape[1] - wide))
-            lay_over(background[top : top + high, left : left + wide], sprite.pixels)
+            composite(background[top : top + high, left : left + wide], sprite.pixels)
 
 
 def _cast(rng: Rng, camera: Array, roles: list[_Role], verb: str, hardness: float) -> list[Actor]:
@@ -194,13 +194,13 @@ def _resembling(rng: Rng, role: _Role) -> _Role:
 def _enter(rng: Rng, object_id: int, role: _Role, story: Story, camera: Array, trips: list[Trip]) -> Actor:
     """Plans an actor's trip (added to ``trips``), its pieces, and how its size and shape change."""
     look, frames = role.look, len(camera)
-    manner = Manner(
+    style = MovementStyle(
         interval=((12, 26), (24, 46), (40, 80))[int(rng.integers(3))],
         stride=float(rng.choice([15.0, 45.0, 90.0])),
         border=float(rng.uniform(5, 45)),
         distance=float(rng.choice([0.0, 1.0, 2.0])),
     )
-    trip = plan_trip(rng, camera, trips, look.radius, story.absence, manner)
+    trip = plan_trip(rng, camera, trips, look.radius, story.absence, style)
     trips.append(trip)
     turn = float(rng.uniform(0, 2 * np.pi)) + wander(rng, frames, float(rng.choice([0.1, 0.9, 2.5])))
     actor = make_actor(rng, object_id, look, story, trip.world, turn)

@@ -31,7 +31,7 @@ def draw_texture(rng: Rng, height: int, width: int) -> Picture:
     return kinds[int(rng.choice(len(kinds), p=[0.3, 0.3, 0.12, 0.12, 0.08, 0.08]))](rng, height, width)
 
 
-def part_of(rng: Rng, picture: Picture, height: int, width: int) -> Picture:
+def camouflage_texture(rng: Rng, picture: Picture, height: int, width: int) -> Picture:
     """Returns a random part of a picture, made brighter or darker, for objects that blend into it."""
     zoom = float(rng.uniform(0.6, 1.0)) * min(picture.shape[0] / height, picture.shape[1] / width, 1.2)
     found = random_part(rng, picture, int(height * zoom), int(width * zoom))
