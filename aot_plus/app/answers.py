@@ -29,9 +29,10 @@ class Answers:
     """Answers the requests of the page.
 
     An answer holds ``state`` (everything but pictures) and, for the frame shown, the ``layer`` of the
-    objects, the ``memory``, and the ``picture`` unless the page ``has`` it. With ``follow``, it goes to the
-    frame that the run has reached. A request that names a ``project`` changes no other project. Nothing is
-    raised: ``error`` is a message that says what went wrong. A picture that cannot be made is empty.
+    objects, the ``memory``, and the ``picture`` unless the page ``has`` it. A request with ``follow`` first
+    goes to the frame that the run has reached. A request that names a ``project`` changes no other project.
+    Nothing is raised: ``error`` is a message that says what went wrong. A picture that cannot be made is
+    empty.
     """
 
     def __init__(self, session: Session, uploads: Path) -> None:
@@ -78,7 +79,7 @@ class Answers:
                 raise DataError("another project was opened in another tab: reload this page")
             self._actions[action](values)
         opened = self._session.opened
-        progress = opened.progress  # read once: if the run ends meanwhile, the answer must be consistent
+        progress = opened.progress  # read once: an answer that says the run ended must show its last frame
         if values.get("follow") is True and progress.done:
             self._session.show(progress.frame)
         frame = opened.project.frame  # read once too: another tab may go to another frame

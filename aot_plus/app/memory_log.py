@@ -20,7 +20,7 @@ _REASONS = {
     "random": "it was drawn at random",
     "spread": "its relevance times its room in time is the lowest",
     "lfu": "its mean relevance since it was stored is the lowest",
-    "readmem": "the memory is the most diverse with the new frame in its place",
+    "readmem": "the memory bank is the most diverse with the new frame in its place",
 }
 
 

@@ -27,7 +27,10 @@ class Models:
 
     @staticmethod
     def weights(settings: Settings) -> str:
-        """Returns the checkpoint's SHA-256, because its file may be replaced. Raises ``CheckpointError``."""
+        """Returns the SHA-256 of the checkpoint, whose file may have been replaced.
+
+        Raises ``CheckpointError`` or ``DataError``.
+        """
         path = settings.checkpoint_path()
         require_regular(path)
         try:

@@ -110,10 +110,10 @@ class _Page:
         self.model = gr.Dropdown(model_names(), label="Model", elem_id="model")
         self.about = gr.Markdown(elem_id="about")
         self.checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="checkpoint")
-        self.policy = gr.Dropdown([], label="Memory policy: which frame is dropped when the memory is full")
-        self.capacity = gr.Number(precision=0, label="Capacity: number of frames in the memory")
+        self.policy = gr.Dropdown([], label="Memory policy: which frame a full memory bank drops")
+        self.capacity = gr.Number(precision=0, label="Capacity: number of frames in the memory bank")
         self.gap = gr.Number(
-            precision=0, label="Gap: store every nth frame", info="0: depends on the video's length"
+            precision=0, label="Memory gap: store every nth frame", info="0: depends on the video's length"
         )
         self.dtype = gr.Dropdown(list(DTYPES), label="Precision")
         self.long_edge = gr.Number(

@@ -53,7 +53,7 @@ class Places:
     def videos(self) -> list[tuple[str, str]]:
         """Lists the videos and folders of images in the folders, as (name to show, path).
 
-        Names that are not UTF-8 are left out, because a page cannot show them.
+        Videos whose names are not UTF-8 are left out, because a page cannot show them.
         """
         found: list[tuple[str, str]] = []
         strange: list[Path] = []

@@ -39,7 +39,7 @@ _FAILURES = (OSError, RuntimeError, MemoryError, ValueError, cv2.error)
 
 @dataclass(frozen=True)
 class Progress:
-    """Says how far a run has come."""
+    """Describes how far a run has come."""
 
     state: State = "idle"
     step: int = 1  # 1 forward, -1 backward
@@ -59,8 +59,8 @@ class SegmentRun:
     """Segments a project's video from a frame to its end, or back to its beginning.
 
     If an earlier run in this direction came that far, with the same settings and weights, the run restores
-    its memory from the nearest saved state and re-reads the frames from there. Otherwise memory starts at
-    the frame, with the mask that is shown there. Masks given for later frames are used.
+    its memory from the nearest saved state and re-reads the frames from there. Otherwise the memory
+    starts over at the frame, with the mask that is shown there. Masks given for later frames are used.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SegmentRun:
     ) -> None:
         """``start``: the first frame; ``step``: 1 forward, -1 backward.
 
-        Raises ``CheckpointError`` if the checkpoint cannot be read.
+        Raises ``CheckpointError`` or ``DataError`` if the checkpoint is missing or cannot be read.
         """
         self._project = project
         self._frames = frames
@@ -116,7 +116,11 @@ class SegmentRun:
             self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
-        """Returns whether a run of the same settings and weights reached the frame before the first one."""
+        """Returns whether this run can continue an earlier one.
+
+        That run must have the same settings and weights, have reached the frame before the first one, and
+        have left a state at or before it.
+        """
         before = chain.position(self._start) - 1
         same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)

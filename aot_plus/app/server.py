@@ -55,7 +55,7 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
 def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
     """Starts Gradio. Returns its blocks and the address."""
     uploads = session.projects / ".uploads"
-    # Set before Gradio is imported: it reads them on import. The page makes no network requests.
+    # Set before Gradio is imported, because it reads them then. They also keep it off the network.
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_TEMP_DIR": str(uploads.resolve()),
@@ -120,7 +120,7 @@ class OwnPageOnly:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket") and not self._is_own(dict(scope["headers"])):
             await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": b"This page is for its own machine only."})
+            await send({"type": "http.response.body", "body": b"Requests from other websites are refused."})
             return
         await self._app(scope, receive, send)
 

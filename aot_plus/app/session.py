@@ -76,7 +76,7 @@ class Opened:
         return nearest
 
     def chain_at(self, frame: int) -> Chain | None:
-        """Finds the run that reached a frame: the latest one if both directions did."""
+        """Finds the run that reached a frame: the latest one if both directions did, None if none did."""
         last = self.progress.step
         for step in (last, -last):
             going = self.run is not None and step == last and self.progress.is_running
@@ -166,7 +166,7 @@ class Session:
         self._create(real, real.name)
 
     def open_upload(self, path: Path, name: str) -> None:
-        """Creates a project from an uploaded file, which moves into its folder. Raises ``DataError``."""
+        """Creates a project from an uploaded file, moved into the project's folder. Raises ``DataError``."""
         self._create(path, name, own_name=f"video{path.suffix.lower()[:6]}")
 
     def open_example(self) -> None:
@@ -201,7 +201,10 @@ class Session:
                 self._opened = None
 
     def _create(self, source: Path, title: str, own_name: str | None = None) -> None:
-        """Creates a project and opens it. ``own_name``: moves the source into its folder, under this name."""
+        """Creates a project and opens it.
+
+        ``own_name``: moves the source into the project's folder, under this name.
+        """
         with self._lock:
             folder = free_folder(self.projects, Path(title).stem)
             try:
@@ -266,7 +269,10 @@ class Session:
             return new
 
     def undo(self) -> None:
-        """Undoes the last stroke, box, mask file or change to the objects. Raises ``DataError``."""
+        """Undoes the last change: a stroke, box or mask file, or an object added, renamed or removed.
+
+        Raises ``DataError`` if there is nothing to undo, or a file cannot be written.
+        """
         with self._lock:
             self.opened.undo()
 

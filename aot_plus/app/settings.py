@@ -36,7 +36,7 @@ class Settings:
     checkpoint: str = ""  # a file, or "" for the model's own
     policy: str = Config.MEM_POLICY
     capacity: int = Config.FORMER_MEM_LEN + Config.LATTER_MEM_LEN  # frames in the memory, including the first
-    gap: int = 0  # every how many frames one is stored; 0: depends on the video's length
+    gap: int = 0  # every ``gap``-th frame is stored; 0: depends on the video's length
     dtype: str = Config.TEST_DTYPE
     long_edge: int = 0  # pixels: the network input's longest side; 0: the model's default
 
@@ -117,7 +117,7 @@ def about_model(model: str) -> str:
     rows = [row for row in PAPER_ROWS if row.model == model]
     file = default_checkpoint(model)
     if not rows or file is None:
-        return "This model has no checkpoint of its own: choose a file that was trained for it."
+        return "This model has no checkpoint of its own: choose one that was trained for it."
     there = "It is installed." if find_checkpoint(file) else "It is not installed yet."
     best = max(row.j for row in rows)
     return (

@@ -14,7 +14,7 @@ __all__ = ["Snapshots"]
 
 State = dict[str, Any]  # of VideoSegmenter.state_dict()
 
-_ON_DISK = 8  # most states on disk, spread over the whole run
+_ON_DISK = 8  # maximum number of states on disk, spread over the whole run
 _FIRST_DISTANCE = 8  # frames between two states on disk at first; doubled when there are too many
 RECENT_DISTANCE = 4  # frames between two states in memory
 _RECENT = 3  # states in memory

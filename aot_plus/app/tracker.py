@@ -20,8 +20,8 @@ class Tracker:
     """Goes through a video one frame after another, in any direction.
 
     It begins with the mask that the project shows in the first frame. Masks given by hand for later frames
-    add and correct objects. An object that was erased from a mask, or removed from the project, is no longer
-    tracked.
+    add and correct objects. An object that was erased completely from such a mask, or removed from the
+    project, is no longer tracked.
     """
 
     def __init__(self, project: Project, segmenter: VideoSegmenter, num_frames: int) -> None:

@@ -23,7 +23,7 @@ __all__ = ["areas_view", "layer_view", "memory_view", "overview", "picture_view"
 
 _LONGEST_EDGE = 1600  # pixels of a picture: more would not be visible on a page
 _QUALITY = 90  # of JPEGs
-_THUMBNAIL = 160  # pixels across
+_THUMBNAIL = 160  # pixels of the longer side
 _BINS = 400  # points of a curve
 
 

@@ -22,7 +22,7 @@ from evaluation.protocols import get_protocol
 __all__ = ["PICTURE_BUDGET", "gather"]
 
 PICTURE_BUDGET = 20 * 2**20  # characters of base64 on a page
-_LISTED = 10  # most names in a note
+_LISTED = 10  # maximum number of names in a note
 _LARGEST = 1e15  # highest plausible speed, or size in MiB
 _PAPER_SPLIT = "val"
 _PAPER_CAPACITY = "1 + 8"

@@ -33,7 +33,10 @@ class Jpeg:
 
 
 def worst_frames(values: NDArray[np.float64], count: int) -> list[int]:
-    """Finds the lowest ``values`` (n). Returns positions, ascending, at least n / (2 count) apart."""
+    """Returns the positions of the lowest ``values`` (n), at most ``count``, at least n / (2 count) apart.
+
+    They are in ascending order.
+    """
     apart = max(1, len(values) // (2 * max(count, 1)))
     chosen: list[int] = []
     for index in np.argsort(values, kind="stable").tolist():
@@ -69,7 +72,7 @@ def contours(mask: Mask, size: tuple[int, int], objects: Sequence[int]) -> list[
 
 
 def _path(shape: Mask, scale: NDArray[np.float64]) -> str:
-    """Traces the outlines of a binary mask, with fewer points the more ragged it is."""
+    """Traces the outlines of a binary mask; the more points they have, the more they are simplified."""
     outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # OpenCV's points are at the pixels' centres.
     scaled = [((outline[:, 0] + 0.5) * scale).astype(np.float32) for outline in outlines]

@@ -34,7 +34,7 @@ def sequence_values(
         runs: all runs.
         dataset: the dataset with its images and annotations.
         pictures: number of worst moments.
-        limit: most characters of one picture.
+        limit: maximum number of characters of a picture.
     Raises:
         DataError: if runs were scored with different annotations.
     """

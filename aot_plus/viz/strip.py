@@ -37,7 +37,7 @@ class MemoryStrip:
     """Keeps a thumbnail of each stored frame, and of the frames dropped by the last change."""
 
     def __init__(self, frame_size: tuple[int, int], room: int) -> None:
-        """``frame_size``: H, W of the frames; ``room``: the most stored frames to show."""
+        """``frame_size``: H, W of the frames; ``room``: the maximum number of stored frames to show."""
         self._room = room + 1  # and the frame just dropped
         height, self._width = frame_size
         smallest = int(np.clip(self._width * _SHARE, _MIN_CELL, 1.5 * _MIN_CELL))

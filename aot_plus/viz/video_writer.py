@@ -1,4 +1,4 @@
-"""Writes a video file that plays everywhere, including browsers, even if writing was interrupted."""
+"""Writes a video file that is playable, in browsers too, even if an error ends the writing."""
 
 import logging
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class VideoWriter:
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._size = (0, 0)  # height, width of the frames
         self._began = 0.0  # time of the first frame
-        self._ticks = -1  # time of the last frame after the first, in ticks
+        self._ticks = -1  # time from the first frame to the last, in ticks
 
     def __enter__(self) -> "VideoWriter":
         return self

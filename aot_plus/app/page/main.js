@@ -2,10 +2,10 @@
 
 const POLL = 250; // milliseconds between two requests for a run's progress
 const TOOLS = { brush: "Brush", eraser: "Eraser", box: "Box" };
-const TITLES = { brush: "Paint the chosen object (b)", eraser: "Erase what is painted (e)", box: "Drag a box around the chosen object (x)" };
+const TITLES = { brush: "Paint the selected object (b)", eraser: "Erase what is painted (e)", box: "Drag a box around the selected object (x)" };
 const KEYS = [
-  ["← →", "previous, next frame (Shift: ten frames)"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
-  ["[ ]", "smaller, larger brush"], ["1–9", "choose an object"], ["Ctrl+Z", "undo"], ["s", "segment or stop"],
+  ["← →", "previous, next frame (with Shift, ten frames)"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
+  ["[ ]", "smaller, larger brush"], ["1–9", "select an object"], ["Ctrl+Z", "undo"], ["s", "start or stop segmenting"],
 ];
 const DEAD = "The program does not respond. If it was stopped, restart it and reload this page: everything is saved.";
 
@@ -46,7 +46,7 @@ class Studio {
       h("div", { class: "segments", role: "group", "aria-label": "Tool" }, this.tools),
       h("label", { class: "small", title: "[ and ]" }, "Size ", this.sizer),
       this.undo,
-      h("button", { type: "button", class: "quiet", title: "Load this frame's mask from a PNG file", click: () => file.click() }, "Load a mask …"), file,
+      h("button", { type: "button", class: "quiet", title: "Load this frame's mask from a file", click: () => file.click() }, "Load a mask …"), file,
       h("details", { class: "keys small" }, h("summary", {}, "Keys"), h("dl", {}, KEYS.map(([key, effect]) => [h("dt", {}, key), h("dd", {}, effect)]))));
   }
 

@@ -25,7 +25,7 @@ class MemoryPanel {
     if (content === this.content) return;
     this.content = content;
     this.memory = memory;
-    this.line.textContent = memory ? describe(memory) : "Empty: no run has reached this frame yet.";
+    this.line.textContent = memory ? describe(memory) : "Empty: it fills during a run, and no run has reached this frame yet.";
     const held = memory?.held ?? [];
     const missing = held.map((item) => item.frame).filter((frame) => !(frame in this.pictures));
     this.draw();
@@ -64,5 +64,5 @@ function describe(memory) {
   const score = memory.held.find((item) => item.mark === "dropped")?.scores.score;
   if (memory.dropped != null) return `${held}Frame ${memory.dropped} was dropped: ${memory.reason}${score == null ? "" : ` (${score.toFixed(3)})`}.`;
   if (memory.declined) return `${held}Frame ${memory.frame} was not stored: ${memory.policy} declined it.`;
-  return held + (memory.capacity ? "No frame is dropped until the memory is full." : "No frame is dropped.");
+  return held + (memory.capacity ? "No frame is dropped until the memory bank is full." : "No frame is dropped.");
 }

@@ -2,8 +2,8 @@
 
 /** Shows a frame and the layer of its objects, and turns what is drawn into strokes and boxes. */
 class Stage {
-  /** `hand` returns what to draw with: tool, object, diameter, colour. `onStroke` and `onBox` get the
-   *  results, with the frame on which they were begun, because a run may have moved on since. */
+  /** `hand` returns what to draw with and where: tool, object, diameter, colour, frame. `onStroke` and `onBox` get
+   *  the results, with the frame on which they were begun, because a run may have moved on since. */
   constructor(hand, onStroke, onBox) {
     this.hand = hand;
     this.onStroke = onStroke;
@@ -28,7 +28,7 @@ class Stage {
     this.element.style.setProperty("--ratio", width / height);
   }
 
-  /** Shows a new layer, and a new picture if given; "" removes the picture. `taken`: strokes that the layer holds. */
+  /** Shows a new layer ("": none), and a new picture if given ("": removes it). `taken`: strokes that the layer holds. */
   show(picture, layer, taken = []) {
     const loading = [picture, layer].map((address) => (address ? loaded(address) : null));
     this.turn = this.turn.then(async () => {

@@ -3,7 +3,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUN_COLOURS = 6;
 
-/** A panel with a heading. */
+/** Builds a panel with a heading. */
 function panel(title, ...content) {
   return h("section", { class: "panel", "aria-label": title }, h("h2", {}, title), ...content);
 }
@@ -22,7 +22,7 @@ function focusRow(rows, row) {
   row.focus();
 }
 
-/** A horizontal line with its value before it. */
+/** Builds a horizontal line with its value before it. */
 function gridLine(left, right, y, value) {
   return [
     s("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }),
@@ -30,12 +30,12 @@ function gridLine(left, right, y, value) {
   ];
 }
 
-/** A figure in percent with one decimal; a dash if there is none. */
+/** Formats a figure in percent with one decimal; a dash if there is none. */
 function percent(value) {
   return value == null ? "–" : value.toFixed(1);
 }
 
-/** A difference with its sign, coloured and readable without colour. */
+/** Formats a difference with its sign: coloured, but readable without colour. */
 function difference(value) {
   if (value == null) return h("span", { class: "muted" }, "–");
   const rounded = Math.round(value * 10) / 10;
@@ -71,12 +71,12 @@ function count(number, singular) {
   return `${number} ${singular}${number === 1 ? "" : "s"}`;
 }
 
-/** J_tr, with its subscript. */
+/** Builds J_tr with its subscript. */
 function jTr() {
   return [document.createTextNode("J"), h("sub", {}, "tr")];
 }
 
-/** The name of the figure beside J: J_tr, or F if the protocol has it. */
+/** Builds the name of the second figure, beside J: J_tr, or F if the protocol has it. */
 function secondName() {
   return DATA.second === "F" ? ["F"] : jTr();
 }
@@ -86,13 +86,13 @@ function ofObject(sequence, rows, object) {
   return (rows ?? []).filter((_, index) => object == null || sequence.objects[index] === object);
 }
 
-/** J and the second figure of a run in a sequence: of one object, or the mean of all; nulls if not scored. */
+/** Returns J and the second figure of a run in a sequence: of one object, or the mean of all; nulls if not scored. */
 function figuresOf(sequence, run, object = null) {
   const rows = ofObject(sequence, sequence.runs[run]?.figures, object);
   return { j: mean(rows.map((pair) => pair[0])), second: mean(rows.map((pair) => pair[1])) };
 }
 
-/** J of every scored frame of a run in a sequence: of one object, or the mean of all; null if not scored. */
+/** Returns J of every scored frame of a run in a sequence: of one object, or the mean of all; null if not scored. */
 function curveOf(sequence, run, object = null) {
   const rows = ofObject(sequence, sequence.runs[run]?.j, object);
   return rows.length ? sequence.frames.map((_, frame) => mean(rows.map((values) => values[frame]))) : null;

@@ -1,4 +1,4 @@
-// Frames in the memory: for each run and group, a row per frame, from its arrival to its eviction.
+// Frames in the memory: for each run and group, a row per frame, from its arrival until it is dropped.
 
 const LABEL_PITCH = 13; // pixels from row to row; below it, only every other row is labelled
 const shading = { name: "relevance" }; // the score by which the rows are shaded

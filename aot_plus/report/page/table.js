@@ -63,7 +63,7 @@ function showTable() {
   markChosenRow();
 }
 
-/** Draws a line before a column that begins a group. */
+/** Returns the class that draws a line before a column that begins a group; null for other columns. */
 function edgeClass(columns, index) {
   const { group } = columns[index];
   return group && group !== columns[index - 1].group ? "edge" : null;
