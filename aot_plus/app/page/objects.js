@@ -87,11 +87,11 @@ function progressText({ run, given }) {
   const way = run.step > 0 ? "forward" : "backward";
   const counted = `${run.done} of ${run.total} frames ${way}`;
   switch (run.state) {
-    case "idle": return given.length ? "Segments from the frame shown to the end of the video, or back to its beginning." : START;
+    case "idle": return given.length ? "Segments from the current frame to the end of the video, or back to its beginning." : START;
     case "loading": return "Loading the model …";
     case "remembering": return `Restoring the memory before this frame: ${run.message} …`;
     case "running": return `${counted} · ${run.fps.toFixed(1)} frames/s · ${run.seconds_left == null ? "…" : `${duration(run.seconds_left)} left`}`;
-    case "stopped": return `Stopped after ${counted}. To correct a frame, paint on it, then click Segment to continue from there.`;
+    case "stopped": return `Stopped after ${counted}. To correct a frame, paint on it, then segment from there.`;
     case "done": return `Done: ${counted}${run.fps ? `, ${run.fps.toFixed(1)} frames/s at the end` : ""}.`;
     default: return run.message;
   }
