@@ -193,6 +193,13 @@ def test_undoing_a_change_of_objects_leaves_masks_and_memory(
     assert first_of_run(session) == 0
 
 
+def test_undo_leaves_hidden_objects_hidden(session: Session) -> None:
+    dab(session, 1, 20, 20)
+    session.hide_object(1, True)
+    session.undo()
+    assert session.opened.project.hidden == [1]
+
+
 def test_undoing_a_removal_brings_back_what_was_painted(session: Session) -> None:
     dab(session, 1, 26, 26)
     session.box(0, BLUE_BOX, session.add_object().id)

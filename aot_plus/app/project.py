@@ -311,11 +311,15 @@ class Project:
     def go_back(self, before: "Before") -> list[int]:
         """Restores the objects, and a frame whose mask was changed. Raises ``DataError``.
 
-        The objects are restored even if files cannot be written. Returns the frames whose masks have changed.
+        The objects are restored even if files cannot be written. Whether an object is hidden is not part of a
+        change, so it stays as it is. Returns the frames whose masks have changed.
         """
         with self.lock:
-            restored = {item.id for item in before.objects} - {item.id for item in self.objects}
-            self._data.objects = list(before.objects)
+            hidden = {item.id: item.hidden for item in self.objects}
+            restored = {item.id for item in before.objects} - hidden.keys()
+            self._data.objects = [
+                replace(item, hidden=hidden.get(item.id, item.hidden)) for item in before.objects
+            ]
             if before.frame is not None:
                 self._data.given.pop(before.frame, None)
                 if before.found is not None:

@@ -62,10 +62,9 @@ def draw_decision(sequence: str, entry: TraceEntry, pictures: Sequence[Image]) -
 
 def _title(entry: TraceEntry) -> str:
     """Describes the decision, and what the policy found about the new frame."""
-    stored = f"memory of {format_count(len(entry.bank), 'frame')}"
-    what = f"frame {entry.frame} is appended to a full {stored}"
-    if entry.declined:
-        what = f"frame {entry.frame} is not stored in a {stored}"
+    full = "full " if entry.dropped is not None else ""
+    what = "is not stored in" if entry.declined else "is appended to"
+    what = f"frame {entry.frame} {what} a {full}memory of {format_count(len(entry.bank), 'frame')}"
     facts = ", ".join(f"{name} {value:.4g}" for name, value in entry.facts.items())
     return f"{what} ({facts})" if facts else what
 
