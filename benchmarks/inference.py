@@ -19,7 +19,7 @@ from tqdm import tqdm
 from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.networks.models import AOT
-from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.tools.common import add_overrides_argument, run_tool, whole_number
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import ConfigError
 from benchmarks.attentions import measure_attentions
@@ -104,14 +104,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--frames", type=whole_number(1), help="number of frames, see below (default: 25 for frame)")
     add("--policy", default="emfs", help="memory policy, or package.module:Class (default: emfs)")
     add("--memory_gap", type=whole_number(1), default=5, help="store every n-th frame (default: 5)")
-    add(
-        "--overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="config values to set",
-    )
+    add_overrides_argument(parser)
     add("--video", type=Path, help="agreement: a video or a folder of images")
     add("--mask", type=Path, help="agreement: the mask of its first frame")
     add_arguments(parser)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from aot_plus.pipeline.run import Job
-from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.tools.common import add_overrides_argument, run_tool, whole_number
 from aot_plus.utils.config import parse_assignments
 from aot_plus.utils.device import resolve_device
 from aot_plus.utils.errors import DataError
@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--policies", nargs="+", default=["emfs"], help="names or package.module:Class (default: emfs)")
     add("--sequences", type=whole_number(2), default=16, help="videos per seed (default: 16)")
     add("--seeds", nargs="+", type=whole_number(0), default=[0], help="seeds of the videos (default: 0)")
-    values = "config values of all runs, for example --overrides TEST_FLIP=True"
-    add("--overrides", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=values)
+    add_overrides_argument(parser)
     add("--work", type=Path, default=home() / "results/other_videos", help="folder of videos and masks")
     jobs = "parallel runs, which share the cores and the GPUs (default: 1)"
     add("--jobs", type=whole_number(1), default=1, help=jobs)

@@ -25,7 +25,7 @@ from aot_plus.networks.engines.training import TrainingEngine
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.models import build_model
-from aot_plus.tools.common import run_tool, whole_number
+from aot_plus.tools.common import add_overrides_argument, run_tool, whole_number
 from aot_plus.utils.config import get_config, parse_assignments
 from aot_plus.utils.device import resolve_device
 from benchmarks.report import DTYPES, add_arguments, image_size, resident_memory, show, spread
@@ -53,14 +53,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--dtype", choices=DTYPES, help="type of automatic mixed precision (default: the stage's)")
     add("--steps", type=whole_number(1), default=5, help="timed steps, after the first ones (default: 5)")
     add("--checkpoint_activations", action="store_true", help="recompute activations in the backward pass")
-    add(
-        "--overrides",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="config values to set",
-    )
+    add_overrides_argument(parser)
     add_arguments(parser)
     return parser.parse_args(argv)
 

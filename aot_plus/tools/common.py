@@ -33,10 +33,20 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
         "--model",
         help=f"name of a file in aot_plus/configs/models, {own} (default: the stage's, TRAIN_MODEL)",
     )
-    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
-    values = "config values to change, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True"
-    add("--overrides", **several, metavar="NAME=VALUE", help=values)
-    add("--set", dest="overrides", **several, help=argparse.SUPPRESS)
+    add_overrides_argument(parser)
+    add("--set", dest="overrides", nargs="+", action="extend", help=argparse.SUPPRESS)
+
+
+def add_overrides_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--overrides``, whose value is a list of assignments for ``parse_assignments``."""
+    parser.add_argument(
+        "--overrides",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="config values to change, for example --overrides LATTER_MEM_LEN=4 TEST_FLIP=True",
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
