@@ -68,6 +68,14 @@ class OneByOne(Pooled):
         return iter(super().forward(images))
 
 
+class NeedsRoom(Pooled):
+    """Fails for images that are smaller than those it is tried with."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        F.conv2d(images, images.new_zeros(1, 3, 48, 48))
+        return super().forward(images)
+
+
 class Unfinished(Pooled):
     """Raises an unusual error in its forward pass."""
 

@@ -214,6 +214,23 @@ def test_an_unsuitable_encoder_is_an_error_with_the_remedy(name: str, message: s
         build_encoder(name, freeze_bn=True, align_corners=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "sides", "message"),
+    [
+        ("timm:pvt_v2_b0", (16, 32), r"'timm:pvt_v2_b0'.*16 x 32 .*\(32, 4, 8\).*RuntimeError"),
+        ("tests.own_encoders:NeedsRoom", (32, 64), r"NeedsRoom'.*32 x 64 .*RuntimeError in forward\(\)"),
+        ("tests.own_encoders:Pooled", (65, 65), r"Pooled'.*65 x 65 .*\(8, 17, 17\).*found .*\(8, 16, 16\)"),
+    ],
+)
+def test_an_encoder_that_does_not_take_a_videos_size_is_named(
+    name: str, sides: tuple[int, int], message: str
+) -> None:
+    overrides = {"MODEL_ENCODER": name, "MODEL_ALIGN_CORNERS": False}
+    network = build_model(get_config("mini_vost", "aott", overrides=overrides)).eval()
+    with pytest.raises(ConfigError, match=message):
+        network.encode(torch.zeros(1, 3, *sides))
+
+
 def test_a_norm_of_a_custom_class_learns() -> None:
     name = "tests.own_encoders:OwnNorm"
     assert type(build_encoder(name, freeze_bn=False, align_corners=False).stem[1]) is NormAct

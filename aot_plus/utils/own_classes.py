@@ -51,8 +51,8 @@ def _import(name: str) -> ModuleType:
 
 
 @contextmanager
-def own_errors(key: str, name: str, *unchanged: type[Exception]) -> Iterator[None]:
-    """Turns an error in a user's class into a ``ConfigError`` that says where it was raised.
+def own_errors(key: str, name: str, *unchanged: type[Exception], task: str = "") -> Iterator[None]:
+    """Turns an error in a user's class, or timm's, into a ``ConfigError`` that says where it was raised.
 
     The original error is the cause of the new one. Errors in this project's classes, whose ``name`` has no
     colon, and ``VOSError``s pass unchanged.
@@ -61,13 +61,15 @@ def own_errors(key: str, name: str, *unchanged: type[Exception]) -> Iterator[Non
         key: the config value that names the class.
         name: the name of the class.
         unchanged: other kinds of errors that pass unchanged.
+        task: what the class was asked for, where the error alone does not tell.
     """
     try:
         yield
     except Exception as error:
         if ":" not in name or isinstance(error, (VOSError, *unchanged)):
             raise
-        raise ConfigError(f"{key} {name!r}: {_described(error, _place(error, name))}") from error
+        asked = f": {task}" if task else ""
+        raise ConfigError(f"{key} {name!r}{asked}: {_described(error, _place(error, name))}") from error
 
 
 def _described(error: Exception, place: str = "") -> str:

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.own_classes import own_errors
+
 STRIDES = (4, 8, 16, 16)  # of the four levels
 ODD_SIDES, EVEN_SIDES = (65, 81), (64, 80)  # sides of test images: 16k + 1 and 16k
 
@@ -44,10 +47,7 @@ def level_problem(encoder: Encoder, sides: tuple[int, int], like: Tensor | None 
 
     ``like``: a tensor with the image's dtype and device. The levels must then have that dtype and be finite.
     """
-    expected = [
-        (channels, *(-(-side // stride) for side in sides))
-        for channels, stride in zip(encoder.channels, STRIDES, strict=True)
-    ]
+    expected = _shapes(encoder, sides)
     image = torch.zeros(1, 3, *sides) if like is None else like.new_zeros(1, 3, *sides)
     try:
         with temporary_eval(encoder), torch.no_grad():
@@ -66,3 +66,30 @@ def level_problem(encoder: Encoder, sides: tuple[int, int], like: Tensor | None 
     if found == expected:
         return ""
     return f"for an image of {sides[0]} x {sides[1]} pixels, expected levels {expected}, found {found}"
+
+
+def levels_of(encoder: Encoder, name: str, images: Tensor) -> Sequence[Tensor]:
+    """Computes the four levels of ``B x 3 x H x W`` images with the encoder called ``name``.
+
+    An encoder that is not the project's, whose name has a colon, was tried with small images alone: if it
+    fails at this size, or its levels have the wrong sizes, raises ``ConfigError``.
+    """
+    if ":" not in name:
+        return encoder(images)
+    height, width = images.shape[2:]
+    expected = _shapes(encoder, (height, width))
+    task = f"for images of {height} x {width} pixels, expected levels {expected}"
+    with own_errors("MODEL_ENCODER", name, torch.OutOfMemoryError, task=task):
+        levels: Sequence[Tensor] = encoder(images)
+        found = [tuple(level.shape[1:]) for level in levels]
+    if found != expected:
+        raise ConfigError(f"MODEL_ENCODER {name!r}: {task}, found {found}")
+    return levels
+
+
+def _shapes(encoder: Encoder, sides: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Returns the shapes ``c x h x w`` that an image's levels should have."""
+    return [
+        (channels, *(-(-side // stride) for side in sides))
+        for channels, stride in zip(encoder.channels, STRIDES, strict=True)
+    ]

@@ -126,6 +126,7 @@ class VideoSegmenter:
         Raises:
             DataError: wrong types or sizes, a mask without any object, or a gap that is not a whole number of
                 at least 1. The current video can then go on.
+            ConfigError: an encoder that is not the project's fails at this size.
         """
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         if not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1:

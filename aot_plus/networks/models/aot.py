@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from aot_plus.configs import Config
 from aot_plus.networks.decoders.fpn import FPNDecoder
 from aot_plus.networks.encoders import build_encoder
+from aot_plus.networks.encoders.base import levels_of
 from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.layers.basic import to_map, to_tokens
 from aot_plus.networks.layers.identity import IdentityBank
@@ -134,9 +135,10 @@ class AOT(nn.Module):
     def encode(self, images: Tensor) -> Features:
         """Encodes normalised RGB images ``B x 3 x H x W``, float32.
 
-        Sides are 16k+1 (16k without ``MODEL_ALIGN_CORNERS``).
+        Sides are 16k+1 (16k without ``MODEL_ALIGN_CORNERS``). Raises ``ConfigError`` if the encoder is not
+        the project's and fails at this size.
         """
-        levels = self.encoder(images.to(self.number_format))
+        levels = levels_of(self.encoder, self.cfg.MODEL_ENCODER, images.to(self.number_format))
         projected = self.encoder_projector(levels[3])
         height, width = projected.shape[2:]
         position = sine_position_embedding(height, width, projected.shape[1], images.device)
