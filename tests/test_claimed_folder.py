@@ -23,6 +23,20 @@ def claim(folders: list[Path]) -> list[str]:
         return gather(place, found)
 
 
+def odd_ranks() -> list[int | None]:
+    """Gathers the odd ranks, and None of the others."""
+    place = ProcessPlace.from_environment()
+    with process_group(place):
+        return gather(place, place.rank if place.rank % 2 else None)
+
+
+@pytest.mark.usefixtures("forked_processes")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_process_has_its_place_among_what_is_gathered(processes: int) -> None:
+    found = launch(odd_ranks, processes=processes)
+    assert found == [None, 1][:processes]
+
+
 @pytest.mark.usefixtures("forked_processes")
 def test_a_folder_that_one_process_does_not_see(tmp_path: Path) -> None:
     """This happens on two machines with separate disks, which never see each other's files."""

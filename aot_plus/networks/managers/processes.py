@@ -146,16 +146,12 @@ def _exchanging(place: ProcessPlace) -> Iterator[None]:
 
 
 def gather(place: ProcessPlace, item: T) -> list[T]:
-    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died.
-
-    With several processes, items that are None are left out.
-    """
-    if place.world_size == 1:
-        return [item]
-    items: list[T | None] = [None] * place.world_size
-    with _exchanging(place):
-        distributed.all_gather_object(items, item)
-    return [item for item in items if item is not None]
+    """Waits for all processes and returns their items by rank. Raises ``ProcessError`` if one has died."""
+    items = [item] * place.world_size
+    if place.world_size > 1:
+        with _exchanging(place):
+            distributed.all_gather_object(items, item)
+    return items
 
 
 def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
