@@ -291,6 +291,15 @@ def spoiled(steps: set[int]) -> Any:
     return build
 
 
+def test_a_line_of_the_log_says_how_many_steps_it_averages(dataset: Path, tmp_path: Path) -> None:
+    """After a resume, the steps of the killed run are missing from the first one."""
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_LOG_STEP=3, TRAIN_SAVE_STEP=2, **SMALL)
+    Trainer(cfg, tmp_path).run()
+    cfg.TRAIN_TOTAL_STEPS = 4
+    Trainer(cfg, tmp_path, resume=True).run()
+    assert [(line["step"], line["steps"]) for line in log_lines(tmp_path)] == [(2, 2), (3, 1), (4, 1)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str

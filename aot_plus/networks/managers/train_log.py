@@ -34,7 +34,8 @@ class TrainLog:
     """Writes the log of one process. All but the first (``active`` False) write nothing.
 
     ``<folder>/train.jsonl`` gets a line every ``TRAIN_LOG_STEP`` steps: means over the steps since the last
-    line, of this run only. Lines of steps after ``start_step``, which a killed run left, are removed.
+    line, of this run only, so each line says how many ``steps`` these are. Lines of steps after
+    ``start_step``, which a killed run left, are removed.
     """
 
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
@@ -95,7 +96,7 @@ class TrainLog:
         )
         if self._writer is not None:
             for name, value in {**line, "mean_iou": shown["mIoU"]}.items():
-                if isinstance(value, int | float) and name != "step":
+                if isinstance(value, int | float) and name not in ("step", "steps"):
                     self._writer.add_scalar(f"train/{name}", value, done)
 
     def _write_picture(self, done: int, batch: Batch, result: StepResult) -> None:
@@ -114,6 +115,7 @@ def _means(recent: Sequence[tuple[StepResult, float, float]]) -> dict[str, Any]:
     results = [result for result, _, _ in recent]
     updated = [result for result in results if result.updated]
     return {
+        "steps": len(results),
         "loss": _mean([result.loss for result in updated]),
         "lr": results[-1].rate,
         "mean_iou": [_mean(frame) for frame in zip(*(result.mean_iou for result in results), strict=True)],
