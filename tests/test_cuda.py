@@ -317,6 +317,26 @@ def test_a_training_step_equals_that_of_the_cpu(tmp_path: Path) -> None:
     assert np.isfinite(learner.train_step(batch, 3).loss)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("graphs", [False, True])
+def test_a_training_step_waits_only_to_read_its_results(dtype: str, graphs: bool, tmp_path: Path) -> None:
+    """It waits for an event, which PyTorch does not count as an error."""
+    write_dataset(tmp_path / "VOST")
+    cfg = tiny_config(
+        tmp_path / "VOST",
+        TRAIN_DEVICE="cuda",
+        TRAIN_DTYPE=dtype,
+        TRAIN_CUDA_GRAPH=graphs,
+        TRAIN_ID_SHUFFLE=True,
+    )
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cuda"), place=ProcessPlace())
+    batches = list(build_train_loader(cfg))
+    for step, batch in enumerate(batches[:5]):
+        learner.train_step(batch, step)
+    with _nobody_waits():
+        assert np.isfinite(learner.train_step(batches[5], 5).loss)
+
+
 def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[list[StepResult], int]:
     """Runs three steps that commit ground truth and three that commit predictions, each in two parts.
 

@@ -1,12 +1,16 @@
 """The options that make a training step faster on a GPU do not change what is learned."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
@@ -70,6 +74,54 @@ def test_tf32_is_set_for_a_step_and_no_longer(dataset: Path, monkeypatch: pytest
         learner.train_step(batch, 0)
     assert seen == [True]
     assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+class _CopiesDoNotWait(TorchDispatchMode):
+    """Refuses copies between two devices for which the host waits."""
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket in (torch.ops.aten.copy_, torch.ops.aten._to_copy):
+            tensors = [value for value in tree_leaves((args, result)) if isinstance(value, Tensor)]
+            waits = not ((kwargs or {}).get("non_blocking") or args[2:3] == (True,))
+            if waits and len({tensor.device for tensor in tensors}) > 1:
+                raise AssertionError(f"the host waits for {function}")
+        return result
+
+
+def test_a_step_waits_for_the_device_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meta device has no values, so reading one there is an error."""
+    read = []
+
+    class Copy:
+        def __init__(self, tensor: Tensor) -> None:
+            read.append(tensor.device.type)
+            self.wait = lambda: torch.ones(tensor.shape)
+
+    learner, batch = _learner(dataset, TRAIN_ID_SHUFFLE=True)
+    monkeypatch.setattr(Learner, "_autocast", lambda self: nullcontext())  # a meta device has none
+    monkeypatch.setattr(learner_module, "HostCopy", Copy)
+    learner = Learner(learner.model, learner.cfg, device=torch.device("meta"), place=ProcessPlace())
+    with _CopiesDoNotWait():
+        results = [learner.train_step(batch, step) for step in (0, 5)]
+    assert [result.sequential for result in results] == [False, True]
+    assert all(result.updated for result in results)
+    assert read == ["meta", "meta"]
+
+
+def test_a_loss_that_is_not_finite_leaves_the_scale_as_it_is(dataset: Path) -> None:
+    """Gradients that are not finite under a finite loss lower it."""
+    learner, batch = _learner(dataset, TRAIN_DTYPE="float16", DATA_RANDOMCROP=(33, 33))
+    spoiled = replace(batch, images=batch.images * torch.nan)
+    states, updated = [], []
+    for step, each in enumerate((batch, spoiled, batch)):
+        updated.append(learner.train_step(each, step).updated)
+        states.append(learner.scaler.state_dict())
+    assert updated == [True, False, True]
+    assert states[0] == states[1]
+    assert [state["_growth_tracker"] for state in states] == [1, 1, 2]
 
 
 def _six_steps(dataset: Path, model: str, **values: Any) -> tuple[Learner, list[StepResult], list[set[str]]]:

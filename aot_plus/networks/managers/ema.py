@@ -1,10 +1,12 @@
 """Keeps the exponential moving average of a model's weights, which is what gets evaluated."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def final_decay(total_steps: int, ratio: float) -> float:
@@ -25,30 +27,21 @@ class ModelEMA:
 
     def __init__(self, model: nn.Module, total_steps: int, ratio: float) -> None:
         """``total_steps`` and ``ratio``: see ``final_decay``."""
-        decay = final_decay(total_steps, ratio)
+        self._decay = final_decay(total_steps, ratio)
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()  # every ``update`` changes it
+        self.updates = 0
 
-        def average(averaged: PARAM_LIST, current: PARAM_LIST, number: Tensor | int) -> None:
-            # ``number`` is a copy on the weights' device; reading it would make the host wait.
-            get_ema_multi_avg_fn(decay_at(int(self._average.n_averaged), decay))(averaged, current, number)
-
-        self._average = AveragedModel(model, multi_avg_fn=average)
-        self._average.requires_grad_(False).eval()
-        # AveragedModel's first update would only copy, so the count starts at 1, one ahead of the updates.
-        self._average.n_averaged.fill_(1)
-
-    @property
-    def model(self) -> nn.Module:
-        """Returns the model with the averaged weights, in evaluation mode. Every ``update`` changes it."""
-        return self._average.module
-
-    @property
-    def updates(self) -> int:
-        """Returns the number of updates so far."""
-        return int(self._average.n_averaged) - 1
-
+    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Moves the average towards ``model``, after an optimizer step."""
-        self._average.update_parameters(model)
+        """Moves the average towards ``model``, after an optimizer step.
+
+        PyTorch's ``AveragedModel`` does the same, but copies its counter to a GPU, for which the host waits.
+        """
+        self.updates += 1
+        average = get_ema_multi_avg_fn(decay_at(self.updates, self._decay))
+        average(list(self.model.parameters()), list(model.parameters()), self.updates)
+        for own, current in zip(self.model.buffers(), model.buffers(), strict=True):
+            own.copy_(current)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns ``{"state_dict": the averaged model's, "updates": int}``."""
@@ -57,4 +50,4 @@ class ModelEMA:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores a state from ``state_dict``. Raises ``RuntimeError`` for missing or unexpected tensors."""
         self.model.load_state_dict(state["state_dict"])
-        self._average.n_averaged.fill_(state["updates"] + 1)
+        self.updates = int(state["updates"])

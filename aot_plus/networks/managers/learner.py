@@ -35,7 +35,7 @@ from aot_plus.networks.managers.processes import (
 from aot_plus.networks.managers.schedule import learning_rate, prediction_share
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.prepare import compile_parts, use_convolution_format
-from aot_plus.utils.device import tf32
+from aot_plus.utils.device import HostCopy, tf32
 from aot_plus.utils.errors import ConfigError
 
 __all__ = ["Learner", "StepResult"]
@@ -117,16 +117,17 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         with tf32(self.cfg.TRAIN_TF32):
             outputs = self._accumulate(batch, step, sequential)
-        loss, mean_iou, num_objects = self._summarise(outputs, batch)
-        norm = self._update() if np.isfinite(loss) else float("nan")
+        read = HostCopy(torch.cat([self._clip(), self._means(outputs, batch)]))
+        norm, loss, num_objects, *mean_iou = read.wait().tolist()  # the step's only wait for the device
+        updated = self._update(loss, norm)
         return StepResult(
             loss,
             mean_iou,
             num_objects,
             rate,
-            norm,
+            norm if np.isfinite(loss) else float("nan"),
             sequential,
-            updated=bool(np.isfinite(norm)),
+            updated=updated,
             predictions=torch.cat([output.predictions for output in outputs], dim=1),
         )
 
@@ -247,32 +248,32 @@ class Learner:
         dtype = getattr(torch, self.cfg.TRAIN_DTYPE)
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
-    def _update(self) -> float:
-        """Clips the gradients, steps if they are finite, and returns their norm before clipping."""
+    def _clip(self) -> Tensor:
+        """Unscales and clips the gradients; returns their norm before clipping, float64 of shape 1."""
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.TRAIN_CLIP_GRAD_NORM).item()
-        finite = bool(np.isfinite(norm))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.TRAIN_CLIP_GRAD_NORM)
+        return norm.double()[None]
+
+    def _update(self, loss: float, norm: float) -> bool:
+        """Updates weights and average if loss and gradient norm are finite; returns whether they are."""
+        finite = bool(np.isfinite(loss) and np.isfinite(norm))
         if finite:
             self.scaler.step(self.optimizer)
-        if self.scaler.is_enabled():
-            self.scaler.update()
-        if finite:
             self.ema.update(self.model)
-        return norm
+        if self.scaler.is_enabled():
+            # A loss that is not finite says nothing about the scale, which stays as it is.
+            self.scaler.update(None if np.isfinite(loss) else self.scaler.get_scale())
+        return finite
 
-    def _summarise(self, outputs: list[TrainOutput], batch: Batch) -> tuple[float, list[float], float]:
-        """Averages the loss, each frame's IoU and the number of objects over the samples of all processes."""
+    def _means(self, outputs: list[TrainOutput], batch: Batch) -> Tensor:
+        """Averages the loss, the number of objects and each frame's IoU over the samples of all processes.
+
+        Returns ``2 + T`` values on the device, float64.
+        """
         losses = torch.stack([output.loss.detach() for output in outputs])
         iou = torch.cat([output.mean_iou for output in outputs], dim=1)  # T x B
-        here = torch.cat(
-            [
-                losses.mean()[None],
-                batch.num_objects.to(self.device).float().mean()[None],
-                iou.nansum(dim=1),
-                (~iou.isnan()).sum(dim=1),
-            ]
-        )
-        total = sum_over_processes(self.place, here.double()).cpu()
-        loss, num_objects = (total[:2] / self.place.world_size).tolist()
+        num_objects = batch.num_objects.float().mean()[None].to(self.device, non_blocking=True)
+        here = torch.cat([losses.mean()[None], num_objects, iou.nansum(dim=1), (~iou.isnan()).sum(dim=1)])
+        total = sum_over_processes(self.place, here.double())
         iou_sum, iou_count = total[2:].chunk(2)
-        return loss, (iou_sum / iou_count).tolist(), num_objects
+        return torch.cat([total[:2] / self.place.world_size, iou_sum / iou_count])
