@@ -3,6 +3,7 @@
 On a CPU, a tape stands in for CUDA graphs. What it replays depends only on tensors that stay in place.
 """
 
+import copy
 import gc
 import logging
 import weakref
@@ -22,7 +23,8 @@ from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.layers.position import sine_position_embedding
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
-from aot_plus.networks.models import Features, Propagation
+from aot_plus.networks.models import AOT, Features, Propagation
+from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.tensor_cache import cached_int32
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
@@ -316,6 +318,41 @@ def test_videos_without_recordings_do_not_accumulate(
     waiting = one._steps._waiting.values()
     assert 0 < sum(step.num_bytes for step in waiting) <= fixed_step.GRAPH_BYTES
     assert recorder.freed > 0
+
+
+def test_a_model_moved_away_and_back_is_recorded_again(recorder: TapeRecorder) -> None:
+    """A graph would go on reading the memory in which the weights were."""
+    run, plain = _all(frames=6, gap=1), _plain(LATTER_MEM_LEN=2)
+    expected = run(plain)
+    one = VideoSegmenter(copy.deepcopy(plain.model), plain.cfg)
+    video = _video(40, frames=6)
+    one.start(video[0], _squares([1, 2]), memory_gap=1)
+    for frame, image in enumerate(video[1:], start=1):
+        if frame == 4:
+            before = recorder.replays
+            for weight in one.model.parameters():
+                weight.data = weight.data.clone()
+        np.testing.assert_array_equal(one.step(image), expected[frame])
+    assert recorder.replays == before > 0
+    for _ in range(2):
+        for mine, other in zip(run(one), expected, strict=True):
+            np.testing.assert_array_equal(mine, other)
+    assert recorder.replays > before
+
+
+@pytest.mark.parametrize("move", [lambda model: model.half(), lambda model: model.to("meta")])
+def test_a_model_that_is_moved_or_converted_in_mid_video_is_an_error(
+    move: Callable[[AOT], AOT], recorder: TapeRecorder
+) -> None:
+    plain = _plain(LATTER_MEM_LEN=2)
+    one, video = VideoSegmenter(copy.deepcopy(plain.model), plain.cfg), _video(40, frames=3)
+    one.start(video[0], _squares([1, 2]))
+    one.step(video[1])
+    move(one.model)
+    with pytest.raises(ConfigError, match=r"float32 on cpu.* (float16 on cpu|float32 on meta)"):
+        one.step(video[2])
+    with pytest.raises(ConfigError, match="segmenter"):
+        one.start(video[0], _squares([1, 2]))
 
 
 def test_a_loaded_state_replaces_the_step_that_waits(recorder: TapeRecorder) -> None:

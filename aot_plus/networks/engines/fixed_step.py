@@ -240,6 +240,16 @@ class StepStore:
     def discard(self) -> None:
         """Discards the current step: its video has more groups of objects than it began with."""
         _say(self._said, logging.INFO, f"more groups of objects than the video began with: {_EAGERLY}")
+        self._end()
+
+    def clear(self) -> None:
+        """Discards all steps: the model's weights are elsewhere. The current video goes on eagerly."""
+        self._end()
+        for shape in list(self._waiting):
+            self._remove(shape)
+
+    def _end(self) -> None:
+        """Discards the current step, and frees its memory."""
         if self._present is not None:
             recorder = self._present[1].graphs.recorder
             self._present = None

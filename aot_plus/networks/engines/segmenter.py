@@ -29,6 +29,7 @@ from aot_plus.networks.engines.saved_state import (
     saved_frame,
 )
 from aot_plus.networks.engines.views import VideoViews, View, input_sizes
+from aot_plus.networks.engines.weight_places import WeightPlaces
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.number_format import as_number_format
@@ -97,6 +98,7 @@ class VideoSegmenter:
         _check_model(model, self.cfg)
         self.model = as_number_format(model, self.cfg.TEST_DTYPE)
         self.device = next(model.parameters()).device
+        self._weights = WeightPlaces(self.model)
         self.trace = trace
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._video: VideoViews | None = None
@@ -126,8 +128,10 @@ class VideoSegmenter:
         Raises:
             DataError: wrong types or sizes, a mask without any object, or a gap that is not a whole number of
                 at least 1. The current video can then go on.
-            ConfigError: an encoder that is not the project's fails at this size.
+            ConfigError: an encoder that is not the project's fails at this size, or the model is on another
+                device or in another number format than when the segmenter was made.
         """
+        self._check_weights()
         gap = self.cfg.TEST_LONG_TERM_MEM_GAP if memory_gap is None else memory_gap
         if not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1:
             raise DataError(f"memory_gap: expected a whole number of frames, 1 or more, found {gap!r:.100}")
@@ -157,6 +161,7 @@ class VideoSegmenter:
 
         Raises:
             DataError: wrong types or sizes, or ``start`` was not called.
+            ConfigError: as ``start``.
         """
         return self.submit(image, mask).array()
 
@@ -168,6 +173,7 @@ class VideoSegmenter:
         """
         if self._video is None:
             raise DataError("step() was called before start()")
+        self._check_weights()
         frame, size = self._prepared(image), self._video.size
         if frame.size != size:
             raise DataError(
@@ -273,6 +279,7 @@ class VideoSegmenter:
         its current video. Raises ``ConfigError`` for another config and ``DataError`` for an invalid state;
         the current video can then go on.
         """
+        self._check_weights()
         try:
             check_config(state["config"], self.cfg)
             size = (int(state["size"][0]), int(state["size"][1]))
@@ -307,6 +314,12 @@ class VideoSegmenter:
             if pixels.is_cuda:  # from the readers' stream: not to be reused until this stream is done
                 pixels.record_stream(torch.cuda.current_stream(self.device))
         return frame
+
+    def _check_weights(self) -> None:
+        """Discards recordings that read the weights where they no longer are. Raises ``ConfigError``."""
+        if self._weights.have_changed():
+            self._step = None
+            self._steps.clear()
 
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
         """Begins the video, in the tensors of an earlier video of the same shape if there was one."""
