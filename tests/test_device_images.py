@@ -6,9 +6,10 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import torchvision
 
 from aot_plus.networks.engines.device_images import prepare_on_device
-from aot_plus.utils.errors import DataError
+from aot_plus.utils.errors import ConfigError, DataError
 from tests.test_segmenter import HEIGHT, WIDTH, _segmenter, _squares, _video
 
 CPU = torch.device("cpu")
@@ -52,3 +53,19 @@ def test_other_files_are_read_as_they_are_by_default(tmp_path: Path) -> None:
     assert segmenter.prepare(upside).size == (WIDTH, HEIGHT)
     with pytest.raises(DataError, match="damaged"):
         segmenter.prepare(damaged)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_torchvision_that_cannot_decode_is_an_error(missing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise every file would be read as by default, and nobody would know."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("not compiled with nvJPEG")
+
+    if missing:
+        monkeypatch.delattr(torchvision.io, "decode_jpeg")
+    else:
+        monkeypatch.setattr(torchvision.io, "decode_jpeg", refuse)
+    with pytest.raises(ConfigError, match=r"TEST_GPU_IMAGES: .*torchvision.* cpu .*(decode_jpeg|nvJPEG)"):
+        _segmenter(TEST_GPU_IMAGES=True)
+    _segmenter()

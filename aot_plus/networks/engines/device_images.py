@@ -1,5 +1,6 @@
 """Decodes and resizes JPEG files on the device: fast, but not bit for bit the same as Pillow and OpenCV."""
 
+import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ import torchvision
 from torch import Tensor
 
 from aot_plus.networks.engines.prepared import PreparedFrame
+from aot_plus.utils.errors import ConfigError, first_line
 
-__all__ = ["prepare_on_device"]
+__all__ = ["check_decoder", "prepare_on_device"]
 
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF tag and value
 _one_at_a_time = threading.Lock()  # readers share a stream
@@ -40,11 +42,34 @@ def prepare_on_device(
         return None
     with _stream_of_readers(device):
         try:
-            rgb = torchvision.io.ImageReadMode.RGB
-            pixels = torchvision.io.decode_jpeg(data, mode=rgb, device=device).permute(1, 2, 0)
+            pixels = _decoded(data, device)
         except RuntimeError:
             return None
         return PreparedFrame((pixels.shape[0], pixels.shape[1]), _resized(pixels, sizes(pixels)))
+
+
+def check_decoder(device: torch.device) -> None:
+    """Raises ``ConfigError`` if torchvision cannot decode a JPEG image on ``device``.
+
+    It may be built without libjpeg or nvJPEG, and these functions are deprecated since version 0.29. Every
+    file would be decoded by Pillow instead, without a word.
+    """
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (16, 16)).save(file, "JPEG")
+    try:
+        with _stream_of_readers(device):
+            _decoded(torch.from_numpy(np.frombuffer(file.getvalue(), np.uint8).copy()), device)
+    except (RuntimeError, AttributeError) as error:
+        raise ConfigError(
+            f"TEST_GPU_IMAGES: torchvision {torchvision.__version__} cannot decode JPEG on {device.type} "
+            f"({first_line(error)}); set TEST_GPU_IMAGES=False"
+        ) from error
+
+
+def _decoded(data: Tensor, device: torch.device) -> Tensor:
+    """Decodes the bytes of a JPEG file to RGB ``H x W x 3`` uint8. Raises ``RuntimeError``."""
+    rgb = torchvision.io.ImageReadMode.RGB
+    return torchvision.io.decode_jpeg(data, mode=rgb, device=device).permute(1, 2, 0)
 
 
 def _bytes_of_jpeg(path: Path) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.cuda_graphs import step_recorder
-from aot_plus.networks.engines.device_images import prepare_on_device
+from aot_plus.networks.engines.device_images import check_decoder, prepare_on_device
 from aot_plus.networks.engines.fixed_step import FixedStep, StepStore
 from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import IGNORED
@@ -90,7 +90,8 @@ class VideoSegmenter:
                 attribute ``trace`` may be changed between two videos.
 
         Raises:
-            ConfigError: ``model`` is not a model, is in training mode, or does not match ``cfg``.
+            ConfigError: ``model`` is not a model, is in training mode, or does not match ``cfg``;
+                ``TEST_GPU_IMAGES`` does not work here.
         """
         if not isinstance(model, AOT):
             raise ConfigError(f"VideoSegmenter: expected a model, from load_model, found {model!r:.100}")
@@ -98,6 +99,8 @@ class VideoSegmenter:
         _check_model(model, self.cfg)
         self.model = as_number_format(model, self.cfg.TEST_DTYPE)
         self.device = next(model.parameters()).device
+        if self.cfg.TEST_GPU_IMAGES:
+            check_decoder(self.device)
         self._weights = WeightPlaces(self.model)
         self.trace = trace
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
