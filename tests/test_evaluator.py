@@ -63,6 +63,9 @@ class FakeSegmenter:
             self.trace({"frame": self.frame, "group": 0, "bank": [0], "dropped": None})
         return FrameLabels(torch.from_numpy(np.roll(self.mask, self.seen % 31, axis=1)), range(1, 256))
 
+    def check_finite(self) -> None:
+        """Finds nothing."""
+
 
 def nothing(segmenter: FakeSegmenter) -> None:
     """Never fails."""
@@ -135,6 +138,18 @@ def test_layout_and_contents(dataset: VOSTDataset, result_dir: Path) -> None:
     assert first.getpalette() == Image.open(annotation).getpalette()
     np.testing.assert_array_equal(np.array(first), read_mask(annotation))
     assert read_mask(result_dir / "a_cut" / "00001.png").shape == (HEIGHT, WIDTH)
+
+
+def test_a_sequence_whose_logits_are_not_finite_has_failed(
+    dataset: VOSTDataset, result_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(segmenter: FakeSegmenter) -> None:
+        if segmenter.frame == LENGTHS["b_tear"] - 1:
+            raise DataError("not finite")
+
+    monkeypatch.setattr(FakeSegmenter, "check_finite", check)
+    assert run(dataset, result_dir).failed == {"b_tear": "not finite"}
+    assert not any(name.startswith("b_tear") for name in masks(result_dir))
 
 
 def test_summary_and_config_are_saved(dataset: VOSTDataset, result_dir: Path) -> None:

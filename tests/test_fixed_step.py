@@ -24,7 +24,7 @@ from aot_plus.networks.layers.position import sine_position_embedding
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
 from aot_plus.networks.models import AOT, Features, Propagation
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.tensor_cache import cached_int32
 from tests.tape import TapeRecorder
 from tests.test_segmenter import _segmenter, _squares, _video
@@ -318,6 +318,26 @@ def test_videos_without_recordings_do_not_accumulate(
     waiting = one._steps._waiting.values()
     assert 0 < sum(step.num_bytes for step in waiting) <= fixed_step.GRAPH_BYTES
     assert recorder.freed > 0
+
+
+def test_logits_that_are_not_finite_are_noticed_in_a_recorded_frame(recorder: TapeRecorder) -> None:
+    plain = _plain(LATTER_MEM_LEN=2)
+    one, video = VideoSegmenter(copy.deepcopy(plain.model), plain.cfg), _video(40, frames=6)
+    bias = one.model.decoder.conv_out.bias
+    for spoiled in (False, True, False):
+        one.start(video[0], _squares([1, 2]), memory_gap=2)
+        for frame, image in enumerate(video[1:], start=1):
+            kept, before = bias.clone(), recorder.replays
+            if spoiled and frame == 4:
+                bias.data.fill_(torch.nan)
+            one.step(image)
+            bias.data.copy_(kept)
+            assert frame < 4 or recorder.replays > before
+        if spoiled:
+            with pytest.raises(DataError, match="finite"):
+                one.check_finite()
+        else:
+            one.check_finite()
 
 
 def test_a_model_moved_away_and_back_is_recorded_again(recorder: TapeRecorder) -> None:

@@ -17,7 +17,7 @@ from aot_plus.networks.engines.frame_scores import best_of_groups, merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.engines.views import input_sizes
 from aot_plus.networks.layers.processor import best_channel
-from aot_plus.networks.models import AOT
+from aot_plus.networks.models import AOT, Features
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.catalogue import find_checkpoint
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, VOSError
@@ -398,6 +398,34 @@ def test_a_gap_may_be_an_integer_of_numpy() -> None:
     _run(segmenter, _video(1), _squares([1]), gap=np.int64(2))  # type: ignore[arg-type]
     assert segmenter.banks == [[0, 2, 4]]
     assert type(segmenter.state_dict()["views"][0]["memory_gap"]) is int
+
+
+@pytest.mark.parametrize("name", ["aott", "deaott"])
+def test_logits_that_are_not_finite_are_noticed_at_the_end(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame suffices, even if the later ones no longer remember it."""
+    segmenter, video = _segmenter(name), _video(7, frames=6)
+    segmenter.check_finite()
+    segmenter.start(video[0], _squares([1, 2]), memory_gap=3)
+    segmenter.check_finite()
+    segmenter.step(video[1])
+    segmenter.check_finite()
+    encode = AOT.encode
+
+    def overflow(self: AOT, images: torch.Tensor) -> Features:
+        return encode(self, images * torch.inf)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AOT, "encode", overflow)
+        assert not segmenter.step(video[2]).any()
+    for image in video[3:]:
+        segmenter.step(image)
+    with pytest.raises(DataError, match=r"finite.*TEST_DTYPE: float32"):
+        segmenter.check_finite()
+    segmenter.start(video[0], _squares([1, 2]))
+    segmenter.step(video[1])
+    segmenter.check_finite()
 
 
 def test_a_name_is_no_model() -> None:

@@ -100,7 +100,10 @@ class DemoRun:
             _log.warning("policy %s: memory grows with the video's length", segmenter.cfg.MEM_POLICY)
 
     def run(self) -> DemoResult:
-        """Segments the video. Raises ``DataError`` for a frame or mask that cannot be used."""
+        """Segments the video.
+
+        Raises ``DataError`` for a frame or mask that cannot be used, or if the model's logits are not finite.
+        """
         result = DemoResult(self.output / "masks")
         fps = self.video.source.fps / self.video.selection.every
         writers = self.segmenter.cfg.TEST_WRITERS or helper_threads(ProcessPlace(), self.segmenter.device)
@@ -156,6 +159,7 @@ class DemoRun:
             bank = self.segmenter.banks[0]
             title = self._title(frame.name, len(bank))
             yield frame.name, predicted, partial(_draw, frame, index, predicted, strip, bank, title)
+        self.segmenter.check_finite()
 
     def _mask(self, frame: Frame, result: DemoResult) -> Mask | None:
         """Returns the mask given for a frame, if any, and logs what it shows."""

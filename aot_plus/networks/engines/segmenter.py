@@ -243,6 +243,18 @@ class VideoSegmenter:
         values = self._last.probabilities(len(self._ids))[[0, *followed]]
         return Probabilities([0, *self._ids_of(followed)], values.cpu().numpy())
 
+    def check_finite(self) -> None:
+        """Raises ``DataError`` if a logit of the current video was not a finite number; waits for a GPU.
+
+        The labels are then all background, often from that frame to the last one. To call this once, at the
+        end of a video, is enough.
+        """
+        if self._video is not None and not self._video.were_finite():
+            raise DataError(
+                f"expected finite logits, found NaN or infinity (TEST_DTYPE: {self.cfg.TEST_DTYPE}), so the "
+                "masks are not valid; choose another number format, or look at the checkpoint"
+            )
+
     def remove(self, object_id: int) -> None:
         """Stops following an object: from the next frame on it is not predicted.
 

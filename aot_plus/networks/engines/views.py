@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -59,6 +60,7 @@ class VideoViews:
             for scale, own in enumerate(inputs)
             for flip in ((False, True) if cfg.TEST_FLIP else (False,))
         ]
+        self._sum = torch.zeros((), device=self.device)  # of all logits: not finite once one of them is not
         self.trace_to(trace)
 
     @property
@@ -79,6 +81,7 @@ class VideoViews:
             num_objects: K.
             memory_gap: frames between two writes to the long-term memory.
         """
+        self._sum.zero_()
         for view, images in zip(self.views, self._inputs(pixels), strict=True):
             own = self.labels_of(view, labels)
             view.engine.start(images, own, num_objects, memory_gap, view.state)
@@ -86,9 +89,9 @@ class VideoViews:
     def predict(self, pixels: Sequence[Tensor]) -> list[Prediction]:
         """Predicts the next frame in each view; ``pixels`` as in ``start``."""
         inputs = self._inputs(pixels)
-        return [
-            view.engine.predict(view.state, images) for view, images in zip(self.views, inputs, strict=True)
-        ]
+        return self._noted(
+            [view.engine.predict(view.state, images) for view, images in zip(self.views, inputs, strict=True)]
+        )
 
     def encode(self, pixels: Sequence[Tensor]) -> list[Features]:
         """Encodes a frame in each view. ``predict`` is this, then ``propagate``, then ``decode``."""
@@ -104,7 +107,17 @@ class VideoViews:
     ) -> list[Prediction]:
         """Predicts the objects of the frame in each view."""
         parts = zip(self.views, features, propagations, strict=True)
-        return [view.engine.decode(view.state, encoded, read) for view, encoded, read in parts]
+        return self._noted([view.engine.decode(view.state, encoded, read) for view, encoded, read in parts])
+
+    def were_finite(self) -> bool:
+        """Returns whether all logits since ``start`` were finite numbers; waits for a GPU."""
+        return bool(self._sum.isfinite())
+
+    def _noted(self, predictions: list[Prediction]) -> list[Prediction]:
+        """Adds the logits of a frame to their sum, which stays on the device."""
+        for prediction in predictions:
+            self._sum.add_(prediction.logits.sum())
+        return predictions
 
     def commit(
         self, predictions: Sequence[Prediction], labels: Tensor, num_objects: int | None = None

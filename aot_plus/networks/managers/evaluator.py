@@ -205,7 +205,10 @@ class Evaluator:
             folder.discard_unfinished()
 
     def _segment(self, sequence: VideoSequence, video: VideoPass, masks: Path, bar: ProgressBar) -> None:
-        """Writes the masks of all frames into the folder ``masks``."""
+        """Writes the masks of all frames into the folder ``masks``.
+
+        Raises ``DataError`` for a frame that cannot be used, or if the model's logits are not finite.
+        """
         by_device = self.cfg.TEST_GPU_IMAGES
         reads = [
             partial(read_frame, sequence, video.segmenter, path, by_device=by_device)
@@ -224,6 +227,7 @@ class Evaluator:
                     writer.write(masks / f"{name}.png", predicted)
                 bar.update()
                 self._pace.tick()
+            video.segmenter.check_finite()
             writer.join()
 
 

@@ -27,6 +27,8 @@ class Segmenter(Protocol):
 
     def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels: ...
 
+    def check_finite(self) -> None: ...
+
 
 class VideoPass:
     """Segments a video's frames in order, and counts the frames and the seconds spent in the segmenter."""
