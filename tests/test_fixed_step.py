@@ -279,6 +279,19 @@ def test_recordings_are_bounded(
     assert len(graphs._recordings) == 64
 
 
+def test_what_is_prepared_may_be_the_last_for_which_there_is_room() -> None:
+    """It serves all frames with a full bank, the others a few frames each."""
+    recorder, warnings = TapeRecorder(), list[str]()
+    graphs = step_graphs.StepGraphs(recorder, lambda: graphs.num_bytes <= 1000, warnings.append)
+    ran = torch.zeros(())
+    for count in (1, 1, 2, 3, 9, 9, 9):
+        graphs.run("propagate", lambda: ran.add_(1), count)
+        graphs.prepare("propagate", lambda: ran.add_(1), 9)
+    assert ran == 7
+    assert recorder.replays == 1 + 3
+    assert len(warnings) == 1
+
+
 def test_a_large_banks_recordings_are_all_kept() -> None:
     """A piece is recorded once per number of frames, and every video needs them in the same order."""
     graphs, ran = step_graphs.StepGraphs(TapeRecorder(), counts=50), torch.zeros(())

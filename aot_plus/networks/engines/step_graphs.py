@@ -106,7 +106,8 @@ class StepGraphs:
     def prepare(self, kind: Hashable, piece: Piece, counts: Hashable) -> None:
         """Captures a piece that ``run`` will get later, as soon as another of its kind has been captured.
 
-        Recordings share a memory pool: if the largest comes early, the others fit into its memory.
+        Recordings share a memory pool: if the largest comes early, the others fit into its memory. It may be
+        the last one for which there is room: once the bank is full, it serves all frames of a size.
         """
         key = kind, counts
         if key in self._prepared or not any(recorded == kind for recorded, _ in self._recordings):
