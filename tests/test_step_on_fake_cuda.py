@@ -25,7 +25,7 @@ from aot_plus.networks.models.number_format import use_number_format
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
 
-SIZE = (70, 90)
+SMALL = (70, 90)
 FAKE = FakeTensorMode()  # shared by all tests, because tables are cached
 
 # Their kernels traverse all tensors in step.
@@ -76,11 +76,16 @@ def test_policies(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"),
-    [("aott", "float16"), ("deaott", "float32"), ("deaott", "float16"), ("r50_aotl", "float16")],
+    ("name", "dtype", "size"),
+    [
+        ("aott", "float16", SMALL),
+        ("deaott", "float32", SMALL),
+        ("deaott", "float16", (385, 401)),  # its window attention works in tiles
+        ("r50_aotl", "float16", SMALL),
+    ],
 )
-def test_networks(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _inspect(name, monkeypatch, TEST_DTYPE=dtype)
+def test_networks(name: str, dtype: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    _inspect(name, monkeypatch, size=size, TEST_DTYPE=dtype)
 
 
 def test_the_inspection_notices_the_host() -> None:
@@ -96,7 +101,13 @@ def test_the_inspection_notices_two_orders() -> None:
 
 
 def _inspect(
-    name: str, monkeypatch: pytest.MonkeyPatch, *, gap: int = 2, frames: int = 7, **values: Any
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    size: tuple[int, int] = SMALL,
+    gap: int = 2,
+    frames: int = 7,
+    **values: Any,
 ) -> None:
     monkeypatch.setattr(bank, "HostCopy", lambda tensor: None)  # the frame numbers are not needed
     monkeypatch.setattr(inference, "on_device", _on_device)
@@ -107,10 +118,10 @@ def _inspect(
     recorder = _Inspector()
     with FAKE, torch.inference_mode():
         _move_shapes(model)
-        inputs = input_sizes(cfg, SIZE)
-        video = VideoViews(model, cfg, SIZE, inputs)
+        inputs = input_sizes(cfg, size)
+        video = VideoViews(model, cfg, size, inputs)
         pixels = [torch.zeros(*size, 3, device="cuda") for size in inputs]
-        video.start(pixels, torch.ones(SIZE, dtype=torch.int, device="cuda"), 12, gap)
+        video.start(pixels, torch.ones(size, dtype=torch.int, device="cuda"), 12, gap)
         step = FixedStep(video, StepGraphs(recorder))
         for _ in range(frames):
             step.step(pixels)

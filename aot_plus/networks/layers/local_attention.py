@@ -49,11 +49,11 @@ def _all_pairs(
 ) -> Tensor:
     """Computes ``window_attention`` from the logits of all pairs of queries and keys, ``B x N x N``."""
     height, width = queries.shape[2:]
-    offsets, reachable = _offsets_of_pairs(height, width, max_distance, queries.device)
+    offsets, hidden = _offsets_of_pairs(height, width, max_distance, queries.device)
     logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
     relative = offset_logits.flatten(2).transpose(1, 2)  # B x N x W^2
     logits = logits + relative.gather(2, offsets.expand(relative.shape[0], -1, -1))
-    weights = torch.softmax(logits.masked_fill(~reachable, torch.finfo(logits.dtype).min), dim=2)
+    weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=2)
     out = weights @ values.flatten(2).transpose(1, 2)
     if offset_values is not None:
         table = _keys_of_pairs(height, width, max_distance, queries.device)
@@ -71,14 +71,15 @@ def _by_tiles(
 ) -> Tensor:
     """Computes ``window_attention`` tile by tile: the cost is linear in the map's size, not quadratic."""
     height, width = queries.shape[2:]
-    inside = torch.ones_like(keys[:1, :1])
     maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
-    maps += [(_padded(x, max_distance), max_distance) for x in (keys, values, inside)]
-    rows, columns = -(-height // TILE), -(-width // TILE)
+    maps += [(_padded(x, max_distance), max_distance) for x in (keys, values)]
+    hidden = _hidden_in_tiles(height, width, max_distance, queries.device)
+    rows, columns = hidden.shape[:2]
     step = tiles_at_a_time(rows, columns, queries.device)
     out = [
         _attend_in_tiles(
             *(_tiles(x, border, (row, column), step) for x, border in maps),
+            hidden=hidden[row : row + step[0], column : column + step[1]].flatten(0, 1),
             max_distance=max_distance,
             offset_values=offset_values,
         )
@@ -93,8 +94,8 @@ def _attend_in_tiles(
     offset_logits: Tensor,
     k: Tensor,
     v: Tensor,
-    inside: Tensor,
     *,
+    hidden: Tensor,
     max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
@@ -105,18 +106,17 @@ def _attend_in_tiles(
         offset_logits: ``B x tiles x TILE^2 x W^2``.
         k: ``B x tiles x region^2 x D``.
         v: ``B x tiles x region^2 x E``.
-        inside: ``1 x tiles x region^2 x 1``, 1 on the map, 0 in the padding around it.
+        hidden: ``tiles x TILE^2 x region^2`` bool, as ``_hidden_in_tiles`` computes it.
         max_distance: as in ``window_attention``.
         offset_values: as in ``window_attention``.
 
     Returns:
         ``B x tiles x TILE^2 x E``.
     """
-    offsets, reachable = _offsets_in_tile(max_distance, q.device)
+    offsets = _offsets_in_tile(max_distance, q.device)
     logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
-    visible = reachable & (inside.transpose(2, 3) > 0)
     # Queries in the padding below and right of the map may see no key: a finite mask value prevents NaN.
-    weights = torch.softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=3)
+    weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=3)
     if offset_values is None:
         return weights @ v
     by_offset = _by_offset(weights, *_keys_in_tile(max_distance, q.device))
@@ -163,10 +163,24 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @cached_table
-def _offsets_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _offsets_in_tile(max_distance: int, device: torch.device) -> Tensor:
     """Returns the offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
     query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    return _offset_table(query, query, key, key, max_distance, device)
+    return _offset_table(query, query, key, key, max_distance, device)[0]
+
+
+@cached_table
+def _hidden_in_tiles(height: int, width: int, max_distance: int, device: torch.device) -> Tensor:
+    """Returns which keys of its region a query does not see: those outside its window or outside the map.
+
+    The result is ``rows x columns x TILE^2 x region^2`` bool, for the rows and columns of tiles.
+    """
+    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
+    _, too_far = _offset_table(query, query, key, key, max_distance, torch.device("cpu"))
+    count = -(-height // TILE), -(-width // TILE)
+    inside = _padded(torch.ones(1, 1, height, width), max_distance)
+    outside = _tiles(inside, max_distance, (0, 0), count)[0].transpose(1, 2) == 0  # tiles x 1 x region^2
+    return (too_far | outside).unflatten(0, count).to(device)
 
 
 @cached_table
@@ -181,13 +195,13 @@ def _offsets_of_pairs(
 def _offset_table(
     query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Returns the index of the offset of each query and key of two grids, and whether it is in the window."""
+    """Returns the index of the offset of each query and key of two grids, and whether it is too large."""
     dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
     dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
     window = 2 * max_distance + 1
     reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
     index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
-    return index.flatten(2).flatten(0, 1).to(device), reachable.flatten(2).flatten(0, 1).to(device)
+    return index.flatten(2).flatten(0, 1).to(device), ~reachable.flatten(2).flatten(0, 1).to(device)
 
 
 @cached_table

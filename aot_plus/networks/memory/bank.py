@@ -121,8 +121,13 @@ class MemoryBank:
 
         T includes a frame that was stored but not finished yet.
         """
-        for index in range(self.num_layers):
-            self._embed(index, rows)
+        length = len(rows)
+        ranks = self._book[:, :length, _SLOT].argsort(dim=1)  # each slot's rank: inverts each rank's slot
+        by_slot = rows[ranks][:, :, None]  # G x T x 1 x D, in float32: the sum is rounded once
+        for index, (stored, _) in enumerate(self._layers):
+            if index not in self._embedded or self._embedded[index].shape != stored.shape:
+                self._embedded[index] = torch.empty_like(stored)
+            torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
 
     def finish_store(self, *, replaced: bool) -> None:
         """Does the host's part of ``append``. ``replaced``: the stored frame took the place of another."""
@@ -188,15 +193,6 @@ class MemoryBank:
         positions = torch.cat([rest, dropped[:, None]], dim=1)
         self._rows.copy_(self._rows.gather(1, positions[:, :, None].expand(-1, -1, 3)))
         return self._rows[:, -1:]
-
-    def _embed(self, index: int, rows: Tensor) -> None:
-        stored = self._layers[index].keys
-        if index not in self._embedded or self._embedded[index].shape != stored.shape:
-            self._embedded[index] = torch.empty_like(stored)
-        length = len(rows)
-        ranks = self._book[:, :length, _SLOT].argsort(dim=1)  # each slot's rank: inverts each rank's slot
-        by_slot = rows[ranks][:, :, None]  # G x T x 1 x D, in float32: the sum is rounded once
-        torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
 
     def _make_room(self, entries: Sequence[KeyValue]) -> None:
         """Allocates storage for one more frame, if there is none."""
