@@ -3,6 +3,7 @@
 Importing torch and torchvision takes seconds, most of the time of a small run.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -86,9 +87,11 @@ def start(
 
 def fork_launched() -> None:
     """Makes ``launch`` in this process fork, so that its processes need not import torch."""
+    from torch.distributed.elastic.rendezvous import dynamic_rendezvous
     from torch.distributed.launcher import api
 
     vars(api)["LaunchConfig"] = partial(api.LaunchConfig, start_method="fork")
+    vars(dynamic_rendezvous)["get_method_name"] = method_name
     # An exception in logging's fork callback is lost, and logging's lock stays held. So signals must not
     # raise during a fork.
     handlers: dict[int, Any] = {}
@@ -104,6 +107,11 @@ def fork_launched() -> None:
     os.register_at_fork(before=hold, after_in_parent=let, after_in_child=let)
 
 
+def method_name(depth: int = 2) -> str:
+    """Returns a caller's name, which the launcher notes in its log, without reading all callers' source."""
+    return sys._getframe(depth).f_code.co_name
+
+
 def _run(
     beginning: "multiprocessing.connection.Connection",
     log: Path,
@@ -113,6 +121,7 @@ def _run(
 ) -> None:
     import torch
 
+    gc.freeze()  # a collection would look through all imports, and touch and thereby copy their memory
     multiprocessing.set_start_method(None, force=True)  # back to the default, for its own child processes
     os.setsid()
     written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
