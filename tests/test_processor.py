@@ -1,8 +1,7 @@
 """Choices for each kind of processor, including CUDA, tested without a GPU."""
 
 import itertools
-import subprocess
-import sys
+import multiprocessing
 
 import pytest
 import torch
@@ -75,23 +74,25 @@ def test_tf32_is_set_while_a_frame_is_computed_and_no_longer(
     assert settings() == before
 
 
+def _follow_new_settings(place: str) -> None:
+    conv, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    if place == "cudnn.conv":
+        conv.fp32_precision = "ieee"
+    else:
+        products.fp32_precision = "tf32"
+    before = conv.fp32_precision, products.fp32_precision
+    for allowed, precision in ((True, "tf32"), (False, "ieee")):
+        with tf32(allowed):
+            assert (conv.fp32_precision, products.fp32_precision) == (precision, precision)
+            layout = convolution_format(torch.device("cuda"), "float32", None)
+            assert (layout is torch.channels_last) == allowed
+        assert (conv.fp32_precision, products.fp32_precision) == before
+
+
 @pytest.mark.parametrize("place", ["cudnn.conv", "cuda.matmul"])
 def test_tf32_follows_the_new_settings_where_a_user_set_them(place: str) -> None:
     """``allow_tf32`` raises once ``fp32_precision`` is set. Both are global, hence the separate process."""
-    code = f"""
-import torch
-from aot_plus.networks.layers.processor import convolution_format
-from aot_plus.utils.device import tf32
-
-conv, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
-torch.backends.{place}.fp32_precision = "ieee" if torch.backends.{place} is conv else "tf32"
-before = conv.fp32_precision, products.fp32_precision
-for allowed, precision in ((True, "tf32"), (False, "ieee")):
-    with tf32(allowed):
-        assert (conv.fp32_precision, products.fp32_precision) == (precision, precision)
-        layout = convolution_format(torch.device("cuda"), "float32", None)
-        assert (layout is torch.channels_last) == allowed
-    assert (conv.fp32_precision, products.fp32_precision) == before
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = multiprocessing.get_context("fork").Process(target=_follow_new_settings, args=(place,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0  # otherwise, it has printed its traceback
