@@ -31,12 +31,22 @@ from evaluation.results import evaluate
 from tests.report_data import FRAMES, HTML_NAME, SEQUENCES, make_dataset, make_run, mask_of, page_data
 
 
+@pytest.fixture(scope="module")
+def dataset_and_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``data`` copies for each test."""
+    folder = tmp_path_factory.mktemp("report")
+    dataset = make_dataset(folder / "dataset")
+    make_run(folder / "emfs", dataset, "emfs", drift=0.2, scores=("relevance", "redundancy"))
+    make_run(folder / "fifo", dataset, "fifo", drift=0.6)
+    return folder
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(dataset_and_runs: Path, tmp_path: Path) -> Path:
     """A folder with ``dataset`` and the runs ``emfs`` (with scores in its trace) and ``fifo``."""
-    dataset = make_dataset(tmp_path / "dataset")
-    make_run(tmp_path / "emfs", dataset, "emfs", drift=0.2, scores=("relevance", "redundancy"))
-    make_run(tmp_path / "fifo", dataset, "fifo", drift=0.6)
+    shutil.copytree(dataset_and_runs, tmp_path, dirs_exist_ok=True)
+    for run in ("emfs", "fifo"):
+        set_config(tmp_path / run, TEST_DATASET=str(tmp_path / "dataset"))
     return tmp_path
 
 
