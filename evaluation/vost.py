@@ -74,13 +74,15 @@ def check_split_name(split: str) -> None:
 def split_path(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> Path:
     """Returns the path of a split's file, in the first of the ``folders`` of ``ImageSets`` that has it.
 
-    Raises ``DataError`` that lists the existing splits if there is no such file.
+    Raises ``DataError`` if there is no such file; it lists the existing splits.
     """
     check_split_name(split)
     paths = [dataset / SPLITS / folder / f"{split}.txt" for folder in folders]
     for path in paths:
         if path.is_file():
             return path
+    if not (dataset / SPLITS).is_dir():
+        raise DataError(f"{dataset}: there is no folder {SPLITS}{nested_copy(dataset, dataset / SPLITS)}")
     known = sorted({other.stem for path in paths for other in path.parent.glob("*.txt")})
     raise DataError(f"{paths[0]}: unknown split {split!r}; splits here: {', '.join(known) or 'none'}")
 

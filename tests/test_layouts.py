@@ -318,6 +318,9 @@ def test_an_archive_unpacked_one_folder_too_deep_is_named(
     nested = (tmp_path / "content").rename(outer / "unpacked")
     with pytest.raises(DataError, match=re.escape(f"{nested} has it")):
         open_dataset(name, tmp_path, split=split).require()
+    if name == "vost":
+        with pytest.raises(DataError, match=re.escape(f"{nested} has it")):
+            scored_sequences(outer, outer, split, PROTOCOLS["vost"])
 
 
 def test_a_folder_of_data_sets_given_for_one_is_told_which_it_has(source: Path, tmp_path: Path) -> None:
