@@ -22,6 +22,7 @@ from evaluation.vost import (
     find_all,
     read_names,
     read_split,
+    visible_folders,
     with_frames,
 )
 
@@ -137,8 +138,8 @@ def _of_folders(dataset: Path, results: Path, split: str | None, protocol: Proto
 def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     if not results.is_dir():
         raise DataError(f"{results}: there is no such folder of masks")
-    annotated = _folders(masks)
-    predicted = [name for name in _folders(results) if name != TRACES]
+    annotated = visible_folders(masks)
+    predicted = [name for name in visible_folders(results) if name != TRACES]
     names = [name for name in annotated if name in predicted]
     check_names(names, masks)
     if not names:
@@ -157,13 +158,9 @@ def _listed_names(dataset: Path, split: str, protocol: Protocol) -> list[str]:
     return read_names(path) if path.is_file() else read_split(dataset, split, protocol.split_folders)
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _of_folder(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
     """Finds one sequence, or, in a folder of folders (SA-V), one for each object."""
-    objects = _folders(folder) if folder.is_dir() else []
+    objects = visible_folders(folder)
     if not objects:
         return _of_masks(folder, protocol)
     return [

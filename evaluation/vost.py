@@ -19,6 +19,7 @@ from evaluation.metrics import count_objects
 SPLITS = "ImageSets"
 ANNOTATIONS = "Annotations"
 TRACES = "traces"  # beside the sequences of a result folder
+_MAC_FILES = "__MACOSX"
 _LONGEST_NAME = 255  # bytes; longer ones cannot be folders
 _BINARY_VALUES = 2
 
@@ -73,13 +74,15 @@ def check_split_name(split: str) -> None:
 def split_path(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> Path:
     """Returns the path of a split's file, in the first of the ``folders`` of ``ImageSets`` that has it.
 
-    Raises ``DataError`` that lists the existing splits if there is no such file.
+    Raises ``DataError`` if there is no such file; it lists the existing splits.
     """
     check_split_name(split)
     paths = [dataset / SPLITS / folder / f"{split}.txt" for folder in folders]
     for path in paths:
         if path.is_file():
             return path
+    if not (dataset / SPLITS).is_dir():
+        raise DataError(f"{dataset}: there is no folder {SPLITS}{nested_copy(dataset, dataset / SPLITS)}")
     known = sorted({other.stem for path in paths for other in path.parent.glob("*.txt")})
     raise DataError(f"{paths[0]}: unknown split {split!r}; splits here: {', '.join(known) or 'none'}")
 
@@ -150,9 +153,41 @@ def check_names(names: Iterable[str], place: Path) -> None:
         raise DataError(f"{place}: {problem}")
 
 
+def visible_folders(folder: Path) -> list[str]:
+    """Lists the names of a folder's subfolders in order; empty if it is missing.
+
+    Hidden folders are left out, and ``__MACOSX``, which archives made on a Mac unpack beside their content.
+    """
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return sorted(name for name in names if not name.startswith(".") and name != _MAC_FILES)
+
+
 def mask_paths(folder: Path) -> list[Path]:
     """Lists a folder's PNG files in the order of their names; none if it is missing."""
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
+
+
+def require_lower_case(folder: Path) -> None:
+    """Raises ``DataError`` if the name of a mask ends in .PNG, because it would silently be left out."""
+    names = (path.name for path in folder.iterdir() if path.suffix.lower() == ".png" != path.suffix)
+    if upper := sorted(name for name in names if not name.startswith(".")):
+        more = f" and {len(upper) - 1} more" * (len(upper) > 1)
+        raise DataError(f"{folder}: names of masks must end in .png in lower case, found {upper[0]}{more}")
+
+
+def nested_copy(root: Path, wanted: Path) -> str:
+    """Returns where a missing folder is if its archive was unpacked one folder too deep, for a message.
+
+    Empty if there is no such place. ``wanted``: the missing folder, usually in the dataset's ``root``.
+    """
+    for folder in (wanted.parent, root):
+        inner = wanted.relative_to(folder) if wanted.is_relative_to(folder) else wanted.name
+        for name in visible_folders(folder):
+            if (folder / name / inner).is_dir():
+                return f", but {folder / name} has it: move the content of that folder to {folder}"
+    return ""
 
 
 def find_all(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
@@ -173,6 +208,7 @@ def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
     name, folder = sequence.name, sequence.annotations
     if not folder.is_dir():
         raise DataError(f"{name}: the annotation folder {folder} is missing")
+    require_lower_case(folder)
     frames = tuple(path.name for path in mask_paths(folder))
     needed = sum(sequence.ends) + 1
     if len(frames) < needed:

@@ -135,6 +135,7 @@ FAULTS: list[tuple[Kind, Callable[[Path], object], str]] = [
     (kinds.IMAGE_UNREADABLE, lambda r: truncate(frame(r, 3)), "00003.jpg"),
     (kinds.IMAGE_SIZE, lambda r: write_image(frame(r, 3), (32, 32)), "32 x 32, expected 64 x 48"),
     (kinds.MASK_UNREADABLE, lambda r: truncate(annotation(r, 4)), "00004.png"),
+    (kinds.MASK_UPPER_CASE, lambda r: annotation(r, 2).rename(annotation(r, 2).with_suffix(".PNG")), "2.PNG"),
     (kinds.MASK_SIZE, lambda r: write_mask(annotation(r, 4), mask_of(1)[:32]), "64 x 32, the frames 64 x 48"),
     (kinds.LAST_MASK, lambda r: truncate(annotation(r, 8)), "00008.png"),
     (kinds.LAST_MASK, lambda r: write_mask(annotation(r, 8), mask_of(1)[:32]), "64 x 32"),

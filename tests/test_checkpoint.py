@@ -128,7 +128,17 @@ def test_damaged_and_foreign_files_are_named(
     assert "\n" not in str(caught.value)
     assert "weights_only" not in str(caught.value)  # PyTorch's advice would let the file run code
     assert ("page" in name) == ("web page" in str(caught.value))
+    assert ("text" in name) == ("Git LFS" in str(caught.value))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_of_a_checkpoint_is_named(tmp_path: Path, compression: int) -> None:
+    path = tmp_path / "model.pth"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("files/AOT_EMFS.pth", bytes(5000))
+    with pytest.raises(CheckpointError, match=r"archive of files/AOT_EMFS\.pth: unpack"):
+        read_state_dict(path)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

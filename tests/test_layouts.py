@@ -28,7 +28,9 @@ from aot_plus.tools import eval as eval_tool
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.datasets import DATASET_FOLDERS
+from evaluation.layouts import scored_sequences
 from evaluation.masks import read_mask
+from evaluation.protocols import PROTOCOLS
 from tests.layout_runs import (
     FRAMES,
     HEIGHT,
@@ -295,6 +297,64 @@ def test_missing_data_is_named_at_once_with_the_remedy(source: Path, tmp_path: P
     assert " meta.json" in str(error.value)
     with pytest.raises(DataError, match=r"'test'.* valid"):
         open_dataset("mose_v1", write_layout("mose_v1", source, tmp_path).parent, split="test").sequences()
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "inner"),
+    [
+        ("vost", "val", ""),
+        ("davis2017", "val", ""),
+        ("youtubevos2019", "valid", ""),
+        ("youtubevos2019", "valid", "valid"),
+        ("mose_v1", "valid", "valid"),
+    ],
+)
+def test_an_archive_unpacked_one_folder_too_deep_is_named(
+    name: str, split: str, inner: str, source: Path, tmp_path: Path
+) -> None:
+    outer = write_layout(name, source, tmp_path) / inner
+    outer.rename(tmp_path / "content")
+    outer.mkdir()
+    nested = (tmp_path / "content").rename(outer / "unpacked")
+    with pytest.raises(DataError, match=re.escape(f"{nested} has it")):
+        open_dataset(name, tmp_path, split=split).require()
+    if name == "vost":
+        with pytest.raises(DataError, match=re.escape(f"{nested} has it")):
+            scored_sequences(outer, outer, split, PROTOCOLS["vost"])
+
+
+def test_a_folder_of_data_sets_given_for_one_is_told_which_it_has(source: Path, tmp_path: Path) -> None:
+    root = write_layout("vost", source, tmp_path)
+    (root / "JPEGImages").mkdir()
+    with pytest.raises(DataError, match=re.escape(f"did you mean {root}?")):
+        open_dataset(str(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mose_v1", "long_video", "sav"])
+def test_what_an_archive_of_a_mac_adds_is_no_sequence(name: str, source: Path, tmp_path: Path) -> None:
+    root = write_layout(name, source, tmp_path)
+    dataset = open_dataset(name, tmp_path)
+    before = dataset.sequences()
+    for folder in (root, dataset.frames_folder, dataset.masks_folder, dataset.masks_folder / before[0]):
+        (folder / "__MACOSX" / before[0]).mkdir(parents=True)
+    assert dataset.sequences() == before
+    assert dataset.object_folders(before[0]) == (("000", "001") if name == "sav" else ())
+
+
+@pytest.mark.parametrize("name", ["vost", "mose_v1"])
+def test_masks_named_in_upper_case_are_an_error(name: str, source: Path, tmp_path: Path) -> None:
+    write_layout(name, source, tmp_path)
+    dataset = open_dataset(name, tmp_path)
+    folder = dataset.masks_folder / dataset.sequences()[0]
+    last = max(folder.iterdir())
+    last.rename(last.with_suffix(".PNG"))  # the metric would score fewer frames
+    with pytest.raises(DataError, match=rf"lower case, found {last.stem}\.PNG"):
+        scored_sequences(dataset.masks_folder, dataset.masks_folder, None, PROTOCOLS["vos-benchmark"])
+    for path in folder.glob("*.png"):
+        path.rename(path.with_suffix(".PNG"))
+    if name == "mose_v1":  # which asks for a mask of any frame
+        with pytest.raises(DataError, match="lower case"):
+            dataset.sequence(folder.name)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,19 @@ from evaluation.datasets import DATASET_FOLDERS, OTHER_SPLIT
 from evaluation.layouts import annotations_folder, ground_truth
 from evaluation.masks import IGNORE_ID
 from evaluation.protocols import Protocol
-from evaluation.vost import ANNOTATIONS, SPLITS, check_names, check_split_name, mask_paths, read_split
+from evaluation.vost import (
+    ANNOTATIONS,
+    SPLITS,
+    check_names,
+    check_split_name,
+    mask_paths,
+    nested_copy,
+    read_split,
+    require_lower_case,
+    visible_folders,
+)
 
-__all__ = ["IMAGE_SUFFIXES", "Dataset", "visible_folders"]
+__all__ = ["IMAGE_SUFFIXES", "Dataset"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ONLY_SPLIT = "val"  # of a dataset without splits
@@ -99,7 +109,8 @@ class Dataset:
             raise DataError(f"{root}: there is no such dataset folder{self.how_to_get()}")
         if self.split_folders is not None and not (root / SPLITS).is_dir():
             layout = f"not a dataset in {self.layout_name}'s layout"
-            raise DataError(f"{root}: {layout}: there is no folder {SPLITS}")
+            nested = nested_copy(root, root / SPLITS)
+            raise DataError(f"{root}: {layout}: there is no folder {SPLITS}{nested}")
         other = OTHER_SPLIT.get(self.truth_split)
         if other and not self.folder.is_dir():
             self.split = other + split.removeprefix(self.truth_split)
@@ -164,12 +175,14 @@ class Dataset:
         if not self.frames_folder.is_dir():
             cures = " or ".join(f"--images {name}" for name in self._other_images())
             cure = f"; to use the frames of another folder, add {cures} (TEST_IMAGES)" if cures else ""
-            place, name = self.frames_folder.parent, self.frames_folder.name
-            found.append(f"{place}: there is no folder {name}{cure or self.how_to_get()}")
+            found.append(self._missing_folder(self.frames_folder, cure))
         if not self.masks_folder.is_dir():
-            place, name = self.masks_folder.parent, self.masks_folder.name
-            found.append(f"{place}: there is no folder {name}{self.how_to_get()}")
+            found.append(self._missing_folder(self.masks_folder))
         return found
+
+    def _missing_folder(self, folder: Path, cure: str = "") -> str:
+        remedy = nested_copy(self.root, folder) or cure or self.how_to_get()
+        return f"{folder.parent}: there is no folder {folder.name}{remedy}"
 
     @property
     def splits_folder(self) -> Path | None:
@@ -280,6 +293,7 @@ class Dataset:
         for index, path in enumerate(images):
             if path.stem in masks:
                 return index
+        require_lower_case(self.masks_folder / name)
         raise DataError(f"{self.masks_folder / name}: there is no mask (.png) of any frame")
 
     def is_needed(self, name: str, frame: str, masks: Mapping[str, Sequence[Path]]) -> bool:
@@ -300,10 +314,3 @@ class Dataset:
 
 def _is_frame(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def visible_folders(folder: Path) -> list[str]:
-    """Lists the names of a folder's subfolders in order, without hidden ones; empty if it is missing."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -12,7 +12,7 @@ from aot_plus.utils.own_classes import import_class
 from aot_plus.utils.paths import find_path
 from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.home import home
-from evaluation.vost import SPLITS
+from evaluation.vost import SPLITS, visible_folders
 
 __all__ = [
     "DATASET_FOLDERS",
@@ -105,7 +105,10 @@ def find_layout(root: Path) -> str:
         return "vost"
     if (root / "JPEGImages").is_dir():
         return "folders"
+    inner = [root / name for name in visible_folders(root) if (root / name / "JPEGImages").is_dir()]
+    nested = f"; did you mean {', '.join(map(str, inner))}?" if inner else "."
     raise DataError(
         f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}; nor in DAVIS's: there is no "
-        f"folder JPEGImages. For another layout, give --layout with one of {', '.join(LAYOUTS)}, or your own"
+        f"folder JPEGImages{nested} For another layout, give --layout with one of {', '.join(LAYOUTS)}, or "
+        "your own"
     )

@@ -14,6 +14,7 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from evaluation.masks import Mask, open_image
+from evaluation.vost import visible_folders
 
 __all__ = ["STATIC_FOLDER", "find_static_images"]
 
@@ -99,9 +100,8 @@ def _set_folders(folder: Path, depth: int) -> Iterator[Path]:
     if is_coco(folder) or _layout(folder) is not None:
         yield folder
     elif depth:
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and not path.name.startswith("."):
-                yield from _set_folders(path, depth - 1)
+        for name in visible_folders(folder):
+            yield from _set_folders(folder / name, depth - 1)
 
 
 def _layout(folder: Path) -> Layout | None:

@@ -126,6 +126,11 @@ MASK_UNREADABLE = Kind(
     "The metric stops, and so does training when it draws the mask. Inference reads only the first frame's "
     "mask; if that is the unreadable one, it skips the sequence.",
 )
+MASK_UPPER_CASE = Kind(
+    _E,
+    "the name of a mask does not end in .png in lower case",
+    "The metric stops. Inference and training do not find the mask.",
+)
 MASK_SIZE = Kind(
     _E,
     "a mask differs in size from the frames",

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from aot_plus.dataloaders.dataset import Dataset, visible_folders
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
-from evaluation.vost import SPLITS, name_problem, read_numbered_names, split_path
+from evaluation.vost import SPLITS, name_problem, read_numbered_names, split_path, visible_folders
 
 _NAMED = 5  # a finding names at most this many sequences
 VOST_SEQUENCES = {"train": 572, "val": 70, "test": 71}

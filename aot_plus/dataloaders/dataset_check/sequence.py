@@ -94,10 +94,10 @@ def _check_names(dataset: Dataset, report: SequenceReport, frames: list[Path], m
 def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:
     for folder, suffixes in ((dataset.frames_folder, IMAGE_SUFFIXES), (dataset.masks_folder, (".png",))):
         for path in _visible_files(folder / report.name):
-            # The metric and training look for .png, so a mask's suffix must be in lower case.
-            suffix = path.suffix if folder == dataset.masks_folder else path.suffix.lower()
-            if suffix not in suffixes and not path.is_dir():
+            if path.suffix.lower() not in suffixes and not path.is_dir():
                 report.add(kinds.OTHER_FILES, f"{folder.name}/{report.name}/{path.name}")
+            elif folder == dataset.masks_folder and path.suffix.lower() == ".png" != path.suffix:
+                report.add(kinds.MASK_UPPER_CASE, f"{folder.name}/{report.name}/{path.name}")
 
 
 def _check_5fps(dataset: Dataset, report: SequenceReport, frames: list[Path], masks: list[Path]) -> None:

@@ -18,6 +18,7 @@ __all__ = ["check_tensor", "read_file", "read_state_dict"]
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _ARCHIVE = b"PK\x03\x04"  # start of PyTorch's archives; old files are bare pickles
+_POINTER = b"version https://git-lfs"  # start of what Git leaves where it has not fetched a large file
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # parts of names that wrappers add
 _TYPES = (
     *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
@@ -94,10 +95,12 @@ def _check_name(path: Path) -> None:
 
 
 def _check_archive(path: Path) -> None:
-    """Raises ``BadZipFile`` for an archive that unpacks to more than its size or has a wrong checksum."""
+    """Raises ``BadZipFile`` for an archive that is cut off, unpacks to more than its size, or is damaged."""
     with path.open("rb") as file:
         if file.read(len(_ARCHIVE)) != _ARCHIVE:
             return
+        if not zipfile.is_zipfile(file):
+            raise zipfile.BadZipFile("its end is missing: get the file again")
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
@@ -119,9 +122,23 @@ def _what_it_is(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         if file.read(len(max(PAGE_STARTS, key=len))).lower().startswith(PAGE_STARTS):
             return "a web page: get the file again"
+        file.seek(0)
+        if file.read(len(_POINTER)) == _POINTER:
+            return "a Git LFS pointer to the file: get the file itself (git lfs pull)"
+    if packed := _packed_checkpoints(path):
+        return f"an archive of {', '.join(packed)}: unpack it"
     known = isinstance(error, zipfile.BadZipFile | safetensors.SafetensorError | OSError)
     reason = f" ({first_line(error)})" if known else ""
     return f"{path.stat().st_size} bytes that cannot be read as one{reason}"
+
+
+def _packed_checkpoints(path: Path) -> list[str]:
+    """Returns the names of the checkpoint files in a zip archive; empty for a file of another kind."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name for name in archive.namelist() if name.endswith(SUFFIXES)]
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        return []
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
