@@ -227,6 +227,19 @@ def test_timelines_of_several_groups(tmp_path: Path) -> None:
     assert [(stay.frame, stay.until) for stay in second.stored] == [(3, 5), (5, None)]
 
 
+def test_frames_with_a_given_mask_are_references(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    entries = [
+        {"frame": 5, "group": 0, "bank": [0], "dropped": None, "given": True},
+        {"frame": 10, "group": 0, "bank": [0, 5], "dropped": None},
+        {"frame": 10, "group": 1, "bank": [5], "dropped": None},
+    ]
+    path.write_text("\n".join(map(json.dumps, entries)))
+    first, second = read_timelines(path)
+    assert [(stay.frame, stay.reference) for stay in first.stored] == [(0, True), (5, True), (10, False)]
+    assert [(stay.frame, stay.reference) for stay in second.stored] == [(5, True), (10, False)]
+
+
 def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Path] = []
     score_all = scores_module.evaluate_per_frame
