@@ -15,7 +15,7 @@ from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.datasets import DATASET_FOLDERS
-from evaluation.files import require_regular
+from evaluation.files import is_folder, require_regular
 from evaluation.home import home
 from evaluation.vost import TRACES
 
@@ -83,7 +83,7 @@ def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     """
     resolved = [path.resolve() for path in paths]
     for given, path in zip(paths, resolved, strict=True):
-        if not path.is_dir():
+        if not is_folder(path):
             raise DataError(f"{given}: there is no such result folder")
         if resolved.count(path) > 1:
             raise DataError(f"{given}: this result folder is given more than once")
