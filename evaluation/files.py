@@ -14,6 +14,7 @@ __all__ = [
     "is_folder",
     "remove_leftovers",
     "replacing",
+    "require_place_of_folder",
     "require_regular",
     "require_writable",
     "write_target",
@@ -52,6 +53,13 @@ def require_regular(path: Path) -> None:
     kind = _kind(path)
     if kind not in (None, "a file", "a folder"):
         raise DataError(f"{path}: is {kind}; expected a file to read")
+
+
+def require_place_of_folder(path: Path) -> None:
+    """Raises ``DataError`` if anything but a folder is in the place of a folder to write to."""
+    kind = _kind(path)
+    if kind not in (None, "a folder"):
+        raise DataError(f"{path}: is {kind}; expected a folder or nothing: move it away")
 
 
 @contextmanager
