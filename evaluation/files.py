@@ -59,7 +59,7 @@ def require_place_of_folder(path: Path) -> None:
     """Raises ``DataError`` if anything but a folder is in the place of a folder to write to."""
     kind = _kind(path)
     if kind not in (None, "a folder"):
-        raise DataError(f"{path}: is {kind}; expected a folder or nothing: move it away")
+        raise DataError(f"{path}: expected a folder or nothing, found {kind}: move it away")
 
 
 @contextmanager

@@ -452,7 +452,7 @@ def test_a_file_in_the_place_of_a_folder_is_named_first(dataset: Path, tmp_path:
     shutil.rmtree(tmp_path / name)
     (tmp_path / name).write_text("redirected output")
     before = files(tmp_path)
-    with pytest.raises(DataError, match=rf"/{name}: is a file"):
+    with pytest.raises(DataError, match=rf"/{name}: .*found a file"):
         Trainer(cfg, tmp_path, overwrite=True).run()
     assert files(tmp_path) == before
 
@@ -602,15 +602,6 @@ def test_tensorboard_that_is_not_installed_is_named(
     with pytest.raises(ConfigError, match="TRAIN_TBLOG: "):
         Trainer(tiny_config(dataset, TRAIN_TBLOG=True), tmp_path, overwrite=True).run()
     assert saved_steps(tmp_path) == [1]
-
-
-def test_a_file_in_the_place_of_the_log_is_named_before_the_progress_bar(
-    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "log").touch()
-    with pytest.raises(DataError, match=f"^{tmp_path}/log: expected .*folder.*found .*file"):
-        Trainer(tiny_config(dataset), tmp_path).run()
-    assert "step" not in capsys.readouterr().err
 
 
 def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> None:
