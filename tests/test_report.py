@@ -364,8 +364,19 @@ def test_runs_on_other_images_are_not_mixed(data: Path, order: tuple[str, str]) 
     set_config(data / "fifo", TEST_IMAGES="JPEGImages")
     with pytest.raises(DataError, match="TEST_IMAGES") as caught:
         chosen_data(read_folders([data / name for name in order]), None, None)
-    for fact in ("None", "'JPEGImages'", str(data / "emfs"), str(data / "fifo")):
+    for fact in ("'JPEGImages_10fps'", "'JPEGImages'", str(data / "emfs"), str(data / "fifo")):
         assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize("order", [("emfs", "fifo"), ("fifo", "emfs")])
+def test_a_default_may_be_named(data: Path, order: tuple[str, str]) -> None:
+    set_config(data / "emfs", TEST_IMAGES=None, TEST_LAYOUT="")
+    set_config(data / "fifo", TEST_IMAGES="JPEGImages_10fps", TEST_LAYOUT="vost")
+    chosen = chosen_data(read_folders([data / name for name in order]), None, None)
+    assert (chosen.images, chosen.layout) == ("JPEGImages_10fps", "vost")
+    set_config(data / "fifo", TEST_LAYOUT="folders")
+    with pytest.raises(DataError, match="TEST_LAYOUT"):
+        chosen_data(read_folders([data / name for name in order]), None, None)
 
 
 def test_a_known_data_set_lies_in_one_folder_however_it_is_given(data: Path) -> None:
