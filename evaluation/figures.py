@@ -84,10 +84,15 @@ def _lvos_object(scores: ObjectScores) -> Row:
     return {"J-Mean": _mean(j), "F-Mean": _mean(f), "V-Mean": math.sqrt(variance)}
 
 
-def _grouped(scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str) -> dict[str, list[float]]:
-    """Returns the mean of each measure (by its letter) over the seen and over the unseen objects."""
+def _grouped(
+    scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str, without: str
+) -> dict[str, list[float]]:
+    """Returns the mean of each measure (by its letter) over the seen and over the unseen objects.
+
+    ``without``: what a missing group means for the other figures, for a warning.
+    """
     if absent := [group for group in GROUPS if all(one.group != group for one in scores)]:
-        _log.warning("no object counts as %s: the figures that need one are empty", " or ".join(absent))
+        _log.warning("no object counts as %s: %s", " or ".join(absent), without)
     return {
         measure: [
             _mean(row[f"{measure}-Mean"] for one, row in zip(scores, rows, strict=True) if one.group == group)
@@ -98,11 +103,16 @@ def _grouped(scores: Sequence[ObjectScores], rows: Sequence[Row], measures: str)
 
 
 def _lvos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) -> Row:
-    groups = _grouped(scores, rows, "JFV")
-    row = {"J&F-Mean": float(np.mean([groups["J"], groups["F"]]))}
+    """Computes the mean of seen and unseen videos, each of which is the mean over its objects.
+
+    With videos of one kind only, such as a part of the set, the figures are those of that kind. The published
+    tool defines none.
+    """
+    groups = _grouped(scores, rows, "JFV", "the overall figures are those of the other objects alone")
+    row = {"J&F-Mean": _mean([*groups["J"], *groups["F"]])}
     for measure, (seen, unseen) in groups.items():
         row |= {
-            f"{measure}-Mean": (seen + unseen) / 2,
+            f"{measure}-Mean": _mean([seen, unseen]),
             f"{measure}-seen-Mean": seen,
             f"{measure}-unseen-Mean": unseen,
         }
@@ -118,7 +128,7 @@ def _youtube_vos_overall(scores: Sequence[ObjectScores], rows: Sequence[Row]) ->
 
     G is NaN unless there are objects of both kinds.
     """
-    groups = _grouped(scores, rows, "JF")
+    groups = _grouped(scores, rows, "JF", "G and the figures that need one are empty")
     row = {"G-Mean": float(np.mean([groups["J"], groups["F"]]))}
     for measure, (seen, unseen) in groups.items():
         row |= {f"{measure}-seen-Mean": seen, f"{measure}-unseen-Mean": unseen}

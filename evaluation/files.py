@@ -11,8 +11,10 @@ from pathlib import Path
 from evaluation.errors import DataError
 
 __all__ = [
+    "is_folder",
     "remove_leftovers",
     "replacing",
+    "require_place_of_folder",
     "require_regular",
     "require_writable",
     "write_target",
@@ -29,8 +31,18 @@ def require_writable(path: Path) -> None:
     """
     target = write_target(path)
     with writing(path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=target.parent).close()
+        _make_temporary(target).unlink()
+
+
+def is_folder(path: Path) -> bool:
+    """Returns whether a folder is there. Raises ``DataError`` if the system refuses to look.
+
+    It refuses names that are too long and folders that this user may not read.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror or error})") from error
 
 
 def require_regular(path: Path) -> None:
@@ -43,6 +55,13 @@ def require_regular(path: Path) -> None:
         raise DataError(f"{path}: is {kind}; expected a file to read")
 
 
+def require_place_of_folder(path: Path) -> None:
+    """Raises ``DataError`` if anything but a folder is in the place of a folder to write to."""
+    kind = _kind(path)
+    if kind not in (None, "a folder"):
+        raise DataError(f"{path}: expected a folder or nothing, found {kind}: move it away")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path next to ``path``; the file written there replaces ``path`` when the block ends.
@@ -53,18 +72,23 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     target = write_target(path)
     with writing(path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=_PARTIAL + target.suffix, dir=target.parent
-        )
-        temporary = Path(name)
+        temporary = _make_temporary(target)
         try:
-            os.close(handle)
             yield temporary
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _make_temporary(target: Path) -> Path:
+    """Makes an empty file next to ``target``, and the folder. Its name is longer than the target's."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{target.stem}.", suffix=_PARTIAL + target.suffix, dir=target.parent
+    )
+    os.close(handle)
+    return Path(name)
 
 
 @contextmanager
@@ -81,13 +105,18 @@ def write_target(path: Path) -> Path:
     kind = _kind(path)
     if kind not in (None, "a file"):
         raise DataError(f"{path}: is {kind}; expected the file to write")
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def _kind(path: Path) -> str | None:
-    """Returns the kind of entry at a path, following links; None if it is missing or inaccessible."""
+    """Returns the kind of entry at a path, following links; None if it is missing or inaccessible.
+
+    Raises ``DataError`` for a path that contains NUL.
+    """
     try:
         mode = path.stat().st_mode
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: cannot be the path of a file ({error})") from error
     except OSError as error:
         return "a link in a circle" if error.errno == errno.ELOOP else None
     if stat.S_ISREG(mode):

@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluation.datasets import OTHER_SPLIT, SPLIT_FOLDERS, dataset_folder
 from evaluation.errors import DataError
-from evaluation.files import require_regular
+from evaluation.files import is_folder, require_regular
 from evaluation.protocols import Protocol
 from evaluation.vost import (
     ANNOTATIONS,
@@ -66,8 +66,10 @@ def scored_sequences(
 def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: Protocol) -> Finders:
     """Returns a function for each name that finds its sequences, so that each can fail separately.
 
-    Takes the same arguments as ``scored_sequences``.
+    Takes the same arguments as ``scored_sequences``. Raises ``DataError`` if the dataset is no folder.
     """
+    if not is_folder(dataset):
+        raise DataError(f"{dataset}: there is no such dataset folder")
     split = protocol.split if split is None else split
     if protocol.layout == "folders" or split is None:
         return _of_folders(dataset, results, split, protocol)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.files import replacing
+from evaluation.files import is_folder, replacing
 from evaluation.layouts import Finders, sequence_finders
 from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import last_frames
@@ -73,6 +73,8 @@ def evaluate_per_frame(
 
     folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    if not is_folder(folder):
+        raise DataError(f"{folder}: there is no such result folder")
     path = per_frame_path(folder, protocol.set_name(split))
     for old in (path, record_path(path)) if write else ():
         old.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from evaluation.errors import DataError
 from evaluation.figures import FIGURE_SETS
-from evaluation.files import replacing, require_regular
+from evaluation.files import is_folder, replacing, require_regular
 from evaluation.folder_lock import FolderLock, refuse_locked
 from evaluation.layouts import scored_sequences
 from evaluation.mask_record import check_record, read_masks, record_path, save_record
@@ -80,7 +80,7 @@ def evaluate(
     """
     folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"{folder}: there is no such result folder")
     with FolderLock(folder):
         set_name = protocol.set_name(split)

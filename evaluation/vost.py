@@ -4,6 +4,7 @@ A dataset holds ``ImageSets/<split>.txt`` (one sequence per line) and ``Annotati
 predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ ANNOTATIONS = "Annotations"
 TRACES = "traces"  # beside the sequences of a result folder
 _MAC_FILES = "__MACOSX"
 _LONGEST_NAME = 255  # bytes; longer ones cannot be folders
+_LONGEST_SPLIT = 200  # bytes; names of files of figures contain it
 _BINARY_VALUES = 2
 
 Found = TypeVar("Found")
@@ -67,7 +69,7 @@ class AnnotatedSequence:
 
 def check_split_name(split: str) -> None:
     """Raises ``DataError`` for a name that cannot be a file name."""
-    if Path(split).name != split:
+    if Path(split).name != split or "\0" in split or len(os.fsencode(split)) > _LONGEST_SPLIT:
         raise DataError(f"{split!r} cannot be the name of a split")
 
 

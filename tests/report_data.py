@@ -73,13 +73,18 @@ def make_run(
 
 
 def trace(scores: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Returns the trace of a 3-frame memory that stores every fifth frame and drops the second oldest."""
+    """Returns the trace of a 3-frame memory that stores every fifth frame and drops the second oldest.
+
+    Frame 20 came with a mask.
+    """
     entries, bank = [], [0]
     for frame in range(5, FRAMES, 5):
         full = len(bank) == 3
         entry: dict[str, Any] = {"frame": frame, "group": 0, "bank": list(bank)}
         entry |= {name: [0.1 * (i + 1) for i in range(3)] for name in scores if full}
         entry["dropped"] = bank.pop(1) if full else None
+        if frame == 20:
+            entry["given"] = True
         bank.append(frame)
         entries.append(entry)
     return entries

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_encoder, load_into
 from aot_plus.networks.models.checkpoint_file import read_state_dict
-from aot_plus.utils.errors import CheckpointError
+from aot_plus.networks.models.loading import load_model
+from aot_plus.utils.errors import CheckpointError, VOSError
 from tests.weights_by_name import fill_by_name
 
 
@@ -196,9 +197,17 @@ def test_paths_that_are_no_checkpoint_files(tmp_path: Path) -> None:
         ("folder.pth", "found a folder"),
         ("missing.pth", r"missing\.pth"),
         ("weights.onnx", "safetensors"),
+        ("x" * 300 + ".pth", "too long"),
+        ("a\0b.pth", "a.b"),
     ):
         with pytest.raises(CheckpointError, match=message):
             read_state_dict(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "  ", "/", "./"])
+def test_a_name_that_cannot_be_a_checkpoint_is_an_error_of_the_project(name: str) -> None:
+    with pytest.raises(VOSError):
+        load_model("aot_mini", name, stage="mini_vost", device="cpu")
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -296,6 +296,20 @@ def test_overwrite(dataset: VOSTDataset, result_dir: Path) -> None:
     assert masks(result_dir) == right
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["traces", "b_tear"])
+def test_a_file_in_the_place_of_a_folder_is_named_first(
+    dataset: VOSTDataset, result_dir: Path, name: str, overwrite: bool
+) -> None:
+    run(dataset, result_dir, sequences=["a_cut"])
+    before = masks(result_dir)
+    (result_dir / name).write_text("not a folder")
+    with pytest.raises(DataError, match=f"{name}: .*found a file"):
+        run(dataset, result_dir, overwrite=overwrite)
+    assert masks(result_dir) == before
+    assert (result_dir / name).read_text() == "not a folder"
+
+
 def test_overwrite_leaves_no_old_result_of_a_broken_sequence(dataset: VOSTDataset, result_dir: Path) -> None:
     run(dataset, result_dir)
     (dataset.root / "Annotations" / "b_tear" / "00000.png").unlink()

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.dataloaders.video_input import open_frames
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
     load_latest_checkpoint,
@@ -30,7 +32,8 @@ from aot_plus.viz.video_writer import VideoWriter
 from evaluation.errors import DataError
 from evaluation.files import replacing, require_writable
 from evaluation.masks import read_mask
-from evaluation.results import read_results
+from evaluation.per_frame import evaluate_per_frame
+from evaluation.results import evaluate, read_results
 from evaluation.vost import read_names
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
@@ -209,6 +212,43 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(DataError, match=r"file\.txt: .*\(Read-only file system\)"):
         _write(tmp_path / "there" / "file.txt", "text")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path: _write(path, "text"),
+        require_writable,
+        read_mask,
+        read_image,
+        read_trace,
+        open_frames,
+        lambda path: open_dataset(str(path), path),
+        lambda path: evaluate(path, path.parent),
+        lambda path: evaluate(path.parent, path, protocol="sav"),
+        lambda path: evaluate(path.parent, path.parent, path.name),
+        lambda path: evaluate_per_frame(path, path.parent),
+        lambda path: evaluate_per_frame(path.parent, path.parent, path.name),
+    ],
+)
+def test_a_path_that_the_system_refuses_is_named(
+    tmp_path: Path, use: Callable[[Path], object], name: str
+) -> None:
+    with pytest.raises(VOSError, match=re.escape(repr(name)[1:-1]) + "|" + re.escape(name)):
+        use(tmp_path / name)
+
+
+@pytest.mark.parametrize("protocol", ["vost", "sav", "lvos"])
+def test_a_file_is_no_folder_of_results_or_of_a_dataset(tmp_path: Path, protocol: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for score in (evaluate, evaluate_per_frame):
+        with pytest.raises(DataError, match="file: there is no such result folder"):
+            score(file, tmp_path, protocol=protocol)
+        for name in ("file", "missing"):
+            with pytest.raises(DataError, match=f"{name}: there is no such dataset folder"):
+                score(tmp_path, tmp_path / name, protocol=protocol)
 
 
 def test_a_training_on_a_full_disk_keeps_its_last_checkpoint(tmp_path: Path) -> None:

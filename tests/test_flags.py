@@ -98,6 +98,8 @@ def test_a_data_folder_without_the_one_above_it_is_refused(tmp_path: Path) -> No
     assert new == _eval(["--data_root", new]).DIR_DATA
     with pytest.raises(SystemExit, match="2"):
         _eval(["--data_root", str(tmp_path / "misspelt" / "datasets")])
+    with pytest.raises(SystemExit, match="2"):
+        _eval(["--data_root", f"{tmp_path}/{'x' * 300}/datasets"])
 
 
 @pytest.mark.parametrize("parse", [_eval, _demo])

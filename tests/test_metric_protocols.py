@@ -326,6 +326,23 @@ def test_predictions_of_one_object_may_be_0_and_255(davis2016: Path, void: bool,
     assert scores.values["J"].tolist() == scores.values["F"].tolist() == [figure]
 
 
+@pytest.mark.parametrize(("kind", "other"), [("seen", "unseen"), ("unseen", "seen")])
+def test_lvos_with_videos_of_one_kind_has_that_kinds_figures(
+    data: Path, caplog: pytest.LogCaptureFixture, kind: str, other: str
+) -> None:
+    root = data / "lvos"
+    names = json.loads((root / "valid" / "valid_meta.json").read_text())["videos"]
+    (root / "unseen_videos.txt").write_text("\n".join(names) if kind == "unseen" else "another\n")
+    results = evaluate(root / "predictions", root, None, 1, "lvos")
+    overall = results.overall.iloc[0]
+    for measure in ("J", "F", "V"):
+        mean = results.objects[f"{measure}-Mean"].mean()
+        assert overall[f"{measure}-Mean"] == overall[f"{measure}-{kind}-Mean"] == pytest.approx(mean)
+        assert np.isnan(overall[f"{measure}-{other}-Mean"])
+    assert overall["J&F-Mean"] == pytest.approx((overall["J-Mean"] + overall["F-Mean"]) / 2)
+    assert f"no object counts as {other}" in caplog.text
+
+
 @pytest.fixture
 def youtube_vos(tmp_path: Path) -> Path:
     """A video of 6 frames: object 1 (a seen category) in all, object 2 (an unseen one) in the last three."""

@@ -237,6 +237,19 @@ def test_timelines_of_several_groups(tmp_path: Path) -> None:
     assert [(stay.frame, stay.until) for stay in second.stored] == [(3, 5), (5, None)]
 
 
+def test_frames_with_a_given_mask_are_references(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    entries = [
+        {"frame": 5, "group": 0, "bank": [0], "dropped": None, "given": True},
+        {"frame": 10, "group": 0, "bank": [0, 5], "dropped": None},
+        {"frame": 10, "group": 1, "bank": [5], "dropped": None},
+    ]
+    path.write_text("\n".join(map(json.dumps, entries)))
+    first, second = read_timelines(path)
+    assert [(stay.frame, stay.reference) for stay in first.stored] == [(0, True), (5, True), (10, False)]
+    assert [(stay.frame, stay.reference) for stay in second.stored] == [(5, True), (10, False)]
+
+
 def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Path] = []
     score_all = scores_module.evaluate_per_frame
@@ -361,8 +374,19 @@ def test_runs_on_other_images_are_not_mixed(data: Path, order: tuple[str, str]) 
     set_config(data / "fifo", TEST_IMAGES="JPEGImages")
     with pytest.raises(DataError, match="TEST_IMAGES") as caught:
         chosen_data(read_folders([data / name for name in order]), None, None)
-    for fact in ("None", "'JPEGImages'", str(data / "emfs"), str(data / "fifo")):
+    for fact in ("'JPEGImages_10fps'", "'JPEGImages'", str(data / "emfs"), str(data / "fifo")):
         assert fact in str(caught.value)
+
+
+@pytest.mark.parametrize("order", [("emfs", "fifo"), ("fifo", "emfs")])
+def test_a_default_may_be_named(data: Path, order: tuple[str, str]) -> None:
+    set_config(data / "emfs", TEST_IMAGES=None, TEST_LAYOUT="")
+    set_config(data / "fifo", TEST_IMAGES="JPEGImages_10fps", TEST_LAYOUT="vost")
+    chosen = chosen_data(read_folders([data / name for name in order]), None, None)
+    assert (chosen.images, chosen.layout) == ("JPEGImages_10fps", "vost")
+    set_config(data / "fifo", TEST_LAYOUT="folders")
+    with pytest.raises(DataError, match="TEST_LAYOUT"):
+        chosen_data(read_folders([data / name for name in order]), None, None)
 
 
 def test_a_known_data_set_lies_in_one_folder_however_it_is_given(data: Path) -> None:

@@ -242,6 +242,19 @@ def test_the_memory_says_when_frames_came_and_went(opened: Opened) -> None:
     assert told()[:2] == ["5", "15"]
 
 
+def test_the_memory_marks_references(opened: Opened) -> None:
+    rows = opened.page.locator(".timeline").first.locator(".stored")
+    rows.first.wait_for(state="attached")
+    assert [row.locator(".reference").count() for row in rows.all()] == [1, 0, 0, 0, 1]
+    assert ["reference" in row.get_attribute("aria-label") for row in rows.all()] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
 def test_the_memory_is_shaded_by_a_score(opened: Opened) -> None:
     emfs, fifo = opened.page.locator(".timeline").first, opened.page.locator(".timeline").nth(1)
     opened.page.locator("#shading").select_option("redundancy")

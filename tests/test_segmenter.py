@@ -303,6 +303,15 @@ def test_the_trace_tells_every_append() -> None:
     assert len(last["relevance"]) == len(last["redundancy"]) == len(last["bank"]) == 4
 
 
+def test_the_trace_tells_which_masks_were_given() -> None:
+    entries: list[dict[str, Any]] = []
+    video, segmenter = _video(15, frames=5), _segmenter(trace=entries.append)
+    segmenter.start(video[0], _squares([1, 2]), memory_gap=1)
+    for frame, image in enumerate(video[1:], 1):
+        segmenter.step(image, _squares([1, 2]) if frame == 2 else None)
+    assert [entry.get("given", False) for entry in entries] == [False, True, False, False]
+
+
 def test_later_references_stay_until_there_is_nothing_else() -> None:
     video, segmenter = _video(16, frames=8), _segmenter(MEM_POLICY="fifo")
     segmenter.start(video[0], _squares([1, 2]), memory_gap=1)

@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms.v2 import Identity
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders import coco_images
 from aot_plus.dataloaders.coco_images import read_coco
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.photometric import Photometric, colours_of_images, colours_of_videos
@@ -180,6 +181,26 @@ def test_an_empty_part_of_an_object_in_coco_covers_nothing(tmp_path: Path) -> No
     path.write_text(json.dumps(content))
     _, mask = read_coco(tmp_path)[0].read()
     assert np.array_equal(mask, before)
+
+
+def test_cocos_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_coco(tmp_path)
+    read: list[str] = []
+    parse = json.loads
+
+    def note(text: str) -> Any:
+        read.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(coco_images.json, "loads", note)
+    assert [len(read_coco(tmp_path)) for _ in range(3)] == [1, 1, 1]
+    assert len(read) == 1
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps({"images": [], "annotations": []}))
+    assert len(read_coco(tmp_path)) == 0
+    path.unlink()
+    with pytest.raises(DataError, match=path.name):
+        read_coco(tmp_path)
 
 
 def write_coco(root: Path) -> None:

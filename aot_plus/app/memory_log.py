@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,13 @@ class MemoryLog:
 
     def add(self, decision: dict[str, Any], chain: Chain) -> None:
         """Adds a decision of a segmenter's ``trace``, which counts frames from the run's first frame."""
-        scores = dict(decision)
-        frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
-        facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
-        numbers = [chain.frame(position) for position in bank]
-        left = None if dropped is None else chain.frame(dropped)
-        entry = TraceEntry(chain.frame(frame), group, numbers, scores, left, facts, declined)
+        entry = TraceEntry.from_dict(decision)
+        entry = replace(
+            entry,
+            frame=chain.frame(entry.frame),
+            bank=[chain.frame(position) for position in entry.bank],
+            dropped=None if entry.dropped is None else chain.frame(entry.dropped),
+        )
         with self._lock:
             self._entries.append(entry)
 

@@ -262,14 +262,25 @@ class _Page:
     def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
         try:
             path = self.session.export(layout, lambda done, total: progress((done, total), unit="frames"))
-            with writing(self.uploads):  # the only folder that the browser may download from
-                copy = Path(tempfile.mkdtemp(dir=self.uploads)) / path.name
-                shutil.copyfile(path, copy)
+            copy = self._offered(path)
         except VOSError as error:
             _say(error)
             return [gr.update(visible=False), ""]
         written = escape(str(path.parent))
         return [gr.update(value=str(copy), visible=True), f"Written to `{written}`."]
+
+    def _offered(self, path: Path) -> Path:
+        """Copies a project's export to where the browser may download from, in place of its earlier one.
+
+        Each copy has its own address, so that no browser shows an earlier one that it has kept.
+        """
+        folder = self.uploads / "export" / path.parent.parent.name
+        with writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            copy = Path(tempfile.mkdtemp(dir=folder)) / path.name
+            shutil.copyfile(path, copy)
+        return copy
 
 
 def _title(title: str) -> str:

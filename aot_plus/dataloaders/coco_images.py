@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,20 @@ def is_coco(folder: Path) -> bool:
     return (folder / IMAGES).is_dir() and (folder / OBJECTS).is_file()
 
 
-def read_coco(folder: Path) -> list[CocoImage]:
-    """Lists the images that show an object. Raises ``DataError`` if the file is not in COCO's format."""
+def read_coco(folder: Path) -> Sequence[CocoImage]:
+    """Lists the images that show an object. Raises ``DataError`` if the file is not in COCO's format.
+
+    The file is large, and the start of a training needs it several times: it is kept until it changes.
+    """
     path = folder / OBJECTS
     require_regular(path)
+    facts = path.stat() if path.is_file() else None
+    return _read(folder, (facts.st_mtime_ns, facts.st_size) if facts else (0, 0))
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, _: tuple[int, int]) -> Sequence[CocoImage]:
+    path = folder / OBJECTS
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         images = {
@@ -81,7 +92,7 @@ def read_coco(folder: Path) -> list[CocoImage]:
         RecursionError,
     ) as error:
         raise DataError(f"{path}: expected COCO's images and annotations ({error!r:.200})") from error
-    return [image for image in images.values() if image.objects]
+    return tuple(image for image in images.values() if image.objects)
 
 
 def _add(image: CocoImage, one: Mapping[str, Any]) -> None:

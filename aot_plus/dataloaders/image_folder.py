@@ -22,13 +22,14 @@ class ImageFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Lists the folder. Raises ``DataError`` if it contains no images, or two of the same name."""
+        """Lists the folder. Raises ``DataError`` if it has no images, or two of the same name, or is none."""
         self.path = path
         self.fps = _FPS
-        self._images = sorted(
-            (entry for entry in path.iterdir() if is_image(entry)),
-            key=lambda entry: natural_order(entry.name),
-        )
+        try:
+            entries = [entry for entry in path.iterdir() if is_image(entry)]
+        except OSError as error:
+            raise DataError(f"{path}: cannot be opened as a folder ({error.strerror or error})") from error
+        self._images = sorted(entries, key=lambda entry: natural_order(entry.name))
         if not self._images:
             raise DataError(f"{path}: the folder has no frames ({', '.join(_SUFFIXES)})")
         self.total: int | None = len(self._images)

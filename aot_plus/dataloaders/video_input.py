@@ -10,6 +10,7 @@ from aot_plus.dataloaders.frame_source import Frame, FrameSource, Selection
 from aot_plus.dataloaders.image_folder import ImageFolder
 from aot_plus.dataloaders.video_file import VideoFile
 from aot_plus.utils.errors import DataError
+from evaluation.files import is_folder
 
 __all__ = ["VideoInput", "open_frames", "open_video"]
 
@@ -47,7 +48,7 @@ def open_video(given: str, selection: Selection) -> VideoInput:
 
 def open_frames(path: Path) -> VideoFile | ImageFolder:
     """Opens a video file or a folder of images, to read frames in any order. Raises ``DataError``."""
-    if path.is_dir():
+    if is_folder(path):
         return ImageFolder(path)
     if path.is_file():
         return VideoFile(path)

@@ -2,20 +2,21 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.configs.datasets import DATASETS
-from aot_plus.dataloaders.eval_datasets import Dataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import Dataset, find_layout, open_dataset
+from aot_plus.dataloaders.layouts import LAYOUTS
 from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.datasets import DATASET_FOLDERS
-from evaluation.files import require_regular
+from evaluation.files import is_folder, require_regular
 from evaluation.home import home
 from evaluation.vost import TRACES
 
@@ -75,6 +76,10 @@ class ChosenData:
         """Opens the dataset. Raises ``DataError``."""
         return open_dataset(self.dataset, home() / self.data_folder, self.images, self.split, self.layout)
 
+    def usual_layout(self) -> str:
+        """Returns the layout of a dataset for which none is given. Raises ``DataError``."""
+        return self.dataset if self.dataset in LAYOUTS else find_layout(self.open().root)
+
 
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     """Reads result folders.
@@ -83,7 +88,7 @@ def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     """
     resolved = [path.resolve() for path in paths]
     for given, path in zip(paths, resolved, strict=True):
-        if not path.is_dir():
+        if not is_folder(path):
             raise DataError(f"{given}: there is no such result folder")
         if resolved.count(path) > 1:
             raise DataError(f"{given}: this result folder is given more than once")
@@ -104,14 +109,31 @@ def chosen_data(
     if data_folder is None and name in DATASET_FOLDERS:  # a path does not need it
         data_folder = _agreed(folders, "DIR_DATA", _absolute)
     usual = getattr(DATASETS.get(name), "TEST_PROTOCOL", Config.TEST_PROTOCOL)
-    return ChosenData(
+    chosen = ChosenData(
         name,
         split or _named(folders, "TEST_DATASET_SPLIT", "--split"),
-        layout=_agreed(folders, "TEST_LAYOUT") or "",
-        images=_agreed(folders, "TEST_IMAGES"),  # frame numbers in traces refer to them
+        layout="",
+        images=None,
         protocol=_agreed(folders, "TEST_PROTOCOL") or usual,
         data_folder=data_folder or Config.DIR_DATA,
     )
+    chosen = replace(chosen, layout=_agreed_or_default(folders, "TEST_LAYOUT", chosen.usual_layout) or "")
+    # Frame numbers in traces refer to the images.
+    images = _agreed_or_default(folders, "TEST_IMAGES", lambda: chosen.open().images)
+    return replace(chosen, images=images)
+
+
+def _agreed_or_default(folders: Sequence[ResultFolder], key: str, default: Callable[[], str]) -> str | None:
+    """Returns the value that the configs share; None if none has one.
+
+    Where only some name a value, the ``default`` is looked up for the others. Raises ``DataError`` if they
+    disagree.
+    """
+    values = {_text(folder.config[key] or None) for folder in folders if key in folder.config}
+    if len(values) < 2 or None not in values:
+        return _agreed(folders, key)
+    usual = default()
+    return _agreed(folders, key, lambda value: str(value or usual))
 
 
 def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:

@@ -15,12 +15,14 @@ class Stay:
 
     Attributes:
         frame: the frame's number, which is also the time of its arrival.
+        reference: the frame came with a mask, or the group's objects began in it.
         until: number of the frame for which it was dropped; None if it stayed to the end.
         scores: for each append for which the policy computed scores: the number of the appended frame, and
             the values in the order of the timeline's ``names``, None where there is none.
     """
 
     frame: int
+    reference: bool = False
     until: int | None = None
     scores: list[tuple[float | None, ...]] = field(default_factory=list)
 
@@ -54,9 +56,11 @@ def _timeline(group: int, entries: list[TraceEntry]) -> GroupTimeline:
                 )
                 stay.scores.append((entry.frame, *values))
         if not entry.declined:
-            stored.setdefault(entry.frame, Stay(entry.frame))
+            stored.setdefault(entry.frame, Stay(entry.frame, entry.given))
         if entry.dropped is not None:
             stored[entry.dropped].until = entry.frame
+    for first in entries[0].bank[:1]:  # a group's bank begins with a reference
+        stored[first].reference = True
     return GroupTimeline(group, names, sorted(stored.values(), key=lambda stay: stay.frame))
 
 

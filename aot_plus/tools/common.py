@@ -120,8 +120,8 @@ def add_run_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _data_folder(text: str) -> str:
     """Returns the absolute path of a folder, which may be missing; its parent must exist."""
-    folder = Path(text).resolve()
-    if not folder.parent.is_dir():
+    folder = Path(os.path.realpath(text))
+    if not os.path.isdir(folder.parent):
         raise argparse.ArgumentTypeError(f"{folder} cannot be made: there is no folder {folder.parent}")
     return str(folder)
 

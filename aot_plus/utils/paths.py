@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from aot_plus.configs import Config
+from aot_plus.utils.errors import ConfigError
 from evaluation.home import home
 
 __all__ = ["file_name", "find_path", "run_folder", "stored_path"]
@@ -12,12 +13,16 @@ __all__ = ["file_name", "find_path", "run_folder", "stored_path"]
 def find_path(name: str | Path, *more: Path) -> Path | None:
     """Looks for ``name`` in the working folder, ``home()``, its ``aot_plus``, then in ``more``.
 
-    Returns the absolute path of the first one that exists, else None.
+    Returns the absolute path of the first one that exists, else None. Raises ``ConfigError`` if the system
+    refuses to look, for example because the name is too long.
     """
     for folder in (Path.cwd(), home(), home() / "aot_plus", *more):
         path = Path(os.path.abspath(folder / name))
-        if path.exists():
-            return path
+        try:
+            if path.exists():
+                return path
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be opened ({error.strerror or error})") from error
     return None
 
 

@@ -161,7 +161,7 @@ class InferenceEngine:
         for index, batch in enumerate(state.batches):
             appends = [] if number is None else self.offer(state, index, prediction, number, given=given)
             kept, full = number if appends else None, batch.memory.bank.is_full
-            dropped = self.choose(batch, appends)
+            dropped = self.choose(batch, appends, given=given)
             if given and number is not None:
                 self._write_reference(batch, prediction.features, labels, number, dropped)
             else:
@@ -292,8 +292,8 @@ class InferenceEngine:
             self._trace_decision(batch, group, append, None, declined=True)
         return []
 
-    def choose(self, batch: GroupBatch, appends: Sequence[Append]) -> Tensor | None:
-        """Shows each group's policy the frame about to be appended.
+    def choose(self, batch: GroupBatch, appends: Sequence[Append], *, given: bool = False) -> Tensor | None:
+        """Shows each group's policy the frame about to be appended. ``given``: it came with a mask.
 
         If the bank is full, returns the position that each group drops, int64 (G); otherwise None. The host
         waits for a choice made on the device only if it is traced. Raises ``ConfigError`` for an answer that
@@ -304,7 +304,7 @@ class InferenceEngine:
             position = ask_to_drop(policy, append, self.cfg.MEM_POLICY)
             if position is not None:
                 dropped.append(position)
-            self._trace_decision(batch, group, append, position)
+            self._trace_decision(batch, group, append, position, given=given)
         return _as_positions(dropped, batch.memory.bank.numbers.device) if dropped else None
 
     def _trace_decision(
@@ -315,6 +315,7 @@ class InferenceEngine:
         position: int | Tensor | None,
         *,
         declined: bool = False,
+        given: bool = False,
     ) -> None:
         """Passes the decision of a group's policy to the trace, if there is one.
 
@@ -328,7 +329,7 @@ class InferenceEngine:
             scores = policy.explain()
             facts = {fact: float(value) for fact, value in policy.last_facts.items()}
         number = batch.groups[group]
-        entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined)
+        entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined, given)
         try:
             line = entry.as_dict()
             TraceEntry.from_dict(line)

@@ -17,20 +17,20 @@ from aot_plus.utils.paths import run_folder
 from aot_plus.utils.sources import how_to_get
 from evaluation.home import home
 
-__all__ = ["initialise", "pretrained_file"]
+__all__ = ["encoder_file", "initialise", "pretrained_file"]
 
 _log = logging.getLogger(__name__)
 
 _UNFROZEN = "TRAIN_ENCODER_FREEZE_AT=0 MODEL_FREEZE_BN=False"
 
 
-def initialise(model: AOT, cfg: Config) -> None:
+def initialise(model: AOT, cfg: Config) -> Path | None:
     """Loads the weights of ``PRETRAIN_STAGE`` or ``PRETRAIN_MODEL``, or else those of ``PRETRAIN_ENCODER``.
 
-    ``PRETRAIN_ENCODER`` is loaded as well if the other file holds another encoder than the model's. The
-    log accounts for every tensor. Raises ``CheckpointError`` if a file is missing (and says how to get it),
-    damaged or of another model, or if no file has the encoder, and ``ConfigError`` for an unknown
-    ``PRETRAIN_STAGE``.
+    ``PRETRAIN_ENCODER`` is loaded as well if the other file holds another encoder than the model's; its path
+    is then returned. The log accounts for every tensor. Raises ``CheckpointError`` if a file is missing (and
+    says how to get it), damaged or of another model, or if no file has the encoder, and ``ConfigError`` for
+    an unknown ``PRETRAIN_STAGE``.
     """
     path = pretrained_file(cfg)
     if path is None:
@@ -44,9 +44,10 @@ def initialise(model: AOT, cfg: Config) -> None:
     elif cfg.PRETRAIN_STAGE or cfg.PRETRAIN_MODEL:
         report = load_into(model, path, strict=False)
         if not _has_encoder(report, cfg):
-            _load_other_encoder(model, path, cfg)
+            return _load_other_encoder(model, path, cfg)
     else:
         load_encoder(model.encoder, path)
+    return None
 
 
 def _has_encoder(report: LoadReport, cfg: Config) -> bool:
@@ -61,15 +62,17 @@ def _of_encoder(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith("encoder.")]
 
 
-def _load_other_encoder(model: AOT, path: Path, cfg: Config) -> None:
+def _load_other_encoder(model: AOT, path: Path, cfg: Config) -> Path:
     """Loads ``PRETRAIN_ENCODER``, since the file of the initial weights has another encoder than the model.
 
-    Raises ``CheckpointError`` if it is empty or does not fit either: the encoder would stay random.
+    Returns its path. Raises ``CheckpointError`` if it is empty or does not fit either: the encoder would stay
+    random.
     """
     try:
         if not cfg.PRETRAIN_ENCODER:
             raise CheckpointError("PRETRAIN_ENCODER: expected a file, found none")
-        load_encoder(model.encoder, _named_file("PRETRAIN_ENCODER", cfg))
+        file = encoder_file(cfg)
+        load_encoder(model.encoder, file)
     except CheckpointError as error:
         found = encoder_in(read_state_dict(path), cfg) or "another one"
         raise CheckpointError(
@@ -77,6 +80,7 @@ def _load_other_encoder(model: AOT, path: Path, cfg: Config) -> None:
             f"PRETRAIN_ENCODER does not provide it: {error}. Name a file of the encoder, without other "
             "weights: --overrides PRETRAIN_STAGE= PRETRAIN_MODEL= PRETRAIN_ENCODER=FILE"
         ) from error
+    return file
 
 
 def pretrained_file(cfg: Config) -> Path | None:
@@ -88,7 +92,12 @@ def pretrained_file(cfg: Config) -> Path | None:
         return _of_stage(cfg)
     if cfg.PRETRAIN_MODEL:
         return _named_file("PRETRAIN_MODEL", cfg)
-    return _named_file("PRETRAIN_ENCODER", cfg) if cfg.PRETRAIN_ENCODER else None
+    return encoder_file(cfg) if cfg.PRETRAIN_ENCODER else None
+
+
+def encoder_file(cfg: Config) -> Path:
+    """Finds the file ``PRETRAIN_ENCODER``. Raises ``CheckpointError`` if it does not exist."""
+    return _named_file("PRETRAIN_ENCODER", cfg)
 
 
 def _named_file(key: str, cfg: Config) -> Path:

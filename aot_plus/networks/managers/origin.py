@@ -18,6 +18,7 @@ from aot_plus.utils.own_classes import import_class
 from evaluation.digests import digest_file, digest_files
 
 __all__ = [
+    "INITIAL_ENCODER",
     "INITIAL_WEIGHTS",
     "Origin",
     "differences",
@@ -31,6 +32,7 @@ Origin = Mapping[str, str]
 
 CODE = "the project's code"
 INITIAL_WEIGHTS = "the initial weights' content"
+INITIAL_ENCODER = "the initial encoder's content"
 _PACKAGE = Path(__file__).resolve().parents[2]
 _NETWORKS = tuple(
     f"aot_plus/networks/{room}" for room in ("encoders", "decoders", "layers", "memory", "models", "engines")
@@ -78,9 +80,13 @@ def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
     return _content("the checkpoint's content", checkpoint) | own | {CODE: _digest_code(_MASKS)}
 
 
-def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
-    """Returns the origin of trained weights. ``initial``: the file of the initial weights, if any."""
-    return _content(INITIAL_WEIGHTS, initial) | _own_encoder(cfg) | {CODE: _digest_code(_WEIGHTS)}
+def origin_of_weights(cfg: Config, initial: Path | None, encoder: Path | None = None) -> Origin:
+    """Returns the origin of trained weights.
+
+    ``initial``: the file of the initial weights, if any; ``encoder``: the one of the encoder, if another one.
+    """
+    files = _content(INITIAL_WEIGHTS, initial) | _content(INITIAL_ENCODER, encoder)
+    return files | _own_encoder(cfg) | {CODE: _digest_code(_WEIGHTS)}
 
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:

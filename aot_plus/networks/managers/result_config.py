@@ -22,6 +22,7 @@ from aot_plus.utils.config import (
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.paths import find_path
 from evaluation.datasets import DATASET_FOLDERS, known_folder
+from evaluation.files import require_place_of_folder
 from evaluation.home import home
 from evaluation.results import remove_results
 from evaluation.vost import TRACES
@@ -115,8 +116,12 @@ def claim_result_folder(
     With ``resume`` such results stay, unless they are of another dataset; the differences are logged and
     saved with the config. ``changed`` describes the sequences that would stay but were made from other files.
 
+    Raises ``DataError`` if a file is in the place of a sequence's folder or the traces'.
+
     ``computes``: whether masks will be made. If not, the saved commit and versions stay.
     """
+    for name in (TRACES, *sequences):
+        require_place_of_folder(result_dir / name)
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
     finished = _finished(result_dir)

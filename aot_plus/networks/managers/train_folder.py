@@ -2,12 +2,14 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.networks.managers.initial_weights import pretrained_file
+from aot_plus.networks.managers.initial_weights import encoder_file, pretrained_file
 from aot_plus.networks.managers.origin import (
+    INITIAL_ENCODER,
     INITIAL_WEIGHTS,
     origin_differences,
     origin_of_weights,
@@ -22,12 +24,14 @@ from aot_plus.networks.managers.train_checkpoint import (
 from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.words import format_count
+from evaluation.files import require_place_of_folder
 
-__all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "resumed_origin"]
+__all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "require_places", "resumed_origin"]
 
 _log = logging.getLogger(__name__)
 
 LOG_FOLDER = "log"
+_FOLDERS = (TRAINING_FOLDER, EMA_FOLDER, LOG_FOLDER)
 
 # Config values that do not affect the final weights: names and prefixes of names.
 _IRRELEVANT = frozenset(
@@ -107,19 +111,30 @@ def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
-    try:
-        initial = pretrained_file(cfg)
-    except CheckpointError:  # the file is no longer needed
-        initial = None
-    origin = dict(origin_of_weights(cfg, initial))
-    if initial is None:
-        saved = read_saved_content(path).get("origin") or {}
-        origin |= {name: saved[name] for name in saved if name == INITIAL_WEIGHTS}
+    saved = read_saved_content(path).get("origin") or {}
+    initial = _still_there(pretrained_file, cfg)
+    encoder = _still_there(encoder_file, cfg) if INITIAL_ENCODER in saved else None
+    gone = {name for name, file in ((INITIAL_WEIGHTS, initial), (INITIAL_ENCODER, encoder)) if file is None}
+    origin = {**origin_of_weights(cfg, initial, encoder), **{name: saved[name] for name in gone & set(saved)}}
     changes = origin_differences(path, origin)
     if changes:
         _log.warning("%s: resuming, although since its start %s", folder, "; ".join(changes))
     resumed = resumptions(path, [*_differences(path, cfg), *changes])
     return {"origin": origin, **({"resumed": resumed} if resumed else {})}
+
+
+def _still_there(find: Callable[[Config], Path | None], cfg: Config) -> Path | None:
+    """Returns the file of initial weights, or None: a resumed training no longer needs it."""
+    try:
+        return find(cfg)
+    except CheckpointError:
+        return None
+
+
+def require_places(folder: Path) -> None:
+    """Raises ``DataError`` if a file is in the place of one of a training's folders."""
+    for name in _FOLDERS:
+        require_place_of_folder(folder / name)
 
 
 def clear_run(folder: Path) -> None:
@@ -132,7 +147,7 @@ def clear_run(folder: Path) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(f"{path}: cannot be removed ({error.strerror or error})") from error
-    for name in (TRAINING_FOLDER, EMA_FOLDER, LOG_FOLDER):
+    for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.networks.managers.learner import StepResult
-from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
 from aot_plus.utils.json_text import parse_json
 from aot_plus.viz.clips import clip_row
@@ -135,14 +135,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def truncate_log(path: Path, start_step: int) -> None:
-    """Removes the lines of steps after ``start_step`` from a file, which may not exist.
-
-    Creates its folder. Raises ``DataError`` if that is a file.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise DataError(f"{path.parent}: expected a folder for the log, found a file") from error
+    """Removes the lines of steps after ``start_step`` from a file, which may not exist. Makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
         kept = lines_up_to(path, start_step)
         with replacing(path) as temporary:

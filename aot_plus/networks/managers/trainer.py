@@ -28,7 +28,13 @@ from aot_plus.networks.managers.train_checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from aot_plus.networks.managers.train_folder import LOG_FOLDER, clear_run, decide_resume, resumed_origin
+from aot_plus.networks.managers.train_folder import (
+    LOG_FOLDER,
+    clear_run,
+    decide_resume,
+    require_places,
+    resumed_origin,
+)
 from aot_plus.networks.managers.train_log import TrainLog, tensorboard_writer
 from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models import build_model
@@ -90,6 +96,7 @@ class Trainer:
 
     def _prepare_folder(self) -> None:
         """Decides whether to resume, and finds the origin of the weights. Removes nothing."""
+        require_places(self.folder)
         if self.cfg.TRAIN_TBLOG:
             tensorboard_writer()
         if self.cfg.TRAIN_EVAL_STEPS:
@@ -134,7 +141,9 @@ class Trainer:
         torch.manual_seed(self.cfg.TRAIN_SEED)  # the same weights in all processes
         model = build_model(self.cfg)
         if checkpoint is None:
-            initialise(model, self.cfg)
+            encoder = initialise(model, self.cfg)
+            if encoder is not None and self._origin:  # known only now; the first process saves it
+                self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg), encoder)}
         learner = Learner(model, self.cfg, device=self.device, place=self.place)
         if checkpoint is not None:
             try:

@@ -36,6 +36,7 @@ class TraceEntry:
         dropped: number of the frame that was dropped, one of ``bank``; None if there was room.
         facts: what the policy found about the new frame, by name.
         declined: the policy did not want the frame, so it was not stored.
+        given: the frame came with a mask, so it is a reference.
     """
 
     frame: int
@@ -45,15 +46,17 @@ class TraceEntry:
     dropped: int | None = None
     facts: dict[str, float] = field(default_factory=dict)
     declined: bool = False
+    given: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Returns a line of a trace, in which the scores stand beside the other values, by name.
 
-        ``facts`` and ``declined`` are left out if empty or False. Raises ``ValueError`` for a score with the
-        name of another value.
+        ``facts``, ``declined`` and ``given`` are left out if empty or False. Raises ``ValueError`` for a
+        score with the name of another value.
         """
         first = {"frame": self.frame, "group": self.group, "bank": self.bank}
-        last = {"dropped": self.dropped, "facts": self.facts, "declined": self.declined}
+        last = {"dropped": self.dropped, "facts": self.facts}
+        last |= {"declined": self.declined, "given": self.given}
         if taken := sorted(self.scores.keys() & {*first, *last}):
             raise ValueError(f"scores: expected names that the trace does not use itself, found {taken}")
         said = {name: value for name, value in last.items() if value or name == "dropped"}
@@ -64,15 +67,16 @@ class TraceEntry:
         """Reads a result of ``as_dict``; raises ``ValueError``, ``KeyError`` or ``TypeError`` for others."""
         scores = dict(line)
         frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
-        facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
+        facts = scores.pop("facts", {})
+        declined, given = (scores.pop(name, False) for name in ("declined", "given"))
         if not all(type(value) is int and 0 <= value < _MANY for value in (frame, group, *bank)):
             raise ValueError("frames and groups must be whole numbers from 0")
         if dropped not in (None, *bank):
             raise ValueError(f"the dropped frame {dropped!r} is not in the bank")
-        if type(declined) is not bool or not isinstance(facts, dict):
-            raise ValueError("expected facts as an object, and declined as true or false")
+        if not (type(declined) is type(given) is bool and isinstance(facts, dict)):
+            raise ValueError("expected facts as an object, and declined and given as true or false")
         _numbers({name: [value] for name, value in facts.items()}, 1)
-        return cls(frame, group, bank, _numbers(scores, len(bank)), dropped, facts, declined)
+        return cls(frame, group, bank, _numbers(scores, len(bank)), dropped, facts, declined, given)
 
 
 def read_trace(path: Path) -> list[TraceEntry]:

@@ -48,7 +48,10 @@ def read_file(path: Path) -> Any:
     An archive is checked before it is loaded: it must not unpack to more than its own size (PyTorch does not
     compress), and every checksum must be right, which PyTorch does not check.
     """
-    _check_name(path)
+    try:
+        _check_name(path)
+    except OSError as error:  # for example, the name is too long
+        raise CheckpointError(f"{path}: cannot be opened ({error.strerror or error})") from error
     # For a damaged file, the libraries can raise nearly any exception.
     try:
         if path.suffix == ".safetensors":

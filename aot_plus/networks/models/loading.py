@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def load_model(
         CheckpointError: the file is missing, damaged, or belongs to another model.
     """
     cfg = get_config(stage, model, overrides=overrides)
-    if checkpoint is not None and not Path(checkpoint).exists():
+    if checkpoint is not None and not os.path.exists(checkpoint):
         checkpoint = find_named_checkpoint(str(checkpoint), cfg.DIR_PRETRAIN) or checkpoint
     return load_from_config(cfg, checkpoint, device=device)
 

@@ -16,7 +16,7 @@ function memoryPanel(sequence, cursor) {
   }, names.map((name) => h("option", { value: name, selected: name === shading.name }, name))));
   draw();
   return panel("Memory",
-    h("p", { class: "muted small" }, "One row per stored frame, on the same axis as the curve above. A mark at the end means that the frame was dropped; a stronger colour, a higher score."),
+    h("p", { class: "muted small" }, "One row per stored frame, on the same axis as the curve above. A dot at the start means that the frame is a reference, which came with a mask; a line at the end, that the frame was dropped; a stronger colour, a higher score."),
     choice ? h("div", { class: "controls" }, choice) : null,
     timelines);
 }
@@ -101,6 +101,7 @@ function storedRow(view, row, index, { scale, pitch, width, shade }) {
     const stop = scale.x(row.scores[position + 1]?.[0] ?? end);
     if (stop > start) parts.push(s("rect", { class: "score", x: start, width: stop - start, opacity: shade(value), ...bar }));
   });
+  if (row.reference) parts.push(s("circle", { class: "reference", cx: from, cy: y + pitch / 2, r: pitch / 2 - 1.5 }));
   if (row.until != null) parts.push(s("line", { class: "end", x1: scale.x(end), x2: scale.x(end), y1: y + 1, y2: y + pitch - 1 }));
   if (pitch >= LABEL_PITCH || index % 2 === 0) parts.push(s("text", { x: PLOT.left - 8, y: y + pitch / 2 + 3.5, "text-anchor": "end" }, String(row.frame)));
   const element = s("g", {
@@ -131,10 +132,8 @@ function pointAt(view, row, element) {
 
 /** Describes a stored frame in words; `score` is one of its scores, or null. */
 function rowWords(view, row, score) {
-  const stay = row.until == null
-    ? row.frame === 0 ? "the reference, kept to the end" : "kept to the end"
-    : `dropped at frame ${row.until}`;
-  const words = [`Frame ${row.frame}: ${stay}.`];
+  const stay = row.until == null ? "kept to the end" : `dropped at frame ${row.until}`;
+  const words = [`Frame ${row.frame}: ${row.reference ? "a reference, " : ""}${stay}.`];
   if (!score) return words;
   const values = view.group.names
     .map((name, index) => [name, score[index + 1]])
