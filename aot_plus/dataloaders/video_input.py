@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aot_plus.dataloaders.camera import Camera
 from aot_plus.dataloaders.frame_source import Frame, FrameSource, Selection
-from aot_plus.dataloaders.image_folder import ImageFolder
+from aot_plus.dataloaders.image_folder import ImageFolder, is_image
 from aot_plus.dataloaders.video_file import VideoFile
 from aot_plus.utils.errors import DataError
 
@@ -50,5 +50,7 @@ def open_frames(path: Path) -> VideoFile | ImageFolder:
     if path.is_dir():
         return ImageFolder(path)
     if path.is_file():
+        if is_image(path):
+            raise DataError(f"{path}: is one image: expected a video file, or a folder of images")
         return VideoFile(path)
     raise DataError(f"{path}: there is no such video or folder")
