@@ -247,6 +247,8 @@ def test_strokes_clicks_and_numbers_do_what_the_user_meant(
     page.locator("#number").press("Enter")
     opened.wait(f"state.frame === {FRAMES - 1}")
     assert page.locator("#number").input_value() == str(FRAMES - 1)
+    page.keyboard.press("ArrowLeft")  # acts on the frames again, not on the field
+    opened.wait(f"state.frame === {FRAMES - 2}")
     page.locator("#settings button").first.click()
     # A setting can be typed even if its first digits alone are out of range; a wrong final value is reset.
     edge = page.get_by_label("Longest side")
@@ -296,6 +298,21 @@ def test_one_can_leave_a_frame_that_cannot_be_read(opened: Opened, session: Sess
     opened.wait("state.given.includes(1) && state.frame === 1")
     page.keyboard.press("ArrowRight")
     opened.wait("state.frame === 2 && studio.has === 2 && studio.stage.picture.hasAttribute('src')")
+
+
+def test_a_tab_that_is_returned_to_shows_the_open_project(
+    browser: "Browser", address: str, session: Session
+) -> None:
+    session.close()
+    session.open_example()
+    opened = Opened(browser, address)
+    opened.wait("state.title === 'example'")
+    images = next(path for name, path in session.places.videos() if name == "videos/images")
+    session.open_video(images)  # as another tab does
+    opened.page.evaluate("window.dispatchEvent(new Event('focus'))")
+    opened.wait("state.title === 'images'")
+    opened.page.locator("#head").get_by_text("images", exact=True).wait_for()
+    opened.close()
 
 
 def test_dark_mode_and_narrow_windows(browser: "Browser", address: str, session: Session) -> None:
