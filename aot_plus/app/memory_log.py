@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,17 @@ class MemoryLog:
         with self._lock:
             self._entries = [item for item in self._entries if 0 < chain.position(item.frame) <= position]
 
-    def add(self, decision: dict[str, Any], chain: Chain) -> None:
-        """Adds a decision of a segmenter's ``trace``, which counts frames from the run's first frame."""
+    def add(self, decision: dict[str, Any], numbers: Sequence[int]) -> None:
+        """Adds a decision of a segmenter's ``trace``, which counts the frames that it was given.
+
+        ``numbers``: those of these frames in the video.
+        """
         scores = dict(decision)
         frame, group, bank, dropped = (scores.pop(name) for name in ("frame", "group", "bank", "dropped"))
         facts, declined = scores.pop("facts", {}), scores.pop("declined", False)
-        numbers = [chain.frame(position) for position in bank]
-        left = None if dropped is None else chain.frame(dropped)
-        entry = TraceEntry(chain.frame(frame), group, numbers, scores, left, facts, declined)
+        stored = [numbers[position] for position in bank]
+        left = None if dropped is None else numbers[dropped]
+        entry = TraceEntry(numbers[frame], group, stored, scores, left, facts, declined)
         with self._lock:
             self._entries.append(entry)
 
