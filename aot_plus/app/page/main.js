@@ -78,6 +78,7 @@ class Studio {
     this.element.classList.toggle("busy", action === "box");
     const answer = await this.call(action, values);
     this.element.classList.remove("busy");
+    if (changes || action === "segment") this.hideZip();
     const isOther = this.state && answer.state && answer.state.project !== this.state.project;
     if (isOther && this.element.isConnected) location.reload(); // the title, settings and export belong to it too
     if (changes) this.memory.forget();
@@ -86,6 +87,12 @@ class Studio {
     if (changes) this.refreshAreas();
     if (answer.state) this.watchRun(); // otherwise the program is gone
     return answer;
+  }
+
+  /** Hides the button that downloads the exported zip, because the masks in it are no longer those of the project. */
+  hideZip() {
+    const button = document.querySelector("#download");
+    if (button) button.style.display = "none"; // the next export makes a new one
   }
 
   show(answer, taken) {
