@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from aot_plus.app import frames
 from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
@@ -366,7 +367,9 @@ def test_a_run_continues_from_a_correction_with_the_memory_before_it(session: Se
     assert {item["frame"]: item["mark"] for item in memory["held"]}[6] == "reference"
 
 
-def test_a_run_skips_frames_that_cannot_be_decoded(session: Session, video: Path, tmp_path: Path) -> None:
+def test_a_run_skips_frames_that_cannot_be_decoded(
+    session: Session, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def damaged(position: int, packet: Packet) -> list[Packet]:
         if position not in range(5, 10):
             return [packet]
@@ -391,6 +394,10 @@ def test_a_run_skips_frames_that_cannot_be_decoded(session: Session, video: Path
         stored |= {item["frame"] for item in memory["held"]}
     assert stored <= readable
     assert max(stored) == 19
+    monkeypatch.setattr(frames, "_CHUNK", 2)  # so that none of a chunk can be decoded
+    session.show(19)
+    run(session, -1)
+    assert (session.opened.progress.state, session.opened.progress.done) == ("done", len(readable))
 
 
 def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: Session) -> None:

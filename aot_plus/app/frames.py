@@ -70,16 +70,24 @@ class Frames:
 
         ``numbers``: has a step of 1 or -1. Raises ``DataError`` for a frame that cannot be read.
         """
-        if numbers.step > 0:
-            chunks = [numbers] if numbers else []
-        else:
-            starts = range(0, len(numbers), _CHUNK)
-            chunks = [numbers[start : start + _CHUNK][::-1] for start in starts]
-        for chunk in chunks:
-            frames = self._source.frames(Selection(chunk.start, chunk.stop))
-            for frame in frames if numbers.step > 0 else reversed(list(frames)):
-                self._keep(frame.number, frame.image)
-                yield frame
+        if not numbers:
+            return
+        selection = Selection(numbers.start, numbers.stop) if numbers.step > 0 else None
+        for frame in self._source.frames(selection) if selection else self._backward(numbers):
+            self._keep(frame.number, frame.image)
+            yield frame
+
+    def _backward(self, numbers: range) -> Iterator[Frame]:
+        """Decodes chunks of frames. One of a damaged video is skipped, as ``frames`` skips single frames."""
+        for place in range(0, len(numbers), _CHUNK):
+            chunk = numbers[place : place + _CHUNK][::-1]
+            try:
+                frames = list(self._source.frames(Selection(chunk.start, chunk.stop)))
+            except DataError:
+                if chunk.start == numbers[-1] or not isinstance(self._source, VideoFile):
+                    raise
+                continue
+            yield from reversed(frames)
 
     def close(self) -> None:
         """Closes the video file."""
