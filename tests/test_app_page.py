@@ -194,6 +194,11 @@ def _export(opened: Opened, session: Session) -> None:
         names = archive.namelist()
         assert "overlay.mp4" in names
         archive.extractall(session.projects / "unpacked")
+    # A change hides the zip, which does not hold it; the next export shows a new one.
+    opened.drag((60, 60), (62, 62))
+    page.locator("#download").wait_for(state="hidden")
+    page.locator("#make-export").click()
+    page.locator("#download").wait_for()
     last = f"masks/Annotations/480p/squares/{FRAMES - 1:05d}.png"
     assert sum(name.startswith("masks/Annotations") for name in names) == FRAMES
     mask = read_mask(session.projects / "unpacked" / last, ("P",))
@@ -254,6 +259,8 @@ def test_strokes_clicks_and_numbers_do_what_the_user_meant(
     page.locator("#number").press("Enter")
     opened.wait(f"state.frame === {FRAMES - 1}")
     assert page.locator("#number").input_value() == str(FRAMES - 1)
+    page.keyboard.press("ArrowLeft")  # acts on the frames again, not on the field
+    opened.wait(f"state.frame === {FRAMES - 2}")
     page.locator("#settings button").first.click()
     # A setting can be typed even if its first digits alone are out of range; a wrong final value is reset.
     edge = page.get_by_label("Longest side")
@@ -303,6 +310,21 @@ def test_one_can_leave_a_frame_that_cannot_be_read(opened: Opened, session: Sess
     opened.wait("state.given.includes(1) && state.frame === 1")
     page.keyboard.press("ArrowRight")
     opened.wait("state.frame === 2 && studio.has === 2 && studio.stage.picture.hasAttribute('src')")
+
+
+def test_a_tab_that_is_returned_to_shows_the_open_project(
+    browser: "Browser", address: str, session: Session
+) -> None:
+    session.close()
+    session.open_example()
+    opened = Opened(browser, address)
+    opened.wait("state.title === 'example'")
+    images = next(path for name, path in session.places.videos() if name == "videos/images")
+    session.open_video(images)  # as another tab does
+    opened.page.evaluate("window.dispatchEvent(new Event('focus'))")
+    opened.wait("state.title === 'images'")
+    opened.page.locator("#head").get_by_text("images", exact=True).wait_for()
+    opened.close()
 
 
 def test_dark_mode_and_narrow_windows(browser: "Browser", address: str, session: Session) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.packet import Packet
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from aot_plus.app import frames
 from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
@@ -33,6 +35,7 @@ from aot_plus.tools import app
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.masks import read_mask
+from tests.video_files import remux, write_video
 
 HEIGHT, WIDTH = 96, 128
 FRAMES = 10
@@ -364,6 +367,39 @@ def test_a_run_continues_from_a_correction_with_the_memory_before_it(session: Se
     assert {item["frame"]: item["mark"] for item in memory["held"]}[6] == "reference"
 
 
+def test_a_run_skips_frames_that_cannot_be_decoded(
+    session: Session, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(position: int, packet: Packet) -> list[Packet]:
+        if position not in range(5, 10):
+            return [packet]
+        broken = Packet(bytes(packet.size))
+        broken.pts, broken.dts, broken.time_base = packet.pts, packet.dts, packet.time_base
+        return [broken]
+
+    whole = write_video(tmp_path / "whole.mp4", "libx264", 20, options={"bf": "0"})
+    session.open_video(remux(whole, video.parent / "clip.mp4", damaged))
+    project = session.opened.project
+    dab(session, 1, 8, 8, 12)
+    run(session)
+    readable = {*range(5), *range(10, 20)}
+    assert set(project.masks.frames()) == readable
+    session.show(13)  # continues with a memory that holds frames from before and after the gap
+    run(session)
+    assert first_of_run(session) == 0
+    stored = set()
+    for number in range(20):
+        memory = memory_view(session.opened, number)
+        assert memory is not None
+        stored |= {item["frame"] for item in memory["held"]}
+    assert stored <= readable
+    assert max(stored) == 19
+    monkeypatch.setattr(frames, "_CHUNK", 2)  # so that none of a chunk can be decoded
+    session.show(19)
+    run(session, -1)
+    assert (session.opened.progress.state, session.opened.progress.done) == ("done", len(readable))
+
+
 def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: Session) -> None:
     dab(session, 1, 26, 26)
     session.add_object()
@@ -520,6 +556,29 @@ def test_a_folder_of_other_frames_is_another_video(
         session.open_project("squares")
 
 
+def test_a_folder_of_other_images_of_the_same_names_is_another_video(session: Session, video: Path) -> None:
+    session.close()
+    images = [path.read_bytes() for path in sorted(video.iterdir())]
+    (video / "004.png").write_bytes(images[5])  # one image was damaged, and replaced
+    session.open_project("squares")
+    session.close()
+    for path, image in zip(sorted(video.iterdir()), reversed(images), strict=True):
+        path.write_bytes(image)
+    with pytest.raises(DataError, match=f"{video}: .*content"):
+        session.open_project("squares")
+
+
+def test_another_video_of_the_same_name_and_length_is_another_video(session: Session, video: Path) -> None:
+    path = write_video(video.parent / "clip.mp4", "libx264", 4)
+    session.open_video(path)
+    session.close()
+    session.open_project("clip")
+    session.close()
+    write_video(path, "libx264", 4, options={"crf": "40"})
+    with pytest.raises(DataError, match=f"{path}: .*content"):
+        session.open_project("clip")
+
+
 def test_an_older_project_is_opened_at_an_existing_frame(
     session: Session, video: Path, tmp_path: Path
 ) -> None:
@@ -555,6 +614,17 @@ def test_names_of_projects_are_harmless(session: Session, tmp_path: Path) -> Non
             session.open_project(name)
 
 
+def test_projects_keep_the_letters_of_any_language(session: Session, video: Path) -> None:
+    for name in ("größe 1.mp4", "小鼠.mp4", "小鼠.mov"):
+        write_video(video.parent / name, "libx264", 1)
+        session.open_video(video.parent / name)
+    dab(session, 1, 26, 26)
+    assert session.export("vost").name == "小鼠-2-vost.zip"
+    session.close()
+    assert set(session.saved()) == {"größe_1", "小鼠", "小鼠-2", "squares"}
+    session.open_project("小鼠")
+
+
 def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: Path) -> None:
     outside = make_video(tmp_path / "outside", 2)
     (video.parent / "link").symlink_to(outside)
@@ -563,6 +633,7 @@ def test_only_named_folders_are_opened(session: Session, video: Path, tmp_path: 
             session.open_video(path)
     assert session.opened.project.title == "squares"
     assert [name for name, _ in session.places.videos()] == ["videos/squares"]
+    assert [name for name, _ in Places([video]).videos()] == ["squares"]
     with pytest.raises(DataError, match=str(tmp_path / "missing")):
         Places([tmp_path / "missing"])
 

@@ -282,7 +282,7 @@ def test_a_mask_among_the_frames_is_no_frame(
 def test_bad_videos_are_named(tmp_path: Path, mask: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
-    for name in ("none.mp4", "broken.mp4", "empty"):
+    for name in ("none.mp4", "broken.mp4", "empty", mask.name):
         assert run(tmp_path / name, mask, tmp_path / "out") == 1
         assert f"{tmp_path / name}: " in error_of(capsys)
     assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +18,21 @@ __all__ = ["FrameList", "Frames"]
 
 _CACHED = 128_000_000  # bytes of decoded frames
 _CHUNK = 16  # frames decoded at a time when reading backward
+_PARTS, _PART = 16, 65_536  # how many parts of the content identify it, and their bytes
 
 
 @dataclass(frozen=True)
 class FrameList:
-    """Identifies a video's frames by their number and the SHA-256 of their names."""
+    """Identifies a video's frames by their number, the SHA-256 of their names, and that of some content."""
 
     count: int
     names: str
+    parts: tuple[str, ...] = ()  # empty in older projects
+
+    def resembles(self, other: "FrameList") -> bool:
+        """Returns whether at most half of the parts differ, as if some damaged images were replaced."""
+        differ = sum(own != its for own, its in zip(self.parts, other.parts, strict=False))
+        return 2 * differ <= len(self.parts)
 
 
 class Frames:
@@ -38,7 +46,7 @@ class Frames:
         self._cache: OrderedDict[int, Image] = OrderedDict()
         self.fps = self._source.fps
         self.count = len(self._source)
-        self.list = FrameList(self.count, self._digest_names())
+        self.list = FrameList(self.count, self._digest_names(), self._digest_parts())
         first = self.image(0)
         self.size = (first.shape[0], first.shape[1])  # H, W
 
@@ -62,16 +70,24 @@ class Frames:
 
         ``numbers``: has a step of 1 or -1. Raises ``DataError`` for a frame that cannot be read.
         """
-        if numbers.step > 0:
-            chunks = [numbers] if numbers else []
-        else:
-            starts = range(0, len(numbers), _CHUNK)
-            chunks = [numbers[start : start + _CHUNK][::-1] for start in starts]
-        for chunk in chunks:
-            frames = self._source.frames(Selection(chunk.start, chunk.stop))
-            for frame in frames if numbers.step > 0 else reversed(list(frames)):
-                self._keep(frame.number, frame.image)
-                yield frame
+        if not numbers:
+            return
+        selection = Selection(numbers.start, numbers.stop) if numbers.step > 0 else None
+        for frame in self._source.frames(selection) if selection else self._backward(numbers):
+            self._keep(frame.number, frame.image)
+            yield frame
+
+    def _backward(self, numbers: range) -> Iterator[Frame]:
+        """Decodes chunks of frames. One of a damaged video is skipped, as ``frames`` skips single frames."""
+        for place in range(0, len(numbers), _CHUNK):
+            chunk = numbers[place : place + _CHUNK][::-1]
+            try:
+                frames = list(self._source.frames(Selection(chunk.start, chunk.stop)))
+            except DataError:
+                if chunk.start == numbers[-1] or not isinstance(self._source, VideoFile):
+                    raise
+                continue
+            yield from reversed(frames)
 
     def close(self) -> None:
         """Closes the video file."""
@@ -89,6 +105,14 @@ class Frames:
                 ) from None
         return digest.hexdigest()
 
+    def _digest_parts(self) -> tuple[str, ...]:
+        """Samples the video file, or the images, at equal distances: reading all would take too long."""
+        source, shares = self._source, range(_PARTS)
+        if isinstance(source, VideoFile):
+            size = self.path.stat().st_size
+            return tuple(_digest(self.path, size * share // _PARTS) for share in shares)
+        return tuple(_digest(source.path_of(self.count * share // _PARTS), 0) for share in shares)
+
     def _keep(self, number: int, image: Image) -> None:
         """Caches a frame, and evicts the oldest ones if the cache is full."""
         with self._lock:
@@ -97,3 +121,11 @@ class Frames:
             held = sum(image.nbytes for image in self._cache.values())
             while held > _CACHED and len(self._cache) > 1:
                 held -= self._cache.popitem(last=False)[1].nbytes
+
+
+def _digest(path: Path, start: int) -> str:
+    """Returns the beginning of the SHA-256 of a file's size and of a part of it; "" if it cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(start)
+        return hashlib.sha256(b"%d\0" % path.stat().st_size + file.read(_PART)).hexdigest()[:16]
+    return ""

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,17 @@ class MemoryLog:
         with self._lock:
             self._entries = [item for item in self._entries if 0 < chain.position(item.frame) <= position]
 
-    def add(self, decision: dict[str, Any], chain: Chain) -> None:
-        """Adds a decision of a segmenter's ``trace``, which counts frames from the run's first frame."""
+    def add(self, decision: dict[str, Any], numbers: Sequence[int]) -> None:
+        """Adds a decision of a segmenter's ``trace``, which counts the frames that it was given.
+
+        ``numbers``: those of these frames in the video.
+        """
         entry = TraceEntry.from_dict(decision)
         entry = replace(
             entry,
-            frame=chain.frame(entry.frame),
-            bank=[chain.frame(position) for position in entry.bank],
-            dropped=None if entry.dropped is None else chain.frame(entry.dropped),
+            frame=numbers[entry.frame],
+            bank=[numbers[position] for position in entry.bank],
+            dropped=None if entry.dropped is None else numbers[entry.dropped],
         )
         with self._lock:
             self._entries.append(entry)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
 from html import escape
@@ -259,15 +259,16 @@ class _Page:
         except VOSError as error:
             _say(error)
 
-    def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008 (Gradio's way)
+    def _export(self, layout: str, progress: gr.Progress = gr.Progress()) -> Iterator[list[Any]]:  # noqa: B008 (Gradio's way)
+        yield [gr.update(visible=False), ""]  # the earlier zip, which the script may have hidden
         try:
             path = self.session.export(layout, lambda done, total: progress((done, total), unit="frames"))
             copy = self._offered(path)
         except VOSError as error:
             _say(error)
-            return [gr.update(visible=False), ""]
+            return
         written = escape(str(path.parent))
-        return [gr.update(value=str(copy), visible=True), f"Written to `{written}`."]
+        yield [gr.update(value=str(copy), visible=True), f"Written to `{written}`."]
 
     def _offered(self, path: Path) -> Path:
         """Copies a project's export to where the browser may download from, in place of its earlier one.

@@ -13,7 +13,10 @@ __all__ = ["VIDEO_SUFFIXES", "Places"]
 
 _log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".3gp"),
+    *(".mts", ".m2ts", ".wmv", ".flv", ".ogv", ".gif"),
+)
 _DEPTH = 4  # levels of folders searched below a named folder
 _MOST = 500  # videos in the list
 
@@ -61,8 +64,7 @@ class Places:
             if not _is_utf8(path):
                 strange.append(path)
                 continue
-            shown = path.relative_to(folder) if path != folder else Path(".")
-            found.append((f"{folder.name}/{shown}", str(path)))
+            found.append((str(folder.name / path.relative_to(folder)), str(path)))
             if len(found) == _MOST:
                 break
         if strange:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -136,6 +137,8 @@ class Project:
             problem = f"it had {known.count} frames, and now has {frames.count} frames"
         elif known.names != frames.list.names:
             problem = "its frames had other names"
+        elif not known.resembles(frames.list):
+            problem = "its content has changed"
         else:
             return
         raise DataError(f"{self.source}: is not the video that the project was made from: {problem}")
@@ -368,7 +371,7 @@ class Before:
 
 def free_folder(parent: Path, title: str) -> Path:
     """Creates a new folder, with a safe name derived from a title. Raises ``DataError``."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", title).strip("._-")[:_LONGEST_NAME] or "video"
+    name = re.sub(r"[^\w.-]+", "_", normalize("NFC", title)).strip("._-")[:_LONGEST_NAME] or "video"
     for number in range(1, 10_000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
@@ -400,7 +403,7 @@ def _parsed(content: Mapping[str, Any]) -> _Data:
         title=str(content["title"]),
         source=str(content["source"]),
         size=(int(height), int(width)),
-        frames=None if frames is None else FrameList(int(frames["count"]), str(frames["names"])),
+        frames=None if frames is None else _frame_list(frames),
         settings=Settings.parsed(content["settings"]),
         objects=[_object(item) for item in content["objects"]],
         next_id=int(content["next_id"]),
@@ -408,6 +411,10 @@ def _parsed(content: Mapping[str, Any]) -> _Data:
         chains={name: _chain(item) for name, item in content["chains"].items()},
         frame=int(content["frame"]),
     )
+
+
+def _frame_list(item: Mapping[str, Any]) -> FrameList:
+    return FrameList(int(item["count"]), str(item["names"]), tuple(map(str, item.get("parts", ()))))
 
 
 def _object(item: Mapping[str, Any]) -> TrackedObject:

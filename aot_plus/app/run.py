@@ -129,7 +129,7 @@ class SegmentRun:
         """Runs in the thread. Reports success and failure in ``progress``."""
         try:
             model = self._models.load(self._chain.settings, self._chain.weights)
-            segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, self._chain))
+            segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, tracker.numbers))
             tracker = Tracker(self._project, segmenter, self._frames.count)
             if self._chain.first == self._start:
                 self._log.begin(self._chain, 0)
@@ -154,7 +154,7 @@ class SegmentRun:
                 f"the saved states of the earlier run cannot be read: remove them from {self._project.folder}"
             )
         position, state = found
-        tracker.resume(state)
+        tracker.resume(state, map(self._chain.frame, range(position + 1)))
         self._log.begin(self._chain, position)
         self._snapshots.forget_from(position + 1)
         again = range(self._chain.frame(position + 1), self._start, self._chain.step)

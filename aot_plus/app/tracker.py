@@ -1,5 +1,6 @@
 """Tracks a project's objects with a segmenter and the masks given by hand."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,9 @@ class Tracker:
     It begins with the mask that the project shows in the first frame. Masks given by hand for later frames
     add and correct objects. An object that was erased completely from such a mask, or removed from the
     project, is no longer tracked.
+
+    ``numbers`` holds the numbers of the frames so far, in order. Frames that cannot be decoded are missing,
+    so the segmenter's count of frames does not tell a frame's number.
     """
 
     def __init__(self, project: Project, segmenter: VideoSegmenter, num_frames: int) -> None:
@@ -30,18 +34,24 @@ class Tracker:
         self._segmenter = segmenter
         self._gap = memory_gap(segmenter.cfg, num_frames)
         self._followed: set[int] | None = None  # ids; None before the first frame
+        self.numbers: list[int] = []
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Continues from a result of ``state``. Raises ``ConfigError`` or ``DataError``."""
+    def resume(self, state: dict[str, Any], numbers: Iterable[int]) -> None:
+        """Continues from a result of ``state``. Raises ``ConfigError`` or ``DataError``.
+
+        ``numbers``: those of the frames so far, for a state of an older project, which does not hold them.
+        """
         self._segmenter.load_state_dict(state)
         self._followed = set(state["ids"])
+        self.numbers = list(state.get("numbers", numbers))
 
     def state(self) -> dict[str, Any]:
         """Returns a copy of the state after the last frame."""
-        return self._segmenter.state_dict()
+        return self._segmenter.state_dict() | {"numbers": list(self.numbers)}
 
     def follow(self, number: int, frame: PreparedFrame) -> LazyMask:
         """Segments the next frame, which is number ``number`` in the video. Raises ``DataError``."""
+        self.numbers.append(number)  # before it can be in a trace
         if self._followed is None:
             return self._start(number, frame)
         present = {item.id for item in self._project.objects}

@@ -45,13 +45,17 @@ class ImageFolder:
         """Reads a frame, H x W x 3, RGB. Raises ``DataError``, also if it differs in size from the first."""
         if not 0 <= number < len(self):
             raise DataError(f"{self.path}: there is no frame {number}; it has {len(self)} frames, from 0")
-        path = self._images[number]
+        path = self.path_of(number)
         image = read_image(path)
         self._size = size = self._size or image.shape
         if image.shape != size:
             found = f"{image.shape[1]} x {image.shape[0]} pixels"
             raise DataError(f"{path}: {found}, but the first frame has {size[1]} x {size[0]}")
         return image
+
+    def path_of(self, number: int) -> Path:
+        """Returns the path of a frame's image."""
+        return self._images[number]
 
     def name(self, number: int) -> str:
         """Returns the name of a frame's mask, without suffix."""

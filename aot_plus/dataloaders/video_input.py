@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aot_plus.dataloaders.camera import Camera
 from aot_plus.dataloaders.frame_source import Frame, FrameSource, Selection
-from aot_plus.dataloaders.image_folder import ImageFolder
+from aot_plus.dataloaders.image_folder import ImageFolder, is_image
 from aot_plus.dataloaders.video_file import VideoFile
 from aot_plus.utils.errors import DataError
 from evaluation.files import is_folder
@@ -51,5 +51,7 @@ def open_frames(path: Path) -> VideoFile | ImageFolder:
     if is_folder(path):
         return ImageFolder(path)
     if path.is_file():
+        if is_image(path):
+            raise DataError(f"{path}: is one image: expected a video file, or a folder of images")
         return VideoFile(path)
     raise DataError(f"{path}: there is no such video or folder")

@@ -34,6 +34,8 @@ class Studio {
     this.element = main;
     this.keys = (event) => this.key(event);
     document.addEventListener("keydown", this.keys);
+    this.back = () => (this.element.isConnected ? this.ask("look") : window.removeEventListener("focus", this.back));
+    window.addEventListener("focus", this.back); // another tab may have opened another project
   }
 
   toolbar() {
@@ -76,12 +78,21 @@ class Studio {
     this.element.classList.toggle("busy", action === "box");
     const answer = await this.call(action, values);
     this.element.classList.remove("busy");
+    if (changes || action === "segment") this.hideZip();
+    const isOther = this.state && answer.state && answer.state.project !== this.state.project;
+    if (isOther && this.element.isConnected) location.reload(); // the title, settings and export belong to it too
     if (changes) this.memory.forget();
     if (answer.state) this.show(answer, stroke ? [stroke] : []);
     else if (stroke) this.stage.forget(stroke);
     if (changes) this.refreshAreas();
     if (answer.state) this.watchRun(); // otherwise the program is gone
     return answer;
+  }
+
+  /** Hides the button that downloads the exported zip, because the masks in it are no longer those of the project. */
+  hideZip() {
+    const button = document.querySelector("#download");
+    if (button) button.style.display = "none"; // the next export makes a new one
   }
 
   show(answer, taken) {

@@ -92,7 +92,7 @@ function progressText({ run, given }) {
     case "remembering": return `Restoring the memory before this frame: ${run.message} …`;
     case "running": return `${counted} · ${run.fps.toFixed(1)} frames/s · ${run.seconds_left == null ? "…" : `${duration(run.seconds_left)} left`}`;
     case "stopped": return `Stopped after ${counted}. To correct a frame, paint on it, then segment from there.`;
-    case "done": return `Done: ${counted}${run.fps ? `, ${run.fps.toFixed(1)} frames/s at the end` : ""}.`;
+    case "done": return `Done: ${counted}${run.fps ? `, ${run.fps.toFixed(1)} frames/s at the end` : ""}.${run.done < run.total ? " The other frames cannot be read." : ""}`;
     default: return run.message;
   }
 }

@@ -17,6 +17,7 @@ class Timeline {
         if (this.number.value) goTo(Number(this.number.value));
         this.number.value = this.state.frame; // clamped to the video
       },
+      keydown: (event) => event.key === "Enter" && this.number.blur(), // so that keys work again
     });
     this.total = h("span", { class: "muted" });
     this.name = h("span", { class: "muted name" });
