@@ -53,7 +53,8 @@ class Learned(MemoryPolicy):
         return scores.masked_fill(~append.may_drop, torch.inf).argmin()
 
 
-POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", f"{__name__}:SecondBest", f"{__name__}:Learned"]
+OWN_POLICIES = [f"{__name__}:SecondBest", f"{__name__}:Learned"]
+POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", *OWN_POLICIES]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -80,7 +80,8 @@ def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
 
 def origin_of_weights(cfg: Config, initial: Path | None) -> Origin:
     """Returns the origin of trained weights. ``initial``: the file of the initial weights, if any."""
-    return _content(INITIAL_WEIGHTS, initial) | _own_encoder(cfg) | {CODE: _digest_code(_WEIGHTS)}
+    own = _own_encoder(cfg) | _own_files(cfg.DATA_LAYOUT, "DATA_LAYOUT", "layout file")
+    return _content(INITIAL_WEIGHTS, initial) | own | {CODE: _digest_code(_WEIGHTS)}
 
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:

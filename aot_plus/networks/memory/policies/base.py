@@ -208,7 +208,7 @@ class MemoryPolicy(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Returns the policy's part of a segmenter's state: all attributes but ``cfg``.
 
-        Of a module or a ``torch.Generator``, it has the tensors. A policy that keeps anything else than these,
+        Of a module or a ``torch.Generator``, it has the tensors. A policy that keeps anything else but
         numbers, text, tensors, lists, tuples and dictionaries overrides this and ``load_state_dict``.
         """
         return copy.deepcopy({name: _state_of(value) for name, value in vars(self).items() if name != "cfg"})
