@@ -173,7 +173,7 @@ def mask_paths(folder: Path) -> list[Path]:
 
 def require_lower_case(folder: Path) -> None:
     """Raises ``DataError`` if the name of a mask ends in .PNG, because it would silently be left out."""
-    names = (path.name for path in folder.iterdir() if path.suffix.lower() == ".png" != path.suffix)
+    names = (path.name for path in folder.glob("*") if path.suffix.lower() == ".png" != path.suffix)
     if upper := sorted(name for name in names if not name.startswith(".")):
         more = f" and {len(upper) - 1} more" * (len(upper) > 1)
         raise DataError(f"{folder}: names of masks must end in .png in lower case, found {upper[0]}{more}")

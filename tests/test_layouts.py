@@ -5,6 +5,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Severity
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
 from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
+from aot_plus.dataloaders.training_sets import training_videos
 from aot_plus.networks.managers.frame_reading import read_first_mask
-from aot_plus.networks.managers.origin import origin_of_masks
+from aot_plus.networks.managers.origin import origin_of_masks, origin_of_weights
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.pipeline import reproduction
 from aot_plus.pipeline.reproduction import Outcome
@@ -25,6 +27,7 @@ from aot_plus.pipeline.run import Inference, Job, infer
 from aot_plus.pipeline.submission import write_zip
 from aot_plus.pipeline.table import render_table
 from aot_plus.tools import eval as eval_tool
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 from evaluation.datasets import DATASET_FOLDERS
@@ -471,6 +474,16 @@ def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: 
     (segmenter,) = run(job)
     assert [index for index, mask in enumerate(segmenter.given) if mask is not None] == [0, 4]
     assert len(list((job.folder / "b").glob("*.png"))) == 5
+    shutil.copytree(root / "b", root / "c")
+    for split in ("val", "train"):
+        (root / f"{split}.txt").write_text("b\nc\n")
+    found = check_dataset(job.open_dataset(), "val").findings
+    assert {finding.kind.severity for finding in found} <= {Severity.NOTE}
+    cfg = get_config("mini_vost", overrides={"DATASETS": (str(root),), "DATA_LAYOUT": "page_layouts:Clips"})
+    (video, _) = training_videos(str(root), cfg)
+    assert sum(video.annotated) == 5
+    assert video.read_image(0).shape == (HEIGHT, WIDTH, 3)
+    assert any("page_layouts.py" in name for name in origin_of_weights(cfg, None))
     assert any("page_layouts.py" in name for name in origin_of_masks(job.cfg, None))
 
 
@@ -514,13 +527,70 @@ def test_an_error_in_a_custom_layout_is_named_with_its_line(
     monkeypatch.setattr(Broken, "place", place)
     monkeypatch.setattr(Broken, "error", "KeyError")
     where = (
-        rf"TEST_LAYOUT '{__name__}:Broken': KeyError in _ask\(\), {re.escape(__file__)}, line \d+: .*{place}"
+        rf"the layout '{__name__}:Broken': KeyError in _ask\(\), {re.escape(__file__)}, line \d+: .*{place}"
     )
     with pytest.raises(ConfigError, match=where) as caught:
         infer(job)
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(ConfigError, match=where):
         check_dataset(job.open_dataset(), "val", workers=1)
+
+
+class Answers(LAYOUTS["folders"]):
+    """A custom layout whose methods return ``answers``, which tests set."""
+
+    answers: ClassVar[dict[str, Any]] = {}
+
+    def missing(self) -> list[str]:
+        return self.answers.get("missing", [])
+
+    def sequences(self, split: str | None = None) -> list[str]:
+        return self.answers.get("sequences", ["a"])
+
+    def list_images(self, name: str) -> tuple[Path, ...]:
+        return self.answers.get("list_images", (self.root / "a.png",))
+
+    def list_masks(self, name: str) -> dict[str, tuple[Path, ...]]:
+        return self.answers.get("list_masks", {"a": (self.root / "a.png",)})
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("missing", None),
+        ("sequences", None),
+        ("sequences", "a"),
+        ("list_images", ("a.png",)),
+        ("list_images", Path("a.png")),
+        ("list_masks", {"a": Path("a.png")}),
+        ("list_masks", {"a": ()}),
+        ("list_masks", (Path("a.png"),)),
+    ],
+)
+def test_an_answer_of_another_type_is_named(
+    method: str, answer: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "answers", {method: answer})
+    job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Answers")
+    with pytest.raises(ConfigError, match=rf"'{__name__}:Answers': {method}\(\): expected .*, found "):
+        infer(job)
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ({"list_images": ()}, "a has no frames"),
+        ({"list_masks": {"a.png": (Path("masks/a.png"),)}}, r"masks/a\.png: .*'a\.png'.*'a'"),
+        ({"list_masks": {}}, "no mask"),
+    ],
+)
+def test_a_sequence_without_frames_or_masks_says_which(
+    answers: dict[str, Any], found: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "answers", answers)
+    dataset = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Answers").open_dataset()
+    with pytest.raises(DataError, match=found):
+        dataset.sequence("a")
 
 
 @pytest.mark.parametrize("place", ["list_images", "list_masks"])

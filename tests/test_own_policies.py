@@ -51,6 +51,19 @@ class Keeps(Answers):
         return self.answer
 
 
+class KeepsSilently(Answers):
+    """Defines ``keep``, but does not say that it may decline frames."""
+
+    def keep(self, append: Append) -> bool:
+        return False
+
+
+class KeepsAll(Keeps):
+    """Switches off what its base class does."""
+
+    may_decline = False
+
+
 class Explains(Answers):
     """Explains itself with ``scores`` and ``facts``, which tests set."""
 
@@ -147,6 +160,12 @@ def test_to_keep_a_frame_is_yes_or_no(answer: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Keeps, "answer", answer)
     with pytest.raises(ConfigError, match=rf"{__name__}:Keeps.*True or False.*{answer}"):
         _play("Keeps")
+
+
+def test_a_keep_that_nobody_would_call_is_refused() -> None:
+    with pytest.raises(ConfigError, match=rf"{__name__}:KeepsSilently.*may_decline"):
+        build_policy(config(f"{__name__}:KeepsSilently"))
+    assert not build_policy(config(f"{__name__}:KeepsAll")).may_decline
 
 
 def test_an_error_in_a_custom_policy_is_named_with_its_line() -> None:

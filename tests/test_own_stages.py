@@ -8,8 +8,11 @@ import torch
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.mini_vost.writer import make_dataset
+from aot_plus.networks.managers.origin import origin_of_masks, origin_of_weights
+from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.memory.policies import build_policy
-from aot_plus.networks.models import build_model
+from aot_plus.networks.models import AOT, build_model
+from aot_plus.networks.models.loading import load_from_config
 from aot_plus.pipeline.choices import EvalRequest, choose
 from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train as train_tool
@@ -17,6 +20,7 @@ from aot_plus.utils.catalogue import DEFAULT_MODEL
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.paths import run_folder
+from tests.tiny_training import tiny_config
 from tests.train_videos import write_dataset
 
 FILE = '''
@@ -167,3 +171,44 @@ def test_the_training_tool_names_what_the_class_lacks(
 def test_the_paper_s_stage_trains_the_paper_s_model() -> None:
     assert Config.TRAIN_MODEL == DEFAULT_MODEL
     assert get_config("mini_vost").MODEL_NAME == "aot_mini"
+
+
+def test_the_network_of_the_page_is_trained_from_a_published_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only its gates start from random weights. The file, an AOT+'s, does not make it one."""
+    page = Path(__file__).parents[1] / "docs" / "checkpoints.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "page_networks.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    write_dataset(tmp_path / "videos", sequences=1)
+    torch.save(build_model(tiny_config(tmp_path / "videos")).state_dict(), tmp_path / "plus.pth")
+    own = {"MODEL_VOS": "page_networks:GatedAOT", "PRETRAIN_MODEL": str(tmp_path / "plus.pth")}
+    cfg = tiny_config(tmp_path / "videos", **own, TRAIN_TOTAL_STEPS=1)
+    with caplog.at_level("INFO"):
+        Trainer(cfg, tmp_path / "run").run()
+    assert "2 left as they were, not in the file" in caplog.text
+    (trained,) = (tmp_path / "run" / "ema_ckpt").iterdir()
+    assert type(load_from_config(cfg, trained, device="cpu")).__name__ == "GatedAOT"
+    assert any("page_networks.py" in name for name in origin_of_weights(cfg, None))
+    assert any("page_networks.py" in name for name in origin_of_masks(cfg, None))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("aott", r"expected one of aot, .*found 'aott'; the nearest: aot"),
+        (f"{__name__}:Path", "expected a subclass of .*AOT"),
+        (f"{__name__}:Unbuildable", r"KeyError in __init__\(\), .*test_own_stages.py, line \d+"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_named(name: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=f"^MODEL_VOS:? .*{found}"):
+        build_model(get_config("mini_vost", "aot_mini", overrides={"MODEL_VOS": name}))
+
+
+class Unbuildable(AOT):
+    """Has a bug."""
+
+    def __init__(self, cfg: Config) -> None:
+        raise KeyError("a bug")

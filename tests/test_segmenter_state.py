@@ -37,7 +37,24 @@ def _on_disk(state: dict[str, Any]) -> dict[str, Any]:
     return dict(torch.load(file, weights_only=True))
 
 
-POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", f"{__name__}:SecondBest"]
+class Learned(MemoryPolicy):
+    """Scores frames by a module whose weights follow the video, and by chance."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.scorer = torch.nn.Linear(1, 1)
+        self.chance = torch.Generator().manual_seed(0)
+
+    def drop(self, append: Append) -> torch.Tensor:
+        with torch.no_grad():
+            self.scorer.weight.add_(append.statistics().foreground.mean())
+            noise = torch.rand(len(append.frames), 1, generator=self.chance)
+            scores = self.scorer(noise).flatten()
+        return scores.masked_fill(~append.may_drop, torch.inf).argmin()
+
+
+OWN_POLICIES = [f"{__name__}:SecondBest", f"{__name__}:Learned"]
+POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", *OWN_POLICIES]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers import origin as origin_module
 from aot_plus.networks.managers import stop_request
@@ -622,6 +623,19 @@ def test_an_unreadable_frame_is_named_without_a_traceback(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"^\S*video_0/\d{5}\.png: [^\n]*$"):
         Trainer(cfg, tmp_path / "run").run()
     assert multiprocessing.active_children() == []  # the worker ended with the training
+
+
+class Fails(VOSTDataset):
+    """A custom layout with an error."""
+
+    def list_images(self, name: str) -> tuple[Path, ...]:
+        raise KeyError(name)
+
+
+def test_an_error_in_a_custom_layout_is_named_without_a_traceback(dataset: Path, tmp_path: Path) -> None:
+    cfg = tiny_config(dataset, DATA_WORKERS=1, DATA_LAYOUT=f"{__name__}:Fails")
+    with pytest.raises(ConfigError, match=rf"^the layout '{__name__}:Fails': KeyError [^\n]*$"):
+        Trainer(cfg, tmp_path).run()
 
 
 @pytest.mark.parametrize("exchanging", [False, True])

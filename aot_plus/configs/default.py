@@ -21,6 +21,7 @@ class DefaultStage:
 
     # Training data.
     DATASETS: tuple[str, ...] = ("vost",)
+    DATA_LAYOUT: str = ""  # layout of the folders among them, as TEST_LAYOUT; empty: VOST's or DAVIS's
     DATA_WORKERS: int = 4  # loader processes per training process; 0: samples load in the training process
     DATA_SEQ_LEN: int = 5  # frames per clip, including the reference frame
     # Pixels (height, width): 16k + 1. Without MODEL_ALIGN_CORNERS: 16k; 16k + 1 is then reduced by 1.

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from inspect import isfunction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+from aot_plus.dataloaders.own_layout import guard_methods
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.own_classes import own_errors
 from evaluation.datasets import DATASET_FOLDERS, OTHER_SPLIT
 from evaluation.layouts import annotations_folder, ground_truth
 from evaluation.masks import IGNORE_ID
@@ -64,17 +63,10 @@ class Dataset:
     zip_folder: ClassVar[str | None] = ""
 
     def __init_subclass__(cls) -> None:
-        """Wraps a user's own layout so that its errors name it, with file and line, except ``OSError``."""
+        """Wraps a user's own layout so that its errors and wrong answers name it."""
         super().__init_subclass__()
-        if cls.__module__.startswith("aot_plus."):
-            return
-        guard = own_errors("TEST_LAYOUT", f"{cls.__module__}:{cls.__qualname__}", OSError)
-        for name in vars(Dataset).keys() & vars(cls).keys():
-            own = vars(cls)[name]
-            if isfunction(own):
-                setattr(cls, name, guard(own))
-            elif isinstance(own, property) and own.fget is not None:
-                setattr(cls, name, property(guard(own.fget)))
+        if not cls.__module__.startswith("aot_plus."):
+            guard_methods(cls, Dataset)
 
     def __init__(
         self,
@@ -293,6 +285,14 @@ class Dataset:
         for index, path in enumerate(images):
             if path.stem in masks:
                 return index
+        if not images:
+            raise DataError(f"{self.root}: the sequence {name} has no frames")
+        if masks:
+            frame, files = next(iter(masks.items()))
+            first = images[0].stem
+            raise DataError(
+                f"{files[0]}: no frame has the name of the mask, {frame!r}; the first is {first!r}"
+            )
         require_lower_case(self.masks_folder / name)
         raise DataError(f"{self.masks_folder / name}: there is no mask (.png) of any frame")
 

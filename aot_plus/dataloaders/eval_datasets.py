@@ -30,7 +30,12 @@ FRAMES = VOSTDataset.frames
 
 
 def open_dataset(
-    name: str, data_folder: Path, images: str | None = None, split: str = "val", layout: str = ""
+    name: str,
+    data_folder: Path,
+    images: str | None = None,
+    split: str = "val",
+    layout: str = "",
+    key: str = "TEST_LAYOUT",
 ) -> Dataset:
     """Opens a known dataset in ``data_folder``, or the one at the path ``name``.
 
@@ -41,12 +46,13 @@ def open_dataset(
         split: the split to read, unless a method is given another.
         layout: a layout's name or class, as in ``TEST_LAYOUT``; empty for that of a known dataset, or to
             detect it.
+        key: the config value that names the layout, for messages.
 
     Raises:
         DataError: there is no such folder, or its layout is not known.
         ConfigError: there is no such layout or class.
     """
-    root, called, cls = _find(name, data_folder, layout)
+    root, called, cls = _find(name, data_folder, layout, key)
     later = getattr(DATASETS.get(layout or name, Config), "TEST_LATER_MASKS", False)
     return cls(root, called, images, split, later=later)
 
@@ -65,29 +71,29 @@ def open_configured(cfg: Config) -> Dataset:
     )
 
 
-def _find(name: str, data_folder: Path, layout: str) -> tuple[Path, str, type[Dataset]]:
+def _find(
+    name: str, data_folder: Path, layout: str, key: str = "TEST_LAYOUT"
+) -> tuple[Path, str, type[Dataset]]:
     """Finds a dataset's folder, its name in results, and its layout."""
     if name in DATASET_FOLDERS:
-        return known_folder(data_folder, name), name, _layout_class(layout or name)
+        return known_folder(data_folder, name), name, _layout_class(layout or name, key)
     root = find_path(name)
     if root is None or not root.is_dir():
         known = ", ".join(DATASET_FOLDERS)
         raise DataError(f"{name}: neither a known dataset ({known}) nor a folder")
-    return root, root.resolve().name.lower(), _layout_class(layout or find_layout(root))
+    return root, root.resolve().name.lower(), _layout_class(layout or find_layout(root), key)
 
 
-def _layout_class(layout: str) -> type[Dataset]:
+def _layout_class(layout: str, key: str) -> type[Dataset]:
     """Returns a layout's class. Raises ``ConfigError`` if there is none."""
     if layout in LAYOUTS:
         return LAYOUTS[layout]
     if ":" not in layout:
         known = ", ".join(LAYOUTS)
-        raise ConfigError(
-            f"TEST_LAYOUT: expected one of {known}, or package.module:ClassName, found {layout!r}"
-        )
-    own = import_class(layout, "TEST_LAYOUT")
+        raise ConfigError(f"{key}: expected one of {known}, or package.module:ClassName, found {layout!r}")
+    own = import_class(layout, key)
     if not issubclass(own, Dataset):
-        raise ConfigError(f"TEST_LAYOUT: expected a subclass of {Dataset.__module__}.Dataset, found {own!r}")
+        raise ConfigError(f"{key}: expected a subclass of {Dataset.__module__}.Dataset, found {own!r}")
     return own
 
 
@@ -109,6 +115,6 @@ def find_layout(root: Path) -> str:
     nested = f"; did you mean {', '.join(map(str, inner))}?" if inner else "."
     raise DataError(
         f"{root}: not a dataset in VOST's layout: there is no folder {SPLITS}; nor in DAVIS's: there is no "
-        f"folder JPEGImages{nested} For another layout, give --layout with one of {', '.join(LAYOUTS)}, or "
-        "your own"
+        f"folder JPEGImages{nested} For another layout, set --layout (DATA_LAYOUT in training) to one of "
+        f"{', '.join(LAYOUTS)}, or your own"
     )

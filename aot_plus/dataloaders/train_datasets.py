@@ -225,7 +225,7 @@ def build_train_dataset(cfg: Config) -> TrainDataset:
     """Opens the datasets in ``DATASETS``. Raises ``DataError`` or ``ConfigError`` if one cannot be used.
 
     These are either static images (``static``, or ``static:FOLDER`` for another folder) or videos: ``vost``,
-    ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in VOST's layout.
+    ``mini_vost``, ``davis2017``, ``youtubevos2019`` and folders in the layout ``DATA_LAYOUT``.
     """
     are_images = [name.partition(":")[0] == "static" for name in cfg.DATASETS]
     if any(are_images) and not all(are_images):

@@ -9,6 +9,7 @@ from aot_plus.dataloaders.layouts import YouTubeVOS
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.video_clips import FolderVideo, Video
 from aot_plus.utils.errors import DataError
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.home import home
 from evaluation.layouts import meta_path
 
@@ -25,7 +26,8 @@ def training_videos(name: str, cfg: Config) -> Sequence[Video]:
     """
     if name == "mini_vost":
         return _mini_vost(cfg)
-    dataset = open_dataset(name, home() / cfg.DIR_DATA, split=_SPLIT)
+    layout = "" if name in DATASET_FOLDERS else cfg.DATA_LAYOUT
+    dataset = open_dataset(name, home() / cfg.DIR_DATA, split=_SPLIT, layout=layout, key="DATA_LAYOUT")
     dataset.require()
     if dataset.images != dataset.frames:
         _log.info("%s: %s has no training sequence, so %s is read", name, dataset.frames, dataset.images)

@@ -150,7 +150,7 @@ def check_relations(config: Config) -> None:
     """Raises ``ConfigError`` for values that do not fit each other."""
     channels = config.MODEL_ENCODER_EMBEDDING_DIM
     for name in ("MODEL_SELF_HEADS", "MODEL_ATT_HEADS"):
-        if config.MODEL_VOS != "deaot" and channels % getattr(config, name):
+        if config.MODEL_VOS in ("aot", "official_aot") and channels % getattr(config, name):
             raise ConfigError(
                 f"{name}: expected a divisor of MODEL_ENCODER_EMBEDDING_DIM, {channels}, "
                 f"found {getattr(config, name)}"

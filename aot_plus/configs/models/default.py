@@ -7,8 +7,9 @@ class DefaultModel:
     """Holds the defaults of every model. A stage may set one, and then wins; ``DefaultStage`` sets none."""
 
     MODEL_NAME: str = "default"  # name of the model's file; set by get_config
-    # Network: AOT+, the AOT benchmark's AOT, or DeAOT. The checkpoint decides between the first two.
-    MODEL_VOS: Literal["aot", "official_aot", "deaot"] = "aot"
+    # Network: aot (AOT+), official_aot (the AOT benchmark's), deaot, or package.module:ClassName of your own.
+    # The checkpoint decides between the first two.
+    MODEL_VOS: str = "aot"
     # mobilenetv2, resnet18, resnet50, resnet101, resnest101, swin_base, timm:NAME, or
     # package.module:ClassName of your own
     MODEL_ENCODER: str = "mobilenetv2"

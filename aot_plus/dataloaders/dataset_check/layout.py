@@ -1,6 +1,6 @@
 """Checks a dataset as a whole: its folders, its split files, and the sequences that they name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.dataset_check import findings as kinds
@@ -36,14 +36,25 @@ def check_sequence_folders(dataset: Dataset, names: Sequence[str]) -> tuple[list
     Returns one finding for each of the two kinds, and the names of the sequences.
     """
     found, all_missing = [], set()
-    for folder in (dataset.frames_folder, dataset.masks_folder):
-        missing = [name for name in names if not (folder / name).is_dir()]
+    for folder, files in (
+        (dataset.frames_folder, dataset.list_images),
+        (dataset.masks_folder, dataset.list_masks),
+    ):
+        missing = [name for name in names if not (folder / name).is_dir() and not _lists(files, name)]
         if len(missing) > 1:
             more = f" and {len(missing) - _NAMED} more" * (len(missing) > _NAMED)
             detail = f"{len(missing)} of {len(names)} in {folder}: {', '.join(missing[:_NAMED])}{more}"
             found.append(Finding(kinds.SEQUENCES_MISSING, dataset.split, detail))
             all_missing |= set(missing)
     return found, all_missing
+
+
+def _lists(files: Callable[[str], Collection[object]], name: str) -> bool:
+    """Returns whether a sequence has files elsewhere, in a layout with other folders."""
+    try:
+        return bool(files(name))
+    except (DataError, OSError):
+        return False
 
 
 def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[str]], list[Finding]]:

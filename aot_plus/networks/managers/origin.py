@@ -75,7 +75,7 @@ def origin_of_masks(cfg: Config, checkpoint: Path | None) -> Origin:
 
     Raises ``CheckpointError`` if the checkpoint cannot be read.
     """
-    own = _own_files(cfg.MEM_POLICY, "MEM_POLICY", "policy file") | _own_encoder(cfg)
+    own = _own_files(cfg.MEM_POLICY, "MEM_POLICY", "policy file") | _own_model(cfg)
     own |= _own_files(cfg.TEST_LAYOUT, "TEST_LAYOUT", "layout file")
     return _content("the checkpoint's content", checkpoint) | own | {CODE: _digest_code(_MASKS)}
 
@@ -86,7 +86,8 @@ def origin_of_weights(cfg: Config, initial: Path | None, encoder: Path | None = 
     ``initial``: the file of the initial weights, if any; ``encoder``: the one of the encoder, if another one.
     """
     files = _content(INITIAL_WEIGHTS, initial) | _content(INITIAL_ENCODER, encoder)
-    return files | _own_encoder(cfg) | {CODE: _digest_code(_WEIGHTS)}
+    own = _own_model(cfg) | _own_files(cfg.DATA_LAYOUT, "DATA_LAYOUT", "layout file")
+    return files | own | {CODE: _digest_code(_WEIGHTS)}
 
 
 def origin_differences(path: Path, origin: Origin) -> list[str]:
@@ -129,9 +130,11 @@ def _digest_code(places: Iterable[str]) -> str:
     return digest_files(root, files)
 
 
-def _own_encoder(cfg: Config) -> dict[str, str]:
+def _own_model(cfg: Config) -> dict[str, str]:
+    """Returns digests of the files of a user's own network and encoder."""
     is_own = not cfg.MODEL_ENCODER.startswith("timm:")
-    return _own_files(cfg.MODEL_ENCODER, "MODEL_ENCODER", "encoder file") if is_own else {}
+    encoder = _own_files(cfg.MODEL_ENCODER, "MODEL_ENCODER", "encoder file") if is_own else {}
+    return _own_files(cfg.MODEL_VOS, "MODEL_VOS", "network file") | encoder
 
 
 def _own_files(name: str, key: str, kind: str) -> dict[str, str]:

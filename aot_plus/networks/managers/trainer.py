@@ -200,10 +200,11 @@ class Trainer:
             nonlocal batches
             try:
                 yield from batches
-            except DataError as error:  # a worker's error has its traceback in the message
+            except (ConfigError, DataError) as error:  # a worker's has its traceback in the message
+                kind = type(error)
                 message = str(error).strip().splitlines()[-1]
-                shown = message.removeprefix(f"{DataError.__module__}.DataError: ")
-                raise DataError(shown) from error.with_traceback(None)  # frames keep ``batches`` alive
+                shown = message.removeprefix(f"{kind.__module__}.{kind.__name__}: ")
+                raise kind(shown) from error.with_traceback(None)  # frames keep ``batches`` alive
             finally:
                 # If this is left to the garbage collector, PyTorch waits 5 s in vain for each of its workers.
                 del batches

@@ -119,7 +119,8 @@ DECIDED_BY_FILE = frozenset(
 def _adapt_to_file(cfg: Config, path: str, tensors: Mapping[str, Tensor]) -> None:
     """Sets the ``DECIDED_BY_FILE`` values. A temporal embedding left at random values would do harm."""
     facts = inspect_checkpoint(tensors)
-    if facts.aot_class is not None and cfg.MODEL_VOS not in ("deaot", facts.aot_class):
+    either = cfg.MODEL_VOS in ("aot", "official_aot")
+    if either and facts.aot_class not in (None, cfg.MODEL_VOS):
         _log.warning("%s was trained with MODEL_VOS = %s: running with that", path, facts.aot_class)
         cfg.MODEL_VOS = facts.aot_class
     if facts.has_temporal_embedding != cfg.USE_TEMPORAL_POSITIONAL_EMBEDDING:

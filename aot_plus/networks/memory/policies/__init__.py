@@ -65,12 +65,21 @@ def build_policy(cfg: Config) -> MemoryPolicy:
 
     Raises:
         ConfigError: no such policy (the message lists what exists), a value that the policy cannot use, or a
-            user's own policy that cannot be built.
+            user's own policy that cannot be built, or whose ``keep`` would never be called.
     """
     policy_class = _policy_class(cfg.MEM_POLICY)
     with policy_errors(cfg.MEM_POLICY):
         policy = policy_class(cfg)
+    if policy_class.keep is not MemoryPolicy.keep and not _sets_may_decline(policy):
+        name = cfg.MEM_POLICY
+        raise ConfigError(f"MEM_POLICY: {name!r} defines keep, which is called only if may_decline is True")
     return WriteGate(cfg, policy) if cfg.MEM_WRITE_GATE else policy
+
+
+def _sets_may_decline(policy: MemoryPolicy) -> bool:
+    """Returns whether a policy or a class that it derives from chose a value, which may be False."""
+    owners = (policy, *type(policy).__mro__)
+    return any("may_decline" in vars(owner) for owner in owners if owner is not MemoryPolicy)
 
 
 def _policy_class(name: str) -> type[MemoryPolicy]:

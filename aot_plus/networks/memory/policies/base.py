@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -208,17 +208,31 @@ class MemoryPolicy(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Returns the policy's part of a segmenter's state: all attributes but ``cfg``.
 
-        A policy that keeps anything other than numbers, text, tensors, lists, tuples and dictionaries
-        overrides this and ``load_state_dict``.
+        Of a module or a ``torch.Generator``, it has the tensors. A policy that keeps anything else but
+        numbers, text, tensors, lists, tuples and dictionaries overrides this and ``load_state_dict``.
         """
-        return copy.deepcopy({name: value for name, value in vars(self).items() if name != "cfg"})
+        return copy.deepcopy({name: _state_of(value) for name, value in vars(self).items() if name != "cfg"})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the policy from a ``state_dict``, all tensors on the memory's device.
 
         A policy that keeps some of them on the CPU overrides this to put them back there.
         """
-        vars(self).update(copy.deepcopy(dict(state)))
+        for name, value in copy.deepcopy(dict(state)).items():
+            own = vars(self).get(name)
+            if isinstance(own, nn.Module):
+                own.load_state_dict(value)
+            elif isinstance(own, torch.Generator):
+                own.set_state(value.cpu())
+            else:
+                vars(self)[name] = value
+
+
+def _state_of(value: Any) -> Any:
+    """Returns an attribute of a policy; of a module or a random generator, its tensors."""
+    if isinstance(value, nn.Module):
+        return value.state_dict()
+    return value.get_state() if isinstance(value, torch.Generator) else value
 
 
 def is_replayable(policy: MemoryPolicy) -> bool:
