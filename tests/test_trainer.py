@@ -267,6 +267,46 @@ def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -
     assert not torch.equal(averaged["encoder.conv1.weight"], trained["encoder.conv1.weight"])
 
 
+def test_the_values_of_the_config_reach_the_step(dataset: Path) -> None:
+    """Learning rates, weight decay and average; each value differs from its default."""
+    cfg = tiny_config(
+        dataset,
+        TRAIN_TOTAL_STEPS=100,
+        TRAIN_BATCH_SIZE=1,
+        DATA_SEQ_LEN=2,
+        TRAIN_LR=1e-3,
+        TRAIN_LR_MIN=2e-4,
+        TRAIN_LR_POWER=2.0,
+        TRAIN_LR_WARM_UP_RATIO=0.2,
+        TRAIN_LR_ENCODER_RATIO=0.5,
+        TRAIN_WEIGHT_DECAY=0.03,
+        TRAIN_WEIGHT_DECAY_EXEMPTION=("encoder_projector",),
+        TRAIN_SEQ_TRAINING_FREEZE_PARAMS=("patch_wise_id_bank",),
+        TRAIN_ENCODER_FREEZE_AT=2,
+        TRAIN_EMA_RATIO=0.012,
+        **SMALL,
+    )
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    batch = next(iter(build_train_loader(cfg)))
+    first = learner.model.decoder.conv_out.weight.detach().clone()
+    for step, rate, bank in ((10, 6e-4, (6e-4, 0.03)), (60, 4e-4, (0.0, 0.0))):
+        assert learner.train_step(batch, step).rate == pytest.approx(rate)
+        names = {id(weight): name for name, weight in learner.model.named_parameters()}
+        found = {
+            names[id(weight)]: (group["lr"], group["weight_decay"])
+            for group in learner.optimizer.param_groups
+            for weight in group["params"]
+        }
+        assert found["decoder.conv_out.weight"] == pytest.approx((rate, 0.03))
+        assert found["encoder_projector.weight"] == pytest.approx((rate, 0.0))
+        assert found["encoder.layer2.0.conv1.weight"] == pytest.approx(((rate + 2e-4) / 2, 0.03))
+        assert found["patch_wise_id_bank.weight"] == pytest.approx(bank)
+        assert not any(name.startswith("encoder.layer1") for name in found)
+        if step == 10:  # the decay is 1 - 1 / (0.012 * 100) = 1/6, below the warm-up's 2/11
+            expected = first.lerp(learner.model.decoder.conv_out.weight, 5 / 6)
+            torch.testing.assert_close(learner.average.decoder.conv_out.weight, expected)
+
+
 def test_the_share_of_predictions_follows_its_schedule(dataset: Path) -> None:
     values = {"START_RATIO": 0.1, "END_RATIO": 0.5, "FINAL_SHARE": 0.85}
     cfg = tiny_config(
@@ -301,7 +341,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
         TRAIN_MAX_BAD_STEPS=3,
         TRAIN_DTYPE=dtype,
         TRAIN_BATCH_SIZE=1,
-        MODEL_FREEZE_BN=True,
+        MODEL_FREEZE_BN=False,
         TRAIN_TOTAL_STEPS=4,
         **SMALL,
     )

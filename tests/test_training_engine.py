@@ -176,6 +176,19 @@ def test_the_identity_bank_learns_from_predictions_unless_frozen(freeze: tuple[s
     assert model.patch_wise_id_bank.weight.grad is not None
 
 
+def test_the_losses_follow_the_schedules_of_the_config() -> None:
+    cfg = config(
+        TRAIN_TOTAL_STEPS=100,
+        TRAIN_HARD_MINING_RATIO=0.6,
+        TRAIN_TOP_K_PERCENT_PIXELS=0.5,
+        TRAIN_AUX_LOSS_WEIGHT=3.0,
+        TRAIN_AUX_LOSS_RATIO=0.4,
+    )
+    schedule = LossSchedule.at(30, cfg, torch.zeros(2, 10, 20))
+    assert schedule.hardest == 150
+    assert schedule.auxiliary == pytest.approx(0.75)
+
+
 def test_mean_object_iou_by_hand() -> None:
     labels = torch.tensor([[[1, 1, 0, 2], [255, 255, 0, 0]]], dtype=torch.uint8)
     predictions = torch.tensor([[[1, 0, 0, 2], [1, 2, 3, 0]]], dtype=torch.uint8)
