@@ -527,6 +527,9 @@ def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -
     wider = tiny_config(dataset, MODEL_ENCODER_EMBEDDING_DIM=64)
     with pytest.raises(CheckpointError, match=r"step 2 .*\b32\b.*\b64\b.* \d+ more$"):
         Trainer(wider, tmp_path, resume=True).run()
+    with pytest.raises(CheckpointError, match=r"step 2 .*LSTT\.layers\.1\.") as caught:
+        Trainer(tiny_config(dataset, MODEL_LSTT_NUM=2), tmp_path, resume=True).run()
+    assert len(str(caught.value)) < len(str(tmp_path)) + 300  # without the names of all tensors
     saved = read_saved_config(tmp_path / "config.yaml")
     assert saved["MODEL_ENCODER_EMBEDDING_DIM"] == 32  # the value that matches the saved weights
 
@@ -645,6 +648,17 @@ def test_a_data_worker_that_was_killed_is_named(
     with pytest.raises(VOSError, match=r"^DATA_WORKERS: .* 2 .*\(pid .*DATA_WORKERS=1$") as raised:
         Trainer(tiny_config(dataset, DATA_WORKERS=2), tmp_path).run()
     assert raised.type is VOSError
+
+
+def test_a_lack_of_memory_is_an_error_that_says_what_needs_less(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Learner, "train_step", fail)
+    with pytest.raises(VOSError, match=r"2\.00 GiB\n.*TRAIN_ACCUMULATION_STEPS"):
+        Trainer(tiny_config(dataset), tmp_path).run()
 
 
 @pytest.mark.parametrize(
