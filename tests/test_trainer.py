@@ -257,6 +257,20 @@ def test_the_weights_learn_from_clipped_gradients(dataset: Path, dtype: str) -> 
     assert norms == [pytest.approx(limit, rel=1e-2)]
 
 
+def test_gradients_that_overflow_skip_the_step_and_lower_the_loss_scale(dataset: Path) -> None:
+    values = {"TRAIN_DTYPE": "float16", "TRAIN_BATCH_SIZE": 1, "DATA_SEQ_LEN": 2, **SMALL}
+    cfg = tiny_config(dataset, MODEL_FREEZE_BN=False, **values)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    learner.scaler.load_state_dict({**learner.scaler.state_dict(), "scale": 2.0**40})
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    result = learner.train_step(next(iter(build_train_loader(cfg))), 0)
+    assert not result.updated
+    assert result.loss < 100
+    assert_same(dict(learner.model.state_dict()), before)
+    assert learner.ema.updates == 0
+    assert learner.scaler.get_scale() == 2.0**39
+
+
 def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -> None:
     cfg = tiny_config(dataset, MODEL_FREEZE_BN=False, TRAIN_TOTAL_STEPS=2, TRAIN_EMA_RATIO=5.0)
     path = Trainer(cfg, tmp_path).run()
@@ -304,7 +318,8 @@ def test_the_values_of_the_config_reach_the_step(dataset: Path) -> None:
         assert not any(name.startswith("encoder.layer1") for name in found)
         if step == 10:  # the decay is 1 - 1 / (0.012 * 100) = 1/6, below the warm-up's 2/11
             expected = first.lerp(learner.model.decoder.conv_out.weight, 5 / 6)
-            torch.testing.assert_close(learner.average.decoder.conv_out.weight, expected)
+            averaged = learner.average.decoder.conv_out.weight
+            torch.testing.assert_close(averaged, expected, rtol=0.0, atol=1e-6)
 
 
 def test_the_share_of_predictions_follows_its_schedule(dataset: Path) -> None:
