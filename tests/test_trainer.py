@@ -26,7 +26,13 @@ from aot_plus.networks.managers import trainer as trainer_module
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.managers.stop_request import StopRequest
-from aot_plus.networks.managers.train_checkpoint import ema_path, load_latest_checkpoint, saved_steps
+from aot_plus.networks.managers.train_checkpoint import (
+    TrainingCheckpoint,
+    ema_path,
+    get_random_state,
+    load_latest_checkpoint,
+    saved_steps,
+)
 from aot_plus.networks.managers.train_folder import decide_resume
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
@@ -221,6 +227,23 @@ def test_two_processes_learn_the_same_as_one_with_two_parts(dataset: Path, tmp_p
     assert [json.loads(line)["step"] for line in validations] == [6]  # only one of the two validates
 
 
+def test_each_process_has_its_own_random_numbers_and_resumes_with_them(dataset: Path, tmp_path: Path) -> None:
+    def draw(rank: int, start: int = 0, checkpoint: TrainingCheckpoint | None = None) -> list[float]:
+        Trainer(tiny_config(dataset), tmp_path, place=ProcessPlace(rank, 2, rank, 2))._seed(start, checkpoint)
+        numbers: list[float] = torch.rand(3).tolist()
+        return numbers
+
+    assert draw(0) == draw(0)
+    assert len({tuple(draw(rank, start)) for rank in (0, 1) for start in (0, 5)}) == 4
+    states, following = [], []
+    for rank in (0, 1):
+        draw(rank)
+        states.append(get_random_state())
+        following.append(torch.rand(3).tolist())
+    checkpoint = TrainingCheckpoint(1, {}, {}, {}, {}, states)
+    assert [draw(rank, 1, checkpoint) for rank in (0, 1)] == following
+
+
 def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> None:
     states = []
     for parts in (1, 2):
@@ -268,7 +291,9 @@ def test_gradients_that_overflow_skip_the_step_and_lower_the_loss_scale(dataset:
     assert result.loss < 100
     assert_same(dict(learner.model.state_dict()), before)
     assert learner.ema.updates == 0
-    assert learner.scaler.get_scale() == 2.0**39
+    resumed = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    resumed.load_state(learner.state())
+    assert learner.scaler.get_scale() == resumed.scaler.get_scale() == 2.0**39
 
 
 def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -> None:
