@@ -24,7 +24,7 @@ from aot_plus.networks.managers.processes import (
     process_group,
     sum_over_processes,
 )
-from aot_plus.pipeline.launch import launch
+from aot_plus.pipeline.launch import _work, launch
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import DataError, ProcessError, VOSError
 from evaluation.signals import raise_first_signal
@@ -109,6 +109,25 @@ def test_sigterm_ends_a_process_that_waits_for_one_that_ended(tmp_path: Path) ->
     process.join(20)
     process.kill()
     assert process.exitcode == -signal.SIGTERM
+
+
+def fail_and_get_sigterm() -> None:
+    """Fails as one of several processes, and gets torchrun's SIGTERM while it ends."""
+
+    def fail() -> None:
+        raise DataError("video.mp4: is broken")
+
+    try:
+        _work(fail)
+    except DataError:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_does_not_disturb_a_process_that_reports_its_error() -> None:
+    process = multiprocessing.get_context("fork").Process(target=fail_and_get_sigterm)
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
 
 
 def launch_and_wait(folder: Path, fork: bool, deaf: bool) -> int:

@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms.v2 import Identity
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders import coco_images
+from aot_plus.dataloaders import coco_images, static_images
 from aot_plus.dataloaders.coco_images import read_coco
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.photometric import Photometric, colours_of_images, colours_of_videos
@@ -109,6 +109,48 @@ def test_a_view_moves_image_and_mask_alike() -> None:
         assert (found <= 3).mean() > 0.99
 
 
+def test_views_move_within_the_published_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves: list[tuple[Any, ...]] = []
+    boxes: list[tuple[int, ...]] = []
+    flips: list[Image.Image] = []
+
+    def affine(image: Image.Image, *place: Any, **_: Any) -> Image.Image:
+        if image.mode == "RGB":
+            moves.append(place)
+        return image
+
+    def crop(image: Image.Image, *box: Any) -> Image.Image:
+        if image.mode == "RGB":
+            boxes.append(box[:4])
+        return image
+
+    def flip(image: Image.Image) -> Image.Image:
+        if image.mode == "RGB":
+            flips.append(image)
+        return image
+
+    for name, fake in (("affine", affine), ("resized_crop", crop), ("hflip", flip)):
+        monkeypatch.setattr(static_images.F, name, fake)
+    for seed in range(150):
+        views("v1", seed)
+    assert (len(moves), len(boxes)) == (2 * 150, 3 * 150)  # the first of three frames stays in its place
+    assert 130 < len(flips) < 200  # 0.5 for an image, and 0.3 for each of its later frames: 165
+    height, width = MASK.shape
+    shears = [shear for _, _, _, (shear, _) in moves]
+    areas = [box[2] * box[3] / (height * width) for box in boxes]
+    for values, low, high in (
+        ([angle for angle, *_ in moves], -20, 20),
+        ([shift[0] / width for _, shift, *_ in moves], -0.1, 0.1),
+        ([shift[1] / height for _, shift, *_ in moves], -0.1, 0.1),
+        ([zoom for _, _, zoom, _ in moves], 0.9, 1.1),
+        (shears, -10, 10),
+        (areas, 0.8, 1.0),
+    ):
+        edge = 0.05 * (high - low)
+        assert low - edge <= min(values) < low + edge
+        assert high - edge < max(values) <= high + edge
+
+
 def test_the_second_kind_changes_colours_more_and_of_videos_as_well() -> None:
     assert colours_of_videos("v1") is None
     clip = raw_clip(*[MASK] * 12, shade=120)
@@ -119,6 +161,12 @@ def test_the_second_kind_changes_colours_more_and_of_videos_as_well() -> None:
         changes[kind] = max(abs(shade - 120) for shade in shades)
         assert len({round(shade, 3) for shade in shades}) > 6  # drawn for each frame separately
     assert 1 < changes["v1"] < 13 < changes["v2"]
+    clip.images[:] = [np.full_like(image, (200, 100, 50)) for image in clip.images]
+    grey = 0
+    for seed in range(20):
+        changed = colours_of_images("v2").apply(clip, np.random.default_rng(seed))
+        grey += sum(len(set(image[48, 64].tolist())) == 1 for image in changed.images)
+    assert 28 < grey < 68  # a fifth of 240
     video = ClipTransform((65, 65), colours=colours_of_videos("v2"))
     clip = raw_clip(MASK, MASK, shade=120)
     moved = video.apply(clip, np.random.default_rng(0))

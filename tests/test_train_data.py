@@ -137,10 +137,11 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) 
 
 
 def test_a_video_is_augmented_differently_each_time() -> None:
-    """This holds for every step and every position in a batch."""
+    """This holds for every step, every position in a batch and every seed."""
     source = VideoClips([steady_video()], ClipRules(length=2))
-    stream = ClipStream(TrainDataset(source, ClipTransform((65, 65)), max_objects=10), 0, total_batch=2)
-    clips = [stream[item] for item in range(6)]
+    dataset = TrainDataset(source, ClipTransform((65, 65)), max_objects=10)
+    stream = ClipStream(dataset, 0, total_batch=2)
+    clips = [*(stream[item] for item in range(6)), ClipStream(dataset, 1, total_batch=2)[0]]
     assert {clip.names for clip in clips} == {("fake",)}
     assert not any(torch.equal(one.images, other.images) for one, other in combinations(clips, 2))
     # The crop and the frames are drawn again, not only the colours.

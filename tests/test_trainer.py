@@ -28,7 +28,13 @@ from aot_plus.networks.managers import trainer as trainer_module
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
 from aot_plus.networks.managers.stop_request import StopRequest
-from aot_plus.networks.managers.train_checkpoint import ema_path, load_latest_checkpoint, saved_steps
+from aot_plus.networks.managers.train_checkpoint import (
+    TrainingCheckpoint,
+    ema_path,
+    get_random_state,
+    load_latest_checkpoint,
+    saved_steps,
+)
 from aot_plus.networks.managers.train_folder import decide_resume
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import build_model
@@ -224,6 +230,23 @@ def test_two_processes_learn_the_same_as_one_with_two_parts(dataset: Path, tmp_p
     assert [json.loads(line)["step"] for line in validations] == [6]  # only one of the two validates
 
 
+def test_each_process_has_its_own_random_numbers_and_resumes_with_them(dataset: Path, tmp_path: Path) -> None:
+    def draw(rank: int, start: int = 0, checkpoint: TrainingCheckpoint | None = None) -> list[float]:
+        Trainer(tiny_config(dataset), tmp_path, place=ProcessPlace(rank, 2, rank, 2))._seed(start, checkpoint)
+        numbers: list[float] = torch.rand(3).tolist()
+        return numbers
+
+    assert draw(0) == draw(0)
+    assert len({tuple(draw(rank, start)) for rank in (0, 1) for start in (0, 5)}) == 4
+    states, following = [], []
+    for rank in (0, 1):
+        draw(rank)
+        states.append(get_random_state())
+        following.append(torch.rand(3).tolist())
+    checkpoint = TrainingCheckpoint(1, {}, {}, {}, {}, states)
+    assert [draw(rank, 1, checkpoint) for rank in (0, 1)] == following
+
+
 def test_accumulated_parts_make_the_step_of_the_whole_batch(dataset: Path) -> None:
     states = []
     for parts in (1, 2):
@@ -260,6 +283,22 @@ def test_the_weights_learn_from_clipped_gradients(dataset: Path, dtype: str) -> 
     assert norms == [pytest.approx(limit, rel=1e-2)]
 
 
+def test_gradients_that_overflow_skip_the_step_and_lower_the_loss_scale(dataset: Path) -> None:
+    values = {"TRAIN_DTYPE": "float16", "TRAIN_BATCH_SIZE": 1, "DATA_SEQ_LEN": 2, **SMALL}
+    cfg = tiny_config(dataset, MODEL_FREEZE_BN=False, **values)
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    learner.scaler.load_state_dict({**learner.scaler.state_dict(), "scale": 2.0**40})
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    result = learner.train_step(next(iter(build_train_loader(cfg))), 0)
+    assert not result.updated
+    assert result.loss < 100
+    assert_same(dict(learner.model.state_dict()), before)
+    assert learner.ema.updates == 0
+    resumed = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    resumed.load_state(learner.state())
+    assert learner.scaler.get_scale() == resumed.scaler.get_scale() == 2.0**39
+
+
 def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -> None:
     cfg = tiny_config(dataset, MODEL_FREEZE_BN=False, TRAIN_TOTAL_STEPS=2, TRAIN_EMA_RATIO=5.0)
     path = Trainer(cfg, tmp_path).run()
@@ -268,6 +307,47 @@ def test_the_averaged_model_follows_the_buffers(dataset: Path, tmp_path: Path) -
     assert torch.equal(averaged["encoder.bn1.running_mean"], trained["encoder.bn1.running_mean"])
     assert averaged["encoder.bn1.running_mean"].abs().sum() > 0
     assert not torch.equal(averaged["encoder.conv1.weight"], trained["encoder.conv1.weight"])
+
+
+def test_the_values_of_the_config_reach_the_step(dataset: Path) -> None:
+    """Learning rates, weight decay and average; each value differs from its default."""
+    cfg = tiny_config(
+        dataset,
+        TRAIN_TOTAL_STEPS=100,
+        TRAIN_BATCH_SIZE=1,
+        DATA_SEQ_LEN=2,
+        TRAIN_LR=1e-3,
+        TRAIN_LR_MIN=2e-4,
+        TRAIN_LR_POWER=2.0,
+        TRAIN_LR_WARM_UP_RATIO=0.2,
+        TRAIN_LR_ENCODER_RATIO=0.5,
+        TRAIN_WEIGHT_DECAY=0.03,
+        TRAIN_WEIGHT_DECAY_EXEMPTION=("encoder_projector",),
+        TRAIN_SEQ_TRAINING_FREEZE_PARAMS=("patch_wise_id_bank",),
+        TRAIN_ENCODER_FREEZE_AT=2,
+        TRAIN_EMA_RATIO=0.012,
+        **SMALL,
+    )
+    learner = Learner(build_model(cfg), cfg, device=torch.device("cpu"), place=ProcessPlace())
+    batch = next(iter(build_train_loader(cfg)))
+    first = learner.model.decoder.conv_out.weight.detach().clone()
+    for step, rate, bank in ((10, 6e-4, (6e-4, 0.03)), (60, 4e-4, (0.0, 0.0))):
+        assert learner.train_step(batch, step).rate == pytest.approx(rate)
+        names = {id(weight): name for name, weight in learner.model.named_parameters()}
+        found = {
+            names[id(weight)]: (group["lr"], group["weight_decay"])
+            for group in learner.optimizer.param_groups
+            for weight in group["params"]
+        }
+        assert found["decoder.conv_out.weight"] == pytest.approx((rate, 0.03))
+        assert found["encoder_projector.weight"] == pytest.approx((rate, 0.0))
+        assert found["encoder.layer2.0.conv1.weight"] == pytest.approx(((rate + 2e-4) / 2, 0.03))
+        assert found["patch_wise_id_bank.weight"] == pytest.approx(bank)
+        assert not any(name.startswith("encoder.layer1") for name in found)
+        if step == 10:  # the decay is 1 - 1 / (0.012 * 100) = 1/6, below the warm-up's 2/11
+            expected = first.lerp(learner.model.decoder.conv_out.weight, 5 / 6)
+            averaged = learner.average.decoder.conv_out.weight
+            torch.testing.assert_close(averaged, expected, rtol=0.0, atol=1e-6)
 
 
 def test_the_share_of_predictions_follows_its_schedule(dataset: Path) -> None:
@@ -313,7 +393,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
         TRAIN_MAX_BAD_STEPS=3,
         TRAIN_DTYPE=dtype,
         TRAIN_BATCH_SIZE=1,
-        MODEL_FREEZE_BN=True,
+        MODEL_FREEZE_BN=False,
         TRAIN_TOTAL_STEPS=4,
         **SMALL,
     )
@@ -534,6 +614,9 @@ def test_a_checkpoint_of_another_model_is_named(dataset: Path, tmp_path: Path) -
     wider = tiny_config(dataset, MODEL_ENCODER_EMBEDDING_DIM=64)
     with pytest.raises(CheckpointError, match=r"step 2 .*\b32\b.*\b64\b.* \d+ more$"):
         Trainer(wider, tmp_path, resume=True).run()
+    with pytest.raises(CheckpointError, match=r"step 2 .*LSTT\.layers\.1\.") as caught:
+        Trainer(tiny_config(dataset, MODEL_LSTT_NUM=2), tmp_path, resume=True).run()
+    assert len(str(caught.value)) < len(str(tmp_path)) + 300  # without the names of all tensors
     saved = read_saved_config(tmp_path / "config.yaml")
     assert saved["MODEL_ENCODER_EMBEDDING_DIM"] == 32  # the value that matches the saved weights
 
@@ -656,6 +739,17 @@ def test_a_data_worker_that_was_killed_is_named(
     with pytest.raises(VOSError, match=r"^DATA_WORKERS: .* 2 .*\(pid .*DATA_WORKERS=1$") as raised:
         Trainer(tiny_config(dataset, DATA_WORKERS=2), tmp_path).run()
     assert raised.type is VOSError
+
+
+def test_a_lack_of_memory_is_an_error_that_says_what_needs_less(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Learner, "train_step", fail)
+    with pytest.raises(VOSError, match=r"2\.00 GiB\n.*TRAIN_ACCUMULATION_STEPS"):
+        Trainer(tiny_config(dataset), tmp_path).run()
 
 
 @pytest.mark.parametrize(

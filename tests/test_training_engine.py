@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines import training
@@ -176,6 +176,19 @@ def test_the_identity_bank_learns_from_predictions_unless_frozen(freeze: tuple[s
     assert model.patch_wise_id_bank.weight.grad is not None
 
 
+def test_the_losses_follow_the_schedules_of_the_config() -> None:
+    cfg = config(
+        TRAIN_TOTAL_STEPS=100,
+        TRAIN_HARD_MINING_RATIO=0.6,
+        TRAIN_TOP_K_PERCENT_PIXELS=0.5,
+        TRAIN_AUX_LOSS_WEIGHT=3.0,
+        TRAIN_AUX_LOSS_RATIO=0.4,
+    )
+    schedule = LossSchedule.at(30, cfg, torch.zeros(2, 10, 20))
+    assert schedule.hardest == 150
+    assert schedule.auxiliary == pytest.approx(0.75)
+
+
 def test_mean_object_iou_by_hand() -> None:
     labels = torch.tensor([[[1, 1, 0, 2], [255, 255, 0, 0]]], dtype=torch.uint8)
     predictions = torch.tensor([[[1, 0, 0, 2], [1, 2, 3, 0]]], dtype=torch.uint8)
@@ -195,3 +208,27 @@ def test_mixed_precision_stays_near_float32(dtype: torch.dtype) -> None:
     output.loss.backward()
     assert output.frame_losses.dtype == torch.float32
     torch.testing.assert_close(output.frame_losses, expected.frame_losses, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["aot_mini", "deaot_mini"])
+def test_dropped_paths_add_nothing_and_are_drawn_for_each_sample(name: str) -> None:
+    """In training only; DeAOT's three depth-wise convolutions also drop whole channels."""
+    cfg = config(name, TRAIN_LSTT_DROPPATH=0.5)
+    model = seeded_model(cfg).train()
+    channels = [module for module in model.modules() if isinstance(module, nn.Dropout2d)]
+    assert [module.p for module in channels] == ([0.1] * 3 if name == "deaot_mini" else [])
+    for module in channels:
+        module.p = 0.0
+    image = torch.randn(1, 3, SIDE, SIDE).expand(16, -1, -1, -1)
+    mask = torch.ones(16, SIDE, SIDE, dtype=torch.uint8)
+
+    def different() -> int:
+        features = model.encode(image)
+        identity = model.embed_identity(mask, reference=True)
+        outputs = model.propagate_reference(features, identity).outputs[-1]
+        return len({round(float(output.detach().abs().sum()), 1) for output in outputs})
+
+    torch.manual_seed(0)
+    assert different() == (2 if name == "deaot_mini" else 4)  # its block can drop one path, the other's two
+    model.eval()
+    assert different() == 1

@@ -13,6 +13,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.train_datasets import (
     ClipStream,
     TrainDataset,
+    _clip_rules,
     build_train_dataset,
     build_train_loader,
 )
@@ -233,3 +234,56 @@ def test_the_stages_of_the_aot_recipe() -> None:
     starts = {stage: get_config(stage, "aott") for stage in ("pre", "pre_ytb", "pre_dav", "ytb")}
     assert [cfg.PRETRAIN_STAGE for cfg in starts.values()] == ["", "pre", "pre", ""]
     assert (starts["pre"].PRETRAIN_MODEL, starts["ytb"].PRETRAIN_MODEL) == ("", "")
+
+
+def test_the_values_of_the_config_reach_the_clips(data: Path) -> None:
+    """Each differs from its default, and from the others."""
+    cfg = config(
+        data,
+        DATA_SEQ_LEN=4,
+        DATA_RANDOMCROP=(49, 65),
+        DATA_SHORT_EDGE_LEN=70,
+        DATA_MIN_SCALE_FACTOR=0.9,
+        DATA_MAX_SCALE_FACTOR=1.1,
+        DATA_RANDOMFLIP=0.4,
+        DATA_MAX_CROP_STEPS=6,
+        DATA_BALANCED_CROP=False,
+        DATA_MIN_OBJ_PIXELS=31,
+        DATA_RANDOM_GAP_DAVIS=11,
+        DATA_RANDOM_GAP_YTB=7,
+        DATA_RANDOM_GAP_VOST=5,
+        DATA_TURN_BACK=True,
+        DATA_RANDOM_REVERSE_SEQ=False,
+        DATA_DYNAMIC_MERGE_PROB=0.35,
+        DATA_MERGE_MIN_OBJ_PIXELS=61,
+        DATA_REF_MIN_OBJ_PIXELS=150,
+        DATA_REF_MAX_IGNORED_RATIO=0.45,
+        DATA_REF_TRIES=30,
+        DATA_CONSISTENT_TRIES=3,
+        MODEL_MAX_OBJ_NUM=8,
+    )
+    gaps = {"youtubevos2019": 7, "davis2017": 11, "vost": 5, "a_folder": 5}
+    for name, max_gap in gaps.items():
+        assert _clip_rules(name, cfg) == ClipRules(
+            length=4,
+            max_gap=max_gap,
+            turns_back=True,
+            reverse_probability=0.0,
+            min_object_pixels=150,
+            max_ignored=0.45,
+            reference_tries=30,
+            consistent_tries=3,
+        )
+    assert _clip_rules("vost", config(data)).reverse_probability == 0.5
+    dataset = build_train_dataset(cfg)
+    assert (dataset._max_objects, dataset._min_pixels) == (8, 31)
+    assert (dataset._merge_probability, dataset._merge_min_pixels) == (0.35, 61)
+    assert dataset._transform == ClipTransform(
+        crop=(49, 65),
+        short_side=70,
+        min_scale=0.9,
+        max_scale=1.1,
+        flip_probability=0.4,
+        crop_tries=6,
+        balanced=False,
+    )

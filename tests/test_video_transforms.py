@@ -38,6 +38,8 @@ def test_scale_range_flip_and_padding() -> None:
     assert max(heights) in range(80, 84)
     assert all(abs(d.scaled[1] / d.scaled[0] - WIDTH / HEIGHT) < 0.03 for d in drawings)
     assert 70 < sum(drawing.flip for drawing in drawings) < 130
+    portrait = [transform.draw(mask.T, np.random.default_rng(seed)).scaled for seed in range(200)]
+    assert portrait == [drawing.scaled[::-1] for drawing in drawings]  # the shorter side counts
     plain = Geometry((96, 128), (-10, 100), (130, 40), flip=False)
     image, label = plain.padded(plain.view(picture(mask, 5))), plain.label(mask + 1)
     assert (image[:10] == PADDING_COLOUR).all()
@@ -76,6 +78,10 @@ def test_crops_keep_objects_in_view() -> None:
         assert shown & {1, 2}
         hidden += not shown >= {1, 2}
     assert hidden < 60  # a single random crop misses one of the objects in about 95 of 100 cases
+    square = rectangles((1, 40, 40, 60, 60))
+    views = [transform.draw(square, np.random.default_rng(seed)).label(square) for seed in range(100)]
+    enough = sum(np.count_nonzero(view) >= transform.min_pixels for view in views)
+    assert enough > 95  # not just any part of it
     tiny = rectangles((4, 95, 127, 96, 128))
     assert all((transform.draw(tiny, np.random.default_rng(s)).label(tiny) == 4).any() for s in range(50))
 

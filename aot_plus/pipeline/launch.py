@@ -79,19 +79,26 @@ def launch(function: Callable[..., T], *arguments: object, processes: int) -> T:
 def _work(function: Callable[..., T], *arguments: object) -> T:
     """Calls the function in a process that was started for it."""
     end_with_parent()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, raise_first_signal)  # Ctrl-C arrives from the terminal and from torchrun
+    _set_handlers(raise_first_signal)  # Ctrl-C arrives from the terminal and from torchrun
     start_logging()
     try:
         result = function(*arguments)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)  # it now waits in C until torchrun takes the result
-        return result
-    except KeyboardInterrupt as interrupt:
-        # When a process fails, torchrun sends SIGTERM to the others; then only the failure is reported.
-        if os.environ["RANK"] == "0" and str(interrupt) and not isinstance(interrupt, Terminated):
-            sys.stderr.write(f"\n{interrupt}\n")
-        raise SystemExit(exit_code(interrupt)) from None
+    except BaseException as error:
+        _set_handlers(signal.SIG_IGN)  # when a process fails, torchrun sends SIGTERM to all that still run
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        # After a failure elsewhere, only the failure is reported.
+        if os.environ["RANK"] == "0" and str(error) and not isinstance(error, Terminated):
+            sys.stderr.write(f"\n{error}\n")
+        raise SystemExit(exit_code(error)) from None
+    _set_handlers(signal.SIG_DFL)  # it now waits in C until torchrun takes the result
+    return result
+
+
+def _set_handlers(handler: Callable[..., None] | signal.Handlers) -> None:
+    """Sets the handler of Ctrl-C and SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _cause(error: Any, logs: Path) -> BaseException:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
@@ -57,7 +58,7 @@ class StepResult:
     rate: float  # learning rate; the encoder has its own
     gradient_norm: float  # before clipping
     sequential: bool  # predictions were committed, not the ground truth
-    updated: bool  # False: loss or gradients were not finite, so the weights did not change
+    updated: bool  # False: loss or gradients were not finite, so the model did not change
     predictions: Tensor  # object ids in this process's clips: T x B x H x W uint8
 
 
@@ -97,6 +98,7 @@ class Learner:
         self.ema = ModelEMA(self.model, cfg.TRAIN_TOTAL_STEPS, cfg.TRAIN_EMA_RATIO)
         if cfg.TRAIN_COMPILE:  # does not affect the averaged and the saved weights
             compile_parts(self.model, "TRAIN_COMPILE")
+        self._statistics = _statistics(self.model)
         self._engine = TrainingEngine(self.model, cfg)
         self._fixed = self._fixed_pass()
 
@@ -115,11 +117,15 @@ class Learner:
         sequential = self.commits_predictions(step)
         rate = self._set_rates(step, sequential)
         self.optimizer.zero_grad(set_to_none=True)
+        before = [values.clone() for values in self._statistics]
         with tf32(self.cfg.TRAIN_TF32):
             outputs = self._accumulate(batch, step, sequential)
         read = HostCopy(torch.cat([self._clip(), self._means(outputs, batch)]))
         norm, loss, num_objects, *mean_iou = read.wait().tolist()  # the step's only wait for the device
         updated = self._update(loss, norm)
+        if not updated:  # NaN would stay in the moving statistics: the weights could never be evaluated
+            for values, earlier in zip(self._statistics, before, strict=True):
+                values.copy_(earlier)
         return StepResult(
             loss,
             mean_iou,
@@ -277,3 +283,9 @@ class Learner:
         total = sum_over_processes(self.place, here.double())
         iou_sum, iou_count = total[2:].chunk(2)
         return torch.cat([total[:2] / self.place.world_size, iou_sum / iou_count])
+
+
+def _statistics(model: nn.Module) -> list[Tensor]:
+    """Returns the moving statistics of the batch norms that are trained, which every forward pass changes."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return [values for norm in norms for values in norm.buffers(recurse=False)]

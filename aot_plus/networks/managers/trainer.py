@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -84,13 +85,15 @@ class Trainer:
         """Trains up to ``TRAIN_TOTAL_STEPS`` and returns the path of the averaged weights.
 
         Raises:
-            VOSError: config, data or checkpoints cannot be used; another run uses the folder; or
-                ``TRAIN_MAX_BAD_STEPS`` steps in a row had a loss or gradients that are not finite.
+            VOSError: config, data or checkpoints cannot be used; another run uses the folder; a GPU's memory
+                does not suffice; or ``TRAIN_MAX_BAD_STEPS`` steps in a row had a loss or gradients that are
+                not finite.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         with (
             process_group(self.place, self.device, patient=self.cfg.TRAIN_EVAL_STEPS > 0),
             claim_folder(self.folder, self.place, self._prepare_folder),
+            _lack_of_memory(),
         ):
             return self._run()
 
@@ -284,9 +287,26 @@ def _deaths_of_workers(count: int) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _lack_of_memory() -> Iterator[None]:
+    """Says how to train with less memory if that of a GPU does not suffice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise VOSError(
+            f"{first_line(error)}\nLess memory suffices for smaller parts of a batch (on more GPUs: "
+            "--processes; one after another: --overrides TRAIN_ACCUMULATION_STEPS=2) or with "
+            "--overrides TRAIN_CHECKPOINT_ACTIVATIONS=True"
+        ) from error
+
+
 def _problems(error: Exception) -> str:
-    """Returns an error's first problem and counts the others: PyTorch lists one per tensor below a title."""
+    """Returns an error's first problem and counts the others: PyTorch lists them below a title.
+
+    One of them may name all tensors that are missing.
+    """
     problems = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
     if not problems:
         return first_line(error)
-    return f"{problems[0]}{f' and {len(problems) - 1} more' if problems[1:] else ''}"
+    first = shorten(problems[0], 200, placeholder=" ...")
+    return f"{first}{f' and {len(problems) - 1} more' if problems[1:] else ''}"
