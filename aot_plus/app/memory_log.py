@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aot_plus.app.project import Chain, chain_name
+from aot_plus.app.project_file import Chain, chain_name
 from aot_plus.networks.memory.trace import TraceEntry, read_trace
 from aot_plus.utils.errors import DataError
 from evaluation.files import replacing

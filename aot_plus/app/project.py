@@ -1,91 +1,32 @@
 """Keeps a project: a folder with everything known about a video, saved after every change."""
 
-import json
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
 import numpy as np
 
-from aot_plus.app.frames import FrameList, Frames
+from aot_plus.app.frames import Frames
 from aot_plus.app.mask_store import MaskStore
+from aot_plus.app.project_file import (
+    LONGEST_NAME,
+    Chain,
+    ProjectData,
+    TrackedObject,
+    chain_name,
+    clean_name,
+    read_project,
+    write_project,
+)
 from aot_plus.app.settings import Settings
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.json_text import parse_json
-from evaluation.files import replacing, require_regular
 from evaluation.masks import IGNORE_ID, Mask
 
-__all__ = ["PROJECT_FILE", "Before", "Chain", "Project", "TrackedObject", "chain_name", "free_folder"]
-
-PROJECT_FILE = "project.json"
-_VERSION = 1
-_LONGEST_NAME = 60  # characters of an object's name, and of a folder's
-
-
-@dataclass(frozen=True)
-class TrackedObject:
-    """Holds an object of the video. A hidden object is tracked, but neither drawn nor changed by a brush."""
-
-    id: int
-    name: str
-    hidden: bool = False
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Describes a run through the video, which can be continued at any of its frames.
-
-    Attributes:
-        first: the frame at which its memory began.
-        last: the last frame that was segmented.
-        step: 1 forward, -1 backward.
-        settings: the settings of the run.
-        weights: SHA-256 of its checkpoint; empty in older projects.
-    """
-
-    first: int
-    last: int
-    step: int
-    settings: Settings
-    weights: str
-
-    def position(self, frame: int) -> int:
-        """Returns how many steps a frame comes after the first; negative if it comes before."""
-        return (frame - self.first) * self.step
-
-    def frame(self, position: int) -> int:
-        return self.first + position * self.step
-
-    @property
-    def name(self) -> str:
-        return chain_name(self.step)
-
-
-def chain_name(step: int) -> str:
-    """Returns the name of a direction's run, which its files also have."""
-    return "forward" if step > 0 else "backward"
-
-
-@dataclass
-class _Data:
-    """Holds the content of ``project.json``."""
-
-    title: str
-    source: str  # path of the video or folder of images
-    size: tuple[int, int]  # H, W of the frames
-    frames: FrameList | None = None  # None in older projects
-    settings: Settings = field(default_factory=Settings)
-    objects: list[TrackedObject] = field(default_factory=list)
-    next_id: int = 1
-    # Frames whose mask was given by hand -> ids that a run had found there. Ids that the given mask no
-    # longer shows were erased by hand.
-    given: dict[int, list[int]] = field(default_factory=dict)
-    chains: dict[str, Chain] = field(default_factory=dict)
-    frame: int = 0  # the frame that is shown
+__all__ = ["Before", "Project", "free_folder"]
 
 
 class Project:
@@ -95,7 +36,7 @@ class Project:
     may use a project: each method is atomic.
     """
 
-    def __init__(self, folder: Path, data: _Data) -> None:
+    def __init__(self, folder: Path, data: ProjectData) -> None:
         self.folder = folder
         self.lock = threading.RLock()
         self._data = data
@@ -105,28 +46,21 @@ class Project:
     @classmethod
     def create(cls, folder: Path, title: str, frames: Frames, settings: Settings) -> "Project":
         """Creates a project in a new folder. Raises ``DataError`` if it cannot be written."""
-        project = cls(folder, _Data(title, str(frames.path.resolve()), frames.size, frames.list, settings))
+        project = cls(
+            folder, ProjectData(title, str(frames.path.resolve()), frames.size, frames.list, settings)
+        )
         project.save()
         return project
 
     @classmethod
     def open(cls, folder: Path) -> "Project":
         """Opens a saved project. Raises ``DataError`` for one that is missing or damaged."""
-        path = folder / PROJECT_FILE
-        require_regular(path)
-        try:
-            return cls(folder, _parsed(parse_json(path.read_text(encoding="utf-8"))))
-        except FileNotFoundError:
-            raise DataError(f"{path}: there is no such project") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: cannot be read as a project ({error!r})") from error
+        return cls(folder, read_project(folder))
 
     def save(self) -> None:
         """Writes ``project.json``. Raises ``DataError``."""
         with self.lock:
-            content = asdict(self._data) | {"version": _VERSION}
-            with replacing(self.folder / PROJECT_FILE) as temporary:
-                temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            write_project(self.folder, self._data)
 
     def check_frames(self, frames: Frames) -> None:
         """Raises ``DataError`` if the project was made from other frames."""
@@ -371,7 +305,7 @@ class Before:
 
 def free_folder(parent: Path, title: str) -> Path:
     """Creates a new folder, with a safe name derived from a title. Raises ``DataError``."""
-    name = re.sub(r"[^\w.-]+", "_", normalize("NFC", title)).strip("._-")[:_LONGEST_NAME] or "video"
+    name = re.sub(r"[^\w.-]+", "_", normalize("NFC", title)).strip("._-")[:LONGEST_NAME] or "video"
     for number in range(1, 10_000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
@@ -384,47 +318,5 @@ def free_folder(parent: Path, title: str) -> Path:
     raise DataError(f"{parent / name}: there are too many projects with this name")
 
 
-def clean_name(name: str) -> str:
-    """Returns the part of a name that can be shown on one line."""
-    return "".join(char for char in name if char.isprintable()).strip()[:_LONGEST_NAME]
-
-
 def _ids(mask: Mask | None) -> list[int]:
     return [] if mask is None else [value for value in np.unique(mask).tolist() if value != 0]
-
-
-def _parsed(content: Mapping[str, Any]) -> _Data:
-    """Parses what ``save`` wrote. Raises ``KeyError``, ``TypeError`` or ``ValueError``."""
-    if content["version"] != _VERSION:
-        raise ValueError(f"version {_VERSION} was expected, found {content['version']!r}")
-    height, width = content["size"]
-    frames = content.get("frames")
-    return _Data(
-        title=str(content["title"]),
-        source=str(content["source"]),
-        size=(int(height), int(width)),
-        frames=None if frames is None else _frame_list(frames),
-        settings=Settings.parsed(content["settings"]),
-        objects=[_object(item) for item in content["objects"]],
-        next_id=int(content["next_id"]),
-        given={int(frame): [int(value) for value in ids] for frame, ids in content["given"].items()},
-        chains={name: _chain(item) for name, item in content["chains"].items()},
-        frame=int(content["frame"]),
-    )
-
-
-def _frame_list(item: Mapping[str, Any]) -> FrameList:
-    return FrameList(int(item["count"]), str(item["names"]), tuple(map(str, item.get("parts", ()))))
-
-
-def _object(item: Mapping[str, Any]) -> TrackedObject:
-    if not 0 < int(item["id"]) < IGNORE_ID:
-        raise ValueError(f"object {item['id']!r}")
-    return TrackedObject(int(item["id"]), clean_name(str(item["name"])), bool(item["hidden"]))
-
-
-def _chain(item: Mapping[str, Any]) -> Chain:
-    if item["step"] not in (1, -1):
-        raise ValueError(f"step {item['step']!r}")
-    settings, weights = Settings.parsed(item["settings"]), str(item.get("weights", ""))
-    return Chain(int(item["first"]), int(item["last"]), item["step"], settings, weights)

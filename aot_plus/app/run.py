@@ -14,7 +14,8 @@ import cv2
 from aot_plus.app.frames import Frames
 from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.models import Models
-from aot_plus.app.project import Chain, Project
+from aot_plus.app.project import Project
+from aot_plus.app.project_file import Chain
 from aot_plus.app.snapshots import Snapshots
 from aot_plus.app.tracker import Tracker, first_mask
 from aot_plus.networks.engines.prepared import PreparedFrame

@@ -17,7 +17,8 @@ from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.models import Models
 from aot_plus.app.painting import Stroke, box_object, paint
 from aot_plus.app.places import Places
-from aot_plus.app.project import PROJECT_FILE, Chain, Project, TrackedObject, free_folder
+from aot_plus.app.project import Project, free_folder
+from aot_plus.app.project_file import PROJECT_FILE, Chain, TrackedObject
 from aot_plus.app.run import Progress, SegmentRun
 from aot_plus.app.settings import Settings
 from aot_plus.app.snapshots import Snapshots

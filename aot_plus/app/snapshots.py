@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from aot_plus.app.project import chain_name
+from aot_plus.app.project_file import chain_name
 from aot_plus.utils.errors import CheckpointError, DataError
 from evaluation.files import replacing, writing
 
