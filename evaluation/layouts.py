@@ -224,7 +224,7 @@ def read_videos(path: Path) -> dict[str, Any]:
     try:
         videos = dict[str, Any](json.loads(path.read_text(encoding="utf-8"))["videos"])
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; it names the objects to score") from None
+        raise DataError(f"{path}: there is no such file, nor meta.json, with the objects to score") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f'{path}: expected a JSON file with "videos" ({error!r})') from error
     check_names(videos, path)

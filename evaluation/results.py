@@ -173,7 +173,7 @@ def _lines(results: Results) -> str:
     return "\n".join([*lines, "Copy-Paste: " + ",".join(f"{value:.1f}" for value in row)]) + "\n"
 
 
-def write_table(table: pd.DataFrame, path: Path, decimals: int = 6) -> None:
+def write_table(table: pd.DataFrame, path: Path, decimals: int) -> None:
     """Writes a CSV file with Unix line endings."""
     table.to_csv(path, index=False, float_format=f"%.{decimals}f", lineterminator="\n")
 

@@ -94,6 +94,49 @@ def test_a_change_stays_on_its_frame_while_another_tab_goes_on(
     assert answer["state"]["frame"] == LAST
 
 
+@pytest.mark.parametrize(
+    ("action", "values"),
+    [
+        ("paint", {"frame": 0, "id": 1, "points": [], "diameter": 9}),
+        ("paint", {"frame": 0, "id": 1, "points": [[26, float("nan")]], "diameter": 9}),
+        ("paint", {"frame": 0, "id": 1, "points": [[26, 26]], "diameter": "9"}),
+        ("paint", {"frame": True, "id": 1, "points": [[26, 26]], "diameter": 9}),
+        ("paint", {"frame": 0, "id": 99, "points": [[26, 26]], "diameter": 9}),
+        ("rename", {"id": 1}),
+        ("hide", {"id": 99, "hidden": True}),
+        ("thumbnails", {"frames": 5}),
+        ("leap", {}),
+    ],
+)
+def test_an_invalid_request_gets_an_error_and_changes_nothing(
+    session: Session, ask: Callable[..., dict[str, Any]], action: str, values: dict[str, Any]
+) -> None:
+    before = session.opened.project.objects
+    answer = ask(action, **values)
+    assert answer["error"]
+    assert session.opened.project.objects == before
+    assert session.opened.project.masks.frames() == []
+
+
+def test_a_mask_is_loaded_from_an_upload_only(session: Session, tmp_path: Path) -> None:
+    write_mask(tmp_path / "mask.png", np.ones((HEIGHT, WIDTH), np.uint8))
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    for path in (tmp_path / "mask.png", uploads / ".." / "mask.png"):
+        assert "upload" in Answers(session, uploads).answer("load", {"frame": 0, "path": str(path)})["error"]
+    assert session.opened.project.masks.frames() == []
+
+
+def test_an_unexpected_failure_is_reported_to_the_page(
+    session: Session, ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(frame: int) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(session, "show", fail)
+    assert ask("show", frame=0) == {"error": "show: RuntimeError: no memory"}
+
+
 def test_a_stroke_stays_on_its_frame_though_the_end_of_a_run_is_followed(
     session: Session, ask: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

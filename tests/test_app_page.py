@@ -204,12 +204,18 @@ def _export(opened: Opened, session: Session) -> None:
     mask = read_mask(session.projects / "unpacked" / last, ("P",))
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
     # The next export takes the place of this one.
-    (first,) = (session.projects / ".uploads").rglob("*.zip")
+    (first,) = _offered(session)
     page.locator("#make-export").click()
-    while not (copies := set((session.projects / ".uploads").rglob("*.zip")) - {first}):
+    while not (copies := _offered(session) - {first}):
         page.wait_for_timeout(100)
     assert len(copies) == 1
     assert not first.exists()
+
+
+def _offered(session: Session) -> set[Path]:
+    """Lists the exports that may be downloaded; unlike ``rglob``, ``walk`` skips a folder being removed."""
+    found = os.walk(session.projects / ".uploads")
+    return {Path(folder, name) for folder, _, names in found for name in names if name.endswith(".zip")}
 
 
 def test_strokes_clicks_and_numbers_do_what_the_user_meant(

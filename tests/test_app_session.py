@@ -25,7 +25,8 @@ from aot_plus.app.places import Places
 from aot_plus.app.project import Project
 from aot_plus.app.run import SegmentRun
 from aot_plus.app.session import Session
-from aot_plus.app.settings import Settings
+from aot_plus.app.settings import Settings, about_model
+from aot_plus.app.snapshots import Snapshots
 from aot_plus.app.tracker import Tracker
 from aot_plus.app.view import areas_view, memory_view
 from aot_plus.dataloaders.box_masks import Box
@@ -173,6 +174,17 @@ def test_undo_takes_back_painting_and_objects(session: Session) -> None:
     assert (project.frame, project.mask(3), project.given_frames()) == (3, None, [0])
     session.undo()
     assert project.masks.frames() == []
+
+
+def test_a_frame_whose_strokes_are_all_erased_has_no_mask(session: Session) -> None:
+    """An empty mask that was given would end the object in a run; without one, the run finds it."""
+    dab(session, 1, 20, 20)
+    first, project = mask(session, 0), session.opened.project
+    session.stroke(0, Stroke(0, [(20, 20)], 60))
+    assert (project.given_frames(), project.masks.frames()) == ([], [])
+    session.undo()
+    np.testing.assert_array_equal(mask(session, 0), first)
+    assert project.given_frames() == [0]
 
 
 @pytest.mark.parametrize(
@@ -398,6 +410,36 @@ def test_a_run_skips_frames_that_cannot_be_decoded(
     session.show(19)
     run(session, -1)
     assert (session.opened.progress.state, session.opened.progress.done) == ("done", len(readable))
+
+
+def test_states_that_cannot_be_read_end_the_run_with_their_place(session: Session, video: Path) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    session.close()
+    folder = session.projects / "squares"
+    for path in folder.rglob("*.pt"):
+        path.write_bytes(b"no state")
+    session.open_project("squares")
+    session.show(5)
+    session.segment(5, 1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    assert session.opened.progress.state == "failed"
+    assert str(folder) in session.opened.progress.message
+
+
+def test_the_states_on_disk_are_few_and_spread_over_the_run(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path, 1)
+    for position in range(0, 400, 4):
+        snapshots.keep(position, {"position": position})
+    positions = sorted(int(path.stem.rpartition("-")[2]) for path in tmp_path.glob("*.pt"))
+    assert positions[0] == 0
+    assert len(positions) <= 8
+    assert max(np.diff([*positions, 400])) <= 128
+    own = positions[3]
+    assert snapshots.nearest(own + 3) == (own, {"position": own})
+    (tmp_path / f"forward-{own:06d}.pt").write_bytes(b"no state")
+    assert snapshots.nearest(own + 3) == (positions[2], {"position": positions[2]})
 
 
 def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: Session) -> None:
@@ -689,6 +731,11 @@ def test_the_tool_names_what_is_missing(
 
 
 # --- results
+
+
+def test_a_model_is_described_with_its_checkpoint() -> None:
+    assert "AOT_EMFS.pth" in about_model("r50_aotl")
+    assert "no checkpoint" in about_model("deaots")
 
 
 def test_areas_over_time(session: Session) -> None:

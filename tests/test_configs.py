@@ -431,7 +431,15 @@ def test_a_saved_config_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["config: [1", "commit: null", "config: 3", b"\xff\xfe\x00", pytest.param("[" * 3000, id="deep")]
+    "text",
+    [
+        "config: [1",
+        "commit: null",
+        "config: 3",
+        "config: {MEM_POLICY: 2020-01-01}",
+        b"\xff\xfe\x00",
+        pytest.param("[" * 3000, id="deep"),
+    ],
 )
 def test_a_damaged_saved_config_is_named(tmp_path: Path, text: str | bytes) -> None:
     path = tmp_path / "config.yaml"

@@ -375,6 +375,13 @@ def test_drives_page_is_confirmed_and_a_cut_resumed(server: Server, tmp_path: Pa
     assert server.ranges()[1::2] == ["", "bytes=65536-"]
 
 
+def test_a_confirmation_that_leads_to_itself_ends(server: Server, tmp_path: Path) -> None:
+    place = _on_drive(server, tmp_path, _CONFIRM)
+    server.files["/confirmed"] = Served(_CONFIRM.format(url=server.url).encode(), kind="text/html")
+    with pytest.raises(DataError, match="5 pages"):
+        download(place, drive=f"{server.url}/uc")
+
+
 @pytest.mark.parametrize("status", [200, 403])
 def test_drives_quota_message_is_passed_on(server: Server, tmp_path: Path, status: int) -> None:
     place = _on_drive(server, tmp_path, _QUOTA)

@@ -64,9 +64,9 @@ def test_splits_and_selection(root: Path) -> None:
         dataset.sequences("test")
     with pytest.raises(DataError, match=r"train\.txt: "):
         dataset.sequences("train")
-    assert dataset.select("val", ["a"]) == ["a"]
+    assert dataset.select(["a"]) == ["a"]
     with pytest.raises(DataError, match=r" c .*'val'.* b, a"):
-        dataset.select("val", ["a", "c"])
+        dataset.select(["a", "c"])
     (root / "ImageSets" / "bad.txt").write_text("../a\n")
     with pytest.raises(DataError, match=r"bad\.txt.*'\.\./a'"):
         dataset.sequences("bad")

@@ -1,5 +1,7 @@
 """Two runs in one folder: the second is refused, and the remains of a dead run are no obstacle."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -19,7 +21,7 @@ import pytest
 from evaluation import evaluate
 from evaluation.errors import DataError
 from evaluation.files import replacing
-from evaluation.folder_lock import FolderLock, refuse_locked
+from evaluation.folder_lock import LOCK_FILE, FolderLock, refuse_locked
 from tests.processes import is_running
 
 HOLD = """
@@ -79,6 +81,24 @@ def test_a_full_disk_is_named_and_leaves_no_lock(tmp_path: Path) -> None:
     with FolderLock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_locks_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).mkdir()
+    with pytest.raises(DataError, match=rf"{tmp_path / LOCK_FILE}: "), FolderLock(tmp_path):
+        pass
+
+
+def test_without_locks_the_run_goes_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(file: object, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with FolderLock(tmp_path) as lock:
+        lock.share()
+    assert f"{tmp_path}: cannot be locked" in caplog.text
 
 
 def test_no_figures_are_made_of_masks_that_are_being_written(golden: Path) -> None:

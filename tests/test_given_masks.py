@@ -12,6 +12,7 @@ from aot_plus.dataloaders.frame_source import Selection
 from aot_plus.dataloaders.given_masks import find_masks
 from aot_plus.dataloaders.video_input import VideoInput, open_video
 from aot_plus.utils.errors import DataError
+from tests.video_files import write_video
 
 SIZE = (41, 57)
 Ids = NDArray[np.uint8]
@@ -64,6 +65,29 @@ def test_a_later_mask_without_objects_changes_nothing(video: VideoInput, tmp_pat
     assert found.take(0, FRAME) is not None
     assert found.take(1, FRAME) is None
     found.check_all_taken("video")
+
+
+def test_a_mask_after_the_end_of_the_video_is_named(video: VideoInput, tmp_path: Path) -> None:
+    for number in (8, 10):
+        save(tmp_path / "masks" / f"{number}.png", place(2, 3))
+    found = find_masks([tmp_path / "masks"], video)
+    found.take(0, FRAME)
+    with pytest.raises(DataError, match=r"video: .*10\.png"):  # the last frames could not be read
+        found.check_all_taken("video")
+
+
+def test_two_masks_of_one_frame_are_named(tmp_path: Path) -> None:
+    write_video(tmp_path / "video.mp4", "mpeg4", 3)
+    for name in ("0.png", "1.png", "01.png"):
+        save(tmp_path / "masks" / name, place(2, 3))
+    with pytest.raises(DataError, match=r"two masks of one frame"):
+        find_masks([tmp_path / "masks"], open_video(str(tmp_path / "video.mp4"), Selection()))
+
+
+def test_images_of_the_same_name_are_no_video(video: VideoInput, tmp_path: Path) -> None:
+    save(tmp_path / "frames" / "9.jpg", FRAME)
+    with pytest.raises(DataError, match="same name"):
+        open_video(str(tmp_path / "frames"), Selection())
 
 
 @pytest.mark.parametrize(

@@ -372,6 +372,8 @@ def test_a_layout_is_recognised_by_the_folders_content(
     assert dataset.sequences() == ["a", "b"]
     with pytest.raises(ConfigError, match=r"TEST_LAYOUT: .*vost.*'davis'"):
         open_dataset(str(root), tmp_path, layout="davis")
+    with pytest.raises(ConfigError, match=r"TEST_LAYOUT: .*Dataset, found .*Path"):
+        open_dataset(str(root), tmp_path, layout="pathlib:Path")
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -104,6 +104,12 @@ def test_an_unbounded_bank_grows_and_keeps_everything() -> None:
     assert bank.frames[1] == list(range(20))
     assert _stored(bank, 0) == list(range(20))
     assert bank.layer(0).values.shape == (2, 20, 3, 2)
+    again = MemoryBank(capacity=None)
+    again.load_state_dict(bank.state_dict())
+    for one in (bank, again):
+        one.append(_entries(20), 20)
+    assert again.frames == bank.frames
+    assert _stored(again, 1) == _stored(bank, 1)
 
 
 def test_the_differentiable_bank_holds_the_same_and_passes_gradients() -> None:

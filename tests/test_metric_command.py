@@ -178,7 +178,7 @@ def test_one_of_two_files_is_not_a_result(golden: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("damaged", [GLOBAL, PER_SEQUENCE])
-@pytest.mark.parametrize("damage", ["empty", "cut", "row lost", "binary", "nan", "header"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "row lost", "row twice", "binary", "nan", "header"])
 def test_a_damaged_result_is_named(
     golden: Path, capsys: pytest.CaptureFixture[str], damaged: str, damage: str
 ) -> None:
@@ -191,6 +191,7 @@ def test_a_damaged_result_is_named(
         "empty": b"",
         "cut": whole[:-12],
         "row lost": b"".join(lines[:-1]),
+        "row twice": whole + lines[-1],
         "binary": b"\xff\xfe\x00" + whole,
         "nan": whole.replace(lines[-1].split(b",")[1], b"nan"),
         "header": b"".join(lines[1:]),

@@ -401,6 +401,9 @@ def test_without_categories_there_is_no_g_but_j_and_f(
         ("valid", ""),
         ("valid", "{}"),
         ("valid", '{"videos": {"v": {"objects": {"1": {}}}}}'),
+        ("valid", '{"videos": {"v": {"objects": {}}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"0": {"frames": ["00000", "00005"]}}}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"1": {"frames": ["00000"]}}}}}'),
         ("valid", '{"videos": {"../v": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
         ("valid", '{"videos": {"\\ud800": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
         ("train", '{"videos": {"v": {}}}'),
@@ -414,3 +417,27 @@ def test_a_meta_file_that_cannot_be_read_is_named(
     path.write_text(content)
     assert run(youtube_vos, "youtube-vos", ".", "predictions") == 1
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("protocol", "removed"),
+    [("youtube-vos", "valid/meta.json"), ("lvos", "unseen_videos.txt"), ("vos-benchmark", "predictions")],
+)
+def test_what_is_missing_is_named(
+    youtube_vos: Path, data: Path, capsys: pytest.CaptureFixture[str], protocol: str, removed: str
+) -> None:
+    root = {"youtube-vos": youtube_vos, "lvos": data / "lvos", "vos-benchmark": data / "davis"}[protocol]
+    path = root / removed
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert run(root, protocol, ".", "predictions") == 1
+    error = capsys.readouterr().err
+    assert str(path.parent) in error
+    assert path.name in error
+
+
+def test_folders_without_a_common_sequence_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    predictions = data / "davis" / "predictions"
+    for path in predictions.iterdir():
+        path.rename(predictions / f"other_{path.name}")
+    assert run(data, "vos-benchmark", *DAVIS) == 1
+    assert str(predictions) in capsys.readouterr().err

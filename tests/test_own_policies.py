@@ -25,6 +25,10 @@ class Answers(MemoryPolicy):
         return self.answer
 
 
+class Unfinished(MemoryPolicy):
+    """Lacks ``drop``."""
+
+
 class Raises(MemoryPolicy):
     """Has a bug."""
 
@@ -166,6 +170,12 @@ def test_a_keep_that_nobody_would_call_is_refused() -> None:
     with pytest.raises(ConfigError, match=rf"{__name__}:KeepsSilently.*may_decline"):
         build_policy(config(f"{__name__}:KeepsSilently"))
     assert not build_policy(config(f"{__name__}:KeepsAll")).may_decline
+
+
+@pytest.mark.parametrize(("name", "found"), [("Path", "subclass of MemoryPolicy"), ("Unfinished", "drop")])
+def test_another_class_is_no_policy(name: str, found: str) -> None:
+    with pytest.raises(ConfigError, match=rf"MEM_POLICY: .*{found}"):
+        build_policy(config(f"{__name__}:{name}"))
 
 
 def test_an_error_in_a_custom_policy_is_named_with_its_line() -> None:

@@ -277,7 +277,8 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     table = data / "emfs" / "per-frame_results-val.csv"
     text = table.read_text()
     one_row_less = "".join(line for line in text.splitlines(True) if "0001_cut,2,frame00006" not in line)
-    for damaged in ("damaged\n", text.replace("1.000000", "nan", 1), one_row_less):
+    wrong = [text.replace("1.000000", value, 1) for value in ("nan", "1.500000")]
+    for damaged in ("damaged\n", *wrong, one_row_less):
         table.write_text(damaged)
         assert (score(), score()) == (1, 0)
     (data / "emfs" / "0003_tear").rename(data / "emfs" / "0004_other")

@@ -234,6 +234,16 @@ def test_an_unknown_row_is_answered_with_the_nearest(
     assert fake.jobs == []
 
 
+def test_small_models_with_chosen_policies(
+    small_videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(small_videos, fake, "--policies", "spread", "fifo", "spread") == 0
+    assert cells(capsys.readouterr().out, "model") == [["figure", "spread", "fifo"]]
+    assert [line["policy"] for line in read_table(fake)] == ["spread", "fifo"] * 2
+    assert run(small_videos, fake, "--policies", "newest") == 1
+    assert "newest" in capsys.readouterr().err
+
+
 def test_wrong_flags_are_reported_before_any_work(
     videos: Path, fake: FakeInference, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,6 +252,8 @@ def test_wrong_flags_are_reported_before_any_work(
     with pytest.raises(SystemExit, match="2"):
         run(videos, fake, "--processes", "0")
     assert re.search("--processes: .*'0'", capsys.readouterr().err)
+    assert run(videos, fake, "--policies", "fifo") == 1
+    assert "error: --policies: " in capsys.readouterr().err
     assert reproduce.main(["--dataset", "davis2071", "--download"]) == 1
     captured = capsys.readouterr()
     assert re.search("error: --dataset: .*davis2017.*davis2071", captured.err)

@@ -213,7 +213,14 @@ def test_a_bank_that_was_never_full_is_told_from_a_group_that_is_not_there(
     assert "LATTER_MEM_LEN" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["{", '{"frame": 3, "bank": [0, 1], "dropped": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '{"frame": 3, "bank": [0, 1], "dropped": 1}',
+        json.dumps({**ENTRIES[2], "best": [1e31, 0.3, 0.2]}),
+    ],
+)
 def test_a_damaged_trace(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], text: str) -> None:
     path = folders[1] / "traces" / "video.jsonl"
     path.write_text(text, encoding="utf-8")

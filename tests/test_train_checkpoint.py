@@ -177,7 +177,11 @@ def _other_step(path: Path) -> None:
     torch.save({**torch.load(path, weights_only=True), "step": 7}, path)
 
 
-DAMAGE = [_truncate, _empty, _text, _flip, _foreign, _weights_only, _other_step]
+def _other_type(path: Path) -> None:
+    torch.save({**torch.load(path, weights_only=True), "state_dict": [1, 2]}, path)
+
+
+DAMAGE = [_truncate, _empty, _text, _flip, _foreign, _weights_only, _other_step, _other_type]
 
 
 @pytest.mark.parametrize("folder", ["ckpt", "ema_ckpt"])

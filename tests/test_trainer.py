@@ -482,6 +482,35 @@ def test_weights_without_their_checkpoint_are_not_removed_unasked(
     assert not (tmp_path / kept).exists()
 
 
+def test_a_training_without_its_config_resumes_only_if_asked(
+    dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    (tmp_path / "config.yaml").unlink()
+    cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=2)
+    with pytest.raises(ConfigError, match=r"config\.yaml is missing.*--resume"):
+        Trainer(cfg, tmp_path).run()
+    Trainer(cfg, tmp_path, resume=True).run()
+    assert "config.yaml is missing" in caplog.text
+    assert read_saved_config(tmp_path / "config.yaml") == config_to_dict(cfg)
+
+
+@pytest.mark.parametrize(("states", "named"), [([{}], "no usable random states"), ([{}, {}], "")])
+def test_random_states_that_are_damaged_or_of_other_processes(
+    dataset: Path, tmp_path: Path, states: list[Any], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path).run()
+    path = tmp_path / "ckpt" / "save_step_1.pth"
+    torch.save({**torch.load(path, weights_only=True), "random_states": states}, path)
+    training = Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path, resume=True)
+    if named:
+        with pytest.raises(CheckpointError, match=rf"{tmp_path}: .*step 1 .*{named}"):
+            training.run()
+    else:
+        training.run()
+        assert "in 2 processes and resumes in 1" in caplog.text
+
+
 def test_a_training_resumes_with_changed_code_and_a_warning(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -126,6 +126,12 @@ def test_a_best_of_an_earlier_version_is_kept(dataset: Path, tmp_path: Path) -> 
     assert best_j(tmp_path, {"TEST_FLIP": True}) == 0.6
 
 
+def test_a_best_that_cannot_be_read_counts_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "best.pth").write_bytes(b"damaged")
+    assert best_j(tmp_path, {}) == best_j(tmp_path / "none", {})
+    assert f"{tmp_path / 'best.pth'}: " in caplog.text
+
+
 def test_an_interrupted_validation_is_repeated_on_resuming(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,8 +56,6 @@ class Frames:
 
     def image(self, number: int) -> Image:
         """Reads a frame, H x W x 3 RGB. Raises ``DataError`` if it is missing or damaged."""
-        if not 0 <= number < self.count:
-            raise DataError(f"{self.path}: there is no frame {number}; it has {self.count} frames, from 0")
         with self._lock:
             image = self._cache.get(number)
         if image is None:

@@ -30,7 +30,7 @@ class Stroke:
     diameter: float
 
 
-def paint(mask: Mask, stroke: Stroke, kept: Collection[int] = ()) -> Mask:
+def paint(mask: Mask, stroke: Stroke, kept: Collection[int]) -> Mask:
     """Paints on a copy of a mask (H x W ids). Pixels of the ids ``kept`` (hidden objects) stay."""
     touched = np.zeros(mask.shape, np.uint8)
     # A pixel's centre lies half a pixel from its edge, but OpenCV has pixel centres at whole numbers.
@@ -43,7 +43,7 @@ def paint(mask: Mask, stroke: Stroke, kept: Collection[int] = ()) -> Mask:
     return _filled(mask, np.asarray(touched > 0), stroke.object_id, kept)
 
 
-def box_object(mask: Mask, image: Image, box: Box, object_id: int, kept: Collection[int] = ()) -> Mask:
+def box_object(mask: Mask, image: Image, box: Box, object_id: int, kept: Collection[int]) -> Mask:
     """Adds what GrabCut finds in a box to an object. Raises ``DataError`` for a box outside the frame."""
     return _filled(mask, mask_of_box(image, box), object_id, kept)
 

@@ -19,6 +19,7 @@ VIDEO_SUFFIXES = (
 )
 _DEPTH = 4  # levels of folders searched below a named folder
 _MOST = 500  # videos in the list
+_LONGEST = 200  # characters of a text in the log
 
 
 class Places:
@@ -102,5 +103,5 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _shortened(text: str, length: int = 200) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -227,16 +227,16 @@ class Dataset:
         check_names(names, self.masks_folder)
         return names
 
-    def select(self, split: str | None, wanted: Sequence[str] | None) -> list[str]:
+    def select(self, wanted: Sequence[str] | None) -> list[str]:
         """Returns the split's sequences, limited to the ``wanted`` ones unless that is None.
 
         Raises ``DataError`` for an unknown sequence.
         """
-        names = self.sequences(split)
+        names = self.sequences()
         unknown = sorted(set(wanted or ()) - set(names))
         if unknown:
             raise DataError(
-                f"{self.root}: no sequence {', '.join(unknown)} in split {split or self.split!r}; "
+                f"{self.root}: no sequence {', '.join(unknown)} in split {self.split!r}; "
                 f"its sequences: {', '.join(names)}"
             )
         return [name for name in names if wanted is None or name in wanted]

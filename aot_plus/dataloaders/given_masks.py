@@ -39,7 +39,7 @@ class GivenMasks:
     The first frame's mask can consist of several files, one for each object, and of boxes.
     """
 
-    def __init__(self, first: int, files: Mapping[int, Sequence[Path]], boxes: Sequence[Box] = ()) -> None:
+    def __init__(self, first: int, files: Mapping[int, Sequence[Path]], boxes: Sequence[Box]) -> None:
         """
         Args:
             first: number of the first frame, which the boxes belong to.

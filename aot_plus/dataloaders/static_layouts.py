@@ -62,7 +62,7 @@ class PairedImage:
 
     image: Path
     mask: Path
-    binary: bool = False
+    binary: bool
 
     @property
     def name(self) -> str:

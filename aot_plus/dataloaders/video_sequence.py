@@ -40,10 +40,10 @@ class VideoSequence:
     images: tuple[Path, ...]
     masks: Mapping[str, tuple[Path, ...]]
     saved: tuple[str, ...]
-    objects: tuple[str, ...] = ()
-    merged: bool = False
-    ignored: int | None = IGNORE_ID
-    height: int | None = None
+    objects: tuple[str, ...]
+    merged: bool
+    ignored: int | None
+    height: int | None
 
     @property
     def annotation(self) -> Path:

@@ -13,6 +13,7 @@ from evaluation.masks import IGNORE_ID, Mask
 
 PADDING_COLOUR = np.round(MEAN * 255).astype(np.uint8)
 PADDING_ID = 0
+_MIN_PIXELS = 100  # of an object that a crop shows
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class ClipTransform:
 
     ``crop``: rows and columns of the result. ``short_side``: of the frame at scale 1, in pixels. The scale is
     uniform in ``min_scale``..``max_scale``. A crop is balanced if every object in the scaled reference keeps
-    at least ``min_pixels`` pixels (or all that it has). The first balanced one of ``crop_tries`` crops is
-    used, else the one that keeps the most objects. If ``balanced`` is off, a crop only needs one object with
-    more than ``min_pixels`` pixels, and the last try is used in any case. A frame smaller than the crop is
-    placed in it at random. ``colours``: how the colours of each frame change, if at all.
+    at least _MIN_PIXELS pixels (or all that it has). The first balanced one of ``crop_tries`` crops is used,
+    else the one that keeps the most objects. If ``balanced`` is off, a crop only needs one object with more
+    than _MIN_PIXELS pixels, and the last try is used in any case. A frame smaller than the crop is placed in
+    it at random. ``colours``: how the colours of each frame change, if at all.
     """
 
     crop: tuple[int, int]
@@ -94,7 +95,6 @@ class ClipTransform:
     max_scale: float = 1.3
     flip_probability: float = 0.5
     crop_tries: int = 10
-    min_pixels: int = 100
     balanced: bool = True
     colours: Photometric | None = None
 
@@ -121,7 +121,7 @@ class ClipTransform:
         return RawClip([geometry.padded(view) for view in cut.images], labels, clip.names)
 
     def _balanced_corner(self, label: Mask, rng: np.random.Generator) -> tuple[int, int]:
-        wanted = np.minimum(_object_pixels(label), self.min_pixels)  # 254
+        wanted = np.minimum(_object_pixels(label), _MIN_PIXELS)  # 254
         best: tuple[int, int] = (0, 0)
         most = 0
         for _ in range(self.crop_tries):
@@ -139,7 +139,7 @@ class ClipTransform:
         corner = (0, 0)
         for _ in range(self.crop_tries):
             corner = self._random_corner(label.shape, rng)
-            if np.any(_object_pixels(self._view(label, corner)) > self.min_pixels):
+            if np.any(_object_pixels(self._view(label, corner)) > _MIN_PIXELS):
                 break
         return corner
 

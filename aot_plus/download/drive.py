@@ -14,7 +14,7 @@ _PAGES = 5  # in a row; one is usual
 
 
 def open_drive(
-    session: requests.Session, drive_id: str, headers: Mapping[str, str], drive: str = DRIVE
+    session: requests.Session, drive_id: str, headers: Mapping[str, str], drive: str
 ) -> requests.Response:
     """Requests a file by its id, following the confirmation pages.
 

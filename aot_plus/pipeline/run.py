@@ -76,7 +76,7 @@ class Job:
 
         try:
             dataset = self.open_dataset()
-            names = dataset.select(None, self.sequences)
+            names = dataset.select(self.sequences)
         except DataError:  # inference reports it
             return []
         kept = finished(self.folder, dataset, names, self.cfg.TEST_MEM_TRACE)
@@ -115,7 +115,7 @@ class Evaluation(Inference):
     results: Results | None
 
 
-def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool = False) -> Path:
+def result_folder(cfg: Config, name: str | None = None, *, random_weights: bool) -> Path:
     """Returns ``results/<exp>_<model>/<stage>/eval/<dataset>/<name>``, from ``home()``.
 
     ``name``: by default the policy and its capacity: ``emfs_1+8``, for a user's own ``my_policies.Best_1+8``.
@@ -151,7 +151,7 @@ def _infer(job: Job) -> EvaluationSummary:
     place = ProcessPlace.from_environment()
     dataset = job.open_dataset()
     dataset.require()
-    sequences = dataset.select(None, job.sequences)
+    sequences = dataset.select(job.sequences)
     device = choose_device(job.cfg.TEST_DEVICE, place)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # otherwise PyTorch also creates a context on the first GPU

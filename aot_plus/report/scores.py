@@ -29,7 +29,7 @@ class SequenceScores:
 
     j: pd.DataFrame
     last: pd.Series | None
-    f: pd.DataFrame | None = None
+    f: pd.DataFrame | None
 
     def figures(self) -> pd.DataFrame:
         """Returns a row for each object, by id, with the columns ``j`` and ``second`` (J_tr or F)."""

@@ -96,8 +96,6 @@ def _others() -> float:
     The load of the last minute may include a run that has just ended, and the number of programs running at
     this moment varies by chance: the lower of the two is used.
     """
-    if not hasattr(os, "getloadavg"):
-        return 0.0
     load = os.getloadavg()[0]
     try:
         running = int(_LOADAVG.read_text(encoding="ascii").split()[3].partition("/")[0])

@@ -13,6 +13,7 @@ __all__ = ["OBJECT_COLOURS", "draw_objects", "object_layer"]
 
 # RGB of each id: the masks' palette, whose first colours are dark, brightened from 0..192 to 45..255.
 OBJECT_COLOURS = np.minimum(45 + np.array(davis_palette()).reshape(256, 3) * 210 // 192, 255).astype(np.uint8)
+_FILL = 0.45  # opacity of a layer inside an object
 _STRIPE = 6  # pixels from one stripe of an ignored region to the next
 
 
@@ -45,17 +46,16 @@ def draw_objects(image: Image, ids: Mask, *, numbered: bool = True, fill: float 
     return drawn
 
 
-def object_layer(ids: Mask, *, fill: float = 0.45) -> NDArray[np.uint8]:
+def object_layer(ids: Mask) -> NDArray[np.uint8]:
     """Draws only the objects, as an H x W x 4 RGBA layer over a frame: tinted, with an opaque edge.
 
     Args:
         ids: H x W; 0 is background, which is transparent.
-        fill: opacity inside an object.
     """
     side = 1 + 2 * max(1, round(min(ids.shape) / 270))  # of the kernel that draws the edge, in pixels
     square = np.ones((side, side), np.uint8)
     edge = (cv2.erode(ids, square) != ids) | (cv2.dilate(ids, square) != ids)
-    opacity = np.where(edge, 255, round(255 * fill))
+    opacity = np.where(edge, 255, round(255 * _FILL))
     layer = np.empty((*ids.shape, 4), np.uint8)
     layer[..., :3] = OBJECT_COLOURS[ids]
     layer[..., 3] = np.where(ids > 0, opacity, 0)

@@ -70,10 +70,10 @@ def conv_relu(conv: nn.Conv2d, x: Tensor, shortcut: Tensor | None = None) -> Ten
 class ConvGN(nn.Module):
     """Applies a convolution that preserves the size, then GroupNorm."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, groups: int = 8) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
-        self.gn = GroupNorm(groups, out_channels)
+        self.gn = GroupNorm(8, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``B x in x h x w`` to ``B x out x h x w``."""
@@ -109,9 +109,9 @@ class Depthwise5x5(nn.Conv2d):
 class NormActDepthwiseConv(nn.Module):
     """Applies GroupNorm, GELU and a 5x5 depth-wise convolution: the activation of AOT's feed-forward part."""
 
-    def __init__(self, channels: int, groups: int = 32) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gn = GroupNorm(groups, channels)
+        self.gn = GroupNorm(32, channels)
         self.activate = nn.GELU()
         self.conv = Depthwise5x5(channels)
 
@@ -123,10 +123,10 @@ class NormActDepthwiseConv(nn.Module):
 class DepthwiseConv(nn.Module):
     """Applies a 5x5 depth-wise convolution over the map, with channel dropout in training."""
 
-    def __init__(self, channels: int, dropout: float = 0.1) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = Depthwise5x5(channels)
-        self.dropout = nn.Dropout2d(dropout)
+        self.dropout = nn.Dropout2d(0.1)
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps ``B x N x C`` to the same shape, N = h * w of ``size``."""

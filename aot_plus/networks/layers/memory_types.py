@@ -52,8 +52,8 @@ class BlockContext:
     groups: int
     position: Tensor
     query_embedding: Tensor | None
-    reference_embedding: Tensor | None = None
-    identity: Tensor | None = None
+    reference_embedding: Tensor | None
+    identity: Tensor | None
 
 
 def add_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:

@@ -102,7 +102,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, str]) -> list[str]:
     return [*changed, *added, *(f"{name} is no longer used" for name in old if name not in new)]
 
 
-def resumptions(path: Path, changes: Iterable[str] = ()) -> list[dict[str, Any]]:
+def resumptions(path: Path, changes: Iterable[str]) -> list[dict[str, Any]]:
     """Returns the changes that earlier runs accepted, from a saved config, and those of this run."""
     before = list(read_saved_content(path).get("resumed") or [])
     changed = list(changes)

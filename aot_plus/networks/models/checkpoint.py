@@ -69,13 +69,14 @@ class LoadReport:
 def inspect_checkpoint(tensors: Mapping[str, Tensor]) -> CheckpointFacts:
     """Returns what a file's tensors reveal about its model, to adapt a config before the model is built."""
     memory_embedding = tensors.get("mem_pos_emb")
+    slots = len(memory_embedding) if memory_embedding is not None and memory_embedding.ndim else None
     # A file with only one of the two is incomplete, and must not be run as if it had neither.
     has_temporal = memory_embedding is not None or "cur_pos_emb" in tensors
     is_aot_plus = "LSTT.layers.0.linear_QMem.weight" in tensors
     is_official = "LSTT.layers.0.short_term_attn.relative_emb_v" in tensors
     return CheckpointFacts(
         has_temporal_embedding=has_temporal,
-        temporal_slots=_side(memory_embedding, 0),
+        temporal_slots=slots,
         linear_q="LSTT.layers.0.norm4.weight" not in tensors if is_aot_plus else None,
         aot_class="aot" if is_aot_plus else "official_aot" if is_official else None,
     )
@@ -142,11 +143,6 @@ def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
 def _counts(name: str) -> bool:
     """Returns whether a tensor is used: batch norms do not need their number of batches here."""
     return name.rpartition(".")[2] != "num_batches_tracked"
-
-
-def _side(tensor: Tensor | None, dimension: int) -> int | None:
-    """Returns the size of a dimension; None if there is no tensor or no such dimension."""
-    return tensor.shape[dimension] if tensor is not None and dimension < tensor.ndim else None
 
 
 def _check_values(source: str, name: str, own: Tensor, found: Tensor) -> None:
