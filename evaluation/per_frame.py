@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.files import is_folder, replacing
+from evaluation.files import is_folder, replacing, require_writable
 from evaluation.layouts import Finders, sequence_finders
 from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import last_frames
@@ -76,6 +76,8 @@ def evaluate_per_frame(
     if not is_folder(folder):
         raise DataError(f"{folder}: there is no such result folder")
     path = per_frame_path(folder, protocol.set_name(split))
+    if write:
+        require_writable(path)
     for old in (path, record_path(path)) if write else ():
         old.unlink(missing_ok=True)
     finders = _predicted(folder, sequence_finders(dataset, folder, split, protocol))
