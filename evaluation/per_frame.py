@@ -20,7 +20,7 @@ from evaluation.metrics import last_frames
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import read_table, write_table
 from evaluation.scoring import ObjectScores, score_each
-from evaluation.vost import AnnotatedSequence, check_split_name, missing_predictions
+from evaluation.vost import AnnotatedSequence, check_split_name, missing_predictions, nested_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +80,12 @@ def evaluate_per_frame(
         require_writable(path)
     for old in (path, record_path(path)) if write else ():
         old.unlink(missing_ok=True)
-    finders = _predicted(folder, sequence_finders(dataset, folder, split, protocol))
+    listed = sequence_finders(dataset, folder, split, protocol)
+    finders = _predicted(folder, listed)
     rows: dict[str, list[Row]] = {name: [] for name in finders}
     if not rows:
-        name = protocol.set_name(split)
-        raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
+        name, nested = protocol.set_name(split), nested_predictions(folder, next(iter(listed), ""))
+        raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}{nested}")
     found, problems = _find(finders)
     # Recorded before scoring, so that later changes are detected. Only VOST's file is read again.
     masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None

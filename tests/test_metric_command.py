@@ -220,16 +220,16 @@ def test_what_is_there_instead_of_predictions_is_named(
     assert re.search(r"0005_short: .*frame00018\.png.*frame\d+\.npz", failure(golden, capsys))
 
 
-@pytest.mark.parametrize("protocol", ["vost", "vos-benchmark"])
+@pytest.mark.parametrize("flags", [[], ["--per_frame"], ["--protocol", "vos-benchmark"]])
 def test_predictions_one_folder_too_deep_are_found(
-    golden: Path, capsys: pytest.CaptureFixture[str], protocol: str
+    golden: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
 ) -> None:
     predictions = golden / "predictions"
     predictions.rename(golden / "inner")
     predictions.mkdir()
     (golden / "inner").rename(predictions / "Annotations")
     paths = ["--results_path", str(predictions), "--dataset_path", str(golden / "VOST")]
-    assert main([*paths, "--workers", "1", "--protocol", protocol]) == 1
+    assert main([*paths, "--workers", "1", *flags]) == 1
     assert f"{predictions / 'Annotations'} " in capsys.readouterr().err
 
 
