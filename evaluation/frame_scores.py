@@ -57,7 +57,9 @@ def score_frame(annotation: Mask, prediction: Mask, num_objects: int, protocol: 
         for index in np.flatnonzero(union):
             edges = object_edges(*part, int(index) + 1)
             reaches = _reaches(annotation.shape, annotated[index], protocol)
-            values[1:, index] = [boundary_f(*edges, reach) for reach in reaches]
+            # Both of MOSE v2's measures have the same reach for large objects.
+            scores = {reach: boundary_f(*edges, reach) for reach in dict.fromkeys(reaches)}
+            values[1:, index] = [scores[reach] for reach in reaches]
     return FrameScores(values, annotated, predicted)
 
 

@@ -20,6 +20,7 @@ from evaluation.vost import (
     check_names,
     check_split_name,
     find_all,
+    nested_predictions,
     read_names,
     read_split,
     visible_folders,
@@ -145,7 +146,8 @@ def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     names = [name for name in annotated if name in predicted]
     check_names(names, masks)
     if not names:
-        raise DataError(f"{masks} and {results} have no sequence in common")
+        nested = nested_predictions(results, annotated[0]) if annotated else ""
+        raise DataError(f"{masks} and {results} have no sequence in common{nested}")
     if alone := sorted({*annotated} ^ {*predicted}):
         problem = f"only one of {masks} and {results} has {', '.join(alone)}"
         if protocol.strict:

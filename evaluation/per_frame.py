@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.files import is_folder, replacing
+from evaluation.files import is_folder, replacing, require_writable
 from evaluation.layouts import Finders, sequence_finders
 from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import last_frames
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import read_table, write_table
 from evaluation.scoring import ObjectScores, score_each
-from evaluation.vost import AnnotatedSequence, check_split_name, missing_predictions
+from evaluation.vost import AnnotatedSequence, check_split_name, missing_predictions, nested_predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,13 +76,16 @@ def evaluate_per_frame(
     if not is_folder(folder):
         raise DataError(f"{folder}: there is no such result folder")
     path = per_frame_path(folder, protocol.set_name(split))
+    if write:
+        require_writable(path)
     for old in (path, record_path(path)) if write else ():
         old.unlink(missing_ok=True)
-    finders = _predicted(folder, sequence_finders(dataset, folder, split, protocol))
+    listed = sequence_finders(dataset, folder, split, protocol)
+    finders = _predicted(folder, listed)
     rows: dict[str, list[Row]] = {name: [] for name in finders}
     if not rows:
-        name = protocol.set_name(split)
-        raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}")
+        name, nested = protocol.set_name(split), nested_predictions(folder, next(iter(listed), ""))
+        raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}{nested}")
     found, problems = _find(finders)
     # Recorded before scoring, so that later changes are detected. Only VOST's file is read again.
     masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None

@@ -4,6 +4,7 @@ A dataset holds ``ImageSets/<split>.txt`` (one sequence per line) and ``Annotati
 predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
 """
 
+import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -86,7 +87,10 @@ def split_path(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> Pat
     if not (dataset / SPLITS).is_dir():
         raise DataError(f"{dataset}: there is no folder {SPLITS}{nested_copy(dataset, dataset / SPLITS)}")
     known = sorted({other.stem for path in paths for other in path.parent.glob("*.txt")})
-    raise DataError(f"{paths[0]}: unknown split {split!r}; splits here: {', '.join(known) or 'none'}")
+    found = f"splits here: {', '.join(known) or 'none'}"
+    if others := sorted((dataset / SPLITS).glob(f"*/{glob.escape(split)}.txt")):
+        found += f"; other protocols read {', '.join(map(str, others))}"
+    raise DataError(f"{paths[0]}: unknown split {split!r}; {found}")
 
 
 def read_split(dataset: Path, split: str, folders: Sequence[str] = ("",)) -> list[str]:
@@ -222,15 +226,38 @@ def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
 
 
 def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None:
-    """Raises ``DataError`` listing every missing prediction of a scored frame: sequence/frame.png."""
-    missing = [
-        f"{sequence.name}/{frame}"
-        for sequence in sequences
-        for frame in missing_predictions(results, sequence)
-    ]
-    if missing:
-        listed = "\n".join(f"  {name}" for name in missing)
-        raise DataError(f"predictions missing in {results}: {len(missing)}\n{listed}")
+    """Raises ``DataError`` if predictions of scored frames are missing.
+
+    It lists each, as sequence/frame.png, but a sequence that has none in one line.
+    """
+    count, lines, nested = 0, [], ""
+    for sequence in sequences:
+        missing = missing_predictions(results, sequence)
+        count += len(missing)
+        if len(missing) < len(sequence.scored_frames):
+            lines += [f"  {sequence.name}/{frame}" for frame in missing]
+        else:
+            lines.append(f"  {sequence.name}: all {len(missing)}; {_instead(results, sequence)}")
+            nested = nested or nested_predictions(results, sequence.name)
+    if lines:
+        raise DataError("\n".join([f"predictions missing in {results}: {count}{nested}", *lines]))
+
+
+def nested_predictions(results: Path, name: str) -> str:
+    """Returns where a sequence's folder is if it lies one folder too deep, for a message; else empty."""
+    folder = results / name
+    hint = "" if folder.is_dir() else nested_copy(results, folder)
+    return f"; there is no folder {folder}{hint}" if hint else ""
+
+
+def _instead(results: Path, sequence: AnnotatedSequence) -> str:
+    """Returns what the folder of a sequence without any prediction holds, for a message."""
+    folder = results / sequence.name
+    if not folder.is_dir():
+        return "there is no such folder"
+    names = sorted(path.name for path in folder.iterdir())
+    more = f" and {len(names) - 1} more" * (len(names) > 1)
+    return f"expected {sequence.scored_frames[0]} and so on, found {names[0] + more if names else 'nothing'}"
 
 
 def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]:

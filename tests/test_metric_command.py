@@ -124,7 +124,7 @@ def test_existing_results_are_used_without_re(golden: Path, capsys: pytest.Captu
     assert "0.650280" in output
     shutil.rmtree(golden / "predictions" / "0008_long")
     # A repeated evaluation that fails leaves nothing that could pass for its result.
-    assert "0008_long/frame" in failure(golden, capsys, "--re")
+    assert "0008_long: all 38" in failure(golden, capsys, "--re")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_figures_are_not_read_while_a_run_writes_masks(
 def test_one_of_two_files_is_not_a_result(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(golden / GLOBAL, golden / "predictions" / GLOBAL)
     shutil.rmtree(golden / "predictions" / "0008_long")
-    assert "0008_long/frame" in failure(golden, capsys)
+    assert "0008_long: all 38" in failure(golden, capsys)
 
 
 @pytest.mark.parametrize("damaged", [GLOBAL, PER_SEQUENCE])
@@ -209,7 +209,29 @@ def test_every_missing_prediction_is_listed(golden: Path, capsys: pytest.Capture
     message = failure(golden, capsys)
     listed = [line.strip() for line in message.splitlines() if line.startswith("  ")]
     # The first and the last frame are not scored.
-    assert listed == ["0005_short/frame00018.png", "0005_short/frame00024.png", "0008_long/frame00018.png"]
+    assert [line.partition(";")[0] for line in listed] == ["0005_short: all 2", "0008_long/frame00018.png"]
+
+
+def test_what_is_there_instead_of_predictions_is_named(
+    golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = golden / "predictions" / "0005_short"
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(".npz"))
+    assert re.search(r"0005_short: .*frame00018\.png.*frame\d+\.npz", failure(golden, capsys))
+
+
+@pytest.mark.parametrize("flags", [[], ["--per_frame"], ["--protocol", "vos-benchmark"]])
+def test_predictions_one_folder_too_deep_are_found(
+    golden: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    predictions = golden / "predictions"
+    predictions.rename(golden / "inner")
+    predictions.mkdir()
+    (golden / "inner").rename(predictions / "Annotations")
+    paths = ["--results_path", str(predictions), "--dataset_path", str(golden / "VOST")]
+    assert main([*paths, "--workers", "1", *flags]) == 1
+    assert f"{predictions / 'Annotations'} " in capsys.readouterr().err
 
 
 def test_predictions_of_frames_that_are_not_scored_may_be_missing(golden: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation import evaluate, evaluate_per_frame
+from evaluation import DataError, evaluate, evaluate_per_frame
 from evaluation.command import main
 from evaluation.per_frame import COLUMNS
 
@@ -90,3 +90,13 @@ def test_no_predictions_at_all(golden: Path, capsys: pytest.CaptureFixture[str])
     assert run(golden, "--per_frame") == 1
     assert "'val'" in capsys.readouterr().err
     assert not (golden / "predictions" / FILE).exists()
+
+
+def test_a_file_that_cannot_be_written_is_named_before_scoring(
+    golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = golden / "predictions" / FILE
+    path.mkdir()
+    monkeypatch.setattr("evaluation.per_frame.score_each", lambda *rest: pytest.fail("scored"))
+    with pytest.raises(DataError, match=str(path)):
+        evaluate_per_frame(golden / "predictions", golden / "VOST", "val", workers=1)

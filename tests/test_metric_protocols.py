@@ -203,6 +203,11 @@ def test_a_missing_prediction_is_named(data: Path, capsys: pytest.CaptureFixture
     assert "crowd/00005.png" in capsys.readouterr().err
 
 
+def test_a_split_of_another_protocol_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(data, "vost", *DAVIS) == 1
+    assert str(data / "davis" / "ImageSets" / "2017" / "val.txt") in capsys.readouterr().err
+
+
 def test_other_sizes_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = data / "davis" / "predictions" / "short" / "00001.png"
     replace_mask(path, np.zeros((50, 40), np.uint8))

@@ -369,6 +369,19 @@ def test_the_data_is_that_of_the_configs_whichever_folder_comes_first(data: Path
     assert chosen_data(read_folders([data / "fifo"]), "lvos_v2", "valid").protocol == "lvos"
 
 
+@pytest.mark.parametrize(
+    ("part", "protocol"),
+    [("JPEGImages", "vos-benchmark"), ("ImageSets/2017", "davis"), ("ImageSets", "vost")],
+)
+def test_masks_of_other_methods_are_scored_like_an_evaluation_of_the_path(
+    data: Path, tmp_path: Path, part: str, protocol: str
+) -> None:
+    (data / "fifo" / "config.yaml").unlink()
+    (tmp_path / "own" / part).mkdir(parents=True)
+    chosen = chosen_data(read_folders([data / "fifo"]), str(tmp_path / "own"), "val")
+    assert chosen.protocol == protocol
+
+
 @pytest.mark.parametrize("order", [("emfs", "fifo"), ("fifo", "emfs")])
 def test_runs_on_other_images_are_not_mixed(data: Path, order: tuple[str, str]) -> None:
     set_config(data / "emfs", TEST_IMAGES=None)

@@ -108,16 +108,18 @@ def chosen_data(
     name = dataset or _named(folders, "TEST_DATASET", "--dataset")
     if data_folder is None and name in DATASET_FOLDERS:  # a path does not need it
         data_folder = _agreed(folders, "DIR_DATA", _absolute)
-    usual = getattr(DATASETS.get(name), "TEST_PROTOCOL", Config.TEST_PROTOCOL)
     chosen = ChosenData(
         name,
         split or _named(folders, "TEST_DATASET_SPLIT", "--split"),
         layout="",
         images=None,
-        protocol=_agreed(folders, "TEST_PROTOCOL") or usual,
+        protocol=_agreed(folders, "TEST_PROTOCOL") or "",
         data_folder=data_folder or Config.DIR_DATA,
     )
     chosen = replace(chosen, layout=_agreed_or_default(folders, "TEST_LAYOUT", chosen.usual_layout) or "")
+    if not chosen.protocol:  # as for an evaluation of the same dataset or path
+        of_layout = DATASETS.get(chosen.layout or chosen.usual_layout())
+        chosen = replace(chosen, protocol=getattr(of_layout, "TEST_PROTOCOL", Config.TEST_PROTOCOL))
     # Frame numbers in traces refer to the images.
     images = _agreed_or_default(folders, "TEST_IMAGES", lambda: chosen.open().images)
     return replace(chosen, images=images)
