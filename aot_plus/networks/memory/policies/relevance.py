@@ -24,7 +24,7 @@ NOBODY = -1  # a frame number that no frame has
 class FrameValues:
     """Keeps a value per frame on the device, found by the frame's number.
 
-    Only ``frames`` and ``as_dict`` make the host wait.
+    Only ``as_dict`` makes the host wait.
 
     Attributes:
         numbers: S int64, NOBODY where there is no frame; None before the first values.
@@ -34,12 +34,6 @@ class FrameValues:
     def __init__(self) -> None:
         self.numbers: Tensor | None = None
         self.values: Tensor | None = None
-
-    @property
-    def frames(self) -> list[int]:
-        """Lists the numbers of the frames with a value. Waits for the device."""
-        numbers = [] if self.numbers is None else self.numbers.tolist()
-        return [number for number in numbers if number != NOBODY]
 
     def reserve(self, size: int, device: torch.device) -> None:
         """Keeps up to ``size`` values, in tensors that stay where they are from now on."""
