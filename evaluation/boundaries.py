@@ -109,7 +109,7 @@ def _reach(element: NDArray[np.bool_]) -> Reach:
     while square < len(element) - 1 - middle and _square(element, square + 1).all():
         square += 1
     offsets = np.argwhere(element)[:, ::-1] - middle
-    ring = offsets[np.abs(offsets).max(axis=1, initial=0) > square]
+    ring = offsets[np.abs(offsets).max(axis=1) > square]
     return Reach(element.astype(np.uint8), square, ring)
 
 

@@ -1,13 +1,18 @@
-"""A running video's memory does not grow beyond its bank, and stays on the device."""
+"""A running video's memory: what is read, what policies are shown of it, and that it does not grow."""
 
+import copy
+import itertools
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from aot_plus.networks.engines.inference import InferenceEngine, VideoState
+from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
 from aot_plus.networks.memory.gap import memory_gap
+from aot_plus.networks.memory.policies import Append, FifoPolicy, ReadStatistics
+from aot_plus.networks.memory.scores import attention_per_frame, class_probabilities
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
@@ -52,6 +57,14 @@ def _enlarged(labels: Tensor) -> Tensor:
     return labels.repeat_interleave(4, 0).repeat_interleave(4, 1)[:33, :49].int()
 
 
+def _read_keys(engine: InferenceEngine, batch: GroupBatch, group: int) -> Tensor:
+    """Returns layer 0's stored keys of a group with their temporal embedding, oldest frame first."""
+    bank = batch.memory.bank
+    rows = engine.model.memory_embedding(len(bank))
+    assert rows is not None
+    return bank.layer(0).keys[group][bank.order[group]] + rows[:, None]
+
+
 def _num_bytes(state: VideoState) -> int:
     storages: dict[int, int] = {}
     for batch in state.batches:
@@ -72,14 +85,11 @@ def test_the_keys_that_are_read_follow_the_bank(name: str) -> None:
     for frame in range(1, CAPACITY + 4):
         _step(engine, state, _image(frame))
         (batch,) = state.batches
-        rows = engine.model.memory_embedding(len(batch.memory.bank))
-        stored = batch.memory.bank.layer(0)
         for group in range(2):
-            for rank, slot in enumerate(batch.memory.bank.order[group]):
-                expected = stored.keys[group, slot] + rows[rank]
-                torch.testing.assert_close(batch.memory.chronological_keys(group)[rank], expected)
-                read = batch.memory.read()[0].long.keys[group].unflatten(0, (len(batch.memory.bank), -1))
-                torch.testing.assert_close(read[slot], expected)
+            expected = _read_keys(engine, batch, group)
+            torch.testing.assert_close(batch.memory.chronological_keys(group), expected)
+            read = batch.memory.read()[0].long.keys[group].unflatten(0, (len(batch.memory.bank), -1))
+            torch.testing.assert_close(read[batch.memory.bank.order[group]], expected)
     assert len(batch.memory.bank) == CAPACITY
     assert len(_start(engine).batches[0].memory.bank) == 1
 
@@ -98,6 +108,57 @@ def test_a_frame_with_a_given_mask_is_stored_like_a_first_frame(name: str) -> No
         assert all(torch.equal(*pair) for pair in zip(layer.short, first.short, strict=True))
         stored, reference = memory.bank.layer(index), expected.bank.layer(index)
         assert all(torch.equal(one[:, 1], other[:, 0]) for one, other in zip(stored, reference, strict=True))
+
+
+class Noting(FifoPolicy):
+    """Notes what it is shown. Every second object of the class drops the newest frame, not the oldest."""
+
+    made = itertools.count()
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.number = next(Noting.made)
+        self.noted: tuple[list[int], list[int], ReadStatistics, Tensor] | None = None
+
+    def observe(self, append: Append) -> None:
+        self.noted = append.frames, append.droppable, append.statistics(), append.probabilities()
+
+    def drop(self, append: Append) -> int:
+        return append.droppable[-(self.number % 2)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_each_groups_policy_is_shown_its_own_memory_and_prediction(name: str) -> None:
+    """Two of the three groups start later than the first one, and their banks differ in the end."""
+    engine = _engine(name)
+    engine.cfg = copy.copy(engine.cfg)
+    engine.cfg.MEM_POLICY, engine.cfg.LATTER_MEM_LEN = f"{__name__}:Noting", 4
+    state, given = _start(engine), {2: 25, 4: 25}  # numbers of objects, by the frames with a mask
+    for frame in range(1, 10):
+        prediction = engine.predict(state, _image(frame))
+        before = [
+            (batch, group, batch.memory.bank.frames[group], _read_keys(engine, batch, group))
+            for batch in state.batches
+            for group in range(len(batch.groups))
+        ]
+        labels = _enlarged(prediction.logits[0].argmax(dim=0))
+        engine.commit(state, prediction, labels, num_objects=given.get(frame))
+        for batch, group, frames, keys in before:
+            logits = prediction.logits[batch.groups[group]]
+            own = prediction.propagations[0 if batch is before[0][0] else 1].first_keys[group]
+            queries = own + engine.model.cur_pos_emb
+            attention = attention_per_frame(queries[None], keys[None], engine.model.attention_heads)[0]
+            probabilities = class_probabilities(logits, prediction.features.size)
+            seen_frames, droppable, seen, seen_probabilities = batch.policies[group].noted
+            assert seen_frames == frames
+            free = [position for position, number in enumerate(frames) if number not in (0, *given)]
+            assert droppable == (free or list(range(1, len(frames))))
+            torch.testing.assert_close(
+                (seen.attention, seen.keys, seen.foreground, seen.new_keys, seen_probabilities),
+                (attention, keys, 1 - probabilities[0], queries, probabilities),
+            )
+    assert len({tuple(frames) for frames in state.banks}) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)

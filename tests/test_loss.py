@@ -33,6 +33,7 @@ def test_hard_pixel_share_is_linear_then_constant(step: int, share: float) -> No
 
 def test_hard_pixel_share_without_a_ramp() -> None:
     assert hard_pixel_share(0, 0.0, 0.15) == pytest.approx(0.15)
+    assert hard_pixel_share(0, 0.5, 0.15) == 1.0  # a short ramp still begins with all pixels
 
 
 @pytest.mark.parametrize(("step", "weight"), [(0, 1.0), (25, 0.75), (100, 0.0), (150, 0.0)])

@@ -175,6 +175,31 @@ def test_earlier_averages_move_into_the_reserved_tensors() -> None:
     assert running.values is place
 
 
+def decisions(policy: MemoryPolicy, last: int) -> list[Any]:
+    """Runs a video with three entries and a write every 5 frames; returns the drops and all scores."""
+    rng, frames, found = np.random.default_rng(0), [0], []
+    for new in range(5, last + 1, 5):
+        keys = torch.from_numpy(rng.random((len(frames), 4, 2))).float()
+        read = reading(rng.dirichlet(np.ones(len(frames))).tolist(), keys)
+        append = append_of(list(frames), new, read, overflows=len(frames) == 3)
+        policy.observe(append)
+        dropped = frames.pop(int(policy.drop(append))) if append.overflows else None
+        found.append((dropped, policy.explain()))
+        frames.append(new)
+    return found
+
+
+@pytest.mark.parametrize("name", ["emfs", "rmem", "spread", "lfu"])
+@pytest.mark.parametrize("start", ["overflow", "append"])
+def test_a_policy_that_serves_another_video_forgets_the_first(name: str, start: str) -> None:
+    """The first video is so short that frames in its last bank have numbers that the second starts with."""
+    used, fresh = (build_policy(config(name, MEM_AVERAGES_START=start)) for _ in range(2))
+    used.reserve(3, torch.device("cpu"))
+    decisions(used, last=15)
+    used.forget()
+    assert decisions(used, last=40) == decisions(fresh, last=40)
+
+
 @pytest.mark.parametrize("name", ["emfs", "rmem"])
 def test_averages_start_at_the_overflow_or_at_the_first_append(name: str) -> None:
     late, early = (build_policy(config(name, MEM_AVERAGES_START=start)) for start in ("overflow", "append"))
@@ -232,8 +257,9 @@ def test_rmem_counts_runs() -> None:
     decide(policy, append_of([0, 10, 20], 25, reading(even)))  # 10: 3, 20: 2, 25: 1
     decide(policy, append_of([0, 10, 25], 30, reading(even)))  # 10: 4, 25: 2
     runs = [3, 4, 2]  # the first frame's count is T, not the 4 runs that it has seen
-    expected = [1 / 3 + 1.5 * math.sqrt(math.log(sum(runs)) / (count + 8)) for count in runs]
-    assert policy.explain()["score"] == pytest.approx(expected)
+    bonus = [1.5 * math.sqrt(math.log(sum(runs)) / (count + 8)) for count in runs]
+    assert policy.explain()["bonus"] == pytest.approx(bonus)
+    assert policy.explain()["score"] == pytest.approx([1 / 3 + value for value in bonus])
 
 
 @pytest.mark.parametrize(("model", "start"), [("r50_aotl", "overflow"), ("r50_deaotl", "append")])
@@ -284,6 +310,14 @@ def test_a_custom_policy() -> None:
     policy = build_policy(config("tests.test_memory_policies:NewestPolicy"))
     assert type(policy).__name__ == "NewestPolicy"
     assert decide(policy, append_of([0, 5, 10], 15)) == 2
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_a_subclass_keeps_is_part_of_the_state(name: str) -> None:
+    policy, resumed = build_policy(config(name)), build_policy(config(name))
+    vars(policy)["own"] = {5: 0.25}  # as the ``__init__`` of a user's subclass would
+    resumed.load_state_dict(policy.state_dict())
+    assert vars(resumed)["own"] == {5: 0.25}
 
 
 class MostRelevant(EmfsPolicy):
@@ -345,6 +379,9 @@ def test_a_subclass_is_recorded_only_if_it_declares_that_it_may_be(
         ({"MEM_AVERAGES_START": "later"}, r"MEM_AVERAGES_START.*overflow, append.*'later'"),
         ({"MEM_RELEVANCE_KEEP": 1.5}, r"MEM_RELEVANCE_KEEP.*1\.5"),
         ({"MEM_POLICY": "rmem", "MEM_RMEM_OFFSET": -2.0}, r"MEM_RMEM_OFFSET.*-2\.0"),
+        ({"MEM_POLICY": "spread", "MEM_SPREAD_KEEP": 1.5}, r"MEM_SPREAD_KEEP.*1\.5"),
+        ({"MEM_POLICY": "spread", "MEM_SPREAD_POWER": -2.0}, r"MEM_SPREAD_POWER.*-2\.0"),
+        ({"MEM_POLICY": "readmem", "MEM_READMEM_FLOOR": -2.0}, r"MEM_READMEM_FLOOR.*-2\.0"),
     ],
 )
 def test_wrong_settings_are_named(values: dict[str, Any], message: str) -> None:

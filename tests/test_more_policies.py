@@ -32,12 +32,12 @@ from tests.test_segmenter import _segmenter, _squares, _video
 def test_spread_weighs_relevance_and_room() -> None:
     policy = build_policy(config("spread", MEM_SPREAD_POWER=1.0))
     read = [0.4, 0.1, 0.3, 0.2]
-    assert decide(policy, append_of([0, 10, 12, 20], 40, reading(read))) == 1
+    assert decide(policy, append_of([5, 15, 17, 25], 45, reading(read))) == 1
     room = np.array([20, 12, 10, 28]) / 17.5
     assert policy.last_scores["room"].tolist() == pytest.approx(room.tolist())
     assert policy.last_scores["score"].tolist() == pytest.approx((read * room).tolist())
     # The average keeps 0.8 of the old value; the newest frame starts with its own relevance.
-    assert decide(policy, append_of([0, 12, 20, 40], 41, reading([0.4, 0.1, 0.1, 0.4]))) == 2
+    assert decide(policy, append_of([5, 17, 25, 45], 46, reading([0.4, 0.1, 0.1, 0.4]))) == 2
     relevance = [0.4, 0.8 * 0.3 + 0.2 * 0.1, 0.8 * 0.2 + 0.2 * 0.1, 0.4]
     assert policy.last_scores["relevance"].tolist() == pytest.approx(relevance)
 
@@ -126,6 +126,7 @@ def test_readmem_goes_on_swapping_where_all_frames_are_equal() -> None:
         append = append_of(list(frames), frame, looking(keys, keys[0]))
         append.overflows = len(frames) == 3
         assert policy.keep(append)
+        assert np.isfinite(policy.last_facts["log determinant"])
         policy.observe(append)
         if append.overflows:
             frames.pop(policy.drop(append))

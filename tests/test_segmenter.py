@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import aot_plus
-from aot_plus.networks.engines.frame_scores import best_of_groups, merge_groups
+from aot_plus.networks.engines.frame_scores import FrameScores, best_of_groups, merge_groups
 from aot_plus.networks.engines.segmenter import FrameLabels, VideoSegmenter
 from aot_plus.networks.engines.views import input_sizes
 from aot_plus.networks.layers.processor import best_channel
@@ -336,6 +337,16 @@ def test_merged_groups_follow_the_formula() -> None:
     p, q = torch.softmax(one, 0), torch.softmax(other, 0)
     expected = torch.cat([p[:1] * q[:1], p[1:], q[1:]]).clamp(1e-5, 1 - 1e-5)
     torch.testing.assert_close(merge_groups([one, other]), torch.log(expected / (1 - expected)))
+
+
+def test_each_group_has_the_channels_of_its_objects() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 5, 6)  # up to three objects a group, of seven in all
+    scores = FrameScores([logits], [False], 7, (17, 21), align_corners=True)
+    large = F.interpolate(logits, size=(17, 21), mode="bilinear", align_corners=True)
+    expected = merge_groups([large[0], large[1], large[2, :2]])
+    torch.testing.assert_close(scores.probabilities(), expected.softmax(dim=0))
+    assert torch.equal(scores.labels(), expected.argmax(dim=0).int())
 
 
 def test_labels_of_groups_are_the_best_of_all() -> None:

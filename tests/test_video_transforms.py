@@ -46,6 +46,8 @@ def test_scale_range_flip_and_padding() -> None:
     assert (image[10:106, :28, 2] == 5).all()
     assert (image[:, 28:] == PADDING_COLOUR).all()
     assert (label > 0).sum() == 96 * 28
+    wide = rectangles((1, 10, 10, 80, 110))  # scaled by 1; the crop shows only its right end
+    np.testing.assert_array_equal(plain.label(wide)[10:106, :28], wide[:, 100:])
     mirrored = Geometry((96, 128), (-10, 100), (130, 40), flip=True)
     turned = mirrored.padded(mirrored.view(picture(mask, 5)))
     np.testing.assert_array_equal(turned, image[:, ::-1])
@@ -83,7 +85,10 @@ def test_crops_keep_objects_in_view() -> None:
     enough = sum(np.count_nonzero(view) >= transform.min_pixels for view in views)
     assert enough > 95  # not just any part of it
     tiny = rectangles((4, 95, 127, 96, 128))
-    assert all((transform.draw(tiny, np.random.default_rng(s)).label(tiny) == 4).any() for s in range(50))
+    for seed in range(50):
+        geometry = transform.draw(tiny, np.random.default_rng(seed))
+        assert (geometry.label(tiny) == 4).any()
+        assert geometry.corner == (96 - 33, 128 - 33)  # in the corner of the frame, not beyond it
 
 
 def test_normalised_values_are_those_of_float64_rounded_once_and_can_be_undone() -> None:

@@ -18,7 +18,7 @@ _LEAST = 1e-5  # the smallest probability of merged groups; the largest is 1 min
 class FrameScores:
     """Holds a predicted frame at the network's size, in one or several views of the video."""
 
-    logits: Sequence[Tensor]  # for each view: groups x (M+1) x H/4 x W/4
+    logits: Sequence[Tensor]  # for each view: groups x (M+1) x H/4 x W/4, float32
     flips: Sequence[bool]  # for each view
     num_objects: int  # K
     size: tuple[int, int]  # of the video: H, W
@@ -46,7 +46,7 @@ class FrameScores:
         """
         most = logits.shape[1] - 1
         groups = []
-        for group, own in enumerate(logits.float()):
+        for group, own in enumerate(logits):
             used = min(most, self.num_objects - group * most)
             groups.append(
                 F.interpolate(

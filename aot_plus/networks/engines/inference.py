@@ -32,6 +32,7 @@ from aot_plus.utils.config_ranges import check_value
 from aot_plus.utils.device import on_device
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.tensor_cache import cached_int32
+from evaluation.masks import IGNORE_ID
 
 UNLIKELY = -1e10  # logit of an id that no object has
 IGNORED = -1  # label of an ignored pixel among packed ids
@@ -245,7 +246,7 @@ class InferenceEngine:
         size = self.cfg.MODEL_MAX_OBJ_NUM
         own = labels - cached_int32(tuple(groups), labels.device)[:, None, None] * size  # G x H x W
         own = torch.where((own >= 1) & (own <= size), own, 0)
-        return self.model.embed_identity(torch.where(labels == IGNORED, 255, own), reference=reference)
+        return self.model.embed_identity(torch.where(labels == IGNORED, IGNORE_ID, own), reference=reference)
 
     def _without_unused_ids(self, logits: Tensor, state: VideoState) -> Tensor:
         """Masks out, in all groups' logits ``G x (M+1) x . x .``, the ids of no object or a removed one."""
