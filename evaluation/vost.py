@@ -175,9 +175,14 @@ def mask_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.png") if not path.name.startswith("."))
 
 
+def is_upper_case_png(path: Path) -> bool:
+    """Returns whether a name ends in .PNG, or in any other spelling than .png."""
+    return path.suffix.lower() == ".png" != path.suffix
+
+
 def require_lower_case(folder: Path) -> None:
     """Raises ``DataError`` if the name of a mask ends in .PNG, because it would silently be left out."""
-    names = (path.name for path in folder.glob("*") if path.suffix.lower() == ".png" != path.suffix)
+    names = (path.name for path in folder.glob("*") if is_upper_case_png(path))
     if upper := sorted(name for name in names if not name.startswith(".")):
         more = f" and {len(upper) - 1} more" * (len(upper) > 1)
         raise DataError(f"{folder}: names of masks must end in .png in lower case, found {upper[0]}{more}")

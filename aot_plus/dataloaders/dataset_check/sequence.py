@@ -14,6 +14,7 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import first_out_of_order
 from aot_plus.utils.masks import read_image
 from evaluation.metrics import MIN_ANNOTATED_FRAMES
+from evaluation.vost import is_upper_case_png
 
 
 @dataclass
@@ -96,7 +97,7 @@ def _check_other_files(dataset: Dataset, report: SequenceReport) -> None:
         for path in _visible_files(folder / report.name):
             if path.suffix.lower() not in suffixes and not path.is_dir():
                 report.add(kinds.OTHER_FILES, f"{folder.name}/{report.name}/{path.name}")
-            elif folder == dataset.masks_folder and path.suffix.lower() == ".png" != path.suffix:
+            elif folder == dataset.masks_folder and is_upper_case_png(path):
                 report.add(kinds.MASK_UPPER_CASE, f"{folder.name}/{report.name}/{path.name}")
 
 
