@@ -8,13 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.mini_vost import plan_scene, render_frame
-from aot_plus.dataloaders.mini_vost.wide import (
-    WideScene,
-    plan_wide_scene,
-    render_wide_frame,
-    render_wide_ids,
-)
+from aot_plus.dataloaders.mini_vost import Scene, plan_scene, render_frame, render_ids
+from aot_plus.dataloaders.mini_vost.wide import plan_wide_scene
 from aot_plus.dataloaders.mini_vost.wide.bodies import draw_body
 from aot_plus.dataloaders.mini_vost.wide.photographs import OF_SCIKIT_IMAGE, OF_SCIKIT_LEARN, photograph
 from aot_plus.dataloaders.mini_vost.wide.planning import LARGEST, SMALLEST
@@ -27,7 +22,7 @@ FRAME_PIXELS = 192 * 256
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[WideScene]:
+def scenes() -> list[Scene]:
     return [plan_wide_scene(0, index) for index in range(24)]
 
 
@@ -35,34 +30,34 @@ def mini_vost(**values: object) -> Config:
     return get_config("mini_vost", "aot_mini", overrides={"DATA_MINI_VOST_SEQUENCES": 8, **values})
 
 
-def test_equal_seeds_give_equal_frames_in_any_order(scenes: list[WideScene]) -> None:
+def test_equal_seeds_give_equal_frames_in_any_order(scenes: list[Scene]) -> None:
     again = plan_wide_scene(0, 3)
     for frame in (77, 5):
-        picture, ids = render_wide_frame(scenes[3], frame)
-        same_picture, same_ids = render_wide_frame(again, frame)
+        picture, ids = render_frame(scenes[3], frame)
+        same_picture, same_ids = render_frame(again, frame)
         assert np.array_equal(picture, same_picture)
         assert np.array_equal(ids, same_ids)
     assert again.name == scenes[3].name
-    other_seed = render_wide_frame(plan_wide_scene(1, 3), 5)[0]
-    assert not np.array_equal(other_seed, render_wide_frame(again, 5)[0])
+    other_seed = render_frame(plan_wide_scene(1, 3), 5)[0]
+    assert not np.array_equal(other_seed, render_frame(again, 5)[0])
 
 
-def test_masks_are_of_the_frame_and_not_of_its_filming(scenes: list[WideScene]) -> None:
+def test_masks_are_of_the_frame_and_not_of_its_filming(scenes: list[Scene]) -> None:
     for scene in scenes[:8]:
-        picture, ids = render_wide_frame(scene, 40)
+        picture, ids = render_frame(scene, 40)
         assert (picture.shape, picture.dtype) == ((192, 256, 3), np.uint8)
         assert (ids.shape, ids.dtype) == ((192, 256), np.uint8)
-        assert set(np.unique(ids)) <= {*range(scene.scene.num_objects + 1), 255}
-        assert np.array_equal(ids, render_wide_ids(scene, 40))
+        assert set(np.unique(ids)) <= {*range(scene.num_objects + 1), 255}
+        assert np.array_equal(ids, render_ids(scene, 40))
         assert picture.std() > 3, f"{scene.name}: nothing is seen"
 
 
-def test_objects_are_small_and_large(scenes: list[WideScene]) -> None:
+def test_objects_are_small_and_large(scenes: list[Scene]) -> None:
     shares = [
         count / FRAME_PIXELS
         for scene in scenes
         for frame in range(0, scene.num_frames, 20)
-        for count in np.bincount(render_wide_ids(scene, frame).ravel(), minlength=7)[1:7]
+        for count in np.bincount(render_ids(scene, frame).ravel(), minlength=7)[1:7]
         if count
     ]
     assert 0.01 < np.median(shares) < 0.1
@@ -104,9 +99,9 @@ def test_a_share_of_the_training_sequences_is_wide() -> None:
     assert all(wide(DATA_MINI_VOST_WIDE=1.0))
 
 
-def test_a_wide_training_video_shows_its_scene(scenes: list[WideScene]) -> None:
+def test_a_wide_training_video_shows_its_scene(scenes: list[Scene]) -> None:
     video = DrawnVideo(0, 2, wide=True)
-    picture, ids = render_wide_frame(scenes[2], 30)
+    picture, ids = render_frame(scenes[2], 30)
     assert video.name == scenes[2].name != DrawnVideo(0, 2).name
     assert np.array_equal(video.read_image(30), picture)
     assert np.array_equal(video.read_mask(30), ids)

@@ -4,34 +4,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from aot_plus.dataloaders.mini_vost import Scene, plan_scene, render_frame, render_ids
-from aot_plus.dataloaders.mini_vost.wide import (
-    WideScene,
-    plan_wide_scene,
-    render_wide_frame,
-    render_wide_ids,
-)
+from aot_plus.dataloaders.mini_vost.wide import plan_wide_scene
 from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
 
 # A sample is made from one or two sequences, and often reads a frame's mask before its image.
 @lru_cache(maxsize=4)
-def _plan(seed: int, index: int, wide: bool) -> Scene | WideScene:
+def _plan(seed: int, index: int, wide: bool) -> Scene:
     return plan_wide_scene(seed, index) if wide else plan_scene(seed, "train", index)
 
 
 @lru_cache(maxsize=64)
 def _draw_image(seed: int, index: int, wide: bool, frame: int) -> Image:
-    scene = _plan(seed, index, wide)
-    if isinstance(scene, WideScene):
-        return render_wide_frame(scene, frame)[0]
-    return render_frame(scene, frame)[0]
+    return render_frame(_plan(seed, index, wide), frame)[0]
 
 
 @lru_cache(maxsize=64)
 def _draw_mask(seed: int, index: int, wide: bool, frame: int) -> Mask:
-    scene = _plan(seed, index, wide)
-    return render_wide_ids(scene, frame) if isinstance(scene, WideScene) else render_ids(scene, frame)
+    return render_ids(_plan(seed, index, wide), frame)
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class DrawnVideo:
     wide: bool = False
 
     @property
-    def _scene(self) -> Scene | WideScene:
+    def _scene(self) -> Scene:
         return _plan(self.seed, self.index, self.wide)
 
     @property

@@ -26,7 +26,8 @@ def render_frame(scene: Scene, frame: int) -> tuple[Image, Mask]:
     top, left = scene.noise_offset[frame]
     picture *= per_colour(scene.light[..., 0], scene.gain[frame])
     picture += repeat_channels(scene.noise[top : top + HEIGHT, left : left + WIDTH, 0])
-    return np.clip(picture, 0, 255).astype(np.uint8), ids
+    image = np.clip(picture, 0, 255).astype(np.uint8)
+    return image if scene.film is None else scene.film(image, frame), ids
 
 
 def render_ids(scene: Scene, frame: int) -> Mask:

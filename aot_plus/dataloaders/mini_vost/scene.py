@@ -1,5 +1,6 @@
 """Holds a planned sequence: everything needed to draw any of its frames independently."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from aot_plus.dataloaders.mini_vost.actors import Actor
 from aot_plus.dataloaders.mini_vost.arrays import Array, Picture
+from aot_plus.utils.images import Image
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,4 @@ class Scene:
     gain: Picture  # T x 3, brightness over time per colour channel
     noise: Picture  # (HEIGHT + 64) x (WIDTH + 64) x 1, grey levels
     noise_offset: NDArray[np.int64]  # T x 2, 0..63, corner of each frame's part of the noise
+    film: Callable[[Image, int], Image] | None = None  # records drawn frame t as a camera would

@@ -1,7 +1,8 @@
 """Draws textures, procedural or from scikit-learn's sample photographs: h x w x 3 float32, RGB, 0..255."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,8 +58,9 @@ def fractal_noise(rng: Rng, height: int, width: int, cell: float, octaves: int =
     return (total - low) / max(high - low, 1e-6)
 
 
-@lru_cache(maxsize=2)
-def _photograph(name: str) -> NDArray[np.uint8]:
+@cache
+def sample_photograph(name: str) -> NDArray[np.uint8]:
+    """Loads a photograph of scikit-learn's wheel, H x W x 3 RGB. Do not modify it: it is cached."""
     from sklearn.datasets import load_sample_image  # here, because the import takes seconds
 
     return np.asarray(load_sample_image(name), dtype=np.uint8)
@@ -66,18 +68,20 @@ def _photograph(name: str) -> NDArray[np.uint8]:
 
 def _photo_patch(rng: Rng, height: int, width: int) -> Picture:
     """Returns the best of a few random crops, with the colour channels re-weighted."""
-    photo = _photograph(("china.jpg", "flower.jpg")[int(rng.integers(2))])
+    photo = sample_photograph(("china.jpg", "flower.jpg")[int(rng.integers(2))])
     zoom = min(float(rng.uniform(0.9, 2.0)), photo.shape[0] / height, photo.shape[1] / width)
     rows, columns = int(height * zoom), int(width * zoom)
-    crops = []
-    for _ in range(4):
-        top = int(rng.integers(photo.shape[0] - rows + 1))
-        left = int(rng.integers(photo.shape[1] - columns + 1))
-        crops.append(photo[top : top + rows, left : left + columns])
-    best = max(crops, key=_liveliness)
+    best = max((random_part(rng, photo, rows, columns) for _ in range(4)), key=_liveliness)
     patch = cv2.resize(best, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     gains = rng.uniform(0.75, 1.3, 3).astype(np.float32)
     return np.asarray(np.clip(patch * gains, 0, 255), dtype=np.float32)
+
+
+def random_part(rng: Rng, picture: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """Returns a view of a randomly placed part of the given size."""
+    top = int(rng.integers(picture.shape[0] - rows + 1))
+    left = int(rng.integers(picture.shape[1] - columns + 1))
+    return picture[top : top + rows, left : left + columns]
 
 
 def _liveliness(crop: NDArray[np.uint8]) -> float:

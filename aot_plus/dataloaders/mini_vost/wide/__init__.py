@@ -3,11 +3,6 @@
 They are drawn on the fly, for training only; ``make_mini_vost`` does not write them.
 """
 
-from aot_plus.dataloaders.mini_vost.wide.planning import (
-    WideScene,
-    plan_wide_scene,
-    render_wide_frame,
-    render_wide_ids,
-)
+from aot_plus.dataloaders.mini_vost.wide.planning import plan_wide_scene
 
-__all__ = ["WideScene", "plan_wide_scene", "render_wide_frame", "render_wide_ids"]
+__all__ = ["plan_wide_scene"]

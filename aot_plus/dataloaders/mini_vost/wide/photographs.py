@@ -1,13 +1,13 @@
 """Loads real pictures as textures, from the wheels of scikit-learn and scikit-image."""
 
 from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.dataloaders.mini_vost.arrays import Picture, Rng
+from aot_plus.dataloaders.mini_vost.textures import random_part, sample_photograph
 
 OF_SCIKIT_LEARN = ("china.jpg", "flower.jpg")
 OF_SCIKIT_IMAGE = (
@@ -35,7 +35,7 @@ _LONG_SIDE = 640  # pixels; larger pictures are reduced
 @cache
 def photograph(name: str) -> NDArray[np.uint8]:
     """Loads a picture by name, H x W x 3 RGB. Do not modify it: it is cached."""
-    picture = _of_scikit_learn(name) if name in OF_SCIKIT_LEARN else _of_scikit_image(name)
+    picture = sample_photograph(name) if name in OF_SCIKIT_LEARN else _of_scikit_image(name)
     if picture.ndim == 2:
         picture = np.asarray(cv2.merge([picture] * 3), np.uint8)
     shrink = min(_LONG_SIDE / max(picture.shape), 1.0)
@@ -53,13 +53,6 @@ def photo_texture(rng: Rng, height: int, width: int) -> Picture:
     return recoloured(rng, patch.astype(np.float32))
 
 
-def random_part(rng: Rng, picture: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """Returns a view of a randomly placed part of the given size."""
-    top = int(rng.integers(picture.shape[0] - rows + 1))
-    left = int(rng.integers(picture.shape[1] - columns + 1))
-    return picture[top : top + rows, left : left + columns]
-
-
 def recoloured(rng: Rng, picture: Picture) -> Picture:
     """Changes a picture's contrast, brightness and colour balance; often permutes its colour channels."""
     mixing = np.diag(rng.uniform(0.6, 1.4, 3))
@@ -69,12 +62,6 @@ def recoloured(rng: Rng, picture: Picture) -> Picture:
     matrix = np.concatenate([contrast * mixing, np.full((3, 1), level)], axis=1)
     centred = picture - np.float32(picture.mean())
     return np.asarray(np.clip(cv2.transform(centred, matrix), 0, 255), np.float32)
-
-
-def _of_scikit_learn(name: str) -> NDArray[np.uint8]:
-    from sklearn.datasets import load_sample_image  # here, because the import takes seconds
-
-    return np.asarray(load_sample_image(name), np.uint8)
 
 
 def _of_scikit_image(name: str) -> NDArray[np.uint8]:

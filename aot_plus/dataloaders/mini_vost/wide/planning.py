@@ -18,14 +18,11 @@ from aot_plus.dataloaders.mini_vost.motion import (
 )
 from aot_plus.dataloaders.mini_vost.paths import MovementStyle, Trip, plan_trip
 from aot_plus.dataloaders.mini_vost.planning import BACKGROUND_SIZE, SPLIT_NAMES, reaching_arm
-from aot_plus.dataloaders.mini_vost.render import render_frame, render_ids
 from aot_plus.dataloaders.mini_vost.scene import Scene
 from aot_plus.dataloaders.mini_vost.shapes import Finish, make_sprite
 from aot_plus.dataloaders.mini_vost.wide.bodies import draw_body, draw_limbs
-from aot_plus.dataloaders.mini_vost.wide.footage import Footage, draw_footage
+from aot_plus.dataloaders.mini_vost.wide.footage import draw_footage
 from aot_plus.dataloaders.mini_vost.wide.textures import any_colour, camouflage_texture, draw_texture
-from aot_plus.utils.images import Image
-from evaluation.masks import Mask
 
 _STREAM = len(SPLIT_NAMES)  # number of the random stream, after those of the splits
 SMALLEST, LARGEST = 0.006, 0.6
@@ -39,36 +36,7 @@ _FINISHES = (
 )
 
 
-@dataclass(frozen=True)
-class WideScene:
-    """Holds a planned sequence, and how it is filmed."""
-
-    scene: Scene
-    footage: Footage
-
-    @property
-    def name(self) -> str:
-        """Returns the name for messages and pictures."""
-        return self.scene.name
-
-    @property
-    def num_frames(self) -> int:
-        """Returns T, the number of frames."""
-        return self.scene.num_frames
-
-
-def render_wide_frame(wide: WideScene, frame: int) -> tuple[Image, Mask]:
-    """Draws frame number ``frame`` (0-based), as ``render_frame`` does, and films it."""
-    picture, ids = render_frame(wide.scene, frame)
-    return wide.footage.film(picture, frame), ids
-
-
-def render_wide_ids(wide: WideScene, frame: int) -> Mask:
-    """Draws the ids of a frame without the picture, equal to those of ``render_wide_frame``."""
-    return render_ids(wide.scene, frame)
-
-
-def plan_wide_scene(seed: int, index: int) -> WideScene:
+def plan_wide_scene(seed: int, index: int) -> Scene:
     """Plans one sequence: 140 to 160 frames, 1 to 6 tracked objects. Equal arguments give equal scenes.
 
     An object may be hidden or out of view in any frame, including the first.
@@ -83,7 +51,7 @@ def plan_wide_scene(seed: int, index: int) -> WideScene:
     _add_clutter(rng, background, looks, hardness)
     drift = rng.uniform(-1, 1, 2) * float(rng.choice([0.0, 20.0]))
     travel = ramp(frames, 0, frames)[:, None] * drift
-    scene = Scene(
+    return Scene(
         name=f"{2 * index:04d}_wide_{verb}_{rng.choice(NOUNS[verb])}",
         num_frames=frames,
         num_objects=count,
@@ -95,8 +63,8 @@ def plan_wide_scene(seed: int, index: int) -> WideScene:
         gain=np.ones((frames, 3), np.float32),
         noise=np.zeros((HEIGHT + 64, WIDTH + 64, 1), np.float32),
         noise_offset=np.zeros((frames, 2), np.int64),
+        film=draw_footage(rng, camera, float(background.mean()), hardness).film,
     )
-    return WideScene(scene, draw_footage(rng, camera, float(background.mean()), hardness))
 
 
 @dataclass(frozen=True)

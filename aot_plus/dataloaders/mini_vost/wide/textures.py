@@ -11,9 +11,10 @@ from aot_plus.dataloaders.mini_vost.textures import (
     OBJECT_PATTERNS,
     fractal_noise,
     from_hsv,
+    random_part,
     two_tone,
 )
-from aot_plus.dataloaders.mini_vost.wide.photographs import photo_texture, random_part, recoloured
+from aot_plus.dataloaders.mini_vost.wide.photographs import photo_texture, recoloured
 
 _PATTERNS = tuple(dict.fromkeys(OBJECT_PATTERNS + BACKGROUND_PATTERNS))
 
