@@ -17,6 +17,7 @@ from evaluation.errors import DataError
 from evaluation.files import require_regular
 from evaluation.masks import Mask, read_mask
 from evaluation.metrics import count_objects
+from evaluation.words import format_list
 
 SPLITS = "ImageSets"
 ANNOTATIONS = "Annotations"
@@ -184,8 +185,8 @@ def require_lower_case(folder: Path) -> None:
     """Raises ``DataError`` if the name of a mask ends in .PNG, because it would silently be left out."""
     names = (path.name for path in folder.glob("*") if is_upper_case_png(path))
     if upper := sorted(name for name in names if not name.startswith(".")):
-        more = f" and {len(upper) - 1} more" * (len(upper) > 1)
-        raise DataError(f"{folder}: names of masks must end in .png in lower case, found {upper[0]}{more}")
+        found = format_list(upper, 1)
+        raise DataError(f"{folder}: names of masks must end in .png in lower case, found {found}")
 
 
 def nested_copy(root: Path, wanted: Path) -> str:
@@ -261,8 +262,7 @@ def _instead(results: Path, sequence: AnnotatedSequence) -> str:
     if not folder.is_dir():
         return "there is no such folder"
     names = sorted(path.name for path in folder.iterdir())
-    more = f" and {len(names) - 1} more" * (len(names) > 1)
-    return f"expected {sequence.scored_frames[0]} and so on, found {names[0] + more if names else 'nothing'}"
+    return f"expected {sequence.scored_frames[0]} and so on, found {format_list(names, 1) or 'nothing'}"
 
 
 def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]:

@@ -15,6 +15,7 @@ from aot_plus.dataloaders.image_folder import ImageFolder, is_image
 from aot_plus.dataloaders.video_input import VideoInput
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image, natural_order
+from aot_plus.utils.words import format_list
 from evaluation.masks import IGNORE_ID, Mask, open_image
 
 __all__ = ["GivenMasks", "NamedMask", "find_masks"]
@@ -146,12 +147,12 @@ def _selected(
     """Drops the masks of frames that are not selected, with a warning."""
     first = video.selection.start
     if needs_first and first not in found:
-        names = [path.name for paths in found.values() for path in paths][:_LISTED]
-        have = ", ".join(names) or "no .png files"
+        names = [path.name for paths in found.values() for path in paths]
+        have = format_list(names, _LISTED) or "no .png files"
         raise DataError(f"{folder}: no mask of the first frame (number {first}); found {have}")
     unused = [found[number][0].name for number in sorted(found) if number not in video.selection]
     if unused:
-        listed = ", ".join(unused[:_LISTED]) + f" and {len(unused) - _LISTED} more" * (len(unused) > _LISTED)
+        listed = format_list(unused, _LISTED)
         _log.warning("%s: masks of frames that are not selected are not used: %s", folder, listed)
     return {number: paths for number, paths in found.items() if number in video.selection}
 

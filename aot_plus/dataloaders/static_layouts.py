@@ -13,6 +13,7 @@ from aot_plus.dataloaders.static_images import StaticImage, check_sizes
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
+from aot_plus.utils.words import format_list
 from evaluation.masks import Mask, open_image
 from evaluation.vost import visible_folders
 
@@ -130,6 +131,5 @@ def _pairs(folder: Path, layout: Layout) -> list[PairedImage]:
     if layout.images == layout.masks:  # the masks in it are not images
         pairs = [pair for pair in pairs if pair.image != pair.mask]
     if missing and not layout.partial:
-        more = " ..." * (len(missing) > 5)
-        raise DataError(f"{len(missing)} images have no mask: {', '.join(missing[:5])}{more}")
+        raise DataError(f"{len(missing)} images have no mask: {format_list(missing, 5)}")
     return pairs

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.words import format_list
 from evaluation.files import remove_leftovers, replacing, writing
 from evaluation.progress import ProgressBar
 from evaluation.vost import SPLITS
@@ -83,7 +84,7 @@ def _find_dataset(archive: Path, folder: Path) -> Path:
     """Finds the dataset: the unpacked folder itself, or a folder in it."""
     found = [path.parent for path in sorted(folder.glob(SPLITS)) + sorted(folder.glob(f"*/{SPLITS}"))]
     if not found:
-        held = ", ".join(sorted(os.listdir(folder))[:5])
+        held = format_list(sorted(os.listdir(folder)), 5)
         raise DataError(
             f"{archive}: holds no dataset in VOST's layout: there is no folder {SPLITS} in {folder}, "
             f"where it was unpacked; found {held or 'nothing'}"

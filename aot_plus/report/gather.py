@@ -1,6 +1,6 @@
 """Gathers everything that the page shows, as one JSON-serialisable structure."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +15,7 @@ from aot_plus.report.scores import ScoredFolder, SequenceScores, align_frames, s
 from aot_plus.report.sequence import percent, sequence_values
 from aot_plus.utils.catalogue import PAPER_DATASET, PAPER_ROWS
 from aot_plus.utils.errors import DataError
-from aot_plus.utils.words import format_count
+from aot_plus.utils.words import format_count, format_list
 from evaluation.progress import ProgressBar
 from evaluation.protocols import get_protocol
 
@@ -119,14 +119,8 @@ def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSeque
         "Made from other masks or images than those there now": changed_inputs(run.results.path, scored),
     }
     part = f"Scored: {len(run.scores)} of {format_count(len(order), 'sequence')}."
-    doubts = [f"{what}: {_listed(names)}." for what, names in found.items() if names]
+    doubts = [f"{what}: {format_list(sorted(names), _LISTED)}." for what, names in found.items() if names]
     return [part, *doubts] if len(run.scores) < len(order) else doubts
-
-
-def _listed(names: Collection[str]) -> str:
-    """Lists the first names and counts the others."""
-    first, others = sorted(names)[:_LISTED], len(names) - _LISTED
-    return ", ".join(first) + (f" and {others} more" if others > 0 else "")
 
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:

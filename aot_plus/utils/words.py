@@ -1,6 +1,8 @@
 """Formats words in messages."""
 
-__all__ = ["format_count"]
+from evaluation.words import format_list
+
+__all__ = ["format_count", "format_list"]
 
 
 def format_count(number: int, noun: str, plural: str = "") -> str:

@@ -7,6 +7,7 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.words import format_list
 from evaluation.vost import SPLITS, name_problem, read_numbered_names, split_path, visible_folders
 
 _NAMED = 5  # a finding names at most this many sequences
@@ -42,8 +43,7 @@ def check_sequence_folders(dataset: Dataset, names: Sequence[str]) -> tuple[list
     ):
         missing = [name for name in names if not (folder / name).is_dir() and not _lists(files, name)]
         if len(missing) > 1:
-            more = f" and {len(missing) - _NAMED} more" * (len(missing) > _NAMED)
-            detail = f"{len(missing)} of {len(names)} in {folder}: {', '.join(missing[:_NAMED])}{more}"
+            detail = f"{len(missing)} of {len(names)} in {folder}: {format_list(missing, _NAMED)}"
             found.append(Finding(kinds.SEQUENCES_MISSING, dataset.split, detail))
             all_missing |= set(missing)
     return found, all_missing

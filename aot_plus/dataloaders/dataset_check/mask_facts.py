@@ -15,6 +15,7 @@ from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette
+from aot_plus.utils.words import format_list
 from evaluation.masks import IGNORE_ID, open_image, read_mask
 
 _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
@@ -132,9 +133,9 @@ def _check_first(mask: MaskFacts, rules: Rules) -> list[tuple[Kind, str]]:
     if not mask.ids and (rules.ignores or not mask.ignored):
         shown = "only 255 (and background)" if mask.ignored else "only background"
         return [(kinds.FIRST_MASK_EMPTY, f"{mask.name}: {shown}")]
-    gaps = sorted(set(range(1, mask.largest)) - mask.ids)
+    gaps = [str(number) for number in range(1, mask.largest) if number not in mask.ids]
     if gaps:
-        found.append((kinds.ID_GAPS, f"{mask.name}: ids up to {mask.largest} without {_list(gaps)}"))
+        found.append((kinds.ID_GAPS, f"{mask.name}: ids up to {mask.largest} without {format_list(gaps, 5)}"))
     if len(mask.ids) > Config.MODEL_MAX_OBJ_NUM:
         found.append((kinds.MANY_OBJECTS, f"{mask.name}: {len(mask.ids)} objects"))
     if mask.ignored and rules.ignores:
@@ -172,8 +173,3 @@ def _check_colours(masks: Sequence[MaskFacts]) -> list[tuple[Kind, str]]:
         for kind, names in ((kinds.GREY_MASK, grey), (kinds.OTHER_PALETTE, other))
         if names
     ]
-
-
-def _list(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
-    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"
