@@ -7,8 +7,6 @@ from evaluation.errors import DataError
 
 __all__ = ["PROTOCOLS", "Protocol", "get_protocol"]
 
-_DAVIS_MEASURES = ("J", "F")
-
 
 @dataclass(frozen=True)
 class Protocol:
@@ -42,7 +40,7 @@ class Protocol:
     from_occurrence: bool = False
     refuses_foreign: bool = False
     smoothing: int = 0
-    measures: tuple[str, ...] = _DAVIS_MEASURES
+    measures: tuple[str, ...] = ("J", "F")
     strict: bool = False
 
     @property

@@ -85,8 +85,9 @@ def _score_files(results: Path, protocol: Protocol, sequence: AnnotatedSequence)
 
 def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> list[ObjectScores]:
     first = read_mask(sequence.annotations / sequence.frames[0]) if protocol.objects == "first" else None
-    pairs = _with_ids(mask_pairs(sequence, results), _new_ids(protocol, sequence, first))
-    count = _count(protocol, sequence, first)
+    ids = _new_ids(protocol, sequence, first)
+    pairs = _with_ids(mask_pairs(sequence, results), ids)
+    count = _count(sequence, first, ids)
     if protocol.refuses_foreign:
         pairs = _without_foreign(pairs, count, results, sequence)
     frames = len(sequence.scored_frames)
@@ -126,12 +127,11 @@ def _with_ids(
         yield (annotation, prediction) if ids is None else (ids[0][annotation], ids[1][prediction])
 
 
-def _count(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> int:
+def _count(sequence: AnnotatedSequence, first: Mask | None, ids: tuple[Mask, Mask] | None) -> int:
     """Returns the largest id that can be scored. Raises ``DataError`` for a first mask without objects."""
     if sequence.binary:
         return 1
     if first is not None:
-        ids = _new_ids(protocol, sequence, first)
         return num_objects(sequence, first if ids is None else ids[0][first])
     return max((one.number for one in sequence.objects), default=IGNORE_ID)
 
