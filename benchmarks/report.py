@@ -20,7 +20,7 @@ import pandas as pd
 
 from aot_plus.tools.common import whole_number
 from aot_plus.utils.config import git_commit
-from evaluation.files import replacing
+from evaluation.files import replace_text
 
 DTYPES = ("float32", "bfloat16", "float16")
 MB = 1e6  # bytes
@@ -81,8 +81,7 @@ def show(args: argparse.Namespace, device: str, threads: int, figures: Figures) 
     }
     line = json.dumps({"settings": vars(args), "machine": machine, "figures": figures}, default=str)
     if args.json is not None:
-        with replacing(args.json) as temporary:
-            temporary.write_text(f"{line}\n", encoding="utf-8")
+        replace_text(args.json, f"{line}\n")
     rows = {name: of if isinstance(of, dict) else {"": of} for name, of in figures.items()}
     table = pd.DataFrame.from_dict(rows, orient="index")
     text = table.to_string(float_format="{:.4g}".format, na_rep="", line_width=110)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.utils.masks import write_mask
-from evaluation.files import replacing
+from evaluation.files import replace_text
 
 Image = NDArray[np.uint8]  # H x W x 3, RGB; masks H x W
 
@@ -54,5 +54,4 @@ def write_video(root: Path, name: str, frames: Iterable[tuple[Image, Image]]) ->
 
 def write_list(root: Path, split: str, names: Iterable[str]) -> None:
     """Writes the list of a split's sequences, complete or not at all."""
-    with replacing(root / "ImageSets" / f"{split}.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    replace_text(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in names))

@@ -13,6 +13,7 @@ from evaluation.errors import DataError
 __all__ = [
     "is_folder",
     "remove_leftovers",
+    "replace_text",
     "replacing",
     "require_place_of_folder",
     "require_regular",
@@ -79,6 +80,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, complete or not at all. Raises ``DataError`` like ``replacing``."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _make_temporary(target: Path) -> Path:

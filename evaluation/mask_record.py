@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from evaluation.digests import digest_file, digest_files
 from evaluation.errors import DataError
-from evaluation.files import replacing
+from evaluation.files import replace_text
 from evaluation.vost import AnnotatedSequence
 
 __all__ = ["MaskRecord", "check_record", "read_masks", "record_path", "save_record"]
@@ -56,8 +56,7 @@ def _digest_code() -> str:
 
 def save_record(figures: Path, masks: dict[str, MaskRecord]) -> None:
     """Writes the record beside a CSV file of figures."""
-    with replacing(record_path(figures)) as path:
-        path.write_text(json.dumps(masks, indent=1) + "\n", encoding="utf-8")
+    replace_text(record_path(figures), json.dumps(masks, indent=1) + "\n")
 
 
 def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:

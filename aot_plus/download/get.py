@@ -20,7 +20,7 @@ from aot_plus.download.unpack import unpack, unpacked_size
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import Source, format_size
 from evaluation.digests import digest_file
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, writing
 from evaluation.folder_lock import FolderLock
 from evaluation.progress import ProgressBar
 
@@ -149,16 +149,9 @@ def _kept(place: Place) -> str:
 def _fetch(place: Place, drive: str) -> None:
     """Fetches and verifies a file, and moves it to its place."""
     source, part = place.source, Part(place.work)
-    _log.info(
-        "%s, %s, licence: %s, from %s (%s)",
-        *(
-            source.name,
-            source.size_text,
-            source.publication.licence,
-            source.address,
-            source.publication.title,
-        ),
-    )
+    published = source.publication
+    about = f"{source.size_text}, licence: {published.licence}, from {source.address} ({published.title})"
+    _log.info("%s, %s", source.name, about)
 
     def open_file(session: requests.Session, headers: Mapping[str, str]) -> requests.Response:
         if source.url:
@@ -171,8 +164,7 @@ def _fetch(place: Place, drive: str) -> None:
     with writing(place.file):
         part.content.replace(place.file)
     part.remove()
-    with replacing(place.folder / (source.name + _RECORD)) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    replace_text(place.folder / (source.name + _RECORD), json.dumps(record, indent=2) + "\n")
 
 
 def _size_check(place: Place, part: Part) -> Callable[[int], None]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aot_plus.utils.sources import format_size
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, writing
 
 __all__ = ["Part", "Version"]
 
@@ -60,8 +60,7 @@ class Part:
     def note(self, version: Version) -> None:
         """Records the version that the bytes belong to. Raises ``DataError``."""
         self.version = version
-        with replacing(self._note) as temporary:
-            temporary.write_text(json.dumps(asdict(version)), encoding="utf-8")
+        replace_text(self._note, json.dumps(asdict(version)))
 
     def tail(self, start: int) -> bytes:
         """Reads the bytes from ``start`` on."""

@@ -30,7 +30,7 @@ from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.sources import ZOO
 from aot_plus.utils.words import format_count
 from evaluation.datasets import known_folder
-from evaluation.files import replacing, require_writable
+from evaluation.files import replace_text, require_writable
 from evaluation.home import home
 
 if TYPE_CHECKING:
@@ -212,8 +212,7 @@ def _write_table(
     csv = as_frame(outcomes).to_csv(index=False, float_format="%.4f", lineterminator="\n")
     texts = {".csv": csv, ".md": render_page(outcomes, source, command)}
     for suffix, path in _table_paths(out).items():
-        with replacing(path) as temporary:
-            temporary.write_text(texts[suffix], encoding="utf-8")
+        replace_text(path, texts[suffix])
         print(f"Wrote {path}")
 
 

@@ -21,7 +21,7 @@ from aot_plus.configs.datasets import DATASETS
 from aot_plus.utils.config_ranges import check_relations, check_value
 from aot_plus.utils.errors import ConfigError, nearest
 from aot_plus.utils.own_classes import import_class
-from evaluation.files import replacing, require_regular
+from evaluation.files import replace_text, require_regular
 from evaluation.home import checkout
 
 _LIBRARIES = ("aot-plus", "torch", "torchvision", "timm", "numpy", "opencv-python", "scipy", "pillow")
@@ -110,8 +110,7 @@ def save_config(config: Config, path: Path, facts: Mapping[str, Any] | None = No
     """
     content = {"commit": git_commit(), "versions": library_versions(), **(facts or {})}
     content["config"] = config_to_dict(config)
-    with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    replace_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def read_saved_config(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from aot_plus.dataloaders.mini_vost.sequence import RenderedSequence, render_seq
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.masks import write_mask
-from evaluation.files import replacing, require_regular, writing
+from evaluation.files import replace_text, require_regular, writing
 from evaluation.folder_lock import LOCK_FILE, FolderLock
 from evaluation.parallel import map_in_processes
 from evaluation.vost import SPLITS, read_names
@@ -86,8 +86,7 @@ def _make_missing(out: Path, seed: int, train: int, val: int, workers: int | Non
     shutil.rmtree(out / UNFINISHED, ignore_errors=True)
     for split in (*SPLIT_NAMES, "test"):
         lines = [f"{name}\n" for (of_split, _), name in names.items() if of_split == split]
-        with replacing(out / SPLITS / f"{split}.txt") as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+        replace_text(out / SPLITS / f"{split}.txt", "".join(lines))
 
 
 def write_sequence(out: Path, sequence: RenderedSequence) -> None:
@@ -148,10 +147,7 @@ def _claim(out: Path, seed: int, train: int, val: int) -> None:
                 )
     elif any(path.name != LOCK_FILE for path in out.iterdir()):
         raise DataError(f"{out}: holds files but no {INFO_FILE}; expected an empty or new folder")
-    with replacing(info) as temporary:
-        temporary.write_text(
-            json.dumps({**identity, "train": train, "val": val}, indent=2) + "\n", encoding="utf-8"
-        )
+    replace_text(info, json.dumps({**identity, "train": train, "val": val}, indent=2) + "\n")
 
 
 def _read_info(info: Path) -> dict[str, Any]:
