@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image, normalise
+from aot_plus.utils.masks import object_ids
 from evaluation.masks import IGNORE_ID, Mask
 
 
@@ -77,12 +78,6 @@ def collate(clips: Sequence[Clip]) -> Batch:
 def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
     """Stacks ``T x ...`` tensors as ``T x B x ...``; a single one, which may be large, is not copied."""
     return tensors[0][:, None] if len(tensors) == 1 else torch.stack(list(tensors), dim=1)
-
-
-def object_ids(label: Mask, min_pixels: int = 1) -> list[int]:
-    """Lists the ids of objects with at least ``min_pixels`` pixels, ascending; 0 and 255 are not objects."""
-    counts = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)
-    return [int(i) for i in np.flatnonzero(counts[1:IGNORE_ID] >= min_pixels) + 1]
 
 
 def keep_objects(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.masks import object_ids
 from evaluation.masks import IGNORE_ID, Mask, open_image
 
 __all__ = ["MaskReader"]
@@ -47,10 +48,10 @@ class MaskReader:
         """
         mode, pixels = _load(path)
         ids = self._ids(path, mode, pixels)
-        shown = set(np.unique(ids).tolist()) - {0, IGNORE_ID}
+        shown = object_ids(ids)
         if not shown and not may_be_empty:
             raise DataError(f"{path}: the mask is empty: it shows no object")
-        self._used |= shown
+        self._used.update(shown)
         return ids
 
     def _ids(self, path: Path, mode: str, pixels: NDArray[np.uint8]) -> Mask:

@@ -15,6 +15,7 @@ from aot_plus.dataloaders.image_folder import ImageFolder, is_image
 from aot_plus.dataloaders.video_input import VideoInput
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image, natural_order
+from aot_plus.utils.masks import object_ids
 from aot_plus.utils.words import format_list
 from evaluation.masks import IGNORE_ID, Mask, open_image
 
@@ -63,7 +64,7 @@ class GivenMasks:
         ids = np.zeros(image.shape[:2], np.uint8)
         if len(files) == 1:
             ids = self._reader.read(files[0], may_be_empty=number != self._first)
-            if not np.any((ids != 0) & (ids != IGNORE_ID)):
+            if not object_ids(ids):
                 _log.warning("%s: shows no object, so the prediction stands", files[0])
                 return None
         elif files:
@@ -180,10 +181,10 @@ def _joined(paths: Sequence[Path]) -> Mask:
 def _one_object(path: Path) -> NDArray[np.bool_]:
     """Reads a mask of one object, H x W."""
     ids = MaskReader().read(path)
-    shown = set(np.unique(ids).tolist()) - {0, IGNORE_ID}
+    shown = object_ids(ids)
     if len(shown) > 1:
         raise DataError(f"{path}: shows {len(shown)} objects; where there are several masks, each shows one")
-    return np.asarray(ids == shown.pop())
+    return np.asarray(ids == shown[0])
 
 
 def _with_boxes(ids: Mask, image: Image, boxes: Sequence[Box]) -> Mask:

@@ -11,11 +11,12 @@ from PIL import Image as PILImage
 from torchvision.transforms import InterpolationMode, RandomAffine, RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
-from aot_plus.dataloaders.clips import RawClip, object_ids
+from aot_plus.dataloaders.clips import RawClip
 from aot_plus.dataloaders.photometric import Photometric, drawing_from
 from aot_plus.dataloaders.video_transforms import PADDING_COLOUR, PADDING_ID
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
+from aot_plus.utils.masks import object_ids
 from evaluation.masks import Mask
 
 __all__ = ["StaticClips", "StaticImage", "StaticTransform", "check_sizes"]

@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from aot_plus.dataloaders.clips import RawClip, object_ids
+from aot_plus.dataloaders.clips import RawClip
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
-from aot_plus.utils.masks import read_image
+from aot_plus.utils.masks import object_ids, read_image
 from evaluation.masks import IGNORE_ID, Mask
 
 

@@ -27,7 +27,7 @@ from aot_plus.networks.memory.policies import build_policy
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import Image
-from aot_plus.utils.masks import write_mask
+from aot_plus.utils.masks import object_ids, write_mask
 from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.utils.words import format_count
 from aot_plus.viz.overlay import draw_objects
@@ -35,7 +35,7 @@ from aot_plus.viz.strip import MemoryStrip
 from aot_plus.viz.video_writer import VideoWriter
 from evaluation.files import write_target
 from evaluation.folder_lock import FolderLock
-from evaluation.masks import IGNORE_ID, Mask
+from evaluation.masks import Mask
 from evaluation.progress import ProgressBar
 
 __all__ = ["DemoResult", "DemoRun", "claimed_output"]
@@ -166,11 +166,11 @@ class DemoRun:
         given = self.masks.take(frame.number, frame.image)
         if given is None:
             return None
-        ids = set(np.unique(given.ids).tolist()) - {0, IGNORE_ID}
-        new = ", ".join(map(str, sorted(ids - result.objects))) or "none"
+        ids = object_ids(given.ids)
+        new = ", ".join(str(number) for number in ids if number not in result.objects) or "none"
         shown = format_count(len(ids), "object")
         _log.info("frame %s: mask %s shows %s; new ids: %s", frame.name, given.name, shown, new)
-        result.objects |= ids
+        result.objects.update(ids)
         return given.ids
 
     def _strip_room(self) -> int:

@@ -1,4 +1,4 @@
-"""Reads and writes masks of object ids as palette PNG files, and reads images as RGB arrays."""
+"""Reads and writes masks as palette PNG files of object ids, lists their objects, and reads RGB images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,13 @@ import PIL.ImageOps
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from evaluation.files import replacing
-from evaluation.masks import Mask, open_image
+from evaluation.masks import IGNORE_ID, Mask, open_image
+
+
+def object_ids(ids: Mask, min_pixels: int = 1) -> list[int]:
+    """Lists the ids of objects with at least ``min_pixels`` pixels, ascending; 0 and 255 are not objects."""
+    counts = np.bincount(ids.ravel(), minlength=IGNORE_ID + 1)
+    return (np.flatnonzero(counts[1:IGNORE_ID] >= min_pixels) + 1).tolist()
 
 
 def davis_palette() -> list[int]:
