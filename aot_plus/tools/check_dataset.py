@@ -1,6 +1,7 @@
 """Checks a dataset before a run: ``python -m aot_plus.tools.check_dataset DIR [--split S] [--workers K]``."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from aot_plus.dataloaders.dataset_check.findings import has_errors
@@ -12,16 +13,15 @@ from evaluation.datasets import DATASET_FOLDERS
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.check_dataset") -> int:
     """Checks a dataset, prints the findings and a summary. Returns 1 if a run would fail, 130 on Ctrl-C."""
-    options = _parse(argv, prog)
+    args = _parse(argv, prog)
+    return run_tool(lambda: _check(args))
 
-    def work() -> int:
-        split = {} if options.split is None else {"split": options.split}
-        dataset = open_dataset(options.dataset, data_root(options), layout=options.layout, **split)
-        report = check_dataset(dataset, options.split, options.workers)
-        print(report.describe())
-        return 1 if has_errors(report.findings) else 0
 
-    return run_tool(work)
+def _check(args: argparse.Namespace) -> int:
+    dataset = open_dataset(args.dataset, data_root(args), split=args.split or "val", layout=args.layout)
+    report = check_dataset(dataset, args.split, args.workers)
+    print(report.describe())
+    return 1 if has_errors(report.findings) else 0
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
@@ -42,4 +42,4 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -1,12 +1,12 @@
 """Runs the ``aot-plus TOOL ...`` command; without installation, ``python -m aot_plus TOOL ...``."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from aot_plus import __version__
+from aot_plus.utils.errors import nearest
 
 # Name: module with a function ``main``, and a short description. Only the chosen tool's module is imported.
 TOOLS = {
@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "aot-plus") -> int:
     parser = _parser(prog)
     tool = parser.parse_args(arguments[:1]).tool
     if tool not in TOOLS:
-        near = difflib.get_close_matches(tool, TOOLS, cutoff=0.5) or list(TOOLS)
-        parser.error(f"unknown tool {tool!r}; the nearest: {', '.join(near)}")
+        parser.error(f"unknown tool {tool!r}{nearest(tool, TOOLS) or '; there are: ' + ', '.join(TOOLS)}")
     try:
         work = import_module(TOOLS[tool][0]).main
         return int(work(arguments[1:], prog=f"{prog} {tool}"))

@@ -206,14 +206,14 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser, default: str) -> N
     )
 
 
-def with_environment(argv: Sequence[str] | None, flags: Sequence[str]) -> list[str]:
-    """Returns the arguments, preceded by the ``flags`` that the environment sets: ``MODEL`` for ``--model``.
+def with_environment(argv: Sequence[str] | None, *names: str) -> list[str]:
+    """Returns the arguments, preceded by the flags that the environment sets: ``MODEL`` for ``--model``.
 
-    A separating ``--`` is left out.
+    ``names``: of these flags, without dashes. A separating ``--`` is left out.
     """
     given = [argument for argument in (sys.argv[1:] if argv is None else argv) if argument != "--"]
-    values = {flag: os.environ.get(flag.removeprefix("--").upper()) for flag in flags}
-    return [f"{flag}={value}" for flag, value in values.items() if value] + given
+    values = {name: os.environ.get(name.upper()) for name in names}
+    return [f"--{name}={value}" for name, value in values.items() if value] + given
 
 
 def require_output(path: Path, *suffixes: str, flag: str = "--output") -> None:

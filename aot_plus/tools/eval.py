@@ -42,15 +42,12 @@ checkpoint or dataset that you name is never replaced. Finished sequences are sk
 _EPILOG = """The environment variables MODEL, STAGE, CHECKPOINT, POLICY, DATASET, SPLIT, RESULT_NAME and
 PROCESSES set the flags of the same names; flags take precedence. MINI_VOST_VAL sets how many val sequences
 MiniVOST gets (default: 10)."""
-_FROM_ENVIRONMENT = (
-    *("--model", "--stage", "--checkpoint", "--policy", "--dataset", "--split"),
-    *("--result_name", "--processes", "--mini_vost_val"),
-)
+_FROM_ENVIRONMENT = ("model", "stage", "checkpoint", "policy", "dataset", "split", "result_name", "processes")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.eval") -> int:
     """Parses the flags, evaluates, prints the figures and their location. Returns the exit code."""
-    args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
+    args = _parser(prog).parse_args(with_environment(argv, *_FROM_ENVIRONMENT, "mini_vost_val"))
     return run_tool(lambda: _evaluate(args))
 
 

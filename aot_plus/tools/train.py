@@ -29,14 +29,12 @@ set the flags of the same names; flags take precedence. To try training without 
 trains a small model on MiniVOST in an hour and a half on two cores."""
 _AFTERWARDS = """The training is complete, and its weights are kept. To evaluate them, rerun the command, or
 use aot-plus eval: its --overwrite and --resume concern masks. Here, --overwrite would remove the training."""
-_FROM_ENVIRONMENT = (
-    *("--model", "--stage", "--exp_name", "--processes", "--batch_size", "--dtype", "--steps", "--dataset"),
-)
+_FROM_ENVIRONMENT = ("model", "stage", "exp_name", "processes", "batch_size", "dtype", "steps", "dataset")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m aot_plus.tools.train") -> int:
     """Parses the flags, trains and evaluates. Returns the exit code."""
-    args = _parser(prog).parse_args(with_environment(argv, _FROM_ENVIRONMENT))
+    args = _parser(prog).parse_args(with_environment(argv, *_FROM_ENVIRONMENT))
     return run_tool(lambda: _train(args))
 
 
@@ -65,10 +63,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar="N",
         help="total number of training steps; the schedules adapt to it (default: the config's)",
     )
-    add(
-        "--dataset",
-        help="dataset to evaluate on: its name or a folder (default: the stage's)",
-    )
+    dataset = "dataset to evaluate on: its name or a folder (default: the stage's)"
+    add("--dataset", dest="TEST_DATASET", metavar="DATASET", help=dataset)
     add("--no_eval", action="store_true", help="train only")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
@@ -89,7 +85,7 @@ def _train(args: argparse.Namespace) -> int:
     from aot_plus.pipeline.run import evaluate
     from aot_plus.pipeline.train import check_files, evaluation_job, train
 
-    cfg = config_of(args, {"TEST_DATASET": args.dataset})
+    cfg = config_of(args)
     evaluated = not args.no_eval and "RANK" not in os.environ
     check_files(cfg, overwrite=args.overwrite, evaluated=evaluated)
     processes = args.processes or max(count_gpus(cfg.TRAIN_DEVICE), 1)
