@@ -116,7 +116,7 @@ def about_model(model: str) -> str:
         )
     rows = [row for row in PAPER_ROWS if row.model == model]
     file = default_checkpoint(model)
-    if not rows or file is None:
+    if not rows or not file:
         return "This model has no checkpoint of its own: choose one that was trained for it."
     there = "It is installed." if find_checkpoint(file) else "It is not installed yet."
     best = max(row.j for row in rows)

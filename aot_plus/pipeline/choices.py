@@ -135,7 +135,8 @@ def missing_downloads(request: EvalRequest) -> list[str]:
         return []
     name, checkpoint = _checkpoint(request, cfg)
     source = find_source(Path(name).name) if checkpoint is None else None
-    return [*([] if source is None else [source.name]), *([PAPER_DATASET] if lacks_vost else [])]
+    checkpoints = [] if source is None else [source.name]
+    return [*checkpoints, PAPER_DATASET] if lacks_vost else checkpoints
 
 
 def _checkpoint(request: EvalRequest, cfg: Config) -> tuple[str, Path | None]:
@@ -177,7 +178,7 @@ def _missing_checkpoint(request: EvalRequest, cfg: Config, name: str) -> str:
 
 def _choose_shipped(request: EvalRequest, cfg: Config) -> Choice:
     """Chooses the small model. Raises ``ConfigError`` if its file is missing."""
-    file = default_checkpoint(SMALL_MODEL) or ""
+    file = default_checkpoint(SMALL_MODEL)
     checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)
     if checkpoint is None:
         raise ConfigError(

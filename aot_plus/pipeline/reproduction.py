@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -156,22 +157,24 @@ def job_of(row: Row, dataset: str, overrides: Mapping[str, object] | None = None
 
 def _measure(job: Job) -> Outcome:
     try:
-        check_truth(job.open_dataset(), get_protocol(job.cfg.TEST_PROTOCOL))
+        dataset = job.open_dataset()
+        check_truth(dataset, get_protocol(job.cfg.TEST_PROTOCOL))
         done = infer(job)
         _log.info("%s", done.describe())
         if done.summary.failed:
             failed = list(done.summary.failed.values())
             more = f"; and {len(failed) - _LISTED} more" * (len(failed) > _LISTED)
             return Outcome(FAILED, (f"inference: {'; '.join(failed[:_LISTED])}{more}",))
-        dataset = job.open_dataset()
         if dataset.server:
             return Outcome(SERVER, (f"{dataset.server} scores {write_zip(job)}",), folder=job.folder)
-        if job.cfg.TEST_PROTOCOL != Config.TEST_PROTOCOL:
-            return Outcome(MEASURED, results=score(job), folder=job.folder)
-        try:
-            results = evaluation.read_current_results(job.folder, dataset.root, SPLIT)
-        except DataError:  # missing, damaged, or of other masks
-            results = score(job)
-        return Outcome(MEASURED, results=results, folder=job.folder)
+        return Outcome(MEASURED, results=_current_results(job, dataset), folder=job.folder)
     except VOSError as error:
         return Outcome(FAILED, (str(error),))
+
+
+def _current_results(job: Job, dataset: Dataset) -> Results:
+    """Reads the figures of the masks, under VOST's protocol, or computes them. Raises ``DataError``."""
+    if job.cfg.TEST_PROTOCOL == Config.TEST_PROTOCOL:
+        with suppress(DataError):  # missing, damaged, or of other masks
+            return evaluation.read_current_results(job.folder, dataset.root, SPLIT)
+    return score(job)

@@ -78,7 +78,7 @@ def zoo_rows() -> list[Row]:
 def small_rows(policies: Sequence[str] = SMALL_POLICIES) -> list[Row]:
     """Returns rows of the small models, each with these policies, which may be a user's own."""
     return [
-        Row(model, model, SMALL_STAGE, default_checkpoint(model) or "", policy)
+        Row(model, model, SMALL_STAGE, default_checkpoint(model), policy)
         for model in SHIPPED_MODELS
         for policy in policies
     ]

@@ -8,12 +8,7 @@ from aot_plus.pipeline.run import Job
 from aot_plus.utils.errors import ConfigError, DataError
 from evaluation.files import replacing
 
-__all__ = ["check_zip", "write_zip", "zip_path"]
-
-
-def zip_path(job: Job) -> Path:
-    """Returns the path of a job's zip file, in its result folder."""
-    return job.folder / f"{job.open_dataset().split}.zip"
+__all__ = ["check_zip", "write_zip"]
 
 
 def check_zip(job: Job) -> Dataset:
@@ -28,11 +23,14 @@ def check_zip(job: Job) -> Dataset:
 
 
 def write_zip(job: Job) -> Path:
-    """Packs the masks of a split as its server expects them. Raises ``DataError`` if one is missing."""
+    """Packs the masks of a split as its server expects them; returns the path, in the result folder.
+
+    Raises ``DataError`` if a mask is missing, and like ``check_zip``.
+    """
     dataset = check_zip(job)
     dataset.save_all = False  # other masks are not for the server
     folder = f"{dataset.zip_folder}/" if dataset.zip_folder else ""
-    path = zip_path(job)
+    path = job.folder / f"{dataset.split}.zip"
     with (
         replacing(path) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,  # PNG files are already compressed

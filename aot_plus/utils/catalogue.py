@@ -63,9 +63,9 @@ _CHECKPOINTS = {row.model: row.checkpoint for row in PAPER_ROWS if row.policy ==
 DEFAULT_MODEL = PAPER_ROWS[0].model
 
 
-def default_checkpoint(model: str) -> str | None:
-    """Returns the name of the model's default file in ``DIR_PRETRAIN``; None if it has none."""
-    return _CHECKPOINTS.get(model)
+def default_checkpoint(model: str) -> str:
+    """Returns the name of the model's default file in ``DIR_PRETRAIN``; empty if it has none."""
+    return _CHECKPOINTS.get(model, "")
 
 
 def default_stage(model: str) -> str:
@@ -82,7 +82,7 @@ def checkpoint_to_run(cfg: Config) -> tuple[str, Path | None]:
     if cfg.TEST_CKPT_PATH:
         return cfg.TEST_CKPT_PATH, find_named_checkpoint(cfg.TEST_CKPT_PATH, cfg.DIR_PRETRAIN)
     of_benchmark = cfg.TEST_PROTOCOL != Config.TEST_PROTOCOL and cfg.PRETRAIN_MODEL
-    name = cfg.PRETRAIN_MODEL if of_benchmark else default_checkpoint(cfg.MODEL_NAME) or ""
+    name = cfg.PRETRAIN_MODEL if of_benchmark else default_checkpoint(cfg.MODEL_NAME)
     return name, find_checkpoint(name, cfg.DIR_PRETRAIN) if name else None
 
 
