@@ -16,7 +16,8 @@ from aot_plus.dataloaders.dataset_check import runner
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind, Severity, format_findings
 from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
-from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.video_clips import ClipRules
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from aot_plus.dataloaders.eval_datasets import VOSTDataset, open_dataset
+from aot_plus.dataloaders.eval_datasets import open_dataset
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.networks.managers.processes import ProcessPlace, divide_sequences
 from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError

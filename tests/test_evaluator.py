@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers import evaluator as evaluator_module

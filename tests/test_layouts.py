@@ -15,7 +15,8 @@ from aot_plus.configs.datasets import DATASETS
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Severity
 from aot_plus.dataloaders.dataset_check.runner import check_dataset
-from aot_plus.dataloaders.eval_datasets import LAYOUTS, open_configured, open_dataset
+from aot_plus.dataloaders.eval_datasets import open_configured, open_dataset
+from aot_plus.dataloaders.layouts import LAYOUTS
 from aot_plus.dataloaders.training_sets import training_videos
 from aot_plus.networks.managers.frame_reading import read_first_mask
 from aot_plus.networks.managers.origin import origin_of_masks, origin_of_weights

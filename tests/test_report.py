@@ -12,7 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from aot_plus.dataloaders.eval_datasets import Dataset, VOSTDataset
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.networks.managers.given_record import save_given
 from aot_plus.report import gather as gather_module
 from aot_plus.report import scores as scores_module

@@ -13,7 +13,7 @@ from PIL import Image
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Clip, collate
-from aot_plus.dataloaders.eval_datasets import VOSTDataset
+from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.mini_vost import render_sequence
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.train_datasets import (

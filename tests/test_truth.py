@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aot_plus.dataloaders.eval_datasets import Dataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.errors import DataError
 from evaluation.protocols import PROTOCOLS, get_protocol

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from aot_plus.configs import Config
 from aot_plus.configs.datasets import DATASETS
-from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES, Dataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.layouts import LAYOUTS, VOSTDataset
-from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.own_classes import import_class
 from aot_plus.utils.paths import find_path
@@ -14,19 +13,7 @@ from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.home import home
 from evaluation.vost import SPLITS, visible_folders
 
-__all__ = [
-    "DATASET_FOLDERS",
-    "FRAMES",
-    "IMAGE_SUFFIXES",
-    "Dataset",
-    "VOSTDataset",
-    "VideoSequence",
-    "find_layout",
-    "open_configured",
-    "open_dataset",
-]
-
-FRAMES = VOSTDataset.frames
+__all__ = ["find_layout", "open_configured", "open_dataset"]
 
 
 def open_dataset(
@@ -103,7 +90,7 @@ def find_layout(root: Path) -> str:
     Raises ``DataError`` if it is none of them.
     """
     in_480p = (root / "JPEGImages" / "480p").is_dir()
-    if (root / FRAMES).is_dir():
+    if (root / VOSTDataset.frames).is_dir():
         return "vost"
     if (root / SPLITS / "2017").is_dir() or (in_480p and (root / SPLITS).is_dir()):
         return "davis2017"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import Dataset, find_layout, open_dataset
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.eval_datasets import find_layout, open_dataset
 from aot_plus.utils.catalogue import (
     DEFAULT_MODEL,
     PAPER_DATASET,

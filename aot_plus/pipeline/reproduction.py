@@ -8,7 +8,8 @@ from pathlib import Path
 
 import evaluation
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import DATASET_FOLDERS, Dataset, find_layout
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.eval_datasets import find_layout
 from aot_plus.dataloaders.mini_vost.writer import INFO_FILE
 from aot_plus.networks.memory.policies import build_policy
 from aot_plus.pipeline.choices import MINI_VOST, ensure_mini_vost, find_dataset
@@ -21,6 +22,7 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
 from aot_plus.utils.sources import how_to_get
+from evaluation.datasets import DATASET_FOLDERS
 from evaluation.protocols import get_protocol
 from evaluation.results import Results
 

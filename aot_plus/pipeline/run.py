@@ -7,7 +7,8 @@ from pathlib import Path
 
 import evaluation
 from aot_plus.configs import Config
-from aot_plus.dataloaders.eval_datasets import Dataset, open_configured
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.pipeline.launch import launch

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aot_plus.dataloaders.eval_datasets import Dataset
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.utils.errors import DataError
 from evaluation.layouts import scored_sequences
 from evaluation.protocols import Protocol

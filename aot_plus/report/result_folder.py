@@ -9,7 +9,8 @@ from typing import Any
 
 from aot_plus.configs import Config
 from aot_plus.configs.datasets import DATASETS
-from aot_plus.dataloaders.eval_datasets import Dataset, find_layout, open_dataset
+from aot_plus.dataloaders.dataset import Dataset
+from aot_plus.dataloaders.eval_datasets import find_layout, open_dataset
 from aot_plus.dataloaders.layouts import LAYOUTS
 from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, read_saved_config

@@ -34,7 +34,7 @@ from evaluation.files import replace_text, require_writable
 from evaluation.home import home
 
 if TYPE_CHECKING:
-    from aot_plus.dataloaders.eval_datasets import Dataset
+    from aot_plus.dataloaders.dataset import Dataset
     from aot_plus.pipeline.reproduction import Outcome
 
 _SUFFIXES = (".csv", ".md")  # of the table's files

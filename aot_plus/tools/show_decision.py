@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aot_plus.dataloaders.eval_datasets import VideoSequence
+from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.networks.memory.trace import TraceEntry, find_decision, trace_path
 from aot_plus.report.result_folder import chosen_data, read_folders
 from aot_plus.tools.common import add_run_data_arguments, require_output, run_tool

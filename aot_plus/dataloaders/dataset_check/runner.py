@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.dataset_check.findings import Finding, Severity, format_findings
 from aot_plus.dataloaders.dataset_check.layout import (
     check_folders,
@@ -10,7 +11,6 @@ from aot_plus.dataloaders.dataset_check.layout import (
     withheld_masks,
 )
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
-from aot_plus.dataloaders.eval_datasets import Dataset
 from evaluation.parallel import map_in_processes
 
 
