@@ -54,27 +54,22 @@ def check_dataset(dataset: Dataset, split: str | None = None, workers: int | Non
     opened = {name: dataset.of_split(name) for name in splits} or {dataset.split: dataset}
     of_folders = [finding for each in opened.values() for finding in check_folders(each)]
     findings = [*dict.fromkeys(of_folders), *findings]
-    skipped = {name for name, each in opened.items() if each.missing()}
-    if split is None:
-        usable = {name: names for name, names in splits.items() if name not in skipped}
-        withheld = [each for name, names in usable.items() for each in withheld_masks(opened[name], names)]
-        findings += withheld
-        skipped |= {finding.place for finding in withheld}
-    absent: set[str] = set()
-    for name in splits:
-        if name not in skipped:
-            of_split, missing = check_sequence_folders(opened[name], splits[name])
-            findings += of_split
-            absent |= missing
-    homes = {name: opened[split] for split, names in reversed(splits.items()) for name in names}
-    jobs = [
-        (homes[name], name)
-        for name in dict.fromkeys(name for names in splits.values() for name in names)
-        if homes[name].split not in skipped and name not in absent
-    ]
+    homes: dict[str, Dataset] = {}  # by sequence: the first split that names it
+    for name, names in splits.items():
+        if opened[name].missing():
+            continue
+        if split is None and (withheld := withheld_masks(opened[name], names)):
+            findings += withheld
+            continue
+        of_split, absent = check_sequence_folders(opened[name], names)
+        findings += of_split
+        for sequence in names:
+            if sequence not in absent:
+                homes.setdefault(sequence, opened[name])
+    jobs = [(home, name) for name, home in homes.items()]
     reports = map_in_processes(_check, jobs, workers, "check", size=lambda job: job[0].length(job[1]))
     findings += [finding for report in reports for finding in report.findings]
-    return DatasetReport(findings, {name: len(of_split) for name, of_split in splits.items()}, reports)
+    return DatasetReport(findings, {name: len(names) for name, names in splits.items()}, reports)
 
 
 def _check(job: tuple[Dataset, str]) -> SequenceReport:
