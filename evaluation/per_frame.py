@@ -7,6 +7,8 @@ over its rows with ``Last`` its J_tr. A sequence that cannot be scored has one r
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,41 +71,57 @@ def evaluate_per_frame(
         DataError: an unusable split, no sequence with predictions, or a worker that died. Nothing is
             written, and the file of an earlier run is removed.
     """
-    import pandas as pd
-
     folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     if not is_folder(folder):
         raise DataError(f"{folder}: there is no such result folder")
-    path = per_frame_path(folder, protocol.set_name(split))
+    set_name = protocol.set_name(split)
+    path = per_frame_path(folder, set_name)
     if write:
         require_writable(path)
-    for old in (path, record_path(path)) if write else ():
-        old.unlink(missing_ok=True)
+        for old in (path, record_path(path)):
+            old.unlink(missing_ok=True)
     listed = sequence_finders(dataset, folder, split, protocol)
     finders = _predicted(folder, listed)
-    rows: dict[str, list[Row]] = {name: [] for name in finders}
-    if not rows:
-        name, nested = protocol.set_name(split), nested_predictions(folder, next(iter(listed), ""))
-        raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}{nested}")
+    if not finders:
+        nested = nested_predictions(folder, next(iter(listed), ""))
+        raise DataError(f"{folder}: there are no predictions for any sequence of split {set_name!r}{nested}")
     found, problems = _find(finders)
     # Recorded before scoring, so that later changes are detected. Only VOST's file is read again.
     masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None
     problems |= _incomplete(folder, found) | _without_number(found)
-    rows |= {name: [_problem_row(name, problem)] for name, problem in problems.items()}
-    sequences = [sequence for sequence in found if _folder(sequence) not in problems]
-    for sequence, outcome in zip(sequences, score_each(sequences, folder, workers, protocol), strict=True):
-        name = _folder(sequence)
-        rows[name] += [_problem_row(name, outcome)] if isinstance(outcome, DataError) else _rows(outcome)
-    types = _types(protocol)
-    table = pd.DataFrame([row for of_name in rows.values() for row in of_name], columns=tuple(types))
-    table = table.astype(types).round(dict.fromkeys(protocol.measures, _DECIMALS))
+    rows = _score(folder, found, problems, workers, protocol)
+    table = _table([row for name in finders for row in rows[name]], protocol)
     if write:
         with replacing(path) as temporary:
             write_table(table, temporary, _DECIMALS)
     if masks is not None:
         save_record(path, masks)
     return table
+
+
+def _table(rows: list[Row], protocol: Protocol) -> pd.DataFrame:
+    import pandas as pd
+
+    types = _types(protocol)
+    table = pd.DataFrame(rows, columns=tuple(types)).astype(types)
+    return table.round(dict.fromkeys(protocol.measures, _DECIMALS))
+
+
+def _score(
+    folder: Path,
+    found: list[AnnotatedSequence],
+    problems: Mapping[str, DataError],
+    workers: int | None,
+    protocol: Protocol,
+) -> dict[str, list[Row]]:
+    """Scores the sequences without problems. Returns the rows of each name, one where there is a problem."""
+    rows = defaultdict(list, {name: [_problem_row(name, problem)] for name, problem in problems.items()})
+    sequences = [sequence for sequence in found if _folder(sequence) not in problems]
+    for sequence, outcome in zip(sequences, score_each(sequences, folder, workers, protocol), strict=True):
+        name = _folder(sequence)
+        rows[name] += [_problem_row(name, outcome)] if isinstance(outcome, DataError) else _rows(outcome)
+    return rows
 
 
 def read_current_per_frame(folder: Path, dataset: Path, split: str) -> pd.DataFrame:
