@@ -93,25 +93,7 @@ def trace(scores: tuple[str, ...]) -> list[dict[str, Any]]:
 def page_data(sequences: int, runs: int = 2) -> dict[str, Any]:
     """Returns data like that of ``gather``, for the given number of sequences with 4 pictures each."""
     rng = np.random.default_rng(0)
-    frames, objects = 100, 3
-    outline = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in rng.random((80, 2)) * 400) + "Z"
-    outlines = [[number + 1, outline] for number in range(objects)]
-    stored = [
-        {
-            "frame": 7 * i,
-            "until": 7 * i + 63,
-            "scores": [[7 * i + 7 * k, 0.1234, 0.1234] for k in range(1, 9)],
-        }
-        for i in range(20)
-    ]
-    memory = [{"group": 0, "names": ["relevance", "redundancy"], "stored": stored}]
-
-    def of_run() -> dict[str, Any]:
-        ious = (100 * rng.random((objects, frames))).round(2)
-        figures = [[float(row.mean()), float(row[75:].mean())] for row in ious]
-        return {"j": ious.tolist(), "figures": figures, "memory": memory}
-
-    means = {"objects": objects * sequences, "j": 50.0, "second": 40.0}
+    means = {"objects": 3 * sequences, "j": 50.0, "second": 40.0}
     facts = {"folder": "x", "model": "m", "checkpoint": "c", "policy": "emfs", "capacity": "1 + 8"}
     facts |= {"framesPerSecond": 1.0, "memory": 900.0, "gpuMemory": None, "sequences": sequences, "notes": []}
     return {
@@ -122,30 +104,42 @@ def page_data(sequences: int, runs: int = 2) -> dict[str, Any]:
         "notes": [],
         "paper": [],
         "runs": [facts | {"name": f"run {r}", "all": means, "common": means} for r in range(runs)],
-        "sequences": [
-            {
-                "name": f"{number:04d}_synthetic",
-                "length": 2 * frames + 4,
-                "frames": list(range(2, 2 * frames + 2, 2)),
-                "frameNames": [f"frame{frame:05d}" for frame in range(frames)],
-                "last": 75,
-                "objects": [1, 2, 3],
-                "runs": [of_run() for _ in range(runs)],
-                "pictures": [
-                    {
-                        "position": 40 * k + 2,
-                        "index": 20 * k,
-                        "frame": f"frame{20 * k:05d}",
-                        "width": 480,
-                        "height": 270,
-                        "jpeg": "A" * 100,
-                        "truth": outlines,
-                        "runs": [outlines for _ in range(runs)],
-                    }
-                    for k in range(4)
-                ],
-                "notes": [],
-            }
-            for number in range(sequences)
+        "sequences": [_sequence_data(f"{number:04d}_synthetic", runs, rng) for number in range(sequences)],
+    }
+
+
+def _sequence_data(name: str, runs: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Returns a sequence with 100 scored frames, every second one, and 3 objects."""
+    frames = [f"frame{frame:05d}" for frame in range(100)]
+    outline = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in rng.random((80, 2)) * 400) + "Z"
+    outlines = [[number, outline] for number in (1, 2, 3)]
+    size = {"width": 480, "height": 270, "jpeg": "A" * 100}
+    drawn = {"truth": outlines, "runs": [outlines] * runs}
+    return {
+        "name": name,
+        "length": 204,
+        "frames": list(range(2, 202, 2)),
+        "frameNames": frames,
+        "last": 75,
+        "objects": [1, 2, 3],
+        "runs": [_run_data(rng) for _ in range(runs)],
+        "pictures": [
+            {"position": 2 * index + 2, "index": index, "frame": frames[index], **size, **drawn}
+            for index in (0, 20, 40, 60)
         ],
+        "notes": [],
+    }
+
+
+def _run_data(rng: np.random.Generator) -> dict[str, Any]:
+    """Returns J of 3 objects in 100 frames, and a memory of 20 frames with two scores."""
+    ious = (100 * rng.random((3, 100))).round(2)
+    stored = [
+        {"frame": 7 * i, "until": 7 * i + 63, "scores": [[7 * (i + k), 0.1234, 0.1234] for k in range(1, 9)]}
+        for i in range(20)
+    ]
+    return {
+        "j": ious.tolist(),
+        "figures": [[float(row.mean()), float(row[75:].mean())] for row in ious],
+        "memory": [{"group": 0, "names": ["relevance", "redundancy"], "stored": stored}],
     }

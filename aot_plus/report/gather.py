@@ -61,12 +61,10 @@ def gather(
     order = dataset.sequences()
     runs = [score_folder(folder, dataset, protocol=rules, workers=workers) for folder in folders]
     align_frames(runs)
-    scored = [set(run.scores) for run in runs if run.scores]  # a run without scores excludes none
-    common = set.intersection(*scored) if scored else set[str]()
+    common = set(order).intersection(*(run.scores for run in runs if run.scores))  # one without excludes none
     names = [name for name in order if any(name in folder.sequences for folder in folders)]
     videos = list(_videos(dataset, names))
     limit = PICTURE_BUDGET // max(1, len(names) * pictures)
-    is_paper = dataset.name == PAPER_DATASET and dataset.split == _PAPER_SPLIT
     return {
         "dataset": dataset.root.resolve().name,
         "split": dataset.split,
@@ -74,14 +72,19 @@ def gather(
         "second": "F" if "F" in rules.measures else "J_tr",
         "notes": [_OWN_FIGURES[protocol]] if protocol in _OWN_FIGURES else [],
         "runs": [_run_values(run, common, order, videos) for run in runs],
-        "paper": [
-            asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS if is_paper
-        ],
+        "paper": _paper_values(dataset),
         "sequences": [
             sequence_values(name, runs, dataset, pictures, limit)
             for name in ProgressBar(names, desc="gather", unit="sequence")
         ],
     }
+
+
+def _paper_values(dataset: Dataset) -> list[dict[str, Any]]:
+    """Returns the rows of the paper's table; none if the runs are on other data."""
+    if dataset.name != PAPER_DATASET or dataset.split != _PAPER_SPLIT:
+        return []
+    return [asdict(row) | {"second": row.j_tr, "capacity": _PAPER_CAPACITY} for row in PAPER_ROWS]
 
 
 def _videos(dataset: Dataset, names: Iterable[str]) -> Iterator[VideoSequence]:
