@@ -78,27 +78,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--scenario", choices=list(DEFAULTS), default="frame", help="what to measure (default: frame)")
     add("--model", help="config of the model (default: r50_aotl, aot_mini for growth and real videos)")
-    add(
-        "--checkpoint",
-        "--ckpt_path",
-        dest="ckpt_path",
-        type=Path,
-        help="checkpoint file (default: random weights)",
-    )
-    add(
-        "--size",
-        type=image_size,
-        metavar="HxW",
-        help="size of the network's input (default: 481x849 for frame)",
-    )
-    capacity = ("--capacity", "--memory_frames")
-    add(
-        *capacity,
-        dest="memory_frames",
-        type=whole_number(2),
-        default=9,
-        help="frames in the bank (default: 9)",
-    )
+    weights = "checkpoint file (default: random weights)"
+    add("--checkpoint", "--ckpt_path", dest="ckpt_path", type=Path, help=weights)
+    size = "size of the network's input (default: 481x849 for frame)"
+    add("--size", type=image_size, metavar="HxW", help=size)
+    bank = "frames in the bank (default: 9)"
+    add("--capacity", "--memory_frames", dest="memory_frames", type=whole_number(2), default=9, help=bank)
     add("--objects", type=whole_number(1), default=2, help="objects in the synthetic video (default: 2)")
     add("--dtype", choices=DTYPES, help="number format (default: float32)")
     add("--frames", type=whole_number(1), help="number of frames, see below (default: 25 for frame)")

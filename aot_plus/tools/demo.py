@@ -42,26 +42,7 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add = parser.add_argument
     source = "video (mp4, mkv, webm, mov, avi, ...), folder of images, or camera:0 for the first camera"
     add("--input", required=True, help=source)
-    add(
-        "--mask",
-        dest="masks",
-        action="append",
-        type=Path,
-        default=[],
-        help="mask of the first frame: an indexed, grey or coloured PNG. To give one mask per object, repeat "
-        "the flag or name a folder of masks. In a folder, masks can also be named after their frames (in a "
-        "video: frame numbers from 00000); later masks then add or correct objects",
-    )
-    add(
-        "--box",
-        dest="boxes",
-        action="append",
-        type=_box,
-        default=[],
-        metavar="X,Y,W,H",
-        help="box around an object in the first frame, in pixels: left, top, width, height. The mask in it "
-        "is found by colour (GrabCut). Repeat the flag for each object",
-    )
+    _add_object_arguments(parser)
     add("--output", type=Path, required=True, help="folder for masks/<frame>.png and overlay.mp4")
     add("--overwrite", action="store_true", help="first remove the results of an earlier run in --output")
     add_config_arguments(parser, stage=PAPER_STAGE)
@@ -82,6 +63,31 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if not args.masks and not args.boxes:
         parser.error("give the objects of the first frame: --mask FILE, or --box X,Y,W,H")
     return args
+
+
+def _add_object_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--mask`` and ``--box``, which give the objects of the first frame."""
+    add = parser.add_argument
+    add(
+        "--mask",
+        dest="masks",
+        action="append",
+        type=Path,
+        default=[],
+        help="mask of the first frame: an indexed, grey or coloured PNG. To give one mask per object, repeat "
+        "the flag or name a folder of masks. In a folder, masks can also be named after their frames (in a "
+        "video: frame numbers from 00000); later masks then add or correct objects",
+    )
+    add(
+        "--box",
+        dest="boxes",
+        action="append",
+        type=_box,
+        default=[],
+        metavar="X,Y,W,H",
+        help="box around an object in the first frame, in pixels: left, top, width, height. The mask in it "
+        "is found by colour (GrabCut). Repeat the flag for each object",
+    )
 
 
 def _with_boxes_joined(arguments: Sequence[str]) -> list[str]:
