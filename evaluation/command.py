@@ -8,9 +8,9 @@ from pathlib import Path
 from evaluation.arguments import whole_number
 from evaluation.datasets import DATASET_FOLDERS
 from evaluation.errors import DataError
-from evaluation.layouts import known_truth
+from evaluation.layouts import Truth, known_truth
 from evaluation.per_frame import COLUMNS, evaluate_per_frame, per_frame_path
-from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
+from evaluation.protocols import PROTOCOLS, get_protocol
 from evaluation.results import Results, evaluate, figure_paths, format_table, read_current_results
 from evaluation.signals import exit_code, signals_as_exceptions
 
@@ -40,8 +40,7 @@ def _text(arguments: argparse.Namespace) -> str:
     return _per_frame(arguments) if arguments.per_frame else format_table(_results(arguments))
 
 
-def _truth(arguments: argparse.Namespace) -> tuple[Path, str | None, Protocol]:
-    """Returns the folder of the ground truth, the set and the protocol."""
+def _truth(arguments: argparse.Namespace) -> Truth:
     protocol = get_protocol(arguments.protocol, all_frames=arguments.all_frames, strict=arguments.strict)
     return known_truth(arguments.dataset_path, arguments.set, protocol)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evaluation.datasets import OTHER_SPLIT, SPLIT_FOLDERS, dataset_folder
 from evaluation.errors import DataError
@@ -20,15 +20,16 @@ from evaluation.vost import (
     check_names,
     check_split_name,
     find_all,
+    find_sequence,
     nested_predictions,
     read_names,
     read_split,
     visible_folders,
-    with_frames,
 )
 
 __all__ = [
     "Finders",
+    "Truth",
     "annotations_folder",
     "ground_truth",
     "known_truth",
@@ -79,8 +80,16 @@ def sequence_finders(dataset: Path, results: Path, split: str | None, protocol: 
     return _of_meta(dataset, split, protocol)
 
 
-def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-    """Returns the folder, split and protocol to pass to ``scored_sequences`` for a known dataset.
+class Truth(NamedTuple):
+    """Says where the ground truth is, in the terms of ``scored_sequences``."""
+
+    root: Path
+    split: str | None  # None for all sequences there
+    protocol: Protocol  # adapted to the layout
+
+
+def known_truth(name: str, split: str | None, protocol: Protocol) -> Truth:
+    """Finds the ground truth of a known dataset.
 
     Args:
         name: a key of ``DATASET_FOLDERS``, or a path, which is used as it is.
@@ -90,7 +99,7 @@ def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path,
     """
     root, part = dataset_folder(name), SPLIT_FOLDERS.get(name)
     if part is None:
-        return root, split, protocol
+        return Truth(root, split, protocol)
     wanted = (split or protocol.split or "val").removeprefix(part.partition("{split}")[0])
     check_split_name(wanted)
     for one in (wanted, OTHER_SPLIT.get(wanted, wanted)):
@@ -100,17 +109,12 @@ def known_truth(name: str, split: str | None, protocol: Protocol) -> tuple[Path,
     raise DataError(f"{root / part.format(split=wanted)}: there is no such folder; it should hold the split")
 
 
-def ground_truth(
-    root: Path, folder: Path, split: str, protocol: Protocol
-) -> tuple[Path, str | None, Protocol]:
-    """Returns the same as ``known_truth`` for a dataset without ``ImageSets``.
-
-    ``folder``: the folder of the split, which may be the root.
-    """
+def ground_truth(root: Path, folder: Path, split: str, protocol: Protocol) -> Truth:
+    """Finds the ground truth of a dataset without ``ImageSets``. ``folder``: the split's, or the root."""
     if protocol.layout not in ("splits", "folders"):
-        return root, split, protocol
+        return Truth(root, split, protocol)
     listed = folder != root and (folder / f"{folder.name}.txt").is_file()
-    return folder, folder.name if listed else None, replace(protocol, layout="folders", split=None)
+    return Truth(folder, folder.name if listed else None, replace(protocol, layout="folders", split=None))
 
 
 def _of_split(dataset: Path, split: str, protocol: Protocol) -> Finders:
@@ -168,13 +172,12 @@ def _of_folder(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
     if not objects:
         return _of_masks(folder, protocol)
     return [
-        with_frames(AnnotatedSequence(f"{folder.name}/{one}", folder / one, (), protocol.ends, binary=True))
-        for one in objects
+        find_sequence(f"{folder.name}/{one}", folder / one, protocol.ends, binary=True) for one in objects
     ]
 
 
 def _of_masks(folder: Path, protocol: Protocol) -> list[AnnotatedSequence]:
-    return [with_frames(AnnotatedSequence(folder.name, folder, (), protocol.ends))]
+    return [find_sequence(folder.name, folder, protocol.ends)]
 
 
 def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
@@ -209,7 +212,7 @@ def _of_video(
     folder = annotations_folder(path.parent) / name
     frames = [one.frames for one in listed]
     if None in frames:
-        return [with_frames(AnnotatedSequence(name, folder, (), protocol.ends, listed))]
+        return [find_sequence(name, folder, protocol.ends, listed)]
     empty = [str(one.number) for one in listed if not one.frames]
     if empty:
         raise DataError(f"{path}: {name}: no frame counts for object {', '.join(empty)}")

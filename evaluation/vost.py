@@ -7,7 +7,7 @@ predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,7 +59,7 @@ class AnnotatedSequence:
     name: str
     annotations: Path
     frames: tuple[str, ...]
-    ends: tuple[int, int] = (1, 1)
+    ends: tuple[int, int]
     objects: tuple[ListedObject, ...] = ()
     binary: bool = False
 
@@ -215,20 +215,26 @@ def find_all(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
     return found
 
 
-def with_frames(sequence: AnnotatedSequence) -> AnnotatedSequence:
-    """Adds the frames of a sequence's annotation folder. Raises ``DataError`` if none of them counts."""
-    name, folder = sequence.name, sequence.annotations
+def find_sequence(
+    name: str,
+    folder: Path,
+    ends: tuple[int, int],
+    objects: tuple[ListedObject, ...] = (),
+    *,
+    binary: bool = False,
+) -> AnnotatedSequence:
+    """Describes the sequence in an annotation folder. Raises ``DataError`` if none of its frames counts."""
     if not folder.is_dir():
         raise DataError(f"{name}: the annotation folder {folder} is missing")
     require_lower_case(folder)
     frames = tuple(path.name for path in mask_paths(folder))
-    needed = sum(sequence.ends) + 1
+    needed = sum(ends) + 1
     if len(frames) < needed:
         needs = f"at least {needed} annotated frame{'s (.png) are' if needed > 1 else ' (.png) is'} needed"
         raise DataError(f"{name}: {needs}, {folder} has {len(frames)}")
     if foreign := [frame for frame in frames if not _is_utf8(frame)]:
         raise DataError(f"{folder}: {foreign[0]!r} is not in UTF-8")
-    return replace(sequence, frames=frames)
+    return AnnotatedSequence(name, folder, frames, ends, objects, binary)
 
 
 def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None:

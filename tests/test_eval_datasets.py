@@ -15,7 +15,7 @@ from aot_plus.networks.managers.processes import ProcessPlace, divide_sequences
 from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
-from evaluation.vost import AnnotatedSequence, with_frames
+from evaluation.vost import find_sequence
 
 PIXEL = np.zeros((1, 1), np.uint8)
 
@@ -50,7 +50,7 @@ def test_hidden_files_beside_annotations_are_not_read(root: Path) -> None:
     for name in names:
         (folder / name).touch()
         (folder / f"._{name}").touch()
-    assert with_frames(AnnotatedSequence("a", folder, ())).frames == names
+    assert find_sequence("a", folder, (1, 1)).frames == names
 
 
 def test_a_split_file_of_another_encoding_is_named(root: Path) -> None:

@@ -10,7 +10,7 @@ from aot_plus.dataloaders.own_layout import guard_methods
 from aot_plus.dataloaders.video_sequence import VideoSequence
 from aot_plus.utils.errors import DataError
 from evaluation.datasets import DATASET_FOLDERS, OTHER_SPLIT
-from evaluation.layouts import annotations_folder, ground_truth
+from evaluation.layouts import Truth, annotations_folder, ground_truth
 from evaluation.masks import IGNORE_ID
 from evaluation.protocols import Protocol
 from evaluation.vost import (
@@ -145,13 +145,10 @@ class Dataset:
         """Returns the dataset's name in results, with a suffix for a split of all frames."""
         return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
 
-    def truth(self, protocol: Protocol) -> tuple[Path, str | None, Protocol]:
-        """Returns the metric's folder, split (None for all sequences there) and protocol.
-
-        Without lists of sequences, the protocol is adapted to the layout.
-        """
+    def truth(self, protocol: Protocol) -> Truth:
+        """Returns where the metric finds the split's ground truth."""
         if self.split_folders is not None:
-            return self.root, self.truth_split, protocol
+            return Truth(self.root, self.truth_split, protocol)
         leads = annotations_folder(self.folder) == self.masks_folder
         folder = self.folder if leads else self.masks_folder
         return ground_truth(self.root, folder, self.truth_split, protocol)

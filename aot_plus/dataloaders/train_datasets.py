@@ -257,7 +257,7 @@ def _image_folder(name: str, cfg: Config) -> Path:
 def _videos(cfg: Config) -> tuple[ClipSource, Transform]:
     found = find_all(lambda name: training_videos(name, cfg), cfg.DATASETS)
     parts = [
-        VideoClips(videos, _clip_rules(name, cfg), _repeat(name, cfg))
+        VideoClips(videos, _clip_rules(name, cfg), cfg.DATA_DAVIS_REPEAT if name == "davis2017" else 1)
         for name, videos in zip(cfg.DATASETS, found, strict=True)
     ]
     return JoinedClips(parts), ClipTransform(
@@ -284,10 +284,6 @@ def _clip_rules(name: str, cfg: Config) -> ClipRules:
         reference_tries=cfg.DATA_REF_TRIES,
         consistent_tries=cfg.DATA_CONSISTENT_TRIES,
     )
-
-
-def _repeat(name: str, cfg: Config) -> int:
-    return cfg.DATA_DAVIS_REPEAT if name == "davis2017" else 1
 
 
 def build_train_loader(
