@@ -60,7 +60,7 @@ class AnnotatedSequence:
     annotations: Path
     frames: tuple[str, ...]
     ends: tuple[int, int]
-    objects: tuple[ListedObject, ...] = ()
+    objects: tuple[ListedObject, ...]
     binary: bool = False
 
     @property

@@ -202,11 +202,8 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
     """
     cfg = job.cfg
     protocol = get_protocol(cfg.TEST_PROTOCOL)  # raises for a wrong name before the work
-    weights = job.checkpoint or "random weights"
-    _log.info(
-        "== Inference: %s, %s, %s, %s %s",
-        *(cfg.MODEL_NAME, cfg.STAGE_NAME, weights, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT),
-    )
+    model = f"{cfg.MODEL_NAME}, {cfg.STAGE_NAME}, {job.checkpoint or 'random weights'}"
+    _log.info("== Inference: %s, %s %s", model, cfg.TEST_DATASET, cfg.TEST_DATASET_SPLIT)
     dataset = job.open_dataset()
     check_truth(dataset, protocol, "\nThe metric needs it; --no_metric makes only the masks")
     no_metric = "inference failed; the metric was not computed"

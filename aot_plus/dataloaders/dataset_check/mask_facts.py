@@ -91,10 +91,10 @@ def _wide_ids(path: Path) -> str:
 class Rules(NamedTuple):
     """Holds what counts as a problem in a dataset."""
 
-    has_ids: bool = True  # ids matter, because objects are not merged
-    later: bool = False  # objects may appear after the first frame
-    training: bool = True  # masks must suit training clips
-    ignores: bool = True  # 255 means ignored, it is not an object
+    has_ids: bool  # ids matter, because objects are not merged
+    later: bool  # objects may appear after the first frame
+    training: bool  # masks must suit training clips
+    ignores: bool  # 255 means ignored, it is not an object
 
 
 def rules_of(dataset: Dataset) -> Rules:
@@ -102,8 +102,12 @@ def rules_of(dataset: Dataset) -> Rules:
 
     The rules of training apply to the split train, and to all splits in VOST's layout.
     """
-    trained_on = isinstance(dataset, VOSTDataset) or dataset.truth_split == "train"
-    return Rules(not dataset.merged, dataset.later, trained_on, dataset.ignored is not None)
+    return Rules(
+        has_ids=not dataset.merged,
+        later=dataset.later,
+        training=isinstance(dataset, VOSTDataset) or dataset.truth_split == "train",
+        ignores=dataset.ignored is not None,
+    )
 
 
 def check_objects(
