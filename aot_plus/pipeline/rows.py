@@ -1,6 +1,5 @@
 """Lists the rows of the reproduced tables: the paper's, the model zoo's, the small models on MiniVOST."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from aot_plus.utils.catalogue import (
     find_checkpoint,
 )
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import ConfigError
+from aot_plus.utils.errors import ConfigError, nearest
 from evaluation.home import home
 
 __all__ = [
@@ -94,11 +93,8 @@ def choose_rows(rows: Iterable[Row], wanted: Sequence[str] | None, flag: str = "
     keys = {_key(name): name for name in names} | {str(number): name for number, name in enumerate(names, 1)}
     for text in wanted or ():
         if _key(text) not in keys:
-            near = dict.fromkeys(keys[key] for key in difflib.get_close_matches(_key(text), keys))
-            nearest = f"; the nearest: {', '.join(near)}" if near else ""
-            raise ConfigError(
-                f"{flag}: unknown row {text!r}{nearest}; there are: {', '.join(numbered_rows(rows))}"
-            )
+            there_are = f"there are: {', '.join(numbered_rows(rows))}"
+            raise ConfigError(f"{flag}: unknown row {text!r}{nearest(text, names)}; {there_are}")
     return names if wanted is None else [keys[_key(text)] for text in wanted]
 
 

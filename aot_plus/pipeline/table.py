@@ -18,6 +18,7 @@ __all__ = ["as_frame", "compare", "render_page", "render_reasons", "render_table
 Outcomes = Mapping[Row, Outcome]
 
 _PAPER_FIGURES = ("J_tr", "J")
+_COLUMNS = {"J_tr": "J_last-Mean", "J": "J-Mean", "F": "F-Mean", "J&F": "J&F-Mean"}  # in the metric's table
 
 
 def compare(evaluations: Sequence[Evaluation]) -> str:
@@ -69,10 +70,8 @@ def _measured(row: Row, outcome: Outcome) -> dict[str, float | None]:
     """Returns a row's figures in percent."""
     if outcome.results is None:
         return dict.fromkeys(row.figures)
-    if row.figures == _PAPER_FIGURES:
-        return {"J_tr": 100 * outcome.results.j_tr, "J": 100 * outcome.results.j}
     overall = outcome.results.overall.iloc[0]
-    return {figure: 100 * float(overall[f"{figure}-Mean"]) for figure in row.figures}
+    return {figure: 100 * float(overall[_COLUMNS[figure]]) for figure in row.figures}
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:
