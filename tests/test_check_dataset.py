@@ -300,6 +300,14 @@ def test_sequences_of_several_splits_are_read_once(root: Path) -> None:
     assert [sequence.name for sequence in report.sequences] == ["a", "b"]
 
 
+def test_a_sequence_of_a_split_without_images_is_read_for_another_split(root: Path) -> None:
+    """Val has no frames: only other splits are read at 5 fps."""
+    shutil.rmtree(root / "JPEGImages_10fps")
+    write_split(root, "whole", "a\nb\n")
+    report = check_dataset(VOSTDataset(root, "data"))
+    assert [sequence.name for sequence in report.sequences] == ["c", "a", "b"]
+
+
 def test_an_unknown_split_is_an_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(root), "--split", "tests"]) == 1
     assert re.search("'tests'.*train, val", capsys.readouterr().err)

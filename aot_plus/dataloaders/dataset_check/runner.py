@@ -54,7 +54,7 @@ def check_dataset(dataset: Dataset, split: str | None = None, workers: int | Non
     opened = {name: dataset.of_split(name) for name in splits} or {dataset.split: dataset}
     of_folders = [finding for each in opened.values() for finding in check_folders(each)]
     findings = [*dict.fromkeys(of_folders), *findings]
-    homes: dict[str, Dataset] = {}  # by sequence: the first split that names it
+    homes: dict[str, Dataset] = {}  # by sequence: the first split that names it and is read
     for name, names in splits.items():
         if opened[name].missing():
             continue
