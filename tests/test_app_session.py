@@ -532,6 +532,35 @@ def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
     assert 0 in session.opened.project.masks
 
 
+@pytest.mark.parametrize("at", [1, 5])
+def test_a_run_whose_logits_are_not_finite_ends_and_keeps_the_earlier_masks(
+    at: int, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    before = [mask(session, number) for number in range(FRAMES)]
+    follow = Tracker.follow
+
+    def overflow(self: Tracker, number: int, frame: PreparedFrame) -> LazyMask:
+        inputs = [pixels.float() * np.nan for pixels in frame.inputs] if number == at else frame.inputs
+        return follow(self, number, replace(frame, inputs=inputs))
+
+    monkeypatch.setattr(Tracker, "follow", overflow)
+    session.segment(0, 1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    progress = session.opened.progress
+    assert (progress.state, progress.done) == ("failed", at)
+    assert "finite" in progress.message
+    for number in range(FRAMES):
+        np.testing.assert_array_equal(mask(session, number), before[number])
+    monkeypatch.undo()
+    session.show(at)
+    run(session)  # continues with the memory before it
+    assert first_of_run(session) == 0
+    np.testing.assert_array_equal(mask(session, FRAMES - 1), before[-1])
+
+
 # --- projects
 
 
