@@ -7,13 +7,16 @@ over its rows with ``Last`` its J_tr. A sequence that cannot be scored has one r
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.files import is_folder, replacing, require_writable
+from evaluation.files import is_folder, replacing, require_writable, writing
 from evaluation.layouts import Finders, sequence_finders
 from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import last_frames
@@ -24,6 +27,8 @@ from evaluation.vost import AnnotatedSequence, check_split_name, missing_predict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 _DECIMALS = 6
 
@@ -53,7 +58,7 @@ def evaluate_per_frame(
     workers: int | None = None,
     protocol: Protocol | str = "vost",
     *,
-    write: bool = True,
+    must_write: bool = True,
 ) -> pd.DataFrame:
     """Scores the sequences of the set that have a folder of predictions, and writes the CSV file.
 
@@ -62,12 +67,12 @@ def evaluate_per_frame(
     Args:
         folder: the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<set>.csv`` is written there.
         dataset, split, workers, protocol: as for ``results.evaluate``.
-        write: False leaves ``folder`` as it is.
+        must_write: whether a CSV file that cannot be written is an error. If not, the reason is logged.
     Returns:
         The protocol's columns; in rows with a problem, ``Object`` and the measures are missing values.
     Raises:
-        DataError: an unusable split, no sequence with predictions, or a worker that died. Nothing is
-            written, and the file of an earlier run is removed.
+        DataError: an unusable split, no sequence with predictions, a worker that died, or a file that cannot
+            be written. Nothing is written, and the file of an earlier run is removed.
     """
     import pandas as pd
 
@@ -76,10 +81,11 @@ def evaluate_per_frame(
     if not is_folder(folder):
         raise DataError(f"{folder}: there is no such result folder")
     path = per_frame_path(folder, protocol.set_name(split))
-    if write:
+    if must_write:
         require_writable(path)
-    for old in (path, record_path(path)) if write else ():
-        old.unlink(missing_ok=True)
+    with _saving(must_write), writing(path):
+        for old in (path, record_path(path)):
+            old.unlink(missing_ok=True)
     listed = sequence_finders(dataset, folder, split, protocol)
     finders = _predicted(folder, listed)
     rows: dict[str, list[Row]] = {name: [] for name in finders}
@@ -88,7 +94,7 @@ def evaluate_per_frame(
         raise DataError(f"{folder}: there are no predictions for any sequence of split {name!r}{nested}")
     found, problems = _find(finders)
     # Recorded before scoring, so that later changes are detected. Only VOST's file is read again.
-    masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None
+    masks = read_masks(folder, found) if protocol == PROTOCOLS["vost"] else None
     problems |= _incomplete(folder, found) | _without_number(found)
     rows |= {name: [_problem_row(name, problem)] for name, problem in problems.items()}
     sequences = [sequence for sequence in found if _folder(sequence) not in problems]
@@ -98,12 +104,23 @@ def evaluate_per_frame(
     types = _types(protocol)
     table = pd.DataFrame([row for of_name in rows.values() for row in of_name], columns=tuple(types))
     table = table.astype(types).round(dict.fromkeys(protocol.measures, _DECIMALS))
-    if write:
+    with _saving(must_write):
         with replacing(path) as temporary:
             write_table(table, temporary, _DECIMALS)
-    if masks is not None:
-        save_record(path, masks)
+        if masks is not None:
+            save_record(path, masks)
     return table
+
+
+@contextmanager
+def _saving(must_write: bool) -> Iterator[None]:
+    """Logs that a file cannot be written; raises the ``DataError`` only if the file must be written."""
+    try:
+        yield
+    except DataError as error:
+        if must_write:
+            raise
+        _log.warning("%s; the figures are used all the same", error)
 
 
 def read_current_per_frame(folder: Path, dataset: Path, split: str) -> pd.DataFrame:

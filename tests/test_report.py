@@ -1,9 +1,11 @@
 """The report gathers the metric's figures, the memory's history and pictures, and states what is missing."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -285,11 +287,23 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     assert score() == 1
 
 
-def test_read_only_results(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores_module.os, "access", lambda *_: False)  # chmod would not stop root
-    before = sorted(data.rglob("*"))
-    assert len(gathered(data, "emfs")["sequences"]) == 3
-    assert sorted(data.rglob("*")) == before
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC])
+def test_results_in_a_folder_that_cannot_be_written(
+    code: int, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make = tempfile.mkstemp
+
+    def refuse(*arguments: Any, dir: Path, **options: Any) -> tuple[int, str]:
+        if dir == data / "emfs":
+            raise OSError(code, os.strerror(code))
+        return make(*arguments, dir=dir, **options)
+
+    before = sorted((data / "emfs").rglob("*"))
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    assert report(data, "emfs") == 0
+    assert (data / "report.html").is_file()
+    assert sorted((data / "emfs").rglob("*")) == before
+    assert os.strerror(code) in caplog.text
 
 
 def test_worst_frames_are_apart_and_in_order() -> None:
