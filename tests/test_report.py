@@ -383,6 +383,22 @@ def test_the_data_is_that_of_the_configs_whichever_folder_comes_first(data: Path
     assert chosen_data(read_folders([data / "fifo"]), "lvos_v2", "valid").protocol == "lvos"
 
 
+@pytest.mark.parametrize("split", ["val", "valid"])
+def test_the_two_names_of_a_split_are_one_where_the_dataset_has_one(split: str, data: Path) -> None:
+    root = data / "mose"
+    (root / split / "JPEGImages").mkdir(parents=True)
+    (root / split / "Annotations").mkdir()
+    for run, named in (("emfs", "val"), ("fifo", "valid")):
+        values = {"TEST_DATASET": str(root), "TEST_LAYOUT": "mose_v1", "TEST_PROTOCOL": "vos-benchmark"}
+        set_config(data / run, TEST_DATASET_SPLIT=named, **values)
+    folders = read_folders([data / "emfs", data / "fifo"])
+    assert chosen_data(folders, None, None).split == split
+    other = {"val": "valid", "valid": "val"}[split]
+    (root / other).mkdir()
+    with pytest.raises(DataError, match="TEST_DATASET_SPLIT"):
+        chosen_data(folders, None, None)
+
+
 @pytest.mark.parametrize(
     ("part", "protocol"),
     [("JPEGImages", "vos-benchmark"), ("ImageSets/2017", "davis"), ("ImageSets", "vost")],
