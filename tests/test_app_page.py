@@ -201,7 +201,7 @@ def _export(opened: Opened, session: Session) -> None:
     page.locator("#download").wait_for()
     last = f"masks/Annotations/480p/squares/{FRAMES - 1:05d}.png"
     assert sum(name.startswith("masks/Annotations") for name in names) == FRAMES
-    mask = read_mask(session.projects / "unpacked" / last, ("P",))
+    mask = read_mask(session.projects / "unpacked" / last)
     assert np.unique(mask).tolist() == [0, 1, 2, 3]
     # An export in another tab takes the place of this one, at the same address.
     other = opened.context.new_page()
