@@ -244,7 +244,7 @@ def _draw(
     bank: Sequence[int],
     title: str,
 ) -> _Picture:
-    """Draws the objects on a frame, enlarged to the strip's width, and below it the strip as of this frame."""
+    """Draws the objects on a frame, enlarged to the width of the strip, which is drawn below it."""
     image, ids = frame.image, predicted()
     scale = strip.width // image.shape[1]
     if scale > 1:
