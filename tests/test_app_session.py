@@ -32,6 +32,7 @@ from aot_plus.app.view import areas_view, memory_view
 from aot_plus.dataloaders.box_masks import Box
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.managers.video_pass import LazyMask
+from aot_plus.networks.models import AOT
 from aot_plus.tools import app
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.masks import write_mask
@@ -530,6 +531,23 @@ def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
     assert progress.state == "failed"
     assert "006.png" in progress.message
     assert 0 in session.opened.project.masks
+
+
+def test_a_run_ends_at_any_error_in_an_own_network(
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def decode(*_: object) -> None:
+        raise AttributeError("no such layer")
+
+    monkeypatch.setattr(AOT, "decode", decode)
+    dab(session, 1, 26, 26)
+    session.segment(0, 1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    progress = session.opened.progress
+    assert progress.state == "failed"
+    assert "no such layer" in progress.message
+    assert "in decode" in caplog.text  # the traceback
 
 
 @pytest.mark.parametrize("at", [1, 5])
