@@ -569,7 +569,7 @@ def test_a_run_whose_logits_are_not_finite_ends_and_keeps_the_earlier_masks(
     session.opened.run.wait(100)
     progress = session.opened.progress
     assert (progress.state, progress.done) == ("failed", at)
-    assert "finite" in progress.message
+    assert progress.message.startswith(f"frame {at}: expected finite")
     for number in range(FRAMES):
         np.testing.assert_array_equal(mask(session, number), before[number])
     monkeypatch.undo()

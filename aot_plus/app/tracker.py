@@ -64,7 +64,10 @@ class Tracker:
         if given is not None:
             self._followed.update(_ids(given))
         labels = self._segmenter.submit(frame, given)
-        self._segmenter.check_finite()
+        try:
+            self._segmenter.check_finite()
+        except DataError as error:
+            raise DataError(f"frame {number}: {error}") from error
         return labels.array
 
     def _start(self, number: int, frame: PreparedFrame) -> LazyMask:
