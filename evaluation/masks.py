@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ Mask = NDArray[np.uint8]  # H x W ids: 0 background, 255 ignored
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH_AT = 24  # offset of the bit depth in a PNG file
-_ONE_VALUE = {0: "L", 3: "P"}  # PNG's colour types with one value per pixel, and Pillow's names for them
+_ONE_VALUE = (0, 3)  # PNG's colour types with one value per pixel: grey and indexed
 _MOST_PIXELS = 2**26  # of a mask that is inflated at once
 
 
@@ -44,24 +44,24 @@ def open_image(path: Path, kind: str) -> Iterator[PIL.Image.Image]:
         raise DataError(f"{path}: cannot be read as {kind} ({error})") from error
 
 
-def read_mask(path: Path, modes: Container[str] = ("P", "L")) -> Mask:
-    """Reads an indexed or grey 8-bit PNG as ids (H x W, 0 background, 255 ignored). Raises ``DataError``.
+def read_mask(path: Path, *, binary: bool = False) -> Mask:
+    """Reads an indexed, 8-bit grey or 1-bit PNG as ids (H x W, 0 background, 255 ignored).
 
-    ``modes``: the accepted image modes, by Pillow's names. If "1" is among them, all pixels that are not 0
-    are the object, and grey images of any bit depth are accepted.
+    ``binary``: all pixels that are not 0 are one object, so grey images of any bit depth are accepted.
+    Raises ``DataError``.
     """
     require_regular(path)
-    ids = _read_plain(path, modes)
+    ids = _read_plain(path)
     if ids is not None:
         return ids
     with open_image(path, "a mask") as image:
         if image.format != "PNG":  # JPEG compression changes the ids along every edge
             raise DataError(f"{path}: a mask must be a PNG file, found {image.format}")
-        if image.mode not in modes:
+        if image.mode not in ("P", "L", "1"):
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found mode {image.mode}"
             )
-        if image.mode == "L" and "1" not in modes and (depth := _bit_depth(path)) < 8:
+        if image.mode == "L" and not binary and (depth := _bit_depth(path)) < 8:
             # Pillow scales grey levels to 0..255: with 4 bits, id 1 becomes 17.
             raise DataError(
                 f"{path}: a mask must be an indexed or 8-bit grey image of ids, found {depth}-bit grey"
@@ -75,7 +75,7 @@ def _bit_depth(path: Path) -> int:
         return file.read(_DEPTH_AT + 1)[_DEPTH_AT]
 
 
-def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
+def _read_plain(path: Path) -> Mask | None:
     """Reads a PNG of 8-bit ids whose rows are stored without filters, as in most mask files.
 
     Pillow inflates row by row, with a zlib that needs several times as long for a mask's long runs. Returns
@@ -86,7 +86,7 @@ def _read_plain(path: Path, modes: Container[str]) -> Mask | None:
         chunks = _read_chunks(file)
         _, header = next(chunks)
         width, height, depth, colour, _, _, interlaced = struct.unpack(">II5B", header)
-        plain = (depth, interlaced) == (8, 0) and _ONE_VALUE.get(colour) in modes
+        plain = (depth, interlaced) == (8, 0) and colour in _ONE_VALUE
         if not plain or not 0 < width * height <= _MOST_PIXELS:
             return None
         pixels = b"".join(data for kind, data in chunks if kind == b"IDAT")

@@ -7,15 +7,17 @@ over its rows with ``Last`` its J_tr. A sequence that cannot be scored has one r
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.errors import DataError
-from evaluation.files import is_folder, replacing, require_writable
+from evaluation.files import is_folder, replacing, require_writable, writing
 from evaluation.layouts import Finders, sequence_finders
 from evaluation.mask_record import check_record, read_masks, record_path, save_record
 from evaluation.metrics import last_frames
@@ -26,6 +28,8 @@ from evaluation.vost import AnnotatedSequence, check_split_name, missing_predict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 _DECIMALS = 6
 
@@ -55,7 +59,7 @@ def evaluate_per_frame(
     workers: int | None = None,
     protocol: Protocol | str = "vost",
     *,
-    write: bool = True,
+    must_write: bool = True,
 ) -> pd.DataFrame:
     """Scores the sequences of the set that have a folder of predictions, and writes the CSV file.
 
@@ -64,12 +68,12 @@ def evaluate_per_frame(
     Args:
         folder: the predictions, ``<sequence>/<frame>.png``; ``per-frame_results-<set>.csv`` is written there.
         dataset, split, workers, protocol: as for ``results.evaluate``.
-        write: False leaves ``folder`` as it is.
+        must_write: whether a CSV file that cannot be written is an error. If not, the reason is logged.
     Returns:
         The protocol's columns; in rows with a problem, ``Object`` and the measures are missing values.
     Raises:
-        DataError: an unusable split, no sequence with predictions, or a worker that died. Nothing is
-            written, and the file of an earlier run is removed.
+        DataError: an unusable split, no sequence with predictions, a worker that died, or a file that cannot
+            be written. Nothing is written, and the file of an earlier run is removed.
     """
     folder, dataset = Path(folder), Path(dataset)
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
@@ -77,8 +81,9 @@ def evaluate_per_frame(
         raise DataError(f"{folder}: there is no such result folder")
     set_name = protocol.set_name(split)
     path = per_frame_path(folder, set_name)
-    if write:
+    if must_write:
         require_writable(path)
+    with _saving(must_write), writing(path):
         for old in (path, record_path(path)):
             old.unlink(missing_ok=True)
     listed = sequence_finders(dataset, folder, split, protocol)
@@ -88,15 +93,15 @@ def evaluate_per_frame(
         raise DataError(f"{folder}: there are no predictions for any sequence of split {set_name!r}{nested}")
     found, problems = _find(finders)
     # Recorded before scoring, so that later changes are detected. Only VOST's file is read again.
-    masks = read_masks(folder, found) if write and protocol == PROTOCOLS["vost"] else None
+    masks = read_masks(folder, found) if protocol == PROTOCOLS["vost"] else None
     problems |= _incomplete(folder, found) | _without_number(found)
     rows = _score(folder, found, problems, workers, protocol)
     table = _table([row for name in finders for row in rows[name]], protocol)
-    if write:
+    with _saving(must_write):
         with replacing(path) as temporary:
             write_table(table, temporary, _DECIMALS)
-    if masks is not None:
-        save_record(path, masks)
+        if masks is not None:
+            save_record(path, masks)
     return table
 
 
@@ -122,6 +127,17 @@ def _score(
         name = _folder(sequence)
         rows[name] += [_problem_row(name, outcome)] if isinstance(outcome, DataError) else _rows(outcome)
     return rows
+
+
+@contextmanager
+def _saving(must_write: bool) -> Iterator[None]:
+    """Logs that a file cannot be written; raises the ``DataError`` only if the file must be written."""
+    try:
+        yield
+    except DataError as error:
+        if must_write:
+            raise
+        _log.warning("%s; the figures are used all the same", error)
 
 
 def read_current_per_frame(folder: Path, dataset: Path, split: str) -> pd.DataFrame:

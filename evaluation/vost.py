@@ -1,7 +1,8 @@
 """Reads VOST's layout on disk: splits, annotated frames, masks, and the predictions that belong to them.
 
 A dataset holds ``ImageSets/<split>.txt`` (one sequence per line) and ``Annotations/<sequence>/<frame>.png``;
-predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed or 8-bit grey PNG files of object ids.
+predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed, 8-bit grey or 1-bit PNG files of
+object ids.
 """
 
 import glob
@@ -307,7 +308,7 @@ def _size(mask: Mask) -> str:
 
 def _read_binary(path: Path) -> Mask:
     """Reads the mask of one object. Raises ``DataError`` if it has more than two values."""
-    mask = read_mask(path, modes=("P", "L", "1"))
+    mask = read_mask(path, binary=True)
     values = cv2.countNonZero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
     if values > _BINARY_VALUES:
         raise DataError(f"{path}: the mask of one object has at most 2 values, found {values}")

@@ -32,6 +32,7 @@ from aot_plus.app.view import areas_view, memory_view
 from aot_plus.dataloaders.box_masks import Box
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.managers.video_pass import LazyMask
+from aot_plus.networks.models import AOT
 from aot_plus.tools import app
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.masks import write_mask
@@ -532,6 +533,52 @@ def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
     assert 0 in session.opened.project.masks
 
 
+def test_a_run_ends_at_any_error_in_an_own_network(
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def decode(*_: object) -> None:
+        raise AttributeError("no such layer")
+
+    monkeypatch.setattr(AOT, "decode", decode)
+    dab(session, 1, 26, 26)
+    session.segment(0, 1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    progress = session.opened.progress
+    assert progress.state == "failed"
+    assert "no such layer" in progress.message
+    assert "in decode" in caplog.text  # the traceback
+
+
+@pytest.mark.parametrize("at", [1, 5])
+def test_a_run_whose_logits_are_not_finite_ends_and_keeps_the_earlier_masks(
+    at: int, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dab(session, 1, 26, 26)
+    run(session)
+    before = [mask(session, number) for number in range(FRAMES)]
+    follow = Tracker.follow
+
+    def overflow(self: Tracker, number: int, frame: PreparedFrame) -> LazyMask:
+        inputs = [pixels.float() * np.nan for pixels in frame.inputs] if number == at else frame.inputs
+        return follow(self, number, replace(frame, inputs=inputs))
+
+    monkeypatch.setattr(Tracker, "follow", overflow)
+    session.segment(0, 1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    progress = session.opened.progress
+    assert (progress.state, progress.done) == ("failed", at)
+    assert progress.message.startswith(f"frame {at}: expected finite")
+    for number in range(FRAMES):
+        np.testing.assert_array_equal(mask(session, number), before[number])
+    monkeypatch.undo()
+    session.show(at)
+    run(session)  # continues with the memory before it
+    assert first_of_run(session) == 0
+    np.testing.assert_array_equal(mask(session, FRAMES - 1), before[-1])
+
+
 # --- projects
 
 
@@ -765,7 +812,8 @@ def test_export(session: Session, layout: str, folder: str, name: str) -> None:
     assert f"masks/{folder}/squares/{name}.png" in names
     assert [Path(name).suffix for name in names if name.startswith("overlay")] == [".mp4"]
     written = path.parent / f"masks-{layout}" / folder / "squares" / f"{name}.png"
-    np.testing.assert_array_equal(read_mask(written, ("P",)), mask(session, 3))
+    assert Image.open(written).mode == "P"
+    np.testing.assert_array_equal(read_mask(written), mask(session, 3))
     with pytest.raises(ConfigError, match="layout"):
         session.export("../x")
 

@@ -3,8 +3,10 @@
 import logging
 import pickle
 import re
+import tarfile
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import safetensors.torch
@@ -139,6 +141,17 @@ def test_an_archive_of_a_checkpoint_is_named(tmp_path: Path, compression: int) -
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("files/AOT_EMFS.pth", bytes(5000))
     with pytest.raises(CheckpointError, match=r"archive of files/AOT_EMFS\.pth: unpack"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("w", "tar"), ("w:gz", "gzip")])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_tar_archive_is_named(tmp_path: Path, mode: Literal["w", "w:gz"], kind: str, suffix: str) -> None:
+    torch.save(named_weights(), tmp_path / "inside.pth")
+    path = tmp_path / f"model{suffix}"
+    with tarfile.open(path, mode) as archive:
+        archive.add(tmp_path / "inside.pth", "inside.pth")
+    with pytest.raises(CheckpointError, match=f"found a {kind} archive: unpack"):
         read_state_dict(path)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aot_plus.dataloaders.dataset_check.mask_facts import read_facts
 from evaluation.errors import DataError
 from evaluation.masks import read_mask
 
@@ -70,12 +71,20 @@ def test_ids_are_read_from_every_kind_of_png(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(path), IDS)
 
 
+def test_one_bit_is_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    Image.fromarray(IDS > 4).save(path)
+    assert Image.open(path).mode == "1"
+    np.testing.assert_array_equal(read_mask(path), IDS > 4)
+    assert read_facts(path).grey
+
+
 def test_grey_levels_that_pillow_rescales_are_no_ids(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     path.write_bytes(shallow(IDS[:, :8]))
     with pytest.raises(DataError, match=r"mask\.png: .*4-bit grey"):
         read_mask(path)
-    object_shown = read_mask(path, modes=("P", "L", "1")) > 0
+    object_shown = read_mask(path, binary=True) > 0
     np.testing.assert_array_equal(object_shown, IDS[:, :8] > 0)
 
 

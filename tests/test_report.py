@@ -1,9 +1,11 @@
 """The report gathers the metric's figures, the memory's history and pictures, and states what is missing."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +288,23 @@ def test_the_metric_runs_only_when_it_must(data: Path, monkeypatch: pytest.Monke
     assert score() == 1
 
 
-def test_read_only_results(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores_module.os, "access", lambda *_: False)  # chmod would not stop root
-    before = sorted(data.rglob("*"))
-    assert len(gathered(data, "emfs")["sequences"]) == 3
-    assert sorted(data.rglob("*")) == before
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC])
+def test_results_in_a_folder_that_cannot_be_written(
+    code: int, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make = tempfile.mkstemp
+
+    def refuse(*arguments: Any, dir: Path, **options: Any) -> tuple[int, str]:
+        if dir == data / "emfs":
+            raise OSError(code, os.strerror(code))
+        return make(*arguments, dir=dir, **options)
+
+    before = sorted((data / "emfs").rglob("*"))
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    assert report(data, "emfs") == 0
+    assert (data / "report.html").is_file()
+    assert sorted((data / "emfs").rglob("*")) == before
+    assert os.strerror(code) in caplog.text
 
 
 def test_worst_frames_are_apart_and_in_order() -> None:
@@ -368,6 +382,22 @@ def test_the_data_is_that_of_the_configs_whichever_folder_comes_first(data: Path
         assert (chosen.protocol, chosen.data_folder) == ("visor", str(home() / "elsewhere"))
         assert chosen.images == "frames"
     assert chosen_data(read_folders([data / "fifo"]), "lvos_v2", "valid").protocol == "lvos"
+
+
+@pytest.mark.parametrize("split", ["val", "valid"])
+def test_the_two_names_of_a_split_are_one_where_the_dataset_has_one(split: str, data: Path) -> None:
+    root = data / "mose"
+    (root / split / "JPEGImages").mkdir(parents=True)
+    (root / split / "Annotations").mkdir()
+    for run, named in (("emfs", "val"), ("fifo", "valid")):
+        values = {"TEST_DATASET": str(root), "TEST_LAYOUT": "mose_v1", "TEST_PROTOCOL": "vos-benchmark"}
+        set_config(data / run, TEST_DATASET_SPLIT=named, **values)
+    folders = read_folders([data / "emfs", data / "fifo"])
+    assert chosen_data(folders, None, None).split == split
+    other = {"val": "valid", "valid": "val"}[split]
+    (root / other).mkdir()
+    with pytest.raises(DataError, match="TEST_DATASET_SPLIT"):
+        chosen_data(folders, None, None)
 
 
 @pytest.mark.parametrize(

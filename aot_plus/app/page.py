@@ -1,7 +1,6 @@
 """Builds the page: Gradio forms to open, configure and export, around the studio, which is our own script."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
@@ -18,7 +17,7 @@ from aot_plus.app.settings import DTYPES, Settings, about_model, checkpoint_file
 from aot_plus.networks.memory.policies import POLICIES
 from aot_plus.utils.config import model_names
 from aot_plus.utils.errors import DataError, VOSError
-from evaluation.files import writing
+from evaluation.files import replacing
 
 __all__ = ["build_page"]
 
@@ -39,7 +38,7 @@ def build_page(session: Session, uploads: Path) -> gr.Blocks:
 
 def _say(error: VOSError) -> None:
     """Shows an error as a warning. Names in it are escaped: they are text, never HTML."""
-    gr.Warning(escape(str(error)), title="That did not work", duration=10)
+    gr.Warning(escape(str(error)), duration=10)  # app.css gives it a title: Gradio ignores ours
 
 
 class _Page:
@@ -273,14 +272,11 @@ class _Page:
     def _offered(self, path: Path) -> Path:
         """Copies a project's export to where the browser may download from, in place of its earlier one.
 
-        Each copy has its own address, so that no browser shows an earlier one that it has kept.
+        The address stays the same, so that the links in other tabs lead to the new export.
         """
-        folder = self.uploads / "export" / path.parent.parent.name
-        with writing(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            copy = Path(tempfile.mkdtemp(dir=folder)) / path.name
-            shutil.copyfile(path, copy)
+        copy = self.uploads / "export" / path.parent.parent.name / path.name
+        with replacing(copy) as temporary:
+            shutil.copyfile(path, temporary)
         return copy
 
 

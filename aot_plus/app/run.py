@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-
 from aot_plus.app.frames import Frames
 from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.models import Models
@@ -34,8 +32,6 @@ State = Literal["idle", "loading", "remembering", "running", "stopped", "done", 
 _WINDOW = 30  # frames over which the speed is measured
 _NOTE_EVERY = 0.5  # seconds between two updates of the saved progress
 _SAVE_EVERY = 5.0  # seconds; for the areas, which can be recounted, and the trace, which only explains
-# Expected failures besides our own errors. PyTorch running out of memory raises a RuntimeError.
-_FAILURES = (OSError, RuntimeError, MemoryError, ValueError, cv2.error)
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ class SegmentRun:
             self._note(state="stopped" if self._stop.is_set() else "done", seconds_left=None, message="")
         except VOSError as error:
             self._note(state="failed", message=str(error))
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 (a user's own network may raise anything)
             _log.exception("the run failed")
             self._note(state="failed", message=f"{type(error).__name__}: {error}")
 

@@ -82,7 +82,7 @@ def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
             theme=page_theme(),
             css=page_style(),
             head=page_head(),
-            app_kwargs={"middleware": [Middleware(OwnPageOnly, host=host)]},
+            app_kwargs={"middleware": [Middleware(OwnPageOnly, host=host), Middleware(FreshFiles)]},
         )
     return blocks, address
 
@@ -130,3 +130,19 @@ class OwnPageOnly:
         if self._names is not None and urlsplit(f"//{host}").hostname not in self._names:
             return False
         return not origin or urlsplit(origin).netloc == host
+
+
+class FreshFiles:
+    """Lets no browser show a served file that it has kept: the next export has the same address."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_fresh(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = message | {"headers": [*message["headers"], (b"cache-control", b"no-store")]}
+            await send(message)
+
+        is_file = scope["type"] == "http" and "/file=" in scope["path"]
+        await self._app(scope, receive, send_fresh if is_file else send)

@@ -50,7 +50,11 @@ class Tracker:
         return self._segmenter.state_dict() | {"numbers": list(self.numbers)}
 
     def follow(self, number: int, frame: PreparedFrame) -> LazyMask:
-        """Segments the next frame, which is number ``number`` in the video. Raises ``DataError``."""
+        """Segments the next frame, which is number ``number`` in the video.
+
+        Raises ``DataError``, also for logits that are not finite: their mask would be empty, in place of a
+        better one, so the check comes before anything of the frame is saved.
+        """
         self.numbers.append(number)  # before it can be in a trace
         if self._followed is None:
             return self._start(number, frame)
@@ -59,7 +63,12 @@ class Tracker:
         given = self._project.given_mask(number)
         if given is not None:
             self._followed.update(_ids(given))
-        return self._segmenter.submit(frame, given).array
+        labels = self._segmenter.submit(frame, given)
+        try:
+            self._segmenter.check_finite()
+        except DataError as error:
+            raise DataError(f"frame {number}: {error}") from error
+        return labels.array
 
     def _start(self, number: int, frame: PreparedFrame) -> LazyMask:
         labels = self._segmenter.start(frame, first_mask(self._project, number), memory_gap=self._gap)

@@ -13,11 +13,9 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette, mask_palette, write_mask
 from evaluation.masks import IGNORE_ID, Mask, read_mask
 
-__all__ = ["BINARY_MODES", "ID_MODES", "MOST_OBJECTS", "VideoSequence", "new_objects"]
+__all__ = ["MOST_OBJECTS", "VideoSequence", "new_objects"]
 
 MOST_OBJECTS = IGNORE_ID - 1
-ID_MODES = ("P", "L")  # Pillow's modes of masks that hold ids
-BINARY_MODES = (*ID_MODES, "1")  # Pillow's modes of masks of single objects
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class VideoSequence:
         """Combines the masks of single objects, smaller objects on top."""
         layers = []
         for file in files:
-            layer = read_mask(file, modes=BINARY_MODES) > 0
+            layer = read_mask(file, binary=True) > 0
             layers.append((int(layer.sum()), self.objects.index(file.parent.name) + 1, layer))
         mask = np.zeros(layers[0][2].shape, dtype=np.uint8)
         for (_, _, layer), file in zip(layers, files, strict=True):

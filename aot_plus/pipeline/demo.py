@@ -46,6 +46,7 @@ _Picture = tuple[Image, float]  # a frame of the overlay, and its time in the vi
 
 OVERLAY = "overlay.mp4"
 _UNBOUNDED_ROOM = 9  # frames in the strip if the memory has no fixed capacity
+_NARROWEST = 240  # pixels: in the overlay of a narrower video, the strip would be larger than the picture
 
 
 class _Read(NamedTuple):
@@ -154,7 +155,9 @@ class DemoRun:
         for index, (frame, prepared) in enumerate(frames):
             if strip is None:
                 self.masks.check_sizes(prepared.size)
-                strip = MemoryStrip(prepared.size, self._strip_room())
+                height, width = prepared.size
+                scale = -(-_NARROWEST // width)  # 1 unless the video is narrower
+                strip = MemoryStrip((height * scale, width * scale), self._strip_room())
             predicted = video.step(prepared, self._mask(frame, result))
             bank = self.segmenter.banks[0]
             title = self._title(frame.name, len(bank))
@@ -241,7 +244,11 @@ def _draw(
     bank: Sequence[int],
     title: str,
 ) -> _Picture:
-    """Draws the objects on a frame, H x W x 3, and below it the memory strip as of this frame."""
-    picture = draw_objects(frame.image, predicted())
+    """Draws the objects on a frame, enlarged to the width of the strip, which is drawn below it."""
+    image, ids = frame.image, predicted()
+    scale = strip.width // image.shape[1]
+    if scale > 1:
+        image, ids = (value.repeat(scale, axis=0).repeat(scale, axis=1) for value in (image, ids))
+    picture = draw_objects(image, ids)
     strip.update(bank, index, frame.name, picture)
     return np.concatenate([picture, strip.draw(title)]), frame.seconds

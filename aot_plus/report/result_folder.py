@@ -111,12 +111,13 @@ def chosen_data(
         data_folder = _agreed(folders, "DIR_DATA", _absolute)
     chosen = ChosenData(
         name,
-        split or _named(folders, "TEST_DATASET_SPLIT", "--split"),
+        split or "",
         layout="",
         images=None,
         protocol=_agreed(folders, "TEST_PROTOCOL") or "",
         data_folder=data_folder or Config.DIR_DATA,
     )
+    chosen = replace(chosen, split=split or _named_split(folders, chosen))
     chosen = replace(chosen, layout=_agreed_or_default(folders, "TEST_LAYOUT", chosen.usual_layout) or "")
     if not chosen.protocol:  # as for an evaluation of the same dataset or path
         of_layout = DATASETS.get(chosen.layout or chosen.usual_layout())
@@ -144,6 +145,21 @@ def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
     if value is None:
         raise DataError(f"{folders[0].path}: no config names {key}: give {flag}")
     return value
+
+
+def _named_split(folders: Sequence[ResultFolder], data: ChosenData) -> str:
+    """Returns the split that the configs name. Raises ``DataError`` if they disagree, or none names it.
+
+    Two names may stand for one split: ``val`` and ``valid``, in a dataset that has only one of them.
+    """
+    key = "TEST_DATASET_SPLIT"
+    named = {str(folder.config[key]) for folder in folders if key in folder.config}
+    if len(named) > 1:
+        layout = next(filter(None, (folder.config.get("TEST_LAYOUT") for folder in folders)), "")
+        found = {replace(data, layout=layout, split=one).open().split for one in named}
+        if len(found) == 1:
+            return found.pop()
+    return _named(folders, key, "--split")
 
 
 def _text(value: object) -> str | None:

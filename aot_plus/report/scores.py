@@ -1,6 +1,5 @@
 """Reads a result folder's J per frame, and F if the protocol has it, as the metric computes them."""
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -64,8 +63,8 @@ def score_folder(
         with suppress(DataError, ValueError):  # missing, damaged or old
             table = read_current_per_frame(results.path, root, protocol.set_name(set_name))
             return _by_sequence(results, table)
-    write = os.access(results.path, os.W_OK)  # the folder may belong to another user
-    table = evaluate_per_frame(results.path, root, set_name, workers, protocol, write=write)
+    # The folder may belong to another user, or its disk be full.
+    table = evaluate_per_frame(results.path, root, set_name, workers, protocol, must_write=False)
     return _by_sequence(results, table)
 
 

@@ -39,11 +39,11 @@ class MemoryStrip:
     def __init__(self, frame_size: tuple[int, int], room: int) -> None:
         """``frame_size``: H, W of the frames; ``room``: the maximum number of stored frames to show."""
         self._room = room + 1  # and the frame just dropped
-        height, self._width = frame_size
-        smallest = int(np.clip(self._width * _SHARE, _MIN_CELL, 1.5 * _MIN_CELL))
-        self._columns = max(1, min(self._room, self._width // smallest))
-        cell = min(self._width // self._columns, _MAX_CELL)
-        self._cell = (cell, max(8, round((cell - _GAP) * height / self._width)))  # pitch, thumbnail's height
+        height, self.width = frame_size
+        smallest = int(np.clip(self.width * _SHARE, _MIN_CELL, 1.5 * _MIN_CELL))
+        self._columns = max(1, min(self._room, self.width // smallest))
+        cell = min(self.width // self._columns, _MAX_CELL)
+        self._cell = (cell, max(8, round((cell - _GAP) * height / self.width)))  # pitch, thumbnail's height
         self._pitch = self._cell[1] + _CAPTION + _GAP  # from one row of cells to the next
         self.height = _TITLE + -(-self._room // self._columns) * self._pitch  # in pixels
         self._cells: dict[int, _Cell] = {}  # by frame number, ascending
@@ -80,8 +80,8 @@ class MemoryStrip:
 
     def draw(self, title: str) -> Image:
         """Draws the strip, ``height x W x 3``, from the oldest frame to the newest."""
-        strip = np.full((self.height, self._width, 3), _BACKGROUND, np.uint8)
-        size = next((size for size in range(14, 9, -1) if font(size).getlength(title) < self._width - 6), 9)
+        strip = np.full((self.height, self.width, 3), _BACKGROUND, np.uint8)
+        size = next((size for size in range(14, 9, -1) if font(size).getlength(title) < self.width - 6), 9)
         write(strip, title, (_GAP, 3), size)
         pitch, height = self._cell
         for position, cell in enumerate(self._cells.values()):

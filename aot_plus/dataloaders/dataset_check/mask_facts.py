@@ -1,6 +1,6 @@
 """Measures masks, and checks the objects in a sequence's masks."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,20 +52,20 @@ class MaskFacts:
         return self.labelled > Config.DATA_REF_MIN_OBJ_PIXELS and not self.much_ignored
 
 
-def read_facts(path: Path, modes: Container[str] = ("P", "L")) -> MaskFacts:
+def read_facts(path: Path, *, binary: bool = False) -> MaskFacts:
     """Reads a mask. Raises ``DataError`` as the pipeline would.
 
-    For a mask with more than 8 bits, the message adds its largest id. ``modes``: as for ``read_mask``.
+    For a mask with more than 8 bits, the message adds its largest id. ``binary``: as for ``read_mask``.
     """
     try:
-        mask = read_mask(path, modes)
+        mask = read_mask(path, binary=binary)
     except DataError as error:
         raise DataError(f"{error}{_wide_ids(path)}") from error
     height, width = mask.shape
     counts = np.bincount(mask.ravel(), minlength=IGNORE_ID + 1)
     present = np.flatnonzero(counts[:IGNORE_ID])
     with open_image(path, "a mask") as image:
-        grey, palette = image.mode == "L", image.getpalette("RGB") or []
+        grey, palette = image.mode in ("L", "1"), image.getpalette("RGB") or []
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours.ravel()[: len(palette)] = palette
     return MaskFacts(

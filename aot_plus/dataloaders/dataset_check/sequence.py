@@ -1,6 +1,6 @@
 """Checks one sequence: its file names, images and masks."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
 from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts, rules_of
 from aot_plus.dataloaders.layouts import VOSTDataset
-from aot_plus.dataloaders.video_sequence import BINARY_MODES, ID_MODES
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import first_out_of_order
 from aot_plus.utils.masks import read_image
@@ -43,8 +42,7 @@ def check_sequence(dataset: Dataset, name: str) -> SequenceReport:
         _check_other_files(dataset, report)
         _check_5fps(dataset, report, frames, masks)
         size = _check_images(report, frames)
-        modes = BINARY_MODES if dataset.object_folders(name) else ID_MODES
-        facts = _check_masks(report, frames, masks, size, modes)
+        facts = _check_masks(report, frames, masks, size, binary=bool(dataset.object_folders(name)))
     except OSError as error:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return report
@@ -139,7 +137,8 @@ def _check_masks(
     frames: list[Path],
     masks: list[Path],
     size: tuple[int, int] | None,
-    modes: Container[str],
+    *,
+    binary: bool,
 ) -> list[MaskFacts | None]:
     """Reads all masks; returns their facts, None for masks that cannot be read."""
     facts: list[MaskFacts | None] = []
@@ -148,7 +147,7 @@ def _check_masks(
         # Inference reads the last annotation if it is also the first frame's.
         last = path == masks[-1] and not (frames and path.stem == frames[0].stem)
         try:
-            mask = read_facts(path, modes)
+            mask = read_facts(path, binary=binary)
         except DataError as error:
             report.add(kinds.LAST_MASK if last else kinds.MASK_UNREADABLE, str(error))
             facts.append(None)

@@ -19,6 +19,8 @@ __all__ = ["check_tensor", "read_file", "read_state_dict"]
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _ARCHIVE = b"PK\x03\x04"  # start of PyTorch's archives; old files are bare pickles
 _POINTER = b"version https://git-lfs"  # start of what Git leaves where it has not fetched a large file
+_GZIP = b"\x1f\x8b"  # start of a gzip file
+_TAR, _TAR_AT = b"ustar", 257  # what a tar archive holds, and at which offset
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")  # parts of names that wrappers add
 _TYPES = (
     *(torch.float64, torch.float32, torch.bfloat16, torch.float16),
@@ -123,11 +125,15 @@ def _what_it_is(path: Path, error: Exception) -> str:
     if refused:
         return f"an object of {refused[1]}, which is not loaded because it could run code"
     with path.open("rb") as file:
-        if file.read(len(max(PAGE_STARTS, key=len))).lower().startswith(PAGE_STARTS):
-            return "a web page: get the file again"
-        file.seek(0)
-        if file.read(len(_POINTER)) == _POINTER:
-            return "a Git LFS pointer to the file: get the file itself (git lfs pull)"
+        head = file.read(_TAR_AT + len(_TAR))
+    if head.lower().startswith(PAGE_STARTS):
+        return "a web page: get the file again"
+    if head.startswith(_POINTER):
+        return "a Git LFS pointer to the file: get the file itself (git lfs pull)"
+    if head.startswith(_GZIP):
+        return "a gzip archive: unpack it"
+    if head[_TAR_AT:] == _TAR:
+        return "a tar archive: unpack it"
     if packed := _packed_checkpoints(path):
         return f"an archive of {', '.join(packed)}: unpack it"
     known = isinstance(error, zipfile.BadZipFile | safetensors.SafetensorError | OSError)
