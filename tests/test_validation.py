@@ -12,11 +12,14 @@ from torch import nn
 
 import evaluation
 from aot_plus.configs import Config
+from aot_plus.networks.managers import trainer as trainer_module
+from aot_plus.networks.managers.processes import ProcessPlace, any_process
 from aot_plus.networks.managers.train_checkpoint import best_j, ema_path, load_latest_checkpoint
 from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.managers.validation import Validation
 from aot_plus.networks.models.checkpoint_file import read_state_dict
+from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job, infer
 from aot_plus.pipeline.train import check_files
 from aot_plus.utils.errors import DataError
@@ -50,6 +53,36 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
     cfg = config(dataset, tmp_path_factory.mktemp("results"))
     Trainer(cfg, run_folder(cfg)).run()
     return cfg, run_folder(cfg)
+
+
+def waits(dataset: Path, folder: Path) -> list[bool]:
+    """Trains in several processes; returns at which exchanges the others are patient with the first one."""
+    place = ProcessPlace.from_environment()
+    cfg = config(dataset, folder, TRAIN_BATCH_SIZE=2, TRAIN_TOTAL_STEPS=3, TRAIN_EVAL_STEPS=2)
+    patient: list[bool] = []
+
+    def note(place: ProcessPlace, flag: bool, device: torch.device, group: Any = None) -> bool:
+        patient.append(group is not None)
+        return any_process(place, flag, device, group)
+
+    vars(trainer_module)["any_process"] = note
+    Trainer(cfg, folder, place=place).run()
+    return patient
+
+
+def test_the_others_are_patient_during_a_validation_alone(
+    dataset: Path, tmp_path: Path, forked_processes: None
+) -> None:
+    assert launch(waits, dataset, tmp_path, processes=2) == [
+        True,
+        False,
+        True,
+        True,
+    ]  # at the start, per step
+    assert [line["step"] for line in lines(tmp_path)] == [2, 3]
+    (tmp_path / "log" / "validation.jsonl").unlink()
+    assert launch(waits, dataset, tmp_path, processes=2) == [True]
+    assert [line["step"] for line in lines(tmp_path)] == [3]
 
 
 def test_the_figures_are_those_of_an_evaluation(trained: tuple[Config, Path]) -> None:

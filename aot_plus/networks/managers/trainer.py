@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
@@ -19,7 +20,13 @@ from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.origin import origin_of_weights
-from aot_plus.networks.managers.processes import ProcessPlace, any_process, gather, process_group
+from aot_plus.networks.managers.processes import (
+    ProcessPlace,
+    any_process,
+    gather,
+    patient_group,
+    process_group,
+)
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
@@ -37,7 +44,7 @@ from aot_plus.networks.managers.train_folder import (
     resumed_origin,
 )
 from aot_plus.networks.managers.train_log import TrainLog, tensorboard_writer
-from aot_plus.networks.managers.validation import Validation
+from aot_plus.networks.managers.validation import Validation, validation_is_due
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
@@ -77,6 +84,7 @@ class Trainer:
         self.resume = resume
         self.overwrite = overwrite
         self._validation: Validation | None = None  # only in the first process, and only if configured
+        self._patient: distributed.ProcessGroup | None = None  # where the others wait for a validation
         self._origin: dict[str, Any] = {}  # of the weights; the first process saves it
         self._bad_in_a_row = 0
         self._skipped = 0
@@ -91,7 +99,7 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         with (
-            process_group(self.place, self.device, patient=self.cfg.TRAIN_EVAL_STEPS > 0),
+            process_group(self.place, self.device),
             claim_folder(self.folder, self.place, self._prepare_folder),
             _lack_of_memory(),
         ):
@@ -122,8 +130,7 @@ class Trainer:
             if checkpoint is None:
                 clear_run(self.folder)
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
-        if self._validation is not None:
-            self._validation.resume(learner.average, start)
+        self._resume_validation(learner, start)
         if complete:
             _log.info("%s: the training is complete", self.folder)
         else:
@@ -183,7 +190,8 @@ class Trainer:
                 if due:
                     self._save(learner, step + 1)
                 self._validate(learner, step + 1, stop, log)
-                stopping = any_process(self.place, stop.signal is not None, self.device)
+                group = self._patient if validation_is_due(self.cfg, step + 1) else None
+                stopping = any_process(self.place, stop.signal is not None, self.device, group)
                 if stopping and not due:
                     self._save(learner, step + 1)
                 if stopping:
@@ -251,6 +259,15 @@ class Trainer:
             f"(loss {result.loss}, gradient norm {result.gradient_norm}); the last batch: "
             f"{', '.join(names)}. Lower TRAIN_LR, or look at these clips"
         )
+
+    def _resume_validation(self, learner: Learner, start: int) -> None:
+        """Repeats the validation of step ``start`` if a killed run did not finish it; the others wait."""
+        if self.cfg.TRAIN_EVAL_STEPS:
+            self._patient = patient_group(self.place, self.device)
+        if self._validation is not None:
+            self._validation.resume(learner.average, start)
+        if self._patient is not None:
+            any_process(self.place, False, self.device, self._patient)
 
     def _validate(self, learner: Learner, done: int, stop: StopRequest, log: TrainLog) -> None:
         """Validates after ``done`` steps if a validation is due and the run is not being stopped."""

@@ -34,7 +34,7 @@ from evaluation.masks import Mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
 from evaluation.progress import ProgressBar
 
-__all__ = ["VALIDATION_LOG", "Validation"]
+__all__ = ["VALIDATION_LOG", "Validation", "validation_is_due"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +43,12 @@ VALIDATION_LOG = "validation.jsonl"
 
 class _Stopped(Exception):
     """Ends a validation early because the run is being stopped."""
+
+
+def validation_is_due(cfg: Config, done: int) -> bool:
+    """Returns whether a validation follows after ``done`` steps: every ``TRAIN_EVAL_STEPS`` and the last."""
+    every = cfg.TRAIN_EVAL_STEPS
+    return every > 0 and (done % every == 0 or done == cfg.TRAIN_TOTAL_STEPS)
 
 
 class Validation:
@@ -86,7 +92,7 @@ class Validation:
         """
         truncate_log(self._path, start)
         drop_best_after(self._folder, start)
-        if start and self._is_due(start) and start not in self._steps():
+        if start and validation_is_due(self._cfg, start) and start not in self._steps():
             self.run_if_due(average, start, lambda: False)
 
     def run_if_due(self, average: AOT, done: int, stopping: Callable[[], bool]) -> float | None:
@@ -94,7 +100,7 @@ class Validation:
 
         Stops as soon as ``stopping`` returns True; it then returns None and writes nothing.
         """
-        if not self._is_due(done):
+        if not validation_is_due(self._cfg, done):
             return None
         started = time.perf_counter()
         try:
@@ -118,9 +124,6 @@ class Validation:
         kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best:.3f}"
         _log.info("step %d: J %.3f on %s (%s)", done, j, format_count(len(figures), "sequence"), kept)
         return j
-
-    def _is_due(self, done: int) -> bool:
-        return done % self._cfg.TRAIN_EVAL_STEPS == 0 or done == self._cfg.TRAIN_TOTAL_STEPS
 
     def _steps(self) -> set[int]:
         """Returns the steps that have a line in the log."""
