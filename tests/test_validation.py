@@ -18,6 +18,7 @@ from aot_plus.networks.managers.train_checkpoint import best_j, ema_path, load_l
 from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.managers.validation import Validation
+from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job, infer
@@ -130,6 +131,27 @@ def test_a_worse_model_does_not_replace_the_best(
     assert [line["best"] for line in lines(tmp_path)] == [True, True, False, False]
     assert best_j(tmp_path, {}) == pytest.approx(0.6)
     assert torch.load(tmp_path / "best.pth", weights_only=True)["step"] == 2
+
+
+def test_logits_that_are_not_finite_give_no_figures(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The masks would be background, which may have a J above 0. The training goes on."""
+    decode = AOT.decode
+
+    def spoil(self: AOT, *arguments: Any) -> torch.Tensor:
+        logits = decode(self, *arguments)
+        return logits if self.training else logits * torch.nan
+
+    monkeypatch.setattr(AOT, "decode", spoil)
+    Trainer(config(dataset, tmp_path), tmp_path).run()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [message.split(":")[:2] for message in warnings] == [
+        [f"step {n}", " no J of video_0"] for n in (1, 2)
+    ]
+    assert not (tmp_path / "log" / "validation.jsonl").exists()
+    assert not (tmp_path / "best.pth").exists()
+    assert ema_path(tmp_path, 2).is_file()
 
 
 @pytest.mark.parametrize(
