@@ -64,6 +64,7 @@ class TrainingCheckpoint:
     ema: Mapping[str, Any]  # from ModelEMA.state_dict
     random_states: list[dict[str, Any]]  # from get_random_state, of each process by rank
     counters: dict[str, int] = field(default_factory=dict)  # such as the number of steps skipped so far
+    data: dict[str, Any] = field(default_factory=dict)  # from TrainDataset.contents; empty in old files
 
 
 def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> Path:
@@ -212,7 +213,8 @@ def _load(folder: Path, step: int) -> TrainingCheckpoint:
         for name, tensor in tensors.items():
             check_tensor(file, name, tensor)
     values = {key: training[key] for key in _TRAINING_VALUES}
-    return TrainingCheckpoint(step=step, ema=ema, **values)
+    data = training.get("data")
+    return TrainingCheckpoint(step=step, ema=ema, **values, data=data if isinstance(data, dict) else {})
 
 
 def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import distributed
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
-from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.dataloaders.train_datasets import ClipStream, build_train_loader
 from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
@@ -86,6 +86,7 @@ class Trainer:
         self._validation: Validation | None = None  # only in the first process, and only if configured
         self._patient: distributed.ProcessGroup | None = None  # where the others wait for a validation
         self._origin: dict[str, Any] = {}  # of the weights; the first process saves it
+        self._data: dict[str, Any] = {}  # TrainDataset.contents
         self._bad_in_a_row = 0
         self._skipped = 0
 
@@ -171,7 +172,7 @@ class Trainer:
         with (
             _deaths_of_workers(self.cfg.DATA_WORKERS),
             StopRequest() as stop,  # first: an exception raised while a worker forks is lost
-            closing(self._batches(start)) as batches,
+            closing(self._batches(start, checkpoint)) as batches,
             TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log,
         ):
             self._seed(start, checkpoint)
@@ -201,9 +202,10 @@ class Trainer:
         if stop.signal is not None:  # the signal came after the last check
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
-    def _batches(self, start: int) -> Generator[Batch, None, None]:
+    def _batches(self, start: int, checkpoint: TrainingCheckpoint | None) -> Generator[Batch, None, None]:
         """Returns a generator of this process's batches from ``start`` on. Closing it ends the workers."""
         loader = build_train_loader(self.cfg, start, self.place.rank, self.place.world_size)
+        self._compare_data(cast(ClipStream, loader.dataset).dataset.contents(), checkpoint)
         # Creating the iterator draws from torch's random generator, so create it before ``_seed`` sets that.
         batches = iter(loader)
 
@@ -221,6 +223,18 @@ class Trainer:
                 del batches
 
         return read()
+
+    def _compare_data(self, found: dict[str, Any], checkpoint: TrainingCheckpoint | None) -> None:
+        """Notes the training data, and warns if there were others when the checkpoint was saved."""
+        self._data = found
+        if checkpoint is None or checkpoint.data in ({}, found) or self.place.rank > 0:
+            return
+        before, now = checkpoint.data.get("items"), found["items"]
+        _log.warning(
+            "%s: resuming, although the training data changed since step %d: %s videos or images were found "
+            "then, %s now. The samples from here on are not those of an uninterrupted training",
+            *(self.folder, checkpoint.step, before, now if now != before else f"{now} others"),
+        )
 
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         """Seeds or restores this process's random generators, used by dropout and drop path only."""
@@ -285,6 +299,7 @@ class Trainer:
             step=done,
             random_states=random_states,
             counters={"skipped": self._skipped, "bad_in_a_row": self._bad_in_a_row},
+            data=self._data,
             **learner.state(),
         )
         save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)
