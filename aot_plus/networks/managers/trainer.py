@@ -238,25 +238,35 @@ class Trainer:
 
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         """Seeds or restores this process's random generators, used by dropout and drop path only."""
-        if checkpoint is not None and len(checkpoint.random_states) == self.place.world_size:
-            try:
-                set_random_state(checkpoint.random_states[self.place.rank])
-            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-                raise CheckpointError(
-                    f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
-                    f"random states: {error}"
-                ) from error
-            return
-        if checkpoint is not None:
-            _log.warning(
-                "the training ran in %d processes and resumes in %d: new random states are drawn",
-                len(checkpoint.random_states),
-                self.place.world_size,
-            )
         seeds = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(3)
         random.seed(int(seeds[0]))
         np.random.seed(int(seeds[1]))
-        torch.manual_seed(int(seeds[2]))
+        torch.manual_seed(int(seeds[2]))  # also for CUDA, of which a training on the CPU has saved no state
+        if checkpoint is None:
+            return
+        before, now = len(checkpoint.random_states), self.place.world_size
+        if before != now:
+            self._warn_of_processes(before, now)
+            return
+        try:
+            set_random_state(checkpoint.random_states[self.place.rank])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
+                f"random states: {error}"
+            ) from error
+
+    def _warn_of_processes(self, before: int, now: int) -> None:
+        """Says what changes if a training resumes in another number of processes."""
+        if self.place.rank > 0:
+            return
+        apart = not self.cfg.MODEL_FREEZE_BN and not self.cfg.TRAIN_SYNC_BN
+        _log.warning(
+            "%s: the training ran in %s and resumes in %d: the clips stay the same, dropped paths are drawn "
+            "anew%s",
+            *(self.folder, format_count(before, "process", "processes"), now),
+            ", and batch norms normalise each process's part of a batch" if apart else "",
+        )
 
     def _count(self, result: StepResult, batch: Batch, step: int) -> None:
         """Counts steps without an update. Raises ``VOSError`` when there are too many in a row."""
