@@ -104,7 +104,7 @@ def test_the_best_weights_are_kept(trained: tuple[Config, Path]) -> None:
     best = max(lines(folder), key=lambda line: line["j"])
     assert [line["best"] for line in lines(folder)] == [True, best["step"] == 2]
     saved = torch.load(folder / "best.pth", weights_only=True)
-    assert (saved["step"], saved["j"]) == (best["step"], best["j"])
+    assert (saved["step"], saved["j"], saved["MODEL_VOS"]) == (best["step"], best["j"], "aot")
     kept = read_state_dict(folder / "best.pth")  # as an evaluation does
     averaged = torch.load(ema_path(folder, best["step"]), weights_only=True)["state_dict"]
     assert all(torch.equal(kept[name], tensor) for name, tensor in averaged.items())

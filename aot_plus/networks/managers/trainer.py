@@ -309,6 +309,7 @@ class Trainer:
             step=done,
             random_states=random_states,
             counters={"skipped": self._skipped, "bad_in_a_row": self._bad_in_a_row},
+            network=self.cfg.MODEL_VOS,
             data=self._data,
             **learner.state(),
         )

@@ -120,7 +120,8 @@ class Validation:
         best = best_j(self._folder, self._measured)
         is_best = j > best
         if is_best:
-            save_best(self._folder, average.state_dict(), done, j, self._measured)
+            network = self._cfg.MODEL_VOS
+            save_best(self._folder, average.state_dict(), done, j, self._measured, network)
         line = {
             "step": done,
             "j": j,
