@@ -25,6 +25,9 @@ from aot_plus.networks.layers.identity import IdentityBank
 from aot_plus.networks.layers.processor import decomposes_group_norm, identity_bank_method
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace
+from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.networks.managers.train_checkpoint import load_latest_checkpoint, saved_steps
+from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.models import AOT, Features, Propagation, build_model
 from aot_plus.networks.models.number_format import as_number_format
 from aot_plus.networks.models.prepare import prepare_for_inference
@@ -35,7 +38,7 @@ from benchmarks import inference
 from tests.test_fixed_step import CASES
 from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
 from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
-from tests.test_shared_training import assert_learned_as_one, learn_on_gpus
+from tests.test_shared_training import assert_learned_as_one, learn, learn_on_gpus
 from tests.tiny_training import TINY, tiny_config
 from tests.train_videos import write_dataset
 
@@ -378,9 +381,50 @@ def test_a_recorded_training_learns_the_same(
 
 def test_a_recorded_training_in_two_processes(tmp_path: Path) -> None:
     write_dataset(tmp_path / "VOST", sequences=2)
-    found, recordings = launch(learn_on_gpus, tmp_path / "VOST", processes=2)
+    found, recordings = launch(learn_on_gpus, tmp_path / "VOST", {}, processes=2)
     assert recordings == [2, 2]
     assert_learned_as_one(found, tmp_path / "VOST", rel=2e-3)
+
+
+def test_synchronised_batch_norms_learn_as_one_process_from_the_whole_batch(tmp_path: Path) -> None:
+    """They wait for the other process, so no step is recorded."""
+    write_dataset(tmp_path / "VOST", sequences=2)
+    values = {"TRAIN_SYNC_BN": True, "MODEL_FREEZE_BN": False}
+    found, recordings = launch(learn_on_gpus, tmp_path / "VOST", values, processes=2)
+    assert recordings == [0, 0]
+    first, second = found
+    assert all(torch.equal(weight, second.weights[name]) for name, weight in first.weights.items())
+    _, alone = learn(tmp_path / "VOST", "cuda", TRAIN_DEVICE="cuda", TRAIN_CUDA_GRAPH=False, **values)
+    assert first.losses == pytest.approx(alone.losses, rel=1e-2)
+
+
+def test_a_training_resumes_with_the_random_numbers_and_the_loss_scale_of_the_gpu(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "VOST")
+    device = torch.device("cuda", 0)
+    cfg = tiny_config(tmp_path / "VOST", TRAIN_DEVICE="cuda", TRAIN_DTYPE="float16", TRAIN_LSTT_DROPPATH=0.5)
+    cfg.TRAIN_TOTAL_STEPS = 2
+    Trainer(cfg, tmp_path / "run", device=device).run()
+    following = torch.rand(3, device=device)  # the last step's checkpoint holds the state before these
+    checkpoint = load_latest_checkpoint(tmp_path / "run")
+    assert checkpoint is not None
+    assert checkpoint.scaler != torch.amp.GradScaler("cuda").state_dict()
+    cfg.TRAIN_TOTAL_STEPS = 4
+    resumed = Trainer(cfg, tmp_path / "run", device=device, resume=True)
+    learner = resumed._build_learner(checkpoint)
+    assert learner.scaler.state_dict() == checkpoint.scaler
+    resumed._seed(2, checkpoint)
+    assert torch.equal(torch.rand(3, device=device), following)
+    resumed.run()
+    assert saved_steps(tmp_path / "run")[-1] == 4
+
+
+def test_the_peak_of_the_memory_in_use_is_measured() -> None:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() / 2**20
+    torch.empty(64 * 2**20, dtype=torch.uint8, device="cuda")  # freed at once
+    summary = EvaluationSummary()
+    summary.measure_memory(torch.device("cuda"))
+    assert summary.peak_cuda_memory == pytest.approx(before + 64, abs=1)
 
 
 def test_a_training_that_cannot_be_recorded_goes_on(

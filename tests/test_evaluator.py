@@ -671,3 +671,13 @@ def test_a_dead_process_does_not_hang_the_other(dataset: VOSTDataset, result_dir
     assert _run_two_processes(dataset, result_dir, deadly=True) == [5, 9]
     assert (result_dir / "c_fold").is_dir()  # the first process's share, whole
     assert not (result_dir / "a_cut").exists()
+
+
+def test_the_memory_of_gpus_is_that_of_the_process_with_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [EvaluationSummary() for _ in range(3)]
+    parts[0].measure_memory(torch.device("cpu"))
+    for part, peak in zip(parts[1:], (5, 3), strict=True):
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device, peak=peak: peak * 2**20)
+        part.measure_memory(torch.device("cuda"))
+    assert EvaluationSummary.merge(parts).peak_cuda_memory == 5
+    assert EvaluationSummary.merge(parts[:1]).peak_cuda_memory is None

@@ -17,10 +17,13 @@ from torch.distributed.launcher.api import LaunchConfig
 
 from aot_plus.networks.managers import processes
 from aot_plus.networks.managers.processes import (
+    LONGEST_WAIT,
     ProcessPlace,
+    any_process,
     average_over_processes,
     broadcast_from_first,
     gather,
+    patient_group,
     process_group,
     sum_over_processes,
 )
@@ -66,6 +69,17 @@ def collect_twice(folder: Path) -> list[int]:
         assert not (folder / "1 met").exists()  # it would connect to this process's previous address
     with process_group(place):
         return first + gather(place, place.rank)
+
+
+def timeouts() -> list[float]:
+    """Returns the seconds that an exchange may take in the usual group and in the patient one."""
+    place, device = ProcessPlace.from_environment(), torch.device("cpu")
+    with process_group(place, device):
+        patient = patient_group(place, device)
+        assert patient is not None
+        assert any_process(place, place.rank == 1, device, patient)
+        groups = (distributed.group.WORLD, patient)
+        return [group._get_backend(device).options._timeout.total_seconds() for group in groups]
 
 
 def fail_and_end_last() -> None:
@@ -164,6 +178,12 @@ def test_a_hang_up_stays_ignored_under_nohup(ignored: bool, monkeypatch: pytest.
 def test_a_second_group_waits_for_its_last_process(tmp_path: Path, forked_processes: None) -> None:
     """As under torchrun with two jobs, the second group must not use what the first left in its store."""
     assert launch(collect_twice, tmp_path, processes=2) == [0, 1, 0, 1]
+
+
+def test_only_the_patient_group_waits_for_days(forked_processes: None) -> None:
+    usual, patient = launch(timeouts, processes=2)
+    assert usual <= 3600
+    assert patient == LONGEST_WAIT.total_seconds()
 
 
 def test_an_error_is_raised_as_it_was(forked_processes: None) -> None:

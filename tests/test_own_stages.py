@@ -18,7 +18,7 @@ from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train as train_tool
 from aot_plus.utils.catalogue import DEFAULT_MODEL
 from aot_plus.utils.config import get_config
-from aot_plus.utils.errors import ConfigError, DataError
+from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.paths import run_folder
 from tests.tiny_training import tiny_config
 from tests.train_videos import write_dataset
@@ -190,6 +190,11 @@ def test_the_network_of_the_page_is_trained_from_a_published_file(
     assert "2 left as they were, not in the file" in caplog.text
     (trained,) = (tmp_path / "run" / "ema_ckpt").iterdir()
     assert type(load_from_config(cfg, trained, device="cpu")).__name__ == "GatedAOT"
+    plain = tiny_config(tmp_path / "videos")
+    for file in (trained, *(tmp_path / "run" / "ckpt").iterdir()):
+        with pytest.raises(CheckpointError, match=rf"{file}: .* aot \(.* page_networks:GatedAOT"):
+            load_from_config(plain, file, device="cpu")
+    assert type(load_from_config(plain, tmp_path / "plus.pth", device="cpu")) is AOT
     assert any("page_networks.py" in name for name in origin_of_weights(cfg, None))
     assert any("page_networks.py" in name for name in origin_of_masks(cfg, None))
 

@@ -38,7 +38,7 @@ class Learned(NamedTuple):
 def learn(dataset: Path, device: str = "cpu", **values: Any) -> tuple[Learner, Learned]:
     """Trains on this process's share of the batches. Each process starts with different weights."""
     place = ProcessPlace.from_environment()
-    cfg = tiny_config(dataset, **VALUES, **values)
+    cfg = tiny_config(dataset, **(VALUES | values))
     torch.manual_seed(place.rank)
     learner = Learner(build_model(cfg), cfg, device=torch.device(device), place=place)
     results, reached = [], []
@@ -60,7 +60,7 @@ def learn_on_tape(dataset: Path) -> tuple[list[Learned], int]:
         return gather(place, learn(dataset)[1]), tape.replays
 
 
-def learn_on_gpus(dataset: Path) -> tuple[list[Learned], list[int]]:
+def learn_on_gpus(dataset: Path, values: dict[str, Any]) -> tuple[list[Learned], list[int]]:
     """Trains in several processes on CUDA; returns all their results and their numbers of recordings.
 
     Uses gloo where processes share a GPU, which NCCL does not support.
@@ -69,7 +69,7 @@ def learn_on_gpus(dataset: Path) -> tuple[list[Learned], list[int]]:
     device = torch.device("cuda", place.rank % count)
     torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if count >= place.world_size else "gloo")
-    learner, learned = learn(dataset, str(device), TRAIN_DEVICE="cuda")
+    learner, learned = learn(dataset, str(device), TRAIN_DEVICE="cuda", **values)
     recordings = 0 if learner._fixed is None else len(learner._fixed._graphs._recordings)
     found = gather(place, learned), gather(place, recordings)
     distributed.destroy_process_group()

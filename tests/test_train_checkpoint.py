@@ -76,6 +76,20 @@ def small_checkpoint(step: int, value: float = 0.0) -> TrainingCheckpoint:
     return TrainingCheckpoint(step, weights, {}, {}, ema, [get_random_state()])
 
 
+def test_the_random_state_of_cuda_is_restored_where_cuda_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored: list[Tensor] = []
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: torch.tensor([7]))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", restored.append)
+    assert "cuda" not in get_random_state()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    state = get_random_state()
+    set_random_state(state)
+    assert restored == [torch.tensor([7])]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    set_random_state(state)  # a training that goes on on a CPU
+    assert len(restored) == 1
+
+
 def save_small(folder: Path, *steps: int, keep: int = 8) -> None:
     for step in steps:
         save_checkpoint(folder, small_checkpoint(step, float(step)), keep)

@@ -4,12 +4,13 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers import origin as origin_module
@@ -156,9 +158,9 @@ def test_ctrl_c_while_the_data_workers_start_saves_first(
     """An exception there would be lost: Python discards exceptions raised during a fork."""
     make = Trainer._batches
 
-    def interrupted(self: Trainer, start: int) -> Any:
+    def interrupted(self: Trainer, *arguments: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
-        return make(self, start)
+        return make(self, *arguments)
 
     monkeypatch.setattr(Trainer, "_batches", interrupted)
     with pytest.raises(KeyboardInterrupt, match="saved after 1 step"):
@@ -364,14 +366,31 @@ def test_the_share_of_predictions_follows_its_schedule(dataset: Path) -> None:
     assert 0.81 < sum(commits[1000:]) / 1000 < 0.89
 
 
+def changed_loader(change: Callable[[Iterable[Batch], int], Iterator[Batch]]) -> Any:
+    """Returns a ``build_train_loader`` whose batches, from a given step on, pass through ``change``."""
+
+    def build(cfg: Config, start: int, rank: int, count: int) -> Any:
+        loader = build_train_loader(cfg, start, rank, count)
+
+        class Changed:
+            dataset = loader.dataset
+
+            def __iter__(self) -> Iterator[Batch]:
+                return change(loader, start)
+
+        return Changed()
+
+    return build
+
+
 def spoiled(steps: set[int]) -> Any:
     """Returns a ``build_train_loader`` that makes the images of some steps NaN."""
 
-    def build(cfg: Config, start: int, rank: int, count: int) -> Any:
-        for step, batch in enumerate(build_train_loader(cfg, start, rank, count), start):
+    def spoil(batches: Iterable[Batch], start: int) -> Iterator[Batch]:
+        for step, batch in enumerate(batches, start):
             yield replace(batch, images=batch.images * torch.nan) if step in steps else batch
 
-    return build
+    return changed_loader(spoil)
 
 
 def test_a_line_of_the_log_says_how_many_steps_it_averages(dataset: Path, tmp_path: Path) -> None:
@@ -511,6 +530,30 @@ def test_random_states_that_are_damaged_or_of_other_processes(
         assert "in 2 processes and resumes in 1" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("video_0 video_1 video_2", ""),
+        ("video_0 video_1", r"step 1: 3 .* 2 "),
+        ("video_0 video_1 video_3", r"step 1: 3 .* 3 "),
+    ],
+)
+def test_a_training_list_that_changed_is_named(
+    dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, names: str, said: str
+) -> None:
+    videos = tmp_path / "VOST"
+    shutil.copytree(dataset, videos)
+    for folder in ("JPEGImages_10fps", "Annotations"):
+        shutil.copytree(videos / folder / "video_0", videos / folder / "video_3")
+    Trainer(tiny_config(videos, TRAIN_TOTAL_STEPS=1), tmp_path / "run").run()
+    (videos / "ImageSets" / "train.txt").write_text(names.replace(" ", "\n"))
+    Trainer(tiny_config(videos, TRAIN_TOTAL_STEPS=2), tmp_path / "run", resume=True).run()
+    warnings = [one.getMessage() for one in caplog.records if "training data" in one.getMessage()]
+    assert len(warnings) == bool(said)
+    assert all(re.search(said, warning) for warning in warnings)
+    assert content(tmp_path / "run")["data"]["items"] == len(names.split())
+
+
 def test_a_training_resumes_with_changed_code_and_a_warning(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -613,14 +656,14 @@ def test_a_second_training_in_the_folder_is_refused(
 ) -> None:
     cfg, other = (tiny_config(dataset, TRAIN_TOTAL_STEPS=2, TRAIN_LR=rate) for rate in (6e-4, 1e-3))
 
-    def load(*arguments: Any) -> Any:
-        for batch in build_train_loader(*arguments):
+    def load(batches: Iterable[Batch], start: int) -> Iterator[Batch]:
+        for batch in batches:
             for flags in ({}, {"resume": True}, {"overwrite": True}):
                 with pytest.raises(DataError, match=f"process {os.getpid()} "):
                     Trainer(other, tmp_path, **flags).run()
             yield batch
 
-    monkeypatch.setattr(trainer_module, "build_train_loader", load)
+    monkeypatch.setattr(trainer_module, "build_train_loader", changed_loader(load))
     Trainer(cfg, tmp_path).run()
     assert saved_steps(tmp_path) == [2]
     assert read_saved_config(tmp_path / "config.yaml")["TRAIN_LR"] == 6e-4

@@ -12,11 +12,15 @@ from torch import nn
 
 import evaluation
 from aot_plus.configs import Config
+from aot_plus.networks.managers import trainer as trainer_module
+from aot_plus.networks.managers.processes import ProcessPlace, any_process
 from aot_plus.networks.managers.train_checkpoint import best_j, ema_path, load_latest_checkpoint
 from aot_plus.networks.managers.train_log import TrainLog
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.managers.validation import Validation
+from aot_plus.networks.models import AOT
 from aot_plus.networks.models.checkpoint_file import read_state_dict
+from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job, infer
 from aot_plus.pipeline.train import check_files
 from aot_plus.utils.errors import DataError
@@ -52,6 +56,36 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Co
     return cfg, run_folder(cfg)
 
 
+def waits(dataset: Path, folder: Path) -> list[bool]:
+    """Trains in several processes; returns at which exchanges the others are patient with the first one."""
+    place = ProcessPlace.from_environment()
+    cfg = config(dataset, folder, TRAIN_BATCH_SIZE=2, TRAIN_TOTAL_STEPS=3, TRAIN_EVAL_STEPS=2)
+    patient: list[bool] = []
+
+    def note(place: ProcessPlace, flag: bool, device: torch.device, group: Any = None) -> bool:
+        patient.append(group is not None)
+        return any_process(place, flag, device, group)
+
+    vars(trainer_module)["any_process"] = note
+    Trainer(cfg, folder, place=place).run()
+    return patient
+
+
+def test_the_others_are_patient_during_a_validation_alone(
+    dataset: Path, tmp_path: Path, forked_processes: None
+) -> None:
+    assert launch(waits, dataset, tmp_path, processes=2) == [
+        True,
+        False,
+        True,
+        True,
+    ]  # at the start, per step
+    assert [line["step"] for line in lines(tmp_path)] == [2, 3]
+    (tmp_path / "log" / "validation.jsonl").unlink()
+    assert launch(waits, dataset, tmp_path, processes=2) == [True]
+    assert [line["step"] for line in lines(tmp_path)] == [3]
+
+
 def test_the_figures_are_those_of_an_evaluation(trained: tuple[Config, Path]) -> None:
     cfg, folder = trained
     assert [line["step"] for line in lines(folder)] == [1, 2]
@@ -70,7 +104,7 @@ def test_the_best_weights_are_kept(trained: tuple[Config, Path]) -> None:
     best = max(lines(folder), key=lambda line: line["j"])
     assert [line["best"] for line in lines(folder)] == [True, best["step"] == 2]
     saved = torch.load(folder / "best.pth", weights_only=True)
-    assert (saved["step"], saved["j"]) == (best["step"], best["j"])
+    assert (saved["step"], saved["j"], saved["MODEL_VOS"]) == (best["step"], best["j"], "aot")
     kept = read_state_dict(folder / "best.pth")  # as an evaluation does
     averaged = torch.load(ema_path(folder, best["step"]), weights_only=True)["state_dict"]
     assert all(torch.equal(kept[name], tensor) for name, tensor in averaged.items())
@@ -97,6 +131,27 @@ def test_a_worse_model_does_not_replace_the_best(
     assert [line["best"] for line in lines(tmp_path)] == [True, True, False, False]
     assert best_j(tmp_path, {}) == pytest.approx(0.6)
     assert torch.load(tmp_path / "best.pth", weights_only=True)["step"] == 2
+
+
+def test_logits_that_are_not_finite_give_no_figures(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The masks would be background, which may have a J above 0. The training goes on."""
+    decode = AOT.decode
+
+    def spoil(self: AOT, *arguments: Any) -> torch.Tensor:
+        logits = decode(self, *arguments)
+        return logits if self.training else logits * torch.nan
+
+    monkeypatch.setattr(AOT, "decode", spoil)
+    Trainer(config(dataset, tmp_path), tmp_path).run()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [message.split(":")[:2] for message in warnings] == [
+        [f"step {n}", " no J of video_0"] for n in (1, 2)
+    ]
+    assert not (tmp_path / "log" / "validation.jsonl").exists()
+    assert not (tmp_path / "best.pth").exists()
+    assert ema_path(tmp_path, 2).is_file()
 
 
 @pytest.mark.parametrize(

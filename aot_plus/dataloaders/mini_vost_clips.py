@@ -46,6 +46,11 @@ class DrawnVideo:
         return self._scene.name
 
     @property
+    def key(self) -> str:
+        """Returns what decides about the drawing."""
+        return f"{self.seed} {self.index} {self.wide}"
+
+    @property
     def annotated(self) -> list[bool]:
         """Returns one flag per frame, all true."""
         return [True] * self._scene.num_frames

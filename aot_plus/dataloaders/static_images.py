@@ -63,6 +63,11 @@ class StaticClips:
         """Lists every image once."""
         return range(len(self))
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Lists the name of every image."""
+        return [image.name for image in self._images]
+
     def related(self, index: int) -> Sequence[int]:
         """Lists all images."""
         return range(len(self))

@@ -1,10 +1,11 @@
 """Draws and loads training samples: every random draw depends on (seed, step, sample) alone."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -79,6 +80,11 @@ class TrainDataset:
     def entries(self) -> Sequence[int]:
         """Lists the items that an epoch's samples begin with, before they are shuffled."""
         return self._source.entries
+
+    def contents(self) -> dict[str, Any]:
+        """Returns the number of items (``items``) and a SHA-256 of their list (``list``)."""
+        keys = "\n".join(self._source.keys).encode(errors="surrogateescape")
+        return {"items": len(self._source), "list": hashlib.sha256(keys).hexdigest()}
 
     def sample(self, rng: np.random.Generator, first: int | None = None) -> Clip:
         """Draws one sample, from item ``first`` if it yields a clip, else from a random item.
@@ -157,7 +163,7 @@ class ClipStream(Dataset[Clip]):
     """
 
     def __init__(self, dataset: TrainDataset, run_seed: int, total_batch: int) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
         self._run_seed = run_seed
         self._total_batch = total_batch
         self._entries = dataset.entries
@@ -166,7 +172,7 @@ class ClipStream(Dataset[Clip]):
     def __getitem__(self, item: int) -> Clip:
         step, sample = divmod(item, self._total_batch)
         rng = np.random.default_rng([self._run_seed, step, sample])
-        return self._dataset.sample(rng, self._entry(item))
+        return self.dataset.sample(rng, self._entry(item))
 
     def _entry(self, number: int) -> int:
         """Returns the item that sample ``number`` of the run begins with."""

@@ -26,6 +26,10 @@ class Video(Protocol):
         """Returns the name for messages and pictures."""
 
     @property
+    def key(self) -> str:
+        """Returns what tells the video apart from the others of its dataset, without reading anything."""
+
+    @property
     def annotated(self) -> Sequence[bool]:
         """Returns for each frame, in time order, whether it has a mask."""
 
@@ -54,6 +58,10 @@ class ClipSource(Protocol):
     def entries(self) -> Sequence[int]:
         """Lists the items of an epoch, before they are shuffled; items with more weight occur more often."""
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Lists what tells each item apart from the others of its dataset."""
+
     def related(self, index: int) -> Sequence[int]:
         """Lists the items of the same dataset as item ``index``, including it."""
 
@@ -68,6 +76,11 @@ class FolderVideo:
     dataset: Dataset
     name: str
     used: frozenset[str] | None = None
+
+    @property
+    def key(self) -> str:
+        """Returns the name."""
+        return self.name
 
     @cached_property
     def _sequence(self) -> VideoSequence:
@@ -179,6 +192,11 @@ class VideoClips:
         """Lists every video, ``repeat`` times."""
         return [index for index in range(len(self)) for _ in range(self._repeat)]
 
+    @property
+    def keys(self) -> Sequence[str]:
+        """Lists the key of every video."""
+        return [video.key for video in self.videos]
+
     def related(self, index: int) -> Sequence[int]:
         """Lists all videos."""
         return range(len(self))
@@ -237,6 +255,11 @@ class JoinedClips:
         """Lists the entries of every dataset."""
         starts = zip(self._starts, self._parts, strict=False)
         return [start + index for start, part in starts for index in part.entries]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """Lists the keys of every dataset."""
+        return [key for part in self._parts for key in part.keys]
 
     def related(self, index: int) -> Sequence[int]:
         """Lists the items of the dataset that item ``index`` belongs to."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -74,14 +74,13 @@ def divide_sequences(lengths: Mapping[str, int], count: int) -> list[list[str]]:
 
 
 @contextmanager
-def process_group(
-    place: ProcessPlace, device: torch.device | None = None, *, patient: bool = False
-) -> Iterator[None]:
+def process_group(place: ProcessPlace, device: torch.device | None = None) -> Iterator[None]:
     """Connects the processes; does nothing for a single one.
 
-    ``device`` is where the exchanged tensors are; CUDA uses NCCL. Without it, the processes work on their
-    own, and exchanges wait for the slowest process, up to ``LONGEST_WAIT``, as they do if ``patient``. One
-    group may follow another. Raises ``VOSError`` if not all processes start within ``LONGEST_START``.
+    ``device`` is where the exchanged tensors are; CUDA uses NCCL. An exchange then fails if a process takes
+    longer than PyTorch's timeout. Without ``device``, the processes work on their own, and exchanges wait for
+    the slowest one, up to ``LONGEST_WAIT``. One group may follow another. Raises ``VOSError`` if not all
+    processes start within ``LONGEST_START``.
     """
     on_cuda = device is not None and device.type == "cuda"
     if on_cuda:
@@ -96,12 +95,26 @@ def process_group(
             store=store,
             rank=place.rank,
             world_size=place.world_size,
-            timeout=LONGEST_WAIT if device is None or patient else None,
+            timeout=LONGEST_WAIT if device is None else None,
         )
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def patient_group(place: ProcessPlace, device: torch.device) -> distributed.ProcessGroup | None:
+    """Makes a second group of all processes, in which exchanges wait up to ``LONGEST_WAIT``.
+
+    Returns None for a single process. All processes must call this within a ``process_group``, which ends
+    the second group too.
+    """
+    if place.world_size == 1:
+        return None
+    with _exchanging(place):
+        group = cast(distributed.ProcessGroup, distributed.new_group(timeout=LONGEST_WAIT))
+    any_process(place, False, device, group)  # connects NCCL now: its first exchange would not be patient
+    return group
 
 
 def _meet(place: ProcessPlace) -> distributed.Store:
@@ -136,12 +149,15 @@ def _wait(store: distributed.Store, keys: list[str], longest: timedelta) -> None
 
 @contextmanager
 def _exchanging(place: ProcessPlace) -> Iterator[None]:
-    """Turns a failed exchange into a ``ProcessError``: a process that stops closes its connections."""
+    """Turns a failed exchange into a ``ProcessError``: a process that stops closes its connections.
+
+    One that hangs keeps them, and the exchange fails after the group's timeout.
+    """
     try:
         yield
     except RuntimeError as error:
         raise ProcessError(
-            f"process {place.rank} of {place.world_size}: another process stopped early ({error})"
+            f"process {place.rank} of {place.world_size}: another process stopped early or hangs ({error})"
         ) from error
 
 
@@ -154,15 +170,18 @@ def gather(place: ProcessPlace, item: T) -> list[T]:
     return items
 
 
-def sum_over_processes(place: ProcessPlace, values: Tensor) -> Tensor:
+def sum_over_processes(
+    place: ProcessPlace, values: Tensor, group: distributed.ProcessGroup | None = None
+) -> Tensor:
     """Computes the sum of every process's ``values`` (any shape, the same everywhere).
 
-    Raises ``ProcessError`` if a process has died, as do all exchanges below.
+    ``group``: None, or that of ``patient_group``. Raises ``ProcessError`` if a process has died, as do all
+    exchanges below.
     """
     if place.world_size > 1:
         values = values.clone()
         with _exchanging(place):
-            distributed.all_reduce(values)
+            distributed.all_reduce(values, group=group)
     return values
 
 
@@ -192,11 +211,16 @@ def broadcast_from_first(place: ProcessPlace, tensors: Iterable[Tensor]) -> None
             tensor.copy_(sent)
 
 
-def any_process(place: ProcessPlace, flag: bool, device: torch.device) -> bool:
-    """Returns True in every process if ``flag`` is set in any of them."""
+def any_process(
+    place: ProcessPlace,
+    flag: bool,
+    device: torch.device,
+    group: distributed.ProcessGroup | None = None,
+) -> bool:
+    """Returns True in every process if ``flag`` is set in any. ``group``: see ``sum_over_processes``."""
     if place.world_size == 1:
         return flag
-    return bool(sum_over_processes(place, torch.tensor(float(flag), device=device)) > 0)
+    return bool(sum_over_processes(place, torch.tensor(float(flag), device=device), group) > 0)
 
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:

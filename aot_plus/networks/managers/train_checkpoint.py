@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aot_plus.networks.models.checkpoint_file import check_tensor, read_file
+from aot_plus.networks.models.checkpoint_file import NETWORK, check_tensor, read_file
 from aot_plus.utils.errors import CheckpointError
 from evaluation.files import replacing
 
@@ -64,6 +64,8 @@ class TrainingCheckpoint:
     ema: Mapping[str, Any]  # from ModelEMA.state_dict
     random_states: list[dict[str, Any]]  # from get_random_state, of each process by rank
     counters: dict[str, int] = field(default_factory=dict)  # such as the number of steps skipped so far
+    network: str = ""  # MODEL_VOS, so that an evaluation without it is refused; not read to resume
+    data: dict[str, Any] = field(default_factory=dict)  # from TrainDataset.contents; empty in old files
 
 
 def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> Path:
@@ -74,7 +76,8 @@ def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, keep: int) -> 
     training file. Only one process may call this.
     """
     content = dict(vars(checkpoint))
-    ema = {**content.pop("ema"), "step": checkpoint.step}
+    content[NETWORK] = content.pop("network")
+    ema = {**content.pop("ema"), "step": checkpoint.step, NETWORK: checkpoint.network}
     training_path = _path(folder, TRAINING_FOLDER, checkpoint.step)
     with replacing(training_path) as training:
         _write(content, training)
@@ -124,13 +127,20 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def save_best(
-    folder: Path, state_dict: Mapping[str, Any], step: int, j: float, measured: Mapping[str, Any]
+    folder: Path,
+    state_dict: Mapping[str, Any],
+    step: int,
+    j: float,
+    measured: Mapping[str, Any],
+    network: str = "",
 ) -> None:
     """Saves the averaged weights of the best validation so far, with their J (0..1).
 
-    ``measured``: what J depends on besides the weights, as plain values by name.
+    ``measured``: what J depends on besides the weights, as plain values by name. ``network``: as in
+    ``TrainingCheckpoint``.
     """
     content = {"state_dict": dict(state_dict), "step": step, "j": j, "measured": dict(measured)}
+    content[NETWORK] = network
     with replacing(folder / BEST_FILE) as temporary:
         _write(content, temporary)
 
@@ -212,7 +222,8 @@ def _load(folder: Path, step: int) -> TrainingCheckpoint:
         for name, tensor in tensors.items():
             check_tensor(file, name, tensor)
     values = {key: training[key] for key in _TRAINING_VALUES}
-    return TrainingCheckpoint(step=step, ema=ema, **values)
+    data = training.get("data")
+    return TrainingCheckpoint(step=step, ema=ema, **values, data=data if isinstance(data, dict) else {})
 
 
 def _read(path: Path, step: int | None, types: Mapping[str, type]) -> dict[str, Any]:

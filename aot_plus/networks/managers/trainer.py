@@ -7,19 +7,26 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import distributed
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
-from aot_plus.dataloaders.train_datasets import build_train_loader
+from aot_plus.dataloaders.train_datasets import ClipStream, build_train_loader
 from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.origin import origin_of_weights
-from aot_plus.networks.managers.processes import ProcessPlace, any_process, gather, process_group
+from aot_plus.networks.managers.processes import (
+    ProcessPlace,
+    any_process,
+    gather,
+    patient_group,
+    process_group,
+)
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
@@ -37,7 +44,7 @@ from aot_plus.networks.managers.train_folder import (
     resumed_origin,
 )
 from aot_plus.networks.managers.train_log import TrainLog, tensorboard_writer
-from aot_plus.networks.managers.validation import Validation
+from aot_plus.networks.managers.validation import Validation, validation_is_due
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
@@ -77,7 +84,9 @@ class Trainer:
         self.resume = resume
         self.overwrite = overwrite
         self._validation: Validation | None = None  # only in the first process, and only if configured
+        self._patient: distributed.ProcessGroup | None = None  # where the others wait for a validation
         self._origin: dict[str, Any] = {}  # of the weights; the first process saves it
+        self._data: dict[str, Any] = {}  # TrainDataset.contents
         self._bad_in_a_row = 0
         self._skipped = 0
 
@@ -91,7 +100,7 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once everything is saved.
         """
         with (
-            process_group(self.place, self.device, patient=self.cfg.TRAIN_EVAL_STEPS > 0),
+            process_group(self.place, self.device),
             claim_folder(self.folder, self.place, self._prepare_folder),
             _lack_of_memory(),
         ):
@@ -122,8 +131,7 @@ class Trainer:
             if checkpoint is None:
                 clear_run(self.folder)
             save_config(self.cfg, self.folder / CONFIG_FILE, self._origin)
-        if self._validation is not None:
-            self._validation.resume(learner.average, start)
+        self._resume_validation(learner, start)
         if complete:
             _log.info("%s: the training is complete", self.folder)
         else:
@@ -164,7 +172,7 @@ class Trainer:
         with (
             _deaths_of_workers(self.cfg.DATA_WORKERS),
             StopRequest() as stop,  # first: an exception raised while a worker forks is lost
-            closing(self._batches(start)) as batches,
+            closing(self._batches(start, checkpoint)) as batches,
             TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log,
         ):
             self._seed(start, checkpoint)
@@ -183,7 +191,8 @@ class Trainer:
                 if due:
                     self._save(learner, step + 1)
                 self._validate(learner, step + 1, stop, log)
-                stopping = any_process(self.place, stop.signal is not None, self.device)
+                group = self._patient if validation_is_due(self.cfg, step + 1) else None
+                stopping = any_process(self.place, stop.signal is not None, self.device, group)
                 if stopping and not due:
                     self._save(learner, step + 1)
                 if stopping:
@@ -193,9 +202,10 @@ class Trainer:
         if stop.signal is not None:  # the signal came after the last check
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
-    def _batches(self, start: int) -> Generator[Batch, None, None]:
+    def _batches(self, start: int, checkpoint: TrainingCheckpoint | None) -> Generator[Batch, None, None]:
         """Returns a generator of this process's batches from ``start`` on. Closing it ends the workers."""
         loader = build_train_loader(self.cfg, start, self.place.rank, self.place.world_size)
+        self._compare_data(cast(ClipStream, loader.dataset).dataset.contents(), checkpoint)
         # Creating the iterator draws from torch's random generator, so create it before ``_seed`` sets that.
         batches = iter(loader)
 
@@ -214,27 +224,49 @@ class Trainer:
 
         return read()
 
+    def _compare_data(self, found: dict[str, Any], checkpoint: TrainingCheckpoint | None) -> None:
+        """Notes the training data, and warns if there were others when the checkpoint was saved."""
+        self._data = found
+        if checkpoint is None or checkpoint.data in ({}, found) or self.place.rank > 0:
+            return
+        before, now = checkpoint.data.get("items"), found["items"]
+        _log.warning(
+            "%s: resuming, although the training data changed since step %d: %s videos or images were found "
+            "then, %s now. The samples from here on are not those of an uninterrupted training",
+            *(self.folder, checkpoint.step, before, now if now != before else f"{now} others"),
+        )
+
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         """Seeds or restores this process's random generators, used by dropout and drop path only."""
-        if checkpoint is not None and len(checkpoint.random_states) == self.place.world_size:
-            try:
-                set_random_state(checkpoint.random_states[self.place.rank])
-            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-                raise CheckpointError(
-                    f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
-                    f"random states: {error}"
-                ) from error
-            return
-        if checkpoint is not None:
-            _log.warning(
-                "the training ran in %d processes and resumes in %d: new random states are drawn",
-                len(checkpoint.random_states),
-                self.place.world_size,
-            )
         seeds = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(3)
         random.seed(int(seeds[0]))
         np.random.seed(int(seeds[1]))
-        torch.manual_seed(int(seeds[2]))
+        torch.manual_seed(int(seeds[2]))  # also for CUDA, of which a training on the CPU has saved no state
+        if checkpoint is None:
+            return
+        before, now = len(checkpoint.random_states), self.place.world_size
+        if before != now:
+            self._warn_of_processes(before, now)
+            return
+        try:
+            set_random_state(checkpoint.random_states[self.place.rank])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
+                f"random states: {error}"
+            ) from error
+
+    def _warn_of_processes(self, before: int, now: int) -> None:
+        """Says what changes if a training resumes in another number of processes."""
+        if self.place.rank > 0:
+            return
+        apart = not self.cfg.MODEL_FREEZE_BN and not self.cfg.TRAIN_SYNC_BN
+        _log.warning(
+            "%s: the training ran in %s and resumes in %d: the clips stay the same, dropped paths are drawn "
+            "anew%s",
+            *(self.folder, format_count(before, "process", "processes"), now),
+            ", and batch norms normalise each process's part of a batch" if apart else "",
+        )
 
     def _count(self, result: StepResult, batch: Batch, step: int) -> None:
         """Counts steps without an update. Raises ``VOSError`` when there are too many in a row."""
@@ -252,6 +284,15 @@ class Trainer:
             f"{', '.join(names)}. Lower TRAIN_LR, or look at these clips"
         )
 
+    def _resume_validation(self, learner: Learner, start: int) -> None:
+        """Repeats the validation of step ``start`` if a killed run did not finish it; the others wait."""
+        if self.cfg.TRAIN_EVAL_STEPS:
+            self._patient = patient_group(self.place, self.device)
+        if self._validation is not None:
+            self._validation.resume(learner.average, start)
+        if self._patient is not None:
+            any_process(self.place, False, self.device, self._patient)
+
     def _validate(self, learner: Learner, done: int, stop: StopRequest, log: TrainLog) -> None:
         """Validates after ``done`` steps if a validation is due and the run is not being stopped."""
         if self._validation is not None:
@@ -268,6 +309,8 @@ class Trainer:
             step=done,
             random_states=random_states,
             counters={"skipped": self._skipped, "bad_in_a_row": self._bad_in_a_row},
+            network=self.cfg.MODEL_VOS,
+            data=self._data,
             **learner.state(),
         )
         save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)

@@ -34,7 +34,7 @@ from evaluation.masks import Mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
 from evaluation.progress import ProgressBar
 
-__all__ = ["VALIDATION_LOG", "Validation"]
+__all__ = ["VALIDATION_LOG", "Validation", "validation_is_due"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +45,22 @@ class _Stopped(Exception):
     """Ends a validation early because the run is being stopped."""
 
 
+class _NoFigures(Exception):
+    """Says why the masks of a validation are not valid."""
+
+
+def validation_is_due(cfg: Config, done: int) -> bool:
+    """Returns whether a validation follows after ``done`` steps: every ``TRAIN_EVAL_STEPS`` and the last."""
+    every = cfg.TRAIN_EVAL_STEPS
+    return every > 0 and (done % every == 0 or done == cfg.TRAIN_TOTAL_STEPS)
+
+
 class Validation:
     """Evaluates a training's averaged weights every ``TRAIN_EVAL_STEPS`` steps and after the last step.
 
     Each validation adds a line to ``<log folder>/validation.jsonl``; the averaged weights with the highest J
-    are saved as ``<folder>/best.pth``. Validations do not affect the training itself.
+    are saved as ``<folder>/best.pth``. Validations do not affect the training itself: if the network's logits
+    are not finite, as in a ``TEST_DTYPE`` of too small a range, there is a warning instead of figures.
     """
 
     def __init__(self, cfg: Config, folder: Path, log_folder: Path, device: torch.device) -> None:
@@ -86,26 +97,31 @@ class Validation:
         """
         truncate_log(self._path, start)
         drop_best_after(self._folder, start)
-        if start and self._is_due(start) and start not in self._steps():
+        if start and validation_is_due(self._cfg, start) and start not in self._steps():
             self.run_if_due(average, start, lambda: False)
 
     def run_if_due(self, average: AOT, done: int, stopping: Callable[[], bool]) -> float | None:
         """Validates after ``done`` steps if that is due, and returns J (0..1), else None.
 
-        Stops as soon as ``stopping`` returns True; it then returns None and writes nothing.
+        Stops as soon as ``stopping`` returns True; it then returns None and writes nothing. The same holds,
+        after a warning, if logits are not finite.
         """
-        if not self._is_due(done):
+        if not validation_is_due(self._cfg, done):
             return None
         started = time.perf_counter()
         try:
             figures = self._figures(average, stopping)
         except _Stopped:
             return None
+        except _NoFigures as error:
+            _log.warning("step %d: no J of %s", done, error)
+            return None
         j = float(np.concatenate([*figures.values()]).mean())
         best = best_j(self._folder, self._measured)
         is_best = j > best
         if is_best:
-            save_best(self._folder, average.state_dict(), done, j, self._measured)
+            network = self._cfg.MODEL_VOS
+            save_best(self._folder, average.state_dict(), done, j, self._measured, network)
         line = {
             "step": done,
             "j": j,
@@ -119,16 +135,13 @@ class Validation:
         _log.info("step %d: J %.3f on %s (%s)", done, j, format_count(len(figures), "sequence"), kept)
         return j
 
-    def _is_due(self, done: int) -> bool:
-        return done % self._cfg.TRAIN_EVAL_STEPS == 0 or done == self._cfg.TRAIN_TOTAL_STEPS
-
     def _steps(self) -> set[int]:
         """Returns the steps that have a line in the log."""
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
         return {parse_json(line)["step"] for line in lines}
 
     def _figures(self, average: AOT, stopping: Callable[[], bool]) -> dict[str, FloatArray]:
-        """Computes J of each object, by sequence."""
+        """Computes J of each object, by sequence. Raises ``_NoFigures`` if logits are not finite."""
         model = copy.deepcopy(average)
         layout = convolution_format(self._device, self._cfg.TEST_DTYPE, self._cfg.TEST_TF32)
         prepare_for_inference(model, layout)
@@ -139,6 +152,10 @@ class Validation:
                 masks = (truth.read_mask(frame) for frame in truth.masks)
                 annotations = (mask for mask in masks if mask is not None)
                 ious = score_sequence(annotations, self._predictions(segmenter, truth, stopping))
+                try:
+                    segmenter.check_finite()
+                except DataError as error:
+                    raise _NoFigures(f"{name}: {error}") from error
                 figures[name] = object_figures(ious)[:, 0]
                 bar.update()
         return figures

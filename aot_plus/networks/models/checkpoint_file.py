@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from aot_plus.utils.errors import CheckpointError, first_line
 from aot_plus.utils.sources import PAGE_STARTS, how_to_get
 
-__all__ = ["check_tensor", "read_file", "read_state_dict"]
+__all__ = ["NETWORK", "check_tensor", "read_checkpoint", "read_file", "read_state_dict"]
 
+NETWORK = "MODEL_VOS"  # the key under which a training's files name their network
 SUFFIXES = (".pth", ".pt", ".safetensors")
 _ARCHIVE = b"PK\x03\x04"  # start of PyTorch's archives; old files are bare pickles
 _POINTER = b"version https://git-lfs"  # start of what Git leaves where it has not fetched a large file
@@ -36,12 +37,22 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     ``_orig_mod.`` anywhere (``torch.compile``). Raises ``CheckpointError`` for a file that is missing,
     damaged or of another kind, for tensors that ``check_tensor`` rejects, and for values that are not finite.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], str]:
+    """Reads like ``read_state_dict``, and also returns the ``MODEL_VOS`` that the file states.
+
+    It is empty unless a training wrote the file: published and exported ones do not state it.
+    """
     path = Path(path)
-    tensors = _unwrapped(path, read_file(path))
+    content = read_file(path)
+    tensors = _unwrapped(path, content)
+    network = content.get(NETWORK)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: {name}: expected finite values, found NaN or infinite ones")
-    return tensors
+    return tensors, network if isinstance(network, str) else ""
 
 
 def read_file(path: Path) -> Any:

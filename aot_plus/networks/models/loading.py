@@ -14,7 +14,7 @@ from aot_plus.networks.encoders import encoder_of
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.models import AOT, build_model
 from aot_plus.networks.models.checkpoint import inspect_checkpoint, load_tensors
-from aot_plus.networks.models.checkpoint_file import read_state_dict
+from aot_plus.networks.models.checkpoint_file import read_checkpoint
 from aot_plus.networks.models.number_format import check_encoder, use_number_format
 from aot_plus.networks.models.prepare import compile_parts, prepare_for_inference
 from aot_plus.utils.catalogue import find_named_checkpoint
@@ -64,8 +64,9 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     """Works like ``load_model``, from a config. The model's ``cfg`` is a copy, adapted to the checkpoint."""
     cfg = copy.copy(cfg)
     target = resolve_device(cfg.TEST_DEVICE if device is None else device)
-    tensors = None if checkpoint is None else read_state_dict(checkpoint)
+    tensors, trained_as = (None, "") if checkpoint is None else read_checkpoint(checkpoint)
     if tensors is not None:
+        _check_network(cfg, str(checkpoint), trained_as)
         _adapt_to_file(cfg, str(checkpoint), tensors)
     network = build_model(cfg)
     if tensors is not None:
@@ -78,6 +79,18 @@ def load_from_config(cfg: Config, checkpoint: str | Path | None, *, device: str 
     if cfg.TEST_COMPILE:
         compile_parts(network)
     return network
+
+
+def _check_network(cfg: Config, path: str, trained_as: str) -> None:
+    """Raises ``CheckpointError`` if a user's own network was trained, but one of the project's would be used.
+
+    It would ignore the additional tensors. A user's own may be another, such as the same one in a new place.
+    """
+    if ":" in trained_as and ":" not in cfg.MODEL_VOS:
+        raise CheckpointError(
+            f"{path}: expected weights of the network {cfg.MODEL_VOS} (MODEL_VOS), found those of "
+            f"{trained_as}: give MODEL_VOS={trained_as}"
+        )
 
 
 def _load(network: AOT, tensors: Mapping[str, Tensor], path: str) -> None:
