@@ -320,6 +320,12 @@ def test_what_a_subclass_keeps_is_part_of_the_state(name: str) -> None:
     assert vars(resumed)["own"] == {5: 0.25}
 
 
+def test_a_state_of_an_earlier_version_may_have_no_averages() -> None:
+    policy, resumed = build_policy(config("emfs")), build_policy(config("emfs"))
+    resumed.load_state_dict(policy.state_dict() | {"running_relevance": {"numbers": None, "values": None}})
+    assert resumed.averages == policy.averages == {}
+
+
 class MostRelevant(EmfsPolicy):
     """Scores on the host."""
 

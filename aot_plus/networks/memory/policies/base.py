@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from aot_plus.networks.memory.policies.frame_values import FrameValues
+
 if TYPE_CHECKING:
     from aot_plus.configs import Config
 
@@ -208,8 +210,8 @@ class MemoryPolicy(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Returns the policy's part of a segmenter's state: all attributes but ``cfg``.
 
-        Of a module or a ``torch.Generator``, it has the tensors. A policy that keeps anything else but
-        numbers, text, tensors, lists, tuples and dictionaries overrides this and ``load_state_dict``.
+        Of a module, a ``torch.Generator`` or ``FrameValues``, it has the tensors. A policy that keeps anything
+        else but numbers, text, tensors, lists, tuples and dictionaries overrides this and ``load_state_dict``.
         """
         return copy.deepcopy({name: _state_of(value) for name, value in vars(self).items() if name != "cfg"})
 
@@ -220,7 +222,7 @@ class MemoryPolicy(ABC):
         """
         for name, value in copy.deepcopy(dict(state)).items():
             own = vars(self).get(name)
-            if isinstance(own, nn.Module):
+            if isinstance(own, nn.Module | FrameValues):
                 own.load_state_dict(value)
             elif isinstance(own, torch.Generator):
                 own.set_state(value.cpu())
@@ -229,8 +231,8 @@ class MemoryPolicy(ABC):
 
 
 def _state_of(value: Any) -> Any:
-    """Returns an attribute of a policy; of a module or a random generator, its tensors."""
-    if isinstance(value, nn.Module):
+    """Returns an attribute of a policy; of those that hold tensors, the tensors."""
+    if isinstance(value, nn.Module | FrameValues):
         return value.state_dict()
     return value.get_state() if isinstance(value, torch.Generator) else value
 
