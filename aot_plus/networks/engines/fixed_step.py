@@ -89,11 +89,11 @@ class FixedStep:
             self._number.fill_(state.frame + 1)
             self._choose(counts, full=full)
         if not written or not any(self._kept):
-            self.graphs.run("hold", self._hold)
+            self.graphs.run("hold", partial(self._bind, None))
         elif full:
-            self.graphs.run(("write", tuple(self._kept)), self._write, counts)
+            self.graphs.run(("write", tuple(self._kept)), partial(self._bind, self._number), counts)
         else:  # about once in a video for each number of stored frames: a capture would take longer
-            self._write()
+            self._bind(self._number)
         self._update_host(written)
         self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
         return self.video.scores(self._predictions, state.num_objects), self._labels
@@ -143,23 +143,16 @@ class FixedStep:
             self._ask()
 
     def _ask(self) -> None:
-        kept, dropped = [], iter(self._dropped)
+        self._kept = []
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
-            for index, batch in enumerate(view.state.batches):
-                appends = view.engine.offer(view.state, index, prediction, self._number, given=False)
-                chosen, place = view.engine.choose(batch, appends), next(dropped)
-                kept.append(bool(appends))
+            for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
+                kept, chosen = view.engine.ask(batch, prediction, propagation, self._number)
                 if chosen is not None:
-                    place.copy_(chosen)
-        self._kept = kept
-
-    def _hold(self) -> None:
-        self._bind(None)
-
-    def _write(self) -> None:
-        self._bind(self._number)
+                    self._dropped[len(self._kept)].copy_(chosen)
+                self._kept.append(kept)
 
     def _bind(self, number: Tensor | None) -> None:
+        """Writes the frame to the memories; without its number, only to the short-term ones."""
         places = zip(self._dropped, self._kept, strict=True)
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
             labels = self.video.labels_of(view, self._labels)
@@ -175,7 +168,7 @@ class FixedStep:
             for batch in view.state.batches:
                 if next(kept) and written:
                     batch.memory.finish_store_long(replaced=batch.memory.bank.is_full)
-            view.engine.move_on(view.state, written=written)
+            view.state.move_on(written=written)
 
     @property
     def num_bytes(self) -> int:

@@ -210,8 +210,9 @@ class MemoryPolicy(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Returns the policy's part of a segmenter's state: all attributes but ``cfg``.
 
-        Of a module, a ``torch.Generator`` or ``FrameValues``, it has the tensors. A policy that keeps anything
-        else but numbers, text, tensors, lists, tuples and dictionaries overrides this and ``load_state_dict``.
+        Of a module, a ``torch.Generator`` or ``FrameValues``, it has the tensors. A policy that keeps
+        anything else but numbers, text, tensors, lists, tuples and dictionaries overrides this and
+        ``load_state_dict``.
         """
         return copy.deepcopy({name: _state_of(value) for name, value in vars(self).items() if name != "cfg"})
 
