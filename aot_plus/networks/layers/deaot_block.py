@@ -9,11 +9,10 @@ from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
-from aot_plus.networks.layers.local_attention import window_attention
+from aot_plus.networks.layers.local_attention import MAX_DISTANCE, window_attention
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
 EXPANSION = 2  # width of the values, as a multiple of the tokens' width
-MAX_DISTANCE = 7  # radius of the short-term window, in pixels of the feature map
 
 
 @dataclass(frozen=True)

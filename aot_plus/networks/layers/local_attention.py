@@ -9,6 +9,7 @@ from aot_plus.networks.layers.processor import tiles_at_a_time
 from aot_plus.utils.tensor_cache import cached_table
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
+MAX_DISTANCE = 7  # radius of the window of the networks' short-term memory, in pixels of the feature map
 SMALL_MAP = 512  # positions; up to this size all pairs cost less than tiles with their borders
 
 
@@ -49,14 +50,14 @@ def _all_pairs(
 ) -> Tensor:
     """Computes ``window_attention`` from the logits of all pairs of queries and keys, ``B x N x N``."""
     height, width = queries.shape[2:]
-    offsets, hidden = _offsets_of_pairs(height, width, max_distance, queries.device)
+    offsets, hidden = _offset_table(height, width, 0, max_distance, queries.device)
     logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
     relative = offset_logits.flatten(2).transpose(1, 2)  # B x N x W^2
     logits = logits + relative.gather(2, offsets.expand(relative.shape[0], -1, -1))
     weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=2)
     out = weights @ values.flatten(2).transpose(1, 2)
     if offset_values is not None:
-        table = _keys_of_pairs(height, width, max_distance, queries.device)
+        table = _key_table(height, width, 0, max_distance, queries.device)
         out = out + _by_offset(weights, *table) @ offset_values
     return out.transpose(1, 2).unflatten(2, (height, width))
 
@@ -113,14 +114,14 @@ def _attend_in_tiles(
     Returns:
         ``B x tiles x TILE^2 x E``.
     """
-    offsets = _offsets_in_tile(max_distance, q.device)
+    offsets, _ = _offset_table(TILE, TILE, max_distance, max_distance, q.device)
     logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
     # Queries in the padding below and right of the map may see no key: a finite mask value prevents NaN.
     weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=3)
     if offset_values is None:
         return weights @ v
-    by_offset = _by_offset(weights, *_keys_in_tile(max_distance, q.device))
-    return weights @ v + by_offset @ offset_values[:, None]
+    table = _key_table(TILE, TILE, max_distance, max_distance, q.device)
+    return weights @ v + _by_offset(weights, *table) @ offset_values[:, None]
 
 
 def _by_offset(weights: Tensor, keys: Tensor, exist: Tensor) -> Tensor:
@@ -163,20 +164,12 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @cached_table
-def _offsets_in_tile(max_distance: int, device: torch.device) -> Tensor:
-    """Returns the offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
-    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    return _offset_table(query, query, key, key, max_distance, device)[0]
-
-
-@cached_table
 def _hidden_in_tiles(height: int, width: int, max_distance: int, device: torch.device) -> Tensor:
     """Returns which keys of its region a query does not see: those outside its window or outside the map.
 
     The result is ``rows x columns x TILE^2 x region^2`` bool, for the rows and columns of tiles.
     """
-    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    _, too_far = _offset_table(query, query, key, key, max_distance, torch.device("cpu"))
+    _, too_far = _offset_table(TILE, TILE, max_distance, max_distance, torch.device("cpu"))
     count = -(-height // TILE), -(-width // TILE)
     inside = _padded(torch.ones(1, 1, height, width), max_distance)
     outside = _tiles(inside, max_distance, (0, 0), count)[0].transpose(1, 2) == 0  # tiles x 1 x region^2
@@ -184,20 +177,18 @@ def _hidden_in_tiles(height: int, width: int, max_distance: int, device: torch.d
 
 
 @cached_table
-def _offsets_of_pairs(
-    height: int, width: int, max_distance: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Returns the offsets between all positions of a map: see ``_offset_table``."""
-    rows, columns = torch.arange(height), torch.arange(width)
-    return _offset_table(rows, columns, rows, columns, max_distance, device)
-
-
 def _offset_table(
-    query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
+    height: int, width: int, border: int, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Returns the index of the offset of each query and key of two grids, and whether it is too large."""
-    dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
-    dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
+    """Returns the index of the offset of each query and key, and whether the offset is too large.
+
+    Queries are the positions of ``height x width``; keys have a ``border`` around them as well.
+    """
+    dy, dx = (
+        torch.arange(-border, side + border) - torch.arange(side)[:, None] + max_distance
+        for side in (height, width)
+    )  # queries x keys along one side
+    dy, dx = dy[:, None, :, None], dx[None, :, None, :]
     window = 2 * max_distance + 1
     reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
     index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
@@ -205,26 +196,17 @@ def _offset_table(
 
 
 @cached_table
-def _keys_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the keys of a tile's region at each offset from its queries: see ``_key_table``."""
-    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    return _key_table(query, query, key, key, max_distance, device)
-
-
-@cached_table
-def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the position at each offset from each position of a map: see ``_key_table``."""
-    rows, columns = torch.arange(height), torch.arange(width)
-    return _key_table(rows, columns, rows, columns, max_distance, device)
-
-
 def _key_table(
-    query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
+    height: int, width: int, border: int, max_distance: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Returns the index of the key at each offset from each query of a grid, and whether it exists."""
-    offsets = torch.arange(2 * max_distance + 1) - max_distance
-    row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
-    column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]
-    exist = (row >= 0) & (row < len(key_y)) & (column >= 0) & (column < len(key_x))
-    index = torch.where(exist, row * len(key_x) + column, 0)  # query rows x columns x W x W
+    """Returns the index of the key at each offset from each query, and whether it exists.
+
+    Queries and keys are those of ``_offset_table``.
+    """
+    rows, columns = height + 2 * border, width + 2 * border  # of keys
+    offsets = torch.arange(2 * max_distance + 1) - max_distance + border
+    row = (torch.arange(height)[:, None] + offsets)[:, None, :, None]
+    column = (torch.arange(width)[:, None] + offsets)[None, :, None, :]
+    exist = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    index = torch.where(exist, row * columns + column, 0)  # query rows x columns x W x W
     return index.flatten(2).flatten(0, 1).to(device), exist.flatten(2).flatten(0, 1).to(device)

@@ -5,10 +5,8 @@ from torch import Tensor, nn
 
 from aot_plus.networks.layers.aot_block import AOTFrame, LongShortBlock
 from aot_plus.networks.layers.basic import to_map, to_tokens
-from aot_plus.networks.layers.local_attention import window_attention
+from aot_plus.networks.layers.local_attention import MAX_DISTANCE, window_attention
 from aot_plus.networks.layers.memory_types import KeyValue
-
-MAX_DISTANCE = 7  # radius of the short-term window, in pixels of the feature map
 
 
 class ShortTermAttention(nn.Module):
