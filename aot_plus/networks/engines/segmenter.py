@@ -302,7 +302,7 @@ class VideoSegmenter:
             video = VideoViews(self.model, self.cfg, size, inputs, self.trace)
             for view, own in zip(video.views, state["views"], strict=True):
                 view.state = restored(own, view.engine, self.device)
-            last = restored_frame(state["last"], video.scores_of, self.device)
+            last = restored_frame(state["last"], video)
             ids = restored_ids(state["ids"], video)
             check_sizes(video, last)
             step = self._steps.make(self._shape(size, inputs, len(ids)), video)
