@@ -13,7 +13,7 @@ from torch import Tensor
 from aot_plus.configs import Config
 from aot_plus.networks.engines.cuda_graphs import step_recorder
 from aot_plus.networks.engines.device_images import check_decoder, prepare_on_device
-from aot_plus.networks.engines.fixed_step import FixedStep, StepStore
+from aot_plus.networks.engines.fixed_step import FixedStep
 from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import IGNORED
 from aot_plus.networks.engines.inputs import ImageInput, MaskInput, as_image, as_mask, format_shape
@@ -28,6 +28,7 @@ from aot_plus.networks.engines.saved_state import (
     saved_config,
     saved_frame,
 )
+from aot_plus.networks.engines.step_store import StepStore
 from aot_plus.networks.engines.views import VideoViews, View, input_sizes
 from aot_plus.networks.engines.weight_places import WeightPlaces
 from aot_plus.networks.memory.trace import TraceSink
