@@ -9,7 +9,7 @@ from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
-from aot_plus.networks.layers.local_attention import MAX_DISTANCE, window_attention
+from aot_plus.networks.layers.local_attention import WINDOW, window_attention
 from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
 
 EXPANSION = 2  # width of the values, as a multiple of the tokens' width
@@ -50,7 +50,7 @@ class ShortTermGatedAttention(GatedAttention):
 
     def __init__(self, key_width: int, width: int, channels: int) -> None:
         super().__init__(width, channels)
-        self.relative_emb_k = nn.Conv2d(key_width, (2 * MAX_DISTANCE + 1) ** 2, 1)
+        self.relative_emb_k = nn.Conv2d(key_width, WINDOW**2, 1)
 
     def forward(self, queries: Tensor, memory: KeyValue, gate: Tensor, size: tuple[int, int]) -> Tensor:
         """Attends from ``B x N x D`` queries to ``B x N`` tokens of the last frame: ``B x N x channels``."""
@@ -60,7 +60,6 @@ class ShortTermGatedAttention(GatedAttention):
             to_map(memory.keys, size),
             to_map(memory.values, size),
             self.relative_emb_k(query_map),  # uses the unscaled queries
-            MAX_DISTANCE,
         )
         return self.project(to_tokens(attended), gate, size)
 
