@@ -300,7 +300,8 @@ class VideoSegmenter:
             check_config(state["config"], self.cfg)
             size = (int(state["size"][0]), int(state["size"][1]))
             inputs = [(int(height), int(width)) for height, width in state["inputs"]]
-            video = VideoViews(self.model, self.cfg, size, inputs, self.trace)
+            video = VideoViews(self.model, self.cfg, size, inputs)
+            video.trace_to(self.trace)
             for view, own in zip(video.views, state["views"], strict=True):
                 view.state = restored(own, view.engine, self.device)
             last = restored_frame(state["last"], video)
