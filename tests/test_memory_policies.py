@@ -71,8 +71,9 @@ def append_of(
     overflows: bool = True,
 ) -> Append:
     """Returns an append for which all entries but the first may be dropped by default."""
-    allowed = list(range(1, len(frames))) if droppable is None else droppable
-    return Append(frames, new_frame, allowed, overflows, read)
+    allowed = range(1, len(frames)) if droppable is None else droppable
+    may_drop = torch.tensor([position in allowed for position in range(len(frames))])
+    return Append(torch.tensor(frames), torch.tensor(new_frame), may_drop, overflows, read)
 
 
 def decide(policy: MemoryPolicy, append: Append) -> int:

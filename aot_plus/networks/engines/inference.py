@@ -298,9 +298,9 @@ class InferenceEngine:
         bank, logits = batch.memory.bank, prediction.logits[batch.groups[group]]
         size = prediction.features.size
         return Append(
-            frames=bank.numbers[group],
-            new_frame=number,
-            droppable=droppable(bank.references[group]),
+            numbers=bank.numbers[group],
+            new_number=number,
+            may_drop=droppable(bank.references[group]),
             overflows=bank.is_full,
             read_statistics=partial(self._statistics, batch.memory, group, propagation, logits, size),
             read_probabilities=partial(class_probabilities, logits, size),
