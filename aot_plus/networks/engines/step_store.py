@@ -33,7 +33,7 @@ class StepStore:
 
     def take(self, shape: Hashable) -> FixedStep | None:
         """Ends the current video; returns an earlier video's step of ``shape`` for the next, or None."""
-        self.put_back()
+        self._put_back()
         step = self._waiting.pop(shape, None)
         self._present = None if step is None else (shape, step)
         self._has_room()
@@ -41,7 +41,7 @@ class StepStore:
 
     def make(self, shape: Hashable, video: VideoViews) -> FixedStep | None:
         """Makes a step for a video that has been started; returns None if the video runs eagerly."""
-        self.put_back()
+        self._put_back()
         if self._make_recorder is None:
             return None
         capacities = [batch.memory.bank.capacity for state in video.states for batch in state.batches]
@@ -61,7 +61,7 @@ class StepStore:
         self._has_room()
         return step
 
-    def put_back(self) -> None:
+    def _put_back(self) -> None:
         """Ends the current video: its step waits for another."""
         if self._present is not None and self._present[1].fits:
             shape, step = self._present
