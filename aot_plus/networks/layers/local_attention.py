@@ -44,7 +44,7 @@ def _all_pairs(
 ) -> Tensor:
     """Computes ``window_attention`` from the logits of all pairs of queries and keys, ``B x N x N``."""
     height, width = queries.shape[2:]
-    offsets, hidden = _offset_table(height, width, 0, queries.device)
+    offsets, hidden = _offsets(height, width, 0, queries.device)
     logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
     relative = offset_logits.flatten(2).transpose(1, 2)  # B x N x W^2
     logits = logits + relative.gather(2, offsets.expand(relative.shape[0], -1, -1))
@@ -100,7 +100,7 @@ def _attend_in_tiles(
     Returns:
         ``B x tiles x TILE^2 x E``.
     """
-    offsets, _ = _offset_table(TILE, TILE, MAX_DISTANCE, q.device)
+    offsets, _ = _offsets(TILE, TILE, MAX_DISTANCE, q.device)
     logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
     # Queries in the padding below and right of the map may see no key: a finite mask value prevents NaN.
     weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=3)
@@ -155,7 +155,7 @@ def _hidden_in_tiles(height: int, width: int, device: torch.device) -> Tensor:
 
     The result is ``rows x columns x TILE^2 x region^2`` bool, for the rows and columns of tiles.
     """
-    _, too_far = _offset_table(TILE, TILE, MAX_DISTANCE, torch.device("cpu"))
+    _, too_far = _offset_table(TILE, TILE, MAX_DISTANCE)
     count = -(-height // TILE), -(-width // TILE)
     inside = _padded(torch.ones(1, 1, height, width), MAX_DISTANCE)
     outside = _tiles(inside, MAX_DISTANCE, (0, 0), count)[0].transpose(1, 2) == 0  # tiles x 1 x region^2
@@ -163,7 +163,13 @@ def _hidden_in_tiles(height: int, width: int, device: torch.device) -> Tensor:
 
 
 @cached_table
-def _offset_table(height: int, width: int, border: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _offsets(height: int, width: int, border: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the ``_offset_table`` on a device."""
+    index, too_large = _offset_table(height, width, border)
+    return index.to(device), too_large.to(device)
+
+
+def _offset_table(height: int, width: int, border: int) -> tuple[Tensor, Tensor]:
     """Returns the index of the offset of each query and key, and whether the offset is too large.
 
     Queries are the positions of ``height x width``; keys have a ``border`` around them as well.
@@ -175,7 +181,7 @@ def _offset_table(height: int, width: int, border: int, device: torch.device) ->
     dy, dx = dy[:, None, :, None], dx[None, :, None, :]
     reachable = (dy >= 0) & (dy < WINDOW) & (dx >= 0) & (dx < WINDOW)
     index = torch.where(reachable, dy * WINDOW + dx, 0)  # query rows x columns x key rows x columns
-    return index.flatten(2).flatten(0, 1).to(device), ~reachable.flatten(2).flatten(0, 1).to(device)
+    return index.flatten(2).flatten(0, 1), ~reachable.flatten(2).flatten(0, 1)
 
 
 @cached_table
