@@ -136,13 +136,15 @@ class FixedStep:
             self._ask()
 
     def _ask(self) -> None:
-        self._kept = []
+        kept, places = [], iter(self._dropped)
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
             for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
-                kept, chosen = view.engine.ask(batch, prediction, propagation, self._number)
+                stored, chosen = view.engine.ask(batch, prediction, propagation, self._number)
+                place = next(places)
+                kept.append(stored)
                 if chosen is not None:
-                    self._dropped[len(self._kept)].copy_(chosen)
-                self._kept.append(kept)
+                    place.copy_(chosen)
+        self._kept = kept
 
     def _bind(self, number: Tensor | None) -> None:
         """Writes the frame to the memories; without its number, only to the short-term ones."""
