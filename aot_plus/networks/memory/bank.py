@@ -27,7 +27,7 @@ class MemoryBank:
         self.capacity = capacity
         self._length = 0
         self._layers: list[KeyValue] = []  # for each layer: G x S x N x D, G x S x N x E
-        self._embedded: list[Tensor] = []  # for each layer: the keys plus their embedding, if they have one
+        self._embedded: list[Tensor] = []  # of each layer, the keys plus their embedding, if they have one
         self._book = torch.empty(0)  # G x S x 3: slot, frame number, reference or not; oldest frame first
         self._known: HostCopy | None = None  # the book's rows on the host, perhaps still being copied
 
