@@ -88,9 +88,9 @@ def _decide(
     )
     statistics = ReadStatistics(attention, keys, foreground)
     append = Append(
-        frames=frames,
-        new_frame=case["new_frame_id"],
-        droppable=list(range(1, len(frames))),
+        numbers=torch.tensor(frames),
+        new_number=torch.tensor(case["new_frame_id"]),
+        may_drop=torch.arange(len(frames)) > 0,
         overflows=True,
         read_statistics=lambda: statistics,
     )

@@ -1,5 +1,6 @@
 """A policy's choice as a tensor: labels, banks and traces are the same, and no frame waits for it."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from aot_plus.networks.layers.memory_types import KeyValue
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import MemoryPolicy, build_policy
 from aot_plus.utils.device import HostCopy
+from tests.test_memory_bank import append
 from tests.test_segmenter import _segmenter, _squares, _video
 
 DROPS = [[1, 2], [0, 1], [2, 0], [1, 1]]
@@ -22,33 +24,36 @@ def _entry(frame: int) -> list[KeyValue]:
     return [KeyValue(keys, 10 * keys), KeyValue(-keys, keys[..., :2])]
 
 
-def test_a_bank_written_by_index_tensors_is_the_same() -> None:
-    plain, indexed = MemoryBank(capacity=3), MemoryBank(capacity=3)
+def test_each_group_drops_its_own_frames() -> None:
+    bank, kept = MemoryBank(capacity=3), [[0, 1, 2], [0, 1, 2]]
     embedding = torch.arange(12.0).view(3, 4)
     for frame in range(3):
-        for bank in (plain, indexed):
-            bank.append(_entry(frame), frame)
-    place = indexed.layer(0).keys.data_ptr()
+        append(bank, _entry(frame), frame)
+    place = bank.layer(0).keys.data_ptr()
     for frame, dropped in enumerate(DROPS, start=3):
-        plain.append(_entry(frame), frame, dropped)
-        indexed.append(_entry(frame), frame, torch.tensor(dropped))
-        for bank in (plain, indexed):
-            bank.embed(embedding)
-        for layer in (0, 1):
-            for mine, other in zip(indexed.as_read(layer), plain.as_read(layer), strict=True):
-                assert torch.equal(mine, other)
-        assert torch.equal(indexed.order, plain.order)
-        if frame % 2:  # otherwise, the frame numbers are not read between two appends
-            assert indexed.frames == plain.frames
-    assert indexed.frames == plain.frames
-    assert indexed.layer(0).keys.data_ptr() == place
+        append(bank, _entry(frame), frame, dropped)
+        for own, position in zip(kept, dropped, strict=True):
+            del own[position]
+            own.append(frame)
+        bank.embed(embedding)
+        for layer, group in itertools.product((0, 1), (0, 1)):
+            keys, values = (tensor[group][bank.order[group]] for tensor in bank.as_read(layer))
+            entries = [_entry(number)[layer] for number in kept[group]]
+            assert torch.equal(
+                keys, torch.stack([entry.keys[group] for entry in entries]) + embedding[:, None]
+            )
+            assert torch.equal(values, torch.stack([entry.values[group] for entry in entries]))
+        if frame % 2:  # otherwise, the frame numbers are not read between two writes
+            assert bank.frames == kept
+    assert bank.frames == kept
+    assert bank.layer(0).keys.data_ptr() == place
 
 
 def test_a_bank_saved_before_the_choice_is_known_holds_it() -> None:
     bank, copy = MemoryBank(capacity=2), MemoryBank(capacity=2)
     for frame in range(2):
-        bank.append(_entry(frame), frame)
-    bank.append(_entry(2), 2, torch.tensor([0, 1]))
+        append(bank, _entry(frame), frame)
+    append(bank, _entry(2), 2, [0, 1])
     copy.load_state_dict(bank.state_dict())
     assert copy.frames == [[1, 2], [0, 2]]
     assert torch.equal(copy.layer(0).keys, bank.layer(0).keys)

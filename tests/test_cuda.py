@@ -16,7 +16,7 @@ import torch
 
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.encoders import build_encoder
-from aot_plus.networks.engines import fixed_step
+from aot_plus.networks.engines import step_store
 from aot_plus.networks.engines.device_images import prepare_on_device
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.layers.attention import attention
@@ -191,7 +191,7 @@ def test_graphs_still_work_after_others_are_freed(monkeypatch: pytest.MonkeyPatc
     recorded.start(video[0], mask, memory_gap=2)
     found = [recorded.step(image) for image in video[1:12]]
     assert recorded._step is not None
-    monkeypatch.setattr(fixed_step, "GRAPH_BYTES", recorded._step.graphs.num_bytes)
+    monkeypatch.setattr(step_store, "GRAPH_BYTES", recorded._step.graphs.num_bytes)
     recorded._steps._has_room()
     assert not recorded._steps._waiting
     torch.empty(2**28, dtype=torch.uint8, device="cuda").fill_(255)  # overwrites the freed memory

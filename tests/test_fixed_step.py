@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines import fixed_step, segmenter, step_graphs
+from aot_plus.networks.engines import segmenter, step_graphs, step_store
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.layers.position import sine_position_embedding
@@ -258,7 +258,7 @@ def test_recordings_are_bounded(
     _all(frames=9)(one)
     first = one._step
     assert first is not None
-    monkeypatch.setattr(fixed_step, "GRAPH_BYTES", first.num_bytes + 1500)
+    monkeypatch.setattr(step_store, "GRAPH_BYTES", first.num_bytes + 1500)
     small = [image[:50] for image in _video(42, frames=9)]
     one.start(small[0], _squares([1])[:50], memory_gap=2)
     list(map(one.step, small[1:]))
@@ -266,7 +266,7 @@ def test_recordings_are_bounded(
     assert one._step.graphs.num_bytes > 0
     _all(frames=3)(one)
     assert one._step is not first
-    monkeypatch.setattr(fixed_step, "GRAPH_BYTES", 0)
+    monkeypatch.setattr(step_store, "GRAPH_BYTES", 0)
     _check_equal(_all(frames=9), LATTER_MEM_LEN=2)
     assert ["TEST_CUDA_GRAPH" in entry.message for entry in caplog.records] == [True]
     monkeypatch.undo()
@@ -323,13 +323,13 @@ def test_videos_without_recordings_do_not_accumulate(
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=2)(one)
     assert one._step is not None
-    monkeypatch.setattr(fixed_step, "GRAPH_BYTES", 3 * one._step.num_bytes)
+    monkeypatch.setattr(step_store, "GRAPH_BYTES", 3 * one._step.num_bytes)
     image = _video(42, frames=1)[0]
     for height in range(30, 60, 4):
         one.start(image[:height], _squares([1])[:height], memory_gap=2)
         one.step(image[:height])
     waiting = one._steps._waiting.values()
-    assert 0 < sum(step.num_bytes for step in waiting) <= fixed_step.GRAPH_BYTES
+    assert 0 < sum(step.num_bytes for step in waiting) <= step_store.GRAPH_BYTES
     assert recorder.freed > 0
 
 

@@ -1,5 +1,7 @@
 """The memory bank: frames with their numbers, reused storage, gradients in training."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +17,15 @@ def _entries(value: float, groups: int = 2) -> list[KeyValue]:
     return [KeyValue(keys, keys[..., :2] * 10)]
 
 
+def append(
+    bank: MemoryBank, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None
+) -> None:
+    """Stores a frame; in a full bank it replaces those at the positions ``dropped``, one for each group."""
+    places = None if dropped is None else torch.tensor(dropped)
+    bank.store(entries, torch.tensor(frame), places, reference=False)
+    bank.finish_store(replaced=dropped is not None)
+
+
 def _stored(bank: MemoryBank, group: int) -> list[float]:
     """Returns the values of a group's frames, oldest first."""
     keys = bank.layer(0).keys[group, :, 0, 0]
@@ -27,7 +38,7 @@ def test_frames_may_have_a_token_or_two(tokens: int) -> None:
     bank = MemoryBank(capacity=2)
     for frame, dropped in ((0, None), (5, None), (10, [1, 1])):
         entry = _entries(frame)[0]
-        bank.append([KeyValue(entry.keys[:, :tokens], entry.values[:, :tokens])], frame, dropped)
+        append(bank, [KeyValue(entry.keys[:, :tokens], entry.values[:, :tokens])], frame, dropped)
     assert bank.frames == [[0, 10], [0, 10]]
     assert _stored(bank, 1) == [0.5, 10.5]
 
@@ -35,12 +46,12 @@ def test_frames_may_have_a_token_or_two(tokens: int) -> None:
 def test_groups_may_drop_different_frames() -> None:
     bank = MemoryBank(capacity=3)
     for frame in (0, 5, 10):
-        bank.append(_entries(frame), frame)
+        append(bank, _entries(frame), frame)
     assert bank.is_full
-    bank.append(_entries(15), 15, dropped=[1, 2])
+    append(bank, _entries(15), 15, dropped=[1, 2])
     assert bank.frames == [[0, 10, 15], [0, 5, 15]]
     assert (_stored(bank, 0), _stored(bank, 1)) == ([0, 10, 15], [0.5, 5.5, 15.5])
-    bank.append(_entries(20), 20, dropped=[0, 1])
+    append(bank, _entries(20), 20, dropped=[0, 1])
     assert bank.frames == [[10, 15, 20], [0, 15, 20]]
     assert (_stored(bank, 0), _stored(bank, 1)) == ([10, 15, 20], [0.5, 15.5, 20.5])
 
@@ -48,19 +59,19 @@ def test_groups_may_drop_different_frames() -> None:
 def test_the_order_says_which_slot_is_how_old() -> None:
     bank = MemoryBank(capacity=3)
     for frame in (0, 1, 2):
-        bank.append(_entries(frame), frame)
-    bank.append(_entries(3), 3, dropped=[1, 0])
+        append(bank, _entries(frame), frame)
+    append(bank, _entries(3), 3, dropped=[1, 0])
     # Group 0: slots hold frames 0, 3, 2; group 1: frames 3, 1, 2.
     assert bank.order.tolist() == [[0, 2, 1], [1, 2, 0]]
 
 
 def test_a_full_bank_is_written_in_place() -> None:
     bank = MemoryBank(capacity=2)
-    bank.append(_entries(0), 0)
+    append(bank, _entries(0), 0)
     storage = bank.layer(0).keys.untyped_storage().data_ptr()
-    bank.append(_entries(1), 1)
+    append(bank, _entries(1), 1)
     for frame in range(2, 20):
-        bank.append(_entries(frame), frame, dropped=[1, 1])
+        append(bank, _entries(frame), frame, dropped=[1, 1])
     assert bank.layer(0).keys.untyped_storage().data_ptr() == storage
     assert bank.frames == [[0, 19], [0, 19]]
 
@@ -78,7 +89,7 @@ def _append(bank: MemoryBank | DifferentiableBank, frame: int, dropped: int | No
     if isinstance(bank, DifferentiableBank):
         bank.append(_entries(frame), dropped)
     else:
-        bank.append(_entries(frame), frame, None if dropped is None else [dropped] * 2)
+        append(bank, _entries(frame), frame, None if dropped is None else [dropped] * 2)
 
 
 @pytest.mark.parametrize("kind", [MemoryBank, DifferentiableBank])
@@ -99,7 +110,7 @@ def test_the_embedding_follows_the_frames_ranks(kind: type[MemoryBank] | type[Di
 def test_an_unbounded_bank_grows_and_keeps_everything() -> None:
     bank = MemoryBank(capacity=None)
     for frame in range(20):
-        bank.append(_entries(frame), frame)
+        append(bank, _entries(frame), frame)
     assert not bank.is_full
     assert bank.frames[1] == list(range(20))
     assert _stored(bank, 0) == list(range(20))
@@ -107,7 +118,7 @@ def test_an_unbounded_bank_grows_and_keeps_everything() -> None:
     again = MemoryBank(capacity=None)
     again.load_state_dict(bank.state_dict())
     for one in (bank, again):
-        one.append(_entries(20), 20)
+        append(one, _entries(20), 20)
     assert again.frames == bank.frames
     assert _stored(again, 1) == _stored(bank, 1)
 
@@ -121,7 +132,7 @@ def test_the_differentiable_bank_holds_the_same_and_passes_gradients() -> None:
         is_full = differentiable.is_full
         differentiable.append(entry, 1 if is_full else None)
         copy = [KeyValue(*(tensor.detach() for tensor in entry[0]))]
-        plain.append(copy, frame, [1, 1] if is_full else None)
+        append(plain, copy, frame, [1, 1] if is_full else None)
     assert plain.frames == [[0, 4, 5]] * 2
     for mine, other in zip(differentiable.layer(0), plain.layer(0), strict=True):
         assert torch.equal(mine[0], other[0, plain.order[0]])

@@ -71,8 +71,9 @@ def append_of(
     overflows: bool = True,
 ) -> Append:
     """Returns an append for which all entries but the first may be dropped by default."""
-    allowed = list(range(1, len(frames))) if droppable is None else droppable
-    return Append(frames, new_frame, allowed, overflows, read)
+    allowed = range(1, len(frames)) if droppable is None else droppable
+    may_drop = torch.tensor([position in allowed for position in range(len(frames))])
+    return Append(torch.tensor(frames), torch.tensor(new_frame), may_drop, overflows, read)
 
 
 def decide(policy: MemoryPolicy, append: Append) -> int:
@@ -318,6 +319,12 @@ def test_what_a_subclass_keeps_is_part_of_the_state(name: str) -> None:
     vars(policy)["own"] = {5: 0.25}  # as the ``__init__`` of a user's subclass would
     resumed.load_state_dict(policy.state_dict())
     assert vars(resumed)["own"] == {5: 0.25}
+
+
+def test_a_state_of_an_earlier_version_may_have_no_averages() -> None:
+    policy, resumed = build_policy(config("emfs")), build_policy(config("emfs"))
+    resumed.load_state_dict(policy.state_dict() | {"running_relevance": {"numbers": None, "values": None}})
+    assert resumed.averages == policy.averages == {}
 
 
 class MostRelevant(EmfsPolicy):

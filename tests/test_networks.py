@@ -16,7 +16,7 @@ from aot_plus.networks.engines.inference import InferenceEngine
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import Depthwise5x5, GroupNorm
 from aot_plus.networks.layers.identity import IdentityBank
-from aot_plus.networks.layers.local_attention import window_attention
+from aot_plus.networks.layers.local_attention import MAX_DISTANCE, WINDOW, window_attention
 from aot_plus.networks.layers.memory_types import KeyValue, add_embedding
 from aot_plus.networks.layers.official_aot_block import ShortTermAttention
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
@@ -305,28 +305,24 @@ def test_a_position_embedding_is_made_once_and_serves_training_too() -> None:
 def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     height, width = size
-    distance = 3
     queries, keys = torch.randn(2, 4, height, width), torch.randn(2, 4, height, width)
-    values, offsets = torch.randn(2, 6, height, width), torch.randn(2, 49, height, width)
-    by_offset = torch.randn(2, 49, 6)
-    found = window_attention(queries, keys, values, offsets, distance)
-    located = window_attention(queries, keys, values, offsets, distance, by_offset)
+    values, offsets = torch.randn(2, 6, height, width), torch.randn(2, WINDOW**2, height, width)
+    by_offset = torch.randn(2, WINDOW**2, 6)
+    found = window_attention(queries, keys, values, offsets)
+    located = window_attention(queries, keys, values, offsets, by_offset)
     for y in range(height):
         for x in range(width):
             seen = [
-                (i, j, (i - y + distance) * 7 + j - x + distance)
-                for i in range(max(0, y - distance), min(height, y + distance + 1))
-                for j in range(max(0, x - distance), min(width, x + distance + 1))
+                (i, j, (i - y + MAX_DISTANCE) * WINDOW + j - x + MAX_DISTANCE)
+                for i in range(max(0, y - MAX_DISTANCE), min(height, y + MAX_DISTANCE + 1))
+                for j in range(max(0, x - MAX_DISTANCE), min(width, x + MAX_DISTANCE + 1))
             ]
-            logits = torch.stack(
-                [(queries[:, :, y, x] * keys[:, :, i, j]).sum(1) + offsets[:, o, y, x] for i, j, o in seen], 1
-            )
-            weights = torch.softmax(logits, dim=1)
-            expected = sum(weights[:, n, None] * values[:, :, i, j] for n, (i, j, _) in enumerate(seen))
+            i, j, offset = torch.tensor(seen).T
+            logits = (queries[:, :, y, x, None] * keys[:, :, i, j]).sum(1) + offsets[:, offset, y, x]
+            weights = torch.softmax(logits, dim=1)  # 2 x keys
+            expected = (weights[:, None] * values[:, :, i, j]).sum(2)
             torch.testing.assert_close(found[:, :, y, x], expected)
-            expected = expected + sum(
-                weights[:, n, None] * by_offset[:, o] for n, (_, _, o) in enumerate(seen)
-            )
+            expected = expected + (weights[:, :, None] * by_offset[:, offset]).sum(1)
             torch.testing.assert_close(located[:, :, y, x], expected)
 
 

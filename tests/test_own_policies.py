@@ -137,7 +137,8 @@ def test_the_host_does_not_wait_for_a_tensor_on_another_device(monkeypatch: pyte
 
     def ask(answer: Any) -> Any:
         policy.answer = answer
-        return ask_to_drop(policy, Append([0, 5, 10, 15], 20, flags, True, lambda: None), NAME)  # type: ignore
+        numbers, new = torch.tensor([0, 5, 10, 15]), torch.tensor(20)
+        return ask_to_drop(policy, Append(numbers, new, flags, True, lambda: None), NAME)  # type: ignore
 
     chosen = torch.tensor(99).as_subclass(Elsewhere)
     assert ask(chosen) is chosen

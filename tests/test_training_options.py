@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import build_train_loader
-from aot_plus.networks.engines.training import TrainingEngine
+from aot_plus.networks.engines.training import Clips, TrainingEngine, TrainOutput
 from aot_plus.networks.managers import learner as learner_module
 from aot_plus.networks.managers.learner import Learner, StepResult
 from aot_plus.networks.managers.processes import ProcessPlace
@@ -260,13 +260,13 @@ def test_a_second_kind_of_step_that_cannot_be_recorded_makes_all_steps_eager(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It is tried twice; until then, the first kind is recorded again, and after that all steps are eager."""
-    identity, tape = TrainingEngine._identity, TapeRecorder()
+    run, tape = TrainingEngine.__call__, TapeRecorder()
 
-    def asks(self: TrainingEngine, labels: Tensor, commit: Any, *, reference: bool) -> Tensor:
-        assert not commit.predictions or labels.max().item() <= 255
-        return identity(self, labels, commit, reference=reference)
+    def asks(self: TrainingEngine, clips: Clips, *, commit_predictions: bool) -> TrainOutput:
+        assert not commit_predictions or clips.labels.max().item() <= 255
+        return run(self, clips, commit_predictions=commit_predictions)
 
-    monkeypatch.setattr(TrainingEngine, "_identity", asks)
+    monkeypatch.setattr(TrainingEngine, "__call__", asks)
     monkeypatch.setattr(learner_module, "step_recorder", lambda device, wanted: lambda: tape)
     learner, found, _ = _six_steps(dataset, "aot_mini")
     assert tape.replays == 2

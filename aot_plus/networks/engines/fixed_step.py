@@ -4,10 +4,7 @@ The pieces of this work can thus be captured once and replayed without the host,
 than the GPU's. They also run on a CPU, and compute the same as ``VideoViews.predict`` and ``commit``.
 """
 
-import logging
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -20,19 +17,15 @@ from aot_plus.networks.engines.fixed_tensors import copied, tensors_in
 from aot_plus.networks.engines.frame_scores import FrameScores
 from aot_plus.networks.engines.inference import Prediction
 from aot_plus.networks.engines.memory_state import VideoMemory
-from aot_plus.networks.engines.step_graphs import GRAPH_BYTES, Recorder, StepGraphs
+from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import is_replayable
 from aot_plus.networks.models import Features, Propagation
 
-__all__ = ["FixedStep", "StepStore"]
+__all__ = ["FixedStep"]
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
-
-_EAGERLY = "such videos run without CUDA graphs"
 
 
 class FixedStep:
@@ -89,11 +82,11 @@ class FixedStep:
             self._number.fill_(state.frame + 1)
             self._choose(counts, full=full)
         if not written or not any(self._kept):
-            self.graphs.run("hold", self._hold)
+            self.graphs.run("hold", partial(self._bind, None))
         elif full:
-            self.graphs.run(("write", tuple(self._kept)), self._write, counts)
+            self.graphs.run(("write", tuple(self._kept)), partial(self._bind, self._number), counts)
         else:  # about once in a video for each number of stored frames: a capture would take longer
-            self._write()
+            self._bind(self._number)
         self._update_host(written)
         self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
         return self.video.scores(self._predictions, state.num_objects), self._labels
@@ -143,23 +136,18 @@ class FixedStep:
             self._ask()
 
     def _ask(self) -> None:
-        kept, dropped = [], iter(self._dropped)
+        kept, places = [], iter(self._dropped)
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
-            for index, batch in enumerate(view.state.batches):
-                appends = view.engine.offer(view.state, index, prediction, self._number, given=False)
-                chosen, place = view.engine.choose(batch, appends), next(dropped)
-                kept.append(bool(appends))
+            for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
+                stored, chosen = view.engine.ask(batch, prediction, propagation, self._number)
+                place = next(places)
+                kept.append(stored)
                 if chosen is not None:
                     place.copy_(chosen)
         self._kept = kept
 
-    def _hold(self) -> None:
-        self._bind(None)
-
-    def _write(self) -> None:
-        self._bind(self._number)
-
     def _bind(self, number: Tensor | None) -> None:
+        """Writes the frame to the memories; without its number, only to the short-term ones."""
         places = zip(self._dropped, self._kept, strict=True)
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
             labels = self.video.labels_of(view, self._labels)
@@ -175,7 +163,7 @@ class FixedStep:
             for batch in view.state.batches:
                 if next(kept) and written:
                     batch.memory.finish_store_long(replaced=batch.memory.bank.is_full)
-            view.engine.move_on(view.state, written=written)
+            view.state.move_on(written=written)
 
     @property
     def num_bytes(self) -> int:
@@ -183,100 +171,3 @@ class FixedStep:
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
         held = sum(tensor.nbytes for tensor in tensors_in(kept))
         return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in self._memories)
-
-
-class StepStore:
-    """Keeps a segmenter's fixed steps: the current video's, and those waiting for a video of their shape.
-
-    The memory of all recordings together is bounded: waiting steps are evicted first, in the order of their
-    last use.
-    """
-
-    def __init__(self, make_recorder: Callable[[], Recorder] | None) -> None:
-        """``make_recorder``: None if every video runs eagerly."""
-        self._make_recorder = make_recorder
-        self._waiting: OrderedDict[Hashable, FixedStep] = OrderedDict()
-        self._present: tuple[Hashable, FixedStep] | None = None
-        self._said: set[str] = set()
-
-    def take(self, shape: Hashable) -> FixedStep | None:
-        """Ends the current video; returns an earlier video's step of ``shape`` for the next, or None."""
-        self.put_back()
-        step = self._waiting.pop(shape, None)
-        self._present = None if step is None else (shape, step)
-        self._has_room()
-        return step
-
-    def make(self, shape: Hashable, video: VideoViews) -> FixedStep | None:
-        """Makes a step for a video that has been started; returns None if the video runs eagerly."""
-        self.put_back()
-        if self._make_recorder is None:
-            return None
-        capacities = [batch.memory.bank.capacity for state in video.states for batch in state.batches]
-        if None in capacities:
-            _say(self._said, logging.INFO, f"an unbounded bank has no fixed shape: {_EAGERLY}")
-            return None
-        # The store's bound methods would make a cycle, which Python frees late, and with it GPU memory.
-        own = weakref.ref(self)
-        graphs = StepGraphs(
-            self._make_recorder(),
-            lambda: (store := own()) is None or store._has_room(),
-            partial(_say, self._said, logging.WARNING),
-            counts=max(filter(None, capacities)),
-        )
-        step = FixedStep(video, graphs)
-        self._present = (shape, step)
-        self._has_room()
-        return step
-
-    def put_back(self) -> None:
-        """Ends the current video: its step waits for another."""
-        if self._present is not None and self._present[1].fits:
-            shape, step = self._present
-            self._remove(shape)  # one may wait already if the current video's state was loaded
-            self._waiting[shape] = step
-        self._present = None
-
-    def discard(self) -> None:
-        """Discards the current step: its video has more groups of objects than it began with."""
-        _say(self._said, logging.INFO, f"more groups of objects than the video began with: {_EAGERLY}")
-        self._end()
-
-    def clear(self) -> None:
-        """Discards all steps: the model's weights are elsewhere. The current video goes on eagerly."""
-        self._end()
-        for shape in list(self._waiting):
-            self._remove(shape)
-
-    def _end(self) -> None:
-        """Discards the current step, and frees its memory."""
-        if self._present is not None:
-            recorder = self._present[1].graphs.recorder
-            self._present = None
-            recorder.free()
-
-    def _remove(self, shape: Hashable) -> None:
-        """Discards a waiting step, and frees its memory."""
-        step = self._waiting.pop(shape, None)
-        if step is not None:
-            recorder = step.graphs.recorder
-            del step
-            recorder.free()
-
-    def _has_room(self) -> bool:
-        """Evicts waiting steps if need be; returns whether another recording may be made."""
-        while self._waiting and self._total() > GRAPH_BYTES:
-            self._remove(next(iter(self._waiting)))
-        return self._total() <= GRAPH_BYTES
-
-    def _total(self) -> int:
-        """Counts the bytes of all recordings, and of the waiting steps' tensors."""
-        present = 0 if self._present is None else self._present[1].graphs.num_bytes
-        return present + sum(step.num_bytes for step in self._waiting.values())
-
-
-def _say(said: set[str], level: int, message: str) -> None:
-    """Logs a message that has not been ``said`` yet."""
-    if message not in said:
-        said.add(message)
-        _log.log(level, "TEST_CUDA_GRAPH: %s", message)

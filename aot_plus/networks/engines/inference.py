@@ -68,6 +68,12 @@ class VideoState:
         """Returns whether the next frame is offered to the bank even without a mask."""
         return self.frame + 1 - self.last_write >= self.memory_gap
 
+    def move_on(self, *, written: bool) -> None:
+        """Moves on to the next frame. ``written``: it was offered to the bank."""
+        self.frame += 1
+        if written:
+            self.last_write = self.frame
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -81,15 +87,12 @@ class Prediction:
 class InferenceEngine:
     """Runs videos through a model. It holds no state of a video, so one engine serves many."""
 
-    def __init__(self, model: AOT, cfg: Config, *, trace: TraceSink | None = None) -> None:
-        """``trace`` is called with a dictionary for every frame that is appended to a bank or declined: what
-        the policy saw and did.
-        """
+    def __init__(self, model: AOT, cfg: Config) -> None:
         for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN"):  # room for the first frame, and for one to drop
             check_value(name, getattr(cfg, name))
         self.model = model
         self.cfg = cfg
-        self.trace = trace
+        self.trace: TraceSink | None = None  # called for every frame that is appended to a bank or declined
 
     def start(
         self,
@@ -155,21 +158,21 @@ class InferenceEngine:
                 the existing groups start new groups.
         """
         given = num_objects is not None
-        append = given or state.writes_next
         if num_objects is not None:
             state.num_objects = num_objects
-        number = on_device([state.frame + 1], labels.device)[0] if append else None
-        for index, batch in enumerate(state.batches):
-            appends = [] if number is None else self.offer(state, index, prediction, number, given=given)
-            kept, full = number if appends else None, batch.memory.bank.is_full
-            dropped = self.choose(batch, appends, given=given)
+        offered = given or state.writes_next
+        number = on_device([state.frame + 1], labels.device)[0] if offered else None
+        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
+            kept, dropped = False, None
+            if number is not None:
+                kept, dropped = self.ask(batch, prediction, propagation, number, given=given)
             if given and number is not None:
                 self._write_reference(batch, prediction.features, labels, number, dropped)
             else:
-                self.write(batch, prediction.propagations[index], labels, kept, dropped)
-            if appends:
-                batch.memory.finish_store_long(replaced=full)
-        self.move_on(state, written=append)
+                self.write(batch, propagation, labels, number if kept else None, dropped)
+            if kept:
+                batch.memory.finish_store_long(replaced=dropped is not None)
+        state.move_on(written=offered)
         self._add_groups(state, prediction.features, labels)
 
     def write(
@@ -203,13 +206,6 @@ class InferenceEngine:
         propagation = self.model.propagate_reference(features, identity)
         batch.memory.write_short(propagation, identity)
         batch.memory.store_long(propagation, identity, number, dropped, reference=True)
-
-    @staticmethod
-    def move_on(state: VideoState, *, written: bool) -> None:
-        """Moves the state on to the next frame. ``written``: the frame was offered to the bank."""
-        state.frame += 1
-        if written:
-            state.last_write = state.frame
 
     def new_memory(self, groups: int) -> tuple[VideoMemory, list[MemoryPolicy]]:
         """Makes an empty memory for groups that start together, and a policy for each group."""
@@ -259,54 +255,56 @@ class InferenceEngine:
             logits[group, place + 1].fill_(UNLIKELY)
         return logits
 
-    def offer(
-        self, state: VideoState, index: int, prediction: Prediction, number: Tensor, *, given: bool
-    ) -> list[Append]:
-        """Offers the frame to the policies of the batch ``index``; returns an append for each group.
+    def ask(
+        self,
+        batch: GroupBatch,
+        prediction: Prediction,
+        propagation: Propagation,
+        number: Tensor,
+        *,
+        given: bool = False,
+    ) -> tuple[bool, Tensor | None]:
+        """Asks the policies of a batch whether to store the frame and, if the bank is full, what to drop.
 
-        Returns an empty list if no policy keeps the frame. A frame with a given mask is always kept.
-        ``number``: the frame's number, a tensor without dimensions.
+        ``propagation`` is the batch's part of ``prediction``, ``number`` the frame's number, a tensor without
+        dimensions. A frame that came with a mask (``given``) is stored in any case.
+
+        Returns whether the frame is stored, for which one policy suffices, and the position that each group
+        drops, int64 (G), or None if there is room. The host waits for a choice made on the device only if it
+        is traced. Raises ``ConfigError`` for an answer that is not a droppable position.
         """
-        batch = state.batches[index]
-        bank = batch.memory.bank
-        appends = [
-            Append(
-                frames=bank.numbers[group],
-                new_frame=number,
-                droppable=droppable(bank.references[group]),
-                overflows=bank.is_full,
-                read_statistics=partial(self._statistics, batch, group, prediction, index),
-                read_probabilities=partial(
-                    class_probabilities, prediction.logits[batch.groups[group]], prediction.features.size
-                ),
-            )
-            for group in range(len(batch.groups))
-        ]
+        groups = range(len(batch.groups))
+        appends = [self._append(batch, group, prediction, propagation, number) for group in groups]
+        asked = list(zip(batch.policies, appends, strict=True))
         for policy in batch.policies:
             policy.clear_explanation()
-        asked = zip(batch.policies, appends, strict=True)
-        name = self.cfg.MEM_POLICY
-        kept = [given or ask_to_keep(policy, append, name) for policy, append in asked]
-        if any(kept):
-            return appends
-        for group, append in enumerate(appends):
-            self._trace_decision(batch, group, append, None, declined=True)
-        return []
-
-    def choose(self, batch: GroupBatch, appends: Sequence[Append], *, given: bool = False) -> Tensor | None:
-        """Shows each group's policy the frame about to be appended. ``given``: it came with a mask.
-
-        If the bank is full, returns the position that each group drops, int64 (G); otherwise None. The host
-        waits for a choice made on the device only if it is traced. Raises ``ConfigError`` for an answer that
-        is not a droppable position.
-        """
+        kept = [given or ask_to_keep(policy, append, self.cfg.MEM_POLICY) for policy, append in asked]
+        if not any(kept):
+            for group, append in enumerate(appends):
+                self._trace_decision(batch, group, append, None, declined=True)
+            return False, None
         dropped: list[int | Tensor] = []
-        for group, (policy, append) in enumerate(zip(batch.policies, appends, strict=bool(appends))):
+        for group, (policy, append) in enumerate(asked):
             position = ask_to_drop(policy, append, self.cfg.MEM_POLICY)
             if position is not None:
                 dropped.append(position)
             self._trace_decision(batch, group, append, position, given=given)
-        return _as_positions(dropped, batch.memory.bank.numbers.device) if dropped else None
+        return True, _as_positions(dropped, number.device) if dropped else None
+
+    def _append(
+        self, batch: GroupBatch, group: int, prediction: Prediction, propagation: Propagation, number: Tensor
+    ) -> Append:
+        """Describes the frame to a group's policy."""
+        bank, logits = batch.memory.bank, prediction.logits[batch.groups[group]]
+        size = prediction.features.size
+        return Append(
+            numbers=bank.numbers[group],
+            new_number=number,
+            may_drop=droppable(bank.references[group]),
+            overflows=bank.is_full,
+            read_statistics=partial(self._statistics, batch.memory, group, propagation, logits, size),
+            read_probabilities=partial(class_probabilities, logits, size),
+        )
 
     def _trace_decision(
         self,
@@ -341,19 +339,16 @@ class InferenceEngine:
         self.trace(line)
 
     def _statistics(
-        self, batch: GroupBatch, group: int, prediction: Prediction, index: int
+        self, memory: VideoMemory, group: int, propagation: Propagation, logits: Tensor, size: tuple[int, int]
     ) -> ReadStatistics:
-        """Computes how a group's first layer attended to its memory for this frame.
+        """Computes how a group's first layer attended to its memory for a frame.
 
-        ``index``: the position of the batch.
+        ``logits``: the group's; ``size``: (h, w) of the feature map.
         """
-        keys = batch.memory.chronological_keys(group)  # T x N x D
-        first_keys = prediction.propagations[index].first_keys[group]
-        queries = add_embedding(first_keys, self.model.cur_pos_emb)  # N x D
+        keys = memory.chronological_keys(group)  # T x N x D
+        queries = add_embedding(propagation.first_keys[group], self.model.cur_pos_emb)  # N x D
         attention = attention_per_frame(queries[None], keys[None], self.model.attention_heads)[0]
-        logits = prediction.logits[batch.groups[group]]
-        foreground = foreground_probability(logits, prediction.features.size)
-        return ReadStatistics(attention, keys, foreground, queries)
+        return ReadStatistics(attention, keys, foreground_probability(logits, size), queries)
 
 
 def droppable(references: Tensor) -> Tensor:

@@ -80,9 +80,7 @@ class VideoMemory(GroupMemory):
         """
         entries = self.model.bind_long(propagation, identity)
         self.bank.store(entries, frame, dropped, reference=reference)
-        rows = self.model.memory_embedding(len(self.bank) + (dropped is None))
-        if rows is not None:
-            self.bank.embed(rows)
+        self._embed(len(self.bank) + (dropped is None))
 
     def finish_store_long(self, *, replaced: bool) -> None:
         """Does the host's part of appending a frame. ``replaced``: it took the place of another."""
@@ -106,8 +104,8 @@ class VideoMemory(GroupMemory):
     @property
     def num_bytes(self) -> int:
         """Counts the bytes of the memory's storage."""
-        pairs = [*self._short, *self.bank.storage]
-        return sum(tensor.nbytes for pair in pairs for tensor in pair)
+        short = [tensor for entry in self._short for tensor in entry]
+        return sum(tensor.nbytes for tensor in [*short, *self.bank.storage])
 
     def clear(self) -> None:
         """Forgets all frames; the storage stays where it is."""
@@ -125,10 +123,14 @@ class VideoMemory(GroupMemory):
         """Restores the frames from a ``state_dict``."""
         self.bank.load_state_dict(state["bank"])
         self._short = [_own(KeyValue(*entry)) for entry in state["last"]]
-        rows = self.model.memory_embedding(len(self.bank))
+        self._embed(len(self.bank))
+        self._refresh()
+
+    def _embed(self, num_frames: int) -> None:
+        """Adds the temporal embedding, if there is one, to the keys that are read."""
+        rows = self.model.memory_embedding(num_frames)
         if rows is not None:
             self.bank.embed(rows)
-        self._refresh()
 
     def _refresh(self) -> None:
         self._long = _flat([self.bank.as_read(index) for index in range(self.bank.num_layers)])

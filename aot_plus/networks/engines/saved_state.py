@@ -1,7 +1,7 @@
 """Converts a video's state to plain values and back, so that it can be paused and resumed elsewhere."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aot_plus.configs import Config
-from aot_plus.networks.engines.frame_scores import FrameScores, ShownFrame
+from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
 from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
@@ -72,7 +72,7 @@ def saved(video: VideoState) -> dict[str, Any]:
 
 def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.device) -> VideoState:
     """Restores the video that ``saved`` copied, with its tensors on ``device``."""
-    state = _map_tensors(state, lambda tensor: tensor.to(device))
+    state = _moved(state, device)
     video = VideoState(state["num_objects"], state["memory_gap"], state["frame"], state["last_write"])
     video.removed = set(state["removed"])
     for own in state["batches"]:
@@ -121,28 +121,23 @@ def saved_frame(frame: ShownFrame) -> dict[str, Any]:
     return {"followed": list(frame.followed), "scores": scores, "mask": mask}
 
 
-def restored_frame(
-    state: Mapping[str, Any], scores_of: Callable[[list[Tensor], int], FrameScores], device: torch.device
-) -> ShownFrame:
-    """Restores the frame that ``saved_frame`` copied.
-
-    ``scores_of`` makes its scores from the logits and the number of objects.
-    """
-    state = _map_tensors(state, lambda tensor: tensor.to(device))
+def restored_frame(state: Mapping[str, Any], video: VideoViews) -> ShownFrame:
+    """Restores the frame that ``saved_frame`` copied, of a restored video."""
+    state = _moved(state, video.device)
     own = state["scores"]
-    scores = None if own is None else scores_of(own["logits"], own["num_objects"])
+    scores = None if own is None else video.scores_of(own["logits"], own["num_objects"])
     return ShownFrame(scores, state["mask"], tuple(state["followed"]))
 
 
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Applies ``change`` to every tensor in nested lists, tuples and dictionaries, whose types are kept."""
+def _moved(value: Any, device: torch.device) -> Any:
+    """Moves every tensor in nested lists, tuples and dictionaries, whose types are kept, to the device."""
     if isinstance(value, Tensor):
-        return change(value)
+        return value.to(device)
     if isinstance(value, dict):
         changed = copy.copy(value)  # a policy may rely on a Counter or an OrderedDict
         for key, item in value.items():
-            changed[key] = _map_tensors(item, change)
+            changed[key] = _moved(item, device)
         return changed
     if isinstance(value, list | tuple):
-        return type(value)(_map_tensors(item, change) for item in value)
+        return type(value)(_moved(item, device) for item in value)
     return value

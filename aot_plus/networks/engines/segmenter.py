@@ -13,7 +13,7 @@ from torch import Tensor
 from aot_plus.configs import Config
 from aot_plus.networks.engines.cuda_graphs import step_recorder
 from aot_plus.networks.engines.device_images import check_decoder, prepare_on_device
-from aot_plus.networks.engines.fixed_step import FixedStep, StepStore
+from aot_plus.networks.engines.fixed_step import FixedStep
 from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import IGNORED
 from aot_plus.networks.engines.inputs import ImageInput, MaskInput, as_image, as_mask, format_shape
@@ -28,6 +28,7 @@ from aot_plus.networks.engines.saved_state import (
     saved_config,
     saved_frame,
 )
+from aot_plus.networks.engines.step_store import StepStore
 from aot_plus.networks.engines.views import VideoViews, View, input_sizes
 from aot_plus.networks.engines.weight_places import WeightPlaces
 from aot_plus.networks.memory.trace import TraceSink
@@ -299,10 +300,11 @@ class VideoSegmenter:
             check_config(state["config"], self.cfg)
             size = (int(state["size"][0]), int(state["size"][1]))
             inputs = [(int(height), int(width)) for height, width in state["inputs"]]
-            video = VideoViews(self.model, self.cfg, size, inputs, self.trace)
+            video = VideoViews(self.model, self.cfg, size, inputs)
+            video.trace_to(self.trace)
             for view, own in zip(video.views, state["views"], strict=True):
                 view.state = restored(own, view.engine, self.device)
-            last = restored_frame(state["last"], video.scores_of, self.device)
+            last = restored_frame(state["last"], video)
             ids = restored_ids(state["ids"], video)
             check_sizes(video, last)
             step = self._steps.make(self._shape(size, inputs, len(ids)), video)

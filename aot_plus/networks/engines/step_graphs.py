@@ -25,7 +25,6 @@ class Recording:
     """Holds a captured piece."""
 
     replay: Piece
-    num_bytes: int  # memory that it needs in addition to its recorder's other recordings
     tables: list[Any]  # cached tables that it reads: the cache may forget them
 
 
@@ -139,7 +138,7 @@ class StepGraphs:
             self._stop(f"a part of the step cannot be captured ({first_line(error)})")
             return None
         self.num_bytes += num_bytes
-        self._recordings[key] = Recording(replay, num_bytes, tables)
+        self._recordings[key] = Recording(replay, tables)
         if len(self._recordings) > self._limit:  # the evicted one's memory serves the others
             self._recordings.popitem(last=False)
         return self._recordings[key]

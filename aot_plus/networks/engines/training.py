@@ -110,14 +110,13 @@ class IdShuffle:
 
 
 @dataclass(frozen=True)
-class _Commit:
-    """Says how the frames of one batch are committed."""
+class _Shared:
+    """Holds what all frames of a batch share."""
 
     num_objects: Tensor  # B
     shuffle: IdShuffle
     schedule: LossSchedule
-    predictions: bool  # commit predictions, not the ground truth
-    detach: bool  # no gradient to the identity embedding
+    detaches_identity: bool  # no gradient to the identity embedding
 
 
 class TrainingEngine:
@@ -139,27 +138,26 @@ class TrainingEngine:
         weights.
         """
         freezes = any(part in _ID_BANK for part in self.cfg.TRAIN_SEQ_TRAINING_FREEZE_PARAMS)
-        commit = _Commit(
+        shared = _Shared(
             clips.num_objects,
             IdShuffle(clips.permutations),
             clips.schedule,
-            commit_predictions,
-            commit_predictions and freezes,
+            detaches_identity=commit_predictions and freezes,
         )
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN
         memory = TrainingMemory(self.model, DifferentiableBank(capacity))
         losses, predictions, labels = [], [], clips.labels
         for index, features in enumerate(self._encode(clips.images)):
-            propagation, logits, identity = self._read_frame(features, labels[index], memory, commit, index)
-            loss, predicted = self._recomputed(self._score, logits, labels[index], commit)
+            propagation, logits, identity = self._read_frame(features, labels[index], memory, shared, index)
+            loss, predicted = self._recomputed(self._score, logits, labels[index], shared)
             losses.append(loss)
             predictions.append(predicted)
             if index + 1 < len(labels):
                 if identity is None:
-                    committed = predicted if commit.predictions else labels[index]
-                    identity = self._identity(committed, commit, reference=False)
+                    committed = predicted if commit_predictions else labels[index]
+                    identity = self._identity(committed, shared, reference=False)
                 self._write(memory, propagation, identity, index)
-        return self._output(torch.stack(losses), torch.stack(predictions), labels, commit)
+        return self._output(torch.stack(losses), torch.stack(predictions), labels, shared)
 
     def _encode(self, images: Tensor) -> list[Features]:
         """Encodes all frames in one batch, or one by one if recomputing activations saves memory that way."""
@@ -176,16 +174,16 @@ class TrainingEngine:
         ]
 
     def _read_frame(
-        self, features: Features, labels: Tensor, memory: TrainingMemory, commit: _Commit, index: int
+        self, features: Features, labels: Tensor, memory: TrainingMemory, shared: _Shared, index: int
     ) -> tuple[Propagation, Tensor, Tensor | None]:
         """Returns a frame's propagation, its logits ``B x (M+1) x H/4 x W/4``, and a reference's identity."""
         if index == 0:
-            identity = self._identity(labels, commit, reference=True)
+            identity = self._identity(labels, shared, reference=True)
             propagation, logits = self._recomputed(self._read_reference, features, identity)
         else:
             identity = None
             propagation, logits = self._recomputed(self._read_memory, features, memory.read())
-        return propagation, commit.shuffle.restore(logits), identity
+        return propagation, shared.shuffle.restore(logits), identity
 
     def _read_reference(self, features: Features, identity: Tensor) -> tuple[Propagation, Tensor]:
         propagation = self.model.propagate_reference(features, identity)
@@ -202,11 +200,11 @@ class TrainingEngine:
             return result
         return function(*args, **kwargs)
 
-    def _identity(self, labels: Tensor, commit: _Commit, *, reference: bool) -> Tensor:
+    def _identity(self, labels: Tensor, shared: _Shared, *, reference: bool) -> Tensor:
         """Computes the identity embedding ``B x N x C`` of ids ``B x H x W``."""
-        ids = commit.shuffle.shuffle(labels)
+        ids = shared.shuffle.shuffle(labels)
         identity = self._recomputed(self.model.embed_identity, ids, reference=reference)
-        return identity.detach() if commit.detach else identity
+        return identity.detach() if shared.detaches_identity else identity
 
     def _write(self, memory: TrainingMemory, propagation: Propagation, identity: Tensor, index: int) -> None:
         """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
@@ -215,7 +213,7 @@ class TrainingEngine:
             dropped = self.cfg.FORMER_MEM_LEN if memory.bank.is_full else None
             memory.write_long(propagation, identity, dropped)
 
-    def _score(self, logits: Tensor, labels: Tensor, commit: _Commit) -> tuple[Tensor, Tensor]:
+    def _score(self, logits: Tensor, labels: Tensor, shared: _Shared) -> tuple[Tensor, Tensor]:
         """Computes a frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""
         logits = F.interpolate(
             logits.to(torch.promote_types(logits.dtype, torch.float32)),
@@ -223,18 +221,18 @@ class TrainingEngine:
             mode="bilinear",
             align_corners=self.cfg.MODEL_ALIGN_CORNERS,
         )
-        logits = mask_foreign(logits, commit.num_objects)
-        losses = frame_loss(logits, labels, commit.schedule.hardest)
+        logits = mask_foreign(logits, shared.num_objects)
+        losses = frame_loss(logits, labels, shared.schedule.hardest)
         return losses, best_channel(logits.detach(), dim=1).to(torch.uint8)
 
-    def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, commit: _Commit) -> TrainOutput:
+    def _output(self, losses: Tensor, predictions: Tensor, labels: Tensor, shared: _Shared) -> TrainOutput:
         """Builds the output from losses ``T x B`` and predictions ``T x B x H x W``."""
         # One frame at a time: the count takes M bytes for each pixel.
         ious = [
             mean_object_iou(*pair, self.model.num_ids - 1) for pair in zip(predictions, labels, strict=True)
         ]
         return TrainOutput(
-            loss=losses[1:].mean() + commit.schedule.auxiliary * losses[0].mean(),
+            loss=losses[1:].mean() + shared.schedule.auxiliary * losses[0].mean(),
             frame_losses=losses.detach(),
             predictions=predictions,
             mean_iou=torch.stack(ious),

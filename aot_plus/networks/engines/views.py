@@ -38,7 +38,6 @@ class VideoViews:
         cfg: Config,
         size: tuple[int, int],
         inputs: Sequence[tuple[int, int]],
-        trace: TraceSink | None = None,
     ) -> None:
         """
         Args:
@@ -46,7 +45,6 @@ class VideoViews:
             cfg: says which views there are, and how they are segmented.
             size: H and W of the labels.
             inputs: H and W of the network's input at each scale.
-            trace: called with the memory decisions of the first view.
         """
         self.model = model
         self.cfg = cfg
@@ -61,7 +59,6 @@ class VideoViews:
             for flip in ((False, True) if cfg.TEST_FLIP else (False,))
         ]
         self._sum = torch.zeros((), device=self.device)  # of all logits: not finite once one of them is not
-        self.trace_to(trace)
 
     @property
     def states(self) -> list[VideoState]:

@@ -8,7 +8,13 @@ from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import MultiheadAttention
 from aot_plus.networks.layers.basic import NormActDepthwiseConv
-from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
+from aot_plus.networks.layers.memory_types import (
+    BlockContext,
+    KeyValue,
+    LayerMemory,
+    Reference,
+    add_embedding,
+)
 
 FEED_FORWARD_RATIO = 4
 
@@ -43,12 +49,9 @@ class LongShortBlock(nn.Module):
         self.droppath = StochasticDepth(droppath, "row")
 
     def forward(
-        self, x: Tensor, context: BlockContext, memory: LayerMemory | None
+        self, x: Tensor, context: BlockContext, memory: LayerMemory | Reference
     ) -> tuple[Tensor, AOTFrame]:
-        """Passes one frame's tokens through the block: ``B x N x C``, or ``1 x N x C`` shared by all groups.
-
-        Without ``memory`` the frame is a reference frame: it reads itself, bound with ``context.identity``.
-        """
+        """Passes a frame's tokens through the block: ``B x N x C``, or ``1 x N x C`` shared by all groups."""
         tokens = self.norm1(x)
         located = tokens + context.position
         x = x + self.droppath(self.self_attn(located, located, tokens))
@@ -56,8 +59,8 @@ class LongShortBlock(nn.Module):
         visual = self.norm2(x)
         keys = self.linear_Q(visual)
         x, visual, keys = (tensor.expand(context.groups, -1, -1) for tensor in (x, visual, keys))
-        if memory is None:
-            memory = self._read_itself(keys, visual, context)
+        if isinstance(memory, Reference):
+            memory = self._read_itself(keys, visual, memory)
         long = self.long_term_attn(add_embedding(keys, context.query_embedding), *memory.long)
         short = self._read_short(keys, visual, memory.short, context.size)
         x = x + long + short
@@ -66,12 +69,10 @@ class LongShortBlock(nn.Module):
         x = x + self.droppath(self.linear2(hidden))
         return x, AOTFrame(keys, visual, short)
 
-    def _read_itself(self, keys: Tensor, visual: Tensor, context: BlockContext) -> LayerMemory:
+    def _read_itself(self, keys: Tensor, visual: Tensor, reference: Reference) -> LayerMemory:
         """Returns a reference frame as its own long-term and, for this read only, short-term memory."""
-        if context.identity is None:
-            raise ValueError("a frame without memory must be a reference frame with an identity embedding")
-        values = self.linear_V(visual + context.identity)
-        long_keys = add_embedding(keys, context.reference_embedding)
+        values = self.linear_V(visual + reference.identity)
+        long_keys = add_embedding(keys, reference.embedding)
         return LayerMemory(long=KeyValue(long_keys, values), short=KeyValue(keys, values))
 
     def _read_short(self, keys: Tensor, visual: Tensor, short: KeyValue, size: tuple[int, int]) -> Tensor:

@@ -46,9 +46,9 @@ def _matmul_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attends with ``B x H x N x d`` queries by matrix products, for a part of a head's queries at a time."""
     rows = max(1, WEIGHTS_AT_A_TIME[q.device.type] // k.shape[2])
     aligned = num_aligned_keys(k)
-    attend = (
-        _attend if aligned == k.shape[2] else partial(_not_compiled(_attend_with_split_keys), aligned=aligned)
-    )
+    attend: Callable[..., Tensor] = _attend
+    if aligned < k.shape[2]:
+        attend = partial(_not_compiled(_attend_with_split_keys), aligned=aligned)
     scaled = q * q.shape[3] ** -0.5
     heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
     out = [
@@ -77,9 +77,7 @@ def _attend_with_split_keys(queries: Tensor, keys: Tensor, values: Tensor, *, al
     be compiled: ``torch.compile`` does not support products written into a part of a tensor.
     """
     tokens = keys.shape[1]
-    weights = queries.new_empty(
-        len(queries), aligned + MATMUL_ALIGNMENT
-    )  # keeps the start of each row aligned
+    weights = queries.new_empty(len(queries), aligned + MATMUL_ALIGNMENT)  # each row starts aligned
     torch.mm(queries, keys[:, :aligned], out=weights[:, :aligned])
     torch.mm(queries, keys[:, aligned:], out=weights[:, aligned:tokens])
     weights[:, tokens:].fill_(float("-inf"))

@@ -33,9 +33,8 @@ class GroupNorm(nn.GroupNorm):
     def _decomposed(self, x: Tensor) -> Tensor:
         """Computes statistics, factors and offsets in float32, and rounds only the result."""
         grouped = x.flatten(2).unflatten(1, (self.num_groups, -1))  # B x G x C/G x N
-        variance, mean = torch.var_mean(
-            grouped.float(), dim=(2, 3), correction=0, keepdim=True
-        )  # B x G x 1 x 1
+        # B x G x 1 x 1 each
+        variance, mean = torch.var_mean(grouped.float(), dim=(2, 3), correction=0, keepdim=True)
         weight, bias = (one.view(self.num_groups, -1, 1) for one in (self.weight, self.bias))
         factor = weight * torch.rsqrt(variance + self.eps)  # B x G x C/G x 1, float32 like the variance
         offset = torch.addcmul(bias, mean, factor, value=-1)

@@ -9,11 +9,16 @@ from torchvision.ops import StochasticDepth
 
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import DepthwiseConv, to_map, to_tokens
-from aot_plus.networks.layers.local_attention import window_attention
-from aot_plus.networks.layers.memory_types import BlockContext, KeyValue, LayerMemory, add_embedding
+from aot_plus.networks.layers.local_attention import WINDOW, window_attention
+from aot_plus.networks.layers.memory_types import (
+    BlockContext,
+    KeyValue,
+    LayerMemory,
+    Reference,
+    add_embedding,
+)
 
 EXPANSION = 2  # width of the values, as a multiple of the tokens' width
-MAX_DISTANCE = 7  # radius of the short-term window, in pixels of the feature map
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class ShortTermGatedAttention(GatedAttention):
 
     def __init__(self, key_width: int, width: int, channels: int) -> None:
         super().__init__(width, channels)
-        self.relative_emb_k = nn.Conv2d(key_width, (2 * MAX_DISTANCE + 1) ** 2, 1)
+        self.relative_emb_k = nn.Conv2d(key_width, WINDOW**2, 1)
 
     def forward(self, queries: Tensor, memory: KeyValue, gate: Tensor, size: tuple[int, int]) -> Tensor:
         """Attends from ``B x N x D`` queries to ``B x N`` tokens of the last frame: ``B x N x channels``."""
@@ -61,7 +66,6 @@ class ShortTermGatedAttention(GatedAttention):
             to_map(memory.keys, size),
             to_map(memory.values, size),
             self.relative_emb_k(query_map),  # uses the unscaled queries
-            MAX_DISTANCE,
         )
         return self.project(to_tokens(attended), gate, size)
 
@@ -110,7 +114,7 @@ class DeAOTBlock(nn.Module):
         self.droppath = StochasticDepth(droppath, "row")
 
     def forward(
-        self, x: Tensor, context: BlockContext, memory: LayerMemory | None
+        self, x: Tensor, context: BlockContext, memory: LayerMemory | Reference
     ) -> tuple[Tensor, DeAOTFrame]:
         """Passes one frame through the block.
 
@@ -118,7 +122,7 @@ class DeAOTBlock(nn.Module):
             x: in block 0, visual tokens ``B x N x C``, or ``1 x N x C`` shared by all groups; in later
                 blocks, visual and identity tokens ``B x N x 2C``.
             context: shared by all blocks.
-            memory: this block's memory; None for a reference frame, which reads itself.
+            memory: this block's memory, or the reference frame that reads itself.
 
         Returns:
             ``B x N x 2C`` tokens, and what is needed to bind the frame to its mask.
@@ -131,8 +135,8 @@ class DeAOTBlock(nn.Module):
         identity_tokens = None if identity is None else self.id_norm1(identity)
         keys, values = (tensor.expand(context.groups, -1, -1) for tensor in (keys, F.silu(values)))
         frame = DeAOTFrame(keys, values, identity_tokens)
-        if memory is None:
-            memory = self._read_itself(frame, context)
+        if isinstance(memory, Reference):
+            memory = self._read_itself(frame, memory)
 
         gate = self._gate(tokens, identity_tokens)
         queries = add_embedding(keys, context.query_embedding)
@@ -152,14 +156,10 @@ class DeAOTBlock(nn.Module):
             return torch.cat((visual, torch.ones_like(visual)), dim=2)
         return torch.cat((visual, F.silu(self.linear_ID_U(identity_tokens))), dim=2)
 
-    def _read_itself(self, frame: DeAOTFrame, context: BlockContext) -> LayerMemory:
+    def _read_itself(self, frame: DeAOTFrame, reference: Reference) -> LayerMemory:
         """Returns a reference frame, bound with its identity embedding, as its own memory."""
-        if context.identity is None:
-            raise ValueError("a frame without memory must be a reference frame with an identity embedding")
-        own = self.bind_long(frame, context.identity)
-        return LayerMemory(
-            long=KeyValue(add_embedding(own.keys, context.reference_embedding), own.values), short=own
-        )
+        own = self.bind_long(frame, reference.identity)
+        return LayerMemory(KeyValue(add_embedding(own.keys, reference.embedding), own.values), short=own)
 
     def bind_long(self, frame: DeAOTFrame, identity: Tensor) -> KeyValue:
         """Binds the frame to its mask as a long-term entry. ``identity``: ``B x N x C``."""

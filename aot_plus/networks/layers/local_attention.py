@@ -9,6 +9,8 @@ from aot_plus.networks.layers.processor import tiles_at_a_time
 from aot_plus.utils.tensor_cache import cached_table
 
 TILE = 8  # queries of a TILE x TILE tile share one region of keys
+MAX_DISTANCE = 7  # from a query to the keys that it attends to, in y and in x; pixels of the feature map
+WINDOW = 2 * MAX_DISTANCE + 1
 SMALL_MAP = 512  # positions; up to this size all pairs cost less than tiles with their borders
 
 
@@ -17,18 +19,16 @@ def window_attention(
     keys: Tensor,
     values: Tensor,
     offset_logits: Tensor,
-    max_distance: int,
     offset_values: Tensor | None = None,
 ) -> Tensor:
-    """Attends from each query to the keys at most ``max_distance`` away in y and in x.
+    """Attends from each query to the keys at most ``MAX_DISTANCE`` away in y and in x, within the map.
 
     Args:
         queries: ``B x D x h x w``, already scaled.
         keys: ``B x D x h x w``.
         values: ``B x E x h x w``.
-        offset_logits: ``B x W^2 x h x w``, W = 2 * max_distance + 1, added to the logit of the key at each
-            offset (key minus query, row-major).
-        max_distance: pixels of the map. Positions outside the map are masked out.
+        offset_logits: ``B x W^2 x h x w``, W = ``WINDOW``, added to the logit of the key at each offset (key
+            minus query, row-major).
         offset_values: ``B x W^2 x E``, added to the value of the key at each offset.
 
     Returns:
@@ -36,51 +36,40 @@ def window_attention(
     """
     small = queries.shape[2] * queries.shape[3] <= SMALL_MAP
     attend = _all_pairs if small else _by_tiles
-    return attend(queries, keys, values, offset_logits, max_distance, offset_values)
+    return attend(queries, keys, values, offset_logits, offset_values)
 
 
 def _all_pairs(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    offset_logits: Tensor,
-    max_distance: int,
-    offset_values: Tensor | None,
+    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, offset_values: Tensor | None
 ) -> Tensor:
     """Computes ``window_attention`` from the logits of all pairs of queries and keys, ``B x N x N``."""
     height, width = queries.shape[2:]
-    offsets, hidden = _offsets_of_pairs(height, width, max_distance, queries.device)
+    offsets, hidden = _offsets(height, width, 0, queries.device)
     logits = queries.flatten(2).transpose(1, 2) @ keys.flatten(2)
     relative = offset_logits.flatten(2).transpose(1, 2)  # B x N x W^2
     logits = logits + relative.gather(2, offsets.expand(relative.shape[0], -1, -1))
     weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=2)
     out = weights @ values.flatten(2).transpose(1, 2)
     if offset_values is not None:
-        table = _keys_of_pairs(height, width, max_distance, queries.device)
+        table = _key_table(height, width, 0, queries.device)
         out = out + _by_offset(weights, *table) @ offset_values
     return out.transpose(1, 2).unflatten(2, (height, width))
 
 
 def _by_tiles(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    offset_logits: Tensor,
-    max_distance: int,
-    offset_values: Tensor | None,
+    queries: Tensor, keys: Tensor, values: Tensor, offset_logits: Tensor, offset_values: Tensor | None
 ) -> Tensor:
     """Computes ``window_attention`` tile by tile: the cost is linear in the map's size, not quadratic."""
     height, width = queries.shape[2:]
     maps = [(_padded(x, 0), 0) for x in (queries, offset_logits)]
-    maps += [(_padded(x, max_distance), max_distance) for x in (keys, values)]
-    hidden = _hidden_in_tiles(height, width, max_distance, queries.device)
+    maps += [(_padded(x, MAX_DISTANCE), MAX_DISTANCE) for x in (keys, values)]
+    hidden = _hidden_in_tiles(height, width, queries.device)
     rows, columns = hidden.shape[:2]
     step = tiles_at_a_time(rows, columns, queries.device)
     out = [
         _attend_in_tiles(
             *(_tiles(x, border, (row, column), step) for x, border in maps),
             hidden=hidden[row : row + step[0], column : column + step[1]].flatten(0, 1),
-            max_distance=max_distance,
             offset_values=offset_values,
         )
         for row in range(0, rows, step[0])
@@ -96,7 +85,6 @@ def _attend_in_tiles(
     v: Tensor,
     *,
     hidden: Tensor,
-    max_distance: int,
     offset_values: Tensor | None,
 ) -> Tensor:
     """Attends with each tile's queries to the keys of its region.
@@ -107,20 +95,19 @@ def _attend_in_tiles(
         k: ``B x tiles x region^2 x D``.
         v: ``B x tiles x region^2 x E``.
         hidden: ``tiles x TILE^2 x region^2`` bool, as ``_hidden_in_tiles`` computes it.
-        max_distance: as in ``window_attention``.
         offset_values: as in ``window_attention``.
 
     Returns:
         ``B x tiles x TILE^2 x E``.
     """
-    offsets = _offsets_in_tile(max_distance, q.device)
+    offsets, _ = _offsets(TILE, TILE, MAX_DISTANCE, q.device)
     logits = q @ k.transpose(2, 3) + offset_logits.gather(3, offsets.expand(*q.shape[:2], -1, -1))
     # Queries in the padding below and right of the map may see no key: a finite mask value prevents NaN.
     weights = torch.softmax(logits.masked_fill_(hidden, torch.finfo(logits.dtype).min), dim=3)
     if offset_values is None:
         return weights @ v
-    by_offset = _by_offset(weights, *_keys_in_tile(max_distance, q.device))
-    return weights @ v + by_offset @ offset_values[:, None]
+    table = _key_table(TILE, TILE, MAX_DISTANCE, q.device)
+    return weights @ v + _by_offset(weights, *table) @ offset_values[:, None]
 
 
 def _by_offset(weights: Tensor, keys: Tensor, exist: Tensor) -> Tensor:
@@ -163,68 +150,50 @@ def _untile(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @cached_table
-def _offsets_in_tile(max_distance: int, device: torch.device) -> Tensor:
-    """Returns the offsets between the queries of a tile and the keys of its region: see ``_offset_table``."""
-    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    return _offset_table(query, query, key, key, max_distance, device)[0]
-
-
-@cached_table
-def _hidden_in_tiles(height: int, width: int, max_distance: int, device: torch.device) -> Tensor:
+def _hidden_in_tiles(height: int, width: int, device: torch.device) -> Tensor:
     """Returns which keys of its region a query does not see: those outside its window or outside the map.
 
     The result is ``rows x columns x TILE^2 x region^2`` bool, for the rows and columns of tiles.
     """
-    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    _, too_far = _offset_table(query, query, key, key, max_distance, torch.device("cpu"))
+    _, too_far = _offset_table(TILE, TILE, MAX_DISTANCE)
     count = -(-height // TILE), -(-width // TILE)
-    inside = _padded(torch.ones(1, 1, height, width), max_distance)
-    outside = _tiles(inside, max_distance, (0, 0), count)[0].transpose(1, 2) == 0  # tiles x 1 x region^2
+    inside = _padded(torch.ones(1, 1, height, width), MAX_DISTANCE)
+    outside = _tiles(inside, MAX_DISTANCE, (0, 0), count)[0].transpose(1, 2) == 0  # tiles x 1 x region^2
     return (too_far | outside).unflatten(0, count).to(device)
 
 
 @cached_table
-def _offsets_of_pairs(
-    height: int, width: int, max_distance: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Returns the offsets between all positions of a map: see ``_offset_table``."""
-    rows, columns = torch.arange(height), torch.arange(width)
-    return _offset_table(rows, columns, rows, columns, max_distance, device)
+def _offsets(height: int, width: int, border: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the ``_offset_table`` on a device."""
+    index, too_large = _offset_table(height, width, border)
+    return index.to(device), too_large.to(device)
 
 
-def _offset_table(
-    query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Returns the index of the offset of each query and key of two grids, and whether it is too large."""
-    dy = (key_y[None] - query_y[:, None] + max_distance)[:, None, :, None]
-    dx = (key_x[None] - query_x[:, None] + max_distance)[None, :, None, :]
-    window = 2 * max_distance + 1
-    reachable = (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
-    index = torch.where(reachable, dy * window + dx, 0)  # query rows x columns x key rows x columns
-    return index.flatten(2).flatten(0, 1).to(device), ~reachable.flatten(2).flatten(0, 1).to(device)
+def _offset_table(height: int, width: int, border: int) -> tuple[Tensor, Tensor]:
+    """Returns the index of the offset of each query and key, and whether the offset is too large.
 
-
-@cached_table
-def _keys_in_tile(max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the keys of a tile's region at each offset from its queries: see ``_key_table``."""
-    query, key = torch.arange(TILE), torch.arange(TILE + 2 * max_distance) - max_distance
-    return _key_table(query, query, key, key, max_distance, device)
+    Queries are the positions of ``height x width``; keys have a ``border`` around them as well.
+    """
+    dy, dx = (
+        torch.arange(-border, side + border) - torch.arange(side)[:, None] + MAX_DISTANCE
+        for side in (height, width)
+    )  # queries x keys along one side
+    dy, dx = dy[:, None, :, None], dx[None, :, None, :]
+    reachable = (dy >= 0) & (dy < WINDOW) & (dx >= 0) & (dx < WINDOW)
+    index = torch.where(reachable, dy * WINDOW + dx, 0)  # query rows x columns x key rows x columns
+    return index.flatten(2).flatten(0, 1), ~reachable.flatten(2).flatten(0, 1)
 
 
 @cached_table
-def _keys_of_pairs(height: int, width: int, max_distance: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the position at each offset from each position of a map: see ``_key_table``."""
-    rows, columns = torch.arange(height), torch.arange(width)
-    return _key_table(rows, columns, rows, columns, max_distance, device)
+def _key_table(height: int, width: int, border: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns the index of the key at each offset from each query, and whether it exists.
 
-
-def _key_table(
-    query_y: Tensor, query_x: Tensor, key_y: Tensor, key_x: Tensor, max_distance: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Returns the index of the key at each offset from each query of a grid, and whether it exists."""
-    offsets = torch.arange(2 * max_distance + 1) - max_distance
-    row = (query_y[:, None] + offsets - key_y[0])[:, None, :, None]
-    column = (query_x[:, None] + offsets - key_x[0])[None, :, None, :]
-    exist = (row >= 0) & (row < len(key_y)) & (column >= 0) & (column < len(key_x))
-    index = torch.where(exist, row * len(key_x) + column, 0)  # query rows x columns x W x W
+    Queries and keys are those of ``_offset_table``.
+    """
+    rows, columns = height + 2 * border, width + 2 * border  # of keys
+    offsets = torch.arange(WINDOW) - MAX_DISTANCE + border
+    row = (torch.arange(height)[:, None] + offsets)[:, None, :, None]
+    column = (torch.arange(width)[:, None] + offsets)[None, :, None, :]
+    exist = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    index = torch.where(exist, row * columns + column, 0)  # query rows x columns x W x W
     return index.flatten(2).flatten(0, 1).to(device), exist.flatten(2).flatten(0, 1).to(device)

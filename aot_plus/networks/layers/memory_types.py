@@ -24,6 +24,19 @@ class LayerMemory(NamedTuple):
     short: KeyValue
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Takes the place of the memory for a reference frame, which reads itself.
+
+    Attributes:
+        identity: ``B x N x C``, the frame's embedded mask.
+        embedding: ``1 x D`` temporal embedding of the frame's own keys; None if it is off.
+    """
+
+    identity: Tensor
+    embedding: Tensor | None
+
+
 class BlockFrame(Protocol):
     """Holds what a block keeps of a frame until its mask is known: ``AOTFrame`` or ``DeAOTFrame``."""
 
@@ -43,17 +56,12 @@ class BlockContext:
             before it reads the memory is then done once.
         position: ``1 x N x C`` position embedding.
         query_embedding: ``1 x D`` temporal embedding of the current frame; None if it is off.
-        reference_embedding: ``1 x D`` temporal embedding of a reference frame's own keys; None if it is
-            off.
-        identity: ``B x N x C`` identity embedding of a reference frame; None for every other frame.
     """
 
     size: tuple[int, int]
     groups: int
     position: Tensor
     query_embedding: Tensor | None
-    reference_embedding: Tensor | None
-    identity: Tensor | None
 
 
 def add_embedding(tokens: Tensor, embedding: Tensor | None) -> Tensor:

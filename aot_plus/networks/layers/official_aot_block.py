@@ -5,10 +5,8 @@ from torch import Tensor, nn
 
 from aot_plus.networks.layers.aot_block import AOTFrame, LongShortBlock
 from aot_plus.networks.layers.basic import to_map, to_tokens
-from aot_plus.networks.layers.local_attention import window_attention
+from aot_plus.networks.layers.local_attention import WINDOW, window_attention
 from aot_plus.networks.layers.memory_types import KeyValue
-
-MAX_DISTANCE = 7  # radius of the short-term window, in pixels of the feature map
 
 
 class ShortTermAttention(nn.Module):
@@ -17,7 +15,7 @@ class ShortTermAttention(nn.Module):
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        offsets = (2 * MAX_DISTANCE + 1) ** 2
+        offsets = WINDOW**2
         self.relative_emb_k = nn.Conv2d(channels, num_heads * offsets, 1, groups=num_heads)
         self.relative_emb_v = nn.Parameter(torch.zeros(num_heads, channels // num_heads, offsets))
         self.projection = nn.Linear(channels, channels)
@@ -35,9 +33,7 @@ class ShortTermAttention(nn.Module):
             )
         )
         offset_values = self.relative_emb_v.transpose(1, 2).repeat(len(queries), 1, 1)  # B*H x W^2 x d
-        attended = window_attention(
-            q * q.shape[1] ** -0.5, k, v, offset_logits, MAX_DISTANCE, offset_values.to(v.dtype)
-        )
+        attended = window_attention(q * q.shape[1] ** -0.5, k, v, offset_logits, offset_values.to(v.dtype))
         return self.projection(to_tokens(attended.unflatten(0, (-1, self.num_heads)).flatten(1, 2)))
 
     def _heads(self, maps: Tensor) -> Tensor:

@@ -5,14 +5,14 @@ from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory
+from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory, Reference
 
 
 class Block(Protocol):
     """Defines the interface of a block in the stack: ``AOTBlock`` or ``DeAOTBlock``."""
 
     def __call__(
-        self, x: Tensor, context: BlockContext, memory: LayerMemory | None
+        self, x: Tensor, context: BlockContext, memory: LayerMemory | Reference
     ) -> tuple[Tensor, BlockFrame]: ...
 
     def bind_long(self, frame: BlockFrame, identity: Tensor) -> KeyValue: ...
@@ -32,14 +32,14 @@ class LSTT(nn.Module):
         self.decoder_norms = nn.ModuleList(make_norm() for _ in (blocks if norm_all else blocks[-1:]))
 
     def forward(
-        self, tokens: Tensor, context: BlockContext, memory: Sequence[LayerMemory] | None
+        self, tokens: Tensor, context: BlockContext, memory: Sequence[LayerMemory] | Reference
     ) -> tuple[list[Tensor], list[BlockFrame]]:
         """Passes ``B x N x C`` tokens through all blocks.
 
         Args:
             tokens: one frame's tokens.
             context: shared by all blocks.
-            memory: each layer's memory; None for a reference frame.
+            memory: each layer's memory, or the reference frame that reads itself.
 
         Returns:
             Every layer's output (``B x N x C``, DeAOT ``B x N x 2C``), normalised if the layer has a norm,
@@ -48,7 +48,7 @@ class LSTT(nn.Module):
         outputs: list[Tensor] = []
         kept: list[BlockFrame] = []
         for index, block in enumerate(self._blocks()):
-            tokens, frame = block(tokens, context, memory[index] if memory is not None else None)
+            tokens, frame = block(tokens, context, memory if isinstance(memory, Reference) else memory[index])
             outputs.append(tokens)
             kept.append(frame)
         first = len(outputs) - len(self.decoder_norms)

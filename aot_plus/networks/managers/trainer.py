@@ -56,6 +56,9 @@ __all__ = ["Trainer"]
 
 _log = logging.getLogger(__name__)
 
+# Errors of PyTorch and others when they get a state that is not theirs.
+_MISFITS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+
 
 class Trainer:
     """Trains the model of a config and writes all files to ``folder``.
@@ -159,7 +162,7 @@ class Trainer:
         if checkpoint is not None:
             try:
                 learner.load_state(vars(checkpoint))
-            except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            except _MISFITS as error:
                 found = f"the checkpoint of step {checkpoint.step} does not fit: {_problems(error)}"
                 raise CheckpointError(f"{self.folder}: {found}") from error
             self._skipped = checkpoint.counters.get("skipped", 0)
@@ -250,7 +253,7 @@ class Trainer:
             return
         try:
             set_random_state(checkpoint.random_states[self.place.rank])
-        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except _MISFITS as error:
             raise CheckpointError(
                 f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
                 f"random states: {error}"

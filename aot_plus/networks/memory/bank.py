@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aot_plus.networks.layers.memory_types import KeyValue
-from aot_plus.utils.device import HostCopy, on_device
+from aot_plus.utils.device import HostCopy
 
 FIRST_UNBOUNDED_SLOTS = 8
 _SLOT, _FRAME, _REFERENCE = range(3)  # columns of a bank's book
@@ -27,7 +27,7 @@ class MemoryBank:
         self.capacity = capacity
         self._length = 0
         self._layers: list[KeyValue] = []  # for each layer: G x S x N x D, G x S x N x E
-        self._embedded: dict[int, Tensor] = {}  # by layer: G x S x N x D, the keys plus their embedding
+        self._embedded: list[Tensor] = []  # of each layer, the keys plus their embedding, if they have one
         self._book = torch.empty(0)  # G x S x 3: slot, frame number, reference or not; oldest frame first
         self._known: HostCopy | None = None  # the book's rows on the host, perhaps still being copied
 
@@ -66,40 +66,22 @@ class MemoryBank:
         return self.capacity is not None and len(self) >= self.capacity
 
     @property
-    def storage(self) -> list[tuple[Tensor, ...]]:
-        """Lists all tensors that each layer has allocated for keys and values."""
-        return [
-            (*layer, *(stored for own, stored in self._embedded.items() if own == index))
-            for index, layer in enumerate(self._layers)
-        ]
-
-    def append(
-        self,
-        entries: Sequence[KeyValue],
-        frame: int,
-        dropped: Sequence[int] | Tensor | None = None,
-        *,
-        reference: bool = False,
-    ) -> None:
-        """Stores a frame; in a full bank it replaces another.
-
-        Args:
-            entries: for each layer, keys ``G x N x D`` and values ``G x N x E``.
-            frame: its number, larger than those stored.
-            dropped: for each group, the position (0 = oldest) of the frame to replace; None if there is room.
-                The host does not wait for an int64 tensor (G) on the entries' device.
-            reference: the frame came with a mask.
-        """
-        device = entries[0].keys.device
-        if dropped is not None and not isinstance(dropped, Tensor):
-            dropped = on_device(dropped, device)
-        self.store(entries, on_device([frame], device)[0], dropped, reference=reference)
-        self.finish_store(replaced=dropped is not None)
+    def storage(self) -> list[Tensor]:
+        """Lists all tensors that are allocated for keys and values."""
+        return [*(tensor for layer in self._layers for tensor in layer), *self._embedded]
 
     def store(
         self, entries: Sequence[KeyValue], frame: Tensor, dropped: Tensor | None, *, reference: bool
     ) -> None:
-        """Does the device's part of ``append``; ``finish_store`` must follow. ``frame``: a 0-d tensor."""
+        """Stores a frame on the device; ``finish_store`` must follow, which does the host's part.
+
+        Args:
+            entries: for each layer, keys ``G x N x D`` and values ``G x N x E``.
+            frame: its number, larger than those stored, int64 without dimensions.
+            dropped: for each group, the position (0 = oldest) of the frame to replace, int64 (G); None if
+                there is room.
+            reference: the frame came with a mask.
+        """
         if dropped is None:
             self._make_room(entries)
             slot = len(self)
@@ -124,13 +106,13 @@ class MemoryBank:
         length = len(rows)
         ranks = self._book[:, :length, _SLOT].argsort(dim=1)  # each slot's rank: inverts each rank's slot
         by_slot = rows[ranks][:, :, None]  # G x T x 1 x D, in float32: the sum is rounded once
-        for index, (stored, _) in enumerate(self._layers):
-            if index not in self._embedded or self._embedded[index].shape != stored.shape:
-                self._embedded[index] = torch.empty_like(stored)
-            torch.add(stored[:, :length], by_slot, out=self._embedded[index][:, :length])
+        if not self._embedded:
+            self._embedded = [torch.empty_like(keys) for keys, _ in self._layers]
+        for (keys, _), embedded in zip(self._layers, self._embedded, strict=True):
+            torch.add(keys[:, :length], by_slot, out=embedded[:, :length])
 
     def finish_store(self, *, replaced: bool) -> None:
-        """Does the host's part of ``append``. ``replaced``: the stored frame took the place of another."""
+        """Counts the stored frame on the host. ``replaced``: it took the place of another."""
         self._length += not replaced
         self._known = HostCopy(self._rows)
 
@@ -151,7 +133,7 @@ class MemoryBank:
     def layer(self, index: int) -> KeyValue:
         """Returns a layer's keys ``G x T x N x D`` and values ``G x T x N x E``, in the order of the slots.
 
-        They are valid until the next ``append``.
+        They are valid until the next ``store``.
         """
         return KeyValue(*(stored[:, : len(self)] for stored in self._layers[index]))
 
@@ -171,7 +153,7 @@ class MemoryBank:
         self._length = book.shape[1]
         self._book = self._with_room(book)
         self._layers = [KeyValue(*map(self._with_room, layer)) for layer in state["layers"]]
-        self._embedded, self._known = {}, HostCopy(self._rows)
+        self._embedded, self._known = [], HostCopy(self._rows)
 
     @property
     def _rows(self) -> Tensor:
@@ -197,12 +179,13 @@ class MemoryBank:
     def _make_room(self, entries: Sequence[KeyValue]) -> None:
         """Allocates storage for one more frame, if there is none."""
         if not self._layers:
-            self._layers = [KeyValue(*(self._allocate(tensor) for tensor in entry)) for entry in entries]
+            self._layers = [KeyValue(*map(self._allocate, entry)) for entry in entries]
             keys = entries[0].keys
             self._book = self._allocate(keys.new_empty(len(keys), 3, dtype=torch.long))
         while len(self) >= self._book.shape[1]:
             self._book = _doubled(self._book)
-            self._layers = [KeyValue(*(_doubled(tensor) for tensor in layer)) for layer in self._layers]
+            self._layers = [KeyValue(*map(_doubled, layer)) for layer in self._layers]
+            self._embedded = []
 
     def _with_room(self, frames: Tensor) -> Tensor:
         """Copies frames ``G x T x ...`` to the beginning of new storage that is large enough."""
@@ -240,7 +223,7 @@ class DifferentiableBank:
         return self.capacity is not None and len(self) >= self.capacity
 
     def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
-        """Stores a frame as ``MemoryBank.append`` does; all samples drop the frame at the same position."""
+        """Stores a frame. In a full bank it replaces the one at the position ``dropped``, for all samples."""
         if dropped is not None:
             del self._stored[dropped]
         self._stored.append(list(entries))

@@ -13,7 +13,7 @@ from aot_plus.networks.encoders.base import levels_of
 from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.layers.basic import to_map, to_tokens
 from aot_plus.networks.layers.identity import IdentityBank
-from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory
+from aot_plus.networks.layers.memory_types import BlockContext, BlockFrame, KeyValue, LayerMemory, Reference
 from aot_plus.networks.layers.position import sine_position_embedding, temporal_rows
 from aot_plus.networks.layers.transformer import LSTT
 
@@ -155,26 +155,19 @@ class AOT(nn.Module):
 
     def propagate_reference(self, features: Features, identity: Tensor) -> Propagation:
         """Passes a reference frame, bound with ``identity`` (``G x N x C``), through the transformer."""
-        rows = self.memory_embedding(1)
-        return self._transform(features, identity.shape[0], None, identity, rows)
+        reference = Reference(identity, self.memory_embedding(1))
+        return self._transform(features, identity.shape[0], reference)
 
     def propagate(self, features: Features, memory: Sequence[LayerMemory]) -> Propagation:
         """Passes a frame through the transformer. ``memory``: each layer's memory, for G groups."""
-        return self._transform(features, memory[0].short.keys.shape[0], memory, None, None)
+        return self._transform(features, memory[0].short.keys.shape[0], memory)
 
     def _transform(
-        self,
-        features: Features,
-        groups: int,
-        memory: Sequence[LayerMemory] | None,
-        identity: Tensor | None,
-        reference_embedding: Tensor | None,
+        self, features: Features, groups: int, memory: Sequence[LayerMemory] | Reference
     ) -> Propagation:
         # The blocks' sums keep this memory layout; with that of a map, every sum and norm would be strided.
         tokens = self.embedding_dropout(to_tokens(features.projected).contiguous())
-        context = BlockContext(
-            features.size, groups, features.position, self.cur_pos_emb, reference_embedding, identity
-        )
+        context = BlockContext(features.size, groups, features.position, self.cur_pos_emb)
         return Propagation(*self.LSTT(tokens, context, memory))
 
     def bind_long(self, propagation: Propagation, identity: Tensor) -> list[KeyValue]:

@@ -105,8 +105,8 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         CheckpointError: the tensors belong to another model, have another type than the model's or values
             beyond its range, or (``strict``) some are missing.
     """
-    own = {name: tensor for name, tensor in model.state_dict().items() if _counts(name)}
-    tensors = {name: tensor for name, tensor in tensors.items() if _counts(name)}
+    own = {name: tensor for name, tensor in model.state_dict().items() if is_used(name)}
+    tensors = {name: tensor for name, tensor in tensors.items() if is_used(name)}
     report = _compare(source, own, tensors)
     taken = [*report.loaded, *report.adapted]
     if len(taken) < max(1.0, _MIN_SHARE * len(own)):
@@ -140,8 +140,8 @@ def load_encoder(encoder: nn.Module, path: Path | str) -> LoadReport:
     return load_tensors(encoder, tensors, str(path), strict=True)
 
 
-def _counts(name: str) -> bool:
-    """Returns whether a tensor is used: batch norms do not need their number of batches here."""
+def is_used(name: str) -> bool:
+    """Returns whether a file's tensor is used: batch norms do not need their number of batches here."""
     return name.rpartition(".")[2] != "num_batches_tracked"
 
 

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from aot_plus.networks.models.checkpoint import is_used
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
 from evaluation.files import replacing, require_writable
@@ -52,8 +53,7 @@ def mean_weights(sources: Sequence[Path]) -> dict[str, Tensor]:
 
 def _read_weights(source: Path) -> dict[str, Tensor]:
     """Reads a checkpoint without ``num_batches_tracked``: loading ignores it, and exported files lack it."""
-    tensors = read_state_dict(source)
-    return {name: tensors[name] for name in tensors if name.rpartition(".")[2] != "num_batches_tracked"}
+    return {name: tensor for name, tensor in read_state_dict(source).items() if is_used(name)}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from aot_plus.networks.memory.policies.frame_values import FrameValues
 
 if TYPE_CHECKING:
     from aot_plus.configs import Config
@@ -38,33 +40,32 @@ class ReadStatistics:
 class Append:
     """Shows a policy a frame that is being appended to a long-term memory.
 
-    Tensors on the memory's device are converted to lists and numbers on request; the host then waits for all
-    of the GPU's pending work. A policy that uses only the tensors causes no wait.
+    Its tensors are on the memory's device. On request they become lists and numbers; the host then waits for
+    all of the GPU's pending work. A policy that uses only the tensors causes no wait.
     """
 
     def __init__(
         self,
-        frames: Sequence[int] | Tensor,
-        new_frame: int | Tensor,
-        droppable: Sequence[int] | Tensor,
+        numbers: Tensor,
+        new_number: Tensor,
+        may_drop: Tensor,
         overflows: bool,
         read_statistics: Callable[[], ReadStatistics],
         read_probabilities: Callable[[], Tensor] | None = None,
     ) -> None:
         """
         Args:
-            frames: numbers of the T entries that were there before, oldest first; a tensor is int64.
-            new_frame: number of the appended frame; it has no score and is never dropped right away. A tensor
-                is int64, without dimensions.
-            droppable: positions in ``frames``, ascending, that may be dropped (reference frames are
-                protected); a tensor has a flag for every position.
+            numbers: frame numbers of the T entries that were there before, oldest first: T int64.
+            new_number: number of the appended frame, which has no score and is never dropped right away:
+                int64 without dimensions.
+            may_drop: which of the T entries may be dropped (reference frames are protected): T bool.
             overflows: with the new frame the memory exceeds its capacity, so that an entry has to be dropped.
             read_statistics: computes the statistics of the new frame's read; runs only if a policy asks.
             read_probabilities: computes the new frame's class probabilities, (1 + M) x N.
         """
-        self._frames = frames
-        self._new_frame = new_frame
-        self._droppable = droppable
+        self.numbers = numbers
+        self.new_number = new_number
+        self.may_drop = may_drop
         self.overflows = overflows
         self.read_statistics = read_statistics
         self.read_probabilities = read_probabilities
@@ -72,38 +73,17 @@ class Append:
     @cached_property
     def frames(self) -> list[int]:
         """Returns the numbers of the T entries that were there before, oldest first."""
-        return [int(number) for number in _listed(self._frames)]
+        return self.numbers.tolist()
 
     @cached_property
     def new_frame(self) -> int:
         """Returns the number of the appended frame."""
-        return int(self._new_frame)
+        return int(self.new_number)
 
     @cached_property
     def droppable(self) -> list[int]:
         """Returns the positions in ``frames``, ascending, that may be dropped."""
-        chosen = self._droppable
-        return _listed(chosen.nonzero().flatten() if isinstance(chosen, Tensor) else chosen)
-
-    @cached_property
-    def numbers(self) -> Tensor:
-        """Returns ``frames`` on the memory's device: T int64."""
-        return self._frames if isinstance(self._frames, Tensor) else torch.tensor(self._frames)
-
-    @cached_property
-    def new_number(self) -> Tensor:
-        """Returns ``new_frame`` on the memory's device: int64 without dimensions."""
-        if isinstance(self._new_frame, Tensor):
-            return self._new_frame
-        return self.numbers.new_full((), self._new_frame)
-
-    @cached_property
-    def may_drop(self) -> Tensor:
-        """Returns ``droppable`` as a flag for every position, on the memory's device: T bool."""
-        if isinstance(self._droppable, Tensor):
-            return self._droppable
-        flags = [position in self._droppable for position in range(len(self._frames))]
-        return torch.tensor(flags)
+        return self.may_drop.nonzero().flatten().tolist()
 
     def statistics(self) -> ReadStatistics:
         """Returns the statistics of the new frame's read, which the first call computes."""
@@ -121,10 +101,6 @@ class Append:
     @cached_property
     def _statistics(self) -> ReadStatistics:
         return self.read_statistics()
-
-
-def _listed(values: Sequence[int] | Tensor) -> list[int]:
-    return values.tolist() if isinstance(values, Tensor) else list(values)
 
 
 class MemoryPolicy(ABC):
@@ -208,8 +184,9 @@ class MemoryPolicy(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Returns the policy's part of a segmenter's state: all attributes but ``cfg``.
 
-        Of a module or a ``torch.Generator``, it has the tensors. A policy that keeps anything else but
-        numbers, text, tensors, lists, tuples and dictionaries overrides this and ``load_state_dict``.
+        Of a module, a ``torch.Generator`` or ``FrameValues``, it has the tensors. A policy that keeps
+        anything else but numbers, text, tensors, lists, tuples and dictionaries overrides this and
+        ``load_state_dict``.
         """
         return copy.deepcopy({name: _state_of(value) for name, value in vars(self).items() if name != "cfg"})
 
@@ -220,7 +197,7 @@ class MemoryPolicy(ABC):
         """
         for name, value in copy.deepcopy(dict(state)).items():
             own = vars(self).get(name)
-            if isinstance(own, nn.Module):
+            if isinstance(own, nn.Module | FrameValues):
                 own.load_state_dict(value)
             elif isinstance(own, torch.Generator):
                 own.set_state(value.cpu())
@@ -229,8 +206,8 @@ class MemoryPolicy(ABC):
 
 
 def _state_of(value: Any) -> Any:
-    """Returns an attribute of a policy; of a module or a random generator, its tensors."""
-    if isinstance(value, nn.Module):
+    """Returns an attribute of a policy; of those that hold tensors, the tensors."""
+    if isinstance(value, nn.Module | FrameValues):
         return value.state_dict()
     return value.get_state() if isinstance(value, torch.Generator) else value
 

@@ -48,11 +48,10 @@ class WriteGate(MemoryPolicy):
         elif quality > 0:
             self._first.append(quality)
         self.last_facts = {"quality": quality, "needed": needed}
-        return quality > 0 and quality >= needed and (not self.policy.may_decline or self._ask(append))
-
-    def _ask(self, append: Append) -> bool:
-        kept = self.policy.keep(append)
-        self._take_over()
+        kept = quality > 0 and quality >= needed
+        if kept and self.policy.may_decline:
+            kept = self.policy.keep(append)
+            self._take_over()
         return kept
 
     def observe(self, append: Append) -> None:

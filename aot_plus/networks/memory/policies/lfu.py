@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append, MemoryPolicy
-from aot_plus.networks.memory.policies.relevance import FrameValues
+from aot_plus.networks.memory.policies.frame_values import FrameValues
 from aot_plus.networks.memory.scores import relevance
 
 if TYPE_CHECKING:
@@ -54,14 +53,3 @@ class LfuPolicy(MemoryPolicy):
         self.last_scores = {}
         for values in (self._sums, self._reads):
             values.forget()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the state as ``MemoryPolicy`` does, with sums and numbers of reads as plain values."""
-        own = {"_sums": self._sums.state_dict(), "_reads": self._reads.state_dict()}
-        return super().state_dict() | own
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the policy from a ``state_dict``."""
-        self._sums.load_state_dict(state["_sums"])
-        self._reads.load_state_dict(state["_reads"])
-        super().load_state_dict({**state, "_sums": self._sums, "_reads": self._reads})

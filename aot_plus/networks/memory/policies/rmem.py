@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from aot_plus.networks.memory.policies.base import Append
-from aot_plus.networks.memory.policies.relevance import FrameValues, RelevancePolicy
+from aot_plus.networks.memory.policies.frame_values import FrameValues
+from aot_plus.networks.memory.policies.relevance import RelevancePolicy
 from aot_plus.utils.config_ranges import check_value
 
 if TYPE_CHECKING:
@@ -54,12 +54,3 @@ class RMemPolicy(RelevancePolicy):
         """Clears the state for another video."""
         super().forget()
         self._ages.forget()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the state as ``RelevancePolicy`` does, with the ages as plain values."""
-        return super().state_dict() | {"_ages": self._ages.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the policy from a ``state_dict``."""
-        self._ages.load_state_dict(state["_ages"])
-        super().load_state_dict({**state, "_ages": self._ages})
