@@ -47,6 +47,7 @@ _Picture = tuple[Image, float]  # a frame of the overlay, and its time in the vi
 OVERLAY = "overlay.mp4"
 _UNBOUNDED_ROOM = 9  # frames in the strip if the memory has no fixed capacity
 _NARROWEST = 240  # pixels: in the overlay of a narrower video, the strip would be larger than the picture
+_TALLEST = 2160  # pixels: no video is enlarged beyond this height
 
 
 class _Read(NamedTuple):
@@ -156,7 +157,7 @@ class DemoRun:
             if strip is None:
                 self.masks.check_sizes(prepared.size)
                 height, width = prepared.size
-                scale = -(-_NARROWEST // width)  # 1 unless the video is narrower
+                scale = max(1, min(-(-_NARROWEST // width), _TALLEST // height))
                 strip = MemoryStrip((height * scale, width * scale), self._strip_room())
             predicted = video.step(prepared, self._mask(frame, result))
             bank = self.segmenter.banks[0]
