@@ -413,6 +413,25 @@ def test_a_model_moved_away_and_back_is_recorded_again(recorder: TapeRecorder) -
     assert recorder.replays > before
 
 
+def test_steps_of_a_model_that_was_moved_are_freed(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Present and waiting graphs would go on reading the memory in which the weights were."""
+    plain, video = _plain(LATTER_MEM_LEN=2), _video(40, frames=3)
+    one = VideoSegmenter(copy.deepcopy(plain.model), plain.cfg)
+    steps, alive = list[weakref.ref[fixed_step.FixedStep]](), list[int]()
+    for height in (50, 60):
+        one.start(video[0][:height], _squares([1, 2])[:height])
+        one.step(video[1][:height])
+        assert one._step is not None
+        steps.append(weakref.ref(one._step))
+    monkeypatch.setattr(recorder, "free", lambda: alive.append(sum(step() is not None for step in steps)))
+    for weight in one.model.parameters():
+        weight.data = weight.data.clone()
+    one.step(video[2][:60])
+    assert alive == [1, 0]  # a step is gone before its memory is freed
+
+
 @pytest.mark.parametrize("move", [lambda model: model.half(), lambda model: model.to("meta")])
 def test_a_model_that_is_moved_or_converted_in_mid_video_is_an_error(
     move: Callable[[AOT], AOT], recorder: TapeRecorder
