@@ -73,6 +73,15 @@ class WantsTheHost(FifoPolicy):
         return append.new_number.new_full((), int(append.may_drop.long().argmax()))
 
 
+class KeepsItsState(FifoPolicy):
+    """Keeps a value for each entry in a tensor that stays where it is."""
+
+    replayable = True
+
+    def reserve(self, capacity: int, device: torch.device) -> None:
+        self.state = torch.zeros(capacity, device=device)
+
+
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     """Makes all segmenters record their steps with this recorder."""
@@ -152,10 +161,11 @@ CASES: dict[str, tuple[Run, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_video_is_the_same(case: str, recorder: TapeRecorder) -> None:
+def test_a_video_is_the_same(case: str, recorder: TapeRecorder, caplog: pytest.LogCaptureFixture) -> None:
     run, values = CASES[case]
     _check_equal(run, **{"LATTER_MEM_LEN": 2, **values})
     assert recorder.replays > 3
+    assert not caplog.records  # nothing was tried that cannot be recorded
 
 
 def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder) -> None:
@@ -174,16 +184,45 @@ def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder
     assert recorder.replays >= before + 15  # all frames except the eager first one and the small video's
 
 
+def test_a_second_video_is_all_replays(recorder: TapeRecorder) -> None:
+    """But for what fills the bank: two frames are written without recordings."""
+    one, run = _segmenter(LATTER_MEM_LEN=2), _all(frames=9, gap=1)
+    run(one)
+    before = recorder.replays
+    run(one)
+    # Eight frames are encoded, propagated and decoded; six times there is a choice and a write.
+    assert recorder.replays == before + 3 * 8 + 2 * 6
+
+
+def test_a_replayable_policy_gets_tensors_of_the_banks_size(recorder: TapeRecorder) -> None:
+    """It may keep its state nowhere else, so each group's policy gets them, before a frame is recorded."""
+    one = _segmenter(MEM_POLICY=f"{__name__}:KeepsItsState", LATTER_MEM_LEN=2)
+    _all(frames=2, ids=12)(one)
+    assert one._step is not None
+    policies = [policy for batch in one._step.video.states[0].batches for policy in batch.policies]
+    assert [policy.state.shape for policy in policies] == [(3,)] * 2  # one and LATTER_MEM_LEN
+
+
 def test_an_object_removed_from_one_video_is_followed_in_the_next(recorder: TapeRecorder) -> None:
+    """Its recordings give their own results, though other ones for fewer objects were made after them."""
     one, other = _segmenter(LATTER_MEM_LEN=2), _plain(LATTER_MEM_LEN=2)
     _all(frames=3, gap=1)(one)
     one.remove(1)
+    for image in _video(44, frames=2):
+        one.step(image)
     run = _all(frames=6, gap=1, seed=43)
     expected = run(other)
     assert any((labels == 1).any() for labels in expected[1:])
     for mine, labels in zip(run(one), expected, strict=True):
         np.testing.assert_array_equal(mine, labels)
-    assert one.probabilities().ids == other.probabilities().ids == [0, 1, 2]
+    found, wanted = one.probabilities(), other.probabilities()
+    assert found.ids == wanted.ids == [0, 1, 2]
+    np.testing.assert_allclose(found.values, wanted.values, atol=1e-5)
+    assert one.banks == other.banks
+    for each in (one, other):
+        each.remove(2)  # the recordings without object 1 do not serve
+    for image in _video(45, frames=2):
+        np.testing.assert_array_equal(one.step(image), other.step(image))
     assert recorder.replays > 0
 
 
@@ -211,13 +250,14 @@ def test_a_trace_may_be_asked_for_between_two_videos(recorder: TapeRecorder) -> 
     assert any(entry["dropped"] is not None for entry in entries)
 
 
-def test_traces_are_the_same(recorder: TapeRecorder) -> None:
+def test_traces_are_the_same(recorder: TapeRecorder, caplog: pytest.LogCaptureFixture) -> None:
     traces: list[list[dict[str, object]]] = []
     for make in (_segmenter, _plain):
         traces.append([])
         _all()(make(LATTER_MEM_LEN=2, trace=traces[-1].append))
     assert traces[0] == traces[1]
     assert any(entry["dropped"] is not None for entry in traces[0])
+    assert not caplog.records  # the other pieces are still recorded
 
 
 def test_what_cannot_be_recorded_runs_eagerly_with_one_log_line(
@@ -371,6 +411,25 @@ def test_a_model_moved_away_and_back_is_recorded_again(recorder: TapeRecorder) -
         for mine, other in zip(run(one), expected, strict=True):
             np.testing.assert_array_equal(mine, other)
     assert recorder.replays > before
+
+
+def test_steps_of_a_model_that_was_moved_are_freed(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Present and waiting graphs would go on reading the memory in which the weights were."""
+    plain, video = _plain(LATTER_MEM_LEN=2), _video(40, frames=3)
+    one = VideoSegmenter(copy.deepcopy(plain.model), plain.cfg)
+    steps, alive = list[weakref.ref[fixed_step.FixedStep]](), list[int]()
+    for height in (50, 60):
+        one.start(video[0][:height], _squares([1, 2])[:height])
+        one.step(video[1][:height])
+        assert one._step is not None
+        steps.append(weakref.ref(one._step))
+    monkeypatch.setattr(recorder, "free", lambda: alive.append(sum(step() is not None for step in steps)))
+    for weight in one.model.parameters():
+        weight.data = weight.data.clone()
+    one.step(video[2][:60])
+    assert alive == [1, 0]  # a step is gone before its memory is freed
 
 
 @pytest.mark.parametrize("move", [lambda model: model.half(), lambda model: model.to("meta")])

@@ -301,8 +301,16 @@ def test_a_position_embedding_is_made_once_and_serves_training_too() -> None:
     (made * torch.ones(1, requires_grad=True)).sum().backward()  # fails for inference tensors
 
 
-@pytest.mark.parametrize("size", [(5, 9), (8, 8), (13, 40)])  # whole, whole, in tiles
-def test_window_attention_equals_a_loop_over_queries(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "at_once"),  # small maps are not cut into tiles; a GPU processes all tiles at once
+    [((5, 9), False), ((8, 8), False), ((18, 33), False), ((18, 33), True)],
+)
+def test_window_attention_equals_a_loop_over_queries(
+    size: tuple[int, int], at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if at_once:
+        tiles = "aot_plus.networks.layers.local_attention.tiles_at_a_time"
+        monkeypatch.setattr(tiles, lambda rows, columns, device: (rows, columns))
     torch.manual_seed(0)
     height, width = size
     queries, keys = torch.randn(2, 4, height, width), torch.randn(2, 4, height, width)

@@ -111,6 +111,7 @@ def test_a_position_may_be_any_integer(answer: Any) -> None:
         (torch.tensor(1.0), "torch.float32"),
         (torch.tensor(True), "torch.bool"),
         (torch.tensor([1]), r"\(1,\)"),
+        (torch.tensor([1, 3]), r"\(2,\)"),
     ],
 )
 def test_another_answer_is_refused_with_what_was_expected(answer: Any, found: str) -> None:
@@ -130,7 +131,7 @@ def test_the_host_does_not_wait_for_a_tensor_on_another_device(monkeypatch: pyte
         def __int__(self) -> int:
             raise AssertionError("a wait")
 
-        tolist = __int__
+        tolist = item = __int__
 
     flags = torch.tensor([False, True, False, True]).as_subclass(Elsewhere)
     policy = Answers(config(NAME))
@@ -142,10 +143,20 @@ def test_the_host_does_not_wait_for_a_tensor_on_another_device(monkeypatch: pyte
 
     chosen = torch.tensor(99).as_subclass(Elsewhere)
     assert ask(chosen) is chosen
-    assert ask(2) == 2
-    for wrong in (torch.tensor(1.0), torch.tensor([1]), 0, 4):
+    assert [ask(1), ask(2), ask(3)] == [1, 2, 3]
+    for wrong in (torch.tensor(1.0).as_subclass(Elsewhere), torch.tensor([1]), 0, 4):
         with pytest.raises(ConfigError, match="MEM_POLICY"):
             ask(wrong)
+
+
+def test_what_a_policy_has_asked_for_is_checked_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "is_on_host", lambda tensor: False)  # the CPU stands in for a GPU
+    flags, policy = torch.tensor([False, True, False, True]), Answers(config(NAME))
+    append = Append([0, 5, 10, 15], 20, flags, True, lambda: None)  # type: ignore
+    assert append.droppable == [1, 3]
+    policy.answer = 2
+    with pytest.raises(ConfigError, match=r"append\.droppable, \[1, 3\]"):
+        ask_to_drop(policy, append, NAME)
 
 
 def test_an_answer_is_checked_in_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,13 +168,28 @@ def test_an_answer_is_checked_in_a_video(monkeypatch: pytest.MonkeyPatch) -> Non
         _play("Answers", MEM_WRITE_GATE=0.01)
 
 
-@pytest.mark.parametrize("answer", [None, 0.7, 1])
-def test_to_keep_a_frame_is_yes_or_no(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Keeps, "answer", np.bool_(True))
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kind", [bool, np.bool_, torch.tensor])
+def test_a_frame_is_kept_or_not(kind: Any, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keeps, "answer", kind(kept))
     monkeypatch.setattr(Keeps, "drop", lambda self, append: 1)
-    assert _play("Keeps").banks == [[0, 3]]
+    assert _play("Keeps").banks == [[0, 3] if kept else [0]]
+    assert _play("KeepsAll").banks == [[0, 3]]  # nobody asks it
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (None, "None"),
+        (0.7, "0.7"),
+        (1, "1"),
+        (torch.tensor(1), "1 of torch.int64"),
+        (torch.tensor([True]), r"\(1,\)"),
+    ],
+)
+def test_to_keep_a_frame_is_yes_or_no(answer: Any, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Keeps, "answer", answer)
-    with pytest.raises(ConfigError, match=rf"{__name__}:Keeps.*True or False.*{answer}"):
+    with pytest.raises(ConfigError, match=rf"{__name__}:Keeps.*True or False.*{found}"):
         _play("Keeps")
 
 

@@ -192,6 +192,20 @@ def test_a_flipped_video_with_flip_views_gives_flipped_labels() -> None:
     assert agreement > 0.999
 
 
+def test_labels_go_to_the_memory_as_each_view_sees_them() -> None:
+    one = _segmenter(TEST_FLIP=True, TEST_MULTISCALE=(1.0, 2.0))
+    one.start(_video(11, frames=1)[0], _squares([1, 2]))
+    assert one._video is not None
+    labels = torch.tensor([[0, 7, 9], [7, 0, 9]], dtype=torch.int).repeat_interleave(33, 0)
+    for view in one._video.views:
+        height, width = view.size
+        found = one._video.labels_of(view, labels)
+        assert found.shape == view.size
+        assert set(found.unique().tolist()) == {0, 7, 9}  # no label is between two others
+        corners = [int(found[y, x]) for y in (0, height - 1) for x in (0, width - 1)]
+        assert corners == ([9, 0, 9, 7] if view.flip else [0, 9, 7, 9])
+
+
 def test_large_images_are_scaled_down() -> None:
     segmenter = _segmenter(TEST_MAX_LONG_EDGE=50.0)
     labels = _run(segmenter, _video(12, frames=3), _squares([1, 2]))
@@ -207,6 +221,8 @@ def test_large_images_are_scaled_down() -> None:
         ((720, 1280), (1.0,), True, (577, 1041)),
         ((720, 1280), (1.0,), False, (592, 1040)),
         ((720, 1280), (1.0, 1.1, 1.2), False, (576, 1040)),  # the shorter side is limited first
+        ((480, 854), (1.0, 1.5), False, (480, 848)),
+        ((480, 854), (1.5, 1.0), False, (720, 1280)),
     ],
 )
 def test_inputs_have_the_sizes_of_the_aot_benchmark(

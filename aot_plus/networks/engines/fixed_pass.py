@@ -43,7 +43,7 @@ class FixedPass:
 
     def run(self, clips: Clips, sequential: bool) -> TrainOutput:
         """Runs the function on ``clips``, which may be on the host, and returns a copy of its output."""
-        shape = tuple(clips.images.shape)
+        shape = clips.images.shape
         self._clips[shape] = copied(clips, self._clips.get(shape), self._device)
         key = shape, sequential
         lent = self._lend_gradients(self._reached.get(key, self._gradients))

@@ -49,7 +49,8 @@ class FixedStep:
         self._dropped = [
             torch.zeros(len(batch.groups), dtype=torch.long, device=video.device) for batch in batches
         ]
-        self._kept = [True] * len(batches)  # for each batch: its policies want the frame in the bank
+        # For each batch: its policies want the frame in the bank. Replayable ones want every frame.
+        self._kept = [True] * len(batches)
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
         self._pixels: dict[tuple[torch.dtype, ...], list[Tensor]] = {}  # by dtype, which tells if resized
@@ -130,7 +131,6 @@ class FixedStep:
     def _choose(self, counts: tuple[int, ...], *, full: bool) -> None:
         """Asks the policies: eagerly if the choice involves the host or a bank has room."""
         if full and self._choice_is_replayable:
-            self._kept = [True] * len(self._dropped)
             self.graphs.run("choose", self._ask, counts)
         else:
             self._ask()

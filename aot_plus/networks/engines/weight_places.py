@@ -20,10 +20,7 @@ class WeightPlaces:
         # Their dictionaries: a parameter may be replaced as well as get other data. To look for them in the
         # whole model would take several times as long, and this is done for every frame.
         self._holders = [
-            (module._parameters, name)
-            for module in model.modules()
-            for name, weight in module._parameters.items()
-            if weight is not None
+            (module._parameters, name) for module in model.modules() for name in module._parameters
         ]
         self._kind = self._kind_now()
         self._addresses = self._addresses_now()
