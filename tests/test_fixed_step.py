@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines import segmenter, step_graphs, step_store
+from aot_plus.networks.engines.fixed_step import FixedStep
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.layers.position import sine_position_embedding
@@ -419,7 +420,7 @@ def test_steps_of_a_model_that_was_moved_are_freed(
     """Present and waiting graphs would go on reading the memory in which the weights were."""
     plain, video = _plain(LATTER_MEM_LEN=2), _video(40, frames=3)
     one = VideoSegmenter(copy.deepcopy(plain.model), plain.cfg)
-    steps, alive = list[weakref.ref[fixed_step.FixedStep]](), list[int]()
+    steps, alive = list[weakref.ref[FixedStep]](), list[int]()
     for height in (50, 60):
         one.start(video[0][:height], _squares([1, 2])[:height])
         one.step(video[1][:height])
