@@ -16,7 +16,7 @@ from aot_plus.utils.images import Image
 from aot_plus.utils.masks import write_mask
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.video_writer import VideoWriter
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, replacing, writing
 from evaluation.masks import Mask
 from evaluation.vost import ANNOTATIONS, SPLITS
 
@@ -76,8 +76,7 @@ def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, i
                     write_mask(masks / names.masks / sequence / f"{name}.png", mask)
                 overlay.write(_overlay(frame.image, mask, project.hidden), frame.seconds)
                 tell(done, len(written))
-        with replacing(masks / names.split) as temporary:
-            temporary.write_text(f"{sequence}\n", encoding="utf-8")
+        replace_text(masks / names.split, f"{sequence}\n")
         zipped = _zipped(folder / f"{sequence}-{layout}.zip", masks, overlay.path)
     return project.folder / "export" / zipped.name
 

@@ -11,7 +11,7 @@ import numpy as np
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.masks import write_mask
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, replacing, writing
 from evaluation.masks import Mask, read_mask
 
 __all__ = ["MaskStore"]
@@ -91,8 +91,7 @@ class MaskStore:
         """Writes the areas to their file if they have changed."""
         areas = self.areas()
         if areas != self._saved:
-            with replacing(self.folder / _AREAS_FILE) as temporary:
-                temporary.write_text(json.dumps(areas), encoding="utf-8")
+            replace_text(self.folder / _AREAS_FILE, json.dumps(areas))
             self._saved = areas
 
     def _read_areas(self) -> dict[int, Areas]:

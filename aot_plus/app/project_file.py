@@ -10,7 +10,7 @@ from aot_plus.app.frames import FrameList
 from aot_plus.app.settings import Settings
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
-from evaluation.files import replacing, require_regular
+from evaluation.files import replace_text, require_regular
 from evaluation.masks import IGNORE_ID
 
 __all__ = [
@@ -107,8 +107,7 @@ def read_project(folder: Path) -> ProjectData:
 def write_project(folder: Path, data: ProjectData) -> None:
     """Writes the file in a project's folder. Raises ``DataError``."""
     content = asdict(data) | {"version": _VERSION}
-    with replacing(folder / PROJECT_FILE) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    replace_text(folder / PROJECT_FILE, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def clean_name(name: str) -> str:

@@ -18,7 +18,7 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
 from aot_plus.utils.json_text import parse_json
 from aot_plus.viz.clips import clip_row
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, replacing, writing
 from evaluation.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ def truncate_log(path: Path, start_step: int) -> None:
     """Removes the lines of steps after ``start_step`` from a file, which may not exist. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
-        kept = lines_up_to(path, start_step)
-        with replacing(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+        replace_text(path, "".join(lines_up_to(path, start_step)))
 
 
 def lines_up_to(path: Path, start_step: int) -> list[str]:
