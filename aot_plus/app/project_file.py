@@ -61,6 +61,9 @@ class Chain:
         """Returns how many steps a frame comes after the first; negative if it comes before."""
         return (frame - self.first) * self.step
 
+    def reached(self, frame: int) -> bool:
+        return 0 <= self.position(frame) <= self.position(self.last)
+
     def frame(self, position: int) -> int:
         return self.first + position * self.step
 

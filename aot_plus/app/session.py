@@ -78,13 +78,12 @@ class Opened:
 
     def chain_at(self, frame: int) -> Chain | None:
         """Finds the run that reached a frame: the latest one if both directions did, None if none did."""
-        last = self.progress.step
-        for step in (last, -last):
-            going = self.run is not None and step == last and self.progress.is_running
-            chain = self.run.chain if self.run is not None and going else self.project.chain(step)
-            if chain is not None and 0 <= chain.position(frame) <= chain.position(chain.last):
-                return chain
-        return None
+        run, latest = self.run, self.progress.step
+        chains = [self.project.chain(latest), self.project.chain(-latest)]
+        if run is not None and run.progress.is_running:
+            chains[0] = run.chain  # which is saved only now and then
+        reached = (chain for chain in chains if chain is not None and chain.reached(frame))
+        return next(reached, None)
 
     def segment(self, frame: int, step: int) -> None:
         """Goes to a frame and starts a run from there, forward (1) or backward (-1)."""
@@ -245,8 +244,8 @@ class Session:
 
             self.opened.edit(frame, add_found)
 
-    def load_mask(self, frame: int, path: Path) -> list[TrackedObject]:
-        """Goes to a frame and loads its mask from a file. Returns the new objects. Raises ``DataError``.
+    def load_mask(self, frame: int, path: Path) -> None:
+        """Goes to a frame and loads its mask from a file. Raises ``DataError``.
 
         Ids of existing objects stay; other ids become new objects. Ignored pixels become background.
         """
@@ -264,10 +263,8 @@ class Session:
             opened.stop()
             frame = opened.show(frame)
             with opened.history.step(frame):
-                table, new = _take_ids(project, loaded)
-                project.give(frame, table[loaded])
+                project.give(frame, _take_ids(project, loaded)[loaded])
             opened.mask_changed(frame)
-            return new
 
     def undo(self) -> None:
         """Undoes the last change: a stroke, box or mask file, or an object added, renamed or removed.
@@ -286,11 +283,11 @@ class Session:
 
     def add_object(self) -> TrackedObject:
         """Adds an object. Raises ``DataError`` if there are too many."""
-        with self._lock, self._undoable():
+        with self._lock, self.opened.history.step():
             return self.opened.project.add_object()
 
     def rename_object(self, object_id: int, name: str) -> None:
-        with self._lock, self._undoable():
+        with self._lock, self.opened.history.step():
             self.opened.project.rename(object_id, name)
 
     def hide_object(self, object_id: int, hidden: bool) -> None:
@@ -299,11 +296,8 @@ class Session:
 
     def remove_object(self, object_id: int) -> None:
         """Removes an object from all frames. Raises ``DataError``."""
-        with self._lock, self._undoable():
+        with self._lock, self.opened.history.step():
             self.opened.project.remove_object(object_id)
-
-    def _undoable(self) -> Any:
-        return self.opened.history.step()
 
     # --- runs and results
 
@@ -322,7 +316,7 @@ class Session:
         with self._lock:
             self.opened.stop()
 
-    def change_settings(self, **values: Any) -> Settings:
+    def change_settings(self, **values: Any) -> None:
         """Changes the settings of the open project and of new ones.
 
         Raises ``ConfigError`` or ``DataError``.
@@ -331,7 +325,6 @@ class Session:
             project = self.opened.project
             self.settings = project.settings.changed(**values)
             project.set_settings(self.settings)
-            return self.settings
 
     def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
         """Stops the run and writes masks, an overlay and a zip of both. Returns the zip's path.
@@ -348,20 +341,16 @@ class Session:
             self._exporting.release()
 
 
-def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:
-    """Adds objects for the unknown ids of a mask.
+def _take_ids(project: Project, mask: Mask) -> NDArray[np.uint8]:
+    """Adds objects for the unknown ids of a mask. Returns the project's id for each id in the mask (256).
 
-    Returns the project's id for each id in the mask (256), and the new objects. Ids of removed
-    objects are not reused. Raises ``DataError`` if there would be too many objects.
+    Ids of removed objects are not reused. Raises ``DataError`` if there would be too many objects.
     """
     known = {item.id for item in project.objects}
-    table, unused = np.zeros(256, np.uint8), project.next_id
-    new = []
+    table = np.zeros(256, np.uint8)
     for value in np.unique(mask).tolist():
         if value in known:
             table[value] = value
         elif value not in (0, IGNORE_ID):
-            table[value] = value if value >= unused else unused
-            new += project.add_ids([int(table[value])])
-            unused = project.next_id
-    return table, new
+            table[value] = project.add_object(value).id
+    return table
