@@ -1,8 +1,10 @@
 // Puts the parts together: shows answers, sends requests to the program, handles keys.
 
 const POLL = 250; // milliseconds between two requests for a run's progress
-const TOOLS = { brush: "Brush", eraser: "Eraser", box: "Box" };
-const TITLES = { brush: "Paint the selected object (b)", eraser: "Erase what is painted (e)", box: "Drag a box around the selected object (x)" };
+const TOOLS = [
+  ["brush", "Brush", "Paint the selected object (b)"], ["eraser", "Eraser", "Erase what is painted (e)"],
+  ["box", "Box", "Drag a box around the selected object (x)"],
+];
 const KEYS = [
   ["← →", "previous, next frame (with Shift, ten frames)"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
   ["[ ]", "smaller, larger brush"], ["1–9", "select an object"], ["Ctrl+Z", "undo"], ["s", "start or stop segmenting"],
@@ -39,8 +41,8 @@ class Studio {
   }
 
   toolbar() {
-    this.tools = Object.entries(TOOLS).map(([tool, name]) =>
-      h("button", { type: "button", "data-tool": tool, title: TITLES[tool], click: () => this.useTool(tool) }, name));
+    this.tools = TOOLS.map(([tool, name, title]) =>
+      h("button", { type: "button", "data-tool": tool, title, click: () => this.useTool(tool) }, name));
     this.sizer = h("input", { type: "range", min: 1, max: 100, id: "diameter", "aria-label": "Brush size", input: () => { this.diameter = this.fromSlider(); } });
     this.undo = h("button", { type: "button", id: "undo", title: "Undo (Ctrl+Z)", click: () => this.ask("undo", {}, true) }, "Undo");
     const file = h("input", { type: "file", accept: ".png,.bmp,.webp", hidden: true, id: "mask-file", change: (event) => this.loadMask(event.target) });
