@@ -65,6 +65,7 @@ _WEIGHTS = (
     "aot_plus/networks/managers/initial_weights.py",
     "aot_plus/networks/managers/learner.py",
     "aot_plus/networks/managers/param_groups.py",
+    "aot_plus/networks/managers/random_state.py",
     "aot_plus/networks/managers/schedule.py",
     "aot_plus/networks/managers/trainer.py",
 )
