@@ -11,7 +11,7 @@ from aot_plus.networks.managers.initial_weights import encoder_file, pretrained_
 from aot_plus.networks.managers.origin import (
     INITIAL_ENCODER,
     INITIAL_WEIGHTS,
-    origin_differences,
+    differences,
     origin_of_weights,
     resumptions,
 )
@@ -121,15 +121,16 @@ def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
-    saved = read_saved_content(path).get("origin") or {}
+    content = read_saved_content(path)
+    saved = content.get("origin") or {}
     initial = _still_there(pretrained_file, cfg)
     encoder = _still_there(encoder_file, cfg) if INITIAL_ENCODER in saved else None
-    gone = {name for name, file in ((INITIAL_WEIGHTS, initial), (INITIAL_ENCODER, encoder)) if file is None}
-    origin = {**origin_of_weights(cfg, initial, encoder), **{name: saved[name] for name in gone & set(saved)}}
-    changes = origin_differences(path, origin)
+    of_files = {name: saved[name] for name in (INITIAL_WEIGHTS, INITIAL_ENCODER) if name in saved}
+    origin = {**of_files, **origin_of_weights(cfg, initial, encoder)}  # a file that is gone stays as recorded
+    changes = differences(saved, origin)
     if changes:
         _log.warning("%s: resuming, although since its start %s", folder, "; ".join(changes))
-    resumed = resumptions(path, [*_differences(path, cfg), *changes])
+    resumed = resumptions(content, [*_differences(path, cfg), *changes])
     return {"origin": origin, **({"resumed": resumed} if resumed else {})}
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from evaluation.progress import ProgressBar
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TrainLog", "lines_up_to", "tensorboard_writer", "truncate_log"]
+__all__ = ["TrainLog", "append_line", "lines_up_to", "tensorboard_writer", "truncate_log"]
 
 _log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
@@ -88,8 +88,7 @@ class TrainLog:
         line = _means(self._recent)
         self._recent = []
         line = {"step": done, **line, "skipped_in_all": self.skipped}
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._path, line)
         shown = {"loss": line["loss"], "mIoU": _mean(line["mean_iou"][1:]), "lr": line["lr"]}
         self._bar.set_postfix(
             {name: "-" if value is None else f"{value:.3g}" for name, value in shown.items()}
@@ -132,6 +131,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
     """Returns the mean of the finite ``values``, to six significant digits; None if there are none."""
     numbers = [value for value in values if value is not None and math.isfinite(value)]
     return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
+
+
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Adds a line of JSON to a file. Raises ``DataError`` if it cannot be written."""
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
 
 
 def truncate_log(path: Path, start_step: int) -> None:

@@ -1,7 +1,6 @@
 """Validates during training: measures J of averaged weights on a few sequences; saves the best weights."""
 
 import copy
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.managers.frame_reading import given_frames, read_frame
 from aot_plus.networks.managers.result_config import mask_values
 from aot_plus.networks.managers.train_checkpoint import best_j, drop_best_after, save_best
-from aot_plus.networks.managers.train_log import truncate_log
+from aot_plus.networks.managers.train_log import append_line, truncate_log
 from aot_plus.networks.managers.video_pass import VideoPass
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.models import AOT
@@ -29,7 +28,6 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.utils.words import format_count
-from evaluation.files import writing
 from evaluation.masks import Mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
 from evaluation.progress import ProgressBar
@@ -129,8 +127,7 @@ class Validation:
             "j_of_sequences": {name: float(np.mean(values)) for name, values in figures.items()},
             "seconds": round(time.perf_counter() - started, 3),
         }
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._path, line)
         kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best:.3f}"
         _log.info("step %d: J %.3f on %s (%s)", done, j, format_count(len(figures), "sequence"), kept)
         return j
