@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.app.memory_log import reason
+from aot_plus.app.opened import Opened
 from aot_plus.app.project import Project
 from aot_plus.app.project_file import Chain
 from aot_plus.app.run import Progress
-from aot_plus.app.session import Opened
 from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.utils.images import Image
 from aot_plus.viz.overlay import OBJECT_COLOURS, draw_objects, object_layer
