@@ -117,7 +117,7 @@ class Project:
         with self.lock:
             return list(self._data.objects)
 
-    def set_objects(self, objects: Sequence[TrackedObject]) -> None:
+    def _set_objects(self, objects: Sequence[TrackedObject]) -> None:
         """Replaces the objects: names, order, hidden or not. Objects missing from ``objects`` are removed."""
         with self.lock:
             self._data.objects = list(objects)
@@ -153,11 +153,11 @@ class Project:
     def remove_object(self, object_id: int) -> None:
         """Removes an object from all frames. Its id is not reused. Raises ``DataError``."""
         removed = self.object(object_id)
-        self.set_objects([item for item in self.objects if item != removed])
+        self._set_objects([item for item in self.objects if item != removed])
 
     def _replace(self, object_id: int, **values: Any) -> None:
         old = self.object(object_id)
-        self.set_objects([replace(old, **values) if item == old else item for item in self.objects])
+        self._set_objects([replace(old, **values) if item == old else item for item in self.objects])
 
     @property
     def hidden(self) -> list[int]:

@@ -41,6 +41,7 @@ class TrainLog:
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
         self.cfg = cfg
         self.folder = folder
+        self._path = folder / "train.jsonl"
         self.active = active
         self.skipped = 0  # steps without an update, of the whole training
         self._recent: list[tuple[StepResult, float, float]] = []
@@ -52,10 +53,6 @@ class TrainLog:
         self._bar = ProgressBar(  # last, so that an error before it starts on a new line
             total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
         )
-
-    @property
-    def _path(self) -> Path:
-        return self.folder / "train.jsonl"
 
     def __enter__(self) -> "TrainLog":
         return self

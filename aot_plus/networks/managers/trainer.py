@@ -112,7 +112,7 @@ class Trainer:
         if self.cfg.TRAIN_TBLOG:
             tensorboard_writer()
         if self.cfg.TRAIN_EVAL_STEPS:
-            self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
+            self._validation = Validation(self.cfg, self.folder, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
             self._origin = resumed_origin(self.cfg, self.folder)
         else:
