@@ -28,8 +28,8 @@ class Stage {
     this.element.style.setProperty("--ratio", width / height);
   }
 
-  /** Shows a new layer ("": none), and a new picture if given ("": removes it). `taken`: strokes that the layer holds. */
-  show(picture, layer, taken = []) {
+  /** Shows a new layer ("": none), and a new picture if given ("": removes it). `stroke`: one that the layer now holds. */
+  show(picture, layer, stroke) {
     const loading = [picture, layer].map((address) => (address ? loaded(address) : null));
     this.turn = this.turn.then(async () => {
       const [image, objects] = await Promise.all(loading);
@@ -38,7 +38,7 @@ class Stage {
         [this.canvas.width, this.canvas.height] = [image.naturalWidth, image.naturalHeight];
       } else if (picture === "") this.picture.removeAttribute("src");
       this.layer = objects;
-      this.strokes = this.strokes.filter((stroke) => !taken.includes(stroke));
+      this.strokes = this.strokes.filter((other) => other !== stroke);
       this.draw();
     });
   }
