@@ -18,8 +18,6 @@ from evaluation.vost import ANNOTATIONS, SPLITS
 
 __all__ = ["LAYOUTS", "export"]
 
-LAYOUTS = ("vost", "davis")
-
 
 @dataclass(frozen=True)
 class _Names:
@@ -34,6 +32,7 @@ _NAMES = {
     "vost": _Names(ANNOTATIONS, f"{SPLITS}/val.txt", numbered=False),
     "davis": _Names(f"{ANNOTATIONS}/480p", f"{SPLITS}/2017/val.txt", numbered=True),
 }
+LAYOUTS = tuple(_NAMES)
 
 
 def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, int], None]) -> Path:

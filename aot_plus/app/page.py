@@ -25,7 +25,6 @@ _MOUNT = "window.aotApp.mount('{part}', element, server, upload);"
 _NAMED = "Or choose one from the folders given by <code>--folder</code>:"
 _NOT_NAMED = "To open videos without uploading them, start the app with <code>--folder DIR</code>."
 _OWN_CHECKPOINT = "the model's own"
-_LAYOUT_NAMES = {"vost": "VOST", "davis": "DAVIS"}
 
 _Updates = dict[gr.blocks.Block, Any]  # what a handler returns: component -> its new value, or gr.update(...)
 
@@ -84,7 +83,7 @@ class _Page:
             with gr.Accordion("Model and memory", open=False, elem_id="settings"):
                 self._build_settings()
             with gr.Accordion("Export", open=False, elem_id="export"):
-                names = [(f"{_LAYOUT_NAMES[layout]}'s layout", layout) for layout in LAYOUTS]
+                names = [(f"{layout.upper()}'s layout", layout) for layout in LAYOUTS]
                 self.layout = gr.Radio(names, value=LAYOUTS[0], label="Masks, as palette PNG files in")
                 self.export = gr.Button("Export masks and overlay", elem_id="make-export")
                 self.download = gr.DownloadButton("Download the zip", visible=False, elem_id="download")
