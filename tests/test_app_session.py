@@ -286,18 +286,18 @@ def test_a_project_that_cannot_be_made_leaves_nothing(
     full_at: str, session: Session, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = session.opened
-    mkdir, add_ids = Path.mkdir, Project.add_ids
+    mkdir, add_object = Path.mkdir, Project.add_object
 
     def make_folder(path: Path, **options: bool) -> None:
         if path == session.projects / full_at:
             raise OSError(errno.ENOSPC, "no space")
         mkdir(path, **options)
 
-    def add(project: Project, ids: list[int], name: str = "") -> None:
+    def add(project: Project) -> None:
         raise DataError(f"{project.folder / 'project.json'}: no space")
 
     monkeypatch.setattr(Path, "mkdir", make_folder)
-    monkeypatch.setattr(Project, "add_ids", add if full_at.endswith("json") else add_ids)
+    monkeypatch.setattr(Project, "add_object", add if full_at.endswith("json") else add_object)
     with pytest.raises(DataError, match=f"{full_at}: .*no space"):
         session.open_video(video)
     assert [path.name for path in session.projects.iterdir()] == ["squares"]
@@ -313,8 +313,9 @@ def test_a_mask_file(session: Session, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^mask\.png: "):  # the upload folder means nothing to the user
         session.load_mask(0, tmp_path / "mask.png")
     write_mask(tmp_path / "mask.png", loaded)
-    new = session.load_mask(0, tmp_path / "mask.png")
-    assert [item.id for item in new] == [3, 9]  # 2 was removed, so the mask's 2 is a new object
+    session.load_mask(0, tmp_path / "mask.png")
+    # 2 was removed, so the mask's 2 is a new object.
+    assert [item.id for item in session.opened.project.objects] == [1, 3, 9]
     assert [mask(session, 0)[row, 0] for row in (0, 10, 20, 30)] == [1, 3, 9, 0]
     session.undo()
     assert session.opened.project.mask(0) is None

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from aot_plus.networks.managers.ema import ModelEMA
+from aot_plus.networks.managers.random_state import get_random_state, set_random_state
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
-    get_random_state,
     load_latest_checkpoint,
     save_checkpoint,
     saved_steps,
-    set_random_state,
 )
 from aot_plus.utils.errors import CheckpointError
 

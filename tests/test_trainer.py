@@ -25,15 +25,15 @@ from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.dataloaders.train_datasets import build_train_loader
 from aot_plus.networks.managers import origin as origin_module
-from aot_plus.networks.managers import stop_request
+from aot_plus.networks.managers import stop_request, train_folder
 from aot_plus.networks.managers import trainer as trainer_module
 from aot_plus.networks.managers.learner import Learner
 from aot_plus.networks.managers.processes import ProcessPlace
+from aot_plus.networks.managers.random_state import get_random_state
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
     ema_path,
-    get_random_state,
     load_latest_checkpoint,
     saved_steps,
 )
@@ -460,7 +460,7 @@ def test_processes_that_find_different_checkpoints_are_an_error(
     """They would average gradients of different weights, and the last to finish would wait forever."""
     Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
     cfg = tiny_config(dataset, TRAIN_TOTAL_STEPS=4)
-    monkeypatch.setattr(trainer_module, "gather", lambda place, step: [step, 1, 0])
+    monkeypatch.setattr(train_folder, "gather", lambda place, step: [step, 1, 0])
     with pytest.raises(ConfigError, match=rf"^{tmp_path}: .*\b2 .*\b0, 1 .*\b1, 0 .*\b2\b"):
         Trainer(cfg, tmp_path, resume=True).run()
     assert read_saved_config(tmp_path / "config.yaml")["TRAIN_TOTAL_STEPS"] == 2

@@ -169,9 +169,10 @@ def test_figures_of_another_measurement_are_not_compared(
     scores = iter([0.6, 0.3, 0.2])
     monkeypatch.setattr(Validation, "_figures", lambda *_: {"video_0": np.array([next(scores)])})
     average: Any = nn.Linear(1, 1)
+    (tmp_path / "log").mkdir()
     for step, changed in enumerate([{}, values, values], start=1):
         cfg = config(dataset, tmp_path, **changed)
-        Validation(cfg, tmp_path, tmp_path, torch.device("cpu")).run_if_due(average, step, lambda: False)
+        Validation(cfg, tmp_path, torch.device("cpu")).run_if_due(average, step, lambda: False)
     assert torch.load(tmp_path / "best.pth", weights_only=True)["step"] == (2 if replaced else 1)
 
 

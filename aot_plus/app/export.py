@@ -2,27 +2,21 @@
 
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from aot_plus.app.frames import Frames
 from aot_plus.app.project import Project
 from aot_plus.utils.errors import ConfigError, DataError
-from aot_plus.utils.images import Image
 from aot_plus.utils.masks import write_mask
 from aot_plus.viz.overlay import draw_objects
 from aot_plus.viz.video_writer import VideoWriter
-from evaluation.files import replacing, writing
-from evaluation.masks import Mask
+from evaluation.files import replace_text, replacing, writing
 from evaluation.vost import ANNOTATIONS, SPLITS
 
 __all__ = ["LAYOUTS", "export"]
-
-LAYOUTS = ("vost", "davis")
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,7 @@ _NAMES = {
     "vost": _Names(ANNOTATIONS, f"{SPLITS}/val.txt", numbered=False),
     "davis": _Names(f"{ANNOTATIONS}/480p", f"{SPLITS}/2017/val.txt", numbered=True),
 }
+LAYOUTS = tuple(_NAMES)
 
 
 def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, int], None]) -> Path:
@@ -70,16 +65,17 @@ def export(project: Project, frames: Frames, layout: str, tell: Callable[[int, i
         masks = folder / f"masks-{layout}"
         with VideoWriter(folder / "overlay.mp4", frames.fps) as overlay:
             for done, frame in enumerate(frames.read(written), start=1):
-                mask = project.mask(frame.number)
+                mask, picture = project.mask(frame.number), frame.image
                 if mask is not None:
                     name = f"{frame.number:05d}" if names.numbered else frame.name
                     write_mask(masks / names.masks / sequence / f"{name}.png", mask)
-                overlay.write(_overlay(frame.image, mask, project.hidden), frame.seconds)
+                    picture = draw_objects(picture, project.visible(mask))
+                overlay.write(picture, frame.seconds)
                 tell(done, len(written))
-        with replacing(masks / names.split) as temporary:
-            temporary.write_text(f"{sequence}\n", encoding="utf-8")
-        zipped = _zipped(folder / f"{sequence}-{layout}.zip", masks, overlay.path)
-    return project.folder / "export" / zipped.name
+        replace_text(masks / names.split, f"{sequence}\n")
+        zip_name = f"{sequence}-{layout}.zip"
+        _zip(folder / zip_name, masks, overlay.path)
+    return project.folder / "export" / zip_name
 
 
 @contextmanager
@@ -98,17 +94,9 @@ def _moved_when_complete(folder: Path) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _overlay(image: Image, mask: Mask | None, hidden: Sequence[int]) -> Image:
-    """Draws the visible objects on a frame."""
-    if mask is None:
-        return image
-    return draw_objects(image, np.where(np.isin(mask, hidden), 0, mask).astype(np.uint8))
-
-
-def _zipped(path: Path, masks: Path, overlay: Path) -> Path:
+def _zip(path: Path, masks: Path, overlay: Path) -> None:
     """Packs a folder of masks and a video into a zip, without compression: both are compressed already."""
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in sorted(filter(Path.is_file, masks.rglob("*"))):
             archive.write(file, f"masks/{file.relative_to(masks)}")
         archive.write(overlay, overlay.name)
-    return path

@@ -70,8 +70,11 @@ class Frames:
         """
         if not numbers:
             return
-        selection = Selection(numbers.start, numbers.stop) if numbers.step > 0 else None
-        for frame in self._source.frames(selection) if selection else self._backward(numbers):
+        if numbers.step > 0:
+            frames = self._source.frames(Selection(numbers.start, numbers.stop))
+        else:
+            frames = self._backward(numbers)
+        for frame in frames:
             self._keep(frame.number, frame.image)
             yield frame
 

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.masks import write_mask
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, replacing, writing
 from evaluation.masks import Mask, read_mask
 
 __all__ = ["MaskStore"]
@@ -59,7 +58,11 @@ class MaskStore:
 
     def remove(self, frame: int) -> None:
         """Removes the mask of a frame, if any."""
-        self.restore(frame, None)
+        path = self.path(frame)
+        with writing(path):
+            path.unlink(missing_ok=True)
+        with self._lock:
+            self._areas.pop(frame, None)
 
     def raw(self, frame: int) -> bytes | None:
         """Reads a frame's file as bytes, for ``restore``; None if there is none."""
@@ -69,14 +72,10 @@ class MaskStore:
 
     def restore(self, frame: int, content: bytes | None) -> None:
         """Restores a frame's file to what ``raw`` returned."""
-        path = self.path(frame)
         if content is None:
-            with writing(path):
-                path.unlink(missing_ok=True)
-            with self._lock:
-                self._areas.pop(frame, None)
+            self.remove(frame)
             return
-        with replacing(path) as temporary:
+        with replacing(self.path(frame)) as temporary:
             temporary.write_bytes(content)
         areas = _areas(self.read(frame))
         with self._lock:
@@ -91,24 +90,21 @@ class MaskStore:
         """Writes the areas to their file if they have changed."""
         areas = self.areas()
         if areas != self._saved:
-            with replacing(self.folder / _AREAS_FILE) as temporary:
-                temporary.write_text(json.dumps(areas), encoding="utf-8")
+            replace_text(self.folder / _AREAS_FILE, json.dumps(areas))
             self._saved = areas
 
     def _read_areas(self) -> dict[int, Areas]:
         """Reads the areas from their file, and counts them in masks that are newer or missing there."""
         known, saved_at = _read_file(self.folder / _AREAS_FILE)
         areas = {}
-        for frame, path in self._files():
+        for path in sorted(self.folder.glob("*.png")):
+            if not path.stem.isdecimal():
+                continue
+            frame = int(path.stem)
             current = frame in known and path.stat().st_mtime < saved_at
             with suppress(DataError):  # a damaged file counts as no mask; a run rewrites it
                 areas[frame] = known[frame] if current else _areas(read_mask(path))
         return areas
-
-    def _files(self) -> Iterator[tuple[int, Path]]:
-        for path in sorted(self.folder.glob("*.png")):
-            if path.stem.isdecimal():
-                yield int(path.stem), path
 
 
 def _areas(mask: Mask) -> Areas:

@@ -10,7 +10,7 @@ from typing import Any
 from aot_plus.app.project_file import Chain, chain_name
 from aot_plus.networks.memory.trace import TraceEntry, read_trace
 from aot_plus.utils.errors import DataError
-from evaluation.files import replacing
+from evaluation.files import replace_text
 
 __all__ = ["MemoryLog", "reason"]
 
@@ -57,9 +57,8 @@ class MemoryLog:
     def save(self) -> None:
         """Writes the trace file. Raises ``DataError``."""
         with self._lock:
-            lines = [json.dumps(entry.as_dict()) + "\n" for entry in self._entries]
-        with replacing(self._path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+            text = "".join(json.dumps(entry.as_dict()) + "\n" for entry in self._entries)
+        replace_text(self._path, text)
 
     def at(self, chain: Chain, frame: int) -> TraceEntry:
         """Returns the last decision for the first group of objects up to a frame of the run.

@@ -25,7 +25,8 @@ _MOUNT = "window.aotApp.mount('{part}', element, server, upload);"
 _NAMED = "Or choose one from the folders given by <code>--folder</code>:"
 _NOT_NAMED = "To open videos without uploading them, start the app with <code>--folder DIR</code>."
 _OWN_CHECKPOINT = "the model's own"
-_LAYOUT_NAMES = {"vost": "VOST", "davis": "DAVIS"}
+
+_Updates = dict[gr.blocks.Block, Any]  # what a handler returns: component -> its new value, or gr.update(...)
 
 
 def build_page(session: Session, uploads: Path) -> gr.Blocks:
@@ -82,7 +83,7 @@ class _Page:
             with gr.Accordion("Model and memory", open=False, elem_id="settings"):
                 self._build_settings()
             with gr.Accordion("Export", open=False, elem_id="export"):
-                names = [(f"{_LAYOUT_NAMES[layout]}'s layout", layout) for layout in LAYOUTS]
+                names = [(f"{layout.upper()}'s layout", layout) for layout in LAYOUTS]
                 self.layout = gr.Radio(names, value=LAYOUTS[0], label="Masks, as palette PNG files in")
                 self.export = gr.Button("Export masks and overlay", elem_id="make-export")
                 self.download = gr.DownloadButton("Download the zip", visible=False, elem_id="download")
@@ -106,28 +107,23 @@ class _Page:
         return ask
 
     def _build_settings(self) -> None:
-        self.model = gr.Dropdown(model_names(), label="Model", elem_id="model")
+        self.inputs: dict[str, Any] = {"model": gr.Dropdown(model_names(), label="Model", elem_id="model")}
         self.about = gr.Markdown(elem_id="about")
-        self.checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="checkpoint")
-        self.policy = gr.Dropdown([], label="Memory policy: which frame a full memory bank drops")
-        self.capacity = gr.Number(precision=0, label="Capacity: number of frames in the memory bank")
-        self.gap = gr.Number(
-            precision=0, label="Memory gap: store every nth frame", info="0: depends on the video's length"
-        )
-        self.dtype = gr.Dropdown(list(DTYPES), label="Precision")
-        self.long_edge = gr.Number(
-            precision=0,
-            label="Longest side of the network's input, in pixels",
-            info="0: the model's default",
-        )
-        self.inputs: dict[str, Any] = {
-            "model": self.model,
-            "checkpoint": self.checkpoint,
-            "policy": self.policy,
-            "capacity": self.capacity,
-            "gap": self.gap,
-            "dtype": self.dtype,
-            "long_edge": self.long_edge,
+        self.inputs |= {
+            "checkpoint": gr.Dropdown([], label="Checkpoint", elem_id="checkpoint"),
+            "policy": gr.Dropdown([], label="Memory policy: which frame a full memory bank drops"),
+            "capacity": gr.Number(precision=0, label="Capacity: number of frames in the memory bank"),
+            "gap": gr.Number(
+                precision=0,
+                label="Memory gap: store every nth frame",
+                info="0: depends on the video's length",
+            ),
+            "dtype": gr.Dropdown(list(DTYPES), label="Precision"),
+            "long_edge": gr.Number(
+                precision=0,
+                label="Longest side of the network's input, in pixels",
+                info="0: the model's default",
+            ),
         }
 
     # --- events
@@ -136,9 +132,8 @@ class _Page:
         """Connects the events to their handlers."""
         quiet: dict[str, Any] = {"show_progress": "hidden"}
         opening = [self.close, self.start, self.work, self.upload, self.video, self.saved]
-        places = [self.title, *opening, self.download, self.exported]
         settings = [*self.inputs.values(), self.about]
-        outputs = [*places, *settings]
+        outputs = [self.title, *opening, self.download, self.exported, *settings]
         blocks.load(self._shown, outputs=outputs, **quiet)
         self.close.click(self._opening(self.session.close), outputs=outputs, **quiet)
         self.upload.upload(
@@ -161,7 +156,7 @@ class _Page:
         """Wraps work that opens or closes a project: updates the page afterwards, even if it failed."""
 
         @wraps(work)
-        def opening(*values: Any) -> list[Any]:
+        def opening(*values: Any) -> _Updates:
             try:
                 work(*values)
             except VOSError as error:
@@ -185,29 +180,29 @@ class _Page:
             raise DataError("choose a project first")
         self.session.open_project(name)
 
-    def _shown(self) -> list[Any]:
+    def _shown(self) -> _Updates:
         """Returns the updates of all components that depend on the open project."""
         is_open, saved = self.session.is_open, self.session.saved()
         title = self.session.opened.project.title if is_open else ""
-        return [
-            _title(title),
-            gr.update(visible=is_open),
-            gr.update(visible=not is_open),
-            gr.update(visible=is_open),
-            gr.update(value=None),
-            gr.skip() if is_open else gr.update(choices=self.session.places.videos(), value=None),
-            gr.update(choices=saved, value=saved[0] if saved else None),
-            gr.update(visible=False),
-            "",
-            *self._settings(),
-        ]
+        return {
+            self.title: _title(title),
+            self.close: gr.update(visible=is_open),
+            self.start: gr.update(visible=not is_open),
+            self.work: gr.update(visible=is_open),
+            self.upload: gr.update(value=None),
+            self.video: gr.skip() if is_open else gr.update(choices=self.session.places.videos(), value=None),
+            self.saved: gr.update(choices=saved, value=saved[0] if saved else None),
+            self.download: gr.update(visible=False),
+            self.exported: "",
+            **self._settings(),
+        }
 
     @property
     def _current(self) -> Settings:
         """Returns the settings of the open project, or those for new projects if none is open."""
         return self.session.opened.project.settings if self.session.is_open else self.session.settings
 
-    def _settings(self) -> list[Any]:
+    def _settings(self) -> _Updates:
         """Returns the updates of the settings, and the text about the model."""
         settings = self._current
         files = sorted({*checkpoint_files(), settings.checkpoint} - {""})
@@ -215,16 +210,16 @@ class _Page:
             "checkpoint": [(_OWN_CHECKPOINT, ""), *files],
             "policy": list(dict.fromkeys([*POLICIES, settings.policy, self.session.settings.policy])),
         }
-        updates: list[dict[str, Any]] = []
-        for name in self.inputs:
+        updates: _Updates = {self.about: about_model(settings.model)}
+        for name, component in self.inputs.items():
             options: dict[str, Any] = {"choices": choices[name]} if name in choices else {}
-            updates.append(gr.update(value=getattr(settings, name), **options))
-        return [*updates, about_model(settings.model)]
+            updates[component] = gr.update(value=getattr(settings, name), **options)
+        return updates
 
-    def _choice(self, name: str) -> Callable[[Any], list[Any]]:
+    def _choice(self, name: str) -> Callable[[Any], _Updates]:
         """Returns a handler that changes a setting chosen from a list; an invalid choice is reverted."""
 
-        def change(value: Any) -> list[Any]:
+        def change(value: Any) -> _Updates:
             self._change(name, value)
             return self._settings()
 

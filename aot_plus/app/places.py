@@ -61,7 +61,8 @@ class Places:
         """
         found: list[tuple[str, str]] = []
         strange: list[Path] = []
-        for folder, path in self._videos():
+        videos = ((folder, path) for folder in self._folders for path in _videos(folder, _DEPTH))
+        for folder, path in videos:
             if not _is_utf8(path):
                 strange.append(path)
                 continue
@@ -72,11 +73,6 @@ class Places:
             first = ascii(str(strange[0]))
             _log.warning("left out videos whose names are not UTF-8: %s, such as %s", len(strange), first)
         return found
-
-    def _videos(self) -> Iterator[tuple[Path, Path]]:
-        """Finds the videos, as (named folder, path)."""
-        for folder in self._folders:
-            yield from ((folder, path) for path in _videos(folder, _DEPTH))
 
 
 def _videos(folder: Path, depth: int) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,12 +117,7 @@ class Project:
         with self.lock:
             return list(self._data.objects)
 
-    @property
-    def next_id(self) -> int:
-        """Returns the id of the next new object, higher than all earlier ids."""
-        return self._data.next_id
-
-    def set_objects(self, objects: Sequence[TrackedObject]) -> None:
+    def _set_objects(self, objects: Sequence[TrackedObject]) -> None:
         """Replaces the objects: names, order, hidden or not. Objects missing from ``objects`` are removed."""
         with self.lock:
             self._data.objects = list(objects)
@@ -135,24 +130,15 @@ class Project:
             raise DataError(f"there is no object {object_id!r:.40}")
         return found
 
-    def add_object(self, name: str = "") -> TrackedObject:
-        """Adds an object with the next id. Raises ``DataError`` if there are too many."""
+    def add_object(self, lowest_id: int = 0) -> TrackedObject:
+        """Adds an object with the next id, or a higher one. Raises ``DataError`` if there are too many."""
         with self.lock:
-            return self.add_ids([self._data.next_id], name)[0]
-
-    def add_ids(self, ids: Iterable[int], name: str = "") -> list[TrackedObject]:
-        """Adds objects for the ids that do not exist yet. Raises ``DataError`` if there are too many."""
-        with self.lock:
-            known = {item.id for item in self._data.objects}
-            new = [
-                TrackedObject(value, clean_name(name) or f"Object {value}")
-                for value in ids
-                if value not in known
-            ]
-            if any(item.id >= IGNORE_ID for item in new):
+            object_id = max(self._data.next_id, lowest_id)
+            if object_id >= IGNORE_ID:
                 raise DataError(f"a project has at most {IGNORE_ID - 1} objects")
-            self._data.objects += new
-            self._data.next_id = max([self._data.next_id, *(item.id + 1 for item in new)])
+            new = TrackedObject(object_id, f"Object {object_id}")
+            self._data.objects.append(new)
+            self._data.next_id = object_id + 1
             self.save()
             return new
 
@@ -167,11 +153,11 @@ class Project:
     def remove_object(self, object_id: int) -> None:
         """Removes an object from all frames. Its id is not reused. Raises ``DataError``."""
         removed = self.object(object_id)
-        self.set_objects([item for item in self.objects if item != removed])
+        self._set_objects([item for item in self.objects if item != removed])
 
     def _replace(self, object_id: int, **values: Any) -> None:
         old = self.object(object_id)
-        self.set_objects([replace(old, **values) if item == old else item for item in self.objects])
+        self._set_objects([replace(old, **values) if item == old else item for item in self.objects])
 
     @property
     def hidden(self) -> list[int]:
@@ -183,6 +169,10 @@ class Project:
         ids = [item.id for item in self.objects]
         table[ids] = ids
         return table[mask]
+
+    def visible(self, mask: Mask) -> Mask:
+        """Removes the hidden objects from a mask."""
+        return np.where(np.isin(mask, self.hidden), 0, mask).astype(np.uint8)
 
     # --- masks
 
@@ -208,23 +198,20 @@ class Project:
         return sorted(set(found) - set(np.unique(mask).tolist()))
 
     def give(self, frame: int, mask: Mask) -> None:
-        """Sets the mask of a frame by hand, H x W ids. Raises ``DataError``."""
+        """Sets the mask of a frame by hand, H x W ids. Raises ``DataError``.
+
+        An empty mask of a frame in which no run found anything is removed.
+        """
         with self.lock:
             if frame not in self._data.given:
                 self._data.given[frame] = _ids(self.mask(frame))
-            if not mask.any() and not self._data.given[frame]:
-                self.forget(frame)
-                return
-            self.given.write(frame, mask)
-            self.masks.write(frame, mask)
-            self.save()
-
-    def forget(self, frame: int) -> None:
-        """Removes the mask of a frame on which no run found anything."""
-        with self.lock:
-            self._data.given.pop(frame, None)
-            self.given.remove(frame)
-            self.masks.remove(frame)
+            if mask.any() or self._data.given[frame]:
+                self.given.write(frame, mask)
+                self.masks.write(frame, mask)
+            else:
+                del self._data.given[frame]
+                self.given.remove(frame)
+                self.masks.remove(frame)
             self.save()
 
     def found(self, frame: int, mask: Mask) -> None:

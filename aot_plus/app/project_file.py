@@ -10,7 +10,7 @@ from aot_plus.app.frames import FrameList
 from aot_plus.app.settings import Settings
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
-from evaluation.files import replacing, require_regular
+from evaluation.files import replace_text, require_regular
 from evaluation.masks import IGNORE_ID
 
 __all__ = [
@@ -61,6 +61,9 @@ class Chain:
         """Returns how many steps a frame comes after the first; negative if it comes before."""
         return (frame - self.first) * self.step
 
+    def reached(self, frame: int) -> bool:
+        return 0 <= self.position(frame) <= self.position(self.last)
+
     def frame(self, position: int) -> int:
         return self.first + position * self.step
 
@@ -107,8 +110,7 @@ def read_project(folder: Path) -> ProjectData:
 def write_project(folder: Path, data: ProjectData) -> None:
     """Writes the file in a project's folder. Raises ``DataError``."""
     content = asdict(data) | {"version": _VERSION}
-    with replacing(folder / PROJECT_FILE) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    replace_text(folder / PROJECT_FILE, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def clean_name(name: str) -> str:

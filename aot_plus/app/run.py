@@ -82,23 +82,19 @@ class SegmentRun:
         self._start = start
         self._numbers = range(self._start, frames.count if step > 0 else -1, step)
         settings = project.settings
-        self._chain = Chain(self._start, self._start, step, settings, models.weights(settings))
+        # The run as far as it has come.
+        self.chain = Chain(self._start, self._start, step, settings, models.weights(settings))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="segment", daemon=True)
         self._times: deque[float] = deque(maxlen=_WINDOW + 1)
         self._noted_at = self._saved_at = time.monotonic()
         self.progress = Progress("loading", step, self._start, 0, len(self._numbers))
 
-    @property
-    def chain(self) -> Chain:
-        """Returns the run as far as it has come."""
-        return self._chain
-
     def start(self) -> None:
         """Starts the thread. Raises ``DataError`` if the first frame shows no object to track."""
-        earlier = self._project.chain(self._chain.step)
+        earlier = self._project.chain(self.chain.step)
         if earlier is not None and self._continues(earlier):
-            self._chain = earlier
+            self.chain = earlier
         else:
             first_mask(self._project, self._start)
         self._thread.start()
@@ -109,8 +105,7 @@ class SegmentRun:
 
     def wait(self, seconds: float | None = None) -> None:
         """Waits for the run to end."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+        self._thread.join(seconds)
 
     def _continues(self, chain: Chain) -> bool:
         """Returns whether this run can continue an earlier one.
@@ -119,19 +114,19 @@ class SegmentRun:
         have left a state at or before it.
         """
         before = chain.position(self._start) - 1
-        same = (chain.settings, chain.weights) == (self._chain.settings, self._chain.weights)
+        same = (chain.settings, chain.weights) == (self.chain.settings, self.chain.weights)
         return same and 0 <= before <= chain.position(chain.last) and self._snapshots.has(before)
 
     def _work(self) -> None:
         """Runs in the thread. Reports success and failure in ``progress``."""
         try:
-            model = self._models.load(self._chain.settings, self._chain.weights)
+            model = self._models.load(self.chain.settings, self.chain.weights)
             segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, tracker.numbers))
             tracker = Tracker(self._project, segmenter, self._frames.count)
-            if self._chain.first == self._start:
-                self._log.begin(self._chain, 0)
+            if self.chain.first == self._start:
+                self._log.begin(self.chain, 0)
                 self._snapshots.clear()
-                self._project.set_chain(self._chain)  # before its states, or a kill could mix two runs
+                self._project.set_chain(self.chain)  # before its states, or a kill could mix two runs
             else:
                 self._remember(tracker, segmenter)
             self._follow(tracker, segmenter)
@@ -144,17 +139,17 @@ class SegmentRun:
 
     def _remember(self, tracker: Tracker, segmenter: VideoSegmenter) -> None:
         """Restores the memory as it was before the first frame."""
-        before = self._chain.position(self._start) - 1
+        before = self.chain.position(self._start) - 1
         found = self._snapshots.nearest(before)
         if found is None:
             raise DataError(
                 f"the saved states of the earlier run cannot be read: remove them from {self._project.folder}"
             )
         position, state = found
-        tracker.resume(state, map(self._chain.frame, range(position + 1)))
-        self._log.begin(self._chain, position)
+        tracker.resume(state, map(self.chain.frame, range(position + 1)))
+        self._log.begin(self.chain, position)
         self._snapshots.forget_from(position + 1)
-        again = range(self._chain.frame(position + 1), self._start, self._chain.step)
+        again = range(self.chain.frame(position + 1), self._start, self.chain.step)
         with ReadAhead.of(self._read(segmenter, again)) as frames:
             for done, (number, frame) in enumerate(frames, start=1):
                 self._note(state="remembering", message=f"re-reading frame {done} of {len(again)}")
@@ -185,7 +180,7 @@ class SegmentRun:
             yield frame.number, segmenter.prepare(frame.image)
 
     def _keep_state(self, tracker: Tracker, number: int) -> None:
-        position = self._chain.position(number)
+        position = self.chain.position(number)
         if self._snapshots.is_due(position):
             self._snapshots.keep(position, tracker.state())
 
@@ -193,7 +188,7 @@ class SegmentRun:
         """Writes a frame's mask and updates the progress, in the writer's thread."""
         number = int(path.stem)
         self._project.found(number, mask)
-        self._chain = replace(self._chain, last=number)
+        self.chain = replace(self.chain, last=number)
         self._times.append(time.monotonic())
         done = self.progress.done + 1
         seconds = self._times[-1] - self._times[0]
@@ -202,14 +197,14 @@ class SegmentRun:
         self._note(state="running", frame=number, done=done, fps=fps, seconds_left=left, message="")
         if self._times[-1] - self._noted_at > _NOTE_EVERY:
             self._noted_at = self._times[-1]
-            self._project.set_chain(self._chain)
+            self._project.set_chain(self.chain)
         if self._times[-1] - self._saved_at > _SAVE_EVERY:
             self._save()
 
     def _save(self) -> None:
         """Writes what goes with the masks: the run's progress, its memory's history, the objects' areas."""
         if self.progress.done:
-            self._project.set_chain(self._chain)
+            self._project.set_chain(self.chain)
             self._log.save()
         self._project.masks.save_areas()
         self._saved_at = time.monotonic()

@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,7 +43,7 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
         with writing(uploads):
             uploads.mkdir()
         try:
-            blocks, address = _launch(session, host, port)
+            blocks, address = _launch(session, uploads.resolve(), host, port)
             try:
                 yield address
             finally:
@@ -52,13 +53,12 @@ def serving(session: Session, host: str = LOCAL, port: int | None = None) -> Ite
             shutil.rmtree(uploads, ignore_errors=True)
 
 
-def _launch(session: Session, host: str, port: int | None) -> tuple[Any, str]:
+def _launch(session: Session, uploads: Path, host: str, port: int | None) -> tuple[Any, str]:
     """Starts Gradio. Returns its blocks and the address."""
-    uploads = session.projects / ".uploads"
     # Set before Gradio is imported, because it reads them then. They also keep it off the network.
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(uploads.resolve()),
+        "GRADIO_TEMP_DIR": str(uploads),
         "HF_HUB_OFFLINE": "1",
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), *LOCAL_NAMES))),
     }

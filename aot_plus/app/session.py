@@ -1,132 +1,29 @@
 """Implements everything that the page offers, without a page: for one person, one project at a time."""
 
-import logging
 import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from aot_plus.app.export import export
 from aot_plus.app.frames import Frames
-from aot_plus.app.history import History
-from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.models import Models
+from aot_plus.app.opened import Opened
 from aot_plus.app.painting import Stroke, box_object, paint
 from aot_plus.app.places import Places
 from aot_plus.app.project import Project, free_folder
-from aot_plus.app.project_file import PROJECT_FILE, Chain, TrackedObject
-from aot_plus.app.run import Progress, SegmentRun
+from aot_plus.app.project_file import PROJECT_FILE, TrackedObject
 from aot_plus.app.settings import Settings
-from aot_plus.app.snapshots import Snapshots
 from aot_plus.dataloaders.box_masks import Box
-from aot_plus.dataloaders.coloured_masks import MaskReader
 from aot_plus.dataloaders.mini_vost import render_sequence, write_sequence
 from aot_plus.dataloaders.mini_vost.writer import FOLDERS
-from aot_plus.utils.errors import ConfigError, DataError, VOSError
-from evaluation.masks import IGNORE_ID, Mask
+from aot_plus.utils.errors import DataError, VOSError
+from evaluation.masks import Mask
 
-__all__ = ["Opened", "Session"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["Session"]
 
 _EXAMPLE = (0, "val", 4)  # seed, split and index of a MiniVOST video
-_STEPS = (1, -1)
-
-
-class Opened:
-    """Holds an open project: its frames, its runs and its undo history."""
-
-    def __init__(self, project: Project, frames: Frames, models: Models) -> None:
-        """Raises ``DataError`` if the project was made from other frames."""
-        self.project = project
-        self.frames = frames
-        project.check_frames(frames)
-        self.show(project.frame)
-        self.history = History(project)
-        self.logs = {step: MemoryLog(project.folder / "traces", step) for step in _STEPS}
-        self.snapshots = {step: Snapshots(project.folder / "states", step) for step in _STEPS}
-        self.reader = MaskReader()
-        self._models = models
-        self.run: SegmentRun | None = None
-
-    def close(self) -> None:
-        """Stops the run, saves the frame that is shown and the areas, and closes the video.
-
-        If they cannot be saved, as on a full disk, it only logs a warning: neither is a real loss.
-        """
-        self.stop()
-        try:
-            self.project.save()
-            self.project.masks.save_areas()
-        except DataError as error:
-            _log.warning("%s", error)
-        self.frames.close()
-
-    @property
-    def progress(self) -> Progress:
-        return Progress() if self.run is None else self.run.progress
-
-    def show(self, frame: int) -> int:
-        """Goes to a frame, clamped to the video. Returns its number."""
-        nearest = min(max(frame, 0), self.frames.count - 1)
-        self.project.show(nearest)
-        return nearest
-
-    def chain_at(self, frame: int) -> Chain | None:
-        """Finds the run that reached a frame: the latest one if both directions did, None if none did."""
-        last = self.progress.step
-        for step in (last, -last):
-            going = self.run is not None and step == last and self.progress.is_running
-            chain = self.run.chain if self.run is not None and going else self.project.chain(step)
-            if chain is not None and 0 <= chain.position(frame) <= chain.position(chain.last):
-                return chain
-        return None
-
-    def segment(self, frame: int, step: int) -> None:
-        """Goes to a frame and starts a run from there, forward (1) or backward (-1)."""
-        self.stop()
-        start, log, snapshots = self.show(frame), self.logs[step], self.snapshots[step]
-        run = SegmentRun(self.project, self.frames, self._models, log, snapshots, start, step)
-        run.start()
-        self.run = run
-
-    def stop(self) -> None:
-        """Stops the run after its current frame and waits for its end."""
-        if self.run is not None:
-            self.run.stop()
-            self.run.wait()
-
-    def edit(self, frame: int, change: Callable[[Mask], Mask]) -> None:
-        """Stops the run, goes to a frame and changes its mask. Raises ``DataError``."""
-        self.stop()
-        project, frame = self.project, self.show(frame)
-        mask = project.mask(frame)
-        old = np.zeros(project.size, np.uint8) if mask is None else mask
-        new = change(old)
-        if not np.array_equal(old, new):
-            with self.history.step(frame):
-                project.give(frame, new)
-        self.mask_changed(frame)
-
-    def undo(self) -> None:
-        """Undoes the last change, and goes to the first frame whose mask has changed."""
-        self.stop()
-        frames = self.history.undo()
-        for frame in frames:
-            self.mask_changed(frame)
-        if frames:
-            self.project.show(frames[0])
-
-    def mask_changed(self, frame: int) -> None:
-        """Discards the memory snapshots of runs from a frame on, because its mask has changed."""
-        for step in _STEPS:
-            chain = self.project.chain(step)
-            if chain is not None and chain.position(frame) >= 0:
-                self.snapshots[step].forget_from(chain.position(frame))
 
 
 class Session:
@@ -245,29 +142,10 @@ class Session:
 
             self.opened.edit(frame, add_found)
 
-    def load_mask(self, frame: int, path: Path) -> list[TrackedObject]:
-        """Goes to a frame and loads its mask from a file. Returns the new objects. Raises ``DataError``.
-
-        Ids of existing objects stay; other ids become new objects. Ignored pixels become background.
-        """
+    def load_mask(self, frame: int, path: Path) -> None:
+        """Goes to a frame and loads its mask from a file. Raises ``DataError``."""
         with self._lock:
-            opened, project = self.opened, self.opened.project
-            try:
-                loaded = opened.reader.read(path)
-            except DataError as error:
-                raise DataError(str(error).replace(str(path), path.name)) from error
-            if loaded.shape != project.size:
-                found, expected = (
-                    " x ".join(map(str, shape[::-1])) for shape in (loaded.shape, project.size)
-                )
-                raise DataError(f"{path.name}: the mask is {found} pixels, the video {expected}")
-            opened.stop()
-            frame = opened.show(frame)
-            with opened.history.step(frame):
-                table, new = _take_ids(project, loaded)
-                project.give(frame, table[loaded])
-            opened.mask_changed(frame)
-            return new
+            self.opened.load_mask(frame, path)
 
     def undo(self) -> None:
         """Undoes the last change: a stroke, box or mask file, or an object added, renamed or removed.
@@ -286,11 +164,11 @@ class Session:
 
     def add_object(self) -> TrackedObject:
         """Adds an object. Raises ``DataError`` if there are too many."""
-        with self._lock, self._undoable():
+        with self._lock, self.opened.history.step():
             return self.opened.project.add_object()
 
     def rename_object(self, object_id: int, name: str) -> None:
-        with self._lock, self._undoable():
+        with self._lock, self.opened.history.step():
             self.opened.project.rename(object_id, name)
 
     def hide_object(self, object_id: int, hidden: bool) -> None:
@@ -299,21 +177,16 @@ class Session:
 
     def remove_object(self, object_id: int) -> None:
         """Removes an object from all frames. Raises ``DataError``."""
-        with self._lock, self._undoable():
+        with self._lock, self.opened.history.step():
             self.opened.project.remove_object(object_id)
-
-    def _undoable(self) -> Any:
-        return self.opened.history.step()
 
     # --- runs and results
 
     def segment(self, frame: int, step: int) -> None:
         """Goes to a frame and starts a run from there, forward (1) or backward (-1).
 
-        Raises ``DataError`` if the frame shows no object, and ``CheckpointError``.
+        Raises ``DataError`` if the frame shows no object, ``CheckpointError``, and ``ConfigError``.
         """
-        if step not in _STEPS:
-            raise ConfigError(f"direction: expected 1 or -1, found {step!r:.40}")
         with self._lock:
             self.opened.segment(frame, step)
 
@@ -322,7 +195,7 @@ class Session:
         with self._lock:
             self.opened.stop()
 
-    def change_settings(self, **values: Any) -> Settings:
+    def change_settings(self, **values: Any) -> None:
         """Changes the settings of the open project and of new ones.
 
         Raises ``ConfigError`` or ``DataError``.
@@ -331,7 +204,6 @@ class Session:
             project = self.opened.project
             self.settings = project.settings.changed(**values)
             project.set_settings(self.settings)
-            return self.settings
 
     def export(self, layout: str, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
         """Stops the run and writes masks, an overlay and a zip of both. Returns the zip's path.
@@ -346,22 +218,3 @@ class Session:
             return export(opened.project, opened.frames, layout, tell)
         finally:
             self._exporting.release()
-
-
-def _take_ids(project: Project, mask: Mask) -> tuple[NDArray[np.uint8], list[TrackedObject]]:
-    """Adds objects for the unknown ids of a mask.
-
-    Returns the project's id for each id in the mask (256), and the new objects. Ids of removed
-    objects are not reused. Raises ``DataError`` if there would be too many objects.
-    """
-    known = {item.id for item in project.objects}
-    table, unused = np.zeros(256, np.uint8), project.next_id
-    new = []
-    for value in np.unique(mask).tolist():
-        if value in known:
-            table[value] = value
-        elif value not in (0, IGNORE_ID):
-            table[value] = value if value >= unused else unused
-            new += project.add_ids([int(table[value])])
-            unused = project.next_id
-    return table, new

@@ -21,7 +21,7 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from evaluation.home import home
 
-__all__ = ["DTYPES", "SMALL_MODEL", "Settings", "about_model", "checkpoint_files"]
+__all__ = ["DTYPES", "Settings", "about_model", "checkpoint_files"]
 
 DTYPES: tuple[str, ...] = get_args(DType)
 _SUFFIXES = (".pth", ".pt", ".safetensors")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from aot_plus.app.project_file import chain_name
+from aot_plus.networks.models.checkpoint_file import read_file
 from aot_plus.utils.errors import CheckpointError, DataError
 from evaluation.files import replacing, writing
 
@@ -101,8 +102,6 @@ class Snapshots:
             torch.save(state, temporary)
 
     def _read(self, position: int) -> State | None:
-        from aot_plus.networks.models.checkpoint_file import read_file
-
         try:
             state = read_file(self._path(position))
         except (CheckpointError, DataError):

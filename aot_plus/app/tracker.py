@@ -59,10 +59,14 @@ class Tracker:
         if self._followed is None:
             return self._start(number, frame)
         present = {item.id for item in self._project.objects}
-        self._remove((self._followed - present).union(self._project.erased(number)))
+        removed = (self._followed - present).union(self._project.erased(number))
+        for value in removed:
+            with suppress(DataError):  # it is not tracked, or no longer
+                self._segmenter.remove(value)
         given = self._project.given_mask(number)
+        self._followed -= removed
         if given is not None:
-            self._followed.update(_ids(given))
+            self._followed |= _ids(given)
         labels = self._segmenter.submit(frame, given)
         try:
             self._segmenter.check_finite()
@@ -74,13 +78,6 @@ class Tracker:
         labels = self._segmenter.start(frame, first_mask(self._project, number), memory_gap=self._gap)
         self._followed = _ids(labels)
         return lambda: labels
-
-    def _remove(self, ids: set[int]) -> None:
-        for value in ids:
-            with suppress(DataError):  # it is not tracked, or no longer
-                self._segmenter.remove(value)
-        if self._followed is not None:
-            self._followed -= ids
 
 
 def first_mask(project: Project, number: int) -> Mask:

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aot_plus.app.memory_log import reason
+from aot_plus.app.opened import Opened
 from aot_plus.app.project import Project
 from aot_plus.app.project_file import Chain
 from aot_plus.app.run import Progress
-from aot_plus.app.session import Opened
 from aot_plus.networks.memory.trace import TraceEntry
 from aot_plus.utils.images import Image
 from aot_plus.viz.overlay import OBJECT_COLOURS, draw_objects, object_layer
-from evaluation.masks import Mask
 
 __all__ = ["areas_view", "layer_view", "memory_view", "overview", "picture_view", "thumbnails_view"]
 
@@ -62,7 +61,7 @@ def layer_view(opened: Opened, frame: int) -> str:
     mask = opened.project.mask(frame)
     if mask is None:
         return ""
-    return _png(object_layer(_scaled(_visible(opened.project, mask), _LONGEST_EDGE, cv2.INTER_NEAREST)))
+    return _png(object_layer(_scaled(opened.project.visible(mask), _LONGEST_EDGE, cv2.INTER_NEAREST)))
 
 
 def thumbnails_view(opened: Opened, numbers: Sequence[int]) -> dict[str, str]:
@@ -72,7 +71,7 @@ def thumbnails_view(opened: Opened, numbers: Sequence[int]) -> dict[str, str]:
         image = _scaled(opened.frames.image(number), _THUMBNAIL, cv2.INTER_AREA)
         mask = opened.project.mask(number)
         if mask is not None:
-            small = _scaled(_visible(opened.project, mask), _THUMBNAIL, cv2.INTER_NEAREST)
+            small = _scaled(opened.project.visible(mask), _THUMBNAIL, cv2.INTER_NEAREST)
             image = draw_objects(image, small, numbered=False)
         pictures[str(number)] = _jpeg(image)
     return pictures
@@ -148,10 +147,6 @@ def areas_view(opened: Opened) -> dict[str, Any]:
             for item in project.objects
         ],
     }
-
-
-def _visible(project: Project, mask: Mask) -> Mask:
-    return np.where(np.isin(mask, project.hidden), 0, mask).astype(np.uint8)
 
 
 def _scaled(image: NDArray[np.uint8], edge: int, method: int) -> Image:

@@ -1,8 +1,10 @@
 // Puts the parts together: shows answers, sends requests to the program, handles keys.
 
 const POLL = 250; // milliseconds between two requests for a run's progress
-const TOOLS = { brush: "Brush", eraser: "Eraser", box: "Box" };
-const TITLES = { brush: "Paint the selected object (b)", eraser: "Erase what is painted (e)", box: "Drag a box around the selected object (x)" };
+const TOOLS = [
+  ["brush", "Brush", "Paint the selected object (b)"], ["eraser", "Eraser", "Erase what is painted (e)"],
+  ["box", "Box", "Drag a box around the selected object (x)"],
+];
 const KEYS = [
   ["← →", "previous, next frame (with Shift, ten frames)"], ["Home End", "first, last frame"], ["b e x", "brush, eraser, box"],
   ["[ ]", "smaller, larger brush"], ["1–9", "select an object"], ["Ctrl+Z", "undo"], ["s", "start or stop segmenting"],
@@ -23,11 +25,11 @@ class Studio {
     this.wanted = null; // the frame to go to after the next answer
     this.asked = Promise.resolve(); // resolves when all requests are answered
     this.waiting = 0; // number of unanswered requests
-    this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (frame, box) => this.ask("box", { frame, id: this.chosen, box }, true));
+    this.stage = new Stage((begins) => this.hand(begins), (stroke) => this.paint(stroke), (frame, box) => this.ask("box", { frame, id: this.chosen, box }));
     this.timeline = new Timeline((frame) => this.goTo(frame));
     this.memory = new MemoryPanel((frame) => this.goTo(frame), async (frames) => (await this.call("thumbnails", { frames })).thumbnails ?? {});
-    this.objects = new ObjectList((action, values) => this.ask(action, values, true), (id) => this.choose(id));
-    this.run = new RunPanel((step) => this.segment(step), () => this.ask("stop", { follow: this.follow }, true));
+    this.objects = new ObjectList((action, values) => this.ask(action, values), (id) => this.choose(id));
+    this.run = new RunPanel((step) => this.segment(step), () => this.ask("stop", { follow: this.follow }));
     for (const part of [main, side]) part.classList.add("aot");
     main.replaceChildren(this.toolbar(), this.stage.element, this.timeline.element, this.memory.element);
     side.replaceChildren(this.objects.element, this.run.element);
@@ -39,10 +41,10 @@ class Studio {
   }
 
   toolbar() {
-    this.tools = Object.entries(TOOLS).map(([tool, name]) =>
-      h("button", { type: "button", "data-tool": tool, title: TITLES[tool], click: () => this.useTool(tool) }, name));
+    this.tools = TOOLS.map(([tool, name, title]) =>
+      h("button", { type: "button", "data-tool": tool, title, click: () => this.useTool(tool) }, name));
     this.sizer = h("input", { type: "range", min: 1, max: 100, id: "diameter", "aria-label": "Brush size", input: () => { this.diameter = this.fromSlider(); } });
-    this.undo = h("button", { type: "button", id: "undo", title: "Undo (Ctrl+Z)", click: () => this.ask("undo", {}, true) }, "Undo");
+    this.undo = h("button", { type: "button", id: "undo", title: "Undo (Ctrl+Z)", click: () => this.ask("undo") }, "Undo");
     const file = h("input", { type: "file", accept: ".png,.bmp,.webp", hidden: true, id: "mask-file", change: (event) => this.loadMask(event.target) });
     return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Tools" },
       h("div", { class: "segments", role: "group", "aria-label": "Tool" }, this.tools),
@@ -66,15 +68,16 @@ class Studio {
   }
 
   /** Sends a request after all earlier ones are answered, because the program may handle two at once, in either
-   *  order. Shows the answer. `changes`: the request may change masks or objects. */
-  ask(action, values = {}, changes = false, stroke = null) {
+   *  order. Shows the answer. `stroke`: what the request paints. */
+  ask(action, values = {}, stroke = null) {
     this.waiting += 1;
-    const answer = this.asked.then(() => this.askNow(action, values, changes, stroke));
+    const answer = this.asked.then(() => this.askNow(action, values, stroke));
     this.asked = answer.catch(() => {}).then(() => { this.waiting -= 1; });
     return answer;
   }
 
-  async askNow(action, values, changes, stroke) {
+  async askNow(action, values, stroke) {
+    const changes = !["look", "show", "segment"].includes(action); // masks or objects, at once
     this.element.classList.toggle("busy", action === "box");
     const answer = await this.call(action, values);
     this.element.classList.remove("busy");
@@ -82,7 +85,7 @@ class Studio {
     const isOther = this.state && answer.state && answer.state.project !== this.state.project;
     if (isOther && this.element.isConnected) location.reload(); // the title, settings and export belong to it too
     if (changes) this.memory.forget();
-    if (answer.state) this.show(answer, stroke ? [stroke] : []);
+    if (answer.state) this.show(answer, stroke);
     else if (stroke) this.stage.forget(stroke);
     if (changes) this.refreshAreas();
     if (answer.state) this.watchRun(); // otherwise the program is gone
@@ -95,7 +98,7 @@ class Studio {
     if (button) button.style.display = "none"; // the next export makes a new one
   }
 
-  show(answer, taken) {
+  show(answer, stroke) {
     const isOther = this.state?.project !== answer.state.project;
     this.state = answer.state;
     if (answer.picture != null) this.has = answer.state.frame; // empty if the frame cannot be read
@@ -103,7 +106,7 @@ class Studio {
     const newest = this.state.objects.at(-1)?.id ?? null;
     if (newest > this.newest || !this.state.objects.some((item) => item.id === this.chosen)) this.chosen = newest;
     this.newest = newest;
-    this.stage.show(answer.picture, answer.layer, taken);
+    this.stage.show(answer.picture, answer.layer, stroke);
     this.timeline.setState(this.state);
     this.memory.show(answer.memory);
     this.objects.show(this.state, this.chosen);
@@ -153,7 +156,7 @@ class Studio {
   }
 
   paint(stroke) {
-    this.ask("paint", { frame: stroke.frame, id: stroke.id, points: stroke.points, diameter: stroke.diameter }, true, stroke);
+    this.ask("paint", { frame: stroke.frame, id: stroke.id, points: stroke.points, diameter: stroke.diameter }, stroke);
   }
 
   segment(step) {
@@ -179,7 +182,7 @@ class Studio {
     if (!file) return;
     try {
       const { path } = await this.upload(file);
-      await this.ask("load", { path, frame: this.state.frame }, true);
+      await this.ask("load", { path, frame: this.state.frame });
     } catch {
       this.say(DEAD);
     }

@@ -1,7 +1,6 @@
 // The memory bank after the frame that is shown: its frames, their scores, which one was dropped and why.
 
 const SCORES = ["relevance", "novelty"];
-const MARKS = { reference: "reference", new: "new", dropped: "dropped", declined: "declined", "": "" };
 
 class MemoryPanel {
   constructor(goTo, fetchThumbnails) {
@@ -51,7 +50,7 @@ class MemoryPanel {
     };
     return h("button", { type: "button", class: `card ${item.mark}`, click: () => this.goTo(item.frame), "aria-label": `Go to frame ${item.frame}` },
       h("img", { alt: "", src: this.pictures[item.frame] ?? false }),
-      h("span", { class: "caption" }, h("b", {}, String(item.frame)), h("span", { class: "mark" }, MARKS[item.mark])),
+      h("span", { class: "caption" }, h("b", {}, String(item.frame)), h("span", { class: "mark" }, item.mark)),
       names.map(bar));
   }
 }

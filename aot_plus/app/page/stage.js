@@ -28,8 +28,8 @@ class Stage {
     this.element.style.setProperty("--ratio", width / height);
   }
 
-  /** Shows a new layer ("": none), and a new picture if given ("": removes it). `taken`: strokes that the layer holds. */
-  show(picture, layer, taken = []) {
+  /** Shows a new layer ("": none), and a new picture if given ("": removes it). `stroke`: one that the layer now holds. */
+  show(picture, layer, stroke) {
     const loading = [picture, layer].map((address) => (address ? loaded(address) : null));
     this.turn = this.turn.then(async () => {
       const [image, objects] = await Promise.all(loading);
@@ -38,10 +38,9 @@ class Stage {
         [this.canvas.width, this.canvas.height] = [image.naturalWidth, image.naturalHeight];
       } else if (picture === "") this.picture.removeAttribute("src");
       this.layer = objects;
-      this.strokes = this.strokes.filter((stroke) => !taken.includes(stroke));
+      this.strokes = this.strokes.filter((other) => other !== stroke);
       this.draw();
     });
-    return this.turn;
   }
 
   forget(stroke) {
@@ -109,10 +108,8 @@ class Stage {
       this.draw();
       this.onStroke(stroke);
     } else if (this.corner) {
-      const [a, b] = [this.corner, this.place(event)];
+      const [x, y, width, height] = this.boxTo(this.place(event));
       this.cancel();
-      const [x, y] = [Math.min(a[0], b[0]), Math.min(a[1], b[1])];
-      const [width, height] = [Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
       if (width >= 3 && height >= 3) this.onBox(this.boxFrame, [x, y, width, height].map(Math.round));
     }
   }
@@ -142,15 +139,15 @@ class Stage {
     });
   }
 
+  /** Returns the box from the corner where it was begun to a place, as x, y, width, height. */
+  boxTo([x, y]) {
+    const [startX, startY] = this.corner;
+    return [Math.min(startX, x), Math.min(startY, y), Math.abs(startX - x), Math.abs(startY - y)];
+  }
+
   showRubber(place) {
-    const percent = (value, axis) => `${(100 * value) / this.size[axis]}%`;
-    const [a, b] = [this.corner, place];
-    Object.assign(this.rubber.style, {
-      left: percent(Math.min(a[0], b[0]), 0),
-      top: percent(Math.min(a[1], b[1]), 1),
-      width: percent(Math.abs(a[0] - b[0]), 0),
-      height: percent(Math.abs(a[1] - b[1]), 1),
-    });
+    const [left, top, width, height] = this.boxTo(place).map((value, index) => `${(100 * value) / this.size[index % 2]}%`);
+    Object.assign(this.rubber.style, { left, top, width, height });
     this.rubber.hidden = false;
   }
 }

@@ -13,7 +13,7 @@ from aot_plus.networks.managers.origin import differences
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from evaluation.digests import digest_file
-from evaluation.files import replacing, require_regular
+from evaluation.files import replace_text, require_regular
 
 __all__ = ["changed_inputs", "input_fingerprints", "save_given"]
 
@@ -36,8 +36,7 @@ def input_fingerprints(sequence: VideoSequence) -> Mapping[str, str]:
 
 def save_given(folder: Path, sequence: VideoSequence) -> None:
     """Records a sequence's given files in the folder of its masks. Raises ``DataError``."""
-    with replacing(folder / _FILE) as path:
-        path.write_text(json.dumps(input_fingerprints(sequence), indent=1) + "\n", encoding="utf-8")
+    replace_text(folder / _FILE, json.dumps(input_fingerprints(sequence), indent=1) + "\n")
 
 
 def changed_inputs(result_dir: Path, sequences: Iterable[VideoSequence]) -> dict[str, str]:

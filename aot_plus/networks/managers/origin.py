@@ -6,13 +6,12 @@ the source files that masks, or weights, depend on; a changed comment counts as 
 
 import inspect
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.utils.config import read_saved_content
 from aot_plus.utils.errors import CheckpointError
 from aot_plus.utils.own_classes import import_class
 from evaluation.digests import digest_file, digest_files
@@ -22,7 +21,6 @@ __all__ = [
     "INITIAL_WEIGHTS",
     "Origin",
     "differences",
-    "origin_differences",
     "origin_of_masks",
     "origin_of_weights",
     "resumptions",
@@ -65,6 +63,7 @@ _WEIGHTS = (
     "aot_plus/networks/managers/initial_weights.py",
     "aot_plus/networks/managers/learner.py",
     "aot_plus/networks/managers/param_groups.py",
+    "aot_plus/networks/managers/random_state.py",
     "aot_plus/networks/managers/schedule.py",
     "aot_plus/networks/managers/trainer.py",
 )
@@ -90,11 +89,6 @@ def origin_of_weights(cfg: Config, initial: Path | None, encoder: Path | None = 
     return files | own | {CODE: _digest_code(_WEIGHTS)}
 
 
-def origin_differences(path: Path, origin: Origin) -> list[str]:
-    """Describes how an origin differs from the one in a saved config. Raises ``ConfigError``."""
-    return differences(read_saved_content(path).get("origin") or {}, origin)
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, str]) -> list[str]:
     """Describes how two mappings from names to contents differ."""
     changed = [f"{name} changed" for name in new if name in old and old[name] != new[name]]
@@ -102,12 +96,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, str]) -> list[str]:
     return [*changed, *added, *(f"{name} is no longer used" for name in old if name not in new)]
 
 
-def resumptions(path: Path, changes: Iterable[str]) -> list[dict[str, Any]]:
-    """Returns the changes that earlier runs accepted, from a saved config, and those of this run."""
-    before = list(read_saved_content(path).get("resumed") or [])
-    changed = list(changes)
+def resumptions(saved: Mapping[str, Any], changes: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the changes that earlier runs accepted, from a saved config's file, and those of this run."""
+    before = list(saved.get("resumed") or [])
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    return [*before, {"at": now, "changed": changed}] if changed else before
+    return [*before, {"at": now, "changed": list(changes)}] if changes else before
 
 
 def _content(name: str, path: Path | None) -> dict[str, str]:

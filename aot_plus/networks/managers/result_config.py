@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
-from aot_plus.networks.managers.origin import Origin, origin_differences, resumptions
+from aot_plus.networks.managers.origin import Origin, differences, resumptions
 from aot_plus.networks.managers.sequence_folder import SequenceFolder
 from aot_plus.utils.config import (
     CONFIG_FILE,
@@ -95,7 +95,8 @@ def folder_differences(
     ``ignored``: names of config values to leave out.
     """
     path = result_dir / CONFIG_FILE
-    return [*_mask_differences(path, cfg, ignored), *origin_differences(path, origin)]
+    saved_origin = read_saved_content(path).get("origin") or {}
+    return [*_mask_differences(path, cfg, ignored), *differences(saved_origin, origin)]
 
 
 def claim_result_folder(
@@ -156,16 +157,16 @@ def _accepted_changes(
 
     Raises ``ConfigError`` if there are any without ``resume``, and for masks of another dataset.
     """
-    differences = folder_differences(path.parent, cfg, origin)
+    changes = folder_differences(path.parent, cfg, origin)
     old = str(read_saved_config(path).get("TEST_DATASET", cfg.TEST_DATASET))
     if _is_other_dataset(old, cfg.TEST_DATASET):
         raise ConfigError(
             f"{path}: masks there ({_named(kept)}) are of another dataset: TEST_DATASET was "
             f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
         )
-    if differences or changed:
+    if changes or changed:
         more = [f"{len(changed) - _LISTED} more sequences"] if len(changed) > _LISTED else []
-        listed = "; ".join([*differences, *changed[:_LISTED], *more])
+        listed = "; ".join([*changes, *changed[:_LISTED], *more])
         found = f"{path}: masks there ({_named(kept)}) were made differently"
         if not resume:
             raise ConfigError(
@@ -173,7 +174,7 @@ def _accepted_changes(
                 "(--overwrite), or keep them (--resume)"
             )
         _log.warning("%s, and are kept: %s", found, listed)
-    return [*differences, *changed]
+    return [*changes, *changed]
 
 
 def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, computes: bool) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, compute
             "%s: masks there (%s) are kept, but other versions made them: %s. --overwrite makes them again",
             *(path, _named(kept), "; ".join(telling)),
         )
-    resumed = resumptions(path, [*changes, *(versions.values() if computes else ())])
+    resumed = resumptions(saved, [*changes, *(versions.values() if computes else ())])
     facts: dict[str, Any] = {"resumed": resumed} if resumed else {}
     if not computes:
         facts |= {name: saved.get(name) for name in ("commit", "versions")}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aot_plus.networks.memory.trace import trace_path
 from aot_plus.utils.errors import DataError
-from evaluation.files import replacing
+from evaluation.files import replace_text
 
 __all__ = ["SequenceFolder", "remove_unfinished"]
 
@@ -63,8 +63,7 @@ class SequenceFolder:
             )
         self.trace.unlink(missing_ok=True)
         if trace is not None:
-            with replacing(self.trace) as path:
-                path.write_text("".join(line + "\n" for line in trace), encoding="utf-8")
+            replace_text(self.trace, "".join(line + "\n" for line in trace))
         self.temporary.rename(self.target)
 
 

@@ -14,7 +14,7 @@ import torch
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.words import format_count
-from evaluation.files import replacing, require_regular
+from evaluation.files import replace_text, require_regular
 
 _MIB = 2**20
 _OF_THIS_RUN = ("skipped", "failed")  # this run's, even if it computed nothing
@@ -81,8 +81,7 @@ class EvaluationSummary:
         if not self.frames:
             before = _read(path)
             values |= {name: before[name] for name in values if name in before and name not in _OF_THIS_RUN}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        replace_text(path, json.dumps(values, indent=2) + "\n")
 
     def describe(self) -> str:
         """Describes the evaluation in a few lines for a terminal."""

@@ -5,18 +5,18 @@ A checkpoint is a pair of files with the same step, ``ckpt/save_step_<k>.pth`` a
 """
 
 import logging
-import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
-import numpy as np
 import torch
 
 from aot_plus.networks.models.checkpoint_file import NETWORK, check_tensor, read_file
-from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.errors import CheckpointError, first_line
 from evaluation.files import replacing
 
 __all__ = [
@@ -27,12 +27,11 @@ __all__ = [
     "best_j",
     "drop_best_after",
     "ema_path",
-    "get_random_state",
+    "fitting",
     "load_latest_checkpoint",
     "save_best",
     "save_checkpoint",
     "saved_steps",
-    "set_random_state",
     "weight_files",
 ]
 
@@ -105,6 +104,32 @@ def load_latest_checkpoint(folder: Path) -> TrainingCheckpoint | None:
     return None
 
 
+@contextmanager
+def fitting(folder: Path, step: int, problem: str) -> Iterator[None]:
+    """Turns errors into a ``CheckpointError``: those of PyTorch and others when they get a foreign state.
+
+    ``problem``: what they mean, as in "does not fit".
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint of step {step} {problem}: {_problems(error)}"
+        ) from error
+
+
+def _problems(error: Exception) -> str:
+    """Returns an error's first problem and counts the others: PyTorch lists them below a title.
+
+    One of them may name all tensors that are missing.
+    """
+    problems = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
+    if not problems:
+        return first_line(error)
+    first = shorten(problems[0], 200, placeholder=" ...")
+    return f"{first}{f' and {len(problems) - 1} more' if problems[1:] else ''}"
+
+
 def saved_steps(folder: Path) -> list[int]:
     """Lists the steps of the complete pairs of files under ``folder``, ascending."""
     return sorted(_steps_in(folder / TRAINING_FOLDER) & _steps_in(folder / EMA_FOLDER))
@@ -168,38 +193,6 @@ def drop_best_after(folder: Path, step: int) -> None:
     content = _read_best(folder)
     if content is not None and content["step"] > step:
         (folder / BEST_FILE).unlink()
-
-
-def get_random_state() -> dict[str, Any]:
-    """Returns the state of this process's random generators: Python's, NumPy's, torch's, its CUDA device's.
-
-    Arrays of numbers are stored as tensors, since ``torch.load`` with ``weights_only`` rejects NumPy arrays.
-    """
-    version, numbers, gauss = random.getstate()
-    numpy_state: dict[str, Any] = dict(np.random.get_state(legacy=False))
-    key, position = numpy_state["state"]["key"], numpy_state["state"]["pos"]
-    state: dict[str, Any] = {
-        "python": {"version": version, "state": torch.tensor(numbers), "gauss": gauss},
-        "numpy": {
-            **numpy_state,
-            "state": {"key": torch.from_numpy(key.astype(np.int64)), "pos": int(position)},
-        },
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_initialized():  # training on the CPU must not initialise CUDA
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restores a state from ``get_random_state``; the CUDA part only in a process that uses CUDA."""
-    python, numpy_state = state["python"], state["numpy"]
-    random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
-    key = numpy_state["state"]["key"].numpy().astype(np.uint32)
-    np.random.set_state({**numpy_state, "state": {"key": key, "pos": numpy_state["state"]["pos"]}})
-    torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_initialized():
-        torch.cuda.set_rng_state(state["cuda"])
 
 
 def _write(values: Mapping[str, Any], path: Path) -> None:

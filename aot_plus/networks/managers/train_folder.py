@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ from aot_plus.networks.managers.initial_weights import encoder_file, pretrained_
 from aot_plus.networks.managers.origin import (
     INITIAL_ENCODER,
     INITIAL_WEIGHTS,
-    origin_differences,
+    differences,
     origin_of_weights,
     resumptions,
 )
+from aot_plus.networks.managers.processes import ProcessPlace, gather
 from aot_plus.networks.managers.train_checkpoint import (
     EMA_FOLDER,
     TRAINING_FOLDER,
+    TrainingCheckpoint,
     saved_steps,
     weight_files,
 )
@@ -26,7 +28,15 @@ from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.words import format_count
 from evaluation.files import require_place_of_folder
 
-__all__ = ["LOG_FOLDER", "clear_run", "decide_resume", "require_places", "resumed_origin"]
+__all__ = [
+    "LOG_FOLDER",
+    "clear_run",
+    "decide_resume",
+    "require_places",
+    "require_same_start",
+    "resumed_origin",
+    "warn_of_changes",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -111,16 +121,52 @@ def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.is_file():
         return {}
-    saved = read_saved_content(path).get("origin") or {}
+    content = read_saved_content(path)
+    saved = content.get("origin") or {}
     initial = _still_there(pretrained_file, cfg)
     encoder = _still_there(encoder_file, cfg) if INITIAL_ENCODER in saved else None
-    gone = {name for name, file in ((INITIAL_WEIGHTS, initial), (INITIAL_ENCODER, encoder)) if file is None}
-    origin = {**origin_of_weights(cfg, initial, encoder), **{name: saved[name] for name in gone & set(saved)}}
-    changes = origin_differences(path, origin)
+    of_files = {name: saved[name] for name in (INITIAL_WEIGHTS, INITIAL_ENCODER) if name in saved}
+    origin = {**of_files, **origin_of_weights(cfg, initial, encoder)}  # a file that is gone stays as recorded
+    changes = differences(saved, origin)
     if changes:
         _log.warning("%s: resuming, although since its start %s", folder, "; ".join(changes))
-    resumed = resumptions(path, [*_differences(path, cfg), *changes])
+    resumed = resumptions(content, [*_differences(path, cfg), *changes])
     return {"origin": origin, **({"resumed": resumed} if resumed else {})}
+
+
+def warn_of_changes(
+    cfg: Config, folder: Path, checkpoint: TrainingCheckpoint, data: Mapping[str, Any], processes: int
+) -> None:
+    """Says how a resumed training will differ from an uninterrupted one: other data, or other processes.
+
+    ``data``: from ``TrainDataset.contents``; ``processes``: how many there are now.
+    """
+    if checkpoint.data not in ({}, data):
+        before, now = checkpoint.data.get("items"), data["items"]
+        _log.warning(
+            "%s: resuming, although the training data changed since step %d: %s videos or images were found "
+            "then, %s now. The samples from here on are not those of an uninterrupted training",
+            *(folder, checkpoint.step, before, now if now != before else f"{now} others"),
+        )
+    if len(checkpoint.random_states) != processes:
+        apart = not cfg.MODEL_FREEZE_BN and not cfg.TRAIN_SYNC_BN
+        _log.warning(
+            "%s: the training ran in %s and resumes in %d: the clips stay the same, dropped paths are drawn "
+            "anew%s",
+            *(folder, format_count(len(checkpoint.random_states), "process", "processes"), processes),
+            ", and batch norms normalise each process's part of a batch" if apart else "",
+        )
+
+
+def require_same_start(place: ProcessPlace, folder: Path, start: int) -> None:
+    """Raises ``ConfigError`` in all processes if they would resume from different steps."""
+    steps = gather(place, start)
+    if len(set(steps)) > 1:
+        found = ", ".join(f"{step} in process {rank}" for rank, step in enumerate(steps))
+        raise ConfigError(
+            f"{folder}: expected the same last checkpoint in all processes, found step {found} "
+            "(0: none). All machines must share this folder"
+        )
 
 
 def _still_there(find: Callable[[Config], Path | None], cfg: Config) -> Path | None:

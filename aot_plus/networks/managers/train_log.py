@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,13 @@ from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.images import restore
 from aot_plus.utils.json_text import parse_json
 from aot_plus.viz.clips import clip_row
-from evaluation.files import replacing, writing
+from evaluation.files import replace_text, replacing, writing
 from evaluation.progress import ProgressBar
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["TrainLog", "lines_up_to", "tensorboard_writer", "truncate_log"]
+__all__ = ["TrainLog", "append_line", "lines_up_to", "tensorboard_writer", "truncate_log"]
 
 _log = logging.getLogger(__name__)
 _PICTURED_CLIPS = 4
@@ -41,6 +41,7 @@ class TrainLog:
     def __init__(self, cfg: Config, folder: Path, start_step: int, *, active: bool) -> None:
         self.cfg = cfg
         self.folder = folder
+        self._path = folder / "train.jsonl"
         self.active = active
         self.skipped = 0  # steps without an update, of the whole training
         self._recent: list[tuple[StepResult, float, float]] = []
@@ -52,10 +53,6 @@ class TrainLog:
         self._bar = ProgressBar(  # last, so that an error before it starts on a new line
             total=cfg.TRAIN_TOTAL_STEPS, initial=start_step, unit="step", disable=not active, mininterval=1.0
         )
-
-    @property
-    def _path(self) -> Path:
-        return self.folder / "train.jsonl"
 
     def __enter__(self) -> "TrainLog":
         return self
@@ -88,8 +85,7 @@ class TrainLog:
         line = _means(self._recent)
         self._recent = []
         line = {"step": done, **line, "skipped_in_all": self.skipped}
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._path, line)
         shown = {"loss": line["loss"], "mIoU": _mean(line["mean_iou"][1:]), "lr": line["lr"]}
         self._bar.set_postfix(
             {name: "-" if value is None else f"{value:.3g}" for name, value in shown.items()}
@@ -134,13 +130,17 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(f"{sum(numbers) / len(numbers):.6g}") if numbers else None
 
 
+def append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Adds a line of JSON to a file. Raises ``DataError`` if it cannot be written."""
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
 def truncate_log(path: Path, start_step: int) -> None:
     """Removes the lines of steps after ``start_step`` from a file, which may not exist. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
-        kept = lines_up_to(path, start_step)
-        with replacing(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+        replace_text(path, "".join(lines_up_to(path, start_step)))
 
 
 def lines_up_to(path: Path, start_step: int) -> list[str]:

@@ -1,21 +1,19 @@
 """Trains a model on a stage's data, from its initial weights or from where an earlier run stopped."""
 
 import logging
-import random
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import distributed
 
 from aot_plus.configs import Config
 from aot_plus.dataloaders.clips import Batch
 from aot_plus.dataloaders.train_datasets import ClipStream, build_train_loader
+from aot_plus.networks.managers.batch_reading import deaths_of_workers, read_batches
 from aot_plus.networks.managers.claimed_folder import claim_folder
 from aot_plus.networks.managers.initial_weights import initialise, pretrained_file
 from aot_plus.networks.managers.learner import Learner, StepResult
@@ -27,37 +25,36 @@ from aot_plus.networks.managers.processes import (
     patient_group,
     process_group,
 )
+from aot_plus.networks.managers.random_state import get_random_state, seed_generators, set_random_state
 from aot_plus.networks.managers.stop_request import StopRequest
 from aot_plus.networks.managers.train_checkpoint import (
     TrainingCheckpoint,
     ema_path,
-    get_random_state,
+    fitting,
     load_latest_checkpoint,
     save_checkpoint,
-    set_random_state,
 )
 from aot_plus.networks.managers.train_folder import (
     LOG_FOLDER,
     clear_run,
     decide_resume,
     require_places,
+    require_same_start,
     resumed_origin,
+    warn_of_changes,
 )
 from aot_plus.networks.managers.train_log import TrainLog, tensorboard_writer
 from aot_plus.networks.managers.validation import Validation, validation_is_due
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
-from aot_plus.utils.errors import CheckpointError, ConfigError, DataError, ProcessError, VOSError, first_line
+from aot_plus.utils.errors import VOSError, first_line
 from aot_plus.utils.words import format_count
 from evaluation.signals import interruption
 
 __all__ = ["Trainer"]
 
 _log = logging.getLogger(__name__)
-
-# Errors of PyTorch and others when they get a state that is not theirs.
-_MISFITS = (RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class Trainer:
@@ -115,7 +112,7 @@ class Trainer:
         if self.cfg.TRAIN_TBLOG:
             tensorboard_writer()
         if self.cfg.TRAIN_EVAL_STEPS:
-            self._validation = Validation(self.cfg, self.folder, self.folder / LOG_FOLDER, self.device)
+            self._validation = Validation(self.cfg, self.folder, self.device)
         if decide_resume(self.cfg, self.folder, resume=self.resume, overwrite=self.overwrite):
             self._origin = resumed_origin(self.cfg, self.folder)
         else:
@@ -128,7 +125,7 @@ class Trainer:
         checkpoint = None if self.overwrite else load_latest_checkpoint(self.folder)
         start = checkpoint.step if checkpoint else 0
         learner = self._build_learner(checkpoint)
-        self._require_same(start)  # a barrier: if any process fails to load, old files stay
+        require_same_start(self.place, self.folder, start)  # a barrier: old files stay if any cannot load
         complete = start >= self.cfg.TRAIN_TOTAL_STEPS
         if self.place.rank == 0 and not complete:  # values that no step used are not saved
             if checkpoint is None:
@@ -141,16 +138,6 @@ class Trainer:
             self._train(learner, start, checkpoint)
         return ema_path(self.folder, max(start, self.cfg.TRAIN_TOTAL_STEPS))
 
-    def _require_same(self, start: int) -> None:
-        """Raises ``ConfigError`` in all processes if they would resume from different steps."""
-        steps = gather(self.place, start)
-        if len(set(steps)) > 1:
-            found = ", ".join(f"{step} in process {rank}" for rank, step in enumerate(steps))
-            raise ConfigError(
-                f"{self.folder}: expected the same last checkpoint in all processes, found step {found} "
-                "(0: none). All machines must share this folder"
-            )
-
     def _build_learner(self, checkpoint: TrainingCheckpoint | None) -> Learner:
         torch.manual_seed(self.cfg.TRAIN_SEED)  # the same weights in all processes
         model = build_model(self.cfg)
@@ -160,11 +147,8 @@ class Trainer:
                 self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg), encoder)}
         learner = Learner(model, self.cfg, device=self.device, place=self.place)
         if checkpoint is not None:
-            try:
+            with fitting(self.folder, checkpoint.step, "does not fit"):
                 learner.load_state(vars(checkpoint))
-            except _MISFITS as error:
-                found = f"the checkpoint of step {checkpoint.step} does not fit: {_problems(error)}"
-                raise CheckpointError(f"{self.folder}: {found}") from error
             self._skipped = checkpoint.counters.get("skipped", 0)
             self._bad_in_a_row = checkpoint.counters.get("bad_in_a_row", 0)
             _log.info("%s: resuming from step %d", self.folder, checkpoint.step)
@@ -173,7 +157,7 @@ class Trainer:
     def _train(self, learner: Learner, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         active = self.place.rank == 0
         with (
-            _deaths_of_workers(self.cfg.DATA_WORKERS),
+            deaths_of_workers(self.cfg.DATA_WORKERS),
             StopRequest() as stop,  # first: an exception raised while a worker forks is lost
             closing(self._batches(start, checkpoint)) as batches,
             TrainLog(self.cfg, self.folder / LOG_FOLDER, start, active=active) as log,
@@ -181,6 +165,7 @@ class Trainer:
             self._seed(start, checkpoint)
             began, pace = time.perf_counter(), Pace(unit="steps")
             for step, batch in enumerate(batches, start):
+                done = step + 1
                 loaded = time.perf_counter()
                 result = learner.train_step(batch, step)
                 self._count(result, batch, step)
@@ -190,86 +175,34 @@ class Trainer:
                 began = now
                 if active:
                     pace.tick()
-                due = (step + 1) % self.cfg.TRAIN_SAVE_STEP == 0 or step + 1 == self.cfg.TRAIN_TOTAL_STEPS
+                due = done % self.cfg.TRAIN_SAVE_STEP == 0 or done == self.cfg.TRAIN_TOTAL_STEPS
                 if due:
-                    self._save(learner, step + 1)
-                self._validate(learner, step + 1, stop, log)
-                group = self._patient if validation_is_due(self.cfg, step + 1) else None
-                stopping = any_process(self.place, stop.signal is not None, self.device, group)
-                if stopping and not due:
-                    self._save(learner, step + 1)
-                if stopping:
-                    done = format_count(step + 1, "step")
-                    message = f"Stopped and saved after {done}. Rerun the same command to resume."
-                    raise interruption(stop.signal, message)
+                    self._save(learner, done)
+                self._validate(learner, done, stop, log)
+                if self._is_stopping(stop, done):
+                    if not due:
+                        self._save(learner, done)
+                    saved = f"Stopped and saved after {format_count(done, 'step')}."
+                    raise interruption(stop.signal, f"{saved} Rerun the same command to resume.")
         if stop.signal is not None:  # the signal came after the last check
             raise interruption(stop.signal, "Stopped after the last step. Rerun the same command to resume.")
 
     def _batches(self, start: int, checkpoint: TrainingCheckpoint | None) -> Generator[Batch, None, None]:
         """Returns a generator of this process's batches from ``start`` on. Closing it ends the workers."""
         loader = build_train_loader(self.cfg, start, self.place.rank, self.place.world_size)
-        self._compare_data(cast(ClipStream, loader.dataset).dataset.contents(), checkpoint)
+        self._data = cast(ClipStream, loader.dataset).dataset.contents()
+        if checkpoint is not None and self.place.rank == 0:
+            warn_of_changes(self.cfg, self.folder, checkpoint, self._data, self.place.world_size)
         # Creating the iterator draws from torch's random generator, so create it before ``_seed`` sets that.
-        batches = iter(loader)
-
-        def read() -> Generator[Batch, None, None]:
-            nonlocal batches
-            try:
-                yield from batches
-            except (ConfigError, DataError) as error:  # a worker's has its traceback in the message
-                kind = type(error)
-                message = str(error).strip().splitlines()[-1]
-                shown = message.removeprefix(f"{kind.__module__}.{kind.__name__}: ")
-                raise kind(shown) from error.with_traceback(None)  # frames keep ``batches`` alive
-            finally:
-                # If this is left to the garbage collector, PyTorch waits 5 s in vain for each of its workers.
-                del batches
-
-        return read()
-
-    def _compare_data(self, found: dict[str, Any], checkpoint: TrainingCheckpoint | None) -> None:
-        """Notes the training data, and warns if there were others when the checkpoint was saved."""
-        self._data = found
-        if checkpoint is None or checkpoint.data in ({}, found) or self.place.rank > 0:
-            return
-        before, now = checkpoint.data.get("items"), found["items"]
-        _log.warning(
-            "%s: resuming, although the training data changed since step %d: %s videos or images were found "
-            "then, %s now. The samples from here on are not those of an uninterrupted training",
-            *(self.folder, checkpoint.step, before, now if now != before else f"{now} others"),
-        )
+        return read_batches(iter(loader))
 
     def _seed(self, start: int, checkpoint: TrainingCheckpoint | None) -> None:
         """Seeds or restores this process's random generators, used by dropout and drop path only."""
-        seeds = np.random.SeedSequence([self.cfg.TRAIN_SEED, start, self.place.rank]).generate_state(3)
-        random.seed(int(seeds[0]))
-        np.random.seed(int(seeds[1]))
-        torch.manual_seed(int(seeds[2]))  # also for CUDA, of which a training on the CPU has saved no state
-        if checkpoint is None:
-            return
-        before, now = len(checkpoint.random_states), self.place.world_size
-        if before != now:
-            self._warn_of_processes(before, now)
-            return
-        try:
-            set_random_state(checkpoint.random_states[self.place.rank])
-        except _MISFITS as error:
-            raise CheckpointError(
-                f"{self.folder}: the checkpoint of step {checkpoint.step} has no usable "
-                f"random states: {error}"
-            ) from error
-
-    def _warn_of_processes(self, before: int, now: int) -> None:
-        """Says what changes if a training resumes in another number of processes."""
-        if self.place.rank > 0:
-            return
-        apart = not self.cfg.MODEL_FREEZE_BN and not self.cfg.TRAIN_SYNC_BN
-        _log.warning(
-            "%s: the training ran in %s and resumes in %d: the clips stay the same, dropped paths are drawn "
-            "anew%s",
-            *(self.folder, format_count(before, "process", "processes"), now),
-            ", and batch norms normalise each process's part of a batch" if apart else "",
-        )
+        # In any case, since a training on the CPU has saved no state of CUDA's generator.
+        seed_generators(self.cfg.TRAIN_SEED, start, self.place.rank)
+        if checkpoint is not None and len(checkpoint.random_states) == self.place.world_size:
+            with fitting(self.folder, checkpoint.step, "has no usable random states"):
+                set_random_state(checkpoint.random_states[self.place.rank])
 
     def _count(self, result: StepResult, batch: Batch, step: int) -> None:
         """Counts steps without an update. Raises ``VOSError`` when there are too many in a row."""
@@ -303,6 +236,11 @@ class Trainer:
             if j is not None:
                 log.add_validation(done, j)
 
+    def _is_stopping(self, stop: StopRequest, done: int) -> bool:
+        """Returns in every process whether any is to stop. A validation in the first one may take long."""
+        group = self._patient if validation_is_due(self.cfg, done) else None
+        return any_process(self.place, stop.signal is not None, self.device, group)
+
     def _save(self, learner: Learner, done: int) -> None:
         """Saves the state after ``done`` steps."""
         random_states = gather(self.place, get_random_state())
@@ -320,20 +258,6 @@ class Trainer:
 
 
 @contextmanager
-def _deaths_of_workers(count: int) -> Iterator[None]:
-    """Names the likely cause when a data worker was killed. PyTorch's signal handler raises at any point."""
-    try:
-        yield
-    except (RuntimeError, ProcessError) as error:  # the latter if it was raised during an exchange
-        if "DataLoader worker (pid" not in str(error):
-            raise
-        raise VOSError(
-            f"DATA_WORKERS: one of {count} processes that read clips died ({first_line(error)}). Memory or "
-            f"/dev/shm may be full; fewer processes need less: --overrides DATA_WORKERS={count // 2}"
-        ) from error
-
-
-@contextmanager
 def _lack_of_memory() -> Iterator[None]:
     """Says how to train with less memory if that of a GPU does not suffice."""
     try:
@@ -344,15 +268,3 @@ def _lack_of_memory() -> Iterator[None]:
             "--processes; one after another: --overrides TRAIN_ACCUMULATION_STEPS=2) or with "
             "--overrides TRAIN_CHECKPOINT_ACTIVATIONS=True"
         ) from error
-
-
-def _problems(error: Exception) -> str:
-    """Returns an error's first problem and counts the others: PyTorch lists them below a title.
-
-    One of them may name all tensors that are missing.
-    """
-    problems = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]]
-    if not problems:
-        return first_line(error)
-    first = shorten(problems[0], 200, placeholder=" ...")
-    return f"{first}{f' and {len(problems) - 1} more' if problems[1:] else ''}"

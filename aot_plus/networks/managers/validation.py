@@ -1,7 +1,6 @@
 """Validates during training: measures J of averaged weights on a few sequences; saves the best weights."""
 
 import copy
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,8 @@ from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.managers.frame_reading import given_frames, read_frame
 from aot_plus.networks.managers.result_config import mask_values
 from aot_plus.networks.managers.train_checkpoint import best_j, drop_best_after, save_best
-from aot_plus.networks.managers.train_log import truncate_log
+from aot_plus.networks.managers.train_folder import LOG_FOLDER
+from aot_plus.networks.managers.train_log import append_line, truncate_log
 from aot_plus.networks.managers.video_pass import VideoPass
 from aot_plus.networks.memory.gap import memory_gap
 from aot_plus.networks.models import AOT
@@ -29,7 +29,6 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.json_text import parse_json
 from aot_plus.utils.read_ahead import ReadAhead
 from aot_plus.utils.words import format_count
-from evaluation.files import writing
 from evaluation.masks import Mask
 from evaluation.metrics import MIN_ANNOTATED_FRAMES, FloatArray, object_figures, score_sequence
 from evaluation.progress import ProgressBar
@@ -58,16 +57,16 @@ def validation_is_due(cfg: Config, done: int) -> bool:
 class Validation:
     """Evaluates a training's averaged weights every ``TRAIN_EVAL_STEPS`` steps and after the last step.
 
-    Each validation adds a line to ``<log folder>/validation.jsonl``; the averaged weights with the highest J
+    Each validation adds a line to ``<folder>/log/validation.jsonl``; the averaged weights with the highest J
     are saved as ``<folder>/best.pth``. Validations do not affect the training itself: if the network's logits
     are not finite, as in a ``TEST_DTYPE`` of too small a range, there is a warning instead of figures.
     """
 
-    def __init__(self, cfg: Config, folder: Path, log_folder: Path, device: torch.device) -> None:
+    def __init__(self, cfg: Config, folder: Path, device: torch.device) -> None:
         """Chooses the sequences. Raises ``DataError`` if the test set is missing or has no such split."""
         self._cfg = cfg
         self._folder = folder
-        self._path = log_folder / VALIDATION_LOG
+        self._path = folder / LOG_FOLDER / VALIDATION_LOG
         self._device = device
         self._dataset = open_configured(cfg)
         self._dataset.require()
@@ -129,8 +128,7 @@ class Validation:
             "j_of_sequences": {name: float(np.mean(values)) for name, values in figures.items()},
             "seconds": round(time.perf_counter() - started, 3),
         }
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self._path, line)
         kept = "the best so far, kept as best.pth" if is_best else f"best so far: {best:.3f}"
         _log.info("step %d: J %.3f on %s (%s)", done, j, format_count(len(figures), "sequence"), kept)
         return j
