@@ -561,6 +561,19 @@ def test_tables_of_a_recording_that_fails_are_forgotten() -> None:
     assert sine_position_embedding(2, 7, 8, device) is ran
 
 
+def test_a_table_that_a_recording_computes_is_its_own() -> None:
+    """On a GPU, the table would be empty until the first replay, and other recordings would overwrite it."""
+    device, made = torch.device("cpu"), list[torch.Tensor]()
+    graphs = step_graphs.StepGraphs(TapeRecorder())
+    graphs.run("kind", lambda: None)
+    graphs.run("kind", lambda: made.append(sine_position_embedding(2, 9, 8, device)), 2)
+    other = sine_position_embedding(2, 9, 8, device)
+    assert other is not made[0]
+    graphs.run("kind", lambda: made.append(sine_position_embedding(2, 9, 8, device)), 3)
+    assert made[1] is other  # one that was there is shared
+    assert sine_position_embedding(2, 9, 8, device) is other
+
+
 def test_the_tape_detects_work_that_involves_the_host() -> None:
     """A wait, a copy of a list, or a counter on the host would make the tests above fail."""
     values = torch.zeros(3)

@@ -15,17 +15,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MAX_TABLES = 8  # most recently used tables of each kind
-_cache_clears: list[Callable[[], None]] = []  # clears the cache of each kind
+_caches: list[Any] = []  # for each kind, a function with ``lru_cache``
 _collected: ContextVar[list[Any] | None] = ContextVar("collected", default=None)
 
 
 def cached_table(compute: Callable[P, T]) -> Callable[P, T]:
     """Caches the tables that ``compute`` returned most recently; its arguments must be hashable.
 
-    Training and inference share them: do not change them in place.
+    Training and inference share them: do not change them in place. ``torch.compile`` ignores the cache, so
+    they should be made on their device: a copy from the host in every frame would break a CUDA graph.
     """
     compute_once = lru_cache(maxsize=_MAX_TABLES)(compute)
-    _cache_clears.append(compute_once.cache_clear)
+    _caches.append(compute_once)
 
     @wraps(compute)
     def table(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,15 +50,19 @@ def cached_int32(values: tuple[int, ...], device: torch.device) -> Tensor:
 def collect_tables() -> Iterator[list[Any]]:
     """Collects the tables used in the block: they live as long as the list, even if the caches evict them.
 
-    If the block fails, all caches are cleared: tables made in an aborted capture were never computed.
+    If the block computes any, all caches are cleared: in a capture, only the replays compute them.
     """
     tables: list[Any] = []
-    token = _collected.set(tables)
+    token, before = _collected.set(tables), _computed()
     try:
         yield tables
-    except BaseException:
-        for clear in _cache_clears:
-            clear()
-        raise
     finally:
         _collected.reset(token)
+        if _computed() != before:
+            for cache in _caches:
+                cache.cache_clear()
+
+
+def _computed() -> int:
+    """Counts the tables that were computed since the caches were last cleared."""
+    return sum(cache.cache_info().misses for cache in _caches)
