@@ -15,10 +15,12 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
+from aot_plus.networks.encoders import swin
 from aot_plus.networks.engines import inference
 from aot_plus.networks.engines.fixed_step import FixedStep
 from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.views import VideoViews, input_sizes
+from aot_plus.networks.layers import local_attention
 from aot_plus.networks.memory import bank
 from aot_plus.networks.models import build_model, prepare
 from aot_plus.networks.models.number_format import use_number_format
@@ -33,23 +35,33 @@ ELEMENTWISE = {"add", "add_", "addcmul", "cat", "clone", "copy_", "gelu", "mul",
 IN_STEP = ELEMENTWISE | {"group_norm", "layer_norm", "upsample_bilinear2d"}
 
 
-class _AsAGPULikes(TorchDispatchMode):
-    """Refuses operations with tensors on a device other than CUDA, or in two memory formats."""
+class _OnTheGPU(TorchDispatchMode):
+    """Refuses operations with tensors on a device other than CUDA."""
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         tensors = [value for value in tree_leaves((args, kwargs, result)) if isinstance(value, Tensor)]
+        self.check(function, tensors)
+        return result
+
+    def check(self, function: Any, tensors: Sequence[Tensor]) -> None:
         for value in tensors:
             if value.device.type != "cuda":
                 raise AssertionError(f"{function} has a tensor on the {value.device}")
+
+
+class _AsAGPULikes(_OnTheGPU):
+    """Refuses operations with tensors in two memory formats as well."""
+
+    def check(self, function: Any, tensors: Sequence[Tensor]) -> None:
+        super().check(function, tensors)
         if function.overloadpacket._qualified_op_name.removeprefix("aten::") in IN_STEP:
             for one, other in combinations(tensors, 2):
                 if one.ndim == other.ndim and not _in_one_order(one, other):
                     orders = f"{one.shape} in {one.stride()} with {other.shape} in {other.stride()}"
                     raise AssertionError(f"{function} goes through two orders: {orders}")
-        return result
 
 
 class _Inspector:
@@ -86,6 +98,19 @@ def test_policies(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_networks(name: str, dtype: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     _inspect(name, monkeypatch, size=size, TEST_DTYPE=dtype)
+
+
+def test_tables_are_made_on_the_gpu() -> None:
+    """A compiled network makes them in every frame: a copy from the host would break the CUDA graph."""
+    device = torch.device("cuda", 0)
+    with FAKE, _OnTheGPU():
+        tables = [
+            *local_attention._offsets(3, 41, 0, device),
+            *local_attention._key_table(3, 41, 0, device),
+            local_attention._hidden_in_tiles(3, 41, device),
+            swin._shift_mask(14, 35, device),
+        ]
+    assert all(table.is_cuda for table in tables)
 
 
 def test_the_inspection_notices_the_host() -> None:

@@ -166,8 +166,8 @@ def _relative_index() -> Tensor:
 def _shift_mask(height: int, width: int, device: torch.device) -> Tensor:
     """Returns a rolled map's mask, ``n x WINDOW^2 x WINDOW^2``: it separates tokens that were apart."""
     rows, columns = (
-        (torch.arange(side) >= side - WINDOW).long() + (torch.arange(side) >= side - SHIFT)
-        for side in (height, width)
+        (place >= len(place) - WINDOW).long() + (place >= len(place) - SHIFT)
+        for place in (torch.arange(side, device=device) for side in (height, width))
     )
     part = _to_windows((3 * rows[:, None] + columns)[None, :, :, None])[..., 0]  # n x WINDOW^2
-    return torch.where(part[:, :, None] == part[:, None, :], 0.0, HIDDEN).to(device)
+    return (part[:, :, None] != part[:, None, :]) * HIDDEN

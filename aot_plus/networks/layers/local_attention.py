@@ -155,32 +155,26 @@ def _hidden_in_tiles(height: int, width: int, device: torch.device) -> Tensor:
 
     The result is ``rows x columns x TILE^2 x region^2`` bool, for the rows and columns of tiles.
     """
-    _, too_far = _offset_table(TILE, TILE, MAX_DISTANCE)
+    _, too_far = _offsets(TILE, TILE, MAX_DISTANCE, device)
     count = -(-height // TILE), -(-width // TILE)
-    inside = _padded(torch.ones(1, 1, height, width), MAX_DISTANCE)
+    inside = _padded(torch.ones(1, 1, height, width, device=device), MAX_DISTANCE)
     outside = _tiles(inside, MAX_DISTANCE, (0, 0), count)[0].transpose(1, 2) == 0  # tiles x 1 x region^2
-    return (too_far | outside).unflatten(0, count).to(device)
+    return (too_far | outside).unflatten(0, count)
 
 
 @cached_table
 def _offsets(height: int, width: int, border: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the ``_offset_table`` on a device."""
-    index, too_large = _offset_table(height, width, border)
-    return index.to(device), too_large.to(device)
-
-
-def _offset_table(height: int, width: int, border: int) -> tuple[Tensor, Tensor]:
     """Returns the index of the offset of each query and key, and whether the offset is too large.
 
     Queries are the positions of ``height x width``; keys have a ``border`` around them as well.
     """
     dy, dx = (
-        torch.arange(-border, side + border) - torch.arange(side)[:, None] + MAX_DISTANCE
+        torch.arange(-border, side + border, device=device) - _positions(side, device) + MAX_DISTANCE
         for side in (height, width)
     )  # queries x keys along one side
     dy, dx = dy[:, None, :, None], dx[None, :, None, :]
     reachable = (dy >= 0) & (dy < WINDOW) & (dx >= 0) & (dx < WINDOW)
-    index = torch.where(reachable, dy * WINDOW + dx, 0)  # query rows x columns x key rows x columns
+    index = (dy * WINDOW + dx) * reachable  # query rows x columns x key rows x columns
     return index.flatten(2).flatten(0, 1), ~reachable.flatten(2).flatten(0, 1)
 
 
@@ -188,12 +182,17 @@ def _offset_table(height: int, width: int, border: int) -> tuple[Tensor, Tensor]
 def _key_table(height: int, width: int, border: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the index of the key at each offset from each query, and whether it exists.
 
-    Queries and keys are those of ``_offset_table``.
+    Queries and keys are those of ``_offsets``.
     """
     rows, columns = height + 2 * border, width + 2 * border  # of keys
-    offsets = torch.arange(WINDOW) - MAX_DISTANCE + border
-    row = (torch.arange(height)[:, None] + offsets)[:, None, :, None]
-    column = (torch.arange(width)[:, None] + offsets)[None, :, None, :]
+    offsets = torch.arange(WINDOW, device=device) - MAX_DISTANCE + border
+    row = (_positions(height, device) + offsets)[:, None, :, None]
+    column = (_positions(width, device) + offsets)[None, :, None, :]
     exist = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    index = torch.where(exist, row * columns + column, 0)  # query rows x columns x W x W
-    return index.flatten(2).flatten(0, 1).to(device), exist.flatten(2).flatten(0, 1).to(device)
+    index = (row * columns + column) * exist  # query rows x columns x W x W
+    return index.flatten(2).flatten(0, 1), exist.flatten(2).flatten(0, 1)
+
+
+def _positions(side: int, device: torch.device) -> Tensor:
+    """Returns the queries' positions along one side: ``side x 1`` int64."""
+    return torch.arange(side, device=device)[:, None]
