@@ -333,6 +333,31 @@ def test_what_is_prepared_may_be_the_last_for_which_there_is_room() -> None:
     assert len(warnings) == 1
 
 
+def test_what_cannot_be_prepared_is_not_tried_in_every_frame() -> None:
+    graphs, tries = step_graphs.StepGraphs(TapeRecorder()), list[int]()
+
+    def fails() -> None:
+        tries.append(1)
+        raise RuntimeError("it wants the host the first time")
+
+    for _ in range(4):
+        graphs.run("propagate", lambda: None, 1)
+        graphs.prepare("propagate", fails, 9)
+    assert len(tries) == 1
+    assert not graphs.stopped
+
+
+def test_what_is_already_recorded_is_not_prepared() -> None:
+    """A bank of one frame is full from the first frame on."""
+    recorder = TapeRecorder()
+    graphs = step_graphs.StepGraphs(recorder)
+    for _ in range(3):
+        graphs.run("propagate", lambda: None, 1)
+        graphs.prepare("propagate", lambda: None, 1)
+    _, one_recording = recorder.record(lambda: None)
+    assert graphs.num_bytes == one_recording
+
+
 def test_a_large_banks_recordings_are_all_kept() -> None:
     """A piece is recorded once per number of frames, and every video needs them in the same order."""
     graphs, ran = step_graphs.StepGraphs(TapeRecorder(), counts=50), torch.zeros(())
