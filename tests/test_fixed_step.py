@@ -328,9 +328,20 @@ def test_what_is_prepared_may_be_the_last_for_which_there_is_room() -> None:
     for count in (1, 1, 2, 3, 9, 9, 9):
         graphs.run("propagate", lambda: ran.add_(1), count)
         graphs.prepare("propagate", lambda: ran.add_(1), 9)
+    assert graphs.stopped
+    graphs.prepare("propagate", lambda: ran.add_(1), 10)
     assert ran == 7
     assert recorder.replays == 1 + 3
     assert len(warnings) == 1
+
+
+def test_recordings_in_use_are_kept() -> None:
+    graphs, calls = step_graphs.StepGraphs(TapeRecorder()), list[int]()
+    for key in range(70):
+        for _ in range(2):
+            graphs.run("every frame", lambda: calls.append(1))
+            graphs.run(key, lambda: None)
+    assert len(calls) == 2  # eagerly, and when it was recorded
 
 
 def test_what_cannot_be_prepared_is_not_tried_in_every_frame() -> None:
@@ -516,7 +527,8 @@ def test_only_the_first_piece_of_a_kind_runs_before_it_is_recorded() -> None:
 
     for _ in range(2):
         graphs.run("read", wants_the_host, 4)
-    assert (recorder.replays, float(total)) == (3, 5)
+    graphs.run("read", pytest.fail, 3)  # replayed: its recording was not lost when another failed
+    assert (recorder.replays, float(total)) == (4, 6)
     assert not graphs.stopped
 
 
