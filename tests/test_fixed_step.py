@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from aot_plus.configs import Config
 from aot_plus.networks.engines import segmenter, step_graphs, step_store
 from aot_plus.networks.engines.fixed_step import FixedStep
+from aot_plus.networks.engines.fixed_tensors import copied, tensors_in
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.layers.aot_block import AOTFrame
 from aot_plus.networks.layers.position import sine_position_embedding
 from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import Append, FifoPolicy, MemoryPolicy, answers
@@ -379,6 +381,20 @@ def test_a_large_banks_recordings_are_all_kept() -> None:
     assert len(graphs._recordings) == 100
 
 
+def test_nested_tensors_are_copied_into_those_held() -> None:
+    def nested(start: int) -> list[Any]:
+        a, b, c = torch.arange(start, start + 6.0).split((1, 2, 3))
+        return [AOTFrame(a, b, c), [c + 3], None]
+
+    device = torch.device("cpu")
+    held = copied(nested(0), None, device)
+    places = [tensor.data_ptr() for tensor in tensors_in(held)]
+    again = copied(nested(6), held, device)
+    found = list(tensors_in(again))
+    assert [tensor.data_ptr() for tensor in found] == places
+    assert torch.equal(torch.cat(found), torch.arange(6.0, 15.0))
+
+
 def test_an_unused_segmenter_is_freed_at_once(recorder: TapeRecorder) -> None:
     """So is the memory of its recordings: with a reference cycle, that would wait for garbage collection."""
     one = _segmenter(LATTER_MEM_LEN=2)
@@ -441,7 +457,7 @@ def test_a_model_moved_away_and_back_is_recorded_again(recorder: TapeRecorder) -
     video = _video(40, frames=6)
     one.start(video[0], _squares([1, 2]), memory_gap=1)
     for frame, image in enumerate(video[1:], start=1):
-        if frame == 4:
+        if frame >= 4:  # the second time, nothing is recorded any more
             before = recorder.replays
             for weight in one.model.parameters():
                 weight.data = weight.data.clone()
