@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aot_plus.networks.engines.inference import InferenceEngine
+from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import Depthwise5x5, GroupNorm
 from aot_plus.networks.layers.identity import IdentityBank
@@ -351,6 +352,16 @@ def test_windowed_attention_of_a_large_map_makes_no_map_of_all_pairs() -> None:
     with Sizes():
         block(tokens, KeyValue(tokens, tokens), (31, 54))
     assert max(sizes) < 31 * 54 * 31 * 54
+
+
+@torch.inference_mode()
+def test_short_term_attention_of_earlier_stages_reads_the_last_frame_and_this_one() -> None:
+    """If the keys of both frames are the same, it reads the mean of their values."""
+    torch.manual_seed(0)
+    block = AOTBlock(32, 4, 4, 0.0, linear_q=True)
+    keys, visual, values = torch.randn(3, 2, 12, 32)
+    read = block._read_short(keys, visual, KeyValue(keys, values), (3, 4))
+    torch.testing.assert_close(read, block.short_term_attn(keys, keys, (visual + values) / 2))
 
 
 def test_temporal_rows_by_hand() -> None:
