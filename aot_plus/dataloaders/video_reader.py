@@ -31,6 +31,9 @@ _FORMATS = "asf,avi,flv,gif,ivf,matroska,mov,mp4,mpeg,mpegts,mxf,ogg,webm"
 
 def open_container(path: Path) -> InputContainer:
     """Opens a file at its start. Raises FFmpeg's errors."""
+    # Importing torchvision before 0.26 makes PyAV log. That needs Python's global lock, which PyAV holds
+    # while it waits for its decoding threads to end: a message of theirs would block the process forever.
+    av.logging.set_level(None)
     # Without "file:", a path with a colon would be taken for a URL.
     return av.open(
         f"file:{path}", "r", container_options={"format_whitelist": _FORMATS}, metadata_errors="replace"
