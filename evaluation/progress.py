@@ -9,7 +9,9 @@ class ProgressBar(tqdm):
     """Shows progress on stderr; takes the arguments of ``tqdm``.
 
     If Ctrl-C interrupts the constructor, Python still closes the bar, and ``tqdm`` prints a traceback because
-    ``pos``, the bar's position on the screen, is not set yet. As a class attribute, it always is.
+    attributes are not set yet. Such a bar is not closed.
     """
 
-    pos = 0
+    def __del__(self) -> None:
+        if hasattr(self, "start_t"):  # set last
+            super().__del__()

@@ -319,7 +319,7 @@ def test_overwrite_leaves_no_old_result_of_a_broken_sequence(dataset: VOSTDatase
 
 def _killed_in_second_sequence(dataset: VOSTDataset, result_dir: Path) -> None:
     def die(segmenter: FakeSegmenter) -> None:
-        if len(list(result_dir.glob("[a-z]*/"))) == 1 and segmenter.frame == 3:
+        if (result_dir / "a_cut").exists() and segmenter.frame == 3:
             os._exit(9)
 
     run(dataset, result_dir, die)
@@ -333,7 +333,7 @@ def test_killed_run_goes_on_where_it_was(dataset: VOSTDataset, result_dir: Path,
     process.join(60)
     assert process.exitcode == 9
     assert (result_dir / f".b_tear.{process.pid}.unfinished").is_dir()
-    assert sorted(path.name for path in result_dir.glob("[a-z]*/") if path.is_dir()) == ["a_cut"]
+    assert [path.name for path in result_dir.glob("[a-z]*") if path.is_dir()] == ["a_cut"]
     summary = run(dataset, result_dir)
     assert (summary.skipped, summary.done) == (["a_cut"], ["b_tear", "c_fold"])
     run(dataset, tmp_path / "undisturbed")

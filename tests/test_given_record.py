@@ -174,8 +174,8 @@ def test_a_killed_run_leaves_no_masks_without_their_record(
         process.start()
         process.join(60)
         assert process.exitcode == 9
-        for folder in result_dir.glob("[a-z]*/"):
-            assert (folder / ".given").is_file()
+        for path in result_dir.glob("[a-z]*"):
+            assert path.is_file() or (path / ".given").is_file()
     shift_mask(dataset.root)
     with pytest.raises(ConfigError, match="b_tear: mask "):
         run(dataset, result_dir)

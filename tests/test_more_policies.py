@@ -23,6 +23,7 @@ from aot_plus.networks.memory.policies import (
 )
 from aot_plus.networks.memory.scores import aligned_similarity, prediction_quality
 from aot_plus.utils.errors import ConfigError
+from tests.fake_cuda import needs_fake_cuda
 from tests.test_memory_policies import append_of, config, decide, reading
 from tests.test_segmenter import _segmenter, _squares, _video
 
@@ -154,6 +155,7 @@ def test_readmems_diversity_never_falls() -> None:
     assert swaps > 3
 
 
+@needs_fake_cuda
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer")  # of a fake tensor
 def test_readmem_goes_on_on_a_gpu_from_a_saved_state() -> None:
     """It compares on the CPU, but a saved video resumes with all its tensors on the device."""

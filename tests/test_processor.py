@@ -15,6 +15,7 @@ from aot_plus.networks.layers.processor import (
     uses_matmul_attention,
 )
 from aot_plus.utils.device import tf32
+from tests.fake_cuda import needs_fake_cuda
 from tests.test_segmenter import _squares, _video
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
@@ -32,6 +33,7 @@ def test_cuda_uses_matrix_products_only_for_wide_values(
         assert uses_matmul_attention(q, v) == by_products
 
 
+@needs_fake_cuda
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("allowed", [True, False])
 def test_cuda_normalises_large_and_channels_last_maps_in_several_operations(

@@ -26,6 +26,7 @@ from aot_plus.networks.models import build_model, prepare
 from aot_plus.networks.models.number_format import use_number_format
 from aot_plus.networks.models.prepare import prepare_for_inference
 from aot_plus.utils.config import get_config
+from tests.fake_cuda import needs_fake_cuda
 
 SMALL = (70, 90)
 FAKE = FakeTensorMode()  # shared by all tests, because tables are cached
@@ -82,11 +83,13 @@ class _Inspector:
         return replay, 0
 
 
+@needs_fake_cuda
 @pytest.mark.parametrize("policy", ["emfs", "rmem", "fifo", "uniform", "spread", "lfu"])
 def test_policies(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _inspect("aott", monkeypatch, gap=1, frames=4, MEM_POLICY=policy)
 
 
+@needs_fake_cuda
 @pytest.mark.parametrize(
     ("name", "dtype", "size"),
     [

@@ -639,14 +639,14 @@ def test_a_checkpoint_that_cannot_be_removed_is_named(
 ) -> None:
     """If it were silently left there, the next run would resume it."""
     Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=2), tmp_path).run()
-    unlink = os.unlink
+    unlink = Path.unlink
 
-    def refuse(path: Any, **values: Any) -> None:
-        if Path(path).name == "save_step_2.pth":
+    def refuse(path: Path, **values: Any) -> None:
+        if path.name == "save_step_2.pth":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         unlink(path, **values)
 
-    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(DataError, match=f"^{tmp_path}/ckpt/save_step_2.pth: "):
         Trainer(tiny_config(dataset, TRAIN_TOTAL_STEPS=1), tmp_path, overwrite=True).run()
 

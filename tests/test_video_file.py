@@ -59,6 +59,15 @@ def test_frames_by_number(
         np.testing.assert_allclose(video.frame(20)[6, 6], (250, 10, 10), atol=12)
 
 
+def test_pyav_does_not_log(tmp_path: Path) -> None:
+    """Messages from a decoding thread would block the process while a file is closed."""
+    path = write_video(tmp_path / "v.mp4", frames=2)
+    av.logging.set_level(av.logging.ERROR)  # as importing torchvision before 0.26 does
+    with VideoFile(path) as video:
+        video.frame(0)
+        assert av.logging.get_level() is None
+
+
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
 def test_times_that_vary(name: str, tmp_path: Path) -> None:
     times = [0, 20, 40, 41, 500, 520, 900, 910, 2000, 2001, 2002, 5000]

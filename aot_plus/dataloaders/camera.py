@@ -28,6 +28,7 @@ class Camera:
         """Opens camera ``number``, 0 for the first. Raises ``DataError`` if it cannot be opened."""
         self.total: int | None = None
         self._name = f"camera:{number}"
+        _silence_opencv()  # a camera that cannot be opened gets our own error
         self._capture = cv2.VideoCapture(number)
         if not self._capture.isOpened():
             raise DataError(f"{self._name}: there is no such camera, or another program uses it")
@@ -58,3 +59,11 @@ class Camera:
     def index(self, name: str) -> int | None:
         """Returns the frame number in a mask's name (without suffix); None if it is not a number."""
         return int(name) if name.isdecimal() else None
+
+
+def _silence_opencv() -> None:
+    """Turns OpenCV's messages off."""
+    set_level = getattr(cv2, "setLogLevel", None)  # until 4.12
+    if set_level is None:
+        set_level = cv2.utils.logging.setLogLevel
+    set_level(0)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +24,9 @@ __all__ = ["NumberedFrame", "VideoReader", "open_container", "upright", "video_s
 
 _log = logging.getLogger(__name__)
 
+# Metadata need not be UTF-8, which PyAV always accepts from version 19 on.
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
 NumberedFrame = tuple[int, VideoFrame]
 
 # Formats of single files. Playlists, which FFmpeg also supports, make it open other files and URLs.
@@ -31,10 +35,11 @@ _FORMATS = "asf,avi,flv,gif,ivf,matroska,mov,mp4,mpeg,mpegts,mxf,ogg,webm"
 
 def open_container(path: Path) -> InputContainer:
     """Opens a file at its start. Raises FFmpeg's errors."""
+    # Importing torchvision before 0.26 makes PyAV log. That needs Python's global lock, which PyAV holds
+    # while it waits for its decoding threads to end: a message of theirs would block the process forever.
+    av.logging.set_level(None)
     # Without "file:", a path with a colon would be taken for a URL.
-    return av.open(
-        f"file:{path}", "r", container_options={"format_whitelist": _FORMATS}, metadata_errors="replace"
-    )
+    return av.open(f"file:{path}", "r", container_options={"format_whitelist": _FORMATS}, **_METADATA)
 
 
 def video_stream(path: Path, container: InputContainer) -> VideoStream:

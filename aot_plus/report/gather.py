@@ -128,7 +128,8 @@ def _doubts(run: ScoredFolder, order: Sequence[str], videos: Sequence[VideoSeque
 
 def _means(sequences: Iterable[SequenceScores]) -> dict[str, Any]:
     """Counts objects, and averages J and the second figure over them as the metric does, in percent."""
-    figures = pd.concat([pd.DataFrame(columns=["j", "second"]), *(one.figures() for one in sequences)])
+    tables = [one.figures() for one in sequences]
+    figures = pd.concat(tables) if tables else pd.DataFrame(columns=["j", "second"])
     means = {name: percent(figures[name].mean()) if len(figures) else None for name in figures}
     return {"objects": len(figures), **means}
 

@@ -114,7 +114,6 @@ def _box(text: str) -> "Box":
 
 
 def _demo(args: argparse.Namespace) -> int:
-    import cv2
     import torch
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -126,7 +125,6 @@ def _demo(args: argparse.Namespace) -> int:
     from aot_plus.networks.models.loading import load_from_config
     from aot_plus.pipeline.demo import DemoRun, claimed_output
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a missing camera gets our own error
     # In the given masks, 255 is never an object (``MaskReader``).
     cfg = config_of(args, {"TEST_CKPT_PATH": args.checkpoint, "TEST_TRACK_IGNORED": False})
     video = open_video(args.input, Selection(args.start, args.end, args.every))

@@ -152,7 +152,7 @@ def run_command(command: list[str], shop: Workshop) -> int:
     After an error, nothing in ``out`` may pass for a result.
     """
     out = shop.root / "out"
-    with contextlib.chdir(shop.root), _silence() as said:
+    with _working_in(shop.root), _silence() as said:
         try:
             code = aot_plus(command)
         except SystemExit as stop:
@@ -168,6 +168,17 @@ def run_command(command: list[str], shop: Workshop) -> int:
         if path.suffix == ".png":
             Image.open(path).load()
     return code
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Changes the working directory, as ``contextlib.chdir`` does from Python 3.11 on."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @contextlib.contextmanager

@@ -72,6 +72,8 @@ def test_an_unsuitable_tensor_is_named(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["float8", "complex", "bool", "int8", "double", "scalar", "empty"])
 def test_a_bad_tensor_in_a_safetensors_file_is_refused(tmp_path: Path, kind: str) -> None:
+    if kind == "complex":
+        pytest.importorskip("safetensors", "0.7")  # the first that writes them
     make, message = TENSORS[kind]
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file(weights(first=make()), path)

@@ -50,7 +50,8 @@ def _matmul_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if aligned < k.shape[2]:
         attend = partial(_not_compiled(_attend_with_split_keys), aligned=aligned)
     scaled = q * q.shape[3] ** -0.5
-    heads = zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True)
+    # A list: PyTorch 2.9 cannot compile a strict zip that goes on after a call that is not compiled.
+    heads = list(zip(*(tensor.flatten(0, 1) for tensor in (scaled, k.transpose(2, 3), v)), strict=True))
     out = [
         attend(part, head_keys, head_values)
         for head_queries, head_keys, head_values in heads
