@@ -103,6 +103,7 @@ def test_networks(name: str, dtype: str, size: tuple[int, int], monkeypatch: pyt
     _inspect(name, monkeypatch, size=size, TEST_DTYPE=dtype)
 
 
+@needs_fake_cuda
 def test_tables_are_made_on_the_gpu() -> None:
     """A compiled network makes them in every frame: a copy from the host would break the CUDA graph."""
     device = torch.device("cuda", 0)
