@@ -23,7 +23,7 @@ from aot_plus.app.answers import Answers
 from aot_plus.app.painting import Stroke
 from aot_plus.app.places import Places
 from aot_plus.app.project import Project
-from aot_plus.app.run import SegmentRun
+from aot_plus.app.run import Progress, SegmentRun
 from aot_plus.app.session import Session
 from aot_plus.app.settings import Settings, about_model
 from aot_plus.app.snapshots import Snapshots
@@ -115,6 +115,14 @@ def run(session: Session, step: int = 1) -> None:
     assert session.opened.run is not None
     session.opened.run.wait(100)
     assert session.opened.progress.state == "done", session.opened.progress
+
+
+def run_until_failure(session: Session, start: int = 0) -> Progress:
+    session.segment(start, 1)
+    assert session.opened.run is not None
+    session.opened.run.wait(100)
+    assert session.opened.progress.state == "failed", session.opened.progress
+    return session.opened.progress
 
 
 def first_of_run(session: Session) -> int:
@@ -423,11 +431,7 @@ def test_states_that_cannot_be_read_end_the_run_with_their_place(session: Sessio
         path.write_bytes(b"no state")
     session.open_project("squares")
     session.show(5)
-    session.segment(5, 1)
-    assert session.opened.run is not None
-    session.opened.run.wait(100)
-    assert session.opened.progress.state == "failed"
-    assert str(folder) in session.opened.progress.message
+    assert str(folder) in run_until_failure(session, 5).message
 
 
 def test_the_states_on_disk_are_few_and_spread_over_the_run(tmp_path: Path) -> None:
@@ -525,12 +529,7 @@ def test_painting_and_the_button_stop_a_run(
 def test_a_run_that_fails_says_why(session: Session, video: Path) -> None:
     dab(session, 1, 26, 26)
     (video / "006.png").write_bytes(b"no image")
-    session.segment(0, 1)
-    assert session.opened.run is not None
-    session.opened.run.wait(100)
-    progress = session.opened.progress
-    assert progress.state == "failed"
-    assert "006.png" in progress.message
+    assert "006.png" in run_until_failure(session).message
     assert 0 in session.opened.project.masks
 
 
@@ -542,12 +541,7 @@ def test_a_run_ends_at_any_error_in_an_own_network(
 
     monkeypatch.setattr(AOT, "decode", decode)
     dab(session, 1, 26, 26)
-    session.segment(0, 1)
-    assert session.opened.run is not None
-    session.opened.run.wait(100)
-    progress = session.opened.progress
-    assert progress.state == "failed"
-    assert "no such layer" in progress.message
+    assert "no such layer" in run_until_failure(session).message
     assert "in decode" in caplog.text  # the traceback
 
 
@@ -565,11 +559,8 @@ def test_a_run_whose_logits_are_not_finite_ends_and_keeps_the_earlier_masks(
         return follow(self, number, replace(frame, inputs=inputs))
 
     monkeypatch.setattr(Tracker, "follow", overflow)
-    session.segment(0, 1)
-    assert session.opened.run is not None
-    session.opened.run.wait(100)
-    progress = session.opened.progress
-    assert (progress.state, progress.done) == ("failed", at)
+    progress = run_until_failure(session)
+    assert progress.done == at
     assert progress.message.startswith(f"frame {at}: expected finite")
     for number in range(FRAMES):
         np.testing.assert_array_equal(mask(session, number), before[number])
