@@ -220,7 +220,8 @@ def any_process(
     """Returns True in every process if ``flag`` is set in any. ``group``: see ``sum_over_processes``."""
     if place.world_size == 1:
         return flag
-    return bool(sum_over_processes(place, torch.tensor(float(flag), device=device), group) > 0)
+    own = torch.full((), float(flag), device=device)  # ``torch.tensor`` would wait for a GPU
+    return bool(sum_over_processes(place, own, group) > 0)
 
 
 def choose_device(name: str, place: ProcessPlace, key: str = "TEST_DEVICE") -> torch.device:
