@@ -90,14 +90,14 @@ def decide_resume(cfg: Config, folder: Path, *, resume: bool | None, overwrite: 
             f"{folder}: holds a training of {length}; resume it, overwrite it (--overwrite), or "
             "choose another --exp_name"
         )
-    differences = _differences(folder / CONFIG_FILE, cfg)
-    if differences and resume is None:
+    changed = _changed_values(folder / CONFIG_FILE, cfg)
+    if changed and resume is None:
         raise ConfigError(
-            f"{folder}: holds a training of {length} with another config: {'; '.join(differences)}. "
+            f"{folder}: holds a training of {length} with another config: {'; '.join(changed)}. "
             "Resume with the new values (--resume), overwrite it (--overwrite), or choose another --exp_name"
         )
-    if differences:
-        _log.warning("%s: resuming with changed values: %s", folder, "; ".join(differences))
+    if changed:
+        _log.warning("%s: resuming with changed values: %s", folder, "; ".join(changed))
     return True
 
 
@@ -130,7 +130,7 @@ def resumed_origin(cfg: Config, folder: Path) -> dict[str, Any]:
     changes = differences(saved, origin)
     if changes:
         _log.warning("%s: resuming, although since its start %s", folder, "; ".join(changes))
-    resumed = resumptions(content, [*_differences(path, cfg), *changes])
+    resumed = resumptions(content, [*_changed_values(path, cfg), *changes])
     return {"origin": origin, **({"resumed": resumed} if resumed else {})}
 
 
@@ -197,7 +197,8 @@ def clear_run(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _differences(path: Path, cfg: Config) -> list[str]:
+def _changed_values(path: Path, cfg: Config) -> list[str]:
+    """Describes the values of ``cfg`` that would lead to other weights than those saved at ``path``."""
     if not path.is_file():
         return [f"{path.name} is missing"]
     # Batch norms that are trained normalise each part of a batch separately.
