@@ -43,7 +43,6 @@ class TrainLog:
         self.folder = folder
         self._path = folder / "train.jsonl"
         self.active = active
-        self.skipped = 0  # steps without an update, of the whole training
         self._recent: list[tuple[StepResult, float, float]] = []
         if active:
             truncate_log(self._path, start_step)
@@ -64,15 +63,20 @@ class TrainLog:
         if self._writer is not None:
             self._writer.close()
 
-    def add(self, step: int, batch: Batch, result: StepResult, seconds: float, waited: float) -> None:
-        """Records a step, counted from 0; of its ``seconds``, ``waited`` were spent waiting for data."""
+    def add(
+        self, step: int, batch: Batch, result: StepResult, seconds: float, waited: float, skipped_in_all: int
+    ) -> None:
+        """Records a step, counted from 0; of its ``seconds``, ``waited`` were spent waiting for data.
+
+        ``skipped_in_all``: how many steps of the whole training so far had no update.
+        """
         if not self.active:
             return
         self._recent.append((result, seconds, waited))
         self._bar.update()
         done = step + 1
         if done % self.cfg.TRAIN_LOG_STEP == 0 or done == self.cfg.TRAIN_TOTAL_STEPS:
-            self._write_line(done)
+            self._write_line(done, skipped_in_all)
         if self.cfg.TRAIN_IMG_LOG and done % self.cfg.TRAIN_IMG_LOG == 0:
             self._write_picture(done, batch, result)
 
@@ -81,10 +85,10 @@ class TrainLog:
         if self._writer is not None:
             self._writer.add_scalar("validation/j", j, done)
 
-    def _write_line(self, done: int) -> None:
+    def _write_line(self, done: int, skipped_in_all: int) -> None:
         line = _means(self._recent)
         self._recent = []
-        line = {"step": done, **line, "skipped_in_all": self.skipped}
+        line = {"step": done, **line, "skipped_in_all": skipped_in_all}
         append_line(self._path, line)
         shown = {"loss": line["loss"], "mIoU": _mean(line["mean_iou"][1:]), "lr": line["lr"]}
         self._bar.set_postfix(

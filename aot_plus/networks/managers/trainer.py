@@ -143,7 +143,7 @@ class Trainer:
         model = build_model(self.cfg)
         if checkpoint is None:
             encoder = initialise(model, self.cfg)
-            if encoder is not None and self._origin:  # known only now; the first process saves it
+            if encoder is not None and self.place.rank == 0:  # known only now
                 self._origin = {"origin": origin_of_weights(self.cfg, pretrained_file(self.cfg), encoder)}
         learner = Learner(model, self.cfg, device=self.device, place=self.place)
         if checkpoint is not None:
@@ -169,9 +169,8 @@ class Trainer:
                 loaded = time.perf_counter()
                 result = learner.train_step(batch, step)
                 self._count(result, batch, step)
-                log.skipped = self._skipped
                 now = time.perf_counter()
-                log.add(step, batch, result, now - began, loaded - began)
+                log.add(step, batch, result, now - began, loaded - began, self._skipped)
                 began = now
                 if active:
                     pace.tick()
