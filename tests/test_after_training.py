@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from aot_plus.networks.managers import processes
+from aot_plus.networks.managers.processes import ProcessPlace
+from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.pipeline import train as pipeline
 from aot_plus.pipeline.train import check_files, evaluation_job
 from aot_plus.tools import train
@@ -98,6 +101,20 @@ def test_processes_do_not_share_a_numbered_gpu(tmp_path: Path, monkeypatch: pyte
     cfg = tiny_config(tmp_path, TRAIN_DEVICE="cuda:1")
     with pytest.raises(ConfigError, match=r"TRAIN_DEVICE cuda:1: .* 2"):
         pipeline.train(cfg, resume=None, overwrite=False, processes=1)
+
+
+@pytest.mark.parametrize(
+    ("device", "chosen"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0"), ("cpu", "cpu")]
+)
+def test_a_training_knows_the_number_of_its_gpu(
+    device: str, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ProcessPlace() if device == "cuda:0" else ProcessPlace(1, 2, 1, 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(processes, "resolve_device", lambda name, key: torch.device(name))
+    cfg = tiny_config(tmp_path, TRAIN_DEVICE=device)
+    assert Trainer(cfg, tmp_path, place=place).device == torch.device(chosen)
 
 
 @pytest.mark.parametrize(("rank", "lines"), [("0", ["2 processes"]), ("1", [])])

@@ -403,13 +403,13 @@ def test_a_training_resumes_with_the_random_numbers_and_the_loss_scale_of_the_gp
     device = torch.device("cuda", 0)
     cfg = tiny_config(tmp_path / "VOST", TRAIN_DEVICE="cuda", TRAIN_DTYPE="float16", TRAIN_LSTT_DROPPATH=0.5)
     cfg.TRAIN_TOTAL_STEPS = 2
-    Trainer(cfg, tmp_path / "run", device=device).run()
+    Trainer(cfg, tmp_path / "run").run()
     following = torch.rand(3, device=device)  # the last step's checkpoint holds the state before these
     checkpoint = load_latest_checkpoint(tmp_path / "run")
     assert checkpoint is not None
     assert checkpoint.scaler != torch.amp.GradScaler("cuda").state_dict()
     cfg.TRAIN_TOTAL_STEPS = 4
-    resumed = Trainer(cfg, tmp_path / "run", device=device, resume=True)
+    resumed = Trainer(cfg, tmp_path / "run", resume=True)
     learner = resumed._build_learner(checkpoint)
     assert learner.scaler.state_dict() == checkpoint.scaler
     resumed._seed(2, checkpoint)

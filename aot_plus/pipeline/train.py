@@ -12,7 +12,7 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.dataloaders.train_datasets import build_train_dataset
 from aot_plus.networks.managers.initial_weights import pretrained_file
-from aot_plus.networks.managers.processes import ProcessPlace, choose_device, share_cores
+from aot_plus.networks.managers.processes import ProcessPlace, share_cores
 from aot_plus.networks.managers.train_checkpoint import saved_steps
 from aot_plus.networks.managers.trainer import Trainer
 from aot_plus.networks.memory.policies import build_policy
@@ -21,7 +21,7 @@ from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.run import Job
 from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.catalogue import SMALL_STAGE
-from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
+from aot_plus.utils.errors import CheckpointError, DataError
 from aot_plus.utils.paths import run_folder, stored_path
 from aot_plus.utils.words import format_count
 from evaluation.home import home
@@ -89,16 +89,10 @@ def train(cfg: Config, *, resume: bool | None, overwrite: bool, processes: int) 
 
 
 def _train(cfg: Config, resume: bool | None, overwrite: bool) -> Path:
-    """Trains in this process. Raises ``ConfigError`` if several processes would share a GPU."""
+    """Trains in this process."""
     place = ProcessPlace.from_environment()
-    if cfg.TRAIN_DEVICE.startswith("cuda:") and place.local_world_size > 1:  # NCCL's own error is less clear
-        raise ConfigError(
-            f"TRAIN_DEVICE {cfg.TRAIN_DEVICE}: expected one process on this machine, as processes cannot "
-            f"share a GPU, found {place.local_world_size}; cuda gives each a GPU of its own"
-        )
-    device = choose_device(cfg.TRAIN_DEVICE, place, "TRAIN_DEVICE")
     share_cores(place)
-    trainer = Trainer(cfg, run_folder(cfg), device=device, place=place, resume=resume, overwrite=overwrite)
+    trainer = Trainer(cfg, run_folder(cfg), place=place, resume=resume, overwrite=overwrite)
     if place.rank > 0:
         logging.getLogger().setLevel(logging.WARNING)  # the first process logs what concerns all
     with logging_redirect_tqdm():

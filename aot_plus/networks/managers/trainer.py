@@ -21,6 +21,7 @@ from aot_plus.networks.managers.origin import origin_of_weights
 from aot_plus.networks.managers.processes import (
     ProcessPlace,
     any_process,
+    choose_device,
     gather,
     patient_group,
     process_group,
@@ -48,7 +49,7 @@ from aot_plus.networks.managers.validation import Validation, validation_is_due
 from aot_plus.networks.models import build_model
 from aot_plus.utils.config import CONFIG_FILE, save_config
 from aot_plus.utils.cores import Pace
-from aot_plus.utils.errors import VOSError, first_line
+from aot_plus.utils.errors import ConfigError, VOSError, first_line
 from aot_plus.utils.words import format_count
 from evaluation.signals import interruption
 
@@ -58,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains the model of a config and writes all files to ``folder``.
+    """Trains the model of a config on its ``TRAIN_DEVICE`` and writes all files to ``folder``.
 
     ``ckpt/`` and ``ema_ckpt/`` hold checkpoints, ``log/`` the log files, ``config.yaml`` the config. With
     ``TRAIN_EVAL_STEPS``, the first process validates while the others wait for it (``Validation``). A run
@@ -71,16 +72,18 @@ class Trainer:
         cfg: Config,
         folder: Path,
         *,
-        device: torch.device | None = None,
         place: ProcessPlace | None = None,
         resume: bool | None = None,
         overwrite: bool = False,
     ) -> None:
-        """``resume``, ``overwrite``: see ``decide_resume``; ``place``: this process's place among all."""
+        """Chooses the device. Raises ``ConfigError`` if it cannot be used here, or would be shared.
+
+        ``resume``, ``overwrite``: see ``decide_resume``; ``place``: this process's place among all.
+        """
         self.cfg = cfg
         self.folder = folder
-        self.device = device or torch.device("cpu")
         self.place = place or ProcessPlace()
+        self.device = _own_device(cfg.TRAIN_DEVICE, self.place)
         self.resume = resume
         self.overwrite = overwrite
         self._validation: Validation | None = None  # only in the first process, and only if configured
@@ -254,6 +257,16 @@ class Trainer:
             **learner.state(),
         )
         save_checkpoint(self.folder, checkpoint, self.cfg.TRAIN_MAX_KEEP_CKPT)
+
+
+def _own_device(name: str, place: ProcessPlace) -> torch.device:
+    """Returns this process's device. Raises ``ConfigError`` if several would share a GPU."""
+    if name.startswith("cuda:") and place.local_world_size > 1:  # NCCL's own error is less clear
+        raise ConfigError(
+            f"TRAIN_DEVICE {name}: expected one process on this machine, as processes cannot "
+            f"share a GPU, found {place.local_world_size}; cuda gives each a GPU of its own"
+        )
+    return choose_device(name, place, "TRAIN_DEVICE")
 
 
 @contextmanager
