@@ -145,7 +145,7 @@ def data_root(args: argparse.Namespace) -> Path:
 
 
 def add_memory_arguments(parser: argparse.ArgumentParser, gap: str = "by the video's length") -> None:
-    """Adds ``--policy``, ``--capacity`` and ``--memory_gap``. ``gap`` describes the config's gap in the help."""
+    """Adds ``--policy``, ``--capacity`` and ``--memory_gap``. ``gap``: how the help describes its default."""
     add = parser.add_argument
     add(
         "--policy",
