@@ -85,9 +85,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     bank = "frames in the bank (default: 9)"
     add("--capacity", "--memory_frames", dest="memory_frames", type=whole_number(2), default=9, help=bank)
     add("--objects", type=whole_number(1), default=2, help="objects in the synthetic video (default: 2)")
-    add("--dtype", choices=DTYPES, help="number format (default: float32)")
+    add("--dtype", choices=DTYPES, help="number format (default: float32; bfloat16 for agreement)")
     add("--frames", type=whole_number(1), help="number of frames, see below (default: 25 for frame)")
-    add("--policy", default="emfs", help="memory policy, or package.module:Class (default: emfs)")
+    add("--policy", default="emfs", help="memory policy, or package.module:ClassName (default: emfs)")
     add("--memory_gap", type=whole_number(1), default=5, help="store every n-th frame (default: 5)")
     add_overrides_argument(parser)
     add("--video", type=Path, help="agreement: a video or a folder of images")

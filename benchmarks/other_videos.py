@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     models = "NAME of a model with its checkpoint in place, or NAME=FILE (default: aot_mini deaot_mini)"
     add("--models", nargs="+", default=["aot_mini", "deaot_mini"], metavar="MODEL", help=models)
-    add("--policies", nargs="+", default=["emfs"], help="names or package.module:Class (default: emfs)")
+    add("--policies", nargs="+", default=["emfs"], help="names or package.module:ClassName (default: emfs)")
     add("--sequences", type=whole_number(2), default=16, help="videos per seed (default: 16)")
     add("--seeds", nargs="+", type=whole_number(0), default=[0], help="seeds of the videos (default: 0)")
     add_overrides_argument(parser)

@@ -49,7 +49,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=["aot_mini", "deaot_mini"],
         help="models that have a checkpoint file (default: aot_mini deaot_mini)",
     )
-    add("--policies", nargs="+", default=POLICIES, help="names or package.module:Class (default: all)")
+    add("--policies", nargs="+", default=POLICIES, help="names or package.module:ClassName (default: all)")
     latter = "frames besides the first in the bank (default: 8)"
     add("--latter", nargs="+", type=whole_number(1), default=[8], metavar="FRAMES", help=latter)
     against = "the policy to compare with, at the first of --gaps (default: fifo)"

@@ -144,8 +144,8 @@ def data_root(args: argparse.Namespace) -> Path:
     return home() / (args.DIR_DATA or Config.DIR_DATA)
 
 
-def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--policy``, ``--capacity`` and ``--memory_gap``."""
+def add_memory_arguments(parser: argparse.ArgumentParser, gap: str = "by the video's length") -> None:
+    """Adds ``--policy``, ``--capacity`` and ``--memory_gap``. ``gap``: how the help describes its default."""
     add = parser.add_argument
     add(
         "--policy",
@@ -156,8 +156,8 @@ def add_memory_arguments(parser: argparse.ArgumentParser) -> None:
     )
     capacity = "number of frames in the memory, including the first (default: the config's, 9)"
     add("--capacity", type=whole_number(2), metavar="FRAMES", help=capacity)
-    gap = "store every n-th frame in the memory (default: the config's; on VOST, by the video's length)"
-    add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=gap)
+    about = f"store every n-th frame in the memory (default: the config's, {gap})"
+    add("--memory_gap", type=whole_number(1), metavar="FRAMES", help=about)
 
 
 def add_earlier_results_arguments(parser: argparse.ArgumentParser) -> None:

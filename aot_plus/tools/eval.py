@@ -105,7 +105,7 @@ def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_inference_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds flags that set config values."""
-    add_memory_arguments(parser)
+    add_memory_arguments(parser, "by the video's length on VOST, else the model's")
     add_device_arguments(parser)
     scales = "average the predictions over these scales, for example 1.0 1.2"
     parser.add_argument(

@@ -1,6 +1,5 @@
-"""Kills evaluations and trainings at random moments, restarts them, and compares their results.
-
-    python -m tests.hostile.kill --kills 100 --seed 1
+"""Kills evaluations and trainings at random moments, restarts them, and compares their results:
+``python -m tests.hostile.kill --kills 100 --seed 1``.
 
 A run that was killed and restarted must give the same results, bit for bit, as an undisturbed one: the masks
 and figures of an evaluation, the weights and log of a training. No process of the killed run may survive.

@@ -11,6 +11,7 @@ from aot_plus.dataloaders.dataset_check.layout import (
     withheld_masks,
 )
 from aot_plus.dataloaders.dataset_check.sequence import SequenceReport, check_sequence
+from aot_plus.utils.words import format_count
 from evaluation.parallel import map_in_processes
 
 
@@ -37,9 +38,13 @@ class DatasetReport:
             f"{severity.name.lower()}s: {sum(f.kind.severity is severity for f in self.findings)}"
             for severity in Severity
         ]
+        read = ", ".join(
+            format_count(number, noun)
+            for number, noun in ((len(self.sequences), "sequence"), (frames, "frame"), (masks, "mask"))
+        )
         return (
-            f"Sequences: {splits}. Read: {len(self.sequences)} sequences, {frames} frames, {masks} masks; "
-            f"{ignored / max(pixels, 1):.2%} of the masks' pixels are ignored.\nFound: {', '.join(counts)}."
+            f"Sequences: {splits}. Read: {read}; {ignored / max(pixels, 1):.2%} of the masks' pixels are "
+            f"ignored.\nFound: {', '.join(counts)}."
         )
 
 
