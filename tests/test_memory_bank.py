@@ -21,9 +21,8 @@ def append(
     bank: MemoryBank, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None
 ) -> None:
     """Stores a frame; in a full bank it replaces those at the positions ``dropped``, one for each group."""
-    places = None if dropped is None else torch.tensor(dropped)
-    bank.store(entries, torch.tensor(frame), places, reference=False)
-    bank.finish_store(replaced=dropped is not None)
+    bank.store(entries, torch.tensor(frame), torch.tensor(dropped or [0, 0]), reference=False)
+    bank.finish_store()
 
 
 def _stored(bank: MemoryBank, group: int) -> list[float]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import ShownFrame
-from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
+from aot_plus.networks.engines.inference import InferenceEngine, VideoState
 from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.models.aot import STRIDE
@@ -76,11 +76,11 @@ def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.de
     video = VideoState(state["num_objects"], state["memory_gap"], state["frame"], state["last_write"])
     video.removed = set(state["removed"])
     for own in state["batches"]:
-        memory, policies = engine.new_memory(len(own["groups"]))
-        memory.load_state_dict(own["memory"])
-        for policy, kept in zip(policies, own["policies"], strict=True):
+        batch = engine.new_batch(list(own["groups"]))
+        batch.memory.load_state_dict(own["memory"])
+        for policy, kept in zip(batch.policies, own["policies"], strict=True):
             policy.load_state_dict(kept)
-        video.batches.append(GroupBatch(list(own["groups"]), memory, policies))
+        video.batches.append(batch)
     return video
 
 
@@ -125,7 +125,7 @@ def restored_frame(state: Mapping[str, Any], video: VideoViews) -> ShownFrame:
     """Restores the frame that ``saved_frame`` copied, of a restored video."""
     state = _moved(state, video.device)
     own = state["scores"]
-    scores = None if own is None else video.scores_of(own["logits"], own["num_objects"])
+    scores = None if own is None else video.scores(own["logits"], own["num_objects"])
     return ShownFrame(scores, state["mask"], tuple(state["followed"]))
 
 

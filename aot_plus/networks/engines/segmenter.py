@@ -203,7 +203,7 @@ class VideoSegmenter:
         This is for a frame with a given mask, and for all frames of a video without a fixed step.
         """
         predictions = video.predict(frame.inputs)
-        scores = video.scores(predictions, len(self._ids))
+        scores = video.scores([prediction.logits for prediction in predictions], len(self._ids))
         labels = committed = scores.labels()
         packed = num_objects = None
         if given is not None:
