@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from aot_plus.networks.engines.saved_state import restored
+from aot_plus.networks.engines.saved_state import restored_state
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.memory.policies import (
     Append,
@@ -166,7 +166,7 @@ def test_readmem_goes_on_on_a_gpu_from_a_saved_state() -> None:
     batch = SimpleNamespace(memory=memory, policies=[resumed])
     engine: Any = SimpleNamespace(new_batch=lambda groups: batch)
     with FakeTensorMode(allow_non_fake_inputs=True):  # as if there were a GPU
-        restored(state, engine, torch.device("cuda"))
+        restored_state(state, engine, torch.device("cuda"))
     tensors = [value for value in vars(resumed).values() if isinstance(value, Tensor)]
     assert [(tensor.device.type, tensor.shape) for tensor in tensors] == [("cpu", (2, 2))]
 

@@ -17,16 +17,7 @@ from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import IGNORED
 from aot_plus.networks.engines.inputs import ImageInput, MaskInput, as_image, as_mask, format_shape
 from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
-from aot_plus.networks.engines.saved_state import (
-    check_config,
-    check_sizes,
-    restored,
-    restored_frame,
-    restored_ids,
-    saved,
-    saved_config,
-    saved_frame,
-)
+from aot_plus.networks.engines.saved_state import restored_video, saved_config, saved_video
 from aot_plus.networks.engines.step_store import StepStore
 from aot_plus.networks.engines.views import VideoViews, View, input_sizes
 from aot_plus.networks.engines.weight_places import WeightPlaces
@@ -274,14 +265,7 @@ class VideoSegmenter:
         """
         if self._last is None or self._video is None:
             raise DataError("state_dict() was called before start()")
-        return {
-            "config": saved_config(self.cfg),
-            "ids": list(self._ids),
-            "size": list(self._video.size),
-            "inputs": [list(size) for size in self._video.inputs],
-            "views": [saved(state) for state in self._video.states],
-            "last": saved_frame(self._last),
-        }
+        return saved_video(self._ids, self._video, self._last)
 
     @torch.inference_mode()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -293,17 +277,9 @@ class VideoSegmenter:
         """
         self._check_weights()
         try:
-            check_config(state["config"], self.cfg)
-            size = (int(state["size"][0]), int(state["size"][1]))
-            inputs = [(int(height), int(width)) for height, width in state["inputs"]]
-            video = VideoViews(self.model, self.cfg, size, inputs)
+            ids, video, last = restored_video(state, self.model, self.cfg)
             video.trace_to(self.trace)
-            for view, own in zip(video.views, state["views"], strict=True):
-                view.state = restored(own, view.engine, self.device)
-            last = restored_frame(state["last"], video)
-            ids = restored_ids(state["ids"], video)
-            check_sizes(video, last)
-            self._steps.make(self._shape(size, inputs, len(ids)), video)
+            self._steps.make(self._shape(video.size, video.inputs, len(ids)), video)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise DataError(f"this is not a state_dict() of a segmenter ({error!r})") from error
         self._ids, self._video, self._last = ids, video, last
