@@ -84,7 +84,7 @@ class VideoState:
 class Prediction:
     """Holds a frame that has been predicted, but whose mask is not committed yet."""
 
-    features: Features  # without the maps for the decoder
+    features: Features  # may lack the maps for the decoder
     propagations: list[Propagation]  # one for each batch of groups
     logits: Tensor  # groups x (M+1) x H/4 x W/4
 
@@ -272,13 +272,9 @@ class InferenceEngine:
             policy.clear_explanation()
         kept = [given or ask_to_keep(policy, append, self.cfg.MEM_POLICY) for policy, append in asked]
         batch.kept = any(kept)
-        if not batch.kept:
-            for group, append in enumerate(appends):
-                self._trace_decision(batch, group, append, None, declined=True)
-            return
         dropped: list[int | Tensor] = []
         for group, (policy, append) in enumerate(asked):
-            position = ask_to_drop(policy, append, self.cfg.MEM_POLICY)
+            position = ask_to_drop(policy, append, self.cfg.MEM_POLICY) if batch.kept else None
             if position is not None:
                 dropped.append(position)
             self._trace_decision(batch, group, append, position, given=given)
@@ -307,8 +303,7 @@ class InferenceEngine:
         append: Append,
         position: int | Tensor | None,
         *,
-        declined: bool = False,
-        given: bool = False,
+        given: bool,
     ) -> None:
         """Passes the decision of a group's policy to the trace, if there is one.
 
@@ -321,8 +316,8 @@ class InferenceEngine:
         with policy_errors(name):
             scores = policy.explain()
             facts = {fact: float(value) for fact, value in policy.last_facts.items()}
-        number = batch.groups[group]
-        entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined, given)
+        place = append.new_frame, batch.groups[group], append.frames
+        entry = TraceEntry(*place, scores, left, facts, declined=not batch.kept, given=given)
         try:
             line = entry.as_dict()
             TraceEntry.from_dict(line)

@@ -30,8 +30,8 @@ class TrainingMemory:
         """Replaces the short-term memory with this frame, bound to its identity embedding ``G x N x C``."""
         self._short = self.model.bind_short(propagation, identity)
 
-    def write_long(self, propagation: Propagation, identity: Tensor, dropped: int | None) -> None:
-        """Appends this frame to the bank; it replaces the one at position ``dropped``, if given."""
+    def write_long(self, propagation: Propagation, identity: Tensor, dropped: int) -> None:
+        """Appends this frame to the bank; if that is full, it replaces the one at position ``dropped``."""
         self.bank.append(self.model.bind_long(propagation, identity), dropped)
         rows = self.model.memory_embedding(len(self.bank))
         self._long = [_flat(self.bank.layer(index, rows)) for index in range(self.bank.num_layers)]

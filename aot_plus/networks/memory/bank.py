@@ -201,7 +201,7 @@ class MemoryBank:
 class DifferentiableBank:
     """Stores frames in training: gradients flow through its entries, so nothing is written in place."""
 
-    def __init__(self, capacity: int | None) -> None:
+    def __init__(self, capacity: int) -> None:
         """``capacity``: as in ``MemoryBank``."""
         self.capacity = capacity
         self._stored: list[list[KeyValue]] = []  # by age, oldest frame first, then layer
@@ -215,14 +215,9 @@ class DifferentiableBank:
         """Counts the stored layers; 0 before the first frame."""
         return len(self._stored[0]) if self._stored else 0
 
-    @property
-    def is_full(self) -> bool:
-        """Returns whether another frame has to replace a stored one."""
-        return self.capacity is not None and len(self) >= self.capacity
-
-    def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
+    def append(self, entries: Sequence[KeyValue], dropped: int) -> None:
         """Stores a frame. In a full bank it replaces the one at the position ``dropped``, for all samples."""
-        if dropped is not None:
+        if len(self) >= self.capacity:
             del self._stored[dropped]
         self._stored.append(list(entries))
 
