@@ -137,8 +137,9 @@ class MemoryBank:
 
     def as_read(self, index: int) -> KeyValue:
         """Returns the same as ``layer``, but the keys with their temporal embedding, if they have one."""
-        keys, values = self.layer(index)
-        return KeyValue(self._embedded[index][:, : len(self)] if self._embedded else keys, values)
+        keys, values = self._layers[index]
+        keys = self._embedded[index] if self._embedded else keys
+        return KeyValue(keys[:, : len(self)], values[:, : len(self)])
 
     def state_dict(self) -> dict[str, Any]:
         """Copies the frames, with their numbers and slots, to plain values."""
