@@ -1,15 +1,18 @@
 """What the page does, without the page: projects, painting, runs, corrections, undo, export."""
 
 import errno
+import gc
 import json
 import os
 import re
 import shutil
 import threading
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -463,6 +466,24 @@ def test_an_erased_object_stays_away_and_a_removed_one_is_not_followed(session: 
     session.show(1)
     run(session)
     assert np.unique(mask(session, 2)).tolist() == [0, 2]
+
+
+def test_the_memory_of_a_run_is_freed_when_it_ends(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reference cycle, a GPU would hold it, and its recordings, beside those of the next run."""
+    alive, init = weakref.WeakSet[Tracker](), Tracker.__init__
+
+    def note(self: Tracker, *args: Any) -> None:
+        alive.add(self)
+        init(self, *args)
+
+    monkeypatch.setattr(Tracker, "__init__", note)
+    dab(session, 1, 26, 26)
+    gc.disable()
+    try:
+        run(session)
+        assert not alive
+    finally:
+        gc.enable()
 
 
 def test_other_settings_begin_a_new_memory(session: Session) -> None:

@@ -88,9 +88,9 @@ def test_graphs_give_the_same_as_eager_execution(case: str) -> None:
     probabilities, expected = recorded.probabilities().values, plain.probabilities().values
     np.testing.assert_allclose(probabilities, expected, atol=1e-2)
     if case != "masks and removals":  # there, the second group ended the fixed step
-        assert recorded._step is not None
-        assert recorded._step.graphs._recordings
-        assert not recorded._step.graphs.stopped
+        assert recorded._steps.current is not None
+        assert recorded._steps.current.graphs._recordings
+        assert not recorded._steps.current.graphs.stopped
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -138,8 +138,8 @@ def test_other_threads_may_use_the_gpu_while_a_graph_is_recorded() -> None:
         busy = [threads.submit(segmenter.prepare, image) for image in video * 40]
         found = _run(segmenter, video, _squares([1, 2]))
         assert all(one.result().size == video[0].shape[:2] for one in busy)
-    assert segmenter._step is not None
-    assert not segmenter._step.graphs.stopped
+    assert segmenter._steps.current is not None
+    assert not segmenter._steps.current.graphs.stopped
     assert _agreement(found, plain) > SAME
 
 
@@ -154,8 +154,8 @@ def test_freeing_an_unused_graph_does_not_break_a_capture() -> None:
             _run(segmenter, video, mask)
         finally:
             gc.set_threshold(*before)
-        assert segmenter._step is not None
-        assert not segmenter._step.graphs.stopped
+        assert segmenter._steps.current is not None
+        assert not segmenter._steps.current.graphs.stopped
 
 
 def test_graphs_take_bounded_memory() -> None:
@@ -174,8 +174,8 @@ def test_recordings_of_a_bank_that_fills_share_their_memory() -> None:
     images = np.random.default_rng(26).integers(0, 256, (9, 481, 849, 3), np.uint8)
     segmenter.start(images[0], (images[0, :, :, 0] > 127).astype(np.uint8), memory_gap=1)
     list(map(segmenter.step, images[1:3]))  # the second is recorded, reading a full bank
-    assert segmenter._step is not None
-    graphs = segmenter._step.graphs
+    assert segmenter._steps.current is not None
+    graphs = segmenter._steps.current.graphs
     before, bytes_before = len(graphs._recordings), graphs.num_bytes
     list(map(segmenter.step, images[3:]))
     assert len(graphs._recordings) == before + 6
@@ -187,11 +187,11 @@ def test_graphs_still_work_after_others_are_freed(monkeypatch: pytest.MonkeyPatc
     recorded, plain = _on_cuda(), _on_cuda(TEST_CUDA_GRAPH=False)
     mask, video = _squares([1, 2]), _video(24, frames=20)
     _run(recorded, [image[:50] for image in _video(25, frames=9)], mask[:50], 2)
-    assert recorded._step is not None
+    assert recorded._steps.current is not None
     recorded.start(video[0], mask, memory_gap=2)
     found = [recorded.step(image) for image in video[1:12]]
-    assert recorded._step is not None
-    monkeypatch.setattr(step_store, "GRAPH_BYTES", recorded._step.graphs.num_bytes)
+    assert recorded._steps.current is not None
+    monkeypatch.setattr(step_store, "GRAPH_BYTES", recorded._steps.current.graphs.num_bytes)
     recorded._steps._has_room()
     assert not recorded._steps._waiting
     torch.empty(2**28, dtype=torch.uint8, device="cuda").fill_(255)  # overwrites the freed memory

@@ -201,8 +201,8 @@ def test_a_replayable_policy_gets_tensors_of_the_banks_size(recorder: TapeRecord
     """It may keep its state nowhere else, so each group's policy gets them, before a frame is recorded."""
     one = _segmenter(MEM_POLICY=f"{__name__}:KeepsItsState", LATTER_MEM_LEN=2)
     _all(frames=2, ids=12)(one)
-    assert one._step is not None
-    policies = [policy for batch in one._step.video.states[0].batches for policy in batch.policies]
+    assert one._steps.current is not None
+    policies = [policy for batch in one._steps.current.video.states[0].batches for policy in batch.policies]
     assert [policy.state.shape for policy in policies] == [(3,)] * 2  # one and LATTER_MEM_LEN
 
 
@@ -299,16 +299,16 @@ def test_recordings_are_bounded(
     """Recordings for other video sizes are freed; beyond the limit, the present video gets no more."""
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=9)(one)
-    first = one._step
+    first = one._steps.current
     assert first is not None
     monkeypatch.setattr(step_store, "GRAPH_BYTES", first.num_bytes + 1500)
     small = [image[:50] for image in _video(42, frames=9)]
     one.start(small[0], _squares([1])[:50], memory_gap=2)
     list(map(one.step, small[1:]))
-    assert one._step is not None
-    assert one._step.graphs.num_bytes > 0
+    assert one._steps.current is not None
+    assert one._steps.current.graphs.num_bytes > 0
     _all(frames=3)(one)
-    assert one._step is not first
+    assert one._steps.current is not first
     monkeypatch.setattr(step_store, "GRAPH_BYTES", 0)
     _check_equal(_all(frames=9), LATTER_MEM_LEN=2)
     assert ["TEST_CUDA_GRAPH" in entry.message for entry in caplog.records] == [True]
@@ -415,8 +415,8 @@ def test_videos_without_recordings_do_not_accumulate(
     """Each leaves tensors for the next video of its size."""
     one = _segmenter(LATTER_MEM_LEN=2)
     _all(frames=2)(one)
-    assert one._step is not None
-    monkeypatch.setattr(step_store, "GRAPH_BYTES", 3 * one._step.num_bytes)
+    assert one._steps.current is not None
+    monkeypatch.setattr(step_store, "GRAPH_BYTES", 3 * one._steps.current.num_bytes)
     image = _video(42, frames=1)[0]
     for height in range(30, 60, 4):
         one.start(image[:height], _squares([1])[:height], memory_gap=2)
@@ -479,8 +479,8 @@ def test_steps_of_a_model_that_was_moved_are_freed(
     for height in (50, 60):
         one.start(video[0][:height], _squares([1, 2])[:height])
         one.step(video[1][:height])
-        assert one._step is not None
-        steps.append(weakref.ref(one._step))
+        assert one._steps.current is not None
+        steps.append(weakref.ref(one._steps.current))
     monkeypatch.setattr(recorder, "free", lambda: alive.append(sum(step() is not None for step in steps)))
     for weight in one.model.parameters():
         weight.data = weight.data.clone()

@@ -18,12 +18,11 @@ def _entries(value: float, groups: int = 2) -> list[KeyValue]:
 
 
 def append(
-    bank: MemoryBank, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] | None = None
+    bank: MemoryBank, entries: Sequence[KeyValue], frame: int, dropped: Sequence[int] = (0, 0)
 ) -> None:
     """Stores a frame; in a full bank it replaces those at the positions ``dropped``, one for each group."""
-    places = None if dropped is None else torch.tensor(dropped)
-    bank.store(entries, torch.tensor(frame), places, reference=False)
-    bank.finish_store(replaced=dropped is not None)
+    bank.store(entries, torch.tensor(frame), torch.tensor(dropped), reference=False)
+    bank.finish_store()
 
 
 def _stored(bank: MemoryBank, group: int) -> list[float]:
@@ -36,9 +35,9 @@ def _stored(bank: MemoryBank, group: int) -> list[float]:
 def test_frames_may_have_a_token_or_two(tokens: int) -> None:
     """Images of 16 x 16 and 16 x 32 pixels give these without aligned corners."""
     bank = MemoryBank(capacity=2)
-    for frame, dropped in ((0, None), (5, None), (10, [1, 1])):
+    for frame in (0, 5, 10):
         entry = _entries(frame)[0]
-        append(bank, [KeyValue(entry.keys[:, :tokens], entry.values[:, :tokens])], frame, dropped)
+        append(bank, [KeyValue(entry.keys[:, :tokens], entry.values[:, :tokens])], frame, [1, 1])
     assert bank.frames == [[0, 10], [0, 10]]
     assert _stored(bank, 1) == [0.5, 10.5]
 
@@ -84,12 +83,12 @@ def _keys_with(bank: MemoryBank | DifferentiableBank, rows: Tensor) -> Tensor:
     return bank.as_read(0).keys
 
 
-def _append(bank: MemoryBank | DifferentiableBank, frame: int, dropped: int | None = None) -> None:
+def _append(bank: MemoryBank | DifferentiableBank, frame: int, dropped: int = 0) -> None:
     """Appends a frame for both groups."""
     if isinstance(bank, DifferentiableBank):
         bank.append(_entries(frame), dropped)
     else:
-        append(bank, _entries(frame), frame, None if dropped is None else [dropped] * 2)
+        append(bank, _entries(frame), frame, [dropped] * 2)
 
 
 @pytest.mark.parametrize("kind", [MemoryBank, DifferentiableBank])
@@ -129,10 +128,9 @@ def test_the_differentiable_bank_holds_the_same_and_passes_gradients() -> None:
     for (layer,) in entries:
         layer.keys.requires_grad_()
     for frame, entry in enumerate(entries):
-        is_full = differentiable.is_full
-        differentiable.append(entry, 1 if is_full else None)
+        differentiable.append(entry, 1)
         copy = [KeyValue(*(tensor.detach() for tensor in entry[0]))]
-        append(plain, copy, frame, [1, 1] if is_full else None)
+        append(plain, copy, frame, [1, 1])
     assert plain.frames == [[0, 4, 5]] * 2
     for mine, other in zip(differentiable.layer(0), plain.layer(0), strict=True):
         assert torch.equal(mine[0], other[0, plain.order[0]])

@@ -103,11 +103,13 @@ def test_the_bank_is_bounded_and_drops_the_oldest_unprotected_frame(
     seen: list[list[int]] = []
 
     class RecordingBank(DifferentiableBank):
-        def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
+        def append(self, entries: Sequence[KeyValue], dropped: int) -> None:
+            held = list(seen[-1]) if seen else []
+            if len(self) == former + latter:
+                del held[dropped]
             super().append(entries, dropped)
-            before = seen[-1] if seen else []
-            kept = before if dropped is None else before[:dropped] + before[dropped + 1 :]
-            seen.append([*kept, len(seen)])  # every frame is appended
+            seen.append([*held, len(seen)])  # every frame is appended
+            assert len(self) == len(seen[-1])
 
     monkeypatch.setattr(training, "DifferentiableBank", RecordingBank)
     cfg = config(FORMER_MEM_LEN=former, LATTER_MEM_LEN=latter)

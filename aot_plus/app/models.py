@@ -22,8 +22,7 @@ class Models:
         """``device``: ``TEST_DEVICE``."""
         self.device = device
         self._lock = threading.Lock()
-        self._loaded: tuple[Settings, str] | None = None
-        self._model: AOT | None = None
+        self._loaded: tuple[Settings, str, AOT] | None = None
 
     @staticmethod
     def weights(settings: Settings) -> str:
@@ -44,10 +43,10 @@ class Models:
         ``weights``: the checkpoint's current digest.
         """
         with self._lock:
-            if self._model is None or (settings, weights) != self._loaded:
-                self._model = None  # freed before the next one is loaded
+            if self._loaded is None or self._loaded[:2] != (settings, weights):
+                self._loaded = None  # its model is freed before the next one is loaded
                 checkpoint = settings.checkpoint_path()
                 _log.info("loading %s from %s", settings.model, checkpoint)
-                self._model = load_from_config(settings.config(self.device), checkpoint)
-                self._loaded = settings, weights
-            return self._model
+                model = load_from_config(settings.config(self.device), checkpoint)
+                self._loaded = settings, weights, model
+            return self._loaded[2]

@@ -117,12 +117,6 @@ class Project:
         with self.lock:
             return list(self._data.objects)
 
-    def _set_objects(self, objects: Sequence[TrackedObject]) -> None:
-        """Replaces the objects: names, order, hidden or not. Objects missing from ``objects`` are removed."""
-        with self.lock:
-            self._data.objects = list(objects)
-            self.save()
-
     def object(self, object_id: int) -> TrackedObject:
         """Finds an object by its id. Raises ``DataError``."""
         found = next((item for item in self.objects if item.id == object_id), None)
@@ -152,12 +146,15 @@ class Project:
 
     def remove_object(self, object_id: int) -> None:
         """Removes an object from all frames. Its id is not reused. Raises ``DataError``."""
-        removed = self.object(object_id)
-        self._set_objects([item for item in self.objects if item != removed])
+        with self.lock:
+            self._data.objects.remove(self.object(object_id))
+            self.save()
 
     def _replace(self, object_id: int, **values: Any) -> None:
-        old = self.object(object_id)
-        self._set_objects([replace(old, **values) if item == old else item for item in self.objects])
+        with self.lock:
+            old, objects = self.object(object_id), self._data.objects
+            objects[objects.index(old)] = replace(old, **values)
+            self.save()
 
     @property
     def hidden(self) -> list[int]:

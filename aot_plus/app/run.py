@@ -17,7 +17,6 @@ from aot_plus.app.project_file import Chain
 from aot_plus.app.snapshots import Snapshots
 from aot_plus.app.tracker import Tracker, first_mask
 from aot_plus.networks.engines.prepared import PreparedFrame
-from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.read_ahead import ReadAhead
@@ -121,15 +120,14 @@ class SegmentRun:
         """Runs in the thread. Reports success and failure in ``progress``."""
         try:
             model = self._models.load(self.chain.settings, self.chain.weights)
-            segmenter = VideoSegmenter(model, trace=lambda entry: self._log.add(entry, tracker.numbers))
-            tracker = Tracker(self._project, segmenter, self._frames.count)
+            tracker = Tracker(self._project, model, self._log, self._frames.count)
             if self.chain.first == self._start:
                 self._log.begin(self.chain, 0)
                 self._snapshots.clear()
                 self._project.set_chain(self.chain)  # before its states, or a kill could mix two runs
             else:
-                self._remember(tracker, segmenter)
-            self._follow(tracker, segmenter)
+                self._remember(tracker)
+            self._follow(tracker)
             self._note(state="stopped" if self._stop.is_set() else "done", seconds_left=None, message="")
         except VOSError as error:
             self._note(state="failed", message=str(error))
@@ -137,7 +135,7 @@ class SegmentRun:
             _log.exception("the run failed")
             self._note(state="failed", message=f"{type(error).__name__}: {error}")
 
-    def _remember(self, tracker: Tracker, segmenter: VideoSegmenter) -> None:
+    def _remember(self, tracker: Tracker) -> None:
         """Restores the memory as it was before the first frame."""
         before = self.chain.position(self._start) - 1
         found = self._snapshots.nearest(before)
@@ -150,7 +148,7 @@ class SegmentRun:
         self._log.begin(self.chain, position)
         self._snapshots.forget_from(position + 1)
         again = range(self.chain.frame(position + 1), self._start, self.chain.step)
-        with ReadAhead.of(self._read(segmenter, again)) as frames:
+        with ReadAhead.of(self._read(tracker, again)) as frames:
             for done, (number, frame) in enumerate(frames, start=1):
                 self._note(state="remembering", message=f"re-reading frame {done} of {len(again)}")
                 tracker.follow(number, frame)
@@ -158,10 +156,10 @@ class SegmentRun:
                 if self._stop.is_set():
                     break
 
-    def _follow(self, tracker: Tracker, segmenter: VideoSegmenter) -> None:
+    def _follow(self, tracker: Tracker) -> None:
         with (
             BackgroundWriter(1, self._write) as writer,
-            ReadAhead.of(self._read(segmenter, self._numbers)) as frames,
+            ReadAhead.of(self._read(tracker, self._numbers)) as frames,
         ):
             try:
                 for number, frame in frames:
@@ -175,9 +173,9 @@ class SegmentRun:
                 self._save()
                 self._snapshots.settle()
 
-    def _read(self, segmenter: VideoSegmenter, numbers: range) -> Iterator[tuple[int, PreparedFrame]]:
+    def _read(self, tracker: Tracker, numbers: range) -> Iterator[tuple[int, PreparedFrame]]:
         for frame in self._frames.read(numbers):
-            yield frame.number, segmenter.prepare(frame.image)
+            yield frame.number, tracker.prepare(frame.image)
 
     def _keep_state(self, tracker: Tracker, number: int) -> None:
         position = self.chain.position(number)

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from aot_plus.app.memory_log import MemoryLog
 from aot_plus.app.project import Project
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.managers.video_pass import LazyMask
 from aot_plus.networks.memory.gap import memory_gap
+from aot_plus.networks.models import AOT
 from aot_plus.utils.errors import DataError
+from aot_plus.utils.images import Image
 from evaluation.masks import Mask
 
 __all__ = ["Tracker", "first_mask"]
@@ -23,18 +26,17 @@ class Tracker:
     It begins with the mask that the project shows in the first frame. Masks given by hand for later frames
     add and correct objects. An object that was erased completely from such a mask, or removed from the
     project, is no longer tracked.
-
-    ``numbers`` holds the numbers of the frames so far, in order. Frames that cannot be decoded are missing,
-    so the segmenter's count of frames does not tell a frame's number.
     """
 
-    def __init__(self, project: Project, segmenter: VideoSegmenter, num_frames: int) -> None:
+    def __init__(self, project: Project, model: AOT, log: MemoryLog, num_frames: int) -> None:
         """``num_frames``: the video's length, which decides how often a frame is stored in memory."""
         self._project = project
-        self._segmenter = segmenter
-        self._gap = memory_gap(segmenter.cfg, num_frames)
+        # Numbers of the frames so far, in order. Frames that cannot be decoded are missing, so the
+        # segmenter's count of frames does not tell them. Its trace has this list, not self: no cycle.
+        self._numbers = numbers = list[int]()
+        self._segmenter = VideoSegmenter(model, trace=lambda decision: log.add(decision, numbers))
+        self._gap = memory_gap(model.cfg, num_frames)
         self._followed: set[int] | None = None  # ids; None before the first frame
-        self.numbers: list[int] = []
 
     def resume(self, state: dict[str, Any], numbers: Iterable[int]) -> None:
         """Continues from a result of ``state``. Raises ``ConfigError`` or ``DataError``.
@@ -43,11 +45,15 @@ class Tracker:
         """
         self._segmenter.load_state_dict(state)
         self._followed = set(state["ids"])
-        self.numbers = list(state.get("numbers", numbers))
+        self._numbers[:] = state.get("numbers", numbers)
 
     def state(self) -> dict[str, Any]:
         """Returns a copy of the state after the last frame."""
-        return self._segmenter.state_dict() | {"numbers": list(self.numbers)}
+        return self._segmenter.state_dict() | {"numbers": list(self._numbers)}
+
+    def prepare(self, image: Image) -> PreparedFrame:
+        """Makes a frame ready ahead of time, in any thread."""
+        return self._segmenter.prepare(image)
 
     def follow(self, number: int, frame: PreparedFrame) -> LazyMask:
         """Segments the next frame, which is number ``number`` in the video.
@@ -55,7 +61,7 @@ class Tracker:
         Raises ``DataError``, also for logits that are not finite: their mask would be empty, in place of a
         better one, so the check comes before anything of the frame is saved.
         """
-        self.numbers.append(number)  # before it can be in a trace
+        self._numbers.append(number)  # before it can be in a trace
         if self._followed is None:
             return self._start(number, frame)
         present = {item.id for item in self._project.objects}

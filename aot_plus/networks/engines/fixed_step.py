@@ -6,7 +6,6 @@ than the GPU's. They also run on a CPU, and compute the same as ``VideoViews.pre
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -15,11 +14,9 @@ from torch import Tensor
 
 from aot_plus.networks.engines.fixed_tensors import copied, tensors_in
 from aot_plus.networks.engines.frame_scores import FrameScores
-from aot_plus.networks.engines.inference import Prediction
-from aot_plus.networks.engines.memory_state import VideoMemory
+from aot_plus.networks.engines.inference import GroupBatch, Prediction
 from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.views import VideoViews
-from aot_plus.networks.memory.bank import MemoryBank
 from aot_plus.networks.memory.policies import is_replayable
 from aot_plus.networks.models import Features, Propagation
 
@@ -39,30 +36,24 @@ class FixedStep:
     def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
         self.video = video
         self.graphs = graphs
-        batches = [batch for state in video.states for batch in state.batches]
-        policies = [policy for batch in batches for policy in batch.policies]
+        policies = [policy for batch in self._batches for policy in batch.policies]
         traced = any(view.engine.trace is not None for view in video.views)
         self._choice_is_replayable = not traced and all(map(is_replayable, policies))
-        for batch in batches:
+        for batch in self._batches:
             for policy in filter(is_replayable, batch.policies):
                 policy.reserve(batch.memory.bank.capacity or 0, video.device)
-        self._dropped = [
-            torch.zeros(len(batch.groups), dtype=torch.long, device=video.device) for batch in batches
-        ]
-        # For each batch: its policies want the frame in the bank. Replayable ones want every frame.
-        self._kept = [True] * len(batches)
+        self._num_batches = len(self._batches)
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
         self._pixels: dict[tuple[torch.dtype, ...], list[Tensor]] = {}  # by dtype, which tells if resized
         self._features: list[Features] = []
         self._propagations: list[list[Propagation]] = []
         self._logits: list[Tensor] = []
-        self._predictions: list[Prediction] = []  # made of these three
 
     @property
     def fits(self) -> bool:
         """Returns whether the step has tensors for all of the video's groups of objects."""
-        return len(self._dropped) == sum(len(state.batches) for state in self.video.states)
+        return len(self._batches) == self._num_batches
 
     def step(self, pixels: Sequence[Tensor]) -> tuple[FrameScores, Tensor]:
         """Segments the next frame, without a mask.
@@ -71,35 +62,38 @@ class FixedStep:
         that the next frame overwrites.
         """
         state = self.video.states[0]
-        counts = tuple(len(bank) for bank in self._banks)
+        banks = [batch.memory.bank for batch in self._batches]
+        counts = tuple(map(len, banks))
         types = tuple(one.dtype for one in pixels)
         held = self._pixels[types] = self._held(list(pixels), self._pixels.get(types, []))
         self.graphs.run(("encode", types), partial(self._encode, held))
         self.graphs.run("propagate", self._propagate, counts)
         self.graphs.run(("decode", state.num_objects, tuple(sorted(state.removed))), self._decode)
-        written = state.writes_next
-        full = all(bank.is_full for bank in self._banks)
-        if written:
+        offered = state.writes_next
+        full = all(bank.is_full for bank in banks)  # a policy may decline frames in one view alone
+        if offered:
             self._number.fill_(state.frame + 1)
             self._choose(counts, full=full)
-        if not written or not any(self._kept):
+        kept = tuple(batch.kept for batch in self._batches)
+        if not offered or not any(kept):
             self.graphs.run("hold", partial(self._bind, None))
         elif full:
-            self.graphs.run(("write", tuple(self._kept)), partial(self._bind, self._number), counts)
+            self.graphs.run(("write", kept), partial(self._bind, self._number), counts)
         else:  # about once in a video for each number of stored frames: a capture would take longer
             self._bind(self._number)
-        self._update_host(written)
-        self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in self._banks))
-        return self.video.scores(self._predictions, state.num_objects), self._labels
+        for own in self.video.states:
+            own.move_on(offered=offered)
+        self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in banks))
+        return self._scores(self._logits), self._labels
 
     @property
-    def _memories(self) -> list[VideoMemory]:
-        return [batch.memory for state in self.video.states for batch in state.batches]
+    def _batches(self) -> list[GroupBatch]:
+        return [batch for state in self.video.states for batch in state.batches]
 
     @property
-    def _banks(self) -> list[MemoryBank]:
-        """Lists all views' banks. If a policy declines frames, they may fill at different times."""
-        return [memory.bank for memory in self._memories]
+    def _predictions(self) -> list[Prediction]:
+        parts = zip(self._features, self._propagations, self._logits, strict=True)
+        return [Prediction(*own) for own in parts]
 
     def _encode(self, pixels: Sequence[Tensor]) -> None:
         self._features = self._held(self.video.encode(pixels), self._features)
@@ -110,19 +104,18 @@ class FixedStep:
     def _propagate_full(self) -> None:
         """Does what ``_propagate`` does once all banks are full."""
         with ExitStack() as stack:
-            for memory in self._memories:
-                stack.enter_context(memory.as_if_full())
+            for batch in self._batches:
+                stack.enter_context(batch.memory.bank.as_if_full())
             self._propagate()
 
     def _decode(self) -> None:
         predictions = self.video.decode(self._features, self._propagations)
-        scores = self.video.scores(predictions, self.video.states[0].num_objects)
-        self._labels.copy_(scores.labels())
-        self._logits = self._held([prediction.logits for prediction in predictions], self._logits)
-        self._predictions = [
-            replace(prediction, logits=logits)
-            for prediction, logits in zip(predictions, self._logits, strict=True)
-        ]
+        logits = [prediction.logits for prediction in predictions]
+        self._labels.copy_(self._scores(logits).labels())
+        self._logits = self._held(logits, self._logits)
+
+    def _scores(self, logits: Sequence[Tensor]) -> FrameScores:
+        return self.video.scores(logits, self.video.states[0].num_objects)
 
     def _held(self, new: T, old: T) -> T:
         """Copies a piece's results to tensors that stay valid: other pieces may overwrite its own."""
@@ -136,38 +129,18 @@ class FixedStep:
             self._ask()
 
     def _ask(self) -> None:
-        kept, places = [], iter(self._dropped)
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
-            for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
-                stored, chosen = view.engine.ask(batch, prediction, propagation, self._number)
-                place = next(places)
-                kept.append(stored)
-                if chosen is not None:
-                    place.copy_(chosen)
-        self._kept = kept
+            view.engine.ask(view.state, prediction, self._number)
 
     def _bind(self, number: Tensor | None) -> None:
         """Writes the frame to the memories; without its number, only to the short-term ones."""
-        places = zip(self._dropped, self._kept, strict=True)
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
             labels = self.video.labels_of(view, self._labels)
-            for batch, propagation in zip(view.state.batches, prediction.propagations, strict=True):
-                chosen, kept = next(places)
-                goes = chosen if batch.memory.bank.is_full else None
-                view.engine.write(batch, propagation, labels, number if kept else None, goes)
-
-    def _update_host(self, written: bool) -> None:
-        """Updates the host's side of all memories after the device's work."""
-        kept = iter(self._kept)
-        for view in self.video.views:
-            for batch in view.state.batches:
-                if next(kept) and written:
-                    batch.memory.finish_store_long(replaced=batch.memory.bank.is_full)
-            view.state.move_on(written=written)
+            view.engine.write(view.state, prediction, labels, number)
 
     @property
     def num_bytes(self) -> int:
         """Counts the bytes of the step's recordings and tensors."""
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
         held = sum(tensor.nbytes for tensor in tensors_in(kept))
-        return self.graphs.num_bytes + held + sum(memory.num_bytes for memory in self._memories)
+        return self.graphs.num_bytes + held + sum(batch.memory.num_bytes for batch in self._batches)

@@ -45,6 +45,8 @@ class GroupBatch:
     groups: list[int]  # their numbers
     memory: VideoMemory
     policies: list[MemoryPolicy]  # one for each group
+    dropped: Tensor  # int64 (G), always this tensor: what the next frame replaces in a full bank
+    kept: bool = True  # the next frame goes to the bank, if it is offered
 
 
 @dataclass
@@ -68,18 +70,21 @@ class VideoState:
         """Returns whether the next frame is offered to the bank even without a mask."""
         return self.frame + 1 - self.last_write >= self.memory_gap
 
-    def move_on(self, *, written: bool) -> None:
-        """Moves on to the next frame. ``written``: it was offered to the bank."""
+    def move_on(self, *, offered: bool) -> None:
+        """Moves on to the next frame, after the device's work. ``offered``: the policies were asked."""
         self.frame += 1
-        if written:
+        if offered:
             self.last_write = self.frame
+            for batch in self.batches:
+                if batch.kept:
+                    batch.memory.bank.finish_store()
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Holds a frame that has been predicted, but whose mask is not committed yet."""
 
-    features: Features  # without the maps for the decoder
+    features: Features  # may lack the maps for the decoder
     propagations: list[Propagation]  # one for each batch of groups
     logits: Tensor  # groups x (M+1) x H/4 x W/4
 
@@ -120,7 +125,7 @@ class InferenceEngine:
         state.removed = set()
         features = self.model.encode(images)
         for batch in state.batches:
-            batch.memory.clear()
+            batch.memory.bank.clear()
             batch.policies = [self._fresh(policy) for policy in batch.policies]
             self._begin(state, batch, features, labels)
         self._add_groups(state, features, labels)
@@ -160,58 +165,43 @@ class InferenceEngine:
         given = num_objects is not None
         if num_objects is not None:
             state.num_objects = num_objects
-        offered = given or state.writes_next
-        number = on_device([state.frame + 1], labels.device)[0] if offered else None
-        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
-            kept, dropped = False, None
-            if number is not None:
-                kept, dropped = self.ask(batch, prediction, propagation, number, given=given)
-            if given and number is not None:
-                self._write_reference(batch, prediction.features, labels, number, dropped)
-            else:
-                self.write(batch, propagation, labels, number if kept else None, dropped)
-            if kept:
-                batch.memory.finish_store_long(replaced=dropped is not None)
-        state.move_on(written=offered)
+        number = None
+        if given or state.writes_next:
+            number = on_device([state.frame + 1], labels.device)[0]
+            self.ask(state, prediction, number, given=given)
+        if given and number is not None:
+            for batch in state.batches:
+                self._write_reference(batch, prediction.features, labels, number)
+        else:
+            self.write(state, prediction, labels, number)
+        state.move_on(offered=number is not None)
         self._add_groups(state, prediction.features, labels)
 
-    def write(
-        self,
-        batch: GroupBatch,
-        propagation: Propagation,
-        labels: Tensor,
-        number: Tensor | None,
-        dropped: Tensor | None,
-    ) -> None:
-        """Writes a predicted frame to a batch's memories, on the device only.
+    def write(self, state: VideoState, prediction: Prediction, labels: Tensor, number: Tensor | None) -> None:
+        """Writes a predicted frame to the memories, on the device only; ``state.move_on`` must follow.
 
-        Args:
-            batch: of groups.
-            propagation: the frame's.
-            labels: ``H x W``, predicted.
-            number: the frame's number, a 0-d tensor; the batch's ``finish_store_long`` must follow.
-                None: the frame goes to the short-term memory only.
-            dropped: for each group, the position of the frame to drop; None if the bank has room.
+        ``labels``: ``H x W``, predicted. ``number``: the frame's, a tensor without dimensions, if ``ask`` was
+        called for it; None: the frame goes to the short-term memories only.
         """
-        identity = self._identity(labels, batch.groups, reference=False)
-        batch.memory.write_short(propagation, identity)
-        if number is not None:
-            batch.memory.store_long(propagation, identity, number, dropped, reference=False)
+        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
+            identity = self._identity(labels, batch.groups, reference=False)
+            batch.memory.write_short(propagation, identity)
+            if number is not None and batch.kept:
+                batch.memory.store_long(propagation, identity, number, batch.dropped, reference=False)
 
-    def _write_reference(
-        self, batch: GroupBatch, features: Features, labels: Tensor, number: Tensor, dropped: Tensor | None
-    ) -> None:
+    def _write_reference(self, batch: GroupBatch, features: Features, labels: Tensor, number: Tensor) -> None:
         """Writes a frame with a given mask as ``write`` does a predicted one; the frame reads only itself."""
         identity = self._identity(labels, batch.groups, reference=True)
         propagation = self.model.propagate_reference(features, identity)
         batch.memory.write_short(propagation, identity)
-        batch.memory.store_long(propagation, identity, number, dropped, reference=True)
+        batch.memory.store_long(propagation, identity, number, batch.dropped, reference=True)
 
-    def new_memory(self, groups: int) -> tuple[VideoMemory, list[MemoryPolicy]]:
+    def new_batch(self, groups: list[int]) -> GroupBatch:
         """Makes an empty memory for groups that start together, and a policy for each group."""
-        policies = [build_policy(self.cfg) for _ in range(groups)]
+        policies = [build_policy(self.cfg) for _ in groups]
         capacity = self.cfg.FORMER_MEM_LEN + self.cfg.LATTER_MEM_LEN if policies[0].bounded else None
-        return VideoMemory(self.model, MemoryBank(capacity)), policies
+        dropped = torch.zeros(len(groups), dtype=torch.long, device=next(self.model.parameters()).device)
+        return GroupBatch(groups, VideoMemory(self.model, MemoryBank(capacity)), policies, dropped)
 
     def _fresh(self, policy: MemoryPolicy) -> MemoryPolicy:
         """Returns the policy for a new video: the same object, cleared, if it keeps its tensors in place."""
@@ -226,16 +216,15 @@ class InferenceEngine:
         need = -(-state.num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
         if need <= have:
             return
-        groups = list(range(have, need))
-        batch = GroupBatch(groups, *self.new_memory(len(groups)))
+        batch = self.new_batch(list(range(have, need)))
         self._begin(state, batch, features, labels)
         state.batches.append(batch)
 
     def _begin(self, state: VideoState, batch: GroupBatch, features: Features, labels: Tensor) -> None:
         """Writes the current frame to the empty memory of a batch, as its reference."""
         number = on_device([state.frame], labels.device)[0]
-        self._write_reference(batch, features, labels, number, None)
-        batch.memory.finish_store_long(replaced=False)
+        self._write_reference(batch, features, labels, number)
+        batch.memory.bank.finish_store()
 
     def _identity(self, labels: Tensor, groups: Sequence[int], *, reference: bool) -> Tensor:
         """Embeds ``H x W`` labels as ``G x N x C``: each group maps its own ids to 1..M, and others to 0."""
@@ -255,41 +244,42 @@ class InferenceEngine:
             logits[group, place + 1].fill_(UNLIKELY)
         return logits
 
-    def ask(
+    def ask(self, state: VideoState, prediction: Prediction, number: Tensor, *, given: bool = False) -> None:
+        """Asks the policies whether to store the frame and, where a bank is full, what to drop.
+
+        The answers are in each batch's ``kept``, for which one policy suffices, and ``dropped``.
+
+        ``number`` is the frame's, a tensor without dimensions. A frame that came with a mask (``given``) is
+        stored in any case. The host waits for a choice made on the device only if it is traced. Raises
+        ``ConfigError`` for an answer that is not a droppable position.
+        """
+        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
+            self._ask_batch(batch, prediction, propagation, number, given=given)
+
+    def _ask_batch(
         self,
         batch: GroupBatch,
         prediction: Prediction,
         propagation: Propagation,
         number: Tensor,
         *,
-        given: bool = False,
-    ) -> tuple[bool, Tensor | None]:
-        """Asks the policies of a batch whether to store the frame and, if the bank is full, what to drop.
-
-        ``propagation`` is the batch's part of ``prediction``, ``number`` the frame's number, a tensor without
-        dimensions. A frame that came with a mask (``given``) is stored in any case.
-
-        Returns whether the frame is stored, for which one policy suffices, and the position that each group
-        drops, int64 (G), or None if there is room. The host waits for a choice made on the device only if it
-        is traced. Raises ``ConfigError`` for an answer that is not a droppable position.
-        """
+        given: bool,
+    ) -> None:
         groups = range(len(batch.groups))
         appends = [self._append(batch, group, prediction, propagation, number) for group in groups]
         asked = list(zip(batch.policies, appends, strict=True))
         for policy in batch.policies:
             policy.clear_explanation()
         kept = [given or ask_to_keep(policy, append, self.cfg.MEM_POLICY) for policy, append in asked]
-        if not any(kept):
-            for group, append in enumerate(appends):
-                self._trace_decision(batch, group, append, None, declined=True)
-            return False, None
+        batch.kept = any(kept)
         dropped: list[int | Tensor] = []
         for group, (policy, append) in enumerate(asked):
-            position = ask_to_drop(policy, append, self.cfg.MEM_POLICY)
+            position = ask_to_drop(policy, append, self.cfg.MEM_POLICY) if batch.kept else None
             if position is not None:
                 dropped.append(position)
             self._trace_decision(batch, group, append, position, given=given)
-        return True, _as_positions(dropped, number.device) if dropped else None
+        if dropped:
+            _stack_positions(dropped, batch.dropped)
 
     def _append(
         self, batch: GroupBatch, group: int, prediction: Prediction, propagation: Propagation, number: Tensor
@@ -313,8 +303,7 @@ class InferenceEngine:
         append: Append,
         position: int | Tensor | None,
         *,
-        declined: bool = False,
-        given: bool = False,
+        given: bool,
     ) -> None:
         """Passes the decision of a group's policy to the trace, if there is one.
 
@@ -327,8 +316,8 @@ class InferenceEngine:
         with policy_errors(name):
             scores = policy.explain()
             facts = {fact: float(value) for fact, value in policy.last_facts.items()}
-        number = batch.groups[group]
-        entry = TraceEntry(append.new_frame, number, append.frames, scores, left, facts, declined, given)
+        place = append.new_frame, batch.groups[group], append.frames
+        entry = TraceEntry(*place, scores, left, facts, declined=not batch.kept, given=given)
         try:
             line = entry.as_dict()
             TraceEntry.from_dict(line)
@@ -362,9 +351,10 @@ def droppable(references: Tensor) -> Tensor:
     return torch.where(free.any(), free, later)
 
 
-def _as_positions(dropped: Sequence[int | Tensor], device: torch.device) -> Tensor:
-    """Stacks choices into a tensor (G) on the device; only those made on the host are copied there."""
+def _stack_positions(chosen: Sequence[int | Tensor], into: Tensor) -> None:
+    """Stacks choices in ``into`` (G), on the device; only those made on the host are copied there."""
     tensors = (
-        position if isinstance(position, Tensor) else on_device([position], device)[0] for position in dropped
+        position if isinstance(position, Tensor) else on_device([position], into.device)[0]
+        for position in chosen
     )
-    return torch.stack([position.to(device, torch.long, non_blocking=True) for position in tensors])
+    torch.stack([position.to(into.device, torch.long, non_blocking=True) for position in tensors], out=into)

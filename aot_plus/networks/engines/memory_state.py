@@ -1,7 +1,6 @@
 """Keeps the memory of a batch of object groups: long-term bank and short-term memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,46 +13,45 @@ from aot_plus.networks.models import AOT, Propagation
 __all__ = ["TrainingMemory", "VideoMemory"]
 
 
-class GroupMemory:
-    """Holds the memory of G groups of objects that started together; training and inference read it alike."""
+class TrainingMemory:
+    """Holds the memory of a batch of clips, through which gradients flow."""
 
-    def __init__(self, model: AOT) -> None:
+    def __init__(self, model: AOT, bank: DifferentiableBank) -> None:
         self.model = model
+        self.bank = bank
         self._short: list[KeyValue] = []  # the last frame
-        self._long: list[KeyValue] = []  # as it is read; rebuilt when the bank changes
+        self._long: list[KeyValue] = []  # the bank as it is read
+
+    def read(self) -> list[LayerMemory]:
+        """Returns each layer's memory, as ``VideoMemory`` does; the groups are the clips."""
+        return [LayerMemory(*pair) for pair in zip(self._long, self._short, strict=True)]
+
+    def write_short(self, propagation: Propagation, identity: Tensor) -> None:
+        """Replaces the short-term memory with this frame, bound to its identity embedding ``G x N x C``."""
+        self._short = self.model.bind_short(propagation, identity)
+
+    def write_long(self, propagation: Propagation, identity: Tensor, dropped: int) -> None:
+        """Appends this frame to the bank; if that is full, it replaces the one at position ``dropped``."""
+        self.bank.append(self.model.bind_long(propagation, identity), dropped)
+        rows = self.model.memory_embedding(len(self.bank))
+        self._long = [_flat(self.bank.layer(index, rows)) for index in range(self.bank.num_layers)]
+
+
+class VideoMemory:
+    """Holds the memory of G groups of objects that started together, in tensors that stay in place."""
+
+    def __init__(self, model: AOT, bank: MemoryBank) -> None:
+        self.model = model
+        self.bank = bank
+        self._short: list[KeyValue] = []  # the last frame
 
     def read(self) -> list[LayerMemory]:
         """Returns each layer's memory: the long-term one and, as the short-term one, the last frame.
 
         Long-term keys are ``G x T*N x D``, values ``G x T*N x E``.
         """
-        return [LayerMemory(long, short) for long, short in zip(self._long, self._short, strict=True)]
-
-
-class TrainingMemory(GroupMemory):
-    """Holds the memory of a batch of clips, through which gradients flow."""
-
-    def __init__(self, model: AOT, bank: DifferentiableBank) -> None:
-        super().__init__(model)
-        self.bank = bank
-
-    def write_short(self, propagation: Propagation, identity: Tensor) -> None:
-        """Replaces the short-term memory with this frame, bound to its identity embedding ``G x N x C``."""
-        self._short = self.model.bind_short(propagation, identity)
-
-    def write_long(self, propagation: Propagation, identity: Tensor, dropped: int | None) -> None:
-        """Appends this frame to the bank; it replaces the one at position ``dropped``, if given."""
-        self.bank.append(self.model.bind_long(propagation, identity), dropped)
-        rows = self.model.memory_embedding(len(self.bank))
-        self._long = _flat([self.bank.layer(index, rows) for index in range(self.bank.num_layers)])
-
-
-class VideoMemory(GroupMemory):
-    """Holds a video's memory in tensors that stay in place; device and host do their work separately."""
-
-    def __init__(self, model: AOT, bank: MemoryBank) -> None:
-        super().__init__(model)
-        self.bank = bank
+        long = [_flat(self.bank.as_read(index)) for index in range(self.bank.num_layers)]
+        return [LayerMemory(*pair) for pair in zip(long, self._short, strict=True)]
 
     def write_short(self, propagation: Propagation, identity: Tensor) -> None:
         """Replaces the short-term memory as ``TrainingMemory`` does, but in the same tensors."""
@@ -66,36 +64,15 @@ class VideoMemory(GroupMemory):
             stored.values.copy_(entry.values)
 
     def store_long(
-        self,
-        propagation: Propagation,
-        identity: Tensor,
-        frame: Tensor,
-        dropped: Tensor | None,
-        *,
-        reference: bool,
+        self, propagation: Propagation, identity: Tensor, frame: Tensor, dropped: Tensor, *, reference: bool
     ) -> None:
-        """Does the device's part of appending a frame; ``finish_store_long`` must follow.
+        """Does the device's part of appending a frame; the bank's ``finish_store`` must follow.
 
         ``frame``, ``dropped`` and ``reference`` are those of ``MemoryBank.store``.
         """
         entries = self.model.bind_long(propagation, identity)
         self.bank.store(entries, frame, dropped, reference=reference)
-        self._embed(len(self.bank) + (dropped is None))
-
-    def finish_store_long(self, *, replaced: bool) -> None:
-        """Does the host's part of appending a frame. ``replaced``: it took the place of another."""
-        self.bank.finish_store(replaced=replaced)
-        self._refresh()
-
-    @contextmanager
-    def as_if_full(self) -> Iterator[None]:
-        """Makes ``read`` return all of a bounded bank's storage, whatever its empty slots contain."""
-        with self.bank.as_if_full():
-            self._refresh()
-        try:
-            yield
-        finally:
-            self._refresh()
+        self._embed(len(self.bank) + (not self.bank.is_full))
 
     def chronological_keys(self, group: int) -> Tensor:
         """Returns layer 0's keys of a group as they are read, oldest frame first: ``T x N x D``."""
@@ -106,11 +83,6 @@ class VideoMemory(GroupMemory):
         """Counts the bytes of the memory's storage."""
         short = [tensor for entry in self._short for tensor in entry]
         return sum(tensor.nbytes for tensor in [*short, *self.bank.storage])
-
-    def clear(self) -> None:
-        """Forgets all frames; the storage stays where it is."""
-        self.bank.clear()
-        self._long = []
 
     def state_dict(self) -> dict[str, Any]:
         """Copies the stored frames to plain values."""
@@ -124,7 +96,6 @@ class VideoMemory(GroupMemory):
         self.bank.load_state_dict(state["bank"])
         self._short = [_own(KeyValue(*entry)) for entry in state["last"]]
         self._embed(len(self.bank))
-        self._refresh()
 
     def _embed(self, num_frames: int) -> None:
         """Adds the temporal embedding, if there is one, to the keys that are read."""
@@ -132,13 +103,10 @@ class VideoMemory(GroupMemory):
         if rows is not None:
             self.bank.embed(rows)
 
-    def _refresh(self) -> None:
-        self._long = _flat([self.bank.as_read(index) for index in range(self.bank.num_layers)])
 
-
-def _flat(layers: Sequence[KeyValue]) -> list[KeyValue]:
-    """Flattens the frames of each layer, ``G x T x N x .``, to ``G x T*N x .``."""
-    return [KeyValue(keys.flatten(1, 2), values.flatten(1, 2)) for keys, values in layers]
+def _flat(layer: KeyValue) -> KeyValue:
+    """Flattens the frames of a layer, ``G x T x N x .``, to ``G x T*N x .``."""
+    return KeyValue(layer.keys.flatten(1, 2), layer.values.flatten(1, 2))
 
 
 def _own(entry: KeyValue) -> KeyValue:

@@ -10,22 +10,14 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import ShownFrame
-from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
+from aot_plus.networks.engines.inference import InferenceEngine, VideoState
 from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.models import AOT
 from aot_plus.networks.models.aot import STRIDE
 from aot_plus.utils.errors import ConfigError, DataError
 
-__all__ = [
-    "check_config",
-    "check_sizes",
-    "restored",
-    "restored_frame",
-    "restored_ids",
-    "saved",
-    "saved_config",
-    "saved_frame",
-]
+__all__ = ["restored_state", "restored_video", "saved_config", "saved_video"]
 
 # The config values that labels depend on, besides those whose names begin with MODEL_ or MEM_.
 _DECIDING = (
@@ -42,7 +34,39 @@ def saved_config(cfg: Config) -> dict[str, Any]:
     return {name: getattr(cfg, name) for name in [*names, *_DECIDING]}
 
 
-def check_config(values: Mapping[str, Any], cfg: Config) -> None:
+def saved_video(ids: Sequence[int], video: VideoViews, last: ShownFrame) -> dict[str, Any]:
+    """Copies a video to plain values and tensors. ``ids``: the objects'; ``last``: its last frame."""
+    return {
+        "config": saved_config(video.cfg),
+        "ids": list(ids),
+        "size": list(video.size),
+        "inputs": [list(size) for size in video.inputs],
+        "views": [_saved_state(state) for state in video.states],
+        "last": _saved_frame(last),
+    }
+
+
+def restored_video(
+    saved: dict[str, Any], model: AOT, cfg: Config
+) -> tuple[list[int], VideoViews, ShownFrame]:
+    """Restores what ``saved_video`` copied.
+
+    Raises ``ConfigError`` for another config, ``DataError`` for ids or sizes that do not fit, and any error
+    for what is not a saved video.
+    """
+    _check_config(saved["config"], cfg)
+    size = (int(saved["size"][0]), int(saved["size"][1]))
+    inputs = [(int(height), int(width)) for height, width in saved["inputs"]]
+    video = VideoViews(model, cfg, size, inputs)
+    for view, state in zip(video.views, saved["views"], strict=True):
+        view.state = restored_state(state, view.engine, video.device)
+    last = _restored_frame(saved["last"], video)
+    ids = _checked_ids(saved["ids"], video)
+    _check_sizes(video, last)
+    return ids, video, last
+
+
+def _check_config(values: Mapping[str, Any], cfg: Config) -> None:
     """Raises ``ConfigError`` if ``cfg`` has other values than those that ``saved_config`` returned."""
     for name, found in saved_config(cfg).items():
         if values[name] != found:
@@ -51,7 +75,7 @@ def check_config(values: Mapping[str, Any], cfg: Config) -> None:
             )
 
 
-def saved(video: VideoState) -> dict[str, Any]:
+def _saved_state(video: VideoState) -> dict[str, Any]:
     """Copies all that a video needs from one frame to the next."""
     return {
         "num_objects": video.num_objects,
@@ -70,21 +94,21 @@ def saved(video: VideoState) -> dict[str, Any]:
     }
 
 
-def restored(state: Mapping[str, Any], engine: InferenceEngine, device: torch.device) -> VideoState:
-    """Restores the video that ``saved`` copied, with its tensors on ``device``."""
+def restored_state(state: Mapping[str, Any], engine: InferenceEngine, device: torch.device) -> VideoState:
+    """Restores the state of a view that ``saved_video`` copied, with its tensors on ``device``."""
     state = _moved(state, device)
     video = VideoState(state["num_objects"], state["memory_gap"], state["frame"], state["last_write"])
     video.removed = set(state["removed"])
     for own in state["batches"]:
-        memory, policies = engine.new_memory(len(own["groups"]))
-        memory.load_state_dict(own["memory"])
-        for policy, kept in zip(policies, own["policies"], strict=True):
+        batch = engine.new_batch(list(own["groups"]))
+        batch.memory.load_state_dict(own["memory"])
+        for policy, kept in zip(batch.policies, own["policies"], strict=True):
             policy.load_state_dict(kept)
-        video.batches.append(GroupBatch(list(own["groups"]), memory, policies))
+        video.batches.append(batch)
     return video
 
 
-def restored_ids(ids: Sequence[Any], video: VideoViews) -> list[int]:
+def _checked_ids(ids: Sequence[Any], video: VideoViews) -> list[int]:
     """Returns the ids of a restored video's objects. Raises ``DataError`` unless each has a different id."""
     counts = {state.num_objects for state in video.states}
     valid = all(type(value) is int and 1 <= value <= 255 for value in ids)
@@ -94,7 +118,7 @@ def restored_ids(ids: Sequence[Any], video: VideoViews) -> list[int]:
     return list(ids)
 
 
-def check_sizes(video: VideoViews, last: ShownFrame) -> None:
+def _check_sizes(video: VideoViews, last: ShownFrame) -> None:
     """Raises ``DataError`` if the sizes of a restored video do not fit its memories or its last mask.
 
     Labels may have another size than images, so the video's size and its views' sizes need not match.
@@ -111,7 +135,7 @@ def check_sizes(video: VideoViews, last: ShownFrame) -> None:
             )
 
 
-def saved_frame(frame: ShownFrame) -> dict[str, Any]:
+def _saved_frame(frame: ShownFrame) -> dict[str, Any]:
     """Copies what the probabilities of the last frame are computed from."""
     scores = None
     if frame.scores is not None:
@@ -121,11 +145,11 @@ def saved_frame(frame: ShownFrame) -> dict[str, Any]:
     return {"followed": list(frame.followed), "scores": scores, "mask": mask}
 
 
-def restored_frame(state: Mapping[str, Any], video: VideoViews) -> ShownFrame:
-    """Restores the frame that ``saved_frame`` copied, of a restored video."""
+def _restored_frame(state: Mapping[str, Any], video: VideoViews) -> ShownFrame:
+    """Restores the last frame of a restored video."""
     state = _moved(state, video.device)
     own = state["scores"]
-    scores = None if own is None else video.scores_of(own["logits"], own["num_objects"])
+    scores = None if own is None else video.scores(own["logits"], own["num_objects"])
     return ShownFrame(scores, state["mask"], tuple(state["followed"]))
 
 

@@ -13,21 +13,11 @@ from torch import Tensor
 from aot_plus.configs import Config
 from aot_plus.networks.engines.cuda_graphs import step_recorder
 from aot_plus.networks.engines.device_images import check_decoder, prepare_on_device
-from aot_plus.networks.engines.fixed_step import FixedStep
 from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import IGNORED
 from aot_plus.networks.engines.inputs import ImageInput, MaskInput, as_image, as_mask, format_shape
 from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
-from aot_plus.networks.engines.saved_state import (
-    check_config,
-    check_sizes,
-    restored,
-    restored_frame,
-    restored_ids,
-    saved,
-    saved_config,
-    saved_frame,
-)
+from aot_plus.networks.engines.saved_state import restored_video, saved_config, saved_video
 from aot_plus.networks.engines.step_store import StepStore
 from aot_plus.networks.engines.views import VideoViews, View, input_sizes
 from aot_plus.networks.engines.weight_places import WeightPlaces
@@ -107,7 +97,6 @@ class VideoSegmenter:
         self._ids: list[int] = []  # the id of each object, in the order of the packed ids 1..K
         self._video: VideoViews | None = None
         self._steps = StepStore(step_recorder(self.device, wanted=self.cfg.TEST_CUDA_GRAPH))
-        self._step: FixedStep | None = None  # of the current video; None if it runs eagerly
         self._last: ShownFrame | None = None
 
     @torch.inference_mode()
@@ -144,7 +133,7 @@ class VideoSegmenter:
         ids = _objects(mask, track_ignored=self.cfg.TEST_TRACK_IGNORED)
         if not ids:
             raise DataError("the first mask shows no object: every pixel is background or ignored")
-        self._ids, self._video, self._step, self._last = ids, None, None, None
+        self._ids, self._video, self._last = ids, None, None
         packed = self._pack(mask)
         with tf32(self.cfg.TEST_TF32):
             self._begin(frame, packed, int(gap))
@@ -190,8 +179,8 @@ class VideoSegmenter:
             )
         given = None if mask is None else as_mask(mask, size)
         with tf32(self.cfg.TEST_TF32):
-            if given is None and self._step is not None:
-                scores, labels = self._step.step(frame.inputs)
+            if given is None and self._steps.current is not None:
+                scores, labels = self._steps.current.step(frame.inputs)
                 self._last = ShownFrame(scores, None, self._followed())
             else:
                 labels = self._eager_step(self._video, frame, given)
@@ -203,7 +192,7 @@ class VideoSegmenter:
         This is for a frame with a given mask, and for all frames of a video without a fixed step.
         """
         predictions = video.predict(frame.inputs)
-        scores = video.scores(predictions, len(self._ids))
+        scores = video.scores([prediction.logits for prediction in predictions], len(self._ids))
         labels = committed = scores.labels()
         packed = num_objects = None
         if given is not None:
@@ -212,9 +201,7 @@ class VideoSegmenter:
             num_objects = len(self._ids)
         video.commit(predictions, committed, num_objects)
         self._last = ShownFrame(scores, packed, self._followed())
-        if self._step is not None and not self._step.fits:
-            self._step = None
-            self._steps.discard()
+        self._steps.keep_if_fits()
         return labels
 
     def prepare(self, image: ImageInput) -> PreparedFrame:
@@ -278,14 +265,7 @@ class VideoSegmenter:
         """
         if self._last is None or self._video is None:
             raise DataError("state_dict() was called before start()")
-        return {
-            "config": saved_config(self.cfg),
-            "ids": list(self._ids),
-            "size": list(self._video.size),
-            "inputs": [list(size) for size in self._video.inputs],
-            "views": [saved(state) for state in self._video.states],
-            "last": saved_frame(self._last),
-        }
+        return saved_video(self._ids, self._video, self._last)
 
     @torch.inference_mode()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -297,20 +277,12 @@ class VideoSegmenter:
         """
         self._check_weights()
         try:
-            check_config(state["config"], self.cfg)
-            size = (int(state["size"][0]), int(state["size"][1]))
-            inputs = [(int(height), int(width)) for height, width in state["inputs"]]
-            video = VideoViews(self.model, self.cfg, size, inputs)
+            ids, video, last = restored_video(state, self.model, self.cfg)
             video.trace_to(self.trace)
-            for view, own in zip(video.views, state["views"], strict=True):
-                view.state = restored(own, view.engine, self.device)
-            last = restored_frame(state["last"], video)
-            ids = restored_ids(state["ids"], video)
-            check_sizes(video, last)
-            step = self._steps.make(self._shape(size, inputs, len(ids)), video)
+            self._steps.make(self._shape(video.size, video.inputs, len(ids)), video)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise DataError(f"this is not a state_dict() of a segmenter ({error!r})") from error
-        self._ids, self._video, self._step, self._last = ids, video, step, last
+        self._ids, self._video, self._last = ids, video, last
 
     @property
     def banks(self) -> list[list[int]]:
@@ -335,7 +307,6 @@ class VideoSegmenter:
     def _check_weights(self) -> None:
         """Discards recordings that read the weights where they no longer are. Raises ``ConfigError``."""
         if self._weights.have_changed():
-            self._step = None
             self._steps.clear()
 
     def _begin(self, frame: PreparedFrame, packed: Tensor, gap: int) -> None:
@@ -346,7 +317,9 @@ class VideoSegmenter:
         video = VideoViews(self.model, self.cfg, frame.size, inputs) if step is None else step.video
         video.trace_to(self.trace)
         video.start(frame.inputs, packed, len(self._ids), gap)
-        self._video, self._step = video, step or self._steps.make(shape, video)
+        if step is None:
+            self._steps.make(shape, video)
+        self._video = video
 
     def _input_sizes(self, image: Image | Tensor) -> list[tuple[int, int]]:
         """Returns the network's size at each scale for an image ``H x W x 3``."""

@@ -27,27 +27,27 @@ class StepStore:
     def __init__(self, make_recorder: Callable[[], Recorder] | None) -> None:
         """``make_recorder``: None if every video runs eagerly."""
         self._make_recorder = make_recorder
+        self.current: FixedStep | None = None  # the current video's; None if it runs eagerly
+        self._shape: Hashable = None  # of the current step
         self._waiting: OrderedDict[Hashable, FixedStep] = OrderedDict()
-        self._present: tuple[Hashable, FixedStep] | None = None
         self._said: set[str] = set()
 
     def take(self, shape: Hashable) -> FixedStep | None:
-        """Ends the current video; returns an earlier video's step of ``shape`` for the next, or None."""
+        """Ends the current video; takes and returns an earlier video's step of ``shape``, or None."""
         self._put_back()
-        step = self._waiting.pop(shape, None)
-        self._present = None if step is None else (shape, step)
+        self._shape, self.current = shape, self._waiting.pop(shape, None)
         self._has_room()
-        return step
+        return self.current
 
-    def make(self, shape: Hashable, video: VideoViews) -> FixedStep | None:
-        """Makes a step for a video that has been started; returns None if the video runs eagerly."""
+    def make(self, shape: Hashable, video: VideoViews) -> None:
+        """Makes a step for a video that has been started, unless the video has to run eagerly."""
         self._put_back()
         if self._make_recorder is None:
-            return None
+            return
         capacities = [batch.memory.bank.capacity for state in video.states for batch in state.batches]
         if None in capacities:
             _say(self._said, logging.INFO, f"an unbounded bank has no fixed shape: {_EAGERLY}")
-            return None
+            return
         # The store's bound methods would make a cycle, which Python frees late, and with it GPU memory.
         own = weakref.ref(self)
         graphs = StepGraphs(
@@ -56,36 +56,29 @@ class StepStore:
             partial(_say, self._said, logging.WARNING),
             counts=max(filter(None, capacities)),
         )
-        step = FixedStep(video, graphs)
-        self._present = (shape, step)
+        self._shape, self.current = shape, FixedStep(video, graphs)
         self._has_room()
-        return step
 
     def _put_back(self) -> None:
         """Ends the current video: its step waits for another."""
-        if self._present is not None and self._present[1].fits:
-            shape, step = self._present
-            self._remove(shape)  # one may wait already if the current video's state was loaded
-            self._waiting[shape] = step
-        self._present = None
+        if self.current is not None and self.current.fits:
+            self._remove(self._shape)  # one may wait already if the current video's state was loaded
+            self._waiting[self._shape] = self.current
+        self.current = None
 
-    def discard(self) -> None:
-        """Discards the current step: its video has more groups of objects than it began with."""
-        _say(self._said, logging.INFO, f"more groups of objects than the video began with: {_EAGERLY}")
-        self._end()
+    def keep_if_fits(self) -> None:
+        """Discards the current step if its video has more groups of objects than it began with."""
+        if self.current is not None and not self.current.fits:
+            _say(self._said, logging.INFO, f"more groups of objects than the video began with: {_EAGERLY}")
+            recorder = self.current.graphs.recorder
+            self.current = None
+            recorder.free()
 
     def clear(self) -> None:
         """Discards all steps: the model's weights are elsewhere. The current video goes on eagerly."""
-        self._end()
+        self._put_back()
         for shape in list(self._waiting):
             self._remove(shape)
-
-    def _end(self) -> None:
-        """Discards the current step, and frees its memory."""
-        if self._present is not None:
-            recorder = self._present[1].graphs.recorder
-            self._present = None
-            recorder.free()
 
     def _remove(self, shape: Hashable) -> None:
         """Discards a waiting step, and frees its memory."""
@@ -103,8 +96,8 @@ class StepStore:
 
     def _total(self) -> int:
         """Counts the bytes of all recordings, and of the waiting steps' tensors."""
-        present = 0 if self._present is None else self._present[1].graphs.num_bytes
-        return present + sum(step.num_bytes for step in self._waiting.values())
+        current = 0 if self.current is None else self.current.graphs.num_bytes
+        return current + sum(step.num_bytes for step in self._waiting.values())
 
 
 def _say(said: set[str], level: int, message: str) -> None:

@@ -210,8 +210,7 @@ class TrainingEngine:
         """Commits a frame: to the short-term memory, and every gap-th one to the bank."""
         memory.write_short(propagation, identity)
         if index % self.cfg.TRAIN_LONG_TERM_MEM_GAP == 0:
-            dropped = self.cfg.FORMER_MEM_LEN if memory.bank.is_full else None
-            memory.write_long(propagation, identity, dropped)
+            memory.write_long(propagation, identity, self.cfg.FORMER_MEM_LEN)
 
     def _score(self, logits: Tensor, labels: Tensor, shared: _Shared) -> tuple[Tensor, Tensor]:
         """Computes a frame's losses ``B`` and predicted ids ``B x H x W`` (uint8), at the labels' size."""

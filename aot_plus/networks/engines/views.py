@@ -124,12 +124,8 @@ class VideoViews:
             own = self.labels_of(view, labels)
             view.engine.commit(view.state, prediction, own, num_objects=num_objects)
 
-    def scores(self, predictions: Sequence[Prediction], num_objects: int) -> FrameScores:
-        """Makes the scores of a frame in which ``num_objects`` objects were predicted."""
-        return self.scores_of([prediction.logits for prediction in predictions], num_objects)
-
-    def scores_of(self, logits: Sequence[Tensor], num_objects: int) -> FrameScores:
-        """Makes the scores of a frame from each view's logits."""
+    def scores(self, logits: Sequence[Tensor], num_objects: int) -> FrameScores:
+        """Makes the scores of a frame from the logits in each view, which has ``num_objects`` objects."""
         flips = [view.flip for view in self.views]
         return FrameScores(logits, flips, num_objects, self.size, self.cfg.MODEL_ALIGN_CORNERS)
 

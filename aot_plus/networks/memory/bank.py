@@ -70,31 +70,29 @@ class MemoryBank:
         """Lists all tensors that are allocated for keys and values."""
         return [*(tensor for layer in self._layers for tensor in layer), *self._embedded]
 
-    def store(
-        self, entries: Sequence[KeyValue], frame: Tensor, dropped: Tensor | None, *, reference: bool
-    ) -> None:
+    def store(self, entries: Sequence[KeyValue], frame: Tensor, dropped: Tensor, *, reference: bool) -> None:
         """Stores a frame on the device; ``finish_store`` must follow, which does the host's part.
 
         Args:
             entries: for each layer, keys ``G x N x D`` and values ``G x N x E``.
             frame: its number, larger than those stored, int64 without dimensions.
-            dropped: for each group, the position (0 = oldest) of the frame to replace, int64 (G); None if
-                there is room.
+            dropped: for each group, the position (0 = oldest) of the frame to replace, int64 (G); ignored
+                if there is room.
             reference: the frame came with a mask.
         """
-        if dropped is None:
+        if self.is_full:
+            row = self._replace_row(dropped)
+            first = torch.arange(len(dropped), device=dropped.device) * self._layers[0].keys.shape[1]
+            targets = first + row[:, 0, _SLOT]
+            for stored, new in self._pairs(entries):
+                stored.flatten(0, 1).index_copy_(0, targets, new.to(stored.dtype))
+        else:
             self._make_room(entries)
             slot = len(self)
             row = self._book[:, slot : slot + 1]  # G x 1 x 3
             row[..., _SLOT].fill_(slot)
             for stored, new in self._pairs(entries):
                 stored[:, slot].copy_(new)
-        else:
-            row = self._replace_row(dropped)
-            first = torch.arange(len(dropped), device=dropped.device) * self._layers[0].keys.shape[1]
-            targets = first + row[:, 0, _SLOT]
-            for stored, new in self._pairs(entries):
-                stored.flatten(0, 1).index_copy_(0, targets, new.to(stored.dtype))
         row[..., _FRAME].copy_(frame)
         row[..., _REFERENCE].fill_(int(reference))
 
@@ -111,9 +109,9 @@ class MemoryBank:
         for (keys, _), embedded in zip(self._layers, self._embedded, strict=True):
             torch.add(keys[:, :length], by_slot, out=embedded[:, :length])
 
-    def finish_store(self, *, replaced: bool) -> None:
-        """Counts the stored frame on the host. ``replaced``: it took the place of another."""
-        self._length += not replaced
+    def finish_store(self) -> None:
+        """Counts the stored frame on the host, unless it took the place of another."""
+        self._length += not self.is_full
         self._known = HostCopy(self._rows)
 
     def clear(self) -> None:
@@ -139,8 +137,9 @@ class MemoryBank:
 
     def as_read(self, index: int) -> KeyValue:
         """Returns the same as ``layer``, but the keys with their temporal embedding, if they have one."""
-        keys, values = self.layer(index)
-        return KeyValue(self._embedded[index][:, : len(self)] if self._embedded else keys, values)
+        keys, values = self._layers[index]
+        keys = self._embedded[index] if self._embedded else keys
+        return KeyValue(keys[:, : len(self)], values[:, : len(self)])
 
     def state_dict(self) -> dict[str, Any]:
         """Copies the frames, with their numbers and slots, to plain values."""
@@ -203,7 +202,7 @@ class MemoryBank:
 class DifferentiableBank:
     """Stores frames in training: gradients flow through its entries, so nothing is written in place."""
 
-    def __init__(self, capacity: int | None) -> None:
+    def __init__(self, capacity: int) -> None:
         """``capacity``: as in ``MemoryBank``."""
         self.capacity = capacity
         self._stored: list[list[KeyValue]] = []  # by age, oldest frame first, then layer
@@ -217,14 +216,9 @@ class DifferentiableBank:
         """Counts the stored layers; 0 before the first frame."""
         return len(self._stored[0]) if self._stored else 0
 
-    @property
-    def is_full(self) -> bool:
-        """Returns whether another frame has to replace a stored one."""
-        return self.capacity is not None and len(self) >= self.capacity
-
-    def append(self, entries: Sequence[KeyValue], dropped: int | None = None) -> None:
+    def append(self, entries: Sequence[KeyValue], dropped: int) -> None:
         """Stores a frame. In a full bank it replaces the one at the position ``dropped``, for all samples."""
-        if dropped is not None:
+        if len(self) >= self.capacity:
             del self._stored[dropped]
         self._stored.append(list(entries))
 
