@@ -108,7 +108,7 @@ def run(
     cfg: Config | None = None,
     **options: Any,
 ) -> EvaluationSummary:
-    sequences = options.pop("sequences", None) or dataset.sequences("val")
+    sequences = options.pop("sequences", None) or dataset.sequences()
     return Evaluator(
         cfg or config(),
         lambda trace: FakeSegmenter(trace, fail_at),
@@ -230,7 +230,7 @@ def test_frames_are_read_and_prepared_in_other_threads(dataset: VOSTDataset, res
             return super().submit(image)
 
     Evaluator(
-        config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences("val"), result_dir
+        config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences(), result_dir
     ).run()
     assert places == {"prepare": {"read-ahead"}, "submit": {threading.current_thread().name}}
 
@@ -260,7 +260,7 @@ def test_only_the_segmenter_counts_as_computing(
 
     monkeypatch.setattr(evaluator_module.SequenceFolder, "finish", slow_finish)
     summary = Evaluator(
-        config(), lambda trace: Slow(trace, nothing), dataset, dataset.sequences("val"), result_dir
+        config(), lambda trace: Slow(trace, nothing), dataset, dataset.sequences(), result_dir
     ).run()
     frames, sequences = sum(LENGTHS.values()), len(LENGTHS)
     assert summary.compute_seconds == pytest.approx(frames + sequences)

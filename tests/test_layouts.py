@@ -504,9 +504,9 @@ class Broken(LAYOUTS["folders"]):
         self._ask("missing")
         return super().missing()
 
-    def sequences(self, split: str | None = None) -> list[str]:
+    def sequences(self) -> list[str]:
         self._ask("sequences")
-        return super().sequences(split)
+        return super().sequences()
 
     @property
     def frames_folder(self) -> Path:

@@ -207,10 +207,8 @@ class Dataset:
         options: dict[str, Any] = {"later": self.later, "save_all": self.save_all, "height": self.height}
         return type(self)(self.root, self.name, self._given_images, split, **options)
 
-    def sequences(self, split: str | None = None) -> list[str]:
-        """Returns the names of the split's sequences, or of another split's. Raises ``DataError``."""
-        if split not in (None, self.split):
-            return self.of_split(split).sequences()
+    def sequences(self) -> list[str]:
+        """Returns the names of the split's sequences. Raises ``DataError``."""
         if self.split_folders is not None:
             return read_split(self.root, self.split, self.split_folders)
         if "{split}" in self.part and not self.folder.is_dir():

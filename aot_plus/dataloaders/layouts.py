@@ -147,10 +147,8 @@ class YouTubeVOS(Dataset):
             found.append(f"{self.folder}: there is no file meta.json, which the split's archive contains")
         return found
 
-    def sequences(self, split: str | None = None) -> list[str]:
+    def sequences(self) -> list[str]:
         """Returns the sequences that the meta file names. Raises ``DataError``."""
-        if split not in (None, self.split):
-            return self.of_split(split).sequences()
         return sorted(self.videos)
 
     def list_images(self, name: str) -> tuple[Path, ...]:
@@ -243,12 +241,10 @@ class SAV(Dataset):
     part = SPLIT_FOLDERS["sav"]
     page = "https://ai.meta.com/datasets/segment-anything-video"
 
-    def sequences(self, split: str | None = None) -> list[str]:
+    def sequences(self) -> list[str]:
         """Returns the names in the split's list; all sequences if there is no list. Raises ``DataError``."""
         path = self.folder / f"{self.folder.name}.txt"
-        if split not in (None, self.split) or not path.is_file():
-            return super().sequences(split)
-        return read_names(path)
+        return read_names(path) if path.is_file() else super().sequences()
 
     def object_folders(self, name: str) -> tuple[str, ...]:
         """Lists the folders of a sequence's objects. Raises ``DataError`` if there are too many."""

@@ -80,7 +80,7 @@ def prepare_dataset(name: str, data_folder: Path) -> tuple[str, Dataset]:
     if name == MINI_VOST:
         ensure_mini_vost(data_folder, _SMALL_SEQUENCES)
     dataset, opened = find_dataset(name, data_folder)
-    opened.sequences(SPLIT)
+    opened.sequences()
     return dataset, opened
 
 
