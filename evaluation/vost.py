@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import cv2
+import numpy as np
 
 from evaluation.errors import DataError
 from evaluation.files import require_regular
@@ -289,6 +290,7 @@ def num_objects(sequence: AnnotatedSequence, first: Mask) -> int:
 def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
     """Yields (annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
 
+    In masks of a single object, it has id 1.
     Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.
     """
     read = _read_binary if sequence.binary else read_mask
@@ -307,9 +309,9 @@ def _size(mask: Mask) -> str:
 
 
 def _read_binary(path: Path) -> Mask:
-    """Reads the mask of one object. Raises ``DataError`` if it has more than two values."""
+    """Reads the mask of one object, which gets id 1. Raises ``DataError`` if it has more than two values."""
     mask = read_mask(path, binary=True)
     values = cv2.countNonZero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
     if values > _BINARY_VALUES:
         raise DataError(f"{path}: the mask of one object has at most 2 values, found {values}")
-    return mask
+    return np.minimum(mask, 1)
