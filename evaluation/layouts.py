@@ -12,16 +12,13 @@ from evaluation.datasets import OTHER_SPLIT, SPLIT_FOLDERS, dataset_folder
 from evaluation.errors import DataError
 from evaluation.files import is_folder, require_regular
 from evaluation.protocols import Protocol
+from evaluation.sequences import AnnotatedSequence, ListedObject, find_sequence, nested_predictions
 from evaluation.vost import (
     ANNOTATIONS,
     TRACES,
-    AnnotatedSequence,
-    ListedObject,
     check_names,
     check_split_name,
     find_all,
-    find_sequence,
-    nested_predictions,
     read_names,
     read_split,
     visible_folders,

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from evaluation.digests import digest_file, digest_files
 from evaluation.errors import DataError
 from evaluation.files import replace_text
-from evaluation.vost import AnnotatedSequence
+from evaluation.sequences import AnnotatedSequence
 
 __all__ = ["MaskRecord", "check_record", "read_masks", "record_path", "save_record"]
 

@@ -14,7 +14,7 @@ from evaluation.masks import IGNORE_ID, Mask, read_mask
 from evaluation.metrics import FloatArray
 from evaluation.parallel import map_in_processes
 from evaluation.protocols import Protocol
-from evaluation.vost import AnnotatedSequence, mask_pairs, num_objects
+from evaluation.sequences import AnnotatedSequence, mask_pairs, num_objects
 
 __all__ = ["ObjectScores", "Outcome", "score_each", "score_sequences"]
 

@@ -15,7 +15,7 @@ from aot_plus.networks.managers.processes import ProcessPlace, divide_sequences
 from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
-from evaluation.vost import find_sequence
+from evaluation.sequences import find_sequence
 
 PIXEL = np.zeros((1, 1), np.uint8)
 

@@ -229,9 +229,7 @@ def test_frames_are_read_and_prepared_in_other_threads(dataset: VOSTDataset, res
             places["submit"].add(threading.current_thread().name)
             return super().submit(image)
 
-    Evaluator(
-        config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences(), result_dir
-    ).run()
+    Evaluator(config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences(), result_dir).run()
     assert places == {"prepare": {"read-ahead"}, "submit": {threading.current_thread().name}}
 
 

@@ -441,6 +441,10 @@ def test_a_damaged_result_mask_is_named_with_the_remedy(
     mask.unlink()
     assert evaluate(tmp_path, *command) == 0
     assert mask.read_bytes() == whole
+    write_mask(mask, np.zeros((2, 2), np.uint8))
+    assert evaluate(tmp_path, *command) == 1
+    assert "remove" not in capsys.readouterr().err  # a rerun writes it in the same size
+    mask.write_bytes(whole)
     annotation = next(tmp_path.glob("*/Annotations/**/b/00004.png"))
     annotation.write_bytes(annotation.read_bytes()[:50])
     capsys.readouterr()

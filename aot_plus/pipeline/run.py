@@ -186,13 +186,7 @@ def score(job: Job) -> Results:
     """Computes the figures of a job's masks, by the protocol of its dataset. Raises ``DataError``."""
     root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
     _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
-    try:
-        return evaluation.evaluate(job.folder, root, split, protocol=protocol)
-    except DataError as error:
-        named = Path(str(error).split(": ")[0])
-        if named.suffix != ".png" or job.folder not in named.parents:
-            raise  # it does not concern a mask of this run
-        raise DataError(f"{error}; remove it and rerun the same command, which makes it again") from error
+    return evaluation.evaluate(job.folder, root, split, protocol=protocol)
 
 
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
