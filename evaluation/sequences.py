@@ -13,7 +13,7 @@ import numpy as np
 from evaluation.errors import DataError
 from evaluation.masks import Mask, read_mask
 from evaluation.metrics import count_objects
-from evaluation.vost import is_utf8, mask_paths, nested_copy, require_lower_case
+from evaluation.vost import TRACES, is_utf8, mask_paths, nested_copy, require_lower_case, visible_folders
 from evaluation.words import format_list
 
 _BINARY_VALUES = 2
@@ -56,6 +56,11 @@ class AnnotatedSequence:
     def scored_frames(self) -> tuple[str, ...]:
         """Returns the frames that count."""
         return self.frames[self.ends[0] : len(self.frames) - self.ends[1]]
+
+
+def predicted_names(results: Path) -> list[str]:
+    """Lists the sequences that have a folder of predictions; none if the folder ``results`` is missing."""
+    return [name for name in visible_folders(results) if name != TRACES]
 
 
 def find_sequence(

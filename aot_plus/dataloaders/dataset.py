@@ -25,11 +25,11 @@ from evaluation.vost import (
     visible_folders,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "Dataset"]
+__all__ = ["ALL_FRAMES", "IMAGE_SUFFIXES", "Dataset"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ONLY_SPLIT = "val"  # of a dataset without splits
-_ALL_FRAMES = "_all_frames"  # suffix of a split's name and of its folder
+ALL_FRAMES = "_all_frames"  # suffix of a split's name and of its folder
 _IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
 
 
@@ -122,7 +122,7 @@ class Dataset:
     @property
     def truth_split(self) -> str:
         """Returns the split whose masks are read: for ``valid_all_frames`` it is ``valid``."""
-        return self.split.removesuffix(_ALL_FRAMES)
+        return self.split.removesuffix(ALL_FRAMES)
 
     @property
     def folder(self) -> Path:
@@ -143,7 +143,7 @@ class Dataset:
     @property
     def result_name(self) -> str:
         """Returns the dataset's name in results, with a suffix for a split of all frames."""
-        return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
+        return self.name + (ALL_FRAMES if self.split.endswith(ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> Truth:
         """Returns where the metric finds the split's ground truth."""
@@ -200,7 +200,7 @@ class Dataset:
             return [self.split]
         pattern = re.escape(self.part).replace(re.escape("{split}"), "(.+)")
         matches = [re.fullmatch(pattern, name) for name in visible_folders(self.root)]
-        return [match[1] for match in matches if match and not match[1].endswith(_ALL_FRAMES)]
+        return [match[1] for match in matches if match and not match[1].endswith(ALL_FRAMES)]
 
     def of_split(self, split: str) -> "Dataset":
         """Opens another split."""
