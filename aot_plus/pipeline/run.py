@@ -10,7 +10,6 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
-from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.config import CONFIG_FILE
@@ -162,15 +161,9 @@ def _infer(job: Job) -> EvaluationSummary:
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
         model = load_from_config(job.cfg, job.checkpoint, device=str(device))
-        segmenter = VideoSegmenter(model)  # shared: videos of one shape reuse its CUDA graphs
-
-        def for_next_video(trace: TraceSink | None) -> VideoSegmenter:
-            segmenter.trace = trace
-            return segmenter
-
         return Evaluator(
             model.cfg,
-            for_next_video,
+            VideoSegmenter(model),  # of all videos: those of one shape reuse its CUDA graphs
             dataset,
             sequences,
             job.folder,
