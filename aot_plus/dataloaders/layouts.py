@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from aot_plus.dataloaders.dataset import Dataset
-from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import VOST, how_to_get
 from evaluation.datasets import SPLIT_FOLDERS
 from evaluation.layouts import meta_path, read_videos
-from evaluation.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS
 from evaluation.protocols import PROTOCOLS
 from evaluation.vost import ANNOTATIONS, mask_paths, read_names, visible_folders
 
