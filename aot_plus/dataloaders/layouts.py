@@ -160,19 +160,23 @@ class YouTubeVOS(Dataset):
         """Returns whether the meta file names the frame."""
         return frame in self._named(name)
 
+    def frames_of_objects(self, name: str) -> list[frozenset[str]]:
+        """Returns the names of each object's frames in the meta file. Raises ``DataError``."""
+        try:
+            return [frozenset(one["frames"]) for one in self.videos[name]["objects"].values()]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._without_frames(name, f" ({error!r})") from error
+
     def _named(self, name: str) -> frozenset[str]:
         """Returns the names of all objects' frames in the meta file. Raises ``DataError``."""
-        try:
-            objects = self.videos[name]["objects"].values()
-            named = frozenset[str]().union(*(one["frames"] for one in objects))
-        except (KeyError, TypeError, AttributeError) as error:
-            named, reason = frozenset(), f" ({error!r})"
-        else:
-            reason = ""
+        named = frozenset[str]().union(*self.frames_of_objects(name))
         if not named or not all(isinstance(frame, str) for frame in named):
-            path = meta_path(self.root, self.truth_split)
-            raise DataError(f"{path}: {name}: expected objects with names of frames{reason}")
+            raise self._without_frames(name)
         return named
+
+    def _without_frames(self, name: str, reason: str = "") -> DataError:
+        path = meta_path(self.root, self.truth_split)
+        return DataError(f"{path}: {name}: expected objects with names of frames{reason}")
 
 
 @cache
