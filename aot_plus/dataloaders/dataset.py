@@ -173,14 +173,6 @@ class Dataset:
         remedy = nested_copy(self.root, folder) or cure or self.how_to_get()
         return f"{folder.parent}: there is no folder {folder.name}{remedy}"
 
-    @property
-    def splits_folder(self) -> Path | None:
-        """Returns the folder with the lists of sequences; None if there are no lists."""
-        if self.split_folders is None:
-            return None
-        folders = [self.root / SPLITS / folder for folder in self.split_folders]
-        return next((folder for folder in folders if any(folder.glob("*.txt"))), folders[-1])
-
     def _other_images(self) -> list[str]:
         """Lists folders that may contain the frames."""
         found = [path for pattern in _IMAGES for path in self.folder.glob(pattern) if path.is_dir()]
@@ -194,8 +186,9 @@ class Dataset:
 
     def splits(self) -> list[str]:
         """Returns the names of the splits that exist."""
-        if self.splits_folder is not None:
-            return sorted(path.stem for path in self.splits_folder.glob("*.txt"))
+        if self.split_folders is not None:
+            lists = ([*(self.root / SPLITS / folder).glob("*.txt")] for folder in self.split_folders)
+            return sorted(path.stem for path in next(filter(None, lists), []))
         if "{split}" not in self.part:
             return [self.split]
         pattern = re.escape(self.part).replace(re.escape("{split}"), "(.+)")
