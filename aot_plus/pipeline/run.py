@@ -15,6 +15,7 @@ from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import file_name, run_folder
+from evaluation.layouts import Truth
 from evaluation.protocols import get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
@@ -175,11 +176,10 @@ def _infer(job: Job) -> EvaluationSummary:
         ).run()
 
 
-def score(job: Job) -> Results:
-    """Computes the figures of a job's masks, by the protocol of its dataset. Raises ``DataError``."""
-    root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
-    _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
-    return evaluation.evaluate(job.folder, root, split, protocol=protocol)
+def score(job: Job, truth: Truth) -> Results:
+    """Computes the figures of a job's masks. Raises ``DataError``."""
+    _log.info("== Metric: %s, protocol %s", job.folder, truth.protocol.name)
+    return evaluation.evaluate(job.folder, truth.root, truth.split, protocol=truth.protocol)
 
 
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
@@ -205,9 +205,9 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         public = f"{dataset.name} {dataset.split} has no public ground truth"
         say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")
         return Evaluation(job, done.summary, None)
-    results = score(job)
-    _, split, protocol = dataset.truth(protocol)
-    *others, overall = figure_paths(job.folder, split, protocol)
+    truth = dataset.truth(protocol)
+    results = score(job, truth)
+    *others, overall = figure_paths(job.folder, truth.split, truth.protocol)
     files = " and ".join([str(overall), *(path.name for path in others)])
     say(f"{format_table(results)}\nCSV files: {files}")
     return Evaluation(job, done.summary, results)
