@@ -28,6 +28,7 @@ from benchmarks.real_videos import measure_agreement, measure_pipeline
 from benchmarks.report import DTYPES, Figures, add_arguments, image_size, resident_memory, show, spread
 from benchmarks.streams import Stream, alternate, load_for_size
 from benchmarks.units import UNIT_SIZE, booked, device_name, make_clock, memory_facts, unit_times
+from evaluation.masks import MOST_OBJECTS
 
 STAGE_CYCLES = 3
 COMPARED_CYCLES = 40  # of each of two streams that take turns
@@ -98,8 +99,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--video and --mask belong together")
     if args.video is not None and args.scenario != "agreement":
         parser.error(f"--video: expected with --scenario agreement, found {args.scenario}")
-    if args.objects > 254:
-        parser.error(f"--objects: expected at most 254, found {args.objects}")
+    if args.objects > MOST_OBJECTS:
+        parser.error(f"--objects: expected at most {MOST_OBJECTS}, found {args.objects}")
     for name, value in (DEFAULTS["frame"] | DEFAULTS[args.scenario]).items():
         if getattr(args, name) is None:
             setattr(args, name, value)

@@ -21,6 +21,7 @@ from aot_plus.utils.errors import VOSError
 from aot_plus.utils.masks import write_mask
 from benchmarks.report import MB, REPOSITORY, RSS_UNIT, add_arguments, image_size, show, spread
 from benchmarks.videos import SyntheticVideo, write_list
+from evaluation.masks import MOST_OBJECTS
 from evaluation.protocols import PROTOCOLS
 
 # Runs in a small process of its own, because the memory of the starting process counts as the program's.
@@ -61,8 +62,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.frames < 3 * args.sequences:
         parser.error(f"--frames: expected at least 3 for each of {args.sequences} sequences")
-    if args.objects > 254:
-        parser.error(f"--objects: expected at most 254, found {args.objects}")
+    if args.objects > MOST_OBJECTS:
+        parser.error(f"--objects: expected at most {MOST_OBJECTS}, found {args.objects}")
     return args
 
 

@@ -12,16 +12,18 @@ from evaluation.datasets import OTHER_SPLIT, SPLIT_FOLDERS, dataset_folder
 from evaluation.errors import DataError
 from evaluation.files import is_folder, require_regular
 from evaluation.protocols import Protocol
-from evaluation.vost import (
-    ANNOTATIONS,
-    TRACES,
+from evaluation.sequences import (
     AnnotatedSequence,
     ListedObject,
+    find_sequence,
+    nested_predictions,
+    predicted_names,
+)
+from evaluation.vost import (
+    ANNOTATIONS,
     check_names,
     check_split_name,
     find_all,
-    find_sequence,
-    nested_predictions,
     read_names,
     read_split,
     visible_folders,
@@ -146,7 +148,7 @@ def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
     if not results.is_dir():
         raise DataError(f"{results}: there is no such folder of masks")
     annotated = visible_folders(masks)
-    predicted = [name for name in visible_folders(results) if name != TRACES]
+    predicted = predicted_names(results)
     names = [name for name in annotated if name in predicted]
     check_names(names, masks)
     if not names:

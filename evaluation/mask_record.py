@@ -10,11 +10,12 @@ from typing import Any, TypedDict
 from evaluation.digests import digest_file, digest_files
 from evaluation.errors import DataError
 from evaluation.files import replace_text
-from evaluation.vost import AnnotatedSequence
+from evaluation.sequences import AnnotatedSequence
+from evaluation.words import format_list
 
 __all__ = ["MaskRecord", "check_record", "read_masks", "record_path", "save_record"]
 
-_LISTED = 3
+_LISTED = 3  # a message names at most this many sequences
 
 
 class MaskRecord(TypedDict):
@@ -75,12 +76,10 @@ def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
         raise DataError(f"{figures}: made by another version of the metric's code; --re evaluates again")
     changed = [name for name in dict.fromkeys([*new, *old]) if new.get(name) != old.get(name)]
     if changed:
-        more = f" and {len(changed) - _LISTED} more sequences" if len(changed) > _LISTED else ""
-        listed = ", ".join(changed[:_LISTED])
         counts = f"{_count(old)} were scored, {_count(new)} are there"
         raise DataError(
-            f"{folder}: its figures are not of the current masks of {listed}{more} ({counts}); "
-            "--re evaluates again"
+            f"{folder}: its figures are not of the current masks of {format_list(changed, _LISTED)} "
+            f"({counts}); --re evaluates again"
         )
 
 

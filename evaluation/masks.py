@@ -14,9 +14,10 @@ from zlib_ng import zlib_ng
 from evaluation.errors import DataError
 from evaluation.files import require_regular
 
-__all__ = ["IGNORE_ID", "Mask", "open_image", "read_mask"]
+__all__ = ["IGNORE_ID", "MOST_OBJECTS", "Mask", "open_image", "read_mask"]
 
 IGNORE_ID = 255
+MOST_OBJECTS = IGNORE_ID - 1  # in a mask, and their highest id
 
 Mask = NDArray[np.uint8]  # H x W ids: 0 background, 255 ignored
 

@@ -24,7 +24,8 @@ from evaluation.metrics import last_frames
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.results import read_table, write_table
 from evaluation.scoring import ObjectScores, score_each
-from evaluation.vost import AnnotatedSequence, check_split_name, missing_predictions, nested_predictions
+from evaluation.sequences import AnnotatedSequence, missing_predictions, nested_predictions
+from evaluation.vost import check_split_name
 
 if TYPE_CHECKING:
     import pandas as pd

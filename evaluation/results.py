@@ -22,7 +22,8 @@ from evaluation.mask_record import check_record, read_masks, record_path, save_r
 from evaluation.metrics import FIGURES
 from evaluation.protocols import PROTOCOLS, Protocol, get_protocol
 from evaluation.scoring import ObjectScores, score_sequences
-from evaluation.vost import check_predictions, check_split_name
+from evaluation.sequences import check_predictions
+from evaluation.vost import check_split_name
 
 if TYPE_CHECKING:
     import pandas as pd

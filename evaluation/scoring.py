@@ -14,7 +14,7 @@ from evaluation.masks import IGNORE_ID, Mask, read_mask
 from evaluation.metrics import FloatArray
 from evaluation.parallel import map_in_processes
 from evaluation.protocols import Protocol
-from evaluation.vost import AnnotatedSequence, mask_pairs, num_objects
+from evaluation.sequences import AnnotatedSequence, mask_pairs, num_objects
 
 __all__ = ["ObjectScores", "Outcome", "score_each", "score_sequences"]
 
@@ -85,7 +85,7 @@ def _score_files(results: Path, protocol: Protocol, sequence: AnnotatedSequence)
 
 def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> list[ObjectScores]:
     first = read_mask(sequence.annotations / sequence.frames[0]) if protocol.objects == "first" else None
-    ids = _new_ids(protocol, sequence, first)
+    ids = _merging_ids(first) if protocol.merges else None
     pairs = _with_ids(mask_pairs(sequence, results), ids)
     count = _count(sequence, first, ids)
     if protocol.refuses_foreign:
@@ -103,16 +103,11 @@ def _score(results: Path, protocol: Protocol, sequence: AnnotatedSequence) -> li
     return _objects(protocol, sequence, values, annotated)
 
 
-def _new_ids(protocol: Protocol, sequence: AnnotatedSequence, first: Mask | None) -> tuple[Mask, Mask] | None:
-    """Returns the tables that map each of the 256 ids, in annotations and in predictions.
-
-    None: all ids stay as they are.
-    """
-    if not (sequence.binary or protocol.merges):
-        return None
+def _merging_ids(first: Mask | None) -> tuple[Mask, Mask]:
+    """Returns the tables that map each of the 256 ids to object 1, in annotations and in predictions."""
     one = np.minimum(np.arange(256), 1).astype(np.uint8)
     # In the archive of DAVIS 2016 the object has id 255; if there are other ids, 255 is ignored.
-    if sequence.binary or first is None or set(np.unique(first)) == {0, IGNORE_ID}:
+    if first is None or set(np.unique(first)) == {0, IGNORE_ID}:
         return one, one
     without_255 = one.copy()
     without_255[IGNORE_ID] = 0

@@ -1,23 +1,16 @@
-"""Reads VOST's layout on disk: splits, annotated frames, masks, and the predictions that belong to them.
+"""Lists the sequences of a split and the masks in a folder, as in VOST's layout.
 
-A dataset holds ``ImageSets/<split>.txt`` (one sequence per line) and ``Annotations/<sequence>/<frame>.png``;
-predictions are ``<results>/<sequence>/<frame>.png``. Masks are indexed, 8-bit grey or 1-bit PNG files of
-object ids.
+A dataset holds ``ImageSets/<split>.txt`` (one sequence per line) and ``Annotations/<sequence>/<frame>.png``.
 """
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-
 from evaluation.errors import DataError
 from evaluation.files import require_regular
-from evaluation.masks import Mask, read_mask
-from evaluation.metrics import count_objects
 from evaluation.words import format_list
 
 SPLITS = "ImageSets"
@@ -26,48 +19,8 @@ TRACES = "traces"  # beside the sequences of a result folder
 _MAC_FILES = "__MACOSX"
 _LONGEST_NAME = 255  # bytes; longer ones cannot be folders
 _LONGEST_SPLIT = 200  # bytes; names of files of figures contain it
-_BINARY_VALUES = 2
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class ListedObject:
-    """Holds an object of a meta file: its id, the frames that count for it (None: all), and its group.
-
-    Figures are computed separately for each group, such as seen and unseen; empty if there are no groups.
-    """
-
-    number: int
-    frames: frozenset[str] | None = None
-    group: str = ""
-
-
-@dataclass(frozen=True)
-class AnnotatedSequence:
-    """Describes a sequence to score.
-
-    Attributes:
-        name: its folder in the result folder.
-        annotations: the folder of its annotations.
-        frames: all annotated frames (file names) in order.
-        ends: how many frames at the start and at the end do not count; usually the first, which is given,
-            and the last.
-        objects: the objects that a meta file lists, if there is one.
-        binary: the masks show a single object: all pixels that are not 0.
-    """
-
-    name: str
-    annotations: Path
-    frames: tuple[str, ...]
-    ends: tuple[int, int]
-    objects: tuple[ListedObject, ...]
-    binary: bool = False
-
-    @property
-    def scored_frames(self) -> tuple[str, ...]:
-        """Returns the frames that count."""
-        return self.frames[self.ends[0] : len(self.frames) - self.ends[1]]
 
 
 def check_split_name(split: str) -> None:
@@ -135,7 +88,7 @@ def read_numbered_names(path: Path) -> list[tuple[int, str]]:
 
 def name_problem(name: str) -> str | None:
     """Returns why a name cannot be the name of a sequence's folder; None if it can."""
-    if not _is_utf8(name):
+    if not is_utf8(name):
         return f"{name!r} is not in UTF-8"
     if len(name.encode()) > _LONGEST_NAME:
         return f"{name[:20]!r}... is longer than {_LONGEST_NAME} bytes"
@@ -146,7 +99,7 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
     """Returns whether a name, from the disk or from JSON, can be written to a text file."""
     try:
         name.encode()
@@ -214,102 +167,3 @@ def find_all(find: Callable[[str], Found], names: Iterable[str]) -> list[Found]:
     if problems:
         raise DataError("\n".join(problems))
     return found
-
-
-def find_sequence(
-    name: str,
-    folder: Path,
-    ends: tuple[int, int],
-    objects: tuple[ListedObject, ...] = (),
-    *,
-    binary: bool = False,
-) -> AnnotatedSequence:
-    """Describes the sequence in an annotation folder. Raises ``DataError`` if none of its frames counts."""
-    if not folder.is_dir():
-        raise DataError(f"{name}: the annotation folder {folder} is missing")
-    require_lower_case(folder)
-    frames = tuple(path.name for path in mask_paths(folder))
-    needed = sum(ends) + 1
-    if len(frames) < needed:
-        needs = f"at least {needed} annotated frame{'s (.png) are' if needed > 1 else ' (.png) is'} needed"
-        raise DataError(f"{name}: {needs}, {folder} has {len(frames)}")
-    if foreign := [frame for frame in frames if not _is_utf8(frame)]:
-        raise DataError(f"{folder}: {foreign[0]!r} is not in UTF-8")
-    return AnnotatedSequence(name, folder, frames, ends, objects, binary)
-
-
-def check_predictions(results: Path, sequences: list[AnnotatedSequence]) -> None:
-    """Raises ``DataError`` if predictions of scored frames are missing.
-
-    It lists each, as sequence/frame.png, but a sequence that has none in one line.
-    """
-    count, lines, nested = 0, [], ""
-    for sequence in sequences:
-        missing = missing_predictions(results, sequence)
-        count += len(missing)
-        if len(missing) < len(sequence.scored_frames):
-            lines += [f"  {sequence.name}/{frame}" for frame in missing]
-        else:
-            lines.append(f"  {sequence.name}: all {len(missing)}; {_instead(results, sequence)}")
-            nested = nested or nested_predictions(results, sequence.name)
-    if lines:
-        raise DataError("\n".join([f"predictions missing in {results}: {count}{nested}", *lines]))
-
-
-def nested_predictions(results: Path, name: str) -> str:
-    """Returns where a sequence's folder is if it lies one folder too deep, for a message; else empty."""
-    folder = results / name
-    hint = "" if folder.is_dir() else nested_copy(results, folder)
-    return f"; there is no folder {folder}{hint}" if hint else ""
-
-
-def _instead(results: Path, sequence: AnnotatedSequence) -> str:
-    """Returns what the folder of a sequence without any prediction holds, for a message."""
-    folder = results / sequence.name
-    if not folder.is_dir():
-        return "there is no such folder"
-    names = sorted(path.name for path in folder.iterdir())
-    return f"expected {sequence.scored_frames[0]} and so on, found {format_list(names, 1) or 'nothing'}"
-
-
-def missing_predictions(results: Path, sequence: AnnotatedSequence) -> list[str]:
-    """Lists the scored frames of a sequence that have no prediction."""
-    there = {path.name for path in (results / sequence.name).glob("*.png")}
-    return [frame for frame in sequence.scored_frames if frame not in there]
-
-
-def num_objects(sequence: AnnotatedSequence, first: Mask) -> int:
-    """Counts the scored objects in the first annotation's mask. Raises ``DataError`` that names its file."""
-    try:
-        return count_objects(first)
-    except DataError as error:
-        raise DataError(f"{sequence.annotations / sequence.frames[0]}: {error}") from error
-
-
-def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mask, Mask]]:
-    """Yields (annotation, prediction) of each scored frame, read one at a time (uint8, H x W).
-
-    Raises ``DataError`` that names the file: an unreadable mask, or a prediction of another size.
-    """
-    read = _read_binary if sequence.binary else read_mask
-    for frame in sequence.scored_frames:
-        path = results / sequence.name / frame
-        annotation, prediction = (read(mask) for mask in (sequence.annotations / frame, path))
-        if annotation.shape != prediction.shape:
-            sizes = f"{_size(prediction)} pixels, its annotation is {_size(annotation)}"
-            raise DataError(f"{path}: the prediction is {sizes}")
-        yield annotation, prediction
-
-
-def _size(mask: Mask) -> str:
-    """Formats width x height, as image tools show it."""
-    return f"{mask.shape[1]} x {mask.shape[0]}"
-
-
-def _read_binary(path: Path) -> Mask:
-    """Reads the mask of one object. Raises ``DataError`` if it has more than two values."""
-    mask = read_mask(path, binary=True)
-    values = cv2.countNonZero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
-    if values > _BINARY_VALUES:
-        raise DataError(f"{path}: the mask of one object has at most 2 values, found {values}")
-    return mask

@@ -48,10 +48,13 @@ def make_source(root: Path) -> Path:
 
 
 class Still:
-    """A segmenter whose objects stay where a mask first showed them; it records the masks it is given."""
+    """A segmenter whose objects stay where a mask first showed them.
+
+    ``given`` records, for each video, the mask that each frame was given with.
+    """
 
     def __init__(self) -> None:
-        self.given: list[Mask | None] = []
+        self.given: list[list[Mask | None]] = []
         self.labels = np.zeros((0, 0), np.uint8)
 
     def prepare(self, image: Mask) -> PreparedFrame:
@@ -59,11 +62,12 @@ class Still:
 
     def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask:
         assert image.size == mask.shape
-        self.given, self.labels = [mask], mask.copy()
+        self.given.append([mask])
+        self.labels = mask.copy()
         return mask
 
     def submit(self, image: PreparedFrame, mask: Mask | None = None) -> FrameLabels:
-        self.given.append(mask)
+        self.given[-1].append(mask)
         if mask is not None:
             self.labels = np.where(mask > 0, mask, self.labels)
         return FrameLabels(torch.from_numpy(self.labels.copy()), range(1, 256))
@@ -77,20 +81,14 @@ def job_of(name: str, data_folder: Path, **values: object) -> Job:
     return Job(get_config("pre_vost_2", "aott", overrides=overrides), None, data_folder / "results")
 
 
-def run(job: Job) -> list[Still]:
-    """Evaluates with ``Still`` and returns the segmenters."""
-    made: list[Still] = []
-    assert summary_of(job, made).failed == {}
-    return made
+def run(job: Job) -> list[list[Mask | None]]:
+    """Evaluates with ``Still`` and returns what each video was given."""
+    segmenter = Still()
+    assert summary_of(job, segmenter).failed == {}
+    return segmenter.given
 
 
-def summary_of(job: Job, made: list[Still] | None = None) -> EvaluationSummary:
-    """Evaluates with ``Still``, and appends the segmenters to ``made``."""
-    segmenters = [] if made is None else made
-
-    def make(_: object) -> Still:
-        segmenters.append(Still())
-        return segmenters[-1]
-
+def summary_of(job: Job, segmenter: Still) -> EvaluationSummary:
+    """Evaluates with ``Still``."""
     dataset = job.open_dataset()
-    return Evaluator(job.cfg, make, dataset, dataset.sequences(), job.folder).run()
+    return Evaluator(job.cfg, segmenter, dataset, dataset.sequences(), job.folder).run()

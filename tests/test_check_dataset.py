@@ -200,7 +200,7 @@ def run_breaks(root: Path, results: Path) -> bool:
     dataset = VOSTDataset(root, "data")
     try:
         check_truth(dataset, PROTOCOLS["vost"])
-        summary = Evaluator(cfg, lambda _: FirstMask(), dataset, dataset.sequences("val"), results).run()
+        summary = Evaluator(cfg, FirstMask(), dataset, dataset.sequences(), results).run()
         evaluate(results, root, "val", workers=1)
     except DataError:
         return True

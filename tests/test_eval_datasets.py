@@ -15,7 +15,7 @@ from aot_plus.networks.managers.processes import ProcessPlace, divide_sequences
 from aot_plus.networks.managers.writer import ITEMS_PER_THREAD, BackgroundWriter
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import read_image
-from evaluation.vost import find_sequence
+from evaluation.sequences import find_sequence
 
 PIXEL = np.zeros((1, 1), np.uint8)
 
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_listing(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
-    assert dataset.sequences("val") == ["b", "a"]
+    assert dataset.sequences() == ["b", "a"]
     sequence = dataset.sequence("a")
     assert [path.name for path in sequence.images] == ["frame_001.PNG", "frame_002.jpg", "frame_010.jpg"]
     assert sequence.annotation == root / "Annotations" / "a" / "frame_001.png"
@@ -56,21 +56,21 @@ def test_hidden_files_beside_annotations_are_not_read(root: Path) -> None:
 def test_a_split_file_of_another_encoding_is_named(root: Path) -> None:
     (root / "ImageSets" / "val.txt").write_bytes(b"\xff\xfeb\x00")
     with pytest.raises(DataError, match=r"val\.txt: "):
-        VOSTDataset(root, "vost").sequences("val")
+        VOSTDataset(root, "vost").sequences()
 
 
 def test_splits_and_selection(root: Path) -> None:
     dataset = VOSTDataset(root, "vost")
     with pytest.raises(DataError, match=r"'test'.* train, val"):
-        dataset.sequences("test")
+        dataset.of_split("test").sequences()
     with pytest.raises(DataError, match=r"train\.txt: "):
-        dataset.sequences("train")
+        dataset.of_split("train").sequences()
     assert dataset.select(["a"]) == ["a"]
     with pytest.raises(DataError, match=r" c .*'val'.* b, a"):
         dataset.select(["a", "c"])
     (root / "ImageSets" / "bad.txt").write_text("../a\n")
     with pytest.raises(DataError, match=r"bad\.txt.*'\.\./a'"):
-        dataset.sequences("bad")
+        dataset.of_split("bad").sequences()
 
 
 def test_two_images_of_one_frame(root: Path) -> None:

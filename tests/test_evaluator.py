@@ -25,9 +25,10 @@ from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
 from aot_plus.networks.managers import evaluator as evaluator_module
 from aot_plus.networks.managers import result_config, video_pass
-from aot_plus.networks.managers.evaluator import Evaluator, TraceSink
+from aot_plus.networks.managers.evaluator import Evaluator
 from aot_plus.networks.managers.processes import ProcessPlace, process_group
 from aot_plus.networks.managers.summary import EvaluationSummary
+from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.masks import write_mask
@@ -40,8 +41,8 @@ LENGTHS = {"a_cut": 7, "b_tear": 5, "c_fold": 9}
 class FakeSegmenter:
     """A segmenter whose labels depend on every frame so far, so that a resumed run cannot fake them."""
 
-    def __init__(self, trace: TraceSink | None, fail_at: Callable[["FakeSegmenter"], None]) -> None:
-        self.trace = trace
+    def __init__(self, fail_at: Callable[["FakeSegmenter"], None]) -> None:
+        self.trace: TraceSink | None = None
         self.fail_at = fail_at
         self.frame = 0
         self.gap: int | None = None
@@ -51,7 +52,7 @@ class FakeSegmenter:
         return PreparedFrame((image.shape[0], image.shape[1]), [torch.tensor(int(image.sum()))])
 
     def start(self, image: PreparedFrame, mask: Mask, *, memory_gap: int | None = None) -> Mask:
-        self.mask, self.gap = mask, memory_gap
+        self.mask, self.gap, self.frame = mask, memory_gap, 0
         self.seen = int(image.inputs[0])
         return np.zeros_like(mask)  # the first output is the annotation, not this
 
@@ -108,10 +109,10 @@ def run(
     cfg: Config | None = None,
     **options: Any,
 ) -> EvaluationSummary:
-    sequences = options.pop("sequences", None) or dataset.sequences("val")
+    sequences = options.pop("sequences", None) or dataset.sequences()
     return Evaluator(
         cfg or config(),
-        lambda trace: FakeSegmenter(trace, fail_at),
+        FakeSegmenter(fail_at),
         dataset,
         sequences,
         result_dir,
@@ -229,9 +230,7 @@ def test_frames_are_read_and_prepared_in_other_threads(dataset: VOSTDataset, res
             places["submit"].add(threading.current_thread().name)
             return super().submit(image)
 
-    Evaluator(
-        config(), lambda trace: Noting(trace, nothing), dataset, dataset.sequences("val"), result_dir
-    ).run()
+    Evaluator(config(), Noting(nothing), dataset, dataset.sequences(), result_dir).run()
     assert places == {"prepare": {"read-ahead"}, "submit": {threading.current_thread().name}}
 
 
@@ -259,9 +258,7 @@ def test_only_the_segmenter_counts_as_computing(
         original(*arguments)
 
     monkeypatch.setattr(evaluator_module.SequenceFolder, "finish", slow_finish)
-    summary = Evaluator(
-        config(), lambda trace: Slow(trace, nothing), dataset, dataset.sequences("val"), result_dir
-    ).run()
+    summary = Evaluator(config(), Slow(nothing), dataset, dataset.sequences(), result_dir).run()
     frames, sequences = sum(LENGTHS.values()), len(LENGTHS)
     assert summary.compute_seconds == pytest.approx(frames + sequences)
     assert summary.seconds == pytest.approx(frames + sequences + 100 * sequences)

@@ -42,6 +42,7 @@ from tests.layout_runs import (
     LATE_FRAME,
     PALETTE,
     WIDTH,
+    Still,
     job_of,
     make_source,
     mask_of,
@@ -102,8 +103,8 @@ def test_later_objects_start_at_their_own_frame_where_the_data_set_has_them(
 ) -> None:
     write_layout(name, source, tmp_path)
     first, second = run(job_of(name, tmp_path))
-    assert [mask for mask in first.given[1:] if mask is not None] == []
-    later = {index: mask for index, mask in enumerate(second.given) if mask is not None and index}
+    assert [mask for mask in first[1:] if mask is not None] == []
+    later = {index: mask for index, mask in enumerate(second) if mask is not None and index}
     if not name.startswith(("youtubevos", "lvos")):
         assert later == {}
         return
@@ -121,7 +122,7 @@ def test_later_objects_start_at_their_own_frame_where_the_data_set_has_them(
 def test_a_later_mask_is_an_option_of_every_data_set(source: Path, tmp_path: Path) -> None:
     write_layout("mose_v1", source, tmp_path)
     _, second = run(job_of("mose_v1", tmp_path, TEST_LATER_MASKS=True))
-    assert [index for index, mask in enumerate(second.given) if mask is not None] == [0, 4]
+    assert [index for index, mask in enumerate(second) if mask is not None] == [0, 4]
 
 
 def test_in_a_plain_folder_255_is_an_object_like_any_other(source: Path, tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_in_a_plain_folder_255_is_an_object_like_any_other(source: Path, tmp_pat
         write_mask(path, ids.astype(np.uint8), PALETTE)
     plain = job_of(str(root), tmp_path, TEST_LAYOUT="folders", TEST_LATER_MASKS=True)
     for one in run(plain):
-        shown = [set(np.unique(mask).tolist()) for mask in one.given if mask is not None]
+        shown = [set(np.unique(mask).tolist()) for mask in one if mask is not None]
         assert shown == [{0, 255}, {0, 3}]
     of_first = {kinds.FIRST_MASK_EMPTY, kinds.IGNORED_IN_FIRST}
     assert not of_first & {finding.kind for finding in check_dataset(plain.open_dataset()).findings}
@@ -158,7 +159,7 @@ def test_all_frames_of_youtube_vos_are_read_and_the_named_ones_written(source: P
     dataset = job.open_dataset()
     assert (dataset.split, dataset.result_name) == ("valid_all_frames", "youtubevos2019_all_frames")
     first, second = run(job)
-    assert (len(first.given), len(second.given)) == (3, FRAMES)  # frames 2, 3, 4 and frames 0 to 8
+    assert (len(first), len(second)) == (3, FRAMES)  # frames 2, 3, 4 and frames 0 to 8
     names = [path.name for path in sorted((job.folder / "a").glob("*.png"))]
     assert names == ["00002.png", "00004.png"]
     assert len(list((job.folder / "b").glob("*.png"))) == 5
@@ -175,8 +176,8 @@ def test_sav_has_a_folder_for_each_object_which_may_overlap(source: Path, tmp_pa
     Image.fromarray(inner).save(root / "sav_val" / "Annotations_6fps" / "a" / "001" / "00000.png")
     job = job_of("sav", tmp_path)
     first, _ = run(job)
-    assert first.given[0] is not None
-    assert (first.given[0] == 2).sum() == 16  # the smaller object is on top
+    assert first[0] is not None
+    assert (first[0] == 2).sum() == 16  # the smaller object is on top
     files = sorted(str(path.relative_to(job.folder / "a")) for path in (job.folder / "a").rglob("*.png"))
     assert files == [
         f"{folder}/{frame:05d}.png" for folder in ("000", "001") for frame in range(0, FRAMES, 2)
@@ -441,6 +442,10 @@ def test_a_damaged_result_mask_is_named_with_the_remedy(
     mask.unlink()
     assert evaluate(tmp_path, *command) == 0
     assert mask.read_bytes() == whole
+    write_mask(mask, np.zeros((2, 2), np.uint8))
+    assert evaluate(tmp_path, *command) == 1
+    assert "remove" not in capsys.readouterr().err  # a rerun writes it in the same size
+    mask.write_bytes(whole)
     annotation = next(tmp_path.glob("*/Annotations/**/b/00004.png"))
     annotation.write_bytes(annotation.read_bytes()[:50])
     capsys.readouterr()
@@ -474,8 +479,8 @@ def test_the_layout_of_the_page_runs(source: Path, tmp_path: Path, monkeypatch: 
     shutil.copytree(source / "Annotations" / "b", root / "b" / "masks")
     (root / "val.txt").write_text("b\n")
     job = job_of(str(root), tmp_path, TEST_LAYOUT="page_layouts:Clips", TEST_LATER_MASKS=True)
-    (segmenter,) = run(job)
-    assert [index for index, mask in enumerate(segmenter.given) if mask is not None] == [0, 4]
+    (given,) = run(job)
+    assert [index for index, mask in enumerate(given) if mask is not None] == [0, 4]
     assert len(list((job.folder / "b").glob("*.png"))) == 5
     shutil.copytree(root / "b", root / "c")
     for split in ("val", "train"):
@@ -504,9 +509,9 @@ class Broken(LAYOUTS["folders"]):
         self._ask("missing")
         return super().missing()
 
-    def sequences(self, split: str | None = None) -> list[str]:
+    def sequences(self) -> list[str]:
         self._ask("sequences")
-        return super().sequences(split)
+        return super().sequences()
 
     @property
     def frames_folder(self) -> Path:
@@ -604,7 +609,7 @@ def test_a_broken_sequence_of_a_custom_layout_does_not_stop_the_others(
     job = job_of(str(source), tmp_path, TEST_LAYOUT=f"{__name__}:Broken")
     monkeypatch.setattr(Broken, "place", place)
     monkeypatch.setattr(Broken, "error", error)
-    summary = summary_of(job)
+    summary = summary_of(job, Still())
     assert summary.failed == {"a": place}
     assert summary.done == ["b"]
 

@@ -88,7 +88,7 @@ def segmenter() -> VideoSegmenter:
 def results(job: Job, names: list[str]) -> dict[str, Mask]:
     """Segments the sequences; returns the masks of all frames, by sequence and frame."""
     dataset = job.open_dataset()
-    evaluator = Evaluator(job.cfg, lambda _: segmenter(), dataset, names, job.folder)
+    evaluator = Evaluator(job.cfg, segmenter(), dataset, names, job.folder)
     assert evaluator.run().failed == {}
     found = {}
     for name in names:

@@ -79,7 +79,7 @@ class FakeInference:
         if policy in self.refused:
             raise DataError(self.refused[policy])
         dataset = job.open_dataset()
-        for name in dataset.sequences("val"):
+        for name in dataset.sequences():
             if not (job.folder / name).is_dir():
                 self.inferred.append(policy)
                 shutil.copytree(dataset.root / "Annotations" / name, job.folder / name)
@@ -343,7 +343,7 @@ def test_mini_vost_is_made_once(fake: FakeInference, tmp_path: Path, monkeypatch
     monkeypatch.setattr(writer, "add_val", add_val)
     for _ in range(2):
         name, dataset = reproduction.prepare_dataset("mini_vost", tmp_path)
-        assert (name, dataset.sequences("val")) == ("mini_vost", ["pour"])
+        assert (name, dataset.sequences()) == ("mini_vost", ["pour"])
     assert made == [(tmp_path / "MiniVOST", 0, 20)]
 
 

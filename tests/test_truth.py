@@ -78,7 +78,7 @@ def test_a_given_mask_would_have_been_scored(source: Path, tmp_path: Path) -> No
     write_layout("long_video", source, tmp_path)
     dataset = job.open_dataset()
     without_image("00000")(dataset)
-    given = [one.given for one in run(job)]
+    given = run(job)
     assert [len(frames) for frames in given] == [9, 7]
     root, split, protocol = dataset.truth(get_protocol("vos-benchmark"))
     assert len(evaluate(job.folder, root, split, 1, protocol).objects) > 0

@@ -16,13 +16,12 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image
 from aot_plus.utils.masks import read_image
 from evaluation.files import require_regular
-from evaluation.masks import IGNORE_ID, Mask
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS, Mask
 
 __all__ = ["CocoImage", "is_coco", "read_coco"]
 
 IMAGES = "train2017"
 OBJECTS = "annotations/instances_train2017.json"
-_MOST_OBJECTS = IGNORE_ID - 1
 
 Polygon = NDArray[np.int32]  # points x 2: column, row
 
@@ -48,7 +47,7 @@ class CocoImage:
         mask = np.zeros(self.size, np.uint8)
         for runs in self.crowds:
             mask[_from_runs(runs, self.size)] = IGNORE_ID
-        largest = sorted(self.objects, key=lambda one: -one[0])[:_MOST_OBJECTS]
+        largest = sorted(self.objects, key=lambda one: -one[0])[:MOST_OBJECTS]
         for number, (_, parts) in enumerate(largest, start=1):
             for part in parts:  # filled in one call, overlapping parts would leave a hole
                 cv2.fillPoly(mask, [part], number)

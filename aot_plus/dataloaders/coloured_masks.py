@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import object_ids
-from evaluation.masks import IGNORE_ID, Mask, open_image
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS, Mask, open_image
 
 __all__ = ["MaskReader"]
 
 Codes = NDArray[np.int64]  # one number per colour: red << 16 | green << 8 | blue
 
-_MAX_ID = 254
 _MAX_COLOURS = 16384  # a photograph has more, a drawn mask with smooth edges far fewer
 _MAX_COLOURS_SHARE = 0.5  # of the pixels: for photographs too small to have that many colours
 _FEW_COLOURS = 256  # allowed at any size: a tiny mask may be all edges
@@ -74,8 +73,8 @@ class MaskReader:
                 f"found a picture with {len(colours)} colours"
             )
         solid = np.unique(codes[_inner(codes)])
-        if len(solid) > _MAX_ID:
-            raise DataError(f"{path}: {len(solid)} coloured areas: a mask has at most {_MAX_ID} objects")
+        if len(solid) > MOST_OBJECTS:
+            raise DataError(f"{path}: {len(solid)} coloured areas: a mask has at most {MOST_OBJECTS} objects")
         kept = _object_colours(colours, counts, solid)
         codes = _without_blends(pixels, codes, kept)
         ids = np.zeros(codes.shape, np.uint8)
@@ -90,9 +89,9 @@ class MaskReader:
         for known, value in self._colours.items():
             if np.abs(colour - _decode(np.array([known]))).max() <= _SAME:
                 return value
-        free = next((value for value in range(1, _MAX_ID + 1) if value not in self._used), None)
+        free = next((value for value in range(1, MOST_OBJECTS + 1) if value not in self._used), None)
         if free is None:
-            raise DataError(f"{path}: more than {_MAX_ID} objects in the masks so far")
+            raise DataError(f"{path}: more than {MOST_OBJECTS} objects in the masks so far")
         self._colours[code] = free
         self._used.add(free)
         return free

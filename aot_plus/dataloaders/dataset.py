@@ -25,11 +25,11 @@ from evaluation.vost import (
     visible_folders,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "Dataset"]
+__all__ = ["ALL_FRAMES", "IMAGE_SUFFIXES", "Dataset"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ONLY_SPLIT = "val"  # of a dataset without splits
-_ALL_FRAMES = "_all_frames"  # suffix of a split's name and of its folder
+ALL_FRAMES = "_all_frames"  # suffix of a split's name and of its folder
 _IMAGES = ("JPEGImages*", "JPEGImages/480p", "JPEGImages/Full-Resolution")
 
 
@@ -122,7 +122,7 @@ class Dataset:
     @property
     def truth_split(self) -> str:
         """Returns the split whose masks are read: for ``valid_all_frames`` it is ``valid``."""
-        return self.split.removesuffix(_ALL_FRAMES)
+        return self.split.removesuffix(ALL_FRAMES)
 
     @property
     def folder(self) -> Path:
@@ -143,7 +143,7 @@ class Dataset:
     @property
     def result_name(self) -> str:
         """Returns the dataset's name in results, with a suffix for a split of all frames."""
-        return self.name + (_ALL_FRAMES if self.split.endswith(_ALL_FRAMES) else "")
+        return self.name + (ALL_FRAMES if self.split.endswith(ALL_FRAMES) else "")
 
     def truth(self, protocol: Protocol) -> Truth:
         """Returns where the metric finds the split's ground truth."""
@@ -173,14 +173,6 @@ class Dataset:
         remedy = nested_copy(self.root, folder) or cure or self.how_to_get()
         return f"{folder.parent}: there is no folder {folder.name}{remedy}"
 
-    @property
-    def splits_folder(self) -> Path | None:
-        """Returns the folder with the lists of sequences; None if there are no lists."""
-        if self.split_folders is None:
-            return None
-        folders = [self.root / SPLITS / folder for folder in self.split_folders]
-        return next((folder for folder in folders if any(folder.glob("*.txt"))), folders[-1])
-
     def _other_images(self) -> list[str]:
         """Lists folders that may contain the frames."""
         found = [path for pattern in _IMAGES for path in self.folder.glob(pattern) if path.is_dir()]
@@ -194,23 +186,22 @@ class Dataset:
 
     def splits(self) -> list[str]:
         """Returns the names of the splits that exist."""
-        if self.splits_folder is not None:
-            return sorted(path.stem for path in self.splits_folder.glob("*.txt"))
+        if self.split_folders is not None:
+            lists = ([*(self.root / SPLITS / folder).glob("*.txt")] for folder in self.split_folders)
+            return sorted(path.stem for path in next(filter(None, lists), []))
         if "{split}" not in self.part:
             return [self.split]
         pattern = re.escape(self.part).replace(re.escape("{split}"), "(.+)")
         matches = [re.fullmatch(pattern, name) for name in visible_folders(self.root)]
-        return [match[1] for match in matches if match and not match[1].endswith(_ALL_FRAMES)]
+        return [match[1] for match in matches if match and not match[1].endswith(ALL_FRAMES)]
 
     def of_split(self, split: str) -> "Dataset":
         """Opens another split."""
         options: dict[str, Any] = {"later": self.later, "save_all": self.save_all, "height": self.height}
         return type(self)(self.root, self.name, self._given_images, split, **options)
 
-    def sequences(self, split: str | None = None) -> list[str]:
-        """Returns the names of the split's sequences, or of another split's. Raises ``DataError``."""
-        if split not in (None, self.split):
-            return self.of_split(split).sequences()
+    def sequences(self) -> list[str]:
+        """Returns the names of the split's sequences. Raises ``DataError``."""
         if self.split_folders is not None:
             return read_split(self.root, self.split, self.split_folders)
         if "{split}" in self.part and not self.folder.is_dir():

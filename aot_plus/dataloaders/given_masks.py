@@ -17,14 +17,13 @@ from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import Image, natural_order
 from aot_plus.utils.masks import object_ids
 from aot_plus.utils.words import format_list
-from evaluation.masks import IGNORE_ID, Mask, open_image
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS, Mask, open_image
 
 __all__ = ["GivenMasks", "NamedMask", "find_masks"]
 
 _log = logging.getLogger(__name__)
 
 _SAME = 0.5  # IoU above which two masks show the same object
-_MAX_ID = 254
 _LISTED = 5  # a message names at most this many files
 
 
@@ -161,8 +160,10 @@ def _selected(
 def _joined(paths: Sequence[Path]) -> Mask:
     """Joins masks of one object each to ids, H x W, 1 for the first; later objects lie on top."""
     objects = [_one_object(path) for path in paths]
-    if len(objects) > _MAX_ID:
-        raise DataError(f"{paths[0].parent}: {len(objects)} masks of an object each; at most {_MAX_ID} fit")
+    if len(objects) > MOST_OBJECTS:
+        raise DataError(
+            f"{paths[0].parent}: {len(objects)} masks of an object each; at most {MOST_OBJECTS} fit"
+        )
     for (one, first), (other, second) in combinations(zip(paths, objects, strict=True), 2):
         if np.sum(first & second) > _SAME * np.sum(first | second):
             raise DataError(
@@ -190,8 +191,8 @@ def _one_object(path: Path) -> NDArray[np.bool_]:
 def _with_boxes(ids: Mask, image: Image, boxes: Sequence[Box]) -> Mask:
     """Adds the objects in boxes, with the next free ids, where a mask (H x W) shows no object."""
     highest = int(np.max(ids, where=ids != IGNORE_ID, initial=0))
-    if highest + len(boxes) > _MAX_ID:
-        raise DataError(f"--box: at most {_MAX_ID} objects fit")
+    if highest + len(boxes) > MOST_OBJECTS:
+        raise DataError(f"--box: at most {MOST_OBJECTS} objects fit")
     found = mask_of_boxes(image, boxes)
     joined = np.where((ids == 0) & (found > 0), found + np.uint8(highest), ids).astype(np.uint8)
     for number, box in enumerate(boxes, start=highest + 1):

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from aot_plus.dataloaders.dataset import Dataset
-from aot_plus.dataloaders.video_sequence import MOST_OBJECTS
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.sources import VOST, how_to_get
 from evaluation.datasets import SPLIT_FOLDERS
 from evaluation.layouts import meta_path, read_videos
-from evaluation.masks import IGNORE_ID
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS
 from evaluation.protocols import PROTOCOLS
 from evaluation.vost import ANNOTATIONS, mask_paths, read_names, visible_folders
 
@@ -147,10 +146,8 @@ class YouTubeVOS(Dataset):
             found.append(f"{self.folder}: there is no file meta.json, which the split's archive contains")
         return found
 
-    def sequences(self, split: str | None = None) -> list[str]:
+    def sequences(self) -> list[str]:
         """Returns the sequences that the meta file names. Raises ``DataError``."""
-        if split not in (None, self.split):
-            return self.of_split(split).sequences()
         return sorted(self.videos)
 
     def list_images(self, name: str) -> tuple[Path, ...]:
@@ -163,19 +160,23 @@ class YouTubeVOS(Dataset):
         """Returns whether the meta file names the frame."""
         return frame in self._named(name)
 
+    def frames_of_objects(self, name: str) -> list[frozenset[str]]:
+        """Returns the names of each object's frames in the meta file. Raises ``DataError``."""
+        try:
+            return [frozenset(one["frames"]) for one in self.videos[name]["objects"].values()]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._without_frames(name, f" ({error!r})") from error
+
     def _named(self, name: str) -> frozenset[str]:
         """Returns the names of all objects' frames in the meta file. Raises ``DataError``."""
-        try:
-            objects = self.videos[name]["objects"].values()
-            named = frozenset[str]().union(*(one["frames"] for one in objects))
-        except (KeyError, TypeError, AttributeError) as error:
-            named, reason = frozenset(), f" ({error!r})"
-        else:
-            reason = ""
+        named = frozenset[str]().union(*self.frames_of_objects(name))
         if not named or not all(isinstance(frame, str) for frame in named):
-            path = meta_path(self.root, self.truth_split)
-            raise DataError(f"{path}: {name}: expected objects with names of frames{reason}")
+            raise self._without_frames(name)
         return named
+
+    def _without_frames(self, name: str, reason: str = "") -> DataError:
+        path = meta_path(self.root, self.truth_split)
+        return DataError(f"{path}: {name}: expected objects with names of frames{reason}")
 
 
 @cache
@@ -243,12 +244,10 @@ class SAV(Dataset):
     part = SPLIT_FOLDERS["sav"]
     page = "https://ai.meta.com/datasets/segment-anything-video"
 
-    def sequences(self, split: str | None = None) -> list[str]:
+    def sequences(self) -> list[str]:
         """Returns the names in the split's list; all sequences if there is no list. Raises ``DataError``."""
         path = self.folder / f"{self.folder.name}.txt"
-        if split not in (None, self.split) or not path.is_file():
-            return super().sequences(split)
-        return read_names(path)
+        return read_names(path) if path.is_file() else super().sequences()
 
     def object_folders(self, name: str) -> tuple[str, ...]:
         """Lists the folders of a sequence's objects. Raises ``DataError`` if there are too many."""

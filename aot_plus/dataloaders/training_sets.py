@@ -8,10 +8,8 @@ from aot_plus.dataloaders.eval_datasets import open_dataset
 from aot_plus.dataloaders.layouts import YouTubeVOS
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.video_clips import FolderVideo, Video
-from aot_plus.utils.errors import DataError
 from evaluation.datasets import DATASET_FOLDERS
 from evaluation.home import home
-from evaluation.layouts import meta_path
 
 __all__ = ["training_videos"]
 
@@ -48,13 +46,9 @@ def _mini_vost(cfg: Config) -> list[Video]:
 def _youtube_vos(dataset: YouTubeVOS) -> list[Video]:
     """Lists the videos, with the frames of objects that appear in at least two; others teach nothing."""
     videos: list[Video] = []
-    for name, video in sorted(dataset.videos.items()):
-        try:
-            frames = [one["frames"] for one in video["objects"].values()]
-            used = frozenset(frame for named in frames if len(named) > 1 for frame in named)
-        except (KeyError, TypeError, AttributeError) as error:
-            path = meta_path(dataset.root, _SPLIT)
-            raise DataError(f"{path}: {name}: expected objects with names of frames ({error!r})") from error
+    for name in sorted(dataset.videos):
+        frames = dataset.frames_of_objects(name)
+        used = frozenset(frame for named in frames if len(named) > 1 for frame in named)
         if used:
             videos.append(FolderVideo(dataset, name, used))
     return videos

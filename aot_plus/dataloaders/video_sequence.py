@@ -11,11 +11,9 @@ import numpy as np
 
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette, mask_palette, write_mask
-from evaluation.masks import IGNORE_ID, Mask, read_mask
+from evaluation.masks import Mask, read_mask
 
-__all__ = ["MOST_OBJECTS", "VideoSequence", "new_objects"]
-
-MOST_OBJECTS = IGNORE_ID - 1
+__all__ = ["VideoSequence", "new_objects"]
 
 
 @dataclass(frozen=True)

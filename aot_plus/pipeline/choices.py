@@ -75,35 +75,28 @@ def choose(request: EvalRequest) -> Choice:
     request = _with_dataset(request)
     cfg = request.config()
     open_model = _leaves_model_open(request, cfg)
-    if open_model and request.dataset == MINI_VOST:
+    shipped = open_model and request.dataset == MINI_VOST
+    if shipped:
         _log.info("No model was named: MiniVOST gets %s, which ships with the project.", SMALL_MODEL)
-        return _choose_shipped(request, cfg)
-    name, checkpoint = _checkpoint(request, cfg)
-    missing = _missing_dataset(request, cfg)
-    if checkpoint is None and not request.random_weights:
-        missing.append(_missing_checkpoint(request, cfg, name))
-    for problem in missing:
-        _log.warning("%s", problem)
-    if missing:
-        request = replace(request, dataset=MINI_VOST)
-        model = f"{SMALL_MODEL}, which ships with the project," if open_model else cfg.MODEL_NAME
-        _log.warning("Running %s on MiniVOST instead.", model)
-        if open_model:
-            return _choose_shipped(request, cfg)
-    return Choice(_with_files(request, checkpoint), checkpoint)
+    elif missing := _missing(request, cfg):
+        request, shipped = replace(request, dataset=MINI_VOST), open_model
+        model = f"{SMALL_MODEL}, which ships with the project," if shipped else cfg.MODEL_NAME
+        for problem in (*missing, f"Running {model} on MiniVOST instead."):
+            _log.warning("%s", problem)
+    if not shipped:
+        _, checkpoint = _checkpoint(request, cfg)
+    else:
+        request, checkpoint = replace(request, model=SMALL_MODEL, stage=SMALL_STAGE), _small_checkpoint(cfg)
+    chosen = request.config(
+        TEST_DATASET=request.dataset or PAPER_DATASET,
+        TEST_CKPT_PATH=None if checkpoint is None else stored_path(checkpoint),
+    )
+    return Choice(chosen, checkpoint, shipped)
 
 
 def _leaves_model_open(request: EvalRequest, cfg: Config) -> bool:
     """Returns whether neither a model nor weights were named."""
     return not (request.model or request.names_stage or cfg.TEST_CKPT_PATH or request.random_weights)
-
-
-def _with_files(request: EvalRequest, checkpoint: Path | None) -> Config:
-    """Builds the config with the dataset and the checkpoint."""
-    return request.config(
-        TEST_DATASET=request.dataset or PAPER_DATASET,
-        TEST_CKPT_PATH=None if checkpoint is None else stored_path(checkpoint),
-    )
 
 
 def _with_dataset(request: EvalRequest) -> EvalRequest:
@@ -157,11 +150,16 @@ def _has_vost(cfg: Config) -> bool:
     return known_folder(home() / cfg.DIR_DATA, PAPER_DATASET).is_dir()
 
 
-def _missing_dataset(request: EvalRequest, cfg: Config) -> list[str]:
-    if request.dataset is not None or _has_vost(cfg):
-        return []
-    path = home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET]
-    return [f"There is no {stored_path(path)}; {how_to_get(PAPER_DATASET)}. Or put (or link) it there."]
+def _missing(request: EvalRequest, cfg: Config) -> list[str]:
+    """Returns a message for each missing file that was not named. Raises ``ConfigError`` for one that was."""
+    missing = []
+    if request.dataset is None and not _has_vost(cfg):
+        path = stored_path(home() / cfg.DIR_DATA / DATASET_FOLDERS[PAPER_DATASET])
+        missing.append(f"There is no {path}; {how_to_get(PAPER_DATASET)}. Or put (or link) it there.")
+    name, checkpoint = _checkpoint(request, cfg)
+    if checkpoint is None and not request.random_weights:
+        missing.append(_missing_checkpoint(request, cfg, name))
+    return missing
 
 
 def _missing_checkpoint(request: EvalRequest, cfg: Config, name: str) -> str:
@@ -177,8 +175,8 @@ def _missing_checkpoint(request: EvalRequest, cfg: Config, name: str) -> str:
     return f"There is {missing}; {how_to_get(name)}."
 
 
-def _choose_shipped(request: EvalRequest, cfg: Config) -> Choice:
-    """Chooses the small model. Raises ``ConfigError`` if its file is missing."""
+def _small_checkpoint(cfg: Config) -> Path:
+    """Finds the small model's file. Raises ``ConfigError`` if it is missing."""
     file = default_checkpoint(SMALL_MODEL)
     checkpoint = find_checkpoint(file, cfg.DIR_PRETRAIN)
     if checkpoint is None:
@@ -186,8 +184,7 @@ def _choose_shipped(request: EvalRequest, cfg: Config) -> Choice:
             f"there is no {cfg.DIR_PRETRAIN}/{file}, which is part of the project: restore it with "
             f"git restore {cfg.DIR_PRETRAIN}"
         )
-    request = replace(request, model=SMALL_MODEL, stage=SMALL_STAGE)
-    return Choice(_with_files(request, checkpoint), checkpoint, shipped=True)
+    return checkpoint
 
 
 def ensure_mini_vost(data_folder: Path, val: int = 10) -> Dataset:

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +66,6 @@ class DemoResult:
     seconds: float = 0.0
     video: Path | None = None
     stopped_by: signal.Signals | None = None
-    objects: set[int] = field(default_factory=set)  # all ids in the given masks
 
 
 class DemoRun:
@@ -97,6 +96,7 @@ class DemoRun:
         self.masks = masks
         self.output = output
         self.gap = memory_gap(segmenter.cfg, video.total)
+        self._objects: set[int] = set()  # all ids in the masks given so far
         self._bounded = build_policy(segmenter.cfg).bounded
         if not self._bounded:
             _log.warning("policy %s: memory grows with the video's length", segmenter.cfg.MEM_POLICY)
@@ -123,7 +123,7 @@ class DemoRun:
         ):
             started, pace = time.perf_counter(), Pace()
             try:
-                for name, predicted, draw in self._segmented(frames, result):
+                for name, predicted, draw in self._segmented(frames):
                     if not result.frames:  # the first frame and its mask proved usable
                         _make_room(self.output)
                     masks.write(result.masks / f"{name}.png", predicted)
@@ -147,9 +147,7 @@ class DemoRun:
         for frame in self.video:
             yield _Read(frame, self.segmenter.prepare(frame.image))
 
-    def _segmented(
-        self, frames: Iterable[_Read], result: DemoResult
-    ) -> Iterator[tuple[str, LazyMask, Callable[[], _Picture]]]:
+    def _segmented(self, frames: Iterable[_Read]) -> Iterator[tuple[str, LazyMask, Callable[[], _Picture]]]:
         """Yields each frame's name, its mask, and the function that draws its picture."""
         video = VideoPass(self.video.name, self.segmenter, self.gap)
         strip: MemoryStrip | None = None
@@ -159,22 +157,22 @@ class DemoRun:
                 height, width = prepared.size
                 scale = max(1, min(-(-_NARROWEST // width), _TALLEST // height))
                 strip = MemoryStrip((height * scale, width * scale), self._strip_room())
-            predicted = video.step(prepared, self._mask(frame, result))
+            predicted = video.step(prepared, self._mask(frame))
             bank = self.segmenter.banks[0]
             title = self._title(frame.name, len(bank))
             yield frame.name, predicted, partial(_draw, frame, index, predicted, strip, bank, title)
         self.segmenter.check_finite()
 
-    def _mask(self, frame: Frame, result: DemoResult) -> Mask | None:
+    def _mask(self, frame: Frame) -> Mask | None:
         """Returns the mask given for a frame, if any, and logs what it shows."""
         given = self.masks.take(frame.number, frame.image)
         if given is None:
             return None
         ids = object_ids(given.ids)
-        new = ", ".join(str(number) for number in ids if number not in result.objects) or "none"
+        new = ", ".join(str(number) for number in ids if number not in self._objects) or "none"
         shown = format_count(len(ids), "object")
         _log.info("frame %s: mask %s shows %s; new ids: %s", frame.name, given.name, shown, new)
-        result.objects.update(ids)
+        self._objects.update(ids)
         return given.ids
 
     def _strip_room(self) -> int:

@@ -23,7 +23,8 @@ from aot_plus.utils.errors import ConfigError, DataError, VOSError
 from aot_plus.utils.paths import find_path, stored_path
 from aot_plus.utils.sources import how_to_get
 from evaluation.datasets import DATASET_FOLDERS
-from evaluation.protocols import get_protocol
+from evaluation.layouts import Truth
+from evaluation.protocols import PROTOCOLS, get_protocol
 from evaluation.results import Results
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def prepare_dataset(name: str, data_folder: Path) -> tuple[str, Dataset]:
     if name == MINI_VOST:
         ensure_mini_vost(data_folder, _SMALL_SEQUENCES)
     dataset, opened = find_dataset(name, data_folder)
-    opened.sequences(SPLIT)
+    opened.sequences()
     return dataset, opened
 
 
@@ -159,8 +160,8 @@ def job_of(row: Row, dataset: str, overrides: Mapping[str, object] | None = None
 
 def _measure(job: Job) -> Outcome:
     try:
-        dataset = job.open_dataset()
-        check_truth(dataset, get_protocol(job.cfg.TEST_PROTOCOL))
+        dataset, protocol = job.open_dataset(), get_protocol(job.cfg.TEST_PROTOCOL)
+        check_truth(dataset, protocol)
         done = infer(job)
         _log.info("%s", done.describe())
         if done.summary.failed:
@@ -169,14 +170,15 @@ def _measure(job: Job) -> Outcome:
             return Outcome(FAILED, (f"inference: {'; '.join(failed[:_LISTED])}{more}",))
         if dataset.server:
             return Outcome(SERVER, (f"{dataset.server} scores {write_zip(job)}",), folder=job.folder)
-        return Outcome(MEASURED, results=_current_results(job, dataset), folder=job.folder)
+        results = _current_results(job, dataset.truth(protocol))
+        return Outcome(MEASURED, results=results, folder=job.folder)
     except VOSError as error:
         return Outcome(FAILED, (str(error),))
 
 
-def _current_results(job: Job, dataset: Dataset) -> Results:
+def _current_results(job: Job, truth: Truth) -> Results:
     """Reads the figures of the masks, under VOST's protocol, or computes them. Raises ``DataError``."""
-    if job.cfg.TEST_PROTOCOL == Config.TEST_PROTOCOL:
+    if truth.protocol == PROTOCOLS["vost"]:
         with suppress(DataError):  # missing, damaged, or of other masks
-            return evaluation.read_current_results(job.folder, dataset.root, SPLIT)
-    return score(job)
+            return evaluation.read_current_results(job.folder, truth.root, SPLIT)
+    return score(job, truth)

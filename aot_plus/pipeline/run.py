@@ -10,12 +10,12 @@ from aot_plus.configs import Config
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.dataloaders.eval_datasets import open_configured
 from aot_plus.networks.managers.summary import EvaluationSummary
-from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.pipeline.launch import launch
 from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.config import CONFIG_FILE
 from aot_plus.utils.errors import DataError, VOSError
 from aot_plus.utils.paths import file_name, run_folder
+from evaluation.layouts import Truth
 from evaluation.protocols import get_protocol
 from evaluation.results import Results, figure_paths, format_table
 
@@ -162,15 +162,9 @@ def _infer(job: Job) -> EvaluationSummary:
     with process_group(place), logging_redirect_tqdm():
         torch.manual_seed(0)  # random weights are the same in all processes
         model = load_from_config(job.cfg, job.checkpoint, device=str(device))
-        segmenter = VideoSegmenter(model)  # shared: videos of one shape reuse its CUDA graphs
-
-        def for_next_video(trace: TraceSink | None) -> VideoSegmenter:
-            segmenter.trace = trace
-            return segmenter
-
         return Evaluator(
             model.cfg,
-            for_next_video,
+            VideoSegmenter(model),  # of all videos: those of one shape reuse its CUDA graphs
             dataset,
             sequences,
             job.folder,
@@ -182,17 +176,10 @@ def _infer(job: Job) -> EvaluationSummary:
         ).run()
 
 
-def score(job: Job) -> Results:
-    """Computes the figures of a job's masks, by the protocol of its dataset. Raises ``DataError``."""
-    root, split, protocol = job.open_dataset().truth(get_protocol(job.cfg.TEST_PROTOCOL))
-    _log.info("== Metric: %s, protocol %s", job.folder, protocol.name)
-    try:
-        return evaluation.evaluate(job.folder, root, split, protocol=protocol)
-    except DataError as error:
-        named = Path(str(error).split(": ")[0])
-        if named.suffix != ".png" or job.folder not in named.parents:
-            raise  # it does not concern a mask of this run
-        raise DataError(f"{error}; remove it and rerun the same command, which makes it again") from error
+def score(job: Job, truth: Truth) -> Results:
+    """Computes the figures of a job's masks. Raises ``DataError``."""
+    _log.info("== Metric: %s, protocol %s", job.folder, truth.protocol.name)
+    return evaluation.evaluate(job.folder, truth.root, truth.split, protocol=truth.protocol)
 
 
 def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
@@ -218,9 +205,9 @@ def evaluate(job: Job, say: Callable[[str], None]) -> Evaluation:
         public = f"{dataset.name} {dataset.split} has no public ground truth"
         say(f"{public}: {dataset.server} scores the masks, and --zip packs them for it.")
         return Evaluation(job, done.summary, None)
-    results = score(job)
-    _, split, protocol = dataset.truth(protocol)
-    *others, overall = figure_paths(job.folder, split, protocol)
+    truth = dataset.truth(protocol)
+    results = score(job, truth)
+    *others, overall = figure_paths(job.folder, truth.split, truth.protocol)
     files = " and ".join([str(overall), *(path.name for path in others)])
     say(f"{format_table(results)}\nCSV files: {files}")
     return Evaluation(job, done.summary, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,30 +36,25 @@ def as_frame(outcomes: Outcomes) -> pd.DataFrame:
     """Returns the CSV file's table: a line for each row; figures in percent, NaN where there are none."""
     import pandas as pd
 
-    frame = pd.DataFrame(
-        {
-            "row": row.name,
-            "model": row.model,
-            "policy": row.policy,
-            "checkpoint": stored_path(row.checkpoint),
-            **_measured(row, outcome),
-            "published_J_tr": row.published.j_tr if row.published else None,
-            "published_J": row.published.j if row.published else None,
-            "status": outcome.status,
-            "reason": "; ".join(outcome.reasons),
-            "results": str(outcome.folder or ""),
-        }
-        for row, outcome in outcomes.items()
-    )
-    figures = _figures(outcomes)
-    frame[[*figures]] = frame[[*figures]].astype(float)
-    if not _has_published(outcomes) and figures != _PAPER_FIGURES:
-        return frame.drop(columns=["published_J_tr", "published_J"])
-    for figure in figures:
-        frame[f"published_{figure}"] = frame[f"published_{figure}"].astype(float)
-        difference = frame[figure] - frame[f"published_{figure}"]
-        frame.insert(frame.columns.get_loc("status"), f"difference_{figure}", difference)
-    return frame
+    return pd.DataFrame([_line(row, outcome) for row, outcome in outcomes.items()])
+
+
+def _line(row: Row, outcome: Outcome) -> dict[str, str | float]:
+    """Returns a line of the CSV file. Tables of figures that the paper lacks have no published ones."""
+    measured = _measured(row, outcome)
+    published = _published(row) if row.figures == _PAPER_FIGURES else {}
+    return {
+        "row": row.name,
+        "model": row.model,
+        "policy": row.policy,
+        "checkpoint": stored_path(row.checkpoint),
+        **measured,
+        **{f"published_{figure}": value for figure, value in published.items()},
+        **{f"difference_{figure}": measured[figure] - value for figure, value in published.items()},
+        "status": outcome.status,
+        "reason": "; ".join(outcome.reasons),
+        "results": str(outcome.folder or ""),
+    }
 
 
 def _figures(outcomes: Outcomes) -> tuple[str, ...]:
@@ -66,12 +62,18 @@ def _figures(outcomes: Outcomes) -> tuple[str, ...]:
     return next(iter(outcomes)).figures
 
 
-def _measured(row: Row, outcome: Outcome) -> dict[str, float | None]:
-    """Returns a row's figures in percent."""
+def _measured(row: Row, outcome: Outcome) -> dict[str, float]:
+    """Returns a row's figures in percent; NaN if there are none."""
     if outcome.results is None:
-        return dict.fromkeys(row.figures)
+        return dict.fromkeys(row.figures, math.nan)
     overall = outcome.results.overall.iloc[0]
     return {figure: 100 * float(overall[_COLUMNS[figure]]) for figure in row.figures}
+
+
+def _published(row: Row) -> dict[str, float]:
+    """Returns the paper's figures of a row in percent; NaN if it has none."""
+    values = (row.published.j_tr, row.published.j) if row.published else (math.nan, math.nan)
+    return dict(zip(_PAPER_FIGURES, values, strict=True))
 
 
 def render_page(outcomes: Outcomes, source: str, command: str) -> str:

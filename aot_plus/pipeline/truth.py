@@ -6,7 +6,7 @@ from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.utils.errors import DataError
 from evaluation.layouts import scored_sequences
 from evaluation.protocols import Protocol
-from evaluation.vost import AnnotatedSequence
+from evaluation.sequences import AnnotatedSequence
 
 __all__ = ["check_truth"]
 

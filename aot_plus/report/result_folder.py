@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,6 @@ class ChosenData:
         """Opens the dataset. Raises ``DataError``."""
         return open_dataset(self.dataset, home() / self.data_folder, self.images, self.split, self.layout)
 
-    def usual_layout(self) -> str:
-        """Returns the layout of a dataset for which none is given. Raises ``DataError``."""
-        return self.dataset if self.dataset in LAYOUTS else find_layout(self.open().root)
-
 
 def read_folders(paths: Sequence[Path]) -> list[ResultFolder]:
     """Reads result folders.
@@ -109,22 +106,21 @@ def chosen_data(
     name = dataset or _named(folders, "TEST_DATASET", "--dataset")
     if data_folder is None and name in DATASET_FOLDERS:  # a path does not need it
         data_folder = _agreed(folders, "DIR_DATA", _absolute)
-    chosen = ChosenData(
-        name,
-        split or "",
-        layout="",
-        images=None,
-        protocol=_agreed(folders, "TEST_PROTOCOL") or "",
-        data_folder=data_folder or Config.DIR_DATA,
-    )
-    chosen = replace(chosen, split=split or _named_split(folders, chosen))
-    chosen = replace(chosen, layout=_agreed_or_default(folders, "TEST_LAYOUT", chosen.usual_layout) or "")
-    if not chosen.protocol:  # as for an evaluation of the same dataset or path
-        of_layout = DATASETS.get(chosen.layout or chosen.usual_layout())
-        chosen = replace(chosen, protocol=getattr(of_layout, "TEST_PROTOCOL", Config.TEST_PROTOCOL))
+    data_folder = data_folder or Config.DIR_DATA
+    opened = partial(open_dataset, name, home() / data_folder)
+
+    def usual_layout() -> str:
+        return name if name in LAYOUTS else find_layout(opened().root)
+
+    protocol = _agreed(folders, "TEST_PROTOCOL")
+    split = split or _named_split(folders, opened)
+    layout = _agreed_or_default(folders, "TEST_LAYOUT", usual_layout) or ""
+    if not protocol:  # as for an evaluation of the same dataset or path
+        of_layout = DATASETS.get(layout or usual_layout())
+        protocol = str(getattr(of_layout, "TEST_PROTOCOL", Config.TEST_PROTOCOL))
     # Frame numbers in traces refer to the images.
-    images = _agreed_or_default(folders, "TEST_IMAGES", lambda: chosen.open().images)
-    return replace(chosen, images=images)
+    images = _agreed_or_default(folders, "TEST_IMAGES", lambda: opened(split=split, layout=layout).images)
+    return ChosenData(name, split, layout, images, protocol, data_folder)
 
 
 def _agreed_or_default(folders: Sequence[ResultFolder], key: str, default: Callable[[], str]) -> str | None:
@@ -147,16 +143,17 @@ def _named(folders: Sequence[ResultFolder], key: str, flag: str) -> str:
     return value
 
 
-def _named_split(folders: Sequence[ResultFolder], data: ChosenData) -> str:
+def _named_split(folders: Sequence[ResultFolder], opened: Callable[..., Dataset]) -> str:
     """Returns the split that the configs name. Raises ``DataError`` if they disagree, or none names it.
 
     Two names may stand for one split: ``val`` and ``valid``, in a dataset that has only one of them.
+    ``opened``: opens the dataset with a layout and a split.
     """
     key = "TEST_DATASET_SPLIT"
     named = {str(folder.config[key]) for folder in folders if key in folder.config}
     if len(named) > 1:
         layout = next(filter(None, (folder.config.get("TEST_LAYOUT") for folder in folders)), "")
-        found = {replace(data, layout=layout, split=one).open().split for one in named}
+        found = {opened(layout=layout, split=one).split for one in named}
         if len(found) == 1:
             return found.pop()
     return _named(folders, key, "--split")

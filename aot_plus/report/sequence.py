@@ -40,7 +40,7 @@ def sequence_values(
     """
     notes: list[str] = []
     scores = _same_annotations(name, runs)
-    j, last = (scores[0].j, scores[0].last) if scores else (pd.DataFrame(), pd.Series(dtype=bool))
+    j, last = (scores[0].j, scores[0].last) if scores else (pd.DataFrame(), None)
     video = _video(name, dataset, notes)
     images = {path.stem: path for path in video.images} if video else {}
     positions, length = _positions(j.index.tolist(), images, notes)
@@ -61,7 +61,7 @@ def sequence_values(
         "length": length,
         "frames": positions,
         "frameNames": j.index.tolist(),
-        "last": None if last is None or not scores else int(last.argmax()),
+        "last": None if last is None else int(last.argmax()),
         "objects": j.columns.tolist(),
         "runs": [_run_values(name, run, notes) for run in runs],
         "pictures": made,

@@ -130,7 +130,7 @@ def _reproduce(args: argparse.Namespace, command: str) -> int:
         overwrite=args.overwrite,
         resume=args.resume,
     )
-    source = _describe(opened, reproduction.SPLIT, small=small)
+    source = _describe(opened, small=small)
     print(f"\nOn {source}\n\n{render_table(outcomes)}\n")
     statuses = {outcome.status for outcome in outcomes.values()}
     done = statuses & {reproduction.MEASURED, reproduction.SERVER}
@@ -179,12 +179,12 @@ def _download(args: argparse.Namespace) -> None:
     get_all(names, data, home() / Config.DIR_PRETRAIN)
 
 
-def _describe(opened: "Dataset", split: str, *, small: bool) -> str:
+def _describe(opened: "Dataset", *, small: bool) -> str:
     """Describes the data in words."""
     from aot_plus.dataloaders.dataset_check.layout import VOST_SEQUENCES
+    from aot_plus.pipeline.reproduction import SPLIT
 
-    opened = opened.of_split(split)
-    found, expected = len(opened.sequences()), VOST_SEQUENCES[split]
+    found, expected = len(opened.sequences()), VOST_SEQUENCES[SPLIT]
     text = f"{opened.name} {opened.split}, {format_count(found, 'sequence')}."
     if opened.name in ZOO_DATASETS:
         return f"{text} The published figures are on {ZOO.page}."

@@ -141,12 +141,12 @@ def _is_saved(name: object, value: object) -> bool:
     return isinstance(name, str) and all(isinstance(item, str | int | float | None) for item in items)
 
 
-def config_differences(path: Path, config: Config, ignored: Collection[str]) -> list[str]:
-    """Lists the differences from a saved config, for names that both have.
+def config_differences(old: Mapping[str, Any], config: Config, ignored: Collection[str]) -> list[str]:
+    """Lists the differences from the ``old`` values of a saved config, for names that both have.
 
-    ``ignored``: as in ``config_to_dict``. Raises like ``read_saved_config``.
+    ``ignored``: as in ``config_to_dict``.
     """
-    old, new = read_saved_config(path), config_to_dict(config, ignored)
+    new = config_to_dict(config, ignored)
     return [
         f"{name} was {old[name]!r}, is {value!r}"
         for name, value in new.items()

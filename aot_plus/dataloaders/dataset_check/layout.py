@@ -82,10 +82,11 @@ def check_splits(dataset: Dataset, split: str | None) -> tuple[dict[str, list[st
 def _check_split(dataset: Dataset, split: str) -> tuple[list[str], list[Finding]]:
     """Checks a split's list; returns its valid sequence names, each once, and the findings."""
     if dataset.split_folders is None:
-        if dataset.of_split(split).missing():  # reported by check_folders
+        opened = dataset.of_split(split)
+        if opened.missing():  # reported by check_folders
             return [], []
         try:
-            return dataset.sequences(split), []
+            return opened.sequences(), []
         except DataError as error:
             return [], [Finding(kinds.SPLIT_UNREADABLE, split, str(error))]
     path = split_path(dataset.root, split, dataset.split_folders)

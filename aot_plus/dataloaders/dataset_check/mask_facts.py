@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import davis_palette
 from aot_plus.utils.words import format_list
-from evaluation.masks import IGNORE_ID, open_image, read_mask
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS, open_image, read_mask
 
 _PALETTE = np.array(davis_palette(), dtype=np.uint8).reshape(256, 3)
 
@@ -84,36 +83,16 @@ def _wide_ids(path: Path) -> str:
     with suppress(DataError), open_image(path, "a mask") as image:
         if image.mode.startswith("I"):
             largest = int(np.array(image).max(initial=0))
-            return f"; its largest id is {largest}, objects may have 1..{IGNORE_ID - 1}"
+            return f"; its largest id is {largest}, objects may have 1..{MOST_OBJECTS}"
     return ""
 
 
-class Rules(NamedTuple):
-    """Holds what counts as a problem in a dataset."""
-
-    has_ids: bool  # ids matter, because objects are not merged
-    later: bool  # objects may appear after the first frame
-    training: bool  # masks must suit training clips
-    ignores: bool  # 255 means ignored, it is not an object
-
-
-def rules_of(dataset: Dataset) -> Rules:
-    """Returns the rules for the opened split of a dataset.
-
-    The rules of training apply to the split train, and to all splits in VOST's layout.
-    """
-    return Rules(
-        has_ids=not dataset.merged,
-        later=dataset.later,
-        training=isinstance(dataset, VOSTDataset) or dataset.truth_split == "train",
-        ignores=dataset.ignored is not None,
-    )
-
-
 def check_objects(
-    sequence: str, masks: Sequence[MaskFacts | None], first_frame: str | None, rules: Rules
+    dataset: Dataset, sequence: str, masks: Sequence[MaskFacts | None], first_frame: str | None
 ) -> list[Finding]:
     """Checks the ids, palettes and ignored pixels of a sequence's masks (None: unreadable).
+
+    Masks must suit training clips in the split train, and in all splits in VOST's layout.
 
     ``first_frame``: the name of the first frame, without suffix. Inference takes its objects from that
     frame's mask, the metric from the first annotation; in a valid dataset, they are the same.
@@ -122,19 +101,21 @@ def check_objects(
     given = next((mask for mask in readable if Path(mask.name).stem == first_frame), None)
     counted = masks[0] if masks else None
     found: list[tuple[Kind, str]] = []
-    for mask in dict.fromkeys(mask for mask in (given, counted) if mask is not None and rules.has_ids):
-        found += _check_first(mask, rules)
-    if given is not None and given.ids and rules.has_ids and not rules.later:
-        found += _check_late(given, readable)
-    if rules.training:
+    if not dataset.merged:
+        for mask in dict.fromkeys(mask for mask in (given, counted) if mask is not None):
+            found += _check_first(mask, ignores=dataset.ignored is not None)
+        if given is not None and given.ids and not dataset.later:
+            found += _check_late(given, readable)
+    if isinstance(dataset, VOSTDataset) or dataset.truth_split == "train":
         found += _check_training(readable)
     found += _check_colours(readable)
     return [Finding(kind, sequence, detail) for kind, detail in found]
 
 
-def _check_first(mask: MaskFacts, rules: Rules) -> list[tuple[Kind, str]]:
+def _check_first(mask: MaskFacts, *, ignores: bool) -> list[tuple[Kind, str]]:
+    """Checks the first mask. ``ignores``: whether 255 is ignored, not an object."""
     found = []
-    if not mask.ids and (rules.ignores or not mask.ignored):
+    if not mask.ids and (ignores or not mask.ignored):
         shown = "only 255 (and background)" if mask.ignored else "only background"
         return [(kinds.FIRST_MASK_EMPTY, f"{mask.name}: {shown}")]
     gaps = [str(number) for number in range(1, mask.largest) if number not in mask.ids]
@@ -142,7 +123,7 @@ def _check_first(mask: MaskFacts, rules: Rules) -> list[tuple[Kind, str]]:
         found.append((kinds.ID_GAPS, f"{mask.name}: ids up to {mask.largest} without {format_list(gaps, 5)}"))
     if len(mask.ids) > Config.MODEL_MAX_OBJ_NUM:
         found.append((kinds.MANY_OBJECTS, f"{mask.name}: {len(mask.ids)} objects"))
-    if mask.ignored and rules.ignores:
+    if mask.ignored and ignores:
         share = mask.ignored / (mask.size[0] * mask.size[1])
         found.append((kinds.IGNORED_IN_FIRST, f"{mask.name}: {share:.1%} of its pixels"))
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from aot_plus.dataloaders.dataset import IMAGE_SUFFIXES, Dataset
 from aot_plus.dataloaders.dataset_check import findings as kinds
 from aot_plus.dataloaders.dataset_check.findings import Finding, Kind
-from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts, rules_of
+from aot_plus.dataloaders.dataset_check.mask_facts import MaskFacts, check_objects, read_facts
 from aot_plus.dataloaders.layouts import VOSTDataset
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.images import first_out_of_order
@@ -47,7 +47,7 @@ def check_sequence(dataset: Dataset, name: str) -> SequenceReport:
         report.add(kinds.FRAMES_BROKEN, str(error))
         return report
     if not dataset.object_folders(name):
-        report.findings += check_objects(name, facts, frames[0].stem if frames else None, rules_of(dataset))
+        report.findings += check_objects(dataset, name, facts, frames[0].stem if frames else None)
     return report
 
 

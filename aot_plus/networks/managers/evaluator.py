@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,6 @@ from aot_plus.networks.managers.summary import EvaluationSummary
 from aot_plus.networks.managers.video_pass import Segmenter, VideoPass
 from aot_plus.networks.managers.writer import BackgroundWriter
 from aot_plus.networks.memory.gap import memory_gap
-from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.config import SUMMARY_FILE
 from aot_plus.utils.cores import Pace
 from aot_plus.utils.errors import DataError
@@ -51,15 +50,14 @@ class Evaluator:
     config or ``origin`` (see ``origin_of_masks``), or from other masks and frames, are an error; with
     ``resume`` they are kept.
 
-    ``make_segmenter`` makes the segmenter for one video; it gets the function that receives the memory's
-    decisions, or None if ``cfg.TEST_MEM_TRACE`` is off. ``summary.json``, ``config.yaml`` and ``traces/`` are
-    written next to the sequences.
+    ``summary.json``, ``config.yaml`` and, with ``cfg.TEST_MEM_TRACE``, ``traces/`` are written next to the
+    sequences.
     """
 
     def __init__(
         self,
         cfg: Config,
-        make_segmenter: Callable[[TraceSink | None], Segmenter],
+        segmenter: Segmenter,
         dataset: Dataset,
         sequences: Sequence[str],
         result_dir: Path,
@@ -71,7 +69,7 @@ class Evaluator:
         device: torch.device | None = None,
     ) -> None:
         self.cfg = cfg
-        self.make_segmenter = make_segmenter
+        self.segmenter = segmenter
         self.dataset = dataset
         self.sequences = sequences
         self.result_dir = result_dir
@@ -91,7 +89,7 @@ class Evaluator:
         re-raised with a message that says how many sequences are finished.
         """
         with claim_folder(self.result_dir, self.place, self._claim):
-            summary = self._summarise_share()
+            summary = self._run_share()
             total = EvaluationSummary.merge(gather(self.place, summary))
             if self.place.rank == 0:
                 total.save(self.result_dir / SUMMARY_FILE)
@@ -117,15 +115,16 @@ class Evaluator:
             if sequence.name in changed:
                 save_given(self.result_dir / sequence.name, sequence)
 
-    def _summarise_share(self) -> EvaluationSummary:
-        summary = EvaluationSummary()
-        started = time.perf_counter()
+    def _run_share(self) -> EvaluationSummary:
+        """Runs this process's share; an interrupt gets a message that says how much of it is finished."""
+        summary, started = EvaluationSummary(), time.perf_counter()
+        share = self._share()
         try:
-            self._run_share(summary)
+            self._run_sequences(self._plan(share, summary), summary)
         except KeyboardInterrupt as interrupt:
-            finished = f"{len(summary.done) + len(summary.skipped)} of {len(self._share())}"
+            count = f"{len(summary.done) + len(summary.skipped)} of {len(share)}"
             again = "Rerun the same command (without --overwrite) to resume."
-            raise type(interrupt)(f"Interrupted; finished: {finished} sequences. {again}") from None
+            raise type(interrupt)(f"Interrupted; finished: {count} sequences. {again}") from None
         summary.seconds = time.perf_counter() - started
         summary.measure_memory(self.device)
         return summary
@@ -136,8 +135,8 @@ class Evaluator:
         share = set(divide_sequences(lengths, self.place.world_size)[self.place.rank])
         return [name for name in self.sequences if name in share]
 
-    def _run_share(self, summary: EvaluationSummary) -> None:
-        work = self._plan(summary)
+    def _run_sequences(self, work: Sequence[VideoSequence], summary: EvaluationSummary) -> None:
+        """Computes sequences, with a progress bar; adds each to ``summary``."""
         total = sum(len(sequence.images) for sequence in work)
         hidden = not work or self.place.rank > 0
         with ProgressBar(total=total, unit="frame", disable=hidden, mininterval=1.0) as bar:
@@ -151,13 +150,13 @@ class Evaluator:
                     self._note_failure(summary, sequence.name, error)
                 bar.update(expected - bar.n)  # the frames that a failed sequence did not reach
 
-    def _plan(self, summary: EvaluationSummary) -> list[VideoSequence]:
-        """Returns the sequences to compute; adds finished and unreadable ones to ``summary``.
+    def _plan(self, share: Iterable[str], summary: EvaluationSummary) -> list[VideoSequence]:
+        """Returns the sequences of the share to compute; adds finished and unreadable ones to ``summary``.
 
         Removes the figures of an earlier run if any sequence must be computed or cannot be read.
         """
         work = []
-        for name in self._share():
+        for name in share:
             folder = SequenceFolder(self.result_dir, name)
             try:
                 sequence = self.dataset.sequence(name)
@@ -190,11 +189,9 @@ class Evaluator:
         try:
             masks = folder.start()
             save_given(masks, sequence)  # before reading, so that a change meanwhile is noticed
-            segmenter = self.make_segmenter(
-                None if trace is None else lambda entry: trace.append(json.dumps(entry))
-            )
+            self.segmenter.trace = None if trace is None else lambda entry: trace.append(json.dumps(entry))
             gap = memory_gap(self.cfg, len(sequence.images))
-            video = VideoPass(sequence.name, segmenter, gap)
+            video = VideoPass(sequence.name, self.segmenter, gap)
             try:
                 self._segment(sequence, video, masks, bar)
             finally:
@@ -211,7 +208,7 @@ class Evaluator:
         """
         by_device = self.cfg.TEST_GPU_IMAGES
         reads = [
-            partial(read_frame, sequence, video.segmenter, path, by_device=by_device)
+            partial(read_frame, sequence, self.segmenter, path, by_device=by_device)
             for path in sequence.images
         ]
         saved = frozenset(sequence.saved)
@@ -227,7 +224,7 @@ class Evaluator:
                     writer.write(masks / f"{name}.png", predicted)
                 bar.update()
                 self._pace.tick()
-            video.segmenter.check_finite()
+            self.segmenter.check_finite()
             writer.join()
 
 

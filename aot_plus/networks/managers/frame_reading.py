@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aot_plus.dataloaders.video_sequence import MOST_OBJECTS, VideoSequence, new_objects
+from aot_plus.dataloaders.video_sequence import VideoSequence, new_objects
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.managers.video_pass import Segmenter
 from aot_plus.utils.errors import DataError
 from aot_plus.utils.masks import read_image
-from evaluation.masks import IGNORE_ID, Mask
+from evaluation.masks import IGNORE_ID, MOST_OBJECTS, Mask
 
 __all__ = ["given_frames", "read_first_mask", "read_frame"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aot_plus.configs import Config
+from aot_plus.dataloaders.dataset import ALL_FRAMES
 from aot_plus.networks.managers.origin import Origin, differences, resumptions
 from aot_plus.networks.managers.sequence_folder import SequenceFolder
 from aot_plus.utils.config import (
@@ -15,16 +16,17 @@ from aot_plus.utils.config import (
     config_to_dict,
     git_commit,
     library_versions,
-    read_saved_config,
     read_saved_content,
     save_config,
 )
 from aot_plus.utils.errors import ConfigError
 from aot_plus.utils.paths import find_path
+from aot_plus.utils.words import format_list
 from evaluation.datasets import DATASET_FOLDERS, known_folder
 from evaluation.files import require_place_of_folder
 from evaluation.home import home
 from evaluation.results import remove_results
+from evaluation.sequences import predicted_names
 from evaluation.vost import TRACES
 
 __all__ = ["claim_result_folder", "folder_differences", "mask_values", "remove_figures"]
@@ -50,27 +52,11 @@ _IRRELEVANT = frozenset(
 )
 _IN_MASKS = ("torch", "torchvision", "opencv-python", "pillow")  # libraries that compute, resize and read
 _LISTED = 5  # a message names at most this many sequences
-_ALL_FRAMES = "_all_frames"  # suffix of a split that has more frames of the same sequences
 
 
 def mask_values(cfg: Config) -> dict[str, Any]:
     """Returns the values that a sequence's masks depend on."""
     return config_to_dict(cfg, _IRRELEVANT)
-
-
-def _mask_differences(path: Path, cfg: Config, ignored: frozenset[str]) -> list[str]:
-    """Lists the differences from a saved config that affect a sequence's masks. Raises ``ConfigError``."""
-    saved, split = read_saved_config(path), cfg.TEST_DATASET_SPLIT
-    old_split = str(saved.get("TEST_DATASET_SPLIT", split))
-    found = config_differences(path, cfg, _IRRELEVANT | ignored)
-    if old_split.endswith(_ALL_FRAMES) != split.endswith(_ALL_FRAMES):
-        found.append(f"TEST_DATASET_SPLIT was {old_split!r}, is {split!r}")
-    if saved.get("TEST_DATASET") == cfg.TEST_DATASET in DATASET_FOLDERS:
-        folders = (str(saved.get("DIR_DATA", cfg.DIR_DATA)), cfg.DIR_DATA)
-        old, new = (known_folder(home() / folder, cfg.TEST_DATASET) for folder in folders)
-        if _are_two_folders(old, new):
-            found.append(f"the folder of {cfg.TEST_DATASET} was {old}, is {new}")
-    return found
 
 
 def _is_other_dataset(old: str, new: str) -> bool:
@@ -94,9 +80,24 @@ def folder_differences(
 
     ``ignored``: names of config values to leave out.
     """
-    path = result_dir / CONFIG_FILE
-    saved_origin = read_saved_content(path).get("origin") or {}
-    return [*_mask_differences(path, cfg, ignored), *differences(saved_origin, origin)]
+    return _differences(read_saved_content(result_dir / CONFIG_FILE), cfg, origin, ignored)
+
+
+def _differences(
+    saved: Mapping[str, Any], cfg: Config, origin: Origin, ignored: frozenset[str] = frozenset()
+) -> list[str]:
+    """Lists the differences that affect a sequence's masks. ``saved``: the content of a saved config."""
+    old, split = saved["config"], cfg.TEST_DATASET_SPLIT
+    old_split = str(old.get("TEST_DATASET_SPLIT", split))
+    found = config_differences(old, cfg, _IRRELEVANT | ignored)
+    if old_split.endswith(ALL_FRAMES) != split.endswith(ALL_FRAMES):
+        found.append(f"TEST_DATASET_SPLIT was {old_split!r}, is {split!r}")
+    if old.get("TEST_DATASET") == cfg.TEST_DATASET in DATASET_FOLDERS:
+        folders = (str(old.get("DIR_DATA", cfg.DIR_DATA)), cfg.DIR_DATA)
+        before, now = (known_folder(home() / folder, cfg.TEST_DATASET) for folder in folders)
+        if _are_two_folders(before, now):
+            found.append(f"the folder of {cfg.TEST_DATASET} was {before}, is {now}")
+    return [*found, *differences(saved.get("origin") or {}, origin)]
 
 
 def claim_result_folder(
@@ -125,16 +126,19 @@ def claim_result_folder(
         require_place_of_folder(result_dir / name)
     path = result_dir / CONFIG_FILE
     replaced = frozenset(sequences) if overwrite else frozenset()
-    finished = _finished(result_dir)
+    finished = predicted_names(result_dir)
     if finished and not path.is_file():  # it may be a dataset: remove nothing
         raise ConfigError(
             f"{result_dir}: not a result folder: it holds {finished[0]}, ... but no {CONFIG_FILE}"
         )
-    kept = [name for name in finished if name not in replaced]
     facts: dict[str, Any] = {"origin": dict(origin)}
-    if kept:
-        changes = _accepted_changes(path, cfg, origin, kept, changed, resume=resume)
-        facts |= _history(path, kept, changes, computes=computes)
+    if kept := [name for name in finished if name not in replaced]:
+        saved, masks = read_saved_content(path), f"{path}: masks there ({format_list(kept, 1)})"
+        _refuse_other_dataset(masks, saved, cfg)
+        changes = _differences(saved, cfg, origin)
+        if changes or changed:
+            _accept(masks, changes, changed, resume=resume)
+        facts |= _history(masks, saved, [*changes, *changed], computes=computes)
     if overwrite:
         remove_figures(result_dir)
         (result_dir / SUMMARY_FILE).unlink(missing_ok=True)
@@ -150,53 +154,42 @@ def remove_figures(result_dir: Path) -> None:
         packed.unlink(missing_ok=True)
 
 
-def _accepted_changes(
-    path: Path, cfg: Config, origin: Origin, kept: Sequence[str], changed: Sequence[str], *, resume: bool
-) -> list[str]:
-    """Returns the differences that the run accepts.
-
-    Raises ``ConfigError`` if there are any without ``resume``, and for masks of another dataset.
-    """
-    changes = folder_differences(path.parent, cfg, origin)
-    old = str(read_saved_config(path).get("TEST_DATASET", cfg.TEST_DATASET))
+def _refuse_other_dataset(masks: str, saved: Mapping[str, Any], cfg: Config) -> None:
+    """Raises ``ConfigError`` for masks of another dataset. ``masks``: describes them, for messages."""
+    old = str(saved["config"].get("TEST_DATASET", cfg.TEST_DATASET))
     if _is_other_dataset(old, cfg.TEST_DATASET):
         raise ConfigError(
-            f"{path}: masks there ({_named(kept)}) are of another dataset: TEST_DATASET was "
-            f"{old!r}, is {cfg.TEST_DATASET!r}. Choose another result folder (--result_name), or remove them"
+            f"{masks} are of another dataset: TEST_DATASET was {old!r}, is {cfg.TEST_DATASET!r}. Choose "
+            "another result folder (--result_name), or remove them"
         )
-    if changes or changed:
-        more = [f"{len(changed) - _LISTED} more sequences"] if len(changed) > _LISTED else []
-        listed = "; ".join([*changes, *changed[:_LISTED], *more])
-        found = f"{path}: masks there ({_named(kept)}) were made differently"
-        if not resume:
-            raise ConfigError(
-                f"{found}: {listed}. Choose another result folder, make all of them again "
-                "(--overwrite), or keep them (--resume)"
-            )
-        _log.warning("%s, and are kept: %s", found, listed)
-    return [*changes, *changed]
 
 
-def _history(path: Path, kept: Sequence[str], changes: Sequence[str], *, computes: bool) -> dict[str, Any]:
+def _accept(masks: str, changes: Sequence[str], changed: Sequence[str], *, resume: bool) -> None:
+    """Logs the differences from kept masks; without ``resume`` raises them as a ``ConfigError``."""
+    more = [f"{len(changed) - _LISTED} more sequences"] if len(changed) > _LISTED else []
+    found = "; ".join([*changes, *changed[:_LISTED], *more])
+    if not resume:
+        raise ConfigError(
+            f"{masks} were made differently: {found}. Choose another result folder, make all of them again "
+            "(--overwrite), or keep them (--resume)"
+        )
+    _log.warning("%s were made differently, and are kept: %s", masks, found)
+
+
+def _history(
+    masks: str, saved: Mapping[str, Any], changes: Sequence[str], *, computes: bool
+) -> dict[str, Any]:
     """Returns the record of how kept masks were made; warns if other versions of libraries made them."""
-    saved = read_saved_content(path)
     versions = _other_versions(saved)
     telling = [versions[name] for name in _IN_MASKS if name in versions]
     if telling:
-        _log.warning(
-            "%s: masks there (%s) are kept, but other versions made them: %s. --overwrite makes them again",
-            *(path, _named(kept), "; ".join(telling)),
-        )
+        made = "are kept, but other versions made them"
+        _log.warning("%s %s: %s. --overwrite makes them again", masks, made, "; ".join(telling))
     resumed = resumptions(saved, [*changes, *(versions.values() if computes else ())])
     facts: dict[str, Any] = {"resumed": resumed} if resumed else {}
     if not computes:
         facts |= {name: saved.get(name) for name in ("commit", "versions")}
     return facts
-
-
-def _named(sequences: Sequence[str]) -> str:
-    """Names the first sequence and counts the others."""
-    return sequences[0] if len(sequences) == 1 else f"{sequences[0]} and {len(sequences) - 1} more"
 
 
 def _other_versions(saved: Mapping[str, Any]) -> dict[str, str]:
@@ -209,12 +202,3 @@ def _other_versions(saved: Mapping[str, Any]) -> dict[str, str]:
         for name in new
         if name in old and old[name] != new[name]
     }
-
-
-def _finished(result_dir: Path) -> list[str]:
-    """Returns the names of the sequences that have masks."""
-    return sorted(
-        folder.name
-        for folder in result_dir.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name != TRACES
-    )

@@ -23,7 +23,7 @@ from aot_plus.networks.managers.train_checkpoint import (
     saved_steps,
     weight_files,
 )
-from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_content
+from aot_plus.utils.config import CONFIG_FILE, config_differences, read_saved_config, read_saved_content
 from aot_plus.utils.errors import CheckpointError, ConfigError, DataError
 from aot_plus.utils.words import format_count
 from evaluation.files import require_place_of_folder
@@ -203,4 +203,4 @@ def _changed_values(path: Path, cfg: Config) -> list[str]:
         return [f"{path.name} is missing"]
     # Batch norms that are trained normalise each part of a batch separately.
     parts = {"TRAIN_ACCUMULATION_STEPS"} if cfg.MODEL_FREEZE_BN else set()
-    return config_differences(path, cfg, _IRRELEVANT | parts)
+    return config_differences(read_saved_config(path), cfg, _IRRELEVANT | parts)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aot_plus.networks.engines.prepared import PreparedFrame
 from aot_plus.networks.engines.segmenter import FrameLabels
+from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.utils.errors import DataError
 from evaluation.masks import Mask
 
@@ -19,7 +20,9 @@ LazyMask = Callable[[], Mask]  # returns a mask, on CUDA after waiting for it
 
 
 class Segmenter(Protocol):
-    """Describes the methods of ``VideoSegmenter`` in use: RGB images H x W x 3, masks of ids H x W, uint8."""
+    """Describes what is used of ``VideoSegmenter``: RGB images H x W x 3, masks of ids H x W, uint8."""
+
+    trace: TraceSink | None
 
     def prepare(self, image: NDArray[np.uint8] | Path) -> PreparedFrame: ...
 

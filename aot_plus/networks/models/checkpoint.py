@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aot_plus.networks.encoders import Encoder
 from aot_plus.networks.models.checkpoint_file import read_state_dict
 from aot_plus.utils.errors import CheckpointError
+from aot_plus.utils.words import format_list
 
 _log = logging.getLogger(__name__)
 
@@ -229,5 +230,4 @@ def _folded(names: set[str], universe: list[str], prefix: str = "") -> Iterator[
 def _listing(tensors: Iterable[str]) -> str:
     """Returns the number of tensors and the first of their names."""
     names = list(tensors)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)}: {', '.join(names[:_LISTED])}{more}"
+    return f"{len(names)}: {format_list(names, _LISTED)}"
