@@ -19,12 +19,11 @@ _LISTED = 3  # a message names at most this many sequences
 
 
 class MaskRecord(TypedDict):
-    """Identifies a sequence's scored predictions: their number, and one SHA-256 of them and the annotations.
+    """Identifies what the figures of a sequence were computed from.
 
-    ``code`` is the SHA-256 of the metric's source files.
+    ``sha256`` is of its annotations and scored predictions, ``code`` of the metric's source files.
     """
 
-    masks: int
     sha256: str
     code: str
 
@@ -46,7 +45,7 @@ def _record(folder: Path, sequence: AnnotatedSequence) -> MaskRecord:
     digest = hashlib.sha256()
     for path in (*annotations, *there):
         digest.update(f"{path.name} {digest_file(path)}\n".encode())
-    return {"masks": len(there), "sha256": digest.hexdigest(), "code": _digest_code()}
+    return {"sha256": digest.hexdigest(), "code": _digest_code()}
 
 
 @cache
@@ -76,16 +75,11 @@ def check_record(figures: Path, sequences: list[AnnotatedSequence]) -> None:
         raise DataError(f"{figures}: made by another version of the metric's code; --re evaluates again")
     changed = [name for name in dict.fromkeys([*new, *old]) if new.get(name) != old.get(name)]
     if changed:
-        counts = f"{_count(old)} were scored, {_count(new)} are there"
         raise DataError(
-            f"{folder}: its figures are not of the current masks of {format_list(changed, _LISTED)} "
-            f"({counts}); --re evaluates again"
+            f"{folder}: its figures are not of the current masks and annotations of "
+            f"{format_list(changed, _LISTED)}; --re evaluates again"
         )
 
 
 def _as_record(found: Mapping[str, Any]) -> MaskRecord:
-    return {"masks": int(found["masks"]), "sha256": str(found["sha256"]), "code": str(found["code"])}
-
-
-def _count(masks: dict[str, MaskRecord]) -> int:
-    return sum(record["masks"] for record in masks.values())
+    return {"sha256": str(found["sha256"]), "code": str(found["code"])}
