@@ -79,6 +79,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Lets the objects of the imports be freed at the end; Triton 3.9 prints a list of those that are not."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest tests first."""
     places = {name: place for place, name in enumerate(_FIRST)}

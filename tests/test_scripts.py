@@ -6,6 +6,7 @@ Where a script does nothing but start the tool, the tool is called directly.
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -205,8 +206,11 @@ def test_dataset_without_checkpoint_is_an_error(run: Run, short_dataset: Path) -
     assert "--checkpoint" in done.stderr
 
 
-def _fake_python(folder: Path, *, satisfies: bool, pip: str) -> Path:
-    """Writes a ``python3`` that the set-up takes for a real one; ``pip`` is the shell code of ``-m pip``."""
+def _fake_python(folder: Path, *, satisfies: bool, pip: str, lacks: str = "torch>=2.9.1") -> Path:
+    """Writes a ``python3`` that the set-up takes for a real one.
+
+    ``pip`` is the shell code of ``-m pip``, ``lacks`` what the check of requirements prints.
+    """
     folder.mkdir()
     python = folder / "python3"
     python.write_text(
@@ -214,7 +218,9 @@ def _fake_python(folder: Path, *, satisfies: bool, pip: str) -> Path:
 case "$*" in
     "-c "*) exit 0 ;;
     --version) echo "Python 3.11.0" ;;
-    *check_requirements.py*) [ -f "$2" ] && [ {"yes" if satisfies else "no"} = yes -o -e "$0.installed" ] ;;
+    *check_requirements.py*)
+        [ -f "$2" ] && [ {"yes" if satisfies else "no"} = yes -o -e "$0.installed" ] ||
+            {{ echo "{lacks}"; false; }} ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo made >> "$3/../made" ;;
     "-m pip "*) {pip} ;;
     *) echo "ran $0 $*" ;;
@@ -242,6 +248,25 @@ def test_set_up_makes_a_venv_once(tree: Path, run: Run, tmp_path: Path) -> None:
     assert first.stdout == second.stdout
     assert first.stdout.startswith(f"ran {tree}/.venv/bin/python -m pytest ")
     assert (tree / "made").read_text(encoding="utf-8") == "made\n"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "is_told"),
+    [("gdown>=5.2.0 (not installed)", True), ("torch>=2.9.1 (found 2.8.0)", False)],
+)
+def test_set_up_says_what_a_python_with_pytorch_lacks(
+    tree: Path, run: Run, tmp_path: Path, lacks: str, is_told: bool
+) -> None:
+    python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"', lacks=lacks)
+    done = run("run_tests.sh", python=python)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert (lacks in lines) is is_told
+    advice = [line for line in lines if "-m pip install -r" in line]
+    assert len(advice) == is_told
+    for line in advice:  # can be pasted into a shell, whatever the path
+        command = shlex.split(line.partition(": ")[2])
+        assert command[-3:] == [f"{tree}/requirements.txt", "-r", f"{tree}/requirements-dev.txt"]
 
 
 def test_set_up_repairs_an_interrupted_venv(tree: Path, run: Run, tmp_path: Path) -> None:

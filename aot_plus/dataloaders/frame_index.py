@@ -64,7 +64,7 @@ class FrameIndex:
             # AVI stores no presentation times: FFmpeg derives them from the order of frames in the file.
             in_order = container.format.name != "avi" or not stream.codec_context.has_b_frames
             return cls(listed, by_dts=True, in_order=in_order)
-        if container.size > _LARGE:
+        if (container.size or 0) > _LARGE:  # from PyAV 19 on, an unknown size is None
             path = container.name.removeprefix("file:")
             _log.info("%s: has no list of its frames, so the whole file is read once", path)
         packets = filter(is_shown, container.demux(stream))

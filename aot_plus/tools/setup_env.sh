@@ -63,7 +63,7 @@ remove_unfinished_venv() {
 complete_venv() {
     local made_here=yes
     if [ ! -e "$PYTHON" ] && [ ! -L "$PYTHON" ]; then
-        make_venv
+        make_venv "$@"
     elif ! is_python "$PYTHON"; then
         die "$PYTHON is not Python 3.10 or newer: remove $VENV, and the script makes it again"
     elif [ ! -f "$VENV_STATE" ]; then
@@ -83,11 +83,24 @@ make_venv() {
     local base
     base="$(find_base_python)" ||
         die "Python 3.10 or newer is needed; found on the PATH: $(python3 --version 2>&1 || true)"
+    say_what_is_lacking "$base" "$@"
     say "Making $VENV with $("$base" --version)."
     mkdir -p "$VENV"
     echo "unfinished $$" >"$VENV_STATE"
     "$base" -m venv "$VENV" >&2 ||
         die "$base could not make $VENV (on Debian and Ubuntu: apt install python3-venv)"
+}
+
+# A Python that has PyTorch, as on Colab, is quicker to complete than to replace: says what it lacks.
+say_what_is_lacking() {
+    local lacking
+    lacking="$("$1" "$REPOSITORY/aot_plus/tools/check_requirements.py" "${@:2}")" || true
+    case "$lacking" in
+        "" | *"torch>="*) return ;;
+    esac
+    say "The active Python has PyTorch, but lacks:"
+    say "$lacking"
+    say "To use it, stop this with Ctrl-C and run: $1 -m pip install$(printf ' -r %q' "${@:2}")"
 }
 
 find_base_python() {

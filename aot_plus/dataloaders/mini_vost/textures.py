@@ -131,7 +131,7 @@ def _checks(rng: Rng, height: int, width: int, period: float) -> Picture:
 def _dots(rng: Rng, height: int, width: int, period: float) -> Picture:
     across, along = _turned_grid(rng, height, width)
     step = np.float32(2 * np.pi / period)
-    return _soft_step(np.cos(across * step) + np.cos(along * step) - 0.6, 1.5)
+    return _soft_step(np.cos(across * step) + np.cos(along * step) - np.float32(0.6), 1.5)
 
 
 def _clouds(rng: Rng, height: int, width: int, period: float) -> Picture:
