@@ -35,6 +35,12 @@ def test_gaps_are_within_the_limit_and_the_ends_are_annotated() -> None:
     assert gaps == {1, 2, 3}
 
 
+def test_a_clip_whose_next_annotated_frame_is_too_far_away_is_drawn_again() -> None:
+    for seed in range(10):
+        numbers = frame_numbers(drawn(steady_video(every=5), ClipRules(length=6), seed))
+        assert (numbers[0] % 5, numbers[-1] % 5) == (0, 0)
+
+
 def test_frames_without_annotation_have_no_label() -> None:
     clip = drawn(steady_video(), ClipRules(length=8), seed=1)
     numbers = frame_numbers(clip)
@@ -56,6 +62,9 @@ def test_a_clip_as_long_as_the_video_fits_and_a_longer_one_does_not() -> None:
     clip = drawn(video, ClipRules(length=7, reverse_probability=0.0), seed=0)
     assert frame_numbers(clip) == list(range(7))
     assert VideoClips([video], ClipRules(length=8)).draw(0, np.random.default_rng(0)) is None
+    unannotated = FakeVideo(video.masks * 3)  # a clip ends with an annotated frame
+    unannotated.annotated[7:] = [False] * 14
+    assert frame_numbers(drawn(unannotated, ClipRules(length=7, reverse_probability=0.0), 0)) == list(range(7))
 
 
 @pytest.mark.parametrize(
