@@ -87,8 +87,8 @@ def test_an_unusable_reference_is_tried_forty_times() -> None:
 
 
 def test_an_object_missing_from_the_reference_is_drawn_again_five_times_then_background() -> None:
-    first = rectangles((1, 20, 20, 60, 60))
-    second = rectangles((1, 20, 20, 60, 60), (2, 70, 70, 90, 90))
+    first = rectangles((2, 20, 20, 60, 60))
+    second = rectangles((2, 20, 20, 60, 60), (1, 70, 70, 90, 90))
     # Every second annotated frame has the second object, so one of two neighbours has it.
     always = FakeVideo([first if index % 2 == 0 else second for index in range(LENGTH)], every=1)
     rules = ClipRules(length=2, max_gap=1, reverse_probability=0.0)
