@@ -219,6 +219,7 @@ def test_large_images_are_scaled_down() -> None:
         ((480, 854), (1.0,), True, (481, 849)),
         ((480, 854), (1.0,), False, (480, 848)),
         ((720, 1280), (1.0,), True, (577, 1041)),
+        ((721, 1280), (1.0,), True, (577, 1041)),  # 585.8 is rounded down first
         ((720, 1280), (1.0,), False, (592, 1040)),
         ((720, 1280), (1.0, 1.1, 1.2), False, (576, 1040)),  # the shorter side is limited first
         ((480, 854), (1.0, 1.5), False, (480, 848)),
@@ -232,10 +233,13 @@ def test_inputs_have_the_sizes_of_the_aot_benchmark(
     cfg.TEST_MULTISCALE, cfg.TEST_MULTISCALE_MAX_SHORT_EDGE = scales, 624.0
     cfg.MODEL_ALIGN_CORNERS = align_corners
     assert input_sizes(cfg, size)[0] == expected
+    assert input_sizes(cfg, size[::-1])[0] == expected[::-1]
 
 
-def test_the_shorter_side_has_its_own_limit() -> None:
-    frame = _segmenter(TEST_MAX_SHORT_EDGE=48.0).prepare(np.zeros((64, 100, 3), np.uint8))
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 1.5)])
+def test_the_shorter_side_has_its_own_limit(scales: tuple[float, ...]) -> None:
+    segmenter = _segmenter(TEST_MAX_SHORT_EDGE=48.0, TEST_MULTISCALE=scales)
+    frame = segmenter.prepare(np.zeros((64, 100, 3), np.uint8))
     assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
 
 

@@ -170,18 +170,20 @@ def test_the_label_is_the_most_probable_id(count: int, overrides: dict[str, Any]
         np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], labels)
 
 
-def test_a_given_mask_is_certain_and_the_other_objects_stay_probable() -> None:
+@pytest.mark.parametrize("shown", [[1], [2, 200]])
+def test_a_given_mask_is_certain_and_all_else_stays_probable(shown: list[int]) -> None:
     segmenter, video = _segmenter(), _video(35, frames=3)
     _run(segmenter, video[:2], _squares([1, 2, 3]))
-    given = _squares([0] * 9 + [2, 200])
+    given = _squares([0] * 9 + shown)
     labels = segmenter.step(video[2], given)
     ids, values = segmenter.probabilities()
-    assert ids == [0, 1, 2, 3, 200]
+    assert ids == sorted({0, 1, 2, 3, *shown})
     np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], labels)
-    for value in (2, 200):
+    for value in shown:
         np.testing.assert_array_equal(values[ids.index(value)], given == value)
     np.testing.assert_allclose(values.sum(axis=0), 1, atol=1e-4)
-    assert ((values[1] > 0) & (values[1] < 1)).any()
+    for value in {0, 1, 2, 3}.difference(shown):
+        assert ((values[value] > 0) & (values[value] < 1))[labels == 0].any()
 
 
 def test_ignored_pixels_of_the_first_mask_are_certain_to_show_no_object() -> None:
