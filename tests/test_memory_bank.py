@@ -73,6 +73,7 @@ def test_a_full_bank_is_written_in_place() -> None:
     for frame in range(2, 20):
         append(bank, _entries(frame), frame, dropped=[1, 1])
     assert bank.layer(0).keys.untyped_storage().data_ptr() == storage
+    assert [tensor.shape[1] for tensor in bank.storage] == [2, 2]  # keys and values, no larger than needed
     assert bank.frames == [[0, 19], [0, 19]]
 
 
