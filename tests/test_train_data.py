@@ -169,6 +169,7 @@ def test_all_videos_are_tried_before_the_error_that_none_has_a_clip() -> None:
     with pytest.raises(DataError, match=r"\b60\b.*DATA_SEQ_LEN.*DATA_REF_MIN_OBJ_PIXELS"):
         dataset.sample(np.random.default_rng(0), first=0)
     assert all(video.read for video in videos)
+    assert len(videos[0].read) <= 4 * 40  # 40 times whenever it is tried: first, at random, and in the end
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
@@ -183,6 +184,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
         (True, (465, 465), (465, 465)),
         (False, (465, 465), (464, 464)),
         (False, (464, 129), (464, 128)),
+        (False, (16, 17), (16, 16)),
         (True, (129, 65), (129, 65)),
     ],
 )
@@ -192,12 +194,14 @@ def test_crop_sizes(align_corners: bool, asked: tuple[int, int], given: tuple[in
 
 
 @pytest.mark.parametrize(
-    ("align_corners", "asked"), [(True, (464, 464)), (False, (470, 464)), (True, (1, 65))]
+    ("align_corners", "asked"),
+    [(True, (464, 464)), (True, (465, 464)), (False, (470, 464)), (False, (464, 470))],
 )
 def test_unfit_crop_sizes_are_refused(align_corners: bool, asked: tuple[int, int]) -> None:
     overrides = {"MODEL_ALIGN_CORNERS": align_corners, "DATA_RANDOMCROP": asked}
+    cfg = get_config("pre_vost", "aott", overrides=overrides)
     with pytest.raises(ConfigError, match="DATA_RANDOMCROP"):
-        crop_size(get_config("pre_vost", "aott", overrides=overrides))
+        crop_size(cfg)
 
 
 # Broken and missing data
