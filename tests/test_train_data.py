@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,13 @@ def test_a_sample_has_the_declared_form(dataset_root: Path) -> None:
 
 
 def test_merging_takes_another_video_at_its_rate(dataset_root: Path) -> None:
-    dataset = build_train_dataset(config(dataset_root, DATA_DYNAMIC_MERGE_PROB=0.2))
+    cfg = config(dataset_root, DATA_DYNAMIC_MERGE_PROB=0.2, MODEL_MAX_OBJ_NUM=3)
+    dataset = build_train_dataset(cfg)
     clips = [dataset.sample(np.random.default_rng(seed)) for seed in range(150)]
     merged = [clip for clip in clips if len(clip.names) == 2]
     assert 12 < len(merged) < 50
-    assert all(clip.names[0] != clip.names[1] for clip in merged)
-    assert max(clip.num_objects for clip in merged) > 2
+    assert {clip.names for clip in merged} == set(permutations(("video_0", "video_1", "video_2"), 2))
+    assert max(clip.num_objects for clip in merged) == 3  # two objects of each video
     for clip in merged:
         assert set(clip.labels[0].unique().tolist()) - {0, 255} == set(range(1, clip.num_objects + 1))
 
@@ -172,10 +173,12 @@ def test_all_videos_are_tried_before_the_error_that_none_has_a_clip() -> None:
     assert len(videos[0].read) <= 4 * 40  # 40 times whenever it is tried: first, at random, and in the end
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
-    cfg = get_config("mini_vost", "aott", overrides={"TRAIN_BATCH_SIZE": 4})
-    with pytest.raises(ConfigError, match=r"TRAIN_BATCH_SIZE: expected .* 3 .*found 4"):
-        share_of_batch(cfg, 3)
+@pytest.mark.parametrize(("processes", "accumulated"), [(3, 1), (2, 4)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(processes: int, accumulated: int) -> None:
+    overrides = {"TRAIN_BATCH_SIZE": 4, "TRAIN_ACCUMULATION_STEPS": accumulated}
+    cfg = get_config("mini_vost", "aott", overrides=overrides)
+    with pytest.raises(ConfigError, match=rf"TRAIN_BATCH_SIZE: expected .* {processes} .*found 4"):
+        share_of_batch(cfg, processes)
 
 
 @pytest.mark.parametrize(
