@@ -18,6 +18,7 @@ from aot_plus.dataloaders.mini_vost import render_sequence
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.train_datasets import (
     ClipStream,
+    StepSampler,
     TrainDataset,
     build_train_dataset,
     build_train_loader,
@@ -126,6 +127,9 @@ def test_two_processes_share_the_batch_of_one(dataset_root: Path) -> None:
         assert torch.equal(batch.labels, torch.cat([first.labels, second.labels], dim=1))
         assert torch.equal(batch.num_objects, torch.cat([first.num_objects, second.num_objects]))
         assert batch.names == first.names + second.names
+    samplers = [StepSampler(cfg, 1, rank, world_size=2) for rank in range(2)]
+    assert [list(sampler) for sampler in samplers] == [[[4, 5], [8, 9]], [[6, 7], [10, 11]]]
+    assert len(samplers[0]) == 2
 
 
 def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) -> None:
