@@ -29,19 +29,21 @@ Array = NDArray[np.uint8]
 
 
 @cache
-def _model(name: str) -> AOT:
-    model = aot_plus.load_model(name, None, device="cpu")
+def _model(name: str, temporal: bool = False) -> AOT:
+    overrides = {"USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal}
+    model = aot_plus.load_model(name, None, device="cpu", overrides=overrides)
     fill_by_name(model)
     return model
 
 
 def _segmenter(name: str = "aott", **overrides: Any) -> VideoSegmenter:
     trace = overrides.pop("trace", None)
-    cfg = copy.copy(_model(name).cfg)
+    model = _model(name, True) if overrides.get("USE_TEMPORAL_POSITIONAL_EMBEDDING") else _model(name)
+    cfg = copy.copy(model.cfg)
     for key, value in {"LATTER_MEM_LEN": 3, **overrides}.items():
         assert key in dir(cfg)
         setattr(cfg, key, value)
-    return VideoSegmenter(_model(name), cfg, trace=trace)
+    return VideoSegmenter(model, cfg, trace=trace)
 
 
 def _video(seed: int, frames: int = 6) -> list[Array]:

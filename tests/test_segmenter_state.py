@@ -57,14 +57,15 @@ OWN_POLICIES = [f"{__name__}:SecondBest", f"{__name__}:Learned"]
 POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", *OWN_POLICIES]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_paused_video_goes_on_with_the_same_labels(policy: str) -> None:
+@pytest.mark.parametrize(("policy", "temporal"), [*((policy, False) for policy in POLICIES), ("emfs", True)])
+def test_a_paused_video_goes_on_with_the_same_labels(policy: str, temporal: bool) -> None:
     video, mask = _video(30, frames=8), _squares(list(range(1, 13)))
-    segmenter = _segmenter(MEM_POLICY=policy)
+    values = {"MEM_POLICY": policy, "USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal}
+    segmenter = _segmenter(**values)
     _run(segmenter, video[:5], mask)
     state = segmenter.state_dict()
     expected = [segmenter.step(image) for image in video[5:]]
-    resumed = _segmenter(MEM_POLICY=policy)
+    resumed = _segmenter(**values)
     resumed.load_state_dict(_on_disk(state))
     assert not _differ([resumed.step(image) for image in video[5:]], expected)
     assert resumed.banks == segmenter.banks
