@@ -172,7 +172,7 @@ def test_a_video_is_the_same(case: str, recorder: TapeRecorder, caplog: pytest.L
 
 
 def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder) -> None:
-    """A video of the same size and number of groups reuses the recordings of another, whatever ran between."""
+    """A video of the same size and number of groups reuses the recordings, whatever ran in between."""
     one = _check_equal(_all(frames=9), LATTER_MEM_LEN=2)
     before, other = recorder.replays, _plain(LATTER_MEM_LEN=2)
     small = [image[:50] for image in _video(42, frames=5)]

@@ -65,10 +65,12 @@ def test_a_paused_video_goes_on_with_the_same_labels(policy: str, temporal: bool
     _run(segmenter, video[:5], mask)
     state = segmenter.state_dict()
     expected = [segmenter.step(image) for image in video[5:]]
-    resumed = _segmenter(**values)
+    traced: list[dict[str, Any]] = []
+    resumed = _segmenter(**values, trace=traced.append)
     resumed.load_state_dict(_on_disk(state))
     assert not _differ([resumed.step(image) for image in video[5:]], expected)
     assert resumed.banks == segmenter.banks
+    assert {line["frame"] for line in traced} == set(range(5, 8))
     np.testing.assert_array_equal(resumed.probabilities().values, segmenter.probabilities().values)
 
 
