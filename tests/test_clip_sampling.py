@@ -59,14 +59,12 @@ def test_half_of_the_clips_run_backwards() -> None:
 
 def test_a_clip_as_long_as_the_video_fits_and_a_longer_one_does_not() -> None:
     video = FakeVideo([rectangles((1, 20, 20, 60, 60))] * 7)
-    clip = drawn(video, ClipRules(length=7, reverse_probability=0.0), seed=0)
-    assert frame_numbers(clip) == list(range(7))
+    rules = ClipRules(length=7, reverse_probability=0.0)
+    assert frame_numbers(drawn(video, rules, seed=0)) == list(range(7))
     assert VideoClips([video], ClipRules(length=8)).draw(0, np.random.default_rng(0)) is None
     unannotated = FakeVideo(video.masks * 3)  # a clip ends with an annotated frame
     unannotated.annotated[7:] = [False] * 14
-    assert frame_numbers(drawn(unannotated, ClipRules(length=7, reverse_probability=0.0), 0)) == list(
-        range(7)
-    )
+    assert frame_numbers(drawn(unannotated, rules, seed=0)) == list(range(7))
 
 
 @pytest.mark.parametrize(
