@@ -60,7 +60,7 @@ POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", *OWN_POLIC
 @pytest.mark.parametrize(("policy", "temporal"), [*((policy, False) for policy in POLICIES), ("emfs", True)])
 def test_a_paused_video_goes_on_with_the_same_labels(policy: str, temporal: bool) -> None:
     video, mask = _video(30, frames=8), _squares(list(range(1, 13)))
-    values = {"MEM_POLICY": policy, "USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal}
+    values: dict[str, Any] = {"MEM_POLICY": policy, "USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal}
     segmenter = _segmenter(**values)
     _run(segmenter, video[:5], mask)
     state = segmenter.state_dict()
