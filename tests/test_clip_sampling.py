@@ -35,6 +35,12 @@ def test_gaps_are_within_the_limit_and_the_ends_are_annotated() -> None:
     assert gaps == {1, 2, 3}
 
 
+def test_a_clip_whose_next_annotated_frame_is_too_far_away_is_drawn_again() -> None:
+    for seed in range(10):
+        numbers = frame_numbers(drawn(steady_video(every=5), ClipRules(length=6), seed))
+        assert (numbers[0] % 5, numbers[-1] % 5) == (0, 0)
+
+
 def test_frames_without_annotation_have_no_label() -> None:
     clip = drawn(steady_video(), ClipRules(length=8), seed=1)
     numbers = frame_numbers(clip)
@@ -53,9 +59,12 @@ def test_half_of_the_clips_run_backwards() -> None:
 
 def test_a_clip_as_long_as_the_video_fits_and_a_longer_one_does_not() -> None:
     video = FakeVideo([rectangles((1, 20, 20, 60, 60))] * 7)
-    clip = drawn(video, ClipRules(length=7, reverse_probability=0.0), seed=0)
-    assert frame_numbers(clip) == list(range(7))
+    rules = ClipRules(length=7, reverse_probability=0.0)
+    assert frame_numbers(drawn(video, rules, seed=0)) == list(range(7))
     assert VideoClips([video], ClipRules(length=8)).draw(0, np.random.default_rng(0)) is None
+    unannotated = FakeVideo(video.masks * 3)  # a clip ends with an annotated frame
+    unannotated.annotated[7:] = [False] * 14
+    assert frame_numbers(drawn(unannotated, rules, seed=0)) == list(range(7))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +87,8 @@ def test_an_unusable_reference_is_tried_forty_times() -> None:
 
 
 def test_an_object_missing_from_the_reference_is_drawn_again_five_times_then_background() -> None:
-    first = rectangles((1, 20, 20, 60, 60))
-    second = rectangles((1, 20, 20, 60, 60), (2, 70, 70, 90, 90))
+    first = rectangles((2, 20, 20, 60, 60))
+    second = rectangles((2, 20, 20, 60, 60), (1, 70, 70, 90, 90))
     # Every second annotated frame has the second object, so one of two neighbours has it.
     always = FakeVideo([first if index % 2 == 0 else second for index in range(LENGTH)], every=1)
     rules = ClipRules(length=2, max_gap=1, reverse_probability=0.0)

@@ -427,7 +427,7 @@ def test_data_is_unpacked_and_checked(
 ) -> None:
     serve(make_archive(tmp_path / "made.zip", top), "VOST.zip", unpacks_to="VOST")
     assert get("vost") == 0
-    assert "1 sequences, 3 frames, 3 masks" in capsys.readouterr().out
+    assert "1 sequence, 3 frames, 3 masks" in capsys.readouterr().out
     assert sorted(path.name for path in data.iterdir()) == ["VOST", "VOST.zip.download.json"]
     assert (data / "VOST" / "JPEGImages" / "cut" / "00002.jpg").stat().st_size
     assert get("vost") == 0

@@ -172,19 +172,19 @@ def test_a_video_is_the_same(case: str, recorder: TapeRecorder, caplog: pytest.L
 
 
 def test_videos_one_after_another_use_the_same_recordings(recorder: TapeRecorder) -> None:
-    """A second video of the same size reuses the recordings of the first, whatever ran in between."""
+    """A video of the same size and number of groups reuses the recordings, whatever ran in between."""
     one = _check_equal(_all(frames=9), LATTER_MEM_LEN=2)
     before, other = recorder.replays, _plain(LATTER_MEM_LEN=2)
     small = [image[:50] for image in _video(42, frames=5)]
 
     def run(segmenter: VideoSegmenter) -> list[NDArray[np.uint8]]:
         labels = [segmenter.start(small[0], _squares([1])[:50]), *map(segmenter.step, small[1:])]
-        return [*labels, *_all(frames=9, seed=43)(segmenter)]
+        return [*labels, *_all(frames=3, ids=12)(segmenter), *_all(frames=9, seed=43)(segmenter)]
 
     for mine, expected in zip(run(one), run(other), strict=True):
         np.testing.assert_array_equal(mine, expected)
     assert one.banks == other.banks
-    assert recorder.replays >= before + 15  # all frames except the eager first one and the small video's
+    assert recorder.replays >= before + 15  # all frames except the eager first one and other videos'
 
 
 def test_a_second_video_is_all_replays(recorder: TapeRecorder) -> None:

@@ -172,6 +172,7 @@ def test_memory_does_not_grow_with_the_video(name: str) -> None:
         sizes.append(_num_bytes(state))
     assert sizes[0] > 0
     assert set(sizes[CAPACITY:]) == {sizes[CAPACITY]}
+    assert state.batches[0].memory.num_bytes == sizes[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)

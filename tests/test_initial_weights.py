@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,9 +165,12 @@ def test_a_shipped_file_and_a_path_start_a_training(tmp_path: Path) -> None:
         assert pretrained_file(cfg) == shipped
 
 
-def test_frozen_random_weights_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("trained", [{}, {"TRAIN_ENCODER_FREEZE_AT": 0}, {"MODEL_FREEZE_BN": False}])
+def test_frozen_random_weights_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trained: dict[str, Any]
+) -> None:
     nothing = {"PRETRAIN_MODEL": "", "PRETRAIN_ENCODER": ""}
-    initialised(get_config("pre_vost_2", "aott", overrides=nothing), tmp_path)
+    initialised(get_config("pre_vost_2", "aott", overrides=nothing | trained), tmp_path)
     (warning,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING"]
     assert "TRAIN_ENCODER_FREEZE_AT=0" in warning
     caplog.clear()

@@ -72,6 +72,7 @@ def test_a_full_bank_is_written_in_place() -> None:
     for frame in range(2, 20):
         append(bank, _entries(frame), frame, dropped=[1, 1])
     assert bank.layer(0).keys.untyped_storage().data_ptr() == storage
+    assert [tensor.shape[1] for tensor in bank.storage] == [2, 2]  # keys and values, no larger than needed
     assert bank.frames == [[0, 19], [0, 19]]
 
 
@@ -110,6 +111,7 @@ def test_an_unbounded_bank_grows_and_keeps_everything() -> None:
     bank = MemoryBank(capacity=None)
     for frame in range(20):
         append(bank, _entries(frame), frame)
+        assert _keys_with(bank, torch.full((frame + 1, 4), 100.0))[1, -1, 0, 0] == 100.5 + frame
     assert not bank.is_full
     assert bank.frames[1] == list(range(20))
     assert _stored(bank, 0) == list(range(20))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aot_plus.networks.memory.scores import (
+    aligned_similarity,
     attention_per_frame,
     foreground_probability,
     novelty,
@@ -80,17 +81,19 @@ def test_attention_never_stores_the_whole_matrix() -> None:
     assert 0 < largest.num_bytes < whole / 50
 
 
-def test_attention_is_float32_under_autocast() -> None:
+def test_scores_are_float32_under_autocast() -> None:
     torch.manual_seed(0)
     queries, keys = torch.randn(1, 10, 16), torch.randn(1, 3, 10, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = attention_per_frame(queries, keys, 2)
         repeated = redundancy(keys[0])
+        similar = aligned_similarity(keys[0], queries[0])
     assert torch.equal(found, attention_per_frame(queries, keys, 2))
     assert torch.equal(repeated, redundancy(keys[0]))
+    assert torch.equal(similar, aligned_similarity(keys[0], queries[0]))
 
 
-def test_attention_in_bfloat16_is_near_float32s() -> None:
+def test_scores_in_bfloat16_are_near_float32s() -> None:
     torch.manual_seed(0)
     queries, keys = torch.randn(1, 40, 16).bfloat16(), torch.randn(1, 5, 40, 16).bfloat16()
     found = attention_per_frame(queries, keys, 2)
@@ -98,6 +101,10 @@ def test_attention_in_bfloat16_is_near_float32s() -> None:
     expected = attention_per_frame(queries.float(), keys.float(), 2)
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
     torch.testing.assert_close(found.mean(dim=1), expected.mean(dim=1), atol=1e-3, rtol=0)
+    for score in (redundancy, lambda keys: aligned_similarity(keys, queries[0].to(keys.dtype))):
+        found, expected = score(keys[0]), score(keys[0].float())
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -29,19 +29,21 @@ Array = NDArray[np.uint8]
 
 
 @cache
-def _model(name: str) -> AOT:
-    model = aot_plus.load_model(name, None, device="cpu")
+def _model(name: str, temporal: bool = False) -> AOT:
+    overrides = {"USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal}
+    model = aot_plus.load_model(name, None, device="cpu", overrides=overrides)
     fill_by_name(model)
     return model
 
 
 def _segmenter(name: str = "aott", **overrides: Any) -> VideoSegmenter:
     trace = overrides.pop("trace", None)
-    cfg = copy.copy(_model(name).cfg)
+    model = _model(name, True) if overrides.get("USE_TEMPORAL_POSITIONAL_EMBEDDING") else _model(name)
+    cfg = copy.copy(model.cfg)
     for key, value in {"LATTER_MEM_LEN": 3, **overrides}.items():
         assert key in dir(cfg)
         setattr(cfg, key, value)
-    return VideoSegmenter(_model(name), cfg, trace=trace)
+    return VideoSegmenter(model, cfg, trace=trace)
 
 
 def _video(seed: int, frames: int = 6) -> list[Array]:
@@ -219,6 +221,7 @@ def test_large_images_are_scaled_down() -> None:
         ((480, 854), (1.0,), True, (481, 849)),
         ((480, 854), (1.0,), False, (480, 848)),
         ((720, 1280), (1.0,), True, (577, 1041)),
+        ((721, 1280), (1.0,), True, (577, 1041)),  # 585.8 is rounded down first
         ((720, 1280), (1.0,), False, (592, 1040)),
         ((720, 1280), (1.0, 1.1, 1.2), False, (576, 1040)),  # the shorter side is limited first
         ((480, 854), (1.0, 1.5), False, (480, 848)),
@@ -232,10 +235,13 @@ def test_inputs_have_the_sizes_of_the_aot_benchmark(
     cfg.TEST_MULTISCALE, cfg.TEST_MULTISCALE_MAX_SHORT_EDGE = scales, 624.0
     cfg.MODEL_ALIGN_CORNERS = align_corners
     assert input_sizes(cfg, size)[0] == expected
+    assert input_sizes(cfg, size[::-1])[0] == expected[::-1]
 
 
-def test_the_shorter_side_has_its_own_limit() -> None:
-    frame = _segmenter(TEST_MAX_SHORT_EDGE=48.0).prepare(np.zeros((64, 100, 3), np.uint8))
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 1.5)])
+def test_the_shorter_side_has_its_own_limit(scales: tuple[float, ...]) -> None:
+    segmenter = _segmenter(TEST_MAX_SHORT_EDGE=48.0, TEST_MULTISCALE=scales)
+    frame = segmenter.prepare(np.zeros((64, 100, 3), np.uint8))
     assert tuple(frame.inputs[0].shape[:2]) == (49, 81)  # 48 x 75
 
 

@@ -57,17 +57,20 @@ OWN_POLICIES = [f"{__name__}:SecondBest", f"{__name__}:Learned"]
 POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", *OWN_POLICIES]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_paused_video_goes_on_with_the_same_labels(policy: str) -> None:
+@pytest.mark.parametrize(("policy", "temporal"), [*((policy, False) for policy in POLICIES), ("emfs", True)])
+def test_a_paused_video_goes_on_with_the_same_labels(policy: str, temporal: bool) -> None:
     video, mask = _video(30, frames=8), _squares(list(range(1, 13)))
-    segmenter = _segmenter(MEM_POLICY=policy)
+    values: dict[str, Any] = {"MEM_POLICY": policy, "USE_TEMPORAL_POSITIONAL_EMBEDDING": temporal}
+    segmenter = _segmenter(**values)
     _run(segmenter, video[:5], mask)
     state = segmenter.state_dict()
     expected = [segmenter.step(image) for image in video[5:]]
-    resumed = _segmenter(MEM_POLICY=policy)
+    traced: list[dict[str, Any]] = []
+    resumed = _segmenter(**values, trace=traced.append)
     resumed.load_state_dict(_on_disk(state))
     assert not _differ([resumed.step(image) for image in video[5:]], expected)
     assert resumed.banks == segmenter.banks
+    assert {line["frame"] for line in traced} == set(range(5, 8))
     np.testing.assert_array_equal(resumed.probabilities().values, segmenter.probabilities().values)
 
 
@@ -170,18 +173,20 @@ def test_the_label_is_the_most_probable_id(count: int, overrides: dict[str, Any]
         np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], labels)
 
 
-def test_a_given_mask_is_certain_and_the_other_objects_stay_probable() -> None:
+@pytest.mark.parametrize("shown", [[1], [2, 200]])
+def test_a_given_mask_is_certain_and_all_else_stays_probable(shown: list[int]) -> None:
     segmenter, video = _segmenter(), _video(35, frames=3)
     _run(segmenter, video[:2], _squares([1, 2, 3]))
-    given = _squares([0] * 9 + [2, 200])
+    given = _squares([0] * 9 + shown)
     labels = segmenter.step(video[2], given)
     ids, values = segmenter.probabilities()
-    assert ids == [0, 1, 2, 3, 200]
+    assert ids == sorted({0, 1, 2, 3, *shown})
     np.testing.assert_array_equal(np.array(ids)[values.argmax(axis=0)], labels)
-    for value in (2, 200):
+    for value in shown:
         np.testing.assert_array_equal(values[ids.index(value)], given == value)
     np.testing.assert_allclose(values.sum(axis=0), 1, atol=1e-4)
-    assert ((values[1] > 0) & (values[1] < 1)).any()
+    for value in {0, 1, 2, 3}.difference(shown):
+        assert ((values[value] > 0) & (values[value] < 1))[labels == 0].any()
 
 
 def test_ignored_pixels_of_the_first_mask_are_certain_to_show_no_object() -> None:

@@ -58,7 +58,8 @@ def pre_config(static_root: Path, model: str = "aot_mini", **values: Any) -> Con
 
 
 def test_pre_training_runs_on_a_folder_of_images_made_of_mini_vost(static_root: Path, tmp_path: Path) -> None:
-    cfg = pre_config(static_root, DATASETS=(f"static:{static_root}",), TRAIN_TOTAL_STEPS=2)
+    here: dict[str, Any] = {"DATASETS": (f"static:{static_root}",), "DIR_DATA": str(tmp_path)}
+    cfg = pre_config(static_root, TRAIN_TOTAL_STEPS=2, **here)
     weights = torch.load(Trainer(cfg, tmp_path).run(), weights_only=True)
     assert weights["step"] == 2
     lines = [json.loads(line) for line in (tmp_path / "log" / "train.jsonl").read_text().splitlines()]

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from aot_plus.dataloaders.mini_vost import render_sequence
 from aot_plus.dataloaders.mini_vost_clips import DrawnVideo
 from aot_plus.dataloaders.train_datasets import (
     ClipStream,
+    StepSampler,
     TrainDataset,
     build_train_dataset,
     build_train_loader,
@@ -81,12 +82,13 @@ def test_a_sample_has_the_declared_form(dataset_root: Path) -> None:
 
 
 def test_merging_takes_another_video_at_its_rate(dataset_root: Path) -> None:
-    dataset = build_train_dataset(config(dataset_root, DATA_DYNAMIC_MERGE_PROB=0.2))
+    cfg = config(dataset_root, DATA_DYNAMIC_MERGE_PROB=0.2, MODEL_MAX_OBJ_NUM=3)
+    dataset = build_train_dataset(cfg)
     clips = [dataset.sample(np.random.default_rng(seed)) for seed in range(150)]
     merged = [clip for clip in clips if len(clip.names) == 2]
     assert 12 < len(merged) < 50
-    assert all(clip.names[0] != clip.names[1] for clip in merged)
-    assert max(clip.num_objects for clip in merged) > 2
+    assert {clip.names for clip in merged} == set(permutations(("video_0", "video_1", "video_2"), 2))
+    assert max(clip.num_objects for clip in merged) == 3  # two objects of each video
     for clip in merged:
         assert set(clip.labels[0].unique().tolist()) - {0, 255} == set(range(1, clip.num_objects + 1))
 
@@ -125,6 +127,9 @@ def test_two_processes_share_the_batch_of_one(dataset_root: Path) -> None:
         assert torch.equal(batch.labels, torch.cat([first.labels, second.labels], dim=1))
         assert torch.equal(batch.num_objects, torch.cat([first.num_objects, second.num_objects]))
         assert batch.names == first.names + second.names
+    samplers = [StepSampler(cfg, 1, rank, world_size=2) for rank in range(2)]
+    assert [list(sampler) for sampler in samplers] == [[[4, 5], [8, 9]], [[6, 7], [10, 11]]]
+    assert len(samplers[0]) == 2
 
 
 def test_a_resumed_run_draws_what_the_undisturbed_one_would(dataset_root: Path) -> None:
@@ -169,12 +174,15 @@ def test_all_videos_are_tried_before_the_error_that_none_has_a_clip() -> None:
     with pytest.raises(DataError, match=r"\b60\b.*DATA_SEQ_LEN.*DATA_REF_MIN_OBJ_PIXELS"):
         dataset.sample(np.random.default_rng(0), first=0)
     assert all(video.read for video in videos)
+    assert len(videos[0].read) <= 4 * 40  # 40 times whenever it is tried: first, at random, and in the end
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
-    cfg = get_config("mini_vost", "aott", overrides={"TRAIN_BATCH_SIZE": 4})
-    with pytest.raises(ConfigError, match=r"TRAIN_BATCH_SIZE: expected .* 3 .*found 4"):
-        share_of_batch(cfg, 3)
+@pytest.mark.parametrize(("processes", "accumulated"), [(3, 1), (2, 4)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(processes: int, accumulated: int) -> None:
+    overrides = {"TRAIN_BATCH_SIZE": 4, "TRAIN_ACCUMULATION_STEPS": accumulated}
+    cfg = get_config("mini_vost", "aott", overrides=overrides)
+    with pytest.raises(ConfigError, match=rf"TRAIN_BATCH_SIZE: expected .* {processes} .*found 4"):
+        share_of_batch(cfg, processes)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +191,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
         (True, (465, 465), (465, 465)),
         (False, (465, 465), (464, 464)),
         (False, (464, 129), (464, 128)),
+        (False, (16, 17), (16, 16)),
         (True, (129, 65), (129, 65)),
     ],
 )
@@ -192,12 +201,14 @@ def test_crop_sizes(align_corners: bool, asked: tuple[int, int], given: tuple[in
 
 
 @pytest.mark.parametrize(
-    ("align_corners", "asked"), [(True, (464, 464)), (False, (470, 464)), (True, (1, 65))]
+    ("align_corners", "asked"),
+    [(True, (464, 464)), (True, (465, 464)), (False, (470, 464)), (False, (464, 470))],
 )
 def test_unfit_crop_sizes_are_refused(align_corners: bool, asked: tuple[int, int]) -> None:
     overrides = {"MODEL_ALIGN_CORNERS": align_corners, "DATA_RANDOMCROP": asked}
+    cfg = get_config("pre_vost", "aott", overrides=overrides)
     with pytest.raises(ConfigError, match="DATA_RANDOMCROP"):
-        crop_size(get_config("pre_vost", "aott", overrides=overrides))
+        crop_size(cfg)
 
 
 # Broken and missing data

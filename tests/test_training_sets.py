@@ -125,9 +125,11 @@ def test_a_clip_turns_back_at_the_ends_of_a_video() -> None:
         for gap in np.diff(frame_numbers(drawn(long_video, ClipRules(2, 12, turns_back=True), seed)))
     }
     assert gaps == set(range(13))  # 0: the clip turned exactly between the two
-    rules, annotated = ClipRules(2, 12, turns_back=True), [True] * 40  # the end is too far away to turn
+    rules, annotated = ClipRules(3, 12, turns_back=True), [True] * 40  # the end is too far away to turn
     ahead = [rules.following(0, annotated, np.random.default_rng(seed)) for seed in range(200)]
-    assert {positions[1] for positions in ahead if positions} == set(range(1, 13))
+    assert {int(gap) for positions in ahead for gap in np.diff(positions or [])} == set(range(1, 13))
+    steady = ClipRules(9, 1, turns_back=True)
+    assert steady.following(0, [True] * 3, np.random.default_rng(0)) == [0, 1, 2, 1, 0, 1, 2, 1, 0]
     assert TURNING.starts([True, True]) == [0, 1]
     assert VideoClips([FakeVideo(video.masks[:1])], TURNING).draw(0, np.random.default_rng(0)) is None
 

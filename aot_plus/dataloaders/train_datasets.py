@@ -220,11 +220,11 @@ def crop_size(cfg: Config) -> tuple[int, int]:
     Raises ``ConfigError`` if a side is neither 16k + 1 nor, without align_corners, 16k.
     """
     extra = 1 if cfg.MODEL_ALIGN_CORNERS else 0
-    sides = [side - 1 if side % 16 == 1 and not extra else side for side in cfg.DATA_RANDOMCROP]
-    if len(sides) != 2 or any(side < 16 or side % 16 != extra for side in sides):
+    rows, columns = (side - 1 if side % 16 == 1 and not extra else side for side in cfg.DATA_RANDOMCROP)
+    if rows % 16 != extra or columns % 16 != extra:
         expected = "16k + 1 (MODEL_ALIGN_CORNERS is True)" if extra else "16k or 16k + 1"
         raise ConfigError(f"DATA_RANDOMCROP: expected two sides of {expected}, found {cfg.DATA_RANDOMCROP}")
-    return sides[0], sides[1]
+    return rows, columns
 
 
 def build_train_dataset(cfg: Config) -> TrainDataset:

@@ -146,12 +146,11 @@ class ClipRules:
 
     def starts(self, annotated: Sequence[bool]) -> list[int]:
         """Lists positions at which a clip may begin. ``annotated``: one flag per frame."""
-        last = max(position for position, flag in enumerate(annotated) if flag)
-        end = len(annotated) if self.turns_back else last - self.length + 2
+        end = len(annotated) if self.turns_back else _last_annotated(annotated) - self.length + 2
         return [position for position in range(end) if annotated[position]] if len(annotated) > 1 else []
 
     def following(self, start: int, annotated: Sequence[bool], rng: np.random.Generator) -> list[int] | None:
-        """Draws the positions of a clip that begins at ``start``; None if no clip fits.
+        """Draws the positions of a clip that begins at ``start``, one of ``starts``; None if it has no end.
 
         Gaps are random. Unless clips turn back, the last position is annotated, and the largest gap shrinks
         near the end of the video, so that the clip fits. ``annotated``: one flag per frame.
@@ -159,15 +158,17 @@ class ClipRules:
         if self.turns_back:
             steps = np.cumsum(rng.integers(1, self.max_gap + 1, size=self.length - 1))
             return [start, *_reflected(start + steps, len(annotated))]
-        last = max((i for i, flag in enumerate(annotated) if flag), default=-1)
+        last = _last_annotated(annotated)
         limit = min(self.max_gap, (last - start) // (self.length - 1))
-        if limit < 1:
-            return None
         gaps = rng.integers(1, limit + 1, size=self.length - 2)
         positions = [start, *(start + int(distance) for distance in np.cumsum(gaps))]
         reach = range(positions[-1] + 1, min(positions[-1] + self.max_gap, last) + 1)
         ends = [position for position in reach if annotated[position]]
         return [*positions, ends[rng.integers(len(ends))]] if ends else None
+
+
+def _last_annotated(annotated: Sequence[bool]) -> int:
+    return max(position for position, flag in enumerate(annotated) if flag)
 
 
 def _reflected(positions: NDArray[np.int64], count: int) -> list[int]:

@@ -85,7 +85,7 @@ class MemoryBank:
             first = torch.arange(len(dropped), device=dropped.device) * self._layers[0].keys.shape[1]
             targets = first + row[:, 0, _SLOT]
             for stored, new in self._pairs(entries):
-                stored.flatten(0, 1).index_copy_(0, targets, new.to(stored.dtype))
+                stored.flatten(0, 1).index_copy_(0, targets, new)
         else:
             self._make_room(entries)
             slot = len(self)
@@ -170,7 +170,7 @@ class MemoryBank:
     def _replace_row(self, dropped: Tensor) -> Tensor:
         """Moves the dropped frames' rows (G) to the book's end, to be rewritten: ``G x 1 x 3``."""
         rest = torch.arange(len(self) - 1, device=dropped.device)
-        rest = rest + (rest >= dropped[:, None]).long()  # G x T-1, the positions that stay
+        rest = rest + (rest >= dropped[:, None])  # G x T-1, the positions that stay
         positions = torch.cat([rest, dropped[:, None]], dim=1)
         self._rows.copy_(self._rows.gather(1, positions[:, :, None].expand(-1, -1, 3)))
         return self._rows[:, -1:]

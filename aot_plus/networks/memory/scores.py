@@ -108,13 +108,12 @@ def relevance(attention: Tensor, foreground: Tensor) -> Tensor:
     """Computes each stored frame's share of the foreground's attention (EMFS and RMem).
 
     Args:
-        attention: N x T, rows sum to 1.
-        foreground: N, in 0..1.
+        attention: N x T, float32, rows sum to 1.
+        foreground: N, float32, in 0..1.
 
     Returns:
         T values in 0..1 that sum to 1; all equal where there is no foreground at all.
     """
-    attention, foreground = attention.float(), foreground.float()
     weighted = (attention * foreground[:, None]).sum(dim=0)  # T
     total = weighted.sum()
     return torch.where(total > 0, weighted / total, 1 / attention.shape[1])
