@@ -68,7 +68,8 @@ def replay(path: Path) -> Replay:
     result = Replay(path.stem, bool(setup["teacher_forced"]))
     masks = torch.from_numpy(golden["masks"].astype(np.int32))
     with torch.inference_mode():
-        state = engine.start(_images(golden, 0), masks[0], setup["num_objects"], setup["memory_gap"])
+        state = VideoState(setup["num_objects"], setup["memory_gap"])
+        engine.start(_images(golden, 0), masks[0], state.num_objects)
         for frame in range(1, len(masks)):
             prediction = engine.predict(state, _images(golden, frame))
             full = F.interpolate(
@@ -83,8 +84,11 @@ def replay(path: Path) -> Replay:
             _compare_labels(result, golden, frame, labels)
             read |= {f"transformer_output:{i}": x for i, x in enumerate(prediction.propagations[0].outputs)}
             _compare_attention(result, golden, frame, read)
-            engine.commit(state, prediction, masks[frame] if setup["teacher_forced"] else labels)
-            _compare_memory(result, golden, frame, state)
+            offered = state.writes_next
+            number = torch.tensor(frame) if offered else None
+            engine.commit(prediction, masks[frame] if setup["teacher_forced"] else labels, number)
+            state.move_on(offered=offered)
+            _compare_memory(result, golden, frame, engine)
     for handle in handles:
         handle.remove()
     return result
@@ -186,17 +190,19 @@ def _compare_attention(
             result.largest_attention_difference = max(result.largest_attention_difference, float(difference))
 
 
-def _compare_memory(result: Replay, golden: dict[str, NDArray[Any]], frame: int, state: VideoState) -> None:
+def _compare_memory(
+    result: Replay, golden: dict[str, NDArray[Any]], frame: int, engine: InferenceEngine
+) -> None:
     if "banks" in golden:
-        result.banks_equal &= state.banks == json.loads(str(golden["banks"]))[frame]
-        averages = {str(frame): value for frame, value in state.batches[0].policies[0].averages.items()}
+        result.banks_equal &= engine.banks == json.loads(str(golden["banks"]))[frame]
+        averages = {str(frame): value for frame, value in engine.batches[0].policies[0].averages.items()}
         expected = json.loads(str(golden["relevance"]))[frame - 1]
         result.banks_equal &= averages.keys() == expected.keys()
         differences = [abs(averages[key] - expected[key]) for key in averages.keys() & expected.keys()]
         result.largest_average_difference = max(result.largest_average_difference, *differences, 0.0)
     else:  # the official files say how many tokens the memory holds
         height, width = golden["masks"].shape[1:]
-        tokens = len(state.batches[0].memory.bank) * -(-height // 16) * -(-width // 16)
+        tokens = len(engine.batches[0].memory.bank) * -(-height // 16) * -(-width // 16)
         result.banks_equal &= tokens == int(golden["mem_tokens"][frame])
 
 

@@ -36,7 +36,8 @@ from aot_plus.utils.config import get_config
 from aot_plus.utils.device import tf32
 from benchmarks import inference
 from tests.test_fixed_step import CASES
-from tests.test_inference_memory import NAMES, _engine, _image, _start, _step
+from tests.test_inference_memory import NAMES, _pixels, _start, _step
+from tests.test_inference_memory import _video as _video_in_one_view
 from tests.test_segmenter import _model, _run, _segmenter, _squares, _video
 from tests.test_shared_training import assert_learned_as_one, learn, learn_on_gpus
 from tests.tiny_training import TINY, tiny_config
@@ -276,12 +277,11 @@ def test_labels_equal_those_of_the_cpu(name: str) -> None:
 def test_an_engine_keeps_its_memory_on_the_device(name: str) -> None:
     found = {}
     for device in ("cpu", "cuda"):
-        engine = _engine(name, device)
-        state = _start(engine)
-        found[device] = [_step(engine, state, _image(frame).to(device)).cpu() for frame in range(1, 8)]
+        video = _start(_video_in_one_view(name, device))
+        found[device] = [_step(video, _pixels(frame)).cpu() for frame in range(1, 8)]
     agreement = [(a == b).float().mean() for a, b in zip(found["cpu"], found["cuda"], strict=True)]
     assert min(agreement) > 0.99
-    memory = state.batches[0].memory
+    memory = video.batches[0].memory
     tensors = [tensor for layer in memory.read() for pair in layer for tensor in pair]
     assert all(tensor.is_cuda for tensor in [*tensors, *memory.bank.layer(0)])
 
@@ -289,16 +289,15 @@ def test_an_engine_keeps_its_memory_on_the_device(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_eager_execution_does_not_wait_either(name: str) -> None:
-    engine = _engine(name, "cuda")
-    state = _start(engine, memory_gap=2)
-    images = [_image(frame).to("cuda") for frame in range(1, 10)]
-    for image in images[:7]:  # these compute and copy the tables
-        _step(engine, state, image)
-    assert state.batches[0].memory.bank.is_full
+    video = _start(_video_in_one_view(name, "cuda"), memory_gap=2)
+    frames = [[own.to("cuda") for own in _pixels(frame)] for frame in range(1, 10)]
+    for pixels in frames[:7]:  # these compute and copy the tables
+        _step(video, pixels)
+    assert video.batches[0].memory.bank.is_full
     with _nobody_waits():
-        for image in images[7:]:
-            _step(engine, state, image)
-    assert state.banks[0][-1] == 8
+        for pixels in frames[7:]:
+            _step(video, pixels)
+    assert video.views[0].engine.banks[0][-1] == 8
 
 
 def test_a_training_step_equals_that_of_the_cpu(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_replayable_policy_gets_tensors_of_the_banks_size(recorder: TapeRecord
     one = _segmenter(MEM_POLICY=f"{__name__}:KeepsItsState", LATTER_MEM_LEN=2)
     _all(frames=2, ids=12)(one)
     assert one._steps.current is not None
-    policies = [policy for batch in one._steps.current.video.states[0].batches for policy in batch.policies]
+    policies = [policy for batch in one._steps.current.video.batches for policy in batch.policies]
     assert [policy.state.shape for policy in policies] == [(3,)] * 2  # one and LATTER_MEM_LEN
 
 
@@ -564,7 +564,7 @@ def test_the_recording_that_reads_most_is_made_early(
     propagate, frames = VideoViews.propagate, list[int]()
 
     def counted(video: VideoViews, features: list[Features]) -> list[list[Propagation]]:
-        (batch,) = video.states[0].batches
+        (batch,) = video.batches
         frames.append(batch.memory.read()[0].long.keys.shape[1] // features[0].position.shape[1])
         if fails and len(frames) == 3:
             raise RuntimeError("no memory")

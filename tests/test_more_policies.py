@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
-from aot_plus.networks.engines.saved_state import restored_state
+from aot_plus.networks.engines.saved_state import restored_batches
 from aot_plus.networks.engines.segmenter import VideoSegmenter
 from aot_plus.networks.memory.policies import (
     Append,
@@ -66,8 +66,6 @@ def test_lfu_drops_the_least_attended_since_stored() -> None:
 
 
 # --- readmem
-
-NO_VIDEO = {"num_objects": 1, "memory_gap": 5, "frame": 1, "last_write": 1, "removed": []}
 
 
 def looking(keys: Tensor, new_keys: Tensor) -> Any:
@@ -161,12 +159,12 @@ def test_readmem_goes_on_on_a_gpu_from_a_saved_state() -> None:
     """It compares on the CPU, but a saved video resumes with all its tensors on the device."""
     policy, resumed = build_policy(config("readmem")), build_policy(config("readmem"))
     policy.observe(append_of([0], 1, looking(one_token((1.0, 0.0, 0.0)), torch.tensor([[0.8, 0.6, 0.0]]))))
-    state = {**NO_VIDEO, "batches": [{"groups": [0], "memory": {}, "policies": [policy.state_dict()]}]}
+    saved = [{"groups": [0], "memory": {}, "policies": [policy.state_dict()]}]
     memory = SimpleNamespace(load_state_dict=lambda state: None)
     batch = SimpleNamespace(memory=memory, policies=[resumed])
     engine: Any = SimpleNamespace(new_batch=lambda groups: batch)
     with FakeTensorMode(allow_non_fake_inputs=True):  # as if there were a GPU
-        restored_state(state, engine, torch.device("cuda"))
+        restored_batches(saved, engine, torch.device("cuda"))
     tensors = [value for value in vars(resumed).values() if isinstance(value, Tensor)]
     assert [(tensor.device.type, tensor.shape) for tensor in tensors] == [("cpu", (2, 2))]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aot_plus.networks.engines.inference import InferenceEngine
+from aot_plus.networks.engines.inference import InferenceEngine, VideoState
 from aot_plus.networks.layers.aot_block import AOTBlock
 from aot_plus.networks.layers.attention import attention
 from aot_plus.networks.layers.basic import Depthwise5x5, GroupNorm
@@ -71,9 +71,8 @@ class _Stages:
     def __init__(self, path: Path) -> None:
         with np.load(path) as file:
             self.golden = {name: file[name] for name in file.files}
-        cfg = get_config("pre_vost_2", path.stem, overrides={"MEM_POLICY": "unbounded"})
-        self.model = build_by_name(cfg).eval()
-        self.engine = InferenceEngine(self.model, cfg)
+        self.cfg = get_config("pre_vost_2", path.stem, overrides={"MEM_POLICY": "unbounded"})
+        self.model = build_by_name(self.cfg).eval()
         self.masks = torch.from_numpy(self.golden["masks"].astype(np.int32))
 
     def images(self, frame: int) -> Tensor:
@@ -173,22 +172,23 @@ def test_different_frames_are_decoded_as_a_batch() -> None:
 @torch.inference_mode()
 def test_memories_outputs_attention_and_logits_of_later_frames(stages: _Stages) -> None:
     """Frame 1 reads the reference frame and is committed with its mask; frame 2 reads both."""
-    state = stages.engine.start(stages.images(0), stages.labels(0), 10, memory_gap=1)
-    _compare_memory(stages, state.batches[0].memory, "after_reference")
+    engine, state = InferenceEngine(stages.model, stages.cfg), VideoState(10, memory_gap=1)
+    engine.start(stages.images(0), stages.labels(0), 10)
+    memory = engine.batches[0].memory
+    _compare_memory(stages, memory, "after_reference")
     for frame in (1, 2):
-        prediction = stages.engine.predict(state, stages.images(frame))
+        prediction = engine.predict(state, stages.images(frame))
         (propagation,) = prediction.propagations
         if frame == 1:
             for layer, output in enumerate(propagation.outputs):
                 _close(output[0], stages.golden[f"transformer_output_frame_1_layer{layer}"])
-        memory = state.batches[0].memory
         queries = add_embedding(propagation.first_keys, stages.model.cur_pos_emb)
         keys = memory.chronological_keys(0)[None]
         attention_map = attention_per_frame(queries, keys, stages.model.attention_heads)[0]
         _close(attention_map, stages.golden[f"attention_per_memory_frame_frame_{frame}"])
         _close(prediction.logits[0], stages.golden[f"logits_frame_{frame}"])
         if frame == 1:
-            stages.engine.commit(state, prediction, stages.labels(1))
+            engine.commit(prediction, stages.labels(1), torch.tensor(1))
             _compare_memory(stages, memory, "after_frame_1")
 
 

@@ -34,10 +34,11 @@ def test_labels_are_those_of_float32(name: str) -> None:
         segmenter = VideoSegmenter(model)
         segmenter.start(images[0], mask, memory_gap=1)
         labels.append(np.stack([segmenter.step(image) for image in images[1:]]))
-        state = segmenter._views[0].state.batches[0]
-        assert {tensor.dtype for tensor in state.memory.bank.storage} == {getattr(torch, dtype)}
+        assert segmenter._video is not None
+        batch = segmenter._video.batches[0]
+        assert {tensor.dtype for tensor in batch.memory.bank.storage} == {getattr(torch, dtype)}
         assert segmenter.probabilities().values.dtype == np.float32
-        assert state.policies[0].explain()["score"]
+        assert batch.policies[0].explain()["score"]
     assert (labels[0] == labels[1]).mean() > 0.995
     assert len(np.unique(labels[0])) > 1
 

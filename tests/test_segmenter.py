@@ -179,7 +179,8 @@ def test_views_are_averaged_and_remember_separately() -> None:
     plain = _run(_segmenter(), video, mask)
     several = _segmenter(TEST_MULTISCALE=(1.0, 1.3), TEST_FLIP=True)
     labels = _run(several, video, mask)
-    assert len(several._views) == 4
+    assert several._video is not None
+    assert len(several._video.views) == 4
     assert _differ(labels, plain)
     twice = _run(_segmenter(TEST_MULTISCALE=(1.0, 1.0)), video, mask)
     assert not _differ(twice, plain)
@@ -211,7 +212,8 @@ def test_labels_go_to_the_memory_as_each_view_sees_them() -> None:
 def test_large_images_are_scaled_down() -> None:
     segmenter = _segmenter(TEST_MAX_LONG_EDGE=50.0)
     labels = _run(segmenter, _video(12, frames=3), _squares([1, 2]))
-    assert segmenter._views[0].size == (33, 49)  # 70 x 90 by 50 / 90: 38 x 50, to the nearest 16k + 1
+    assert segmenter._video is not None
+    assert segmenter._video.inputs == [(33, 49)]  # 70 x 90 by 50 / 90: 38 x 50, to the nearest 16k + 1
     assert labels[-1].shape == (HEIGHT, WIDTH)
 
 
@@ -262,7 +264,8 @@ def test_labels_of_another_size_than_the_images() -> None:
     frames = [replace(segmenter.prepare(image), size=small.shape) for image in video]
     segmenter.start(frames[0], small, memory_gap=1)
     segmenter.step(frames[1])
-    assert segmenter._views[0].size == (65, 97)  # 70 x 90
+    assert segmenter._video is not None
+    assert segmenter._video.inputs == [(65, 97)]  # 70 x 90
     other.load_state_dict(segmenter.state_dict())
     labels = segmenter.step(frames[2])
     assert labels.shape == small.shape
@@ -439,7 +442,7 @@ def test_a_gap_may_be_an_integer_of_numpy() -> None:
     segmenter = _segmenter()
     _run(segmenter, _video(1), _squares([1]), gap=np.int64(2))  # type: ignore[arg-type]
     assert segmenter.banks == [[0, 2, 4]]
-    assert type(segmenter.state_dict()["views"][0]["memory_gap"]) is int
+    assert type(segmenter.state_dict()["state"]["memory_gap"]) is int
 
 
 @pytest.mark.parametrize("name", ["aott", "deaott"])

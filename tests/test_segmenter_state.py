@@ -124,7 +124,7 @@ def test_a_state_of_another_config_or_none_at_all_is_refused() -> None:
     state = segmenter.state_dict()
     with pytest.raises(ConfigError, match=r"MEM_POLICY: .*'emfs'.*'fifo'"):
         _segmenter(MEM_POLICY="fifo").load_state_dict(state)
-    for broken in ({}, {**state, "views": []}, {**state, "views": [{"frame": 1}]}):
+    for broken in ({}, {**state, "views": []}, {**state, "views": [[{}]]}, {**state, "state": {"frame": 1}}):
         with pytest.raises(DataError, match="state_dict"):
             _segmenter().load_state_dict(broken)
 

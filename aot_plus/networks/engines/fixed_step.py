@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aot_plus.networks.engines.fixed_tensors import copied, tensors_in
 from aot_plus.networks.engines.frame_scores import FrameScores
-from aot_plus.networks.engines.inference import GroupBatch, Prediction
+from aot_plus.networks.engines.inference import Prediction
 from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.memory.policies import is_replayable
@@ -36,13 +36,13 @@ class FixedStep:
     def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
         self.video = video
         self.graphs = graphs
-        policies = [policy for batch in self._batches for policy in batch.policies]
+        policies = [policy for batch in self.video.batches for policy in batch.policies]
         traced = any(view.engine.trace is not None for view in video.views)
         self._choice_is_replayable = not traced and all(map(is_replayable, policies))
-        for batch in self._batches:
+        for batch in self.video.batches:
             for policy in filter(is_replayable, batch.policies):
                 policy.reserve(batch.memory.bank.capacity or 0, video.device)
-        self._num_batches = len(self._batches)
+        self._num_batches = len(self.video.batches)
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)
         self._pixels: dict[tuple[torch.dtype, ...], list[Tensor]] = {}  # by dtype, which tells if resized
@@ -53,7 +53,7 @@ class FixedStep:
     @property
     def fits(self) -> bool:
         """Returns whether the step has tensors for all of the video's groups of objects."""
-        return len(self._batches) == self._num_batches
+        return len(self.video.batches) == self._num_batches
 
     def step(self, pixels: Sequence[Tensor]) -> tuple[FrameScores, Tensor]:
         """Segments the next frame, without a mask.
@@ -61,8 +61,8 @@ class FixedStep:
         ``pixels``: as for ``VideoViews.start``. Returns scores and packed labels, ``H x W`` int32, in tensors
         that the next frame overwrites.
         """
-        state = self.video.states[0]
-        banks = [batch.memory.bank for batch in self._batches]
+        state = self.video.state
+        banks = [batch.memory.bank for batch in self.video.batches]
         counts = tuple(map(len, banks))
         types = tuple(one.dtype for one in pixels)
         held = self._pixels[types] = self._held(list(pixels), self._pixels.get(types, []))
@@ -74,21 +74,19 @@ class FixedStep:
         if offered:
             self._number.fill_(state.frame + 1)
             self._choose(counts, full=full)
-        kept = tuple(batch.kept for batch in self._batches)
+        kept = tuple(batch.kept for batch in self.video.batches)
         if not offered or not any(kept):
             self.graphs.run("hold", partial(self._bind, None))
         elif full:
             self.graphs.run(("write", kept), partial(self._bind, self._number), counts)
         else:  # about once in a video for each number of stored frames: a capture would take longer
             self._bind(self._number)
-        for own in self.video.states:
-            own.move_on(offered=offered)
+        if offered:
+            for view in self.video.views:
+                view.engine.finish_store()
+        state.move_on(offered=offered)
         self.graphs.prepare("propagate", self._propagate_full, tuple(bank.capacity for bank in banks))
         return self._scores(self._logits), self._labels
-
-    @property
-    def _batches(self) -> list[GroupBatch]:
-        return [batch for state in self.video.states for batch in state.batches]
 
     @property
     def _predictions(self) -> list[Prediction]:
@@ -104,7 +102,7 @@ class FixedStep:
     def _propagate_full(self) -> None:
         """Does what ``_propagate`` does once all banks are full."""
         with ExitStack() as stack:
-            for batch in self._batches:
+            for batch in self.video.batches:
                 stack.enter_context(batch.memory.bank.as_if_full())
             self._propagate()
 
@@ -115,7 +113,7 @@ class FixedStep:
         self._logits = self._held(logits, self._logits)
 
     def _scores(self, logits: Sequence[Tensor]) -> FrameScores:
-        return self.video.scores(logits, self.video.states[0].num_objects)
+        return self.video.scores(logits, self.video.state.num_objects)
 
     def _held(self, new: T, old: T) -> T:
         """Copies a piece's results to tensors that stay valid: other pieces may overwrite its own."""
@@ -130,17 +128,17 @@ class FixedStep:
 
     def _ask(self) -> None:
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
-            view.engine.ask(view.state, prediction, self._number)
+            view.engine.ask(prediction, self._number)
 
     def _bind(self, number: Tensor | None) -> None:
         """Writes the frame to the memories; without its number, only to the short-term ones."""
         for view, prediction in zip(self.video.views, self._predictions, strict=True):
             labels = self.video.labels_of(view, self._labels)
-            view.engine.write(view.state, prediction, labels, number)
+            view.engine.write(prediction, labels, number)
 
     @property
     def num_bytes(self) -> int:
         """Counts the bytes of the step's recordings and tensors."""
         kept = [*self._pixels.values(), self._features, self._propagations, self._logits]
         held = sum(tensor.nbytes for tensor in tensors_in(kept))
-        return self.graphs.num_bytes + held + sum(batch.memory.num_bytes for batch in self._batches)
+        return self.graphs.num_bytes + held + sum(batch.memory.num_bytes for batch in self.video.batches)

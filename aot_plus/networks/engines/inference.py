@@ -1,4 +1,4 @@
-"""Segments a video, one frame at a time, on tensors at the network's input size."""
+"""Segments a view of a video, one frame at a time, on tensors at the network's input size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -51,19 +51,13 @@ class GroupBatch:
 
 @dataclass
 class VideoState:
-    """Holds the state of a video between two frames."""
+    """Holds what all views of a video have in common between two frames."""
 
     num_objects: int
     memory_gap: int  # frames between two writes to the bank
     frame: int = 0  # number of the last frame
     last_write: int = 0
-    batches: list[GroupBatch] = field(default_factory=list)
     removed: set[int] = field(default_factory=set)  # packed ids of objects that are no longer predicted
-
-    @property
-    def banks(self) -> list[list[int]]:
-        """Lists the stored frame numbers of every group, oldest first."""
-        return [frames for batch in self.batches for frames in batch.memory.bank.frames]
 
     @property
     def writes_next(self) -> bool:
@@ -71,13 +65,10 @@ class VideoState:
         return self.frame + 1 - self.last_write >= self.memory_gap
 
     def move_on(self, *, offered: bool) -> None:
-        """Moves on to the next frame, after the device's work. ``offered``: the policies were asked."""
+        """Moves on to the next frame. ``offered``: the policies were asked."""
         self.frame += 1
         if offered:
             self.last_write = self.frame
-            for batch in self.batches:
-                if batch.kept:
-                    batch.memory.bank.finish_store()
 
 
 @dataclass(frozen=True)
@@ -90,55 +81,47 @@ class Prediction:
 
 
 class InferenceEngine:
-    """Runs videos through a model. It holds no state of a video, so one engine serves many."""
+    """Runs a view of a video through a model, and holds its memory."""
 
     def __init__(self, model: AOT, cfg: Config) -> None:
         for name in ("FORMER_MEM_LEN", "LATTER_MEM_LEN"):  # room for the first frame, and for one to drop
             check_value(name, getattr(cfg, name))
         self.model = model
         self.cfg = cfg
+        self.batches: list[GroupBatch] = []
         self.trace: TraceSink | None = None  # called for every frame that is appended to a bank or declined
 
-    def start(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        num_objects: int,
-        memory_gap: int,
-        state: VideoState | None = None,
-    ) -> VideoState:
+    @property
+    def banks(self) -> list[list[int]]:
+        """Lists the stored frame numbers of every group, oldest first."""
+        return [frames for batch in self.batches for frames in batch.memory.bank.frames]
+
+    def start(self, images: Tensor, labels: Tensor, num_objects: int) -> None:
         """Begins a video with a reference frame.
+
+        The tensors of the engine's last video are reused: it must have had no more groups of objects.
 
         Args:
             images: ``1 x 3 x H x W``, normalised.
             labels: ``H x W`` integers, 0 background, 1..num_objects, ``IGNORED``.
             num_objects: K; ids that the mask does not show count as well.
-            memory_gap: frames between two writes to the long-term memory.
-            state: of a finished video with no more groups of objects than this one; its tensors are reused.
-
-        Returns:
-            The video's state: ``state`` if given.
         """
-        state = VideoState(num_objects, memory_gap) if state is None else state
-        state.num_objects, state.memory_gap = num_objects, memory_gap
-        state.frame = state.last_write = 0
-        state.removed = set()
         features = self.model.encode(images)
-        for batch in state.batches:
+        number = on_device([0], labels.device)[0]
+        for batch in self.batches:
             batch.memory.bank.clear()
             batch.policies = [self._fresh(policy) for policy in batch.policies]
-            self._begin(state, batch, features, labels)
-        self._add_groups(state, features, labels)
-        return state
+            self._begin(batch, features, labels, number)
+        self._add_groups(num_objects, features, labels, number)
 
     def predict(self, state: VideoState, images: Tensor) -> Prediction:
-        """Predicts the next frame (``1 x 3 x H x W``). The state does not change until ``commit``."""
+        """Predicts the next frame (``1 x 3 x H x W``). Nothing changes until ``commit``."""
         features = self.model.encode(images)
-        return self.decode(state, features, self.propagate(state, features))
+        return self.decode(state, features, self.propagate(features))
 
-    def propagate(self, state: VideoState, features: Features) -> list[Propagation]:
+    def propagate(self, features: Features) -> list[Propagation]:
         """Reads the memory of each batch of groups for an encoded frame."""
-        return [self.model.propagate(features, batch.memory.read()) for batch in state.batches]
+        return [self.model.propagate(features, batch.memory.read()) for batch in self.batches]
 
     def decode(
         self, state: VideoState, features: Features, propagations: Sequence[Propagation]
@@ -149,41 +132,41 @@ class InferenceEngine:
         decoded = replace(features, adapted=[])  # large, and read by nothing but the decoder
         return Prediction(decoded, list(propagations), self._without_unused_ids(logits, state))
 
-    def commit(
-        self, state: VideoState, prediction: Prediction, labels: Tensor, *, num_objects: int | None = None
+    def commit(self, prediction: Prediction, labels: Tensor, number: Tensor | None) -> None:
+        """Writes a predicted frame to the memories with its mask, ``H x W``; ``number`` as for ``write``."""
+        if number is not None:
+            self.ask(prediction, number)
+        self.write(prediction, labels, number)
+        if number is not None:
+            self.finish_store()
+
+    def commit_reference(
+        self, prediction: Prediction, labels: Tensor, number: Tensor, num_objects: int
     ) -> None:
-        """Writes the frame to the memories with its mask.
+        """Writes a frame with a given mask, ``H x W`` as in ``start``, to the memories.
 
-        Args:
-            state: the video's; it moves on to this frame.
-            prediction: of this frame.
-            labels: ``H x W`` integers as in ``start``, predicted or given.
-            num_objects: only if the mask was given: the number of objects from now on. The frame is then a
-                reference for all groups: its stored entries come from reading this frame alone. Ids beyond
-                the existing groups start new groups.
+        It is a reference for all groups: its stored entries come from reading this frame alone. Ids up to
+        ``num_objects`` that are beyond the existing groups start new groups.
         """
-        given = num_objects is not None
-        if num_objects is not None:
-            state.num_objects = num_objects
-        number = None
-        if given or state.writes_next:
-            number = on_device([state.frame + 1], labels.device)[0]
-            self.ask(state, prediction, number, given=given)
-        if given and number is not None:
-            for batch in state.batches:
-                self._write_reference(batch, prediction.features, labels, number)
-        else:
-            self.write(state, prediction, labels, number)
-        state.move_on(offered=number is not None)
-        self._add_groups(state, prediction.features, labels)
+        self.ask(prediction, number, given=True)
+        for batch in self.batches:
+            self._write_reference(batch, prediction.features, labels, number)
+        self.finish_store()
+        self._add_groups(num_objects, prediction.features, labels, number)
 
-    def write(self, state: VideoState, prediction: Prediction, labels: Tensor, number: Tensor | None) -> None:
-        """Writes a predicted frame to the memories, on the device only; ``state.move_on`` must follow.
+    def finish_store(self) -> None:
+        """Counts a frame that the policies kept as stored, after the device's work."""
+        for batch in self.batches:
+            if batch.kept:
+                batch.memory.bank.finish_store()
+
+    def write(self, prediction: Prediction, labels: Tensor, number: Tensor | None) -> None:
+        """Writes a predicted frame to the memories, on the device only; ``finish_store`` must follow.
 
         ``labels``: ``H x W``, predicted. ``number``: the frame's, a tensor without dimensions, if ``ask`` was
         called for it; None: the frame goes to the short-term memories only.
         """
-        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
+        for batch, propagation in zip(self.batches, prediction.propagations, strict=True):
             identity = self._identity(labels, batch.groups, reference=False)
             batch.memory.write_short(propagation, identity)
             if number is not None and batch.kept:
@@ -210,19 +193,18 @@ class InferenceEngine:
         policy.forget()
         return policy
 
-    def _add_groups(self, state: VideoState, features: Features, labels: Tensor) -> None:
-        """Starts the groups that the number of objects still needs, with the current frame as reference."""
-        have = sum(len(batch.groups) for batch in state.batches)
-        need = -(-state.num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
+    def _add_groups(self, num_objects: int, features: Features, labels: Tensor, number: Tensor) -> None:
+        """Starts the groups that the number of objects still needs, with a frame as their reference."""
+        have = sum(len(batch.groups) for batch in self.batches)
+        need = -(-num_objects // self.cfg.MODEL_MAX_OBJ_NUM)
         if need <= have:
             return
         batch = self.new_batch(list(range(have, need)))
-        self._begin(state, batch, features, labels)
-        state.batches.append(batch)
+        self._begin(batch, features, labels, number)
+        self.batches.append(batch)
 
-    def _begin(self, state: VideoState, batch: GroupBatch, features: Features, labels: Tensor) -> None:
-        """Writes the current frame to the empty memory of a batch, as its reference."""
-        number = on_device([state.frame], labels.device)[0]
+    def _begin(self, batch: GroupBatch, features: Features, labels: Tensor, number: Tensor) -> None:
+        """Writes a frame to the empty memory of a batch, as its reference."""
         self._write_reference(batch, features, labels, number)
         batch.memory.bank.finish_store()
 
@@ -244,7 +226,7 @@ class InferenceEngine:
             logits[group, place + 1].fill_(UNLIKELY)
         return logits
 
-    def ask(self, state: VideoState, prediction: Prediction, number: Tensor, *, given: bool = False) -> None:
+    def ask(self, prediction: Prediction, number: Tensor, *, given: bool = False) -> None:
         """Asks the policies whether to store the frame and, where a bank is full, what to drop.
 
         The answers are in each batch's ``kept``, for which one policy suffices, and ``dropped``.
@@ -253,7 +235,7 @@ class InferenceEngine:
         stored in any case. The host waits for a choice made on the device only if it is traced. Raises
         ``ConfigError`` for an answer that is not a droppable position.
         """
-        for batch, propagation in zip(state.batches, prediction.propagations, strict=True):
+        for batch, propagation in zip(self.batches, prediction.propagations, strict=True):
             self._ask_batch(batch, prediction, propagation, number, given=given)
 
     def _ask_batch(

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import ShownFrame
-from aot_plus.networks.engines.inference import InferenceEngine, VideoState
+from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
 from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.aot import STRIDE
 from aot_plus.utils.errors import ConfigError, DataError
 
-__all__ = ["restored_state", "restored_video", "saved_config", "saved_video"]
+__all__ = ["restored_batches", "restored_video", "saved_config", "saved_video"]
 
 # The config values that labels depend on, besides those whose names begin with MODEL_ or MEM_.
 _DECIDING = (
@@ -41,7 +41,8 @@ def saved_video(ids: Sequence[int], video: VideoViews, last: ShownFrame) -> dict
         "ids": list(ids),
         "size": list(video.size),
         "inputs": [list(size) for size in video.inputs],
-        "views": [_saved_state(state) for state in video.states],
+        "state": {**vars(video.state), "removed": sorted(video.state.removed)},
+        "views": [_saved_batches(view.engine.batches) for view in video.views],
         "last": _saved_frame(last),
     }
 
@@ -58,8 +59,9 @@ def restored_video(
     size = (int(saved["size"][0]), int(saved["size"][1]))
     inputs = [(int(height), int(width)) for height, width in saved["inputs"]]
     video = VideoViews(model, cfg, size, inputs)
-    for view, state in zip(video.views, saved["views"], strict=True):
-        view.state = restored_state(state, view.engine, video.device)
+    video.state = VideoState(**{**saved["state"], "removed": set(saved["state"]["removed"])})
+    for view, batches in zip(video.views, saved["views"], strict=True):
+        view.engine.batches = restored_batches(batches, view.engine, video.device)
     last = _restored_frame(saved["last"], video)
     ids = _checked_ids(saved["ids"], video)
     _check_sizes(video, last)
@@ -75,45 +77,37 @@ def _check_config(values: Mapping[str, Any], cfg: Config) -> None:
             )
 
 
-def _saved_state(video: VideoState) -> dict[str, Any]:
-    """Copies all that a video needs from one frame to the next."""
-    return {
-        "num_objects": video.num_objects,
-        "memory_gap": video.memory_gap,
-        "frame": video.frame,
-        "last_write": video.last_write,
-        "removed": sorted(video.removed),
-        "batches": [
-            {
-                "groups": list(batch.groups),
-                "memory": batch.memory.state_dict(),
-                "policies": [policy.state_dict() for policy in batch.policies],
-            }
-            for batch in video.batches
-        ],
-    }
+def _saved_batches(batches: Sequence[GroupBatch]) -> list[dict[str, Any]]:
+    """Copies the memories of a view."""
+    return [
+        {
+            "groups": list(batch.groups),
+            "memory": batch.memory.state_dict(),
+            "policies": [policy.state_dict() for policy in batch.policies],
+        }
+        for batch in batches
+    ]
 
 
-def restored_state(state: Mapping[str, Any], engine: InferenceEngine, device: torch.device) -> VideoState:
-    """Restores the state of a view that ``saved_video`` copied, with its tensors on ``device``."""
-    state = _moved(state, device)
-    video = VideoState(state["num_objects"], state["memory_gap"], state["frame"], state["last_write"])
-    video.removed = set(state["removed"])
-    for own in state["batches"]:
+def restored_batches(
+    saved: Sequence[Mapping[str, Any]], engine: InferenceEngine, device: torch.device
+) -> list[GroupBatch]:
+    """Restores the memories of a view that ``saved_video`` copied, with their tensors on ``device``."""
+    batches = []
+    for own in _moved(saved, device):
         batch = engine.new_batch(list(own["groups"]))
         batch.memory.load_state_dict(own["memory"])
         for policy, kept in zip(batch.policies, own["policies"], strict=True):
             policy.load_state_dict(kept)
-        video.batches.append(batch)
-    return video
+        batches.append(batch)
+    return batches
 
 
 def _checked_ids(ids: Sequence[Any], video: VideoViews) -> list[int]:
     """Returns the ids of a restored video's objects. Raises ``DataError`` unless each has a different id."""
-    counts = {state.num_objects for state in video.states}
     valid = all(type(value) is int and 1 <= value <= 255 for value in ids)
-    if not ids or not valid or counts != {len(set(ids))} or len(set(ids)) != len(ids):
-        expected = f"a different number from 1 to 255 for each of {', '.join(map(str, counts))} objects"
+    if not ids or not valid or len(ids) != video.state.num_objects or len(set(ids)) != len(ids):
+        expected = f"a different number from 1 to 255 for each of {video.state.num_objects} objects"
         raise DataError(f"the state's ids: expected {expected}, found {ids!r:.100}")
     return list(ids)
 
@@ -127,7 +121,7 @@ def _check_sizes(video: VideoViews, last: ShownFrame) -> None:
         expected = "1 x 1 or more" if last.mask is None else format_shape(last.mask.shape)
         raise DataError(f"the state's size: expected {expected}, found {format_shape(video.size)}")
     for view in video.views:
-        stored = view.state.batches[0].memory.bank.layer(0).keys.shape[2]
+        stored = view.engine.batches[0].memory.bank.layer(0).keys.shape[2]
         if stored != prod(-(-side // STRIDE) for side in view.size):
             raise DataError(
                 f"the state's inputs: expected a size of {stored} cells of {STRIDE} x {STRIDE}, "

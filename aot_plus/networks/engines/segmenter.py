@@ -19,7 +19,7 @@ from aot_plus.networks.engines.inputs import ImageInput, MaskInput, as_image, as
 from aot_plus.networks.engines.prepared import PreparedFrame, prepare_frame
 from aot_plus.networks.engines.saved_state import restored_video, saved_config, saved_video
 from aot_plus.networks.engines.step_store import StepStore
-from aot_plus.networks.engines.views import VideoViews, View, input_sizes
+from aot_plus.networks.engines.views import VideoViews, input_sizes
 from aot_plus.networks.engines.weight_places import WeightPlaces
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT
@@ -193,13 +193,13 @@ class VideoSegmenter:
         """
         predictions = video.predict(frame.inputs)
         scores = video.scores([prediction.logits for prediction in predictions], len(self._ids))
-        labels = committed = scores.labels()
-        packed = num_objects = None
-        if given is not None:
-            packed = self._take_mask(given)
+        labels, packed = scores.labels(), None
+        if given is None:
+            video.commit(predictions, labels)
+        else:
+            packed = self._take_mask(video, given)
             labels, committed = _lay_over(labels, packed)
-            num_objects = len(self._ids)
-        video.commit(predictions, committed, num_objects)
+            video.commit_reference(predictions, committed, len(self._ids))
         self._last = ShownFrame(scores, packed, self._followed())
         self._steps.keep_if_fits()
         return labels
@@ -251,11 +251,10 @@ class VideoSegmenter:
         holds of it. Raises ``DataError`` if no such object is followed.
         """
         followed = self._ids_of(self._followed())
-        if object_id not in followed:
+        if self._video is None or object_id not in followed:
             known = ", ".join(map(str, followed)) or "none"
             raise DataError(f"remove({object_id!r}): there is no such object; followed are: {known}")
-        for view in self._views:
-            view.state.removed.add(self._ids.index(object_id) + 1)
+        self._video.state.removed.add(self._ids.index(object_id) + 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns a copy of the state from which this video can be resumed: plain values and tensors.
@@ -287,11 +286,11 @@ class VideoSegmenter:
     @property
     def banks(self) -> list[list[int]]:
         """Lists the frame numbers in each object group's long-term memory, oldest first (first view)."""
-        return self._views[0].state.banks if self._views else []
+        return [] if self._video is None else self._video.views[0].engine.banks
 
     def _followed(self) -> tuple[int, ...]:
         """Lists the packed ids of the objects that have not been removed."""
-        removed = self._views[0].state.removed if self._views else ()
+        removed = () if self._video is None else self._video.state.removed
         return tuple(number for number in range(1, len(self._ids) + 1) if number not in removed)
 
     def _ids_of(self, packed: Iterable[int]) -> list[int]:
@@ -331,18 +330,12 @@ class VideoSegmenter:
         config = (*saved_config(self.cfg).items(), ("TEST_TF32", self.cfg.TEST_TF32))
         return size, tuple(inputs), groups, self.trace is None, config
 
-    @property
-    def _views(self) -> list[View]:
-        """Returns the current video's views, none before ``start``."""
-        return [] if self._video is None else self._video.views
-
-    def _take_mask(self, mask: Mask) -> Tensor:
+    def _take_mask(self, video: VideoViews, mask: Mask) -> Tensor:
         """Adds the objects of a mask given in mid-video to those followed; returns it packed, ``H x W``."""
         new = _objects(mask, track_ignored=False)
         self._ids += [value for value in new if value not in self._ids]
         shown = {self._ids.index(value) + 1 for value in np.unique(mask).tolist() if value in self._ids}
-        for view in self._views:
-            view.state.removed -= shown
+        video.state.removed -= shown
         return self._pack(mask)
 
     def _pack(self, mask: Mask) -> Tensor:

@@ -44,7 +44,7 @@ class StepStore:
         self._put_back()
         if self._make_recorder is None:
             return
-        capacities = [batch.memory.bank.capacity for state in video.states for batch in state.batches]
+        capacities = [batch.memory.bank.capacity for batch in video.batches]
         if None in capacities:
             _say(self._said, logging.INFO, f"an unbounded bank has no fixed shape: {_EAGERLY}")
             return

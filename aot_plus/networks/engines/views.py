@@ -9,11 +9,12 @@ from torch import Tensor
 
 from aot_plus.configs import Config
 from aot_plus.networks.engines.frame_scores import FrameScores
-from aot_plus.networks.engines.inference import InferenceEngine, Prediction, VideoState
+from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, Prediction, VideoState
 from aot_plus.networks.engines.prepared import PixelNormaliser
 from aot_plus.networks.layers.processor import convolution_format
 from aot_plus.networks.memory.trace import TraceSink
 from aot_plus.networks.models import AOT, Features, Propagation, input_size
+from aot_plus.utils.device import on_device
 
 __all__ = ["VideoViews", "View", "input_sizes"]
 
@@ -26,7 +27,6 @@ class View:
     size: tuple[int, int]  # of the network's input
     flip: bool
     engine: InferenceEngine
-    state: VideoState
 
 
 class VideoViews:
@@ -54,16 +54,17 @@ class VideoViews:
         layout = convolution_format(self.device, cfg.TEST_DTYPE, cfg.TEST_TF32)
         self._normalise = PixelNormaliser(self.device, layout)
         self.views = [
-            View(scale, own, flip, InferenceEngine(model, cfg), VideoState(0, 1))
+            View(scale, own, flip, InferenceEngine(model, cfg))
             for scale, own in enumerate(inputs)
             for flip in ((False, True) if cfg.TEST_FLIP else (False,))
         ]
+        self.state = VideoState(0, 1)  # one for all views, which must agree
         self._sum = torch.zeros((), device=self.device)  # of all logits: not finite once one of them is not
 
     @property
-    def states(self) -> list[VideoState]:
-        """Lists each view's state."""
-        return [view.state for view in self.views]
+    def batches(self) -> list[GroupBatch]:
+        """Lists the batches of groups in all views."""
+        return [batch for view in self.views for batch in view.engine.batches]
 
     def trace_to(self, trace: TraceSink | None) -> None:
         """Sets the function that gets the first view's memory decisions from now on; None for no trace."""
@@ -79,15 +80,15 @@ class VideoViews:
             memory_gap: frames between two writes to the long-term memory.
         """
         self._sum.zero_()
+        self.state = VideoState(num_objects, memory_gap)
         for view, images in zip(self.views, self._inputs(pixels), strict=True):
-            own = self.labels_of(view, labels)
-            view.engine.start(images, own, num_objects, memory_gap, view.state)
+            view.engine.start(images, self.labels_of(view, labels), num_objects)
 
     def predict(self, pixels: Sequence[Tensor]) -> list[Prediction]:
         """Predicts the next frame in each view; ``pixels`` as in ``start``."""
         inputs = self._inputs(pixels)
         return self._noted(
-            [view.engine.predict(view.state, images) for view, images in zip(self.views, inputs, strict=True)]
+            [view.engine.predict(self.state, images) for view, images in zip(self.views, inputs, strict=True)]
         )
 
     def encode(self, pixels: Sequence[Tensor]) -> list[Features]:
@@ -97,14 +98,14 @@ class VideoViews:
     def propagate(self, features: Sequence[Features]) -> list[list[Propagation]]:
         """Reads the memories: the only part of ``predict`` that depends on how many frames they hold."""
         pairs = zip(self.views, features, strict=True)
-        return [view.engine.propagate(view.state, encoded) for view, encoded in pairs]
+        return [view.engine.propagate(encoded) for view, encoded in pairs]
 
     def decode(
         self, features: Sequence[Features], propagations: Sequence[Sequence[Propagation]]
     ) -> list[Prediction]:
         """Predicts the objects of the frame in each view."""
         parts = zip(self.views, features, propagations, strict=True)
-        return self._noted([view.engine.decode(view.state, encoded, read) for view, encoded, read in parts])
+        return self._noted([view.engine.decode(self.state, encoded, read) for view, encoded, read in parts])
 
     def were_finite(self) -> bool:
         """Returns whether all logits since ``start`` were finite numbers; waits for a GPU."""
@@ -116,13 +117,25 @@ class VideoViews:
             self._sum.add_(prediction.logits.sum())
         return predictions
 
-    def commit(
-        self, predictions: Sequence[Prediction], labels: Tensor, num_objects: int | None = None
-    ) -> None:
-        """Writes the frame to the memories; ``labels`` as in ``start``, ``num_objects`` if given."""
+    def commit(self, predictions: Sequence[Prediction], labels: Tensor) -> None:
+        """Writes the frame to the memories with its predicted ``labels``, as in ``start``."""
+        offered = self.state.writes_next
+        number = self._next_number() if offered else None
         for view, prediction in zip(self.views, predictions, strict=True):
-            own = self.labels_of(view, labels)
-            view.engine.commit(view.state, prediction, own, num_objects=num_objects)
+            view.engine.commit(prediction, self.labels_of(view, labels), number)
+        self.state.move_on(offered=offered)
+
+    def commit_reference(self, predictions: Sequence[Prediction], labels: Tensor, num_objects: int) -> None:
+        """Writes the frame with given ``labels``, as in ``start``; there are ``num_objects`` from now on."""
+        self.state.num_objects = num_objects
+        number = self._next_number()
+        for view, prediction in zip(self.views, predictions, strict=True):
+            view.engine.commit_reference(prediction, self.labels_of(view, labels), number, num_objects)
+        self.state.move_on(offered=True)
+
+    def _next_number(self) -> Tensor:
+        """Returns the number of the next frame, without dimensions, on the device."""
+        return on_device([self.state.frame + 1], self.device)[0]
 
     def scores(self, logits: Sequence[Tensor], num_objects: int) -> FrameScores:
         """Makes the scores of a frame from the logits in each view, which has ``num_objects`` objects."""
