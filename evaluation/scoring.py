@@ -54,7 +54,7 @@ def score_sequences(
     A problem in one sequence does not stop the others, so that one run reports all problems.
 
     Args:
-        results: the folder of the predictions, which has passed ``vost.check_predictions``.
+        results: the folder of the predictions, which has passed ``check_predictions``.
         workers: processes, as for ``map_in_processes``. Each holds one frame's two masks at a time.
     Raises:
         DataError: the problems of all sequences, one per line, or a worker that died.

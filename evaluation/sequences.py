@@ -146,7 +146,7 @@ def mask_pairs(sequence: AnnotatedSequence, results: Path) -> Iterator[tuple[Mas
         try:
             prediction = read(path)
         except DataError as error:
-            raise DataError(f"{error}; remove it and rerun inference, which makes it again") from error
+            raise DataError(f"{error}; if inference wrote it, remove it and rerun inference") from error
         if annotation.shape != prediction.shape:
             sizes = f"{_size(prediction)} pixels, its annotation is {_size(annotation)}"
             raise DataError(f"{path}: the prediction is {sizes}")

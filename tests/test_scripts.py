@@ -257,7 +257,7 @@ def test_set_up_makes_a_venv_once(tree: Path, run: Run, tmp_path: Path) -> None:
 def test_set_up_says_what_a_python_with_pytorch_lacks(
     tree: Path, run: Run, tmp_path: Path, lacks: str, is_told: bool
 ) -> None:
-    python = _fake_python(tmp_path / "bin", satisfies=False, pip='touch "$0.installed"', lacks=lacks)
+    python = _fake_python(tmp_path / "my bin", satisfies=False, pip='touch "$0.installed"', lacks=lacks)
     done = run("run_tests.sh", python=python)
     assert done.returncode == 0
     lines = done.stderr.splitlines()
@@ -266,6 +266,7 @@ def test_set_up_says_what_a_python_with_pytorch_lacks(
     assert len(advice) == is_told
     for line in advice:  # can be pasted into a shell, whatever the path
         command = shlex.split(line.partition(": ")[2])
+        assert command[:2] == [f"{python}/python3", "-m"]
         assert command[-3:] == [f"{tree}/requirements.txt", "-r", f"{tree}/requirements-dev.txt"]
 
 

@@ -30,7 +30,7 @@ def open_dataset(
         name: one of ``DATASET_FOLDERS``, or a folder.
         data_folder: the folder that holds known datasets.
         images: the folder of the frames; None for the layout's default.
-        split: the split to read, unless a method is given another.
+        split: the split to read; another is opened with ``Dataset.of_split``.
         layout: a layout's name or class, as in ``TEST_LAYOUT``; empty for that of a known dataset, or to
             detect it.
         key: the config value that names the layout, for messages.

@@ -100,7 +100,7 @@ say_what_is_lacking() {
     esac
     say "The active Python has PyTorch, but lacks:"
     say "$lacking"
-    say "To use it, stop this with Ctrl-C and run: $1 -m pip install$(printf ' -r %q' "${@:2}")"
+    say "To use it, stop this with Ctrl-C and run: $(printf '%q -m pip install' "$1"; printf ' -r %q' "${@:2}")"
 }
 
 find_base_python() {
