@@ -85,6 +85,22 @@ class KeepsItsState(FifoPolicy):
         self.state = torch.zeros(capacity, device=device)
 
 
+class Unprepared(KeepsItsState):
+    """Fails where a replayable policy has to do more than others."""
+
+    replayable = True
+    fails = False
+
+    def reserve(self, capacity: int, device: torch.device) -> None:
+        if self.fails:
+            raise ZeroDivisionError("reserve")
+        super().reserve(capacity, device)
+
+    def forget(self) -> None:
+        if self.fails:
+            raise ZeroDivisionError("forget")
+
+
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     """Makes all segmenters record their steps with this recorder."""
@@ -514,6 +530,18 @@ def test_a_loaded_state_replaces_the_step_that_waits(
     monkeypatch.setattr(step_store, "GRAPH_BYTES", 0)
     one.load_state_dict(one.state_dict())
     assert not one._steps._waiting
+
+
+def test_an_error_in_an_own_policys_tensors_is_reported(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like all errors in a user's policy, it names the policy and the line."""
+    one, run = _segmenter(MEM_POLICY=f"{__name__}:Unprepared", LATTER_MEM_LEN=2), _all(frames=2)
+    for method in ("reserve", "forget"):
+        with monkeypatch.context() as patch, pytest.raises(ConfigError, match=f"Unprepared.*{method}"):
+            patch.setattr(Unprepared, "fails", True)
+            run(one)
+        run(one)
 
 
 def test_frames_of_the_networks_size_and_others_do_not_share_tensors(recorder: TapeRecorder) -> None:
