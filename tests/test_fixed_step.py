@@ -532,15 +532,35 @@ def test_a_loaded_state_replaces_the_step_that_waits(
     assert not one._steps._waiting
 
 
+def test_a_video_keeps_its_step_if_a_state_cannot_be_loaded(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second group of objects then ends this step; otherwise the next video would get both groups."""
+
+    def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
+        labels = _all(frames=4, gap=1)(one)
+        if one._steps.current is not None:
+            monkeypatch.setattr(Unprepared, "fails", True)
+            with pytest.raises(ConfigError):
+                one.load_state_dict(one.state_dict())
+            monkeypatch.setattr(Unprepared, "fails", False)
+        labels.append(one.step(_video(44, frames=1)[0], _squares(list(range(10, 20)))))
+        return [*labels, *_all(frames=6, gap=1)(one)]
+
+    _check_equal(run, MEM_POLICY=f"{__name__}:Unprepared", LATTER_MEM_LEN=2)
+    assert recorder.replays > 0
+
+
 def test_an_error_in_an_own_policys_tensors_is_reported(
     recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Like all errors in a user's policy, it names the policy and the line."""
     one, run = _segmenter(MEM_POLICY=f"{__name__}:Unprepared", LATTER_MEM_LEN=2), _all(frames=2)
     for method in ("reserve", "forget"):
-        with monkeypatch.context() as patch, pytest.raises(ConfigError, match=f"Unprepared.*{method}"):
-            patch.setattr(Unprepared, "fails", True)
+        monkeypatch.setattr(Unprepared, "fails", True)
+        with pytest.raises(ConfigError, match=f"Unprepared.*{method}"):
             run(one)
+        monkeypatch.setattr(Unprepared, "fails", False)
         run(one)
 
 
