@@ -13,6 +13,7 @@ from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import InferenceEngine, VideoState
 from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.memory.policies import policy_errors
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.aot import STRIDE
 from aot_plus.utils.errors import ConfigError, DataError
@@ -35,13 +36,18 @@ def saved_config(cfg: Config) -> dict[str, Any]:
 
 
 def saved_video(ids: Sequence[int], video: VideoViews, last: ShownFrame) -> dict[str, Any]:
-    """Copies a video to plain values and tensors. ``ids``: the objects'; ``last``: its last frame."""
+    """Copies a video to plain values and tensors. ``ids``: the objects'; ``last``: its last frame.
+
+    Raises ``ConfigError`` if a user's own policy cannot be copied.
+    """
+    with policy_errors(video.cfg.MEM_POLICY):
+        views = [_saved_state(state) for state in video.states]
     return {
         "config": saved_config(video.cfg),
         "ids": list(ids),
         "size": list(video.size),
         "inputs": [list(size) for size in video.inputs],
-        "views": [_saved_state(state) for state in video.states],
+        "views": views,
         "last": _saved_frame(last),
     }
 
