@@ -699,3 +699,13 @@ def test_the_tape_detects_work_that_involves_the_host() -> None:
     for _ in range(3):
         replay()
     assert values[0] == 1
+
+
+def test_the_tape_detects_results_in_a_recordings_own_memory() -> None:
+    """On a GPU, another recording may overwrite them."""
+    values, found = torch.zeros(3), list[torch.Tensor]()
+    replay, _ = TapeRecorder().record(lambda: found.append(values.add_(1) * 2))
+    assert found[0].isnan().all()
+    replay()
+    assert found[0].isnan().all()
+    assert values.eq(1).all()
