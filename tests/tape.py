@@ -54,9 +54,35 @@ class _Tape(TorchDispatchMode):
                     if isinstance(before, Tensor) and _storage(before) != _storage(now):
                         before.copy_(now)
 
+    def spoil(self) -> None:
+        """Overwrites all that the operations allocated, as graphs do that share a GPU's memory pool."""
+        with torch._C._AutoDispatchBelowAutograd():
+            for tensor in self._allocated():
+                if tensor.is_floating_point():
+                    tensor.fill_(torch.nan)
+                elif tensor.dtype == torch.bool:
+                    tensor.logical_not_()
+                else:
+                    tensor.fill_(3)
+
+    def _allocated(self) -> list[Tensor]:
+        """Lists the results whose memory no earlier argument or result had."""
+        seen, found = set[int](), list[Tensor]()
+        for _, args, kwargs, result in self.calls:
+            seen |= {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor) and leaf.numel() and _storage(leaf) not in seen:
+                    seen.add(_storage(leaf))
+                    found.append(leaf)
+        return found
+
 
 class TapeRecorder:
-    """Records like ``CudaRecorder``. Code that depends on more than recorded tensors replays stale data."""
+    """Records like ``CudaRecorder``.
+
+    Code that depends on more than recorded tensors replays stale data. Results that are left in tensors which
+    a piece allocated are overwritten.
+    """
 
     def __init__(self) -> None:
         self.replays = 0
@@ -75,10 +101,12 @@ class TapeRecorder:
                     piece()
             finally:
                 tape.undo()
+                tape.spoil()
 
         def replay() -> None:
             self.replays += 1
             tape.play()
+            tape.spoil()
 
         return replay, 1000
 

@@ -85,6 +85,22 @@ class KeepsItsState(FifoPolicy):
         self.state = torch.zeros(capacity, device=device)
 
 
+class Unprepared(KeepsItsState):
+    """Fails where a replayable policy has to do more than others."""
+
+    replayable = True
+    fails = False
+
+    def reserve(self, capacity: int, device: torch.device) -> None:
+        if self.fails:
+            raise ZeroDivisionError("reserve")
+        super().reserve(capacity, device)
+
+    def forget(self) -> None:
+        if self.fails:
+            raise ZeroDivisionError("forget")
+
+
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     """Makes all segmenters record their steps with this recorder."""
@@ -516,6 +532,38 @@ def test_a_loaded_state_replaces_the_step_that_waits(
     assert not one._steps._waiting
 
 
+def test_a_video_keeps_its_step_if_a_state_cannot_be_loaded(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second group of objects then ends this step; otherwise the next video would get both groups."""
+
+    def run(one: VideoSegmenter) -> list[NDArray[np.uint8]]:
+        labels = _all(frames=4, gap=1)(one)
+        if one._steps.current is not None:
+            monkeypatch.setattr(Unprepared, "fails", True)
+            with pytest.raises(ConfigError):
+                one.load_state_dict(one.state_dict())
+            monkeypatch.setattr(Unprepared, "fails", False)
+        labels.append(one.step(_video(44, frames=1)[0], _squares(list(range(10, 20)))))
+        return [*labels, *_all(frames=6, gap=1)(one)]
+
+    _check_equal(run, MEM_POLICY=f"{__name__}:Unprepared", LATTER_MEM_LEN=2)
+    assert recorder.replays > 0
+
+
+def test_an_error_in_an_own_policys_tensors_is_reported(
+    recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like all errors in a user's policy, it names the policy and the line."""
+    one, run = _segmenter(MEM_POLICY=f"{__name__}:Unprepared", LATTER_MEM_LEN=2), _all(frames=2)
+    for method in ("reserve", "forget"):
+        monkeypatch.setattr(Unprepared, "fails", True)
+        with pytest.raises(ConfigError, match=f"Unprepared.*{method}"):
+            run(one)
+        monkeypatch.setattr(Unprepared, "fails", False)
+        run(one)
+
+
 def test_frames_of_the_networks_size_and_others_do_not_share_tensors(recorder: TapeRecorder) -> None:
     """The former are uint8; the others were resized, so they are float32 and may exceed 0 to 255."""
 
@@ -651,3 +699,13 @@ def test_the_tape_detects_work_that_involves_the_host() -> None:
     for _ in range(3):
         replay()
     assert values[0] == 1
+
+
+def test_the_tape_detects_results_in_a_recordings_own_memory() -> None:
+    """On a GPU, another recording may overwrite them."""
+    values, found = torch.zeros(3), list[torch.Tensor]()
+    replay, _ = TapeRecorder().record(lambda: found.append(values.add_(1) * 2))
+    assert found[0].isnan().all()
+    replay()
+    assert found[0].isnan().all()
+    assert values.eq(1).all()

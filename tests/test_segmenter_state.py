@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,14 @@ class Learned(MemoryPolicy):
         return scores.masked_fill(~append.may_drop, torch.inf).argmin()
 
 
+class Locked(SecondBest):
+    """A custom policy with an attribute that cannot be copied."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        self.lock = Lock()
+
+
 OWN_POLICIES = [f"{__name__}:SecondBest", f"{__name__}:Learned"]
 POLICIES = ["emfs", "rmem", "fifo", "random", "uniform", "unbounded", *OWN_POLICIES]
 
@@ -98,6 +107,13 @@ def test_the_state_does_not_change_with_the_video() -> None:
     for _ in range(2):
         segmenter.load_state_dict(state)
         assert not _differ([segmenter.step(image) for image in video[5:]], expected)
+
+
+def test_an_own_policy_that_cannot_be_saved_is_named() -> None:
+    segmenter = _segmenter(MEM_POLICY=f"{__name__}:Locked")
+    segmenter.start(_video(9, frames=1)[0], _squares([1]))
+    with pytest.raises(ConfigError, match=r"MEM_POLICY.*Locked.*lock"):
+        segmenter.state_dict()
 
 
 @pytest.mark.parametrize(

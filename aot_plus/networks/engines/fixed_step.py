@@ -17,7 +17,7 @@ from aot_plus.networks.engines.frame_scores import FrameScores
 from aot_plus.networks.engines.inference import Prediction
 from aot_plus.networks.engines.step_graphs import StepGraphs
 from aot_plus.networks.engines.views import VideoViews
-from aot_plus.networks.memory.policies import is_replayable
+from aot_plus.networks.memory.policies import is_replayable, policy_errors
 from aot_plus.networks.models import Features, Propagation
 
 __all__ = ["FixedStep"]
@@ -34,14 +34,16 @@ class FixedStep:
     """
 
     def __init__(self, video: VideoViews, graphs: StepGraphs) -> None:
+        """Raises ``ConfigError`` if a user's own policy cannot reserve its tensors."""
         self.video = video
         self.graphs = graphs
         policies = [policy for batch in self.video.batches for policy in batch.policies]
         traced = any(view.engine.trace is not None for view in video.views)
         self._choice_is_replayable = not traced and all(map(is_replayable, policies))
-        for batch in self.video.batches:
-            for policy in filter(is_replayable, batch.policies):
-                policy.reserve(batch.memory.bank.capacity or 0, video.device)
+        with policy_errors(video.cfg.MEM_POLICY):
+            for batch in self.video.batches:
+                for policy in filter(is_replayable, batch.policies):
+                    policy.reserve(batch.memory.bank.capacity or 0, video.device)
         self._num_batches = len(self.video.batches)
         self._number = torch.zeros((), dtype=torch.long, device=video.device)  # of the frame to be written
         self._labels = torch.zeros(video.size, dtype=torch.int, device=video.device)

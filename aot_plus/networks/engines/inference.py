@@ -190,7 +190,8 @@ class InferenceEngine:
         """Returns the policy for a new video: the same object, cleared, if it keeps its tensors in place."""
         if not is_replayable(policy):
             return build_policy(self.cfg)
-        policy.forget()
+        with policy_errors(self.cfg.MEM_POLICY):
+            policy.forget()
         return policy
 
     def _add_groups(self, num_objects: int, features: Features, labels: Tensor, number: Tensor) -> None:

@@ -13,11 +13,12 @@ from aot_plus.networks.engines.frame_scores import ShownFrame
 from aot_plus.networks.engines.inference import GroupBatch, InferenceEngine, VideoState
 from aot_plus.networks.engines.inputs import format_shape
 from aot_plus.networks.engines.views import VideoViews
+from aot_plus.networks.memory.policies import policy_errors
 from aot_plus.networks.models import AOT
 from aot_plus.networks.models.aot import STRIDE
 from aot_plus.utils.errors import ConfigError, DataError
 
-__all__ = ["restored_batches", "restored_video", "saved_config", "saved_video"]
+__all__ = ["restored_video", "saved_config", "saved_video"]
 
 # The config values that labels depend on, besides those whose names begin with MODEL_ or MEM_.
 _DECIDING = (
@@ -35,14 +36,17 @@ def saved_config(cfg: Config) -> dict[str, Any]:
 
 
 def saved_video(ids: Sequence[int], video: VideoViews, last: ShownFrame) -> dict[str, Any]:
-    """Copies a video to plain values and tensors. ``ids``: the objects'; ``last``: its last frame."""
+    """Copies a video to plain values and tensors. ``ids``: the objects'; ``last``: its last frame.
+
+    Raises ``ConfigError`` if a user's own policy cannot be copied.
+    """
     return {
         "config": saved_config(video.cfg),
         "ids": list(ids),
         "size": list(video.size),
         "inputs": [list(size) for size in video.inputs],
         "state": {**vars(video.state), "removed": sorted(video.state.removed)},
-        "views": [_saved_batches(view.engine.batches) for view in video.views],
+        "views": [_saved_batches(view.engine) for view in video.views],
         "last": _saved_frame(last),
     }
 
@@ -61,7 +65,7 @@ def restored_video(
     video = VideoViews(model, cfg, size, inputs)
     video.state = VideoState(**{**saved["state"], "removed": set(saved["state"]["removed"])})
     for view, batches in zip(video.views, saved["views"], strict=True):
-        view.engine.batches = restored_batches(batches, view.engine, video.device)
+        view.engine.batches = _restored_batches(batches, view.engine, video.device)
     last = _restored_frame(saved["last"], video)
     ids = _checked_ids(saved["ids"], video)
     _check_sizes(video, last)
@@ -77,19 +81,17 @@ def _check_config(values: Mapping[str, Any], cfg: Config) -> None:
             )
 
 
-def _saved_batches(batches: Sequence[GroupBatch]) -> list[dict[str, Any]]:
-    """Copies the memories of a view."""
+def _saved_batches(engine: InferenceEngine) -> list[dict[str, Any]]:
+    """Copies the memories of a view. Raises ``ConfigError`` if a user's own policy cannot be copied."""
+    with policy_errors(engine.cfg.MEM_POLICY):
+        policies = [[policy.state_dict() for policy in batch.policies] for batch in engine.batches]
     return [
-        {
-            "groups": list(batch.groups),
-            "memory": batch.memory.state_dict(),
-            "policies": [policy.state_dict() for policy in batch.policies],
-        }
-        for batch in batches
+        {"groups": list(batch.groups), "memory": batch.memory.state_dict(), "policies": own}
+        for batch, own in zip(engine.batches, policies, strict=True)
     ]
 
 
-def restored_batches(
+def _restored_batches(
     saved: Sequence[Mapping[str, Any]], engine: InferenceEngine, device: torch.device
 ) -> list[GroupBatch]:
     """Restores the memories of a view that ``saved_video`` copied, with their tensors on ``device``."""

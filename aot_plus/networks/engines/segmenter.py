@@ -260,7 +260,7 @@ class VideoSegmenter:
         """Returns a copy of the state from which this video can be resumed: plain values and tensors.
 
         It does not include the model. ``torch.save`` writes it, and ``torch.load`` reads it. Raises
-        ``DataError`` before ``start``.
+        ``DataError`` before ``start``, and ``ConfigError`` if your own policy cannot be copied.
         """
         if self._last is None or self._video is None:
             raise DataError("state_dict() was called before start()")

@@ -40,14 +40,22 @@ class StepStore:
         return self.current
 
     def make(self, shape: Hashable, video: VideoViews) -> None:
-        """Makes a step for a video that has been started, unless the video has to run eagerly."""
+        """Makes a step for a video that has been started, unless the video has to run eagerly.
+
+        If that fails, the current video keeps its step.
+        """
+        step = self._new_step(video)
         self._put_back()
+        self._shape, self.current = shape, step
+        self._has_room()
+
+    def _new_step(self, video: VideoViews) -> FixedStep | None:
         if self._make_recorder is None:
-            return
+            return None
         capacities = [batch.memory.bank.capacity for batch in video.batches]
         if None in capacities:
             _say(self._said, logging.INFO, f"an unbounded bank has no fixed shape: {_EAGERLY}")
-            return
+            return None
         # The store's bound methods would make a cycle, which Python frees late, and with it GPU memory.
         own = weakref.ref(self)
         graphs = StepGraphs(
@@ -56,8 +64,7 @@ class StepStore:
             partial(_say, self._said, logging.WARNING),
             counts=max(filter(None, capacities)),
         )
-        self._shape, self.current = shape, FixedStep(video, graphs)
-        self._has_room()
+        return FixedStep(video, graphs)
 
     def _put_back(self) -> None:
         """Ends the current video: its step waits for another."""
