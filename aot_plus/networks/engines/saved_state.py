@@ -18,7 +18,7 @@ from aot_plus.networks.models import AOT
 from aot_plus.networks.models.aot import STRIDE
 from aot_plus.utils.errors import ConfigError, DataError
 
-__all__ = ["restored_video", "saved_config", "saved_video"]
+__all__ = ["restored_batches", "restored_video", "saved_config", "saved_video"]
 
 # The config values that labels depend on, besides those whose names begin with MODEL_ or MEM_.
 _DECIDING = (
@@ -65,7 +65,7 @@ def restored_video(
     video = VideoViews(model, cfg, size, inputs)
     video.state = VideoState(**{**saved["state"], "removed": set(saved["state"]["removed"])})
     for view, batches in zip(video.views, saved["views"], strict=True):
-        view.engine.batches = _restored_batches(batches, view.engine, video.device)
+        view.engine.batches = restored_batches(batches, view.engine, video.device)
     last = _restored_frame(saved["last"], video)
     ids = _checked_ids(saved["ids"], video)
     _check_sizes(video, last)
@@ -91,7 +91,7 @@ def _saved_batches(engine: InferenceEngine) -> list[dict[str, Any]]:
     ]
 
 
-def _restored_batches(
+def restored_batches(
     saved: Sequence[Mapping[str, Any]], engine: InferenceEngine, device: torch.device
 ) -> list[GroupBatch]:
     """Restores the memories of a view that ``saved_video`` copied, with their tensors on ``device``."""
