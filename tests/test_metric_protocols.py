@@ -259,6 +259,18 @@ def test_what_only_one_side_has_is_named_and_under_strict_an_error(
     assert " thin" in capsys.readouterr().err
 
 
+def test_a_named_list_of_sequences_is_scored_from_plain_folders(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (listed,) = {one.sequence for one in scores_of(data, "vos-benchmark", *DAVIS, "test-dev")}
+    assert listed in (data / "davis" / "ImageSets" / "2017" / "test-dev.txt").read_text().split()
+    (data / "davis" / "mine.txt").write_text("thin\n")
+    (data / "outside.txt").write_text("thin\n")
+    assert {one.sequence for one in scores_of(data, "vos-benchmark", *DAVIS, "mine")} == {"thin"}
+    assert run(data, "vos-benchmark", *DAVIS, "--set", "../outside") == 1
+    assert "'../outside'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", ["Annotations/{}/00000.png", "Annotations/bear/{}.png"])
 def test_a_name_that_no_text_file_can_hold_is_named(
     davis2016: Path, capsys: pytest.CaptureFixture[str], place: str
@@ -390,10 +402,27 @@ def test_the_given_frame_of_each_object_counts_where_asked(youtube_vos: Path) ->
     assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True, True]
 
 
+def test_the_order_in_a_meta_file_does_not_matter(youtube_vos: Path) -> None:
+    path = youtube_vos / "valid" / "meta.json"
+    objects = json.loads(path.read_text())["videos"]["v"]["objects"]
+    before = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
+    backwards = {number: {**objects[number], "frames": objects[number]["frames"][::-1]} for number in "21"}
+    path.write_text(json.dumps({"videos": {"v": {"objects": backwards}}}))
+    after = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
+    for one, other in zip(before, after, strict=True):
+        assert (one.number, one.frames) == (other.number, other.frames)
+        np.testing.assert_array_equal(one.values["J"], other.values["J"])
+
+
+@pytest.mark.parametrize("of_training", [True, False])
 def test_without_categories_there_is_no_g_but_j_and_f(
-    youtube_vos: Path, caplog: pytest.LogCaptureFixture
+    youtube_vos: Path, caplog: pytest.LogCaptureFixture, of_training: bool
 ) -> None:
-    (youtube_vos / "train" / "meta.json").unlink()
+    if of_training:
+        (youtube_vos / "train" / "meta.json").unlink()
+    else:
+        path = youtube_vos / "valid" / "meta.json"
+        path.write_text(re.sub('"category": "[a-z]+", ', "", path.read_text()))
     overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
     assert np.isnan(overall["G-Mean"])
     assert "seen or unseen" in caplog.text
@@ -406,12 +435,18 @@ def test_without_categories_there_is_no_g_but_j_and_f(
         ("valid", ""),
         ("valid", "{}"),
         ("valid", '{"videos": {"v": {"objects": {"1": {}}}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"1": 5}}}}'),
+        ("valid", '{"videos": {"v": {"objects": []}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"a": {"frames": ["00000", "00005"]}}}}}'),
         ("valid", '{"videos": {"v": {"objects": {}}}}'),
         ("valid", '{"videos": {"v": {"objects": {"0": {"frames": ["00000", "00005"]}}}}}'),
         ("valid", '{"videos": {"v": {"objects": {"1": {"frames": ["00000"]}}}}}'),
         ("valid", '{"videos": {"../v": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
+        ("valid", "[]"),
+        ("valid", '{"videos": ["v"]}'),
         ("valid", '{"videos": {"\\ud800": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
         ("train", '{"videos": {"v": {}}}'),
+        ("train", '{"videos": {"v": []}}'),
         ("train", '{"videos": {"v": {"objects": {"1": 5}}}}'),
     ],
 )
