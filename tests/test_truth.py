@@ -70,6 +70,17 @@ def test_the_metric_reads_a_list_of_sequences_only_where_there_is_one(
     assert {one.name.partition("/")[0] for one in sequences} == {"a", "b"}
 
 
+def test_the_metric_finds_splits_inside_the_folder_of_masks(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    root = opened("mose_v1", "davis", source, tmp_path / "aot_plus" / "datasets").root
+    (root / "Annotations").mkdir()
+    masks = (root / "valid" / "Annotations").rename(root / "Annotations" / "valid")
+    (root / "valid").rename(root / "aside")
+    assert known_truth("mose_v1", "val", get_protocol("davis")).root == masks
+
+
 @pytest.mark.parametrize("split", ["../sav_val", "x" * 300])
 def test_a_known_data_set_has_no_split_outside_its_folder(
     split: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
