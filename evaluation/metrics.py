@@ -120,8 +120,8 @@ def decay(ious: FloatArray) -> FloatArray:
     """
     marks = np.linspace(1, ious.shape[-1], DECAY_QUARTERS + 1)
     borders = np.round(marks + 1e-10).astype(np.int64) - 1
-    first = ious[..., borders[0] : borders[1] + 1]
-    last = ious[..., borders[-2] : borders[-1] + 1]
+    first = ious[..., : borders[1] + 1]
+    last = ious[..., borders[-2] :]
     return np.asarray(first.mean(axis=-1) - last.mean(axis=-1))
 
 
