@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from aot_plus.pipeline.choices import EvalRequest, choose, missing_downloads
+from aot_plus.pipeline.choices import EvalRequest, choose, ensure_mini_vost, missing_downloads
 from aot_plus.tools import eval as eval_tool
 from aot_plus.tools.common import run_tool
 from aot_plus.utils.errors import ConfigError, DataError
@@ -124,18 +124,28 @@ def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
 
 def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # a home without data and checkpoints
-    for request in (EvalRequest(dataset="mini_vost"), EvalRequest()):
+    for request in (
+        EvalRequest(dataset="mini_vost"),
+        EvalRequest(overrides={"TEST_DATASET": "mini_vost"}),
+        EvalRequest(stage="pre_vost_2"),
+        EvalRequest(),
+    ):
         choice = choose(request)
         assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
         assert choice.shipped
         assert choice.checkpoint is not None
         assert choice.checkpoint.name == "aot_mini.safetensors"
     assert missing_downloads(EvalRequest(dataset="mini_vost")) == []
+    assert missing_downloads(EvalRequest(model="r50_deaotl", dataset="mini_vost")) == ["DeAOT_EMFS.pth"]
     for dataset in (None, "mini_vost"):
         with pytest.raises(ConfigError, match=r"DeAOT_EMFS\.pth"):
             choose(EvalRequest(model="r50_deaotl", dataset=dataset))
         with pytest.raises(ConfigError, match="--checkpoint"):
             choose(EvalRequest(model="aott", dataset=dataset))
+        with pytest.raises(ConfigError, match=r"mine\.pth"):
+            choose(EvalRequest(checkpoint="mine.pth", dataset=dataset))
+    random = choose(EvalRequest(dataset="mini_vost", random_weights=True))
+    assert (random.cfg.MODEL_NAME, random.checkpoint, random.shipped) == ("r50_aotl", None, False)
 
 
 def test_the_checkpoint_of_a_benchmark_is_what_is_downloaded(
@@ -159,6 +169,7 @@ def test_vost_is_found_by_the_name_that_commands_give_it(
     (tmp_path / "aot_plus" / "datasets" / "vost").mkdir(parents=True)
     choice = choose(EvalRequest(random_weights=True))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_aotl", "vost")
+    assert missing_downloads(EvalRequest(random_weights=True)) == []
 
 
 def test_a_named_model_runs_on_mini_vost_without_vost(
@@ -171,3 +182,9 @@ def test_a_named_model_runs_on_mini_vost_without_vost(
     choice = choose(EvalRequest(model="r50_deaotl"))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_deaotl", "mini_vost")
     assert (choice.checkpoint, choice.shipped) == (checkpoint, False)
+
+
+def test_mini_vost_that_cannot_be_made_is_an_error_that_names_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file/MiniVOST: "):
+        ensure_mini_vost(tmp_path / "file")
