@@ -8,9 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from aot_plus.dataloaders.mini_vost import writer
 from aot_plus.pipeline.choices import EvalRequest, choose, ensure_mini_vost, missing_downloads
 from aot_plus.tools import eval as eval_tool
 from aot_plus.tools.common import run_tool
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 
@@ -132,6 +134,7 @@ def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pyt
     ):
         choice = choose(request)
         assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
+        assert choice.cfg.STAGE_NAME == get_config("mini_vost", "aot_mini").STAGE_NAME
         assert choice.shipped
         assert choice.checkpoint is not None
         assert choice.checkpoint.name == "aot_mini.safetensors"
@@ -170,6 +173,11 @@ def test_vost_is_found_by_the_name_that_commands_give_it(
     choice = choose(EvalRequest(random_weights=True))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_aotl", "vost")
     assert missing_downloads(EvalRequest(random_weights=True)) == []
+    checkpoint = tmp_path / "aot_plus" / "pretrain_models" / "AOT_EMFS.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    small = choose(EvalRequest(overrides={"TEST_DATASET": "mini_vost"}))
+    assert (small.cfg.MODEL_NAME, small.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
 
 
 def test_a_named_model_runs_on_mini_vost_without_vost(
@@ -184,7 +192,12 @@ def test_a_named_model_runs_on_mini_vost_without_vost(
     assert (choice.checkpoint, choice.shipped) == (checkpoint, False)
 
 
-def test_mini_vost_that_cannot_be_made_is_an_error_that_names_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="file/MiniVOST: "):
-        ensure_mini_vost(tmp_path / "file")
+def test_a_disk_that_is_full_is_an_error_that_names_the_folder_of_mini_vost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(writer, "add_val", fail)
+    with pytest.raises(DataError, match=r"MiniVOST: .*no space left"):
+        ensure_mini_vost(tmp_path)
