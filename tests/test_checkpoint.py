@@ -398,6 +398,7 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
     assert (facts.has_temporal_embedding, facts.temporal_slots) == (True, 2)
     facts = inspect_checkpoint(named_weights())
     assert (facts.has_temporal_embedding, facts.temporal_slots) == (False, None)
+    assert inspect_checkpoint({"mem_pos_emb": torch.tensor(0.0)}).temporal_slots is None
 
 
 def resnet_like(blocks: int) -> nn.Module:
