@@ -1,6 +1,7 @@
 """``python -m aot_plus.tools.eval``: from flags to exit codes, with a small network with random weights."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,14 @@ def test_the_checkpoint_of_a_benchmark_is_what_is_downloaded(
         missing_downloads(EvalRequest(dataset="davis2017"))
     assert missing_downloads(EvalRequest(dataset="vost")) == ["AOT_EMFS.pth", "vost"]
     assert missing_downloads(EvalRequest(dataset="vost", random_weights=True)) == ["vost"]
+
+
+def test_the_layout_that_is_recognised_joins_the_named_values(dataset: Path) -> None:
+    shutil.rmtree(dataset / "ImageSets")
+    (dataset / "JPEGImages_10fps").rename(dataset / "JPEGImages")
+    request = EvalRequest(dataset=str(dataset), random_weights=True, overrides={"TEST_MEM_GAP_MIN": 3})
+    cfg = choose(request).cfg
+    assert (cfg.TEST_LAYOUT, cfg.TEST_MEM_GAP_MIN) == ("folders", 3)
 
 
 def test_vost_is_found_by_the_name_that_commands_give_it(

@@ -319,6 +319,7 @@ def test_window_attention_equals_a_loop_over_queries(
     by_offset = torch.randn(2, WINDOW**2, 6)
     found = window_attention(queries, keys, values, offsets)
     located = window_attention(queries, keys, values, offsets, by_offset)
+    assert found.shape == located.shape == values.shape
     for y in range(height):
         for x in range(width):
             seen = [
