@@ -72,6 +72,7 @@ def test_a_known_data_set_in_another_folder_is_reported(tmp_path: Path) -> None:
     assert str(tmp_path / "one" / "MiniVOST") in difference
     assert str(tmp_path / "two" / "MiniVOST") in difference
     assert folder_differences(results, one, {}) == []
+    assert folder_differences(results, gone, {}) == []
     assert folder_differences(_results_of(gone, tmp_path / "moved"), one, {}) == []
 
 
