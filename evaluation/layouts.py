@@ -163,7 +163,6 @@ def _common_names(masks: Path, results: Path, protocol: Protocol) -> list[str]:
 
 
 def _listed_names(dataset: Path, split: str, protocol: Protocol) -> list[str]:
-    check_split_name(split)
     path = dataset / f"{split}.txt"
     return read_names(path) if path.is_file() else read_split(dataset, split, protocol.split_folders)
 
@@ -192,7 +191,6 @@ def _of_meta(dataset: Path, split: str, protocol: Protocol) -> Finders:
 
 def meta_path(dataset: Path, split: str) -> Path:
     """Returns the path of the file that lists a split's videos and objects; it may be missing."""
-    check_split_name(split)
     folder = dataset / split
     paths = [folder / f"{split}_meta.json", folder / "meta.json", dataset / "meta.json"]
     return next((path for path in paths if path.is_file()), paths[0])

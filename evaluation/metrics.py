@@ -5,7 +5,7 @@ are processed one at a time: memory grows with the length of a video by one floa
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 
 import cv2
 import numpy as np
@@ -120,8 +120,8 @@ def decay(ious: FloatArray) -> FloatArray:
     """
     marks = np.linspace(1, ious.shape[-1], DECAY_QUARTERS + 1)
     borders = np.round(marks + 1e-10).astype(np.int64) - 1
-    first = ious[..., borders[0] : borders[1] + 1]
-    last = ious[..., borders[-2] : borders[-1] + 1]
+    first = ious[..., : borders[1] + 1]
+    last = ious[..., borders[-2] :]
     return np.asarray(first.mean(axis=-1) - last.mean(axis=-1))
 
 
@@ -164,7 +164,8 @@ def score_sequence(annotations: Iterable[Mask], predictions: Iterable[Mask]) -> 
     """
     pairs = _paired(annotations, predictions)
     first = next(pairs, None)
-    ious = score_frames(_without_last(pairs), count_objects(first[0])) if first else np.empty((0, 0))
+    without_last = (pair for pair, _ in pairwise(pairs))
+    ious = score_frames(without_last, count_objects(first[0])) if first else np.empty((0, 0))
     if ious.size == 0:
         raise DataError(f"fewer than {MIN_ANNOTATED_FRAMES} annotated frames")
     return ious
@@ -175,11 +176,3 @@ def _paired(annotations: Iterable[Mask], predictions: Iterable[Mask]) -> Iterato
         if annotation is None or prediction is None:
             raise DataError("there are not as many predictions as annotations")
         yield annotation, prediction
-
-
-def _without_last(pairs: Iterator[tuple[Mask, Mask]]) -> Iterator[tuple[Mask, Mask]]:
-    previous = next(pairs, None)
-    for pair in pairs:
-        if previous is not None:
-            yield previous
-        previous = pair

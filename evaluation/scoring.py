@@ -136,7 +136,7 @@ def _without_foreign(
 ) -> Iterator[tuple[Mask, Mask]]:
     """Passes the pairs on. Raises ``DataError`` that names a prediction with an id above ``count``."""
     for frame, (annotation, prediction) in zip(sequence.scored_frames, pairs, strict=True):
-        largest = int(prediction.max(initial=0))
+        largest = int(prediction.max())
         if largest > count:
             path = results / sequence.name / frame
             expected = f"the ids of the first annotation end at {count}"

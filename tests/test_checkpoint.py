@@ -304,6 +304,38 @@ def test_evaluation_refuses_missing_and_misshapen_tensors(tmp_path: Path) -> Non
     assert_equal(model.state_dict(), before)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("decoder.conv_out.bias", torch.tensor([1, 2, 3, 4]), "int64"),
+        ("decoder.conv_out.bias", torch.tensor([0, 1, 2, -1e39], dtype=torch.float64), "1e+39"),
+        ("encoder.relative_position_index", torch.tensor([0, 1, 3, 2]), "other numbers"),
+        ("encoder.relative_position_index", torch.tensor([0.0, 1.0, 2.0, 3.0]), "float32"),
+    ],
+)
+def test_values_that_the_model_cannot_take_are_refused(
+    tmp_path: Path, strict: bool, name: str, value: Tensor, found: str
+) -> None:
+    model = Model()
+    model.encoder.register_buffer("relative_position_index", torch.arange(4))
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    weights = {"encoder.relative_position_index": torch.arange(4), **named_weights(), name: value}
+    with pytest.raises(CheckpointError, match=re.escape(name) + ".*" + re.escape(found)):
+        load_into(model, saved(tmp_path / "model.pth", weights), strict=strict)
+    assert_equal(dict(model.state_dict()), before)
+
+
+def test_a_wider_type_is_loaded_where_its_values_fit(tmp_path: Path) -> None:
+    model = Model()
+    model.encoder.register_buffer("relative_position_index", torch.arange(4))
+    weights = {name: tensor.double() for name, tensor in named_weights().items()}
+    weights["decoder.conv_out.bias"][:] = torch.finfo(torch.float32).max
+    weights["encoder.relative_position_index"] = torch.arange(4, dtype=torch.int32)
+    load_into(model, saved(tmp_path / "model.pth", weights), strict=True)
+    assert torch.equal(model.state_dict()["decoder.conv_out.bias"].double(), weights["decoder.conv_out.bias"])
+
+
 def test_a_long_list_of_missing_tensors_is_cut(tmp_path: Path) -> None:
     kept = {
         name: tensor for name, tensor in named_weights().items() if name.startswith(("encoder.0", "LSTT"))
@@ -366,6 +398,7 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
     assert (facts.has_temporal_embedding, facts.temporal_slots) == (True, 2)
     facts = inspect_checkpoint(named_weights())
     assert (facts.has_temporal_embedding, facts.temporal_slots) == (False, None)
+    assert inspect_checkpoint({"mem_pos_emb": torch.tensor(0.0)}).temporal_slots is None
 
 
 def resnet_like(blocks: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """``python -m aot_plus.tools.eval``: from flags to exit codes, with a small network with random weights."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from aot_plus.pipeline.choices import EvalRequest, choose, missing_downloads
+from aot_plus.dataloaders.mini_vost import writer
+from aot_plus.pipeline.choices import EvalRequest, choose, ensure_mini_vost, missing_downloads
 from aot_plus.tools import eval as eval_tool
 from aot_plus.tools.common import run_tool
+from aot_plus.utils.config import get_config
 from aot_plus.utils.errors import ConfigError, DataError
 from aot_plus.utils.masks import write_mask
 
@@ -124,18 +127,29 @@ def test_another_folder_of_images_is_named_once_and_taken_when_chosen(
 
 def test_only_an_unnamed_model_is_the_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))  # a home without data and checkpoints
-    for request in (EvalRequest(dataset="mini_vost"), EvalRequest()):
+    for request in (
+        EvalRequest(dataset="mini_vost"),
+        EvalRequest(overrides={"TEST_DATASET": "mini_vost"}),
+        EvalRequest(stage="pre_vost_2"),
+        EvalRequest(),
+    ):
         choice = choose(request)
         assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
+        assert choice.cfg.STAGE_NAME == get_config("mini_vost", "aot_mini").STAGE_NAME
         assert choice.shipped
         assert choice.checkpoint is not None
         assert choice.checkpoint.name == "aot_mini.safetensors"
     assert missing_downloads(EvalRequest(dataset="mini_vost")) == []
+    assert missing_downloads(EvalRequest(model="r50_deaotl", dataset="mini_vost")) == ["DeAOT_EMFS.pth"]
     for dataset in (None, "mini_vost"):
         with pytest.raises(ConfigError, match=r"DeAOT_EMFS\.pth"):
             choose(EvalRequest(model="r50_deaotl", dataset=dataset))
         with pytest.raises(ConfigError, match="--checkpoint"):
             choose(EvalRequest(model="aott", dataset=dataset))
+        with pytest.raises(ConfigError, match=r"mine\.pth"):
+            choose(EvalRequest(checkpoint="mine.pth", dataset=dataset))
+    random = choose(EvalRequest(dataset="mini_vost", random_weights=True))
+    assert (random.cfg.MODEL_NAME, random.checkpoint, random.shipped) == ("r50_aotl", None, False)
 
 
 def test_the_checkpoint_of_a_benchmark_is_what_is_downloaded(
@@ -152,6 +166,14 @@ def test_the_checkpoint_of_a_benchmark_is_what_is_downloaded(
     assert missing_downloads(EvalRequest(dataset="vost", random_weights=True)) == ["vost"]
 
 
+def test_the_layout_that_is_recognised_joins_the_named_values(dataset: Path) -> None:
+    shutil.rmtree(dataset / "ImageSets")
+    (dataset / "JPEGImages_10fps").rename(dataset / "JPEGImages")
+    request = EvalRequest(dataset=str(dataset), random_weights=True, overrides={"TEST_MEM_GAP_MIN": 3})
+    cfg = choose(request).cfg
+    assert (cfg.TEST_LAYOUT, cfg.TEST_MEM_GAP_MIN) == ("folders", 3)
+
+
 def test_vost_is_found_by_the_name_that_commands_give_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +181,12 @@ def test_vost_is_found_by_the_name_that_commands_give_it(
     (tmp_path / "aot_plus" / "datasets" / "vost").mkdir(parents=True)
     choice = choose(EvalRequest(random_weights=True))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_aotl", "vost")
+    assert missing_downloads(EvalRequest(random_weights=True)) == []
+    checkpoint = tmp_path / "aot_plus" / "pretrain_models" / "AOT_EMFS.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    small = choose(EvalRequest(overrides={"TEST_DATASET": "mini_vost"}))
+    assert (small.cfg.MODEL_NAME, small.cfg.TEST_DATASET) == ("aot_mini", "mini_vost")
 
 
 def test_a_named_model_runs_on_mini_vost_without_vost(
@@ -171,3 +199,14 @@ def test_a_named_model_runs_on_mini_vost_without_vost(
     choice = choose(EvalRequest(model="r50_deaotl"))
     assert (choice.cfg.MODEL_NAME, choice.cfg.TEST_DATASET) == ("r50_deaotl", "mini_vost")
     assert (choice.checkpoint, choice.shipped) == (checkpoint, False)
+
+
+def test_a_disk_that_is_full_is_an_error_that_names_the_folder_of_mini_vost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(writer, "add_val", fail)
+    with pytest.raises(DataError, match=r"MiniVOST: .*no space left"):
+        ensure_mini_vost(tmp_path)

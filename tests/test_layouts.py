@@ -293,6 +293,8 @@ def test_missing_data_is_named_at_once_with_the_remedy(source: Path, tmp_path: P
     (root / "JPEGImages" / "480p").rename(root / "JPEGImages" / "Full-Resolution")
     with pytest.raises(DataError, match="--images JPEGImages/Full-Resolution"):
         open_dataset("davis2017", tmp_path).require()
+    with pytest.raises(DataError, match=r"elsewhere: there is no folder frames\b"):
+        open_dataset("davis2017", tmp_path, images=str(tmp_path / "elsewhere" / "frames")).require()
     root = write_layout("youtubevos2019", source, tmp_path)
     (root / "valid" / "meta.json").unlink()
     (root / "valid" / "JPEGImages").rename(root / "valid" / "frames")

@@ -33,8 +33,9 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def shallow(ids: np.ndarray) -> bytes:
-    """Returns a greyscale PNG with 4 bits per pixel; the ids must have an even number of columns."""
+    """Returns a greyscale PNG with 4 bits per pixel."""
     height, width = ids.shape
+    ids = np.pad(ids, ((0, 0), (0, width % 2)))  # a row ends with a whole byte
     packed = np.hstack([np.zeros((height, 1), np.uint8), ids[:, ::2] << 4 | ids[:, 1::2]])
     header = chunk(b"IHDR", struct.pack(">II5B", width, height, 4, 0, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(packed.tobytes()))

@@ -180,6 +180,7 @@ def test_global_figures_weigh_objects_alike() -> None:
         (mask([1, 0]), mask([1, 0, 0]), "(1, 2) and (1, 3)"),
         (np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.uint8), "H x W"),
         (mask([1, 0]), np.array([[1, 0]]), "int64"),
+        (np.array([[1, 0]]), mask([1, 0]), "int64"),
     ],
 )
 def test_masks_that_do_not_fit(annotation: Mask, prediction: Mask, words: str) -> None:

@@ -17,6 +17,7 @@ from evaluation.layouts import scored_sequences
 from evaluation.protocols import PROTOCOLS, get_protocol
 from evaluation.results import evaluate, figure_paths
 from evaluation.scoring import ObjectScores, score_sequences
+from tests.test_masks import shallow
 
 TOLERANCE = 1e-9
 DAVIS = ("davis", "davis/predictions")
@@ -259,6 +260,29 @@ def test_what_only_one_side_has_is_named_and_under_strict_an_error(
     assert " thin" in capsys.readouterr().err
 
 
+def test_a_named_list_of_sequences_is_scored_from_plain_folders(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (listed,) = {one.sequence for one in scores_of(data, "vos-benchmark", *DAVIS, "test-dev")}
+    assert listed in (data / "davis" / "ImageSets" / "2017" / "test-dev.txt").read_text().split()
+    (data / "davis" / "mine.txt").write_text("thin\n")
+    (data / "outside.txt").write_text("thin\n")
+    assert {one.sequence for one in scores_of(data, "vos-benchmark", *DAVIS, "mine")} == {"thin"}
+    assert run(data, "vos-benchmark", *DAVIS, "--set", "../outside") == 1
+    assert "'../outside'" in capsys.readouterr().err
+
+
+def test_the_mask_of_one_object_may_be_grey_of_any_bit_depth(data: Path) -> None:
+    places = ("sav", "sav", "sav/predictions", "sav_golden")
+    expected = scores_of(data, *places)
+    for path in (data / "sav" / "predictions" / "sav_000101" / "000").glob("*.png"):
+        shown = np.asarray(Image.open(path).convert("L")) > 0
+        path.unlink()
+        path.write_bytes(shallow(shown.astype(np.uint8)))
+    for one, other in zip(scores_of(data, *places), expected, strict=True):
+        np.testing.assert_array_equal(one.values["J"], other.values["J"])
+
+
 @pytest.mark.parametrize("place", ["Annotations/{}/00000.png", "Annotations/bear/{}.png"])
 def test_a_name_that_no_text_file_can_hold_is_named(
     davis2016: Path, capsys: pytest.CaptureFixture[str], place: str
@@ -381,7 +405,7 @@ def test_g_is_the_mean_of_seen_and_unseen_categories(youtube_vos: Path) -> None:
     overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
     f = float(np.nanmean(unseen.values["F"]))
     assert overall["G-Mean"] == pytest.approx((1 + 0.5 + 1 + f) / 4)
-    assert overall["J-unseen-Mean"] == 0.5
+    assert (overall["J-seen-Mean"], overall["J-unseen-Mean"]) == (1, 0.5)
     assert overall["J-Mean"] == 0.75
 
 
@@ -390,10 +414,34 @@ def test_the_given_frame_of_each_object_counts_where_asked(youtube_vos: Path) ->
     assert np.isfinite(unseen.values["J"]).tolist() == [False, False, False, True, True, True]
 
 
+def test_the_folder_of_a_split_may_be_given_itself(youtube_vos: Path) -> None:
+    expected = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
+    found = scores_of(youtube_vos, "youtube-vos", "valid", "predictions", None)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.values["J"], other.values["J"])
+
+
+def test_the_order_in_a_meta_file_does_not_matter(youtube_vos: Path) -> None:
+    path = youtube_vos / "valid" / "meta.json"
+    objects = json.loads(path.read_text())["videos"]["v"]["objects"]
+    before = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
+    backwards = {number: {**objects[number], "frames": objects[number]["frames"][::-1]} for number in "21"}
+    path.write_text(json.dumps({"videos": {"v": {"objects": backwards}}}))
+    after = scores_of(youtube_vos, "youtube-vos", ".", "predictions", None)
+    for one, other in zip(before, after, strict=True):
+        assert (one.number, one.frames) == (other.number, other.frames)
+        np.testing.assert_array_equal(one.values["J"], other.values["J"])
+
+
+@pytest.mark.parametrize("of_training", [True, False])
 def test_without_categories_there_is_no_g_but_j_and_f(
-    youtube_vos: Path, caplog: pytest.LogCaptureFixture
+    youtube_vos: Path, caplog: pytest.LogCaptureFixture, of_training: bool
 ) -> None:
-    (youtube_vos / "train" / "meta.json").unlink()
+    if of_training:
+        (youtube_vos / "train" / "meta.json").unlink()
+    else:
+        path = youtube_vos / "valid" / "meta.json"
+        path.write_text(re.sub('"category": "[a-z]+", ', "", path.read_text()))
     overall = evaluate(youtube_vos / "predictions", youtube_vos, None, 1, "youtube-vos").overall.iloc[0]
     assert np.isnan(overall["G-Mean"])
     assert "seen or unseen" in caplog.text
@@ -406,12 +454,19 @@ def test_without_categories_there_is_no_g_but_j_and_f(
         ("valid", ""),
         ("valid", "{}"),
         ("valid", '{"videos": {"v": {"objects": {"1": {}}}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"1": 5}}}}'),
+        ("valid", '{"videos": {"v": {"objects": []}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"a": {"frames": ["00000", "00005"]}}}}}'),
         ("valid", '{"videos": {"v": {"objects": {}}}}'),
         ("valid", '{"videos": {"v": {"objects": {"0": {"frames": ["00000", "00005"]}}}}}'),
+        ("valid", '{"videos": {"v": {"objects": {"256": {"frames": ["00000", "00005"]}}}}}'),
         ("valid", '{"videos": {"v": {"objects": {"1": {"frames": ["00000"]}}}}}'),
         ("valid", '{"videos": {"../v": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
+        ("valid", "[]"),
+        ("valid", '{"videos": ["v"]}'),
         ("valid", '{"videos": {"\\ud800": {"objects": {"1": {"frames": ["00000", "00005"]}}}}}'),
         ("train", '{"videos": {"v": {}}}'),
+        ("train", '{"videos": {"v": []}}'),
         ("train", '{"videos": {"v": {"objects": {"1": 5}}}}'),
     ],
 )

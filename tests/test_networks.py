@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aot_plus.networks.engines.inference import InferenceEngine, VideoState
@@ -319,6 +319,7 @@ def test_window_attention_equals_a_loop_over_queries(
     by_offset = torch.randn(2, WINDOW**2, 6)
     found = window_attention(queries, keys, values, offsets)
     located = window_attention(queries, keys, values, offsets, by_offset)
+    assert found.shape == located.shape == values.shape
     for y in range(height):
         for x in range(width):
             seen = [
@@ -333,6 +334,18 @@ def test_window_attention_equals_a_loop_over_queries(
             torch.testing.assert_close(found[:, :, y, x], expected)
             expected = expected + (weights[:, :, None] * by_offset[:, offset]).sum(1)
             torch.testing.assert_close(located[:, :, y, x], expected)
+
+
+@torch.inference_mode()
+def test_groups_attend_to_their_windows_like_each_group_alone() -> None:
+    torch.manual_seed(0)
+    block = ShortTermAttention(32, 4)
+    nn.init.normal_(block.relative_emb_v)
+    queries, keys, values = torch.randn(3, 2, 20, 32)
+    together = block(queries, KeyValue(keys, values), (4, 5))
+    for group in (slice(0, 1), slice(1, 2)):
+        alone = block(queries[group], KeyValue(keys[group], values[group]), (4, 5))
+        torch.testing.assert_close(together[group], alone)
 
 
 def test_windowed_attention_of_a_large_map_makes_no_map_of_all_pairs() -> None:

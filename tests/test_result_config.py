@@ -9,7 +9,7 @@ import pytest
 from aot_plus.configs import Config
 from aot_plus.networks.managers import result_config
 from aot_plus.networks.managers.result_config import claim_result_folder, folder_differences
-from aot_plus.utils.config import CONFIG_FILE, get_config, read_saved_content, save_config
+from aot_plus.utils.config import CONFIG_FILE, SUMMARY_FILE, get_config, read_saved_content, save_config
 from aot_plus.utils.errors import ConfigError
 
 
@@ -72,6 +72,7 @@ def test_a_known_data_set_in_another_folder_is_reported(tmp_path: Path) -> None:
     assert str(tmp_path / "one" / "MiniVOST") in difference
     assert str(tmp_path / "two" / "MiniVOST") in difference
     assert folder_differences(results, one, {}) == []
+    assert folder_differences(results, gone, {}) == []
     assert folder_differences(_results_of(gone, tmp_path / "moved"), one, {}) == []
 
 
@@ -127,10 +128,14 @@ def test_versions_that_made_kept_masks_are_listed_when_others_go_on(
 def test_masks_that_are_made_again_have_no_earlier_versions(
     earlier_results: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    outdated = [earlier_results / name for name in ("global_results-val.csv", "videos.zip", SUMMARY_FILE)]
+    for path in outdated:
+        path.touch()
     saved = _claim_again(earlier_results, overwrite=True)
     assert "resumed" not in saved
     assert saved["versions"]["torch"] != "1.0.0"
     assert not caplog.records
+    assert not any(path.exists() for path in outdated)
 
 
 @pytest.mark.parametrize("facts", [{"versions": None, "commit": None}, {"versions": "of text"}])

@@ -9,6 +9,7 @@ import pytest
 from aot_plus.dataloaders.dataset import Dataset
 from aot_plus.pipeline.truth import check_truth
 from aot_plus.utils.errors import DataError
+from evaluation.layouts import known_truth, scored_sequences
 from evaluation.protocols import PROTOCOLS, get_protocol
 from evaluation.results import evaluate
 from tests.layout_runs import job_of, make_source, run
@@ -38,6 +39,57 @@ def test_nothing_is_reported_where_all_can_be_scored(
 ) -> None:
     dataset = opened(name, protocol, source, tmp_path)
     check_truth(dataset, get_protocol(protocol))
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "place", "split", "layout"),
+    [
+        ("lvos_v2", "lvos", "", "valid", "lvos"),  # its meta file names the sequences
+        ("sav", "sav", "sav_val", "sav_val", "folders"),  # its folder has a list of sequences
+        ("mose_v1", "davis", "valid", None, "folders"),  # there is no list
+        ("long_video", "vos-benchmark", "", None, "folders"),  # there are no splits
+    ],
+)
+def test_the_metric_reads_a_list_of_sequences_only_where_there_is_one(
+    name: str,
+    protocol: str,
+    place: str,
+    split: str | None,
+    layout: str,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    dataset = opened(name, protocol, source, tmp_path / "aot_plus" / "datasets")
+    truth = dataset.truth(get_protocol(protocol))
+    assert truth == known_truth(name, None, get_protocol(protocol))
+    assert truth[:2] == (dataset.root / place, split)
+    assert truth.protocol.layout == layout
+    sequences = scored_sequences(truth.root, dataset.masks_folder, truth.split, truth.protocol)
+    assert {one.name.partition("/")[0] for one in sequences} == {"a", "b"}
+
+
+def test_the_metric_finds_splits_inside_the_folder_of_masks(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    root = opened("mose_v1", "davis", source, tmp_path / "aot_plus" / "datasets").root
+    (root / "Annotations").mkdir()
+    masks = (root / "valid" / "Annotations").rename(root / "Annotations" / "valid")
+    (root / "valid").rename(root / "aside")
+    assert known_truth("mose_v1", "val", get_protocol("davis")).root == masks
+
+
+@pytest.mark.parametrize("split", ["../sav_val", "x" * 300])
+def test_a_known_data_set_has_no_split_outside_its_folder(
+    split: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOT_PLUS_HOME", str(tmp_path))
+    root = opened("mose_v1", "davis", source, tmp_path / "aot_plus" / "datasets").root
+    (root.parent / "sav_val").mkdir()
+    with pytest.raises(DataError, match="split"):
+        known_truth("mose_v1", split, get_protocol("davis"))
 
 
 def without_image(frame: str) -> Callable[[Dataset], str]:

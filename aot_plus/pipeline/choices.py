@@ -167,7 +167,7 @@ def _missing_checkpoint(request: EvalRequest, cfg: Config, name: str) -> str:
     if cfg.TEST_CKPT_PATH:
         raise ConfigError(f"there is no checkpoint {name}; {how_to_get(Path(name).name)}")
     missing = f"no {cfg.DIR_PRETRAIN}/{name}" if name else f"no checkpoint for {cfg.MODEL_NAME}"
-    if request.names_stage or request.model or request.dataset:
+    if request.model or request.dataset:
         raise ConfigError(
             f"there is {missing}: choose a checkpoint with --checkpoint FILE, or --random_weights to try the "
             f"pipeline without one; {how_to_get(name)}"
